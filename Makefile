@@ -1,0 +1,43 @@
+# Python 3.11 to 3.13, git and make are all that these targets ask for; everything else comes into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help install repro test check lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Install the locked dependencies and the project into .venv
+
+# uv installs the locked set in a minute or two, pip would take many. --compile-bytecode: uv does not compile by
+# itself, and every start would be slow.
+$(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {v[0]}.{v[1]} was found: name another with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock --compile-bytecode
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+repro: install ## Run the whole pipeline, or what of it is out of date
+	dvc repro
+
+test: check ## Check style and types, and run all tests
+	pytest
+
+check: install ## Check style and types only
+	ruff check
+	ruff format --check
+	mypy
+
+lock: ## Resolve the dependencies anew, to releases at least 14 days old
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --exclude-newer $$($(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=14))') \
+	  --upgrade --quiet --output-file requirements.lock
+
+clean: ## Remove .venv and caches (data, models and runs stay)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""Times a stage below `dvc repro`: Python imports this file at its start, from a folder that `stages.py` names.
+
+Start-up is all until the stage's `run` is called (the interpreter, imports, configuration) and the imports inside it;
+work is the rest. One JSON file a stage, in the folder SIGHTLINE_CLOCK.
+"""
+
+import atexit
+import builtins
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.born = psutil.Process().create_time()
+        self.entered = 0.0
+        self.importing = 0.0
+        self.depth = 0
+        self.original = builtins.__import__
+
+    def imports(self, *arguments, **keywords):
+        self.depth += 1
+        start = time.perf_counter()
+        try:
+            return self.original(*arguments, **keywords)
+        finally:
+            self.depth -= 1
+            if self.depth == 0 and self.entered:
+                self.importing += time.perf_counter() - start
+            if not self.entered and hasattr(sys.modules.get("sightline.config"), "stage_main"):
+                self.watch_for_entry(sys.modules["sightline.config"])
+
+    def watch_for_entry(self, config) -> None:
+        original = config.stage_main
+        if original.__name__ == "timed_main":
+            return
+
+        def timed_main(stage, schema, run, *arguments, **keywords):
+            def timed_run(*given):
+                self.entered = time.time()
+                return run(*given)
+
+            return original(stage, schema, timed_run, *arguments, **keywords)
+
+        config.stage_main = timed_main
+
+    def finish(self) -> None:
+        if not self.entered:
+            return
+        wall, used = time.time() - self.born, os.times()
+        startup = self.entered - self.born + self.importing
+        cpu = used.user + used.system + used.children_user + used.children_system
+        note = {"startup": startup, "work": wall - startup, "cpu": cpu}
+        Path(os.environ["SIGHTLINE_CLOCK"], f"{os.environ['DVC_STAGE']}.json").write_text(json.dumps(note))
+
+
+if "DVC_STAGE" in os.environ and "SIGHTLINE_CLOCK" in os.environ:
+    _clock = _Clock()
+    builtins.__import__ = _clock.imports
+    atexit.register(_clock.finish)

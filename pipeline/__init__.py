@@ -1,0 +1,1 @@
+"""One thin script a stage: configuration in, one library call, files out."""

@@ -1,0 +1,28 @@
+"""preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, contract)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline import files
+from sightline.config import Context, stage_main
+from sightline.preprocess.config import PreprocessConfig
+
+INPUT = Path("data/raw")
+OUTPUT = Path("data/processed")
+
+
+def run(config: PreprocessConfig, context: Context) -> None:
+    """Writes `data/processed`, whole or not at all."""
+    from sightline.preprocess.memo import FOLDER  # here, so that --help and a bad configuration answer at once
+    from sightline.preprocess.report import lines
+    from sightline.preprocess.stage import preprocess
+
+    with files.atomic_directory(context.output / OUTPUT) as out:
+        summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
+    for line in lines(summary, config):
+        print(f"preprocess: {line}")
+
+
+if __name__ == "__main__":
+    stage_main("preprocess", PreprocessConfig, run)

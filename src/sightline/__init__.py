@@ -1,0 +1,1 @@
+"""Sightline: labelled images in, a trained, evaluated, explained and deployable classifier out."""

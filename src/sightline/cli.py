@@ -1,0 +1,241 @@
+"""The `sightline` command: one thin verb a function; heavy imports stand inside the verb that needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from sightline.errors import UserError
+
+
+class _Group(TyperGroup):
+    """Turns a fault that the user can mend into one line and exit code 2, for every verb."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"sightline: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Image recognition that can be traced: work with the models that the pipeline exports.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # boxes would turn a one-line fault into five
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"sightline {version('sightline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Image recognition that can be traced: work with the models that the pipeline exports."""
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, folders (every file below, hidden ones left out) and quoted patterns ('a/**/*.png').",
+            metavar="INPUT...",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this .csv, .json or .jsonl file instead of the terminal."),
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Default: by the output file's name, else a table.")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name for each image.")] = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+) -> None:
+    """Say what is on images: one row an input, in order, the ones that cannot be read included.
+
+    Exit codes: 0 done; 1 an input failed, with --strict; 2 wrong usage, or a bundle that cannot be used.
+    """
+    chosen = form or _format_of(output)
+    try:
+        from sightline.predict import output as rows
+        from sightline.predict.bundle import Bundle
+        from sightline.predict.inputs import expand
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[predict]'") from None
+
+    model = Bundle.load(bundle, threads)
+    tally = rows.Tally()
+    predictions = tally.count(model.predict(expand(inputs), top_k))
+    with _destination(output) as stream:
+        rows.write(chosen, predictions, stream, model.classes, top_k)
+    typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
+    if strict and tally.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def features(
+    model: Annotated[Path, typer.Argument(help="The trained model: the folder models.", metavar="MODEL_FOLDER")],
+    data: Annotated[
+        Path, typer.Argument(help="The preprocessed images: the folder data/processed.", metavar="PROCESSED_FOLDER")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file to write.")],
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a pass.")] = 256,
+) -> None:
+    """Write what a trained network sees in each image: id, label, split and embedding, a row an image."""
+    try:
+        from sightline.features import write_features
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    try:
+        count = write_features(model, data, output, batch_size)
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+    typer.echo(f"{count} images -> {output}", err=True)
+
+
+@app.command()
+def load(
+    source: Annotated[Path, typer.Argument(help="A folder with one folder a class, or a zip or tar of one.")],
+    table: Annotated[str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; made if absent.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
+    ] = None,
+    gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
+) -> None:
+    """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.
+
+    Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
+    """
+    try:
+        from sightline.ingest.load import load as load_source
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline,sources]'") from None
+
+    count, refused = load_source(source, url, table, gridfs)
+    for rejection in refused:
+        typer.echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
+    typer.echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Settings to try, as preprocess/denoise=median or preprocess.size=64.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("preview.png"),
+    images: Annotated[int, typer.Option("--images", "-n", min=1, max=100, help="How many images.")] = 6,
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+) -> None:
+    """Draw images before and after every preprocessing step, to choose by looking.
+
+    Shows what params.yaml asks for, with KEY=VALUE in its place where given. Run it in the project's folder, after
+    `dvc repro ingest`.
+    """
+    try:
+        from sightline import config
+        from sightline.preprocess.config import PreprocessConfig
+        from sightline.preprocess.preview import preview as draw
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
+    section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
+    count, unread = draw(Path("data/raw"), section, output, images, seed)
+    for line in unread:
+        typer.echo(line, err=True)
+    typer.echo(f"{count} images -> {output}", err=True)
+
+
+@app.command()
+def cache(
+    prune: Annotated[
+        float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")
+    ] = None,
+) -> None:
+    """Show what preprocessing remembers (.sightline/memo), and prune it.
+
+    Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
+    """
+    try:
+        from sightline.preprocess.cache import lines, size
+        from sightline.preprocess.memo import Memo
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    memo = Memo()
+    if prune is not None:
+        removed, freed = memo.prune(int(prune * 2**30))
+        typer.echo(f"removed {removed:,} entries, {size(freed)}", err=True)
+    for line in lines(memo):
+        typer.echo(line)
+
+
+def _format_of(output: Path | None) -> Format:
+    if output is None:
+        return Format.TABLE
+    suffix = output.suffix.lower().removeprefix(".")
+    if suffix not in (known := [f.value for f in Format if f is not Format.TABLE]):
+        raise UserError(
+            f"--output {output}: the name must end in {', '.join('.' + k for k in known)}; or give --format"
+        )
+    return Format(suffix)
+
+
+@contextlib.contextmanager
+def _destination(output: Path | None) -> Iterator[TextIO]:
+    """Opens where predictions go: a file, which appears when it is complete, or standard output."""
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name must not end a run because the terminal's encoding lacks one of its letters.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    from sightline import files
+
+    try:
+        with files.atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None

@@ -1,0 +1,422 @@
+"""conf/ + params.yaml + command line -> one typed configuration.
+
+`conf/` holds every choice with its defaults, `params.yaml` what this experiment chose: it is a saved command line,
+applied over `conf/` as Hydra overrides. What stands on the command line comes after and wins. So one script serves
+`dvc repro`, `dvc exp run -S` and Hydra's multirun alike.
+
+A section's schema is a dataclass (a Hydra structured config). A field that is a choice between options names the
+options' dataclasses with `choice(...)`: the option file `conf/<stage>/<field>/<name>.yaml` is checked against the
+dataclass of that name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sightline import files, secrets
+from sightline.errors import UserError
+from sightline.schema import Option
+
+CONF = Path("conf")
+PARAMS = Path("params.yaml")
+CONFIG_NAME = "config"
+WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
+"""Hydra's flags that take the next word as their value."""
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used: the key, what is wrong, what is allowed."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a stage stands.
+
+    Attributes:
+        root: Folder that its inputs are read from: the project's root.
+        output: Folder that its outputs are written below: the root as well, or a sweep's job folder.
+        config: The whole composed configuration, unresolved (so that secrets in the environment stay there).
+        sweep_job: The job's number in a sweep, else None.
+        overrides: What the command line sets for this run, key by key; in a sweep, this job's values.
+    """
+
+    root: Path
+    output: Path
+    config: DictConfig
+    sweep_job: int | None
+    overrides: tuple[str, ...]
+
+
+# --- params.yaml as a saved command line ---------------------------------------------------------------------------
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Returns the content of `params.yaml`, a mapping of stages to their knobs."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: run the command in the project's root folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold one section a stage, not {type(content).__name__}")
+    return content
+
+
+def saved_overrides(params: Mapping[str, Any], conf: Path = CONF) -> list[str]:
+    r"""Returns `params` as Hydra overrides.
+
+    A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
+    (`train.lr=0.01`). A mapping is merged into what is there, new keys and all: a database's filter has none of its
+    own to begin with, and elsewhere `typed` finds what does not belong.
+
+    A text with `${...}` is an interpolation, as in `conf/` itself; `\${...}` is the text.
+
+    >>> saved_overrides({"train": {"lr": 0.1, "note": "it's"}})
+    ['train.lr=0.1', "train.note='it\\'s'"]
+    """
+    overrides = []
+    for stage, section in params.items():
+        if not isinstance(section, Mapping | None):
+            raise ConfigError(f"{stage}: must be a section of {PARAMS}, not the value {section!r}")
+        for key, value in (section or {}).items():  # a section may be empty: all of it commented out
+            path = f"{stage}.{key}"
+            folder = path.replace(".", "/")
+            options = _options(conf / folder)
+            if isinstance(value, Mapping) and (conf / str(stage)).is_dir():
+                overrides.append(f"++{path}={_quote(value)}")
+            elif options and not isinstance(value, str):
+                raise _no_option(path, value, options)
+            else:
+                overrides.append(f"{folder if options else path}={_quote(value)}")
+    return overrides
+
+
+def _quote(value: Any) -> str:
+    """Returns `value` in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_quote, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{_quote_key(k)}:{_quote(v)}' for k, v in value.items())}}}"
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return text
+    # In Hydra's grammar a backslash escapes only a quote or the backslashes before one.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
+
+
+def _quote_key(key: Any) -> str:
+    """Returns a mapping's key in that grammar, which has no quotes for it, but escapes."""
+    return re.sub(r"[\\()\[\]{}:=, \t]", r"\\\g<0>", str(key)) if isinstance(key, str) else _quote(key)
+
+
+# --- composing and checking ----------------------------------------------------------------------------------------
+
+
+def compose(overrides: list[str], conf: Path = CONF) -> DictConfig:
+    """Composes `conf/` with overrides.
+
+    Raises:
+        ConfigError: If a key or an option is unknown, naming what is allowed.
+    """
+    if not (conf / f"{CONFIG_NAME}.yaml").is_file():
+        raise ConfigError(f"{conf}/{CONFIG_NAME}.yaml is missing: run the command in the project's root folder")
+    try:
+        with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            return hydra.compose(CONFIG_NAME, overrides=overrides)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: null in place of an option
+        raise _explain(error, overrides, conf) from None
+
+
+def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
+    """Turns Hydra's account of a bad override into one line that names the key and what is allowed."""
+    choices, values = [], []
+    for override in _parse(overrides):
+        options = _options(conf / override.key_or_group.replace(".", "/"))
+        if not options:
+            values.append(override)
+        elif not override.is_sweep_override():
+            if override.value() not in options:
+                return _no_option(override.key_or_group.replace("/", "."), override.value(), options)
+            choices.append(str(override.input_line))
+    with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        known = hydra.compose(CONFIG_NAME, overrides=choices)
+    for override in values:
+        key = override.key_or_group.replace("/", ".")
+        if override.is_add() or override.is_force_add():
+            continue
+        unknown = _first_unknown(known, key)
+        if unknown and unknown[1]:
+            return _unknown(*unknown)
+        if unknown or isinstance(override.value(), dict):
+            return ConfigError(f"{key}: new keys are added by ++{override.input_line}")
+    return ConfigError(_one_line(error))
+
+
+def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None:
+    """Finds the first part of a key that a configuration does not have.
+
+    Returns:
+        The key up to and including that part, and the keys that stand beside it; None where all parts are known.
+    """
+    node: Any = config
+    parts = key.split(".")
+    for depth, part in enumerate(parts, 1):
+        if not isinstance(node, DictConfig):
+            return None
+        if part not in node:
+            return ".".join(parts[:depth]), sorted(map(str, node))
+        node = node._get_node(part)
+    return None
+
+
+def _options(folder: Path) -> list[str]:
+    """Returns the options of a choice; none where `folder` is not one of `conf/`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _no_option(key: str, given: Any, options: list[str]) -> ConfigError:
+    return ConfigError(f"{key}: no option {given!r}; {_allowed(str(given), options)}")
+
+
+def _unknown(key: str, known: list[str]) -> ConfigError:
+    return ConfigError(f"{key}: unknown key; {_allowed(key.rpartition('.')[2], known)}")
+
+
+def _allowed(given: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(given, allowed, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"allowed: {', '.join(allowed)}"
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException:
+            raise ConfigError(f"{text}: not of the form key=value, or special characters without quotes") from None
+    return parsed
+
+
+def typed(schema: type[T], node: DictConfig, path: str) -> T:
+    """Checks a section against its schema and returns it as the schema's dataclass.
+
+    Args:
+        schema: A dataclass; fields made with `choice` hold an option.
+        node: The section, as composed.
+        path: The section's key, for messages.
+
+    Raises:
+        ConfigError: For a missing or unknown key, a value of the wrong type or outside its range.
+    """
+    choices = {f.name: f.metadata["options"] for f in dataclasses.fields(cast(Any, schema)) if "options" in f.metadata}
+    try:
+        content = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {_one_line(error)}") from None
+    given = {name: content.pop(name, None) for name in choices}
+    # The section's own values first: an option may read one of them, and the message should name where it was set.
+    config = _merge(schema, content, path)
+    faults: list[ConfigError] = []
+    for name, options in choices.items():
+        option = given[name]
+        option_name = option.get("name") if isinstance(option, dict) else option
+        if not isinstance(option, dict) or option_name not in options:
+            raise _no_option(f"{path}.{name}", option_name, sorted(options))
+        below = f"{path}.{name}"
+        try:
+            config[name] = _object(_merge(options[option["name"]], option, below), below)
+        except ConfigError as error:
+            config[name] = Option(option["name"])
+            faults.append(error)
+    section = cast(T, _object(config, path))  # its own ranges before those of options, for the same reason
+    if faults:
+        raise faults[0]
+    return section
+
+
+def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:
+    """Checks names and types."""
+    known = [f.name for f in dataclasses.fields(schema)]
+    if unknown := [key for key in content if key not in known]:
+        raise _unknown(f"{path}.{unknown[0]}", known)
+    try:
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), content))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{path}.{key}: {_one_line(error)}" if key else f"{path}: {_one_line(error)}") from None
+
+
+def _object(config: DictConfig, path: str) -> Any:
+    """Checks that nothing is missing, and the ranges, which the schemas hold in `__post_init__`."""
+    if missing := OmegaConf.missing_keys(config):
+        raise ConfigError(f"{path}.{min(missing)}: has no value; set it in {PARAMS} or on the command line")
+    try:
+        return OmegaConf.to_object(config)
+    except ValueError as error:
+        raise ConfigError(f"{path}.{_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("full_key:", "object_type="))), type(error).__name__)
+
+
+# --- running a stage -----------------------------------------------------------------------------------------------
+
+
+def stage_main(
+    stage: str,
+    schema: type[T],
+    run: Callable[[T, Context], float | None],
+    check: Callable[[DictConfig], None] | None = None,
+    sweep_callback: str | None = None,
+) -> None:
+    """Runs a stage's script: composes its configuration, checks it, takes the stage's lock, and calls `run`.
+
+    Args:
+        stage: The stage's name: its section of the configuration.
+        schema: The section's dataclass.
+        run: Does the work; the number it returns is what a sweep optimises.
+        check: More to check about the whole configuration, before any work starts.
+        sweep_callback: Import path of a Hydra callback, for sweeps of this stage.
+
+    A bad configuration or input ends the process with exit code 2 and one line on standard error.
+    """
+    if os.environ.get("DVC_STAGE"):
+        files.die_with_parent()
+    try:
+        user = [_selecting(word) for word in sys.argv[1:]]
+        params = read_params()
+        saved = saved_overrides(params)
+        takers = ["", *user]  # whether the word before takes this one as its value
+        first = next((i for i, w in enumerate(user) if w[:1] != "-" and takers[i] not in WITH_VALUE), len(user))
+        command = [
+            word for i, word in enumerate(user) if i >= first and word[:1] != "-" and takers[i] not in WITH_VALUE
+        ]
+        multirun = any(word in ("-m", "--multirun") for word in user)
+        composed = _preflight(stage, schema, saved, command, multirun, check)
+        parsed = _parse(command)
+        given = {o.key_or_group: str(o.input_line) for o in parsed}
+        extra = []
+        if sweep_callback and multirun:
+            extra = [f"+hydra.callbacks.sweep._target_={sweep_callback}"]
+        sys.argv[1:] = [*user[:first], *saved, *extra, *user[first:]]
+    except ConfigError as error:
+        fail(stage, error)
+
+    failed_jobs: list[int] = []
+
+    def execute(context: Context) -> float | None:
+        try:
+            section = typed(schema, context.config[stage], stage)
+            if context.sweep_job is not None:
+                return run(section, context)
+            with files.lock(stage):
+                return run(section, context)
+        except UserError as error:  # here, since Hydra would print a stack trace
+            if context.sweep_job is None:
+                fail(stage, error)
+            # One job that diverges, or asks for too much, does not end the others.
+            say(f"job {context.sweep_job}: {error}")
+            failed_jobs.append(context.sweep_job)
+            return math.nan
+
+    def task(config: DictConfig) -> float | None:
+        choices = HydraConfig.get()
+        sweep = choices.mode == RunMode.MULTIRUN
+        last = {o.key_or_group: str(o.input_line) for o in _parse(list(choices.overrides.task))}
+        return execute(
+            Context(
+                root=Path(),
+                output=Path(choices.runtime.output_dir) if sweep else Path(),
+                config=config,
+                sweep_job=int(choices.job.num) if sweep else None,
+                # A sweep puts a job's value in the place where params.yaml had its own.
+                overrides=tuple(last[key] for key in given if key in last),
+            )
+        )
+
+    if command == user and not any(o.is_hydra_override() for o in parsed):
+        # A plain run: composed above, and to compose it again would be a third of what `watch` takes.
+        execute(Context(Path(), Path(), composed, None, tuple(given.values())))
+        return
+    hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name=CONFIG_NAME)(task)()
+    if failed_jobs:
+        raise SystemExit(1)
+
+
+def _selecting(word: str) -> str:
+    """Writes `train.model=cnn` as Hydra wants a choice of an option: `train/model=cnn`, as params.yaml's are."""
+    key, equals, value = word.partition("=")
+    folder = key.replace(".", "/")
+    chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (CONF / folder).is_dir()
+    return f"{folder}={value}" if chooses else word
+
+
+def _preflight(
+    stage: str,
+    schema: type,
+    saved: list[str],
+    command: list[str],
+    multirun: bool,
+    check: Callable[[DictConfig], None] | None,
+) -> DictConfig:
+    """Checks every configuration that a command line asks for, a sweep's each value by itself, before any work.
+
+    Returns:
+        The last one; without a sweep the only one.
+    """
+    parsed = _parse(command)
+    fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.key_or_group.startswith("hydra")]
+    swept = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
+    if swept and not multirun:
+        raise ConfigError(f"{swept[0].key_or_group}: several values are a sweep, which needs the flag -m")
+    discrete = [o for o in swept if o.is_discrete_sweep()]
+    variants = [[*fixed, f"{o.get_key_element()}={value}"] for o in discrete for value in o.sweep_string_iterator()]
+    for variant in variants or [fixed]:
+        config = compose([*saved, *variant])
+        typed(schema, config[stage], stage)
+        if check:
+            check(config)
+    return config
+
+
+def fail(stage: str, error: Exception) -> NoReturn:
+    """Ends the process with exit code 2 and one line that says why."""
+    say(f"{stage}: {error}")
+    raise SystemExit(2)
+
+
+def say(line: str) -> None:
+    """Prints a line on standard error, without the credentials that it may hold."""
+    print(secrets.mask(line), file=sys.stderr)

@@ -1,0 +1,59 @@
+"""What the steps share: the type of an image, scaling, and calls of OpenCV that keep an image's three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""[height, width, channels] uint8; channels are 1 (grey) or 3 (red, green, blue), and after them maybe a mask."""
+
+
+def with_channels(image: Any) -> Pixels:
+    """Returns an OpenCV result as [h, w, c]: OpenCV drops the axis of a single channel."""
+    return np.atleast_3d(image).astype(np.uint8, copy=False)
+
+
+def luminance(image: Pixels) -> Pixels:
+    """Returns the luma of ITU-R BT.601 as [h, w] uint8."""
+    grey = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.ascontiguousarray(grey, np.uint8)
+
+
+def on_lightness(image: Pixels, change: Callable[[Pixels], Any]) -> Pixels:
+    """Applies `change`, [h, w] -> [h, w], to the lightness alone (L of CIE L*a*b*), so that colours keep their hue."""
+    if image.shape[2] == 1:
+        return with_channels(change(luminance(image)))
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
+    lab[:, :, 0] = change(np.ascontiguousarray(lab[:, :, 0], np.uint8))
+    return with_channels(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB))
+
+
+def scale(image: Pixels, height: int, width: int) -> Pixels:
+    """Scales to [height, width, c]: shrinks by averaging over areas, enlarges bilinearly.
+
+    In two passes where one axis shrinks and the other grows: OpenCV's INTER_AREA averages only where both shrink, and
+    otherwise skips pixels, which is what image-scaling attacks live on (Quiring et al., USENIX Security 2020).
+    """
+    smaller = (min(height, image.shape[0]), min(width, image.shape[1]))
+    if smaller != image.shape[:2]:
+        image = with_channels(cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA))
+    if (height, width) != image.shape[:2]:
+        image = with_channels(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+    return image
+
+
+def fit(image: Pixels, side: int) -> Pixels:
+    """Scales, shape kept, so that the longer side is `side` pixels."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    return scale(image, max(1, round(side * height / longer)), max(1, round(side * width / longer)))
+
+
+def shrink_to(image: Pixels, side: int) -> Pixels:
+    """Scales an image whose longer side exceeds `side` down to it."""
+    return fit(image, side) if max(image.shape[:2]) > side else image

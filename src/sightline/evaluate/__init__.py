@@ -1,0 +1,1 @@
+"""Scores of the trained model on the test split: numbers, pictures, the report."""

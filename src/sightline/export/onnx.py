@@ -1,0 +1,77 @@
+"""A trained classifier as one ONNX file: uint8 pixels in, probabilities out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+INPUT = "images"
+OUTPUT = "probabilities"
+
+
+class Deployed(nn.Module):
+    """What the ONNX file computes: a classifier's logits, divided by a temperature, as probabilities.
+
+    Args:
+        classifier: Maps uint8 images [N, H, W, C], as the preprocessing contract gives them, to logits [N, K];
+            layout, scale and normalisation are its own affair, so that no caller can rebuild them wrongly.
+        temperature: What the logits are divided by (Guo et al. 2017); 1 leaves them as they are.
+    """
+
+    def __init__(self, classifier: nn.Module, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.temperature = temperature
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Maps uint8 images [N, H, W, C] to float32 probabilities [N, K]."""
+        logits = self.classifier(images)
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
+        return torch.softmax(logits, dim=1)
+
+
+def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int) -> bytes:
+    """Translates a classifier to ONNX, in one file, for batches of any size.
+
+    The bytes are a pure function of the network, its weights and the library versions: whatever the exporter notes
+    about the place and the machine where it ran is taken out.
+
+    Args:
+        classifier: On the CPU; takes uint8 [N, H, W, C], gives logits [N, K]. Put into evaluation mode.
+        shape: (height, width, channels) of an image.
+        opset: ONNX operator set.
+
+    Returns:
+        A serialised `ModelProto` with input `images` and output `probabilities`.
+    """
+    program = torch.onnx.export(
+        Deployed(classifier).eval(),
+        # Two images, not one: torch.export takes a size of 1 for a constant.
+        (torch.zeros(2, *shape, dtype=torch.uint8),),
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: "batch"},),
+        opset_version=opset,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:  # what the legacy exporter returns; the signature allows it
+        raise RuntimeError("torch.onnx.export returned no program")
+    proto = program.model_proto
+    _forget_origin(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _forget_origin(proto: Any) -> None:
+    """Removes the stack traces, source paths and build names that the exporter writes into a model."""
+    proto.producer_name, proto.producer_version, proto.doc_string = "sightline", "", ""
+    graph = proto.graph
+    # Shapes of intermediate values are for viewers, and ONNX Runtime infers them itself.
+    del graph.value_info[:]
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *proto.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""

@@ -1,0 +1,327 @@
+"""Decoding: the one place where bytes become pixels, for every stage and for serving.
+
+Pillow decodes, and nothing else does: decoders disagree (of 642 files of Pillow's own test corpus that Pillow and
+OpenCV both read, 34 differ by more than 20 grey levels), so that a second one would be a second model input. Bytes
+are not trusted: what can be refused is refused from the header, and whatever a decoder raises becomes a reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import (
+    BmpImagePlugin,  # noqa: F401  (each plugin registers its format; Pillow would else import all forty)
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from sightline.reasons import Reason, Rejected
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""The formats that can be allowed, by Pillow's names; PPM stands for the family PBM, PGM and PPM."""
+
+# What Pillow and libtiff find odd in a file is either refused here or of no account: nothing of it goes to standard
+# error. Once, at import, since `catch_warnings` changes the process's filters and is not safe in a server's threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+for _folder in ("pillow.libs", "PIL/.dylibs"):  # where Pillow's wheels for Linux and macOS keep theirs
+    for _library in (Path(PIL.__file__).parent.parent / _folder).glob("libtiff*"):
+        ctypes.CDLL(str(_library)).TIFFSetErrorHandler(None)
+
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+_BAND_PIXELS = 2**20
+_MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+_MODES_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack requires|not enough|image file is", re.I)
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+# Pillow brings the samples of these PNG layouts to 8 bits, but leaves the transparent colour as the file has it.
+_PNG_KEY_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted, checked from the header before anything is decoded.
+
+    Attributes:
+        max_pixels: Width times height; at most 178,956,970, Pillow's own limit.
+        max_bytes: Size of the encoded file.
+        max_frames: Frames of an animation or pages of a document.
+        first_frame: Takes the first frame where there are more than `max_frames`, instead of refusing.
+        formats: Some of `FORMATS`.
+    """
+
+    max_pixels: int = 50_000_000
+    max_bytes: int = 32 * 2**20
+    max_frames: int = 1
+    first_frame: bool = False
+    formats: tuple[str, ...] = FORMATS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_pixels <= MAX_PIXELS:
+            raise ValueError(f"max_pixels: {self.max_pixels} is not in 1..{MAX_PIXELS}")
+        if self.max_bytes < 1 or self.max_frames < 1:
+            raise ValueError("max_bytes and max_frames must be at least 1")
+        if not self.formats or set(self.formats) - set(FORMATS):
+            raise ValueError(f"formats: {', '.join(self.formats) or 'none'}; allowed: {', '.join(FORMATS)}")
+
+
+_DEFAULT = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the header says.
+
+    Attributes:
+        format: One of `FORMATS`.
+        width: In pixels, before the EXIF orientation is applied.
+        height: In pixels, before the EXIF orientation is applied.
+        mode: Pillow's name for the kind of pixel, as "L", "RGB", "P", "CMYK", "I;16".
+        frames: Counted no further than one more than is allowed.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+
+
+def inspect(data: bytes, limits: Limits | None = None) -> Info:
+    """Reads the header of an encoded image, and decodes nothing.
+
+    Raises:
+        Rejected: If the bytes are no image, or one that `limits` does not allow.
+    """
+    with _refusing():
+        return _open(data, limits or _DEFAULT)[1]
+
+
+def decode(
+    data: bytes,
+    channels: int = 3,
+    background: Sequence[int] = (255, 255, 255),
+    limits: Limits | None = None,
+) -> Pixels:
+    """Decodes an image strictly: a truncated or damaged file is refused, never half decoded.
+
+    The EXIF orientation is applied. Samples of more than 8 bits are scaled, by their high 8 bits, never clipped.
+    Transparent pixels, of an alpha channel or a palette, are laid over `background`. Grey is the luma of ITU-R BT.601.
+    Embedded colour profiles are ignored: CMYK is converted by the textbook formula. The pictures that follow the first
+    in a camera's JPEG (MPO: previews, depth) are no frames.
+
+    Args:
+        data: The encoded file.
+        channels: 1 for grey, 3 for RGB.
+        background: (red, green, blue), 0..255.
+        limits: What is accepted.
+
+    Returns:
+        [height, width, channels] uint8, in memory of its own.
+
+    Raises:
+        Rejected: With the reason, for any bytes that do not become an image.
+    """
+    return read(data, channels, background, limits)[1]
+
+
+def read(
+    data: bytes,
+    channels: int = 3,
+    background: Sequence[int] = (255, 255, 255),
+    limits: Limits | None = None,
+) -> tuple[Info, Pixels]:
+    """Does what `inspect` and `decode` do, and opens the file once."""
+    if channels not in (1, 3):
+        raise ValueError(f"channels: {channels} is neither 1 nor 3")
+    mode = "L" if channels == 1 else "RGB"
+    with _refusing():
+        image, info = _open(data, limits or _DEFAULT)
+        if info.format == "PNG":
+            _check_png(data)
+            _scale_png_key(image)
+        image.load()
+        turn = _orientation(image)
+        depth = _depth(image)
+        width, height = image.size
+        # In bands, so that memory holds the image twice at most, however many conversions its kind of pixel needs.
+        out = np.empty((height, width, channels), np.uint8)
+        rows = max(1, _BAND_PIXELS // width)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            band = image if bottom - top == height else image.crop((0, top, width, bottom))
+            flat = _flatten(band, depth, background)
+            if flat.mode != mode:
+                flat = flat.convert(mode)
+            out[top:bottom] = np.asarray(flat).reshape(bottom - top, width, channels)
+    del image  # before the copy that turning it may need
+    return info, np.ascontiguousarray(_orient(out, turn))
+
+
+def encode_png(image: Pixels) -> bytes:
+    """Encodes [height, width, 1 or 3] uint8 as PNG: the same bytes for the same pixels (and version of zlib)."""
+    stream = io.BytesIO()
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Turns what a decoder raises into a reason. Only calls of Pillow and reads of its attributes stand inside."""
+    try:
+        yield
+    except Rejected:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Rejected(Reason.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels") from None
+    except (
+        Exception
+    ) as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError, MemoryError...
+        text = " ".join(str(error).split())
+        truncated = isinstance(error, EOFError | struct.error) or _TRUNCATED.search(text)
+        detail = re.sub(r"[^\x20-\x7e]", "?", f"{type(error).__name__}: {text}")[:160]
+        raise Rejected(Reason.TRUNCATED if truncated else Reason.CORRUPT, detail) from None
+
+
+def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
+    if not data:
+        raise Rejected(Reason.EMPTY, "0 bytes")
+    if len(data) > limits.max_bytes:
+        raise Rejected(Reason.TOO_MANY_BYTES, f"{len(data):,} bytes, allowed {limits.max_bytes:,}")
+    try:
+        image = Image.open(io.BytesIO(data), formats=limits.formats)
+    except UnidentifiedImageError:
+        raise _unidentified(data, limits) from None
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise Rejected(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, allowed {limits.max_pixels:,}")
+    if width * height == 0:
+        raise Rejected(Reason.CORRUPT, f"{width} x {height} pixels")
+    info = Info(_format(image), width, height, image.mode, _frames(image, limits.max_frames))
+    if image.mode not in _MODES_8 | _MODES_16 and (info.format, image.mode) != ("PPM", "I"):
+        raise Rejected(
+            Reason.FORMAT_NOT_ALLOWED,
+            f"{info.format} with pixels of mode {image.mode}, whose black and white are not defined: "
+            "save it as grey, RGB or CMYK with 8 or 16 bits",
+        )
+    if info.frames > limits.max_frames and not limits.first_frame:
+        raise Rejected(Reason.TOO_MANY_FRAMES, f"more than {limits.max_frames}")
+    return image, info
+
+
+def _unidentified(data: bytes, limits: Limits) -> Rejected:
+    """Says why no allowed format reads the file: by its signature alone, no other decoder sees the bytes."""
+    Image.init()
+    names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(data[:16]) is True]
+    if allowed := [name for name in names if name in limits.formats]:
+        return Rejected(Reason.CORRUPT, f"begins as {allowed[0]}, but its header cannot be read")
+    if names:
+        return Rejected(Reason.FORMAT_NOT_ALLOWED, f"{names[0]}; allowed: {', '.join(limits.formats)}")
+    return Rejected(Reason.NOT_AN_IMAGE, "no signature of an image format")
+
+
+def _format(image: Image.Image) -> str:
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _frames(image: Image.Image, most: int) -> int:
+    """Counts frames up to `most` + 1: a GIF's must be walked through, and there may be millions."""
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return 1
+    return 2 if most == 1 else min(int(getattr(image, "n_frames", 1)), most + 1)
+
+
+def _check_png(data: bytes) -> None:
+    """Refuses a PNG with a critical chunk missing or damaged: Pillow checks no checksum of the pixels."""
+    at, kind = len(_PNG_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            raise Rejected(Reason.TRUNCATED, "the file ends inside a PNG chunk")
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
+        critical = not kind[0] & 0x20
+        if critical and zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != checksum:
+            raise Rejected(Reason.CORRUPT, "checksum of a PNG chunk")
+        at += 12 + length
+
+
+def _scale_png_key(image: Image.Image) -> None:
+    key, layout = image.info.get("transparency"), None
+    if isinstance(image, ImageFile.ImageFile) and image.tile:
+        layout = image.tile[0].args
+    if (scale := _PNG_KEY_SCALE.get(layout if isinstance(layout, str) else "")) and isinstance(key, int | tuple):
+        image.info["transparency"] = tuple(int(v * scale) for v in key) if isinstance(key, tuple) else int(key * scale)
+
+
+def _depth(image: Image.Image) -> tuple[int, bool]:
+    """Returns how far to shift samples of more than 8 bits to the right, and whether their white is 0."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in _MODES_16:
+        bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0])
+        return bits - 8, image.tag_v2.get(_PHOTOMETRIC) == 0
+    return 8, False
+
+
+def _flatten(image: Image.Image, depth: tuple[int, bool], background: Sequence[int]) -> Image.Image:
+    """Returns an image of mode L or RGB, without transparency."""
+    paper = (background[0], background[1], background[2])
+    if image.mode in _MODES_16 or image.mode == "I":
+        shift, white_is_zero = depth
+        samples = np.asarray(image)
+        grey = (samples >> shift).astype(np.uint8)
+        flat = Image.fromarray(255 - grey if white_is_zero else grey)
+        key = image.info.get("transparency")
+        if not isinstance(key, int):
+            return flat
+        opaque = Image.fromarray(np.where(samples == key, np.uint8(0), np.uint8(255)))
+        under = Image.new("RGB", image.size, paper)
+        under.paste(flat.convert("RGB"), mask=opaque)
+        return under
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        under = Image.new("RGB", image.size, paper)
+        under.paste(over, mask=over)
+        return under
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1..8; 1 where there is none or the EXIF block, no part of the pixels, is broken."""
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # as in _refusing: a parser of untrusted bytes
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def _orient(image: Pixels, turn: int) -> Pixels:
+    """Brings [height, width, channels] upright, by the table of EXIF 2.32 section 4.6.4."""
+    if turn >= 5:
+        image = image.transpose(1, 0, 2)
+    if turn in (3, 4, 7, 8):
+        image = image[::-1]
+    return image[:, ::-1] if turn in (2, 3, 6, 7) else image

@@ -1,0 +1,1 @@
+"""Images from wherever they are, checked, into raw shards."""

@@ -1,0 +1,157 @@
+"""Tar archives, plain or compressed."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import functools
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, Protocol
+
+from sightline.errors import UserError
+from sightline.ingest.archives.member import Budget, Member, refused, safe_path
+from sightline.ingest.layout import readable
+from sightline.reasons import Reason, Rejected
+
+_BLOCK = 2**16
+_XZ_MEMORY = 256 * 2**20
+_MAX_HEADER = 2**20
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> Iterator[Member]:
+    """Yields the members in the order of the archive, reading it once from start to end."""
+    with _explained(name):
+        unpacked = _Metered(_unpacked(stream, name), name, budget)
+        with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
+            for entry in archive:
+                archive.members = []  # else it keeps every header
+                if not entry.isdir():
+                    yield _member(archive, entry, name, max_bytes)
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    # A tar has no directory: what follows a damaged place cannot be found, so it is no matter of one member.
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name}: no archive that can be read to its end: {detail}") from None
+
+
+def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_bytes: int) -> Member:
+    path = readable(entry.name)
+    try:
+        path = safe_path(path)
+    except Rejected as fault:
+        return refused(path, fault.reason, fault.detail)
+    if entry.issym() or entry.islnk():
+        return refused(path, Reason.UNSAFE_ENTRY, "a link")
+    if not entry.isreg():
+        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+    if entry.size > max_bytes:
+        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
+    return Member(path, functools.partial(_read, archive, entry, name))
+
+
+def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
+    with _explained(name):
+        content = archive.extractfile(entry)
+        if content is None:
+            raise Rejected(Reason.UNSAFE_ENTRY, "no content")
+        with content:
+            return content.read()
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header. tarfile reads long names into memory whole, so they are measured before."""
+
+    @classmethod
+    def frombuf(cls, *args: Any, **kwargs: Any) -> _Header:
+        header = super().frombuf(*args, **kwargs)
+        if header.type in _HEADERS and header.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a name or header of {header.size:,} bytes")
+        return header
+
+
+class _Metered:
+    """Counts what is unpacked."""
+
+    def __init__(self, stream: _Readable, name: str, budget: Budget) -> None:
+        self._stream = stream
+        self._name = name
+        self._budget = budget
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        if not self._budget.spend(len(block)):
+            raise UserError(f"{self._name}: unpacks to too much; raise ingest.source.max_ratio if you trust it")
+        return block
+
+
+def _unpacked(stream: IO[bytes], name: str) -> _Readable:
+    start = stream.read(6)
+    stream.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=stream)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(stream)
+    if start == b"\xfd7zXZ\0":
+        return _Xz(stream)
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        try:
+            import zstandard
+        except ImportError:
+            raise UserError(f"{name}: zstd needs a package that is not there: install sightline[zstd]") from None
+        reader: _Readable = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return reader
+    return stream
+
+
+def _zstd_error() -> type[Exception]:
+    try:
+        import zstandard
+    except ImportError:
+        return EOFError
+    return zstandard.ZstdError
+
+
+class _Xz:
+    """Unpacks xz with a limit on memory, which lzma.open does not offer: an archive may ask for 4 GiB."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._start()
+
+    def _start(self) -> None:
+        self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        while True:
+            data = b""
+            if self._decompressor.eof:
+                data = self._decompressor.unused_data.lstrip(b"\0") or self._stream.read(_BLOCK).lstrip(b"\0")
+                if not data:
+                    return b""
+                self._start()
+            elif self._decompressor.needs_input:
+                data = self._stream.read(_BLOCK)
+                if not data:
+                    raise EOFError("the compressed data ends too early")
+            if block := self._decompressor.decompress(data, size):
+                return block

@@ -1,0 +1,78 @@
+"""Zip archives."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from sightline.errors import UserError
+from sightline.ingest.archives.member import Budget, Member, refused, safe_path
+from sightline.reasons import Reason, Rejected
+
+_ENCRYPTED = 0x1
+_UTF8 = 0x800
+_METHODS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+)  # the others are rare, and LZMA takes as much memory as the entry says
+
+
+def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> Iterator[Member]:
+    """Yields the members in the order of the directory."""
+    try:
+        archive = zipfile.ZipFile(stream)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name}: a damaged zip archive ({error})") from None
+    with archive:
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                yield _member(archive, entry, max_bytes, budget)
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, budget: Budget) -> Member:
+    name = _name(entry)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    try:
+        path = safe_path(name)
+    except Rejected as fault:
+        return refused(name, fault.reason, fault.detail)
+    if kind == stat.S_IFLNK:
+        return refused(path, Reason.UNSAFE_ENTRY, "a symbolic link")
+    if kind not in (0, stat.S_IFREG):
+        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+    if entry.flag_bits & _ENCRYPTED:
+        return refused(path, Reason.UNREADABLE, "encrypted")
+    if entry.compress_type not in _METHODS:
+        return refused(path, Reason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate")
+    if entry.file_size > max_bytes:
+        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}")
+    return Member(path, functools.partial(_read, archive, entry, budget))
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
+    # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
+    if not budget.spend(entry.file_size):
+        raise Rejected(
+            Reason.UNSAFE_ENTRY, "the archive unpacks to too much; raise ingest.source.max_ratio to trust it"
+        )
+    try:
+        with archive.open(entry) as unpacked:
+            return unpacked.read()
+    except OSError as error:
+        raise UserError(f"{archive.filename or 'the archive'}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise Rejected(Reason.CORRUPT, f"damaged in the archive: {' '.join(str(error).split())}"[:160]) from None
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Returns the name, read as UTF-8 where it is, which many programs write without saying so."""
+    name = entry.orig_filename
+    if not entry.flag_bits & _UTF8:
+        with contextlib.suppress(UnicodeError):  # it stays in the code page that zip means where nothing is said
+            name = name.encode("cp437").decode("utf-8")
+    return name if "/" in name or ".." in name else name.replace("\\", "/")

@@ -1,0 +1,19 @@
+"""The gate: which bytes are an image. What runs here runs in workers, and sees untrusted bytes."""
+
+from __future__ import annotations
+
+from sightline import files, images
+from sightline.images import Limits
+from sightline.ingest.looks import look
+from sightline.ingest.outcome import Checked, Outcome, Refused
+from sightline.reasons import Rejected
+
+
+def check(data: bytes, limits: Limits) -> Outcome:
+    """Decodes an image strictly and says what it is, or why it is refused."""
+    try:
+        info, pixels = images.read(data, channels=1, limits=limits)
+    except Rejected as error:
+        return Refused(error.reason, error.detail)
+    looks = look(pixels[:, :, 0])
+    return Checked(files.sha256(data), info.format, info.width, info.height, info.mode, looks.flags, looks.phash)

@@ -1,0 +1,50 @@
+"""A folder or archive of images into a database, so that anyone can try reading them from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.databases.writeback import load_images
+from sightline.images import Limits
+from sightline.ingest.blob import blob_of
+from sightline.ingest.sources.archive import ArchiveSource
+from sightline.ingest.sources.folder import FolderSource
+from sightline.progress import track
+from sightline.records import ImageRecord, Rejection
+
+MAX_ENTRIES = 2_000_000
+MAX_RATIO = 100
+
+
+def load(path: Path, url: str | None, table: str, gridfs: bool = False) -> tuple[int, list[Rejection]]:
+    """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
+
+    Args:
+        path: A folder with one folder a class, or an archive of one.
+        url: The database, without a password; None takes it from the environment.
+        table: Table, collection or GridFS bucket.
+        gridfs: Whether to use GridFS (MongoDB).
+
+    Returns:
+        How many images were written, and the inputs that were not read.
+
+    Raises:
+        UserError: If the folder or the database cannot be used.
+    """
+    limits = Limits()
+    source = (
+        FolderSource(path, limits.max_bytes)
+        if path.is_dir()
+        else ArchiveSource(blob_of(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO)
+    )
+    refused: list[Rejection] = []
+
+    def images() -> Iterator[ImageRecord]:
+        for record in track(source.records(), "loading"):
+            if isinstance(record, Rejection):
+                refused.append(record)
+            else:
+                yield record
+
+    return load_images(images(), url, table, gridfs), refused

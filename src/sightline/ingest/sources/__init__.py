@@ -1,0 +1,62 @@
+"""The sources of images, one file each. None of them imports anything heavy before it is asked for an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.ingest import config as options
+from sightline.ingest.config import IngestConfig
+from sightline.ingest.options_db import MongodbOption, SqlOption
+
+if TYPE_CHECKING:
+    from sightline.ingest.source import Source
+
+
+def open_source(config: IngestConfig) -> Source:
+    """Returns the source that the configuration selects. Nothing is opened before one of its methods is called."""
+    match config.source:
+        case options.DigitsOption():
+            from sightline.ingest.sources.digits import DigitsSource
+
+            return DigitsSource(config.limit)
+        case options.FolderOption(path=str(path)):
+            from sightline.ingest.sources.folder import FolderSource
+
+            return FolderSource(Path(path), config.max_bytes, config.limit)
+        case options.FolderOption(url=str(url)):
+            from sightline.ingest.sources.remote_folder import RemoteFolderSource
+
+            return RemoteFolderSource(url, config.max_bytes, config.limit)
+        case options.ArchiveOption() as option:
+            from sightline.ingest.blob import blob_of
+            from sightline.ingest.sources.archive import ArchiveSource
+
+            blob = blob_of(option.path, option.url)
+            return ArchiveSource(blob, config.max_bytes, option.max_entries, option.max_ratio, config.limit)
+        case MongodbOption() as option:
+            from sightline.ingest.sources.mongodb import MongodbSource
+
+            return MongodbSource(option, config.limit)
+        case SqlOption() as option:
+            from sightline.ingest.sources.sql import SqlSource
+
+            return SqlSource(option, config.limit)
+        case options.TableOption() as option:
+            from sightline.ingest.sources.table import TableSource
+
+            return TableSource(option, config.max_bytes)
+        case options.IdxOption() as option:
+            from sightline.ingest.sources.idx import IdxSource
+
+            return IdxSource(Path(option.path or ""), option.class_names, config.limit)
+        case options.TorchvisionOption() as option:
+            from sightline.ingest.sources.torchvision import TorchvisionSource
+
+            return TorchvisionSource(option, config.max_bytes, config.limit)
+        case options.HuggingfaceOption() as option:
+            from sightline.ingest.sources.huggingface import HuggingfaceSource
+
+            return HuggingfaceSource(option, config.max_bytes, config.limit)
+        case other:
+            raise NotImplementedError(f"no source for {type(other).__name__}")

@@ -1,0 +1,69 @@
+"""A zip or tar of a folder of images, read entry by entry: nothing is unpacked to disk, and no entry is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sightline.errors import UserError
+from sightline.ingest.archives import Budget, Member, open_archive
+from sightline.ingest.blob import Blob
+from sightline.ingest.layout import Layout
+from sightline.ingest.sample import sample
+from sightline.reasons import Rejected
+from sightline.records import ImageRecord, Rejection
+
+_FREE_BYTES = 2**30
+"""An archive that unpacks to no more than this is no bomb, whatever its ratio."""
+
+
+class ArchiveSource:
+    """Every file in an archive is an input; hostile entries are refused one by one.
+
+    Args:
+        blob: The archive.
+        max_bytes: A larger entry is refused without being unpacked.
+        max_entries: An archive with more entries is refused.
+        max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
+        limit: At most so many entries, an even sample of all.
+    """
+
+    def __init__(self, blob: Blob, max_bytes: int, max_entries: int, max_ratio: int, limit: int | None = None) -> None:
+        self._blob = blob
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._max_ratio = max_ratio
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        return self._blob.fingerprint(deep)
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        layout = Layout.of(member.path for member in self._members() if member.fault is None)
+        chosen = None
+        if self._limit is not None:
+            chosen = {member.path for member in sample(self._members(), self._limit, key=lambda member: member.path)}
+        for member in self._members():
+            if chosen is not None and member.path not in chosen:
+                continue
+            identity, label, split = layout.place(member.path)
+            try:
+                if member.fault:
+                    identity = member.path
+                    raise member.fault
+                data = member.read()
+            except Rejected as fault:
+                yield Rejection(identity, fault.reason, fault.detail)
+            else:
+                yield ImageRecord(identity, data, label, split)
+
+    def _members(self) -> Iterator[Member]:
+        budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()))
+        with self._blob.open() as stream:
+            for count, member in enumerate(open_archive(stream, self._blob.name, self._max_bytes, budget), 1):
+                if count > self._max_entries:
+                    raise UserError(
+                        f"{self._blob.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "
+                        "if you trust it"
+                    )
+                yield member

@@ -1,0 +1,130 @@
+"""The stage: every input of a source becomes a row of a shard or of `rejected.parquet`, never both, never none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sightline import files, records
+from sightline.errors import UserError
+from sightline.ingest.audit import audit
+from sightline.ingest.config import IngestConfig
+from sightline.ingest.labels import Labels
+from sightline.ingest.layout import split_of
+from sightline.ingest.outcome import Outcome, Refused
+from sightline.ingest.source import Source
+from sightline.ingest.spool import Spool
+from sightline.ingest.workers import Workers
+from sightline.progress import track
+from sightline.reasons import Reason, Rejected
+from sightline.records import ImageRecord, Rejection
+
+Input = ImageRecord | Rejection
+
+
+def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
+    """Writes the raw set of a source below `out`.
+
+    Args:
+        source: Where the images come from.
+        config: What is let in.
+        out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
+            `ingest.json`.
+
+    Returns:
+        What stands in `ingest.json`: a pure function of the set and the configuration.
+
+    Raises:
+        UserError: If the source cannot be reached, or what it holds cannot make a set.
+    """
+    labels = Labels.read(Path(config.labels) if config.labels else None)
+    with Spool(out / ".spool") as spool, Workers(limits_of(config), config.workers) as workers:
+        inputs = itertools.islice(source.records(), config.limit)
+        for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
+            _take(record, outcome, spool)
+        classes = spool.count("SELECT label, count(*) FROM image GROUP BY 1")
+        rejected = spool.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
+        _require_a_set(classes, rejected, spool, config)
+        images = track(spool.images(), "writing", sum(classes.values()))
+        shards = records.write_raw_shards(images, out)
+        records.write_rejected(spool.rejections(), out / records.REJECTED)
+        summary = {
+            "inputs": sum(classes.values()) + sum(rejected.values()),
+            "accepted": sum(classes.values()),
+            "rejected": rejected,
+            "classes": classes,
+            "shards": len(shards),
+            "unused_labels": sorted(labels.unused),
+            "audit": audit(spool),
+        }
+        records.write_near(spool.near(), out / records.NEAR)
+    records.write_classes(list(classes), out / records.CLASSES)
+    files.write_json(out / records.SUMMARY, summary)
+    return summary
+
+
+def limits_of(config: IngestConfig) -> dict[str, Any]:
+    """Returns what `config` allows of an image: the arguments of `sightline.images.Limits`."""
+    return {
+        "max_pixels": config.max_pixels,
+        "max_bytes": config.max_bytes,
+        "max_frames": config.max_frames,
+        "first_frame": config.first_frame,
+        "formats": tuple(config.formats),
+    }
+
+
+def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, bytes | None]]:
+    """Refuses what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
+    for record in inputs:
+        if isinstance(record, Rejection):
+            yield record, None
+            continue
+        try:
+            if not record.label:
+                raise Rejected(Reason.NO_LABEL, "the source gives it no class")
+            label = labels.apply(record.label)
+            split = split_of(record.split) if record.split else None
+            if record.split and split is None:
+                raise Rejected(Reason.BAD_SPLIT, f"{record.split!r} is not one of {', '.join(records.SPLITS)}")
+        except Rejected as error:
+            yield Rejection(record.id, error.reason, error.detail), None
+        else:
+            placed = ImageRecord(record.id, record.data, label, split, record.group, record.path)
+            yield placed, record.data
+
+
+def _take(record: Input, outcome: Outcome | None, spool: Spool) -> None:
+    if isinstance(record, Rejection):
+        spool.reject(record)
+    elif isinstance(outcome, Refused):
+        spool.reject(Rejection(record.id, outcome.reason, outcome.detail))
+    elif outcome is not None and record.label is not None:
+        spool.add(record, record.label, record.split, outcome)
+    else:
+        raise AssertionError(f"{record.id!r} was not checked")
+
+
+def _require_a_set(classes: dict[str, int], rejected: dict[str, int], spool: Spool, config: IngestConfig) -> None:
+    """Ends the stage where what came in is not what the configuration asks for."""
+    refused, accepted = sum(rejected.values()), sum(classes.values())
+    total = accepted + refused
+    if not total:
+        raise UserError(f"ingest.source={config.source.name}: the source is empty")
+    why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
+    first = next(spool.rejections(), None)
+    example = f"; the first: {first.id}: {first.detail or first.reason}" if first else ""
+    if not accepted:
+        raise UserError(f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}")
+    if refused and config.on_reject == "fail":
+        raise UserError(f"ingest.on_reject=fail: {refused:,} of {total:,} inputs were refused ({why}){example}")
+    if refused > config.max_rejected * total:
+        most = f"ingest.max_rejected={config.max_rejected:g}"
+        raise UserError(f"{most}: {refused:,} of {total:,} inputs were refused ({why}){example}")
+    if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
+        raise UserError(
+            f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "
+            "add some, or drop or merge the class by ingest.labels"
+        )

@@ -1,0 +1,1 @@
+"""The networks, plain nn.Modules that know nothing of Lightning."""

@@ -1,0 +1,128 @@
+"""A network with its normalisation: uint8 pixels in, logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import nn
+
+from sightline.models.config import Cnn, Dense, Pretrainable, ResNet9, Timm, WideResNet
+from sightline.schema import Option
+
+
+class Classifier(nn.Module):
+    """Normalises uint8 images and passes them through a network.
+
+    Normalisation is part of the model, so that no caller, and no exported file, can get it wrong.
+
+    Args:
+        network: Maps normalised float32 [N, C, H, W] images to logits [N, K].
+        mean: Per-channel mean of the training pixels, in 0..1.
+        std: Per-channel standard deviation, in 0..1; a constant channel's 0 counts as 1.
+        head: Name of the network's last layer, from the embedding to the logits; all else is the backbone.
+
+    Attributes:
+        frozen_norms: Batch norms that stay in evaluation mode; see `models.groups.freeze`.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], head: str | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.head_name = head
+        self.frozen_norms: list[nn.Module] = []
+        shape = (1, len(mean), 1, 1)
+        self.register_buffer("mean", (torch.tensor(mean, dtype=torch.float64) * 255).float().view(shape))
+        scale = 1 / (torch.tensor([s if s > 0 else 1.0 for s in std], dtype=torch.float64) * 255)
+        self.register_buffer("scale", scale.float().view(shape))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Maps uint8 images [N, H, W, C] to float32 logits [N, K].
+
+        The permuted tensor keeps its memory in place, so that the network computes in channels-last format, the
+        fast one for convolutions, at no cost.
+        """
+        pixels = images.permute(0, 3, 1, 2).float()
+        logits: torch.Tensor = self.network((pixels - self.mean) * self.scale)
+        return logits
+
+    @property
+    def head(self) -> nn.Module:
+        """The network's last layer."""
+        if self.head_name is None:
+            raise ValueError("this classifier was made without naming its network's head")
+        return self.network.get_submodule(self.head_name)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Maps uint8 images [N, H, W, C] to their embeddings, float32 [N, D]: what the head makes logits of.
+
+        Call it in evaluation mode; in training mode dropout may be on.
+        """
+        seen: list[torch.Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self(images)
+        finally:
+            hook.remove()
+        return seen[0].float()
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode of every module but the frozen norms."""
+        super().train(mode)
+        for norm in self.frozen_norms:
+            norm.eval()
+        return self
+
+
+def build(
+    option: Option, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
+) -> Classifier:
+    """Builds the network that a model option describes, with fresh weights.
+
+    Args:
+        option: One of `models.config.MODELS`.
+        shape: (height, width, channels) of the images.
+        num_classes: Number of classes.
+        mean: Per-channel mean of the training pixels, in 0..1.
+        std: Per-channel standard deviation, in 0..1.
+    """
+    height, width, channels = shape
+    network: nn.Module
+    # Each family's file is imported only where it is chosen: torchvision alone takes seconds, timm may not be there.
+    match option:
+        case Cnn():
+            from sightline.models.cnn import CNN
+
+            network = CNN(channels, num_classes, option.width, option.blocks, option.hidden, option.dropout)
+            head = "head.3"
+        case Dense():
+            from sightline.models.dense import DenseNet
+
+            network = DenseNet(height * width * channels, num_classes, option.hidden, option.dropout)
+            head = f"layers.{len(network.layers) - 1}"
+        case ResNet9():
+            from sightline.models.resnet9 import ResNet9 as Nine
+
+            network, head = Nine(channels, num_classes, option.width, option.pool, option.scale), "head"
+        case WideResNet():
+            from sightline.models.wide_resnet import WideResNet as Wide
+
+            network = Wide(channels, num_classes, option.depth, option.widen_factor, option.dropout)
+            head = "head"
+        case Timm():
+            from sightline.models import timm_net
+
+            network, head = timm_net.build(option, channels, num_classes, (height, width))
+        case Pretrainable():
+            from sightline.models import torchvision_nets
+
+            network, head = torchvision_nets.build(option, channels, num_classes, (height, width))
+        case _:
+            raise TypeError(f"no network for {type(option).__name__}")
+    return Classifier(network, mean, std, head).to(memory_format=torch.channels_last)

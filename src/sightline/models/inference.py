@@ -1,0 +1,52 @@
+"""A stored model as a function from pixels to probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sightline.errors import UserError
+from sightline.models import store
+from sightline.models.classifier import Classifier
+
+
+class Predictor:
+    """Calls a classifier on uint8 images [n, H, W, C] and returns float64 probabilities [n, K].
+
+    Attributes:
+        classifier: The model, in evaluation mode, on the CPU.
+        info: The content of `model.json`.
+    """
+
+    def __init__(self, classifier: Classifier, info: dict[str, Any]) -> None:
+        self.classifier = classifier
+        self.info = info
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Reads the model in `folder`; computes with the number of threads that it was trained with.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        classifier, info = store.load(folder)
+        torch.set_num_threads(int(info["profile"]["threads"]))
+        return cls(classifier, info)
+
+    def check_classes(self, classes: list[str]) -> None:
+        """Raises UserError unless `classes` are those that the model was trained on."""
+        if classes != self.info["classes"]:
+            raise UserError(
+                f"the model knows the classes {', '.join(self.info['classes'])}, the data has {', '.join(classes)}: "
+                "train again"
+            )
+
+    @torch.inference_mode()
+    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        logits = self.classifier(torch.from_numpy(images))
+        # Softmax in double precision: the rows sum to 1 well within what a metric can see.
+        return torch.softmax(logits.double(), dim=1).numpy()

@@ -1,0 +1,94 @@
+"""Any network of the timm library (Wightman 2019), an extra."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightline.errors import UserError
+from sightline.models import pretrained
+from sightline.models.config import Timm
+
+
+def build(option: Timm, in_channels: int, num_classes: int, size: tuple[int, int]) -> tuple[nn.Module, str]:
+    """Builds timm's network of that name for [N, in_channels, height, width] images.
+
+    Networks of a fixed size, such as vision transformers, get the images' size; stems are left as they are
+    (`arguments` reaches what timm's builder offers). Pretrained weights are fitted to size and channels by timm
+    itself; the last layer always starts anew.
+
+    Returns:
+        The network and the name of its head.
+
+    Raises:
+        UserError: If timm is not installed, has no such network, or pretrained weights cannot be had or do not fit.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise UserError("train.model: timm is not installed: pip install 'sightline[timm]'") from None
+    if not timm.is_model(option.model_name):
+        near = difflib.get_close_matches(option.model_name, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UserError(f"train.model.model_name: timm {timm.__version__} has no {option.model_name!r}{hint}")
+    arguments: dict[str, Any] = {"in_chans": in_channels, "num_classes": num_classes}
+    try:
+        known = timm.get_pretrained_cfg(option.model_name)
+        if known is not None and known.fixed_input_size:
+            arguments["img_size"] = size
+        network: nn.Module = timm.create_model(option.model_name, **arguments, **option.arguments)
+        _try(network, (2, in_channels, *size))
+    except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"train.model: timm cannot build {option.model_name} so: {detail}") from None
+    head = _head(network, option.model_name)
+    if option.weights is not None:
+        # Once more, since timm loads weights while it builds, and fits them to size and channels by each family's rule.
+        # It then no longer says which ones it did not find: so a file is compared with the network first.
+        overlay: dict[str, Any] = {"num_classes": 0}  # of another number than ours: the last layer starts anew
+        if option.weights != "DEFAULT":
+            overlay["state_dict"] = _state(option, network, head)
+        try:
+            network = timm.create_model(
+                option.model_name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments, **option.arguments
+            )
+        except Exception as error:  # the hub's client raises what its HTTP library does
+            detail = (str(error).splitlines() or [type(error).__name__])[0]
+            if option.weights == "DEFAULT":
+                raise UserError(
+                    f"train.model.weights: DEFAULT of {option.model_name} could not be downloaded ({detail}); "
+                    "give the path of a local file, or null"
+                ) from None
+            raise UserError(
+                f"train.model.weights: {option.weights} does not fit {option.model_name}: {detail}"
+            ) from None
+    return network, head
+
+
+@torch.no_grad()
+def _try(network: nn.Module, shape: tuple[int, ...]) -> None:
+    """Passes a batch through: most networks that cannot take images of a size find out only then."""
+    network.eval()(torch.zeros(shape))
+    network.train()
+
+
+def _head(network: nn.Module, name: str) -> str:
+    classifier: Any = network.get_classifier()  # type: ignore[operator]  # a method of every network of timm
+    if not isinstance(classifier, nn.Linear):
+        raise UserError(f"train.model.model_name: {name} is not supported: its head is not one linear layer")
+    path: str = next(path for path, module in network.named_modules() if module is classifier)
+    return path
+
+
+def _state(option: Timm, network: nn.Module, head: str) -> pretrained.State:
+    assert option.weights is not None  # noqa: S101  # narrows the type
+    state = pretrained.read(option.weights)
+    wanted = [name for name, _ in network.named_parameters() if not name.startswith(f"{head}.")]
+    if missing := [name for name in wanted if name not in state]:
+        raise UserError(
+            f"train.model.weights: {option.weights} does not fit {option.model_name}: it has no {missing[0]}"
+        )
+    return state

@@ -1,0 +1,201 @@
+"""torchvision's networks, fitted to the size and the channels of the images.
+
+They were made for 224 pixels, which their first layers reduce to 56 or so before anything is looked at. Below 96 pixels
+the first two of their five halvings are left out: the last map is an eighth of the image rather than a 32nd.
+
+All of them pool by `adaptive_avg_pool2d` to one pixel, which PyTorch computes as a mean: deterministic on CUDA, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+from sightline.errors import UserError
+from sightline.models import pretrained
+from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, ViT
+
+SMALL = 96
+"""Below this many pixels a side, the first two halvings are left out."""
+
+Built = tuple[nn.Module, str, str]
+"""A network, and the names of its first convolution and of its head."""
+
+_he_normal = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
+
+
+def build(option: Pretrainable, in_channels: int, num_classes: int, size: tuple[int, int]) -> tuple[nn.Module, str]:
+    """Builds a network for [N, in_channels, height, width] images.
+
+    Pretrained weights are fitted to the stem and the channels (`pretrained.fit_kernel`, `pretrained.fit_channels`);
+    the last layer always starts anew.
+
+    Args:
+        option: Which one.
+        in_channels: Channels of the input.
+        num_classes: Number of logits.
+        size: Height and width of the images, in pixels.
+
+    Returns:
+        The network and the name of its head.
+
+    Raises:
+        UserError: If pretrained weights cannot be had, or are those of another network.
+    """
+    small = min(size) < SMALL
+    match option:
+        case ResNet18() | ResNet50():
+            name = option.name
+            network, first, head = resnet(name, in_channels, num_classes, small)
+        case MobileNetV3():
+            name = f"mobilenet_v3_{option.variant}"
+            network, first, head = mobilenet_v3(name, in_channels, num_classes, small)
+        case EfficientNet():
+            name = f"efficientnet_{option.variant}"
+            network, first, head = efficientnet(name, in_channels, num_classes, small)
+        case ConvNeXt():
+            name = f"convnext_{option.variant}"
+            network, first, head = convnext(name, in_channels, num_classes, small)
+        case ViT():
+            name = f"vit_{option.variant}_16"
+            network, first, head = vit(option.variant, in_channels, num_classes, size, option.patch_size)
+        case _:
+            raise TypeError(f"no network of torchvision for {type(option).__name__}")
+    if option.weights is not None:
+        state = _default_weights(name) if option.weights == "DEFAULT" else pretrained.read(option.weights)
+        if isinstance(network, FittedViT):
+            state = network.fit_positions(state)
+        pretrained.load_backbone(network, state, first, head, name, option.weights)
+    return network, head
+
+
+def resnet(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+    """ResNets (He et al. 2016); small: their section 4.2, a 3x3 convolution of stride 1, and no pooling."""
+    network = torchvision.models.get_model(name, num_classes=num_classes)
+    _replace_first(network, "conv1", in_channels, small, _he_normal)
+    if small:
+        network.maxpool = nn.Identity()
+    return network, "conv1", "fc"
+
+
+def mobilenet_v3(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+    """MobileNetV3 (Howard et al. 2019); small: the first two strides of 2 are 1."""
+    # torchvision's momentum of 0.01 is for millions of steps: with it, the running statistics of a few hundred
+    # steps are still those of the start, and validation sees noise.
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
+    network = torchvision.models.get_model(name, num_classes=num_classes, norm_layer=norm)
+    _replace_first(network, "features.0.0", in_channels, False, _he_normal)
+    if small:
+        _leave_out_strides(network)
+    return network, "features.0.0", "classifier.3"
+
+
+def efficientnet(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+    """EfficientNet (Tan and Le 2019, V2 2021); small: the first two strides of 2 are 1."""
+    network = torchvision.models.get_model(name, num_classes=num_classes)
+    _replace_first(network, "features.0.0", in_channels, False, _he_normal)
+    if small:
+        _leave_out_strides(network)
+    return network, "features.0.0", "classifier.1"
+
+
+def convnext(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+    """ConvNeXt (Liu et al. 2022); small: a 3x3 convolution of stride 1 in place of the 4x4 patches."""
+    network = torchvision.models.get_model(name, num_classes=num_classes)
+    _replace_first(network, "features.0.0", in_channels, small, partial(nn.init.trunc_normal_, std=0.02))
+    return network, "features.0.0", "classifier.2"
+
+
+VIT_SIZES = {"ti": (12, 3, 192), "s": (12, 6, 384), "b": (12, 12, 768), "l": (24, 16, 1024)}
+"""Layers, heads and embedding: ti and s of DeiT (Touvron et al. 2021), b and l of the original."""
+
+
+def vit(variant: str, in_channels: int, num_classes: int, size: tuple[int, int], patch_size: int | None) -> Built:
+    """Vision transformers (Dosovitskiy et al. 2021), with patches of an eighth of the image, at most 16 pixels."""
+    side = max(size)
+    patch = patch_size or max(1, min(16, round(side / 8)))
+    network = FittedViT(variant, num_classes, patch, side)
+    fan_in = in_channels * patch**2
+    init = partial(nn.init.trunc_normal_, std=math.sqrt(1 / fan_in))  # torchvision's
+    _replace_first(network, "conv_proj", in_channels, False, init)
+    return network, "conv_proj", "heads.head"
+
+
+class FittedViT(VisionTransformer):  # type: ignore[misc]  # torchvision has no types
+    """A vision transformer for images of any height and width.
+
+    An image whose sides are no multiples of the patch is padded at the right and at the bottom by the training
+    pixels' mean (which is 0 after normalisation).
+
+    Args:
+        variant: A name in `VIT_SIZES`.
+        num_classes: Number of logits.
+        patch: Pixels a side of a patch.
+        side: The longer side of the images, in pixels.
+    """
+
+    def __init__(self, variant: str, num_classes: int, patch: int, side: int) -> None:
+        layers, heads, width = VIT_SIZES[variant]
+        padded = -(-side // patch) * patch
+        super().__init__(padded, patch, layers, heads, width, 4 * width, num_classes=num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Maps [N, C, H, W] float images to [N, num_classes] logits."""
+        height, width = images.shape[-2:]
+        padding = (0, self.image_size - width, 0, self.image_size - height)
+        logits: torch.Tensor = super().forward(nn.functional.pad(images, padding) if any(padding) else images)
+        return logits
+
+    def fit_positions(self, state: pretrained.State) -> pretrained.State:
+        """Returns weights with the position embeddings interpolated to this network's number of patches."""
+        if "encoder.pos_embedding" not in state:
+            return state  # which load_backbone will say
+        return dict(interpolate_embeddings(self.image_size, self.patch_size, dict(state)))
+
+
+def _replace_first(
+    network: nn.Module, name: str, in_channels: int, small: bool, init: Callable[[torch.Tensor], Any]
+) -> None:
+    """Gives a network a first convolution for `in_channels`, of 3x3 and stride 1 where small, if it has another."""
+    old = network.get_submodule(name)
+    assert isinstance(old, nn.Conv2d)  # noqa: S101  # narrows the type
+    if not small and in_channels == old.in_channels:
+        return
+    new = nn.Conv2d(
+        in_channels,
+        old.out_channels,
+        kernel_size=3 if small else (old.kernel_size[0], old.kernel_size[1]),
+        stride=1 if small else (old.stride[0], old.stride[1]),
+        padding=1 if small else old.padding,  # type: ignore[arg-type]  # a pair, as torch made it
+        bias=old.bias is not None,
+    )
+    init(new.weight)
+    if new.bias is not None:
+        nn.init.zeros_(new.bias)
+    network.set_submodule(name, new)
+
+
+def _leave_out_strides(network: nn.Module) -> None:
+    """Sets the first two strides of 2 to 1."""
+    strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
+    for convolution in strided[:2]:
+        convolution.stride = (1, 1)
+
+
+def _default_weights(name: str) -> pretrained.State:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        return dict(weights.get_state_dict(progress=True, check_hash=True))
+    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: what came has another digest
+        raise UserError(
+            f"train.model.weights: DEFAULT could not be downloaded from {weights.url} ({error}); "
+            "give the path of a local file, or null"
+        ) from None

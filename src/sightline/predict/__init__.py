@@ -1,0 +1,1 @@
+"""The exported bundle at work, without torch."""

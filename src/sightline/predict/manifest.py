@@ -1,0 +1,83 @@
+"""A bundle's manifest: what files it consists of, the digest of each, and what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from sightline import files
+from sightline.errors import UserError
+
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+CONTRACT = "contract.json"
+CLASSES = "classes.json"
+CARD = "model_card.md"
+
+FORMAT = 1
+"""Raised when an older reader could no longer use the bundle."""
+
+
+def write(folder: Path, lineage: dict[str, Any]) -> None:
+    """Writes the manifest of all files that stand in `folder`.
+
+    Args:
+        folder: The bundle.
+        lineage: What it was made from: JSON values that depend on nothing but that.
+    """
+    parts = {
+        path.name: {"bytes": path.stat().st_size, "sha256": files.sha256_file(path)}
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST
+    }
+    files.write_json(folder / MANIFEST, {"format": FORMAT, "files": parts, "lineage": lineage})
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Checks every file of a bundle against its manifest.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: If this is no bundle, or one that is damaged, incomplete or too new.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder}: there is no such folder; the export stage writes a bundle (models/bundle)")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        version, listed = manifest["format"], {name: part["sha256"] for name, part in manifest["files"].items()}
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is not a bundle: it holds no {MANIFEST}; the export stage writes one") from None
+    except OSError as error:
+        raise UserError(f"{folder / MANIFEST}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _damaged(folder, f"{MANIFEST} cannot be read") from None
+    if version != FORMAT:
+        raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
+    if missing := {MODEL, CONTRACT, CLASSES} - listed.keys():
+        raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
+    for name, expected in listed.items():
+        if Path(name).name != name:  # a manifest names its own files, and never one elsewhere
+            raise _damaged(folder, f"{MANIFEST} lists {name!r}")
+        try:
+            actual = files.sha256_file(folder / name)
+        except OSError as error:
+            raise _damaged(folder, f"{name}: {error.strerror}") from None
+        if actual != expected:
+            raise _damaged(folder, f"{name} is not the file that was exported")
+    return dict(manifest)
+
+
+def read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
+    """Returns a file of a verified bundle, checked once more, so that what is used is what was verified."""
+    data = (folder / name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
+        raise _damaged(folder, f"{name} has just changed")
+    return data
+
+
+def _damaged(folder: Path, why: str) -> UserError:
+    return UserError(f"{folder} is damaged: {why}; copy the bundle anew, or export it again")

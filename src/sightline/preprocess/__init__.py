@@ -1,0 +1,1 @@
+"""Raw shards into training-ready pixels, by the preprocessing contract."""

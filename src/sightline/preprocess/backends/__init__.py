@@ -1,0 +1,67 @@
+"""Where jobs are done: each backend leaves the same entries, bit for bit, in the memo."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from typing import cast
+
+from sightline.preprocess.jobs import Done, Job
+from sightline.preprocess.memo import Memo
+from sightline.preprocess.options import Dask, Processes, Ray
+from sightline.progress import track
+from sightline.schema import Option
+
+
+def run(jobs: Sequence[Job], memo: Memo, option: Option) -> None:
+    """Does all jobs, in any order; when it returns their entries are in the memo.
+
+    Args:
+        jobs: What there is to do.
+        memo: Where the results go.
+        option: One of `options.BACKEND`.
+
+    Raises:
+        UserError: If a process or a cluster ends before the work does.
+    """
+    if not jobs:
+        return
+    with _progress(sum(job.images for job in jobs)) as done:
+        _run(jobs, memo, option, done)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Done]:
+    """Yields what shows a person how many images are done, called from any thread."""
+    shown = cast(Generator[int, None, None], track(range(total), "preprocess", total))
+    one_at_a_time = threading.Lock()
+
+    def done(job: Job) -> None:
+        with one_at_a_time:
+            for _ in range(job.images):
+                next(shown, None)
+
+    with contextlib.closing(shown):
+        next(shown, None)  # the clock starts; an image counts when the next one is asked for
+        yield done
+
+
+def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done) -> None:
+    # What lies here already need not travel.
+    near = [job for job in jobs if job.local]
+    far = [job for job in jobs if not job.local]
+    match option:
+        case Ray() if far:
+            from sightline.preprocess.backends import on_ray
+
+            on_ray.run(far, memo, option.address, done)
+        case Dask() if far:
+            from sightline.preprocess.backends import on_dask
+
+            on_dask.run(far, memo, option.address, done)
+        case _:
+            near = [*near, *far]
+    from sightline.preprocess.backends import processes
+
+    processes.run(near, memo, option.workers if isinstance(option, Processes) else None, done)

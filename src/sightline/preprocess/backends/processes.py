@@ -1,0 +1,147 @@
+"""Processes on this machine: this one, and helpers where there is enough to do for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+
+from sightline.errors import UserError
+from sightline.preprocess.jobs import Done, Job, unnoticed
+from sightline.preprocess.memo import Memo
+
+WORTH_HELPERS = 1.0
+"""Seconds of work below which this process does it alone: a helper's start takes about half of that."""
+
+
+def run(jobs: Sequence[Job], memo: Memo, workers: int | None = None, done: Done = unnoticed) -> None:
+    """Does all jobs. Memory holds one image and a few rows of results a process, however many jobs there are.
+
+    Args:
+        jobs: What there is to do.
+        memo: Where the results go.
+        workers: Number of processes, this one included; None is one a core.
+        done: Is told of each job that is done, from any thread.
+
+    Raises:
+        UserError: If a helper dies.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    # The longest first: whoever is last then waits for a short one.
+    waiting = deque(sorted(jobs, key=lambda job: -job.seconds))
+    count = os.cpu_count() or 1 if workers is None else workers
+    if sum(job.seconds for job in jobs) < WORTH_HELPERS:
+        count = 1
+    lock = threading.Lock()
+    helpers = [_Helper(waiting, lock, memo.root, done) for _ in range(min(count, len(jobs)) - 1)]
+    try:
+        while waiting and not any(helper.error for helper in helpers):
+            with lock:
+                job = waiting.popleft() if waiting else None
+            if job:
+                job.do(memo)
+                done(job)
+        with lock:
+            waiting.clear()  # after an error nothing more is begun
+        for helper in helpers:
+            helper.finish()
+        if error := next((helper.error for helper in helpers if helper.error), None):
+            raise error
+    finally:
+        for helper in helpers:
+            helper.kill()
+
+
+class _Helper:
+    """A process of its own at the other end of a pipe, and the thread that gives it jobs."""
+
+    def __init__(self, waiting: deque[Job], lock: threading.Lock, root: Path, done: Done) -> None:
+        self.error: Exception | None = None
+        self._waiting = waiting
+        self._lock = lock
+        self._root = root
+        self._done = done
+        self._job: Job | None = None
+        self._pipe, theirs = Pipe()
+        # Not by `multiprocessing`: a fork copies locks that other threads hold, a spawn runs the main script again.
+        code = "import sys; from sightline.preprocess.backends.processes import serve; serve(int(sys.argv[1]))"
+        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._pipe.recv()  # ready; only now is a job taken from the others
+            self._pipe.send(self._root)
+            while self._take():
+                self._pipe.send(self._job)
+                answer = self._pipe.recv()
+                if answer is not None:
+                    raise answer
+                if self._job:
+                    self._done(self._job)
+        except (EOFError, OSError):
+            if self._job is not None or self._waiting:
+                self.error = self._fault()
+        except Exception as error:
+            self.error = error
+
+    def _take(self) -> bool:
+        with self._lock:
+            self._job = self._waiting.popleft() if self._waiting else None
+            return self._job is not None
+
+    def _fault(self) -> UserError:
+        code = self._process.wait()
+        why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        hint = "; out of memory? Set fewer preprocess.backend.workers" if code == -signal.SIGKILL else ""
+        doing = f" while it worked on {self._job.source.name}" if self._job else ""
+        return UserError(f"a worker process ended{doing} ({why}{hint})")
+
+    def finish(self) -> None:
+        """Waits for the job in hand, if any; one that has not even started is not waited for."""
+        with self._lock:
+            idle = self._job is None
+        if idle:
+            self.kill()
+        self._thread.join()
+
+    def kill(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def serve(descriptor: int) -> None:
+    """Runs a helper: takes the memo's folder, then jobs, and answers each with None or an exception."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
+    cv2.setNumThreads(1)
+    with Connection(descriptor) as pipe:
+        try:
+            pipe.send("ready")
+            memo = Memo(pipe.recv())
+            while True:
+                job: Job = pipe.recv()
+                answer: Exception | None = None
+                try:
+                    job.do(memo)
+                except UserError as error:
+                    answer = error
+                except Exception:  # by its text: not every exception survives pickling
+                    answer = RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
+                pipe.send(answer)
+        except (EOFError, ConnectionError):  # the stage has ended
+            return

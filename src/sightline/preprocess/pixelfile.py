@@ -1,0 +1,117 @@
+"""Files of pixels: `.npy`, uint8 [rows, height, width, channels], written image by image in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy
+
+Image = npt.NDArray[np.uint8]
+Sums = npt.NDArray[np.int64]
+"""[rows, channels, 2]: sum of an image's levels in each channel, and sum of their squares. Whole numbers, so that
+totals are exact in whatever order they are added."""
+
+_BUFFER = 2**18
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """What a file of pixels holds.
+
+    Attributes:
+        shape: [rows, height, width, channels].
+        digest: SHA-256 over pixels and shape.
+    """
+
+    shape: tuple[int, int, int, int]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The file's name in a processed set."""
+        return f"shard-{self.digest[:16]}.npy"
+
+
+def _digest(pixels: bytes, shape: tuple[int, ...]) -> str:
+    return hashlib.sha256(pixels + str(shape).encode()).hexdigest()
+
+
+def read(path: Path) -> PixelFile:
+    """Reads a whole file and says what it holds; ValueError or OSError where it is none."""
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows, height, width, channels = pixels.shape
+    shape = (rows, height, width, channels)
+    return PixelFile(shape, _digest(hashlib.sha256(pixels).digest(), shape))
+
+
+class PixelWriter:
+    """Writes a new file of pixels; when the block ends it is on the disk, and `file` and `sums` say what it holds.
+
+    Args:
+        path: Must not exist: DVC links its cache into the workspace, where nothing may be written in place.
+        shape: [H, W, C] of every image.
+    """
+
+    file: PixelFile
+    sums: Sums
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self._path = path
+        self._shape = shape
+        self._buffer = np.empty((max(1, _BUFFER // int(np.prod(shape))), *shape), np.uint8)
+        self._held = self._rows = 0
+        self._sums: list[Sums] = []
+        self._hash = hashlib.sha256()
+
+    def __enter__(self) -> PixelWriter:
+        self._stream = self._path.open("xb")
+        self._header = self._write_header()
+        return self
+
+    def add(self, image: Image) -> None:
+        """Appends one image."""
+        self._buffer[self._held] = image
+        self._held += 1
+        if self._held == len(self._buffer):
+            self._flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stream:
+            if error is not None:
+                return
+            self._flush()
+            shape = (self._rows, *self._shape)
+            self._stream.seek(0)
+            if self._write_header() != self._header:
+                raise AssertionError("NumPy leaves room in a header for the first axis to grow")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        self.file = PixelFile(shape, _digest(self._hash.digest(), shape))
+        self.sums = np.concatenate([*self._sums, np.empty((0, self._shape[2], 2), np.int64)])
+
+    def _write_header(self) -> int:
+        said: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (self._rows, *self._shape)}
+        npy.write_array_header_1_0(self._stream, said)
+        return self._stream.tell()
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        images = self._buffer[: self._held]
+        # Channel by channel: NumPy sums short strides slowly. Whole numbers below 2^53, so that floats are exact.
+        planes = images.reshape(self._held, -1, self._shape[2]).transpose(0, 2, 1).astype(np.float64, order="C")
+        totals = np.stack([planes.sum(axis=2), np.einsum("ncp,ncp->nc", planes, planes)], axis=2)
+        self._sums.append(totals.astype(np.int64))
+        self._stream.write(images.data)
+        self._hash.update(images.data)
+        self._rows += self._held
+        self._held = 0

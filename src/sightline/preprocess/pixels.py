@@ -1,0 +1,133 @@
+"""The contract over a raw set: what was computed before is taken from the memo, the rest goes to a backend."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from sightline import files
+from sightline.contract.contract import Contract
+from sightline.errors import UserError
+from sightline.preprocess import backends, work
+from sightline.preprocess.jobs import Job
+from sightline.preprocess.memo import Memo
+from sightline.preprocess.raw import RawSet, content_key
+from sightline.preprocess.work import ANY_SIZE, Facts, Known, Pixels
+from sightline.reasons import Rejected
+from sightline.schema import Option
+
+_PROBES = 8
+_TRIES = 5
+"""How often an entry is made that other runs prune before it is used."""
+
+
+def make_pixels(images: RawSet, contract: Contract, backend: Option, memo: Memo, out: Path) -> list[Facts]:
+    """Makes every shard's pixels stand in `out`, and returns the facts about them in order of the shards.
+
+    A shard's key says what its pixels are made from and no more: neither its ids, nor its labels, nor its splits.
+    """
+    recipe = files.sha256(f"{work.version('pixels')} {contract.digest}".encode())[:16]
+    contents = [images.contents_of(shard) for shard in range(len(images.shards))]
+    keys = [f"{recipe}-{content_key(each)}" for each in contents]
+    shard_of = {key: shard for shard, key in enumerate(keys)}
+
+    def make(missing: Collection[str]) -> None:
+        plain = contract.to_dict()
+        wanted = {sha for key in missing for sha in split(contents[shard_of[key]])}
+        known = known_images(memo, recipe, shard_of.keys(), wanted)
+        pace = seconds_per_image(images.shards[min(shard_of[key] for key in missing)], contract)
+        jobs = []
+        for key in missing:
+            shard = shard_of[key]
+            each = split(contents[shard])
+            here = {place: known[sha] for place, sha in enumerate(each) if sha in known}
+            # A few known rows are not worth keeping a job from the cluster.
+            here = here if 2 * len(here) >= len(each) else {}
+            made = Pixels(plain, contents[shard], here)
+            jobs.append(Job(key, images.shards[shard], made, pace * (len(each) - len(here))))
+            for used in {row.path.parent.name for row in here.values()}:
+                memo.use(used)
+        backends.run(jobs, memo, backend)
+
+    facts = obtain(keys, memo, out, make)
+    return [facts[key] for key in keys]
+
+
+def obtain(keys: Sequence[str], memo: Memo, out: Path, make: Callable[[Collection[str]], None]) -> dict[str, Facts]:
+    """Makes the entries' pixels stand in `out`, and returns the facts about them by key.
+
+    Args:
+        keys: The entries'.
+        memo: Where they are, or will be.
+        out: Folder for the pixels.
+        make: Makes entries that the memo lacks: all that it is called with. Called again only if another run prunes
+            some before they are used.
+
+    Raises:
+        UserError: If entries are pruned again and again.
+    """
+    there: dict[str, Facts] = {}
+    for attempt in range(_TRIES + 1):
+        missing = []
+        for key in dict.fromkeys(keys):
+            if key not in there:
+                facts = memo.find(key)
+                if facts and (not facts.pixels.shape[0] or memo.link(key, out / facts.pixels.name)):
+                    there[key] = facts
+                else:
+                    missing.append(key)
+        if not missing:
+            return there
+        if attempt < _TRIES:
+            make(missing)
+    raise UserError(f"{memo.root}: other runs prune it faster than this one fills it: wait for them, then run again")
+
+
+def split(contents: bytes) -> list[bytes]:
+    """Returns the digests of a shard's images, one by one."""
+    return [contents[begin : begin + 32] for begin in range(0, len(contents), 32)]
+
+
+def known_images(memo: Memo, recipe: str, used: Collection[str], wanted: Collection[bytes]) -> dict[bytes, Known]:
+    """Finds images that were preprocessed before, in shards that the set no longer has: those that one image left.
+
+    Args:
+        memo: Where to look.
+        recipe: What the entries' keys must begin with.
+        used: Keys of the set's own entries.
+        wanted: Digests of the images.
+    """
+    known: dict[bytes, Known] = {}
+    for entry in memo.entries():
+        if len(known) == len(wanted):
+            break
+        if not entry.key.startswith(f"{recipe}-") or entry.key in used:
+            continue
+        facts = memo.find(entry.key, use=False)
+        if facts is None:
+            continue
+        said: dict[int, tuple[str, ...]] = {}
+        for note, places in facts.notes.items():
+            for place in places:
+                said[place] = (*said.get(place, ()), note)
+        each = split(facts.contents)
+        for row, place in enumerate(facts.kept.tolist()):
+            if each[place] in wanted:
+                known[each[place]] = Known(memo.pixels(entry.key), row, said.get(place, ()))
+    return known
+
+
+def seconds_per_image(shard: Path, contract: Contract) -> float:
+    """Tries the contract on a few images: two processes for the work of a moment would cost more than they save."""
+    times = []
+    for data in work.encoded(shard):
+        begin = time.perf_counter()
+        with contextlib.suppress(Rejected):
+            contract.run(contract.open(data, ANY_SIZE))
+        times.append(time.perf_counter() - begin)
+        if len(times) == _PROBES or sum(times) > 0.1:
+            break
+    # The least: the first ones find caches cold, and the machine may be busy.
+    return min(times)

@@ -1,0 +1,47 @@
+"""How a set is to be split; imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The k-th of n folds, 1 <= k <= n."""
+
+    k: int
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> Fold:
+        """Reads "k of n".
+
+        Raises:
+            ValueError: If the text is not that.
+        """
+        found = re.fullmatch(r"\s*(\d{1,4})\s+of\s+(\d{1,4})\s*", text)
+        if not found or not 1 <= int(found[1]) <= int(found[2]) or int(found[2]) < 2:
+            raise ValueError(f"{text!r} is not 'k of n' with 1 <= k <= n and n >= 2, as '2 of 5'")
+        return cls(int(found[1]), int(found[2]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a set is split.
+
+    Attributes:
+        val_fraction: Share of groups for validation, 0 to 1.
+        test_fraction: Share of groups for the test; without effect where folds are asked for.
+        seed: Another seed, another, independent split.
+        fold: This fold of the images is for the test; over all n folds each image is once. Where the source has a test
+            split of its own, the fold is for validation instead.
+        leaks: What is done with an image that the source put into a split although its group has members in a more
+            protected one (test before val before train): "drop" leaves it out, "keep" keeps it, "fail" ends the stage.
+    """
+
+    val_fraction: float
+    test_fraction: float
+    seed: int
+    fold: Fold | None = None
+    leaks: str = "drop"

@@ -1,0 +1,106 @@
+"""The raw set without its pictures, as columns: what there is for every image must not cost Python's time for each."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sightline.errors import UserError
+from sightline.preprocess.groups import Groups, group_images
+from sightline.preprocess.splits import LEFT_OUT
+from sightline.records import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
+
+_COLUMNS = ["id", "label", "split", "group", "sha256"]
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """A raw set, its shards in order of their first id: all rows together are sorted by id.
+
+    Attributes:
+        root: The folder.
+        classes: Class names in order of index.
+        shards: The shards' files.
+        begins: [shards + 1] the first row of each shard, and the number of rows.
+        table: Columns `id`, `label`, `split`, `group` and `sha256` of all rows.
+    """
+
+    root: Path
+    classes: list[str]
+    shards: list[Path]
+    begins: npt.NDArray[np.int64]
+    table: pa.Table
+
+    @classmethod
+    def read(cls, root: Path) -> RawSet:
+        """Reads what the ingest stage wrote.
+
+        Raises:
+            UserError: If there are no images.
+        """
+        paths = [shard.path for shard in raw_shards(root)]
+        if not paths:
+            raise UserError(f"{root} holds no images: run the ingest stage, or look at its rejected.parquet")
+        tables = [pq.ParquetFile(path).read(_COLUMNS, use_threads=False) for path in paths]
+        order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
+        begins = np.cumsum([0, *(tables[shard].num_rows for shard in order)])
+        table = pa.concat_tables([tables[shard] for shard in order]).combine_chunks()
+        return cls(root, read_classes(root / CLASSES), [paths[shard] for shard in order], begins, table)
+
+    def __len__(self) -> int:
+        return int(self.begins[-1])
+
+    @functools.cached_property
+    def contents(self) -> bytes:
+        """SHA-256 of each image's bytes, 32 bytes each."""
+        # Of one length, the texts lie end to end in Arrow's buffer: no object in Python for each.
+        text = pa.concat_arrays(self.table["sha256"].chunks).buffers()[2].to_pybytes()
+        return bytes.fromhex(text[: 64 * len(self)].decode())
+
+    def contents_of(self, shard: int) -> bytes:
+        """Returns the part of `contents` of one shard."""
+        return self.contents[32 * self.begins[shard] : 32 * self.begins[shard + 1]]
+
+    def labels(self) -> npt.NDArray[np.int32]:
+        """Returns each image's class index, [n].
+
+        Raises:
+            UserError: If a label is not in the class map.
+        """
+        found = pc.index_in(self.table["label"], pa.array(self.classes, pa.string()))
+        if found.null_count:
+            raise UserError(f"{self.root / CLASSES} lacks a class of the images: run the ingest stage again")
+        return np.asarray(found.to_numpy(), np.int32)
+
+    def splits(self) -> npt.NDArray[np.int8]:
+        """Returns each image's split in the source, [n], as its place in `SPLITS`; `LEFT_OUT` where it has none."""
+        found = pc.index_in(self.table["split"], pa.array(SPLITS, pa.string()))
+        return np.asarray(pc.fill_null(found, LEFT_OUT).to_numpy(), np.int8)
+
+    def groups(self) -> Groups:
+        """Returns which images belong together."""
+        coded = self.table["sha256"].combine_chunks().dictionary_encode()
+        if isinstance(coded, pa.ChunkedArray):
+            coded = coded.combine_chunks()
+        contents = np.asarray(coded.indices.to_numpy(), np.int64)
+        column = self.table["group"]
+        having = np.flatnonzero(pc.is_valid(column).to_numpy())
+        named = dict(zip(having.tolist(), column.take(having).to_pylist(), strict=True))
+        near = read_near(self.root / NEAR)
+        ids: Sequence[str] = self.table["id"].to_pylist() if named or near else []
+        places = {identity: place for place, identity in enumerate(ids) if identity in near} if near else {}
+        return group_images(ids, contents, coded.dictionary.to_pylist(), named, near, places)
+
+
+def content_key(contents: bytes) -> str:
+    """Returns a name for a sequence of contents."""
+    return hashlib.sha256(contents).hexdigest()[:24]

@@ -1,0 +1,43 @@
+"""The closed list of reasons for which an input is refused: the same words at ingestion and at prediction."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an input did not become an image. The values are what stands in `rejected.parquet` and in predictions."""
+
+    # What the bytes are
+    EMPTY = "empty"
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
+    FORMAT_NOT_ALLOWED = "format_not_allowed"
+    NOT_AN_IMAGE = "not_an_image"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    BLANK = "blank"
+    # Where they come from
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    UNSAFE_ENTRY = "unsafe_entry"
+    # What is said about them
+    NO_LABEL = "no_label"
+    DROPPED_LABEL = "dropped_label"
+    BAD_SPLIT = "bad_split"
+    DUPLICATE_ID = "duplicate_id"
+
+
+class Rejected(ValueError):
+    """An input that is refused, with its reason and a detail for a person.
+
+    Attributes:
+        reason: One of the closed list.
+        detail: One line; never holds the input's bytes or a credential.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+        self.detail = detail

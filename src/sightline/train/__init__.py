@@ -1,0 +1,1 @@
+"""Training: data loading, augmentation, the LightningModule, optimisers."""

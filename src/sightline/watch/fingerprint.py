@@ -1,0 +1,27 @@
+"""The fingerprint of a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline import files
+from sightline.ingest.config import IngestConfig
+from sightline.ingest.labels import Labels
+from sightline.ingest.sources import open_source
+
+
+def watch(config: IngestConfig, output: Path) -> None:
+    """Writes the fingerprint; the file holds nothing that changes while the source does not.
+
+    Args:
+        config: The ingest section.
+        output: The file to write.
+
+    Raises:
+        UserError: If the source cannot be reached.
+    """
+    seen = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
+    if config.labels:
+        Labels.read(Path(config.labels))
+        seen["labels"] = files.sha256_file(Path(config.labels))
+    files.write_json(output, seen)

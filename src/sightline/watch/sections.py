@@ -1,0 +1,30 @@
+"""The sections of the configuration and their schemas, checked together."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from sightline.config import typed
+from sightline.evaluate.config import EvaluateConfig
+from sightline.export.config import ExportConfig
+from sightline.ingest.config import IngestConfig
+from sightline.preprocess.config import PreprocessConfig
+from sightline.train.config import TrainConfig
+
+SECTIONS = {
+    "ingest": IngestConfig,
+    "preprocess": PreprocessConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+}
+
+
+def check(config: DictConfig) -> None:
+    """Checks the sections of all stages.
+
+    Raises:
+        ConfigError: For the first fault.
+    """
+    for stage, schema in SECTIONS.items():
+        typed(schema, config[stage], stage)

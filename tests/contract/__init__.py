@@ -1,0 +1,1 @@
+"""The preprocessing contract, option by option and as a whole."""

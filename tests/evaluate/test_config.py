@@ -1,0 +1,15 @@
+import dataclasses
+
+import pytest
+
+
+def test_defaults_are_in_range(config):
+    assert config.batch_size >= 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("batch_size", 0), ("top_k", 1), ("per_class_limit", -1), ("gallery", -1), ("gallery", 201)]
+)
+def test_out_of_range_names_the_field(config, field, value):
+    with pytest.raises(ValueError, match=f"^{field}: {value} "):
+        dataclasses.replace(config, **{field: value})

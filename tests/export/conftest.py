@@ -1,0 +1,1 @@
+from tests.exported import project  # noqa: F401

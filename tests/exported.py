@@ -1,0 +1,134 @@
+"""A small project that has been run up to training, and its bundle: for the tests of export, predict and the CLI.
+
+Real handwritten digits, a real contract, a convolutional network trained for a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sightline import files, images, records, shards
+from sightline.contract.contract import Contract
+from sightline.contract.options import AutoContrast, Median, Nothing, Squash
+from sightline.export.config import ExportConfig
+
+CONFIG = ExportConfig(opset=20, parity_images=200, parity_tolerance=1e-5, license="CC-BY-4.0")
+CLASSES = [str(digit) for digit in range(10)]
+TEST_ROWS = 120
+
+
+@dataclass(frozen=True)
+class Project:
+    """Folders as the stages write them, and some images of the test split as files."""
+
+    root: Path
+    raw: Path
+    processed: Path
+    model: Path
+    bundle: Path
+    pictures: list[Path]
+    labels: list[str]
+
+
+@functools.cache
+def _keep() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sightline-tests-")
+
+
+@functools.cache
+def make_project() -> Project:
+    """Makes the project, once in a test run."""
+    from sklearn.datasets import load_digits
+
+    from sightline.export.stage import export
+
+    root = Path(_keep().name)
+    raw, processed, model = root / "data/raw", root / "data/processed", root / "models"
+    for folder in (raw, processed, model, root / "pictures"):
+        folder.mkdir(parents=True)
+    digits = load_digits()
+    pixels = np.round(digits.images[:900] * 255 / 16).astype(np.uint8)[..., None]
+    encoded = [images.encode_png(image) for image in pixels]
+    ids = [f"digit-{i:04d}" for i in range(len(encoded))]
+    labels = digits.target[: len(encoded)]
+    records.write_raw_shards(
+        (
+            records.RawImage(i, data, str(label), None, None, None, files.sha256(data), "PNG", 8, 8)
+            for i, data, label in zip(ids, encoded, labels, strict=True)
+        ),
+        raw,
+    )
+    contract = Contract.build(
+        size=12,
+        channels=1,
+        background=[0],
+        clean=Nothing("none"),
+        denoise=Median("median", kernel_size=3),
+        enhance=AutoContrast("autocontrast", cutoff=0.01),
+        segment=Nothing("none"),
+        resize=Squash("squash"),
+    )
+    prepared = np.stack([contract.decode(data) for data in encoded])
+    _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
+    contract.save(processed / shards.CONTRACT)
+    _train(prepared[TEST_ROWS:], labels[TEST_ROWS:], model)
+    bundle = model / "bundle"
+    export(CONFIG, raw, processed, model, bundle)
+    pictures = [root / "pictures" / f"{i}.png" for i in ids[:TEST_ROWS]]
+    for path, data in zip(pictures, encoded, strict=False):
+        path.write_bytes(data)
+    return Project(root, raw, processed, model, bundle, pictures, [str(label) for label in labels[:TEST_ROWS]])
+
+
+def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: np.ndarray, digests: list[str]) -> None:
+    np.save(root / "shard-0000000000000000.npy", prepared)
+    rows = [
+        {
+            "id": ids[i],
+            "label": int(labels[i]),
+            "split": "test" if i < TEST_ROWS else "train",
+            "shard": "shard-0000000000000000.npy",
+            "row": i,
+            "origin": ids[i],
+            "sha256": digests[i],
+        }
+        for i in range(len(ids))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=shards.INDEX_SCHEMA), root / shards.INDEX)
+    records.write_classes(CLASSES, root / records.CLASSES)
+
+
+def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
+    import torch
+
+    from sightline.models import store
+    from sightline.models.classifier import build
+    from sightline.models.config import Cnn
+
+    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = build(option, (12, 12, 1), 10, [0.3], [0.3]).train()
+        optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
+        x, y = torch.from_numpy(prepared), torch.from_numpy(labels.astype(np.int64))
+        for step in range(80):
+            rows = torch.arange(step * 64, step * 64 + 64) % len(x)
+            loss = torch.nn.functional.cross_entropy(classifier(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    store.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, {"profile": {"threads": 1}})
+
+
+@pytest.fixture(scope="session")
+def project() -> Project:
+    """The project; tests leave it as it is."""
+    return make_project()

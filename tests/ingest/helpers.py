@@ -1,0 +1,104 @@
+"""What the tests of ingestion share: pictures, trees of them, a configuration, and a look at what came out."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from sightline import records
+from sightline.ingest.config import FORMATS, DigitsOption, IngestConfig
+from sightline.ingest.source import Source
+from sightline.ingest.stage import ingest
+from sightline.records import RawImage
+
+
+def picture(number: int = 0, side: int = 12, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    """Returns an encoded image of noise that no other number gives."""
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+def tree(root: Path, files: dict[str, bytes]) -> Path:
+    """Writes files, given by their relative paths, below a root."""
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def birds(classes: int = 3, each: int = 4, prefix: str = "") -> dict[str, bytes]:
+    """Returns a small set as paths and contents, with names that are no ASCII and folders within folders."""
+    names = ["Ente", "ørn", "鷹", "owl", "kiwi"][:classes]
+    return {
+        f"{prefix}{name}/{'sub/' if i % 2 else ''}{i} é.png": picture(100 * n + i)
+        for n, name in enumerate(names)
+        for i in range(each)
+    }
+
+
+def configuration(**knobs: Any) -> IngestConfig:
+    """Returns a configuration that accepts everything and works in this process."""
+    values: dict[str, Any] = {
+        "source": DigitsOption(name="digits"),
+        "path": None,
+        "url": None,
+        "limit": None,
+        "deep": False,
+        "labels": None,
+        "min_per_class": 1,
+        "on_reject": "warn",
+        "max_rejected": 1.0,
+        "max_pixels": 50_000_000,
+        "max_bytes": 2**25,
+        "max_frames": 1,
+        "first_frame": False,
+        "formats": list(FORMATS),
+        "workers": 0,
+    }
+    return IngestConfig(**{**values, **knobs})
+
+
+@dataclass
+class Ingested:
+    """What a run wrote."""
+
+    out: Path
+    summary: dict[str, Any]
+
+    @property
+    def images(self) -> dict[str, RawImage]:
+        return {image.id: image for shard in records.raw_shards(self.out) for image in shard.images()}
+
+    @property
+    def rejected(self) -> dict[str, str]:
+        table = pq.read_table(self.out / records.REJECTED)
+        return dict(zip(table["id"].to_pylist(), table["reason"].to_pylist(), strict=True))
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.out.iterdir()}
+
+
+def run(source: Source, out: Path, **knobs: Any) -> Ingested:
+    """Ingests a source into a fresh folder."""
+    out.mkdir(parents=True)
+    return Ingested(out, ingest(source, configuration(**knobs), out))
+
+
+def shared_data(name: str) -> Path:
+    """Returns a folder of the shared data, or skips the test."""
+    root = Path(os.environ.get("SIGHTLINE_SHARED_DATA", "../shared/data")) / name
+    if not root.exists():
+        pytest.skip(f"no {root}: set SIGHTLINE_SHARED_DATA")
+    return root

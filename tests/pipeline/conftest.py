@@ -1,0 +1,51 @@
+"""One reproduced copy of the project for all tests of this folder, which change copies of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import project as projects
+from tests.pipeline.project import Project, Ran
+
+
+@dataclass(frozen=True)
+class Base:
+    """The copy, what its first `dvc repro` did, and the folder of notes on what each stage used."""
+
+    project: Project
+    ran: Ran
+    trace: Path
+
+    def used(self, stage: str, kind: str) -> set[str]:
+        """Returns the project's files that a stage read ("file") or imported ("import"), or all top-level modules
+        that it imported ("module")."""
+        notes = (self.trace / stage).read_text().splitlines()
+        return {note.partition(" ")[2] for note in notes if note.startswith(f"{kind} ")}
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
+    """A reproduced copy of the project, to be read and not to be changed."""
+    folder = tmp_path_factory.mktemp("base")
+    trace = folder / "trace"
+    trace.mkdir()
+    project = projects.make(folder / "project")
+    paths = f"{projects.TRACE}:{project.root / 'src'}"
+    environment = {"PYTHONHASHSEED": "1", "SIGHTLINE_NUM_WORKERS": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    ran = project.repro(SIGHTLINE_TEST_TRACE=str(trace), PYTHONPATH=paths, **environment)
+    project.commit("reproduced")
+    yield Base(project, ran, trace)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def project(base: Base, tmp_path: Path) -> Iterator[Project]:
+    """A reproduced copy of the project, to be changed."""
+    copy = base.project.copy(tmp_path / "project")
+    yield copy
+    shutil.rmtree(tmp_path)

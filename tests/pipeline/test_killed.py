@@ -1,0 +1,65 @@
+"""DVC killed in the middle of a stage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.pipeline.project import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def processes_of(project: Project) -> list[psutil.Process]:
+    """Returns the processes that stand in the project's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(project.root):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot ask to end with its parent")
+def test_a_killed_repro_leaves_no_stage_behind_and_the_next_one_succeeds(project: Project):
+    project.set(train__max_epochs=40)
+    dvc = subprocess.Popen(
+        ["dvc", "repro", "train"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert dvc.stdout
+    seen = []
+    try:
+        for line in dvc.stdout:
+            seen.append(line)
+            if line.startswith("epoch   2/40"):
+                break
+        else:
+            pytest.fail(f"training never started:\n{''.join(seen)}")
+        assert len(processes_of(project)) >= 2
+        os.kill(dvc.pid, signal.SIGKILL)
+        dvc.wait()
+        deadline = time.monotonic() + 5
+        while (left := processes_of(project)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not left
+    finally:
+        dvc.stdout.close()
+        if processes_of(project):
+            os.killpg(dvc.pid, signal.SIGKILL)
+    assert not (project.root / "models" / "model.safetensors").exists()
+    assert project.repro("train").ran == ["watch", "train"]
+    assert not list(project.root.glob("**/*.tmp"))

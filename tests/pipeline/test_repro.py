@@ -1,0 +1,107 @@
+"""What `dvc repro` reruns after a change, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import Base
+from tests.pipeline.project import STAGES, Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_the_first_repro_runs_every_stage_and_scores_the_test_split(base: Base):
+    assert tuple(base.ran.ran) == STAGES
+    metrics = json.loads(base.project.read("reports/metrics.json"))
+    assert {"accuracy", "precision_macro", "recall_macro", "f1_macro"} <= metrics.keys()
+    assert all(isinstance(value, int | float) for value in metrics.values()), "not flat"
+    assert all(0 <= metrics[name] <= 1 for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"))
+
+
+def test_nothing_changed_runs_only_watch(project: Project):
+    before = project.outputs()
+    assert project.repro().ran == ["watch"]
+    assert project.outputs() == before
+
+
+def test_editing_unselected_options_reruns_nothing(project: Project):
+    for path in ("ingest/source/folder", "preprocess/denoise/median", "train/model/resnet18", "train/augment/light"):
+        project.append(f"conf/{path}.yaml", "# edited")
+    assert project.repro().ran == ["watch"]
+
+
+def test_editing_a_selected_option_reruns_its_stage_and_what_follows(project: Project):
+    project.edit("conf/train/augment/digits.yaml", "translate: 0.1", "translate: 0.2")
+    assert project.repro().ran == ["watch", "train", "evaluate", "export"]
+
+
+def test_a_comment_in_training_code_reruns_training_alone(project: Project):
+    before = project.outputs()
+    project.append("src/sightline/train/fit.py", "# edited")
+    assert project.repro().ran == ["watch", "train"]  # the model is the same, so nothing follows
+    assert project.outputs() == before
+
+
+def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metrics(project: Project):
+    project.append("conf/evaluate/default.yaml", "# edited")
+    assert project.repro().ran == ["watch", "evaluate"]
+    project.edit("conf/evaluate/default.yaml", "top_k: 5", "top_k: 2")
+    assert project.repro().ran == ["watch", "evaluate", "export"]
+
+
+def test_a_new_learning_rate_reruns_training_and_what_follows(project: Project):
+    """As an experiment of DVC's, which edits params.yaml and then does what `dvc repro` does."""
+    done = project.check("dvc", "exp", "run", "--name", "faster", "--set-param", "train.lr=0.01")
+    assert done.ran == ["watch", "train", "evaluate", "export"]
+    assert "\n  lr: 0.01 " in project.read("params.yaml")
+    assert json.loads(project.read("models/model.json"))["training"]["lr"] == 0.01
+    run = project.runs()[0]
+    assert run.info.run_name == run.data.tags["dvc.exp_name"] == "faster"
+    assert run.data.params["train.lr"] == "0.01"
+    assert project.repro().ran == ["watch"]
+
+
+def test_an_experiment_can_choose_another_network(project: Project):
+    done = project.check("dvc", "exp", "run", "--set-param", "train.model=resnet18")
+    assert done.ran == ["watch", "train", "evaluate", "export"]
+    assert json.loads(project.read("models/model.json"))["architecture"]["name"] == "resnet18"
+    run = project.runs()[0]
+    assert run.info.run_name == run.data.tags["dvc.exp_name"]
+    assert run.info.run_name in done.output  # the name that DVC gave the experiment
+    assert run.data.params["train.model.name"] == "resnet18"
+
+
+def test_everything_again_elsewhere_gives_the_same_lock_byte_for_byte(base: Base, tmp_path: Path):
+    other = base.project.clone(tmp_path / "another folder" / "project", "HEAD~1")  # of before the results
+    circumstances = {"PYTHONHASHSEED": "2", "SIGHTLINE_NUM_WORKERS": "2", "TZ": "Asia/Kathmandu", "LC_ALL": "POSIX"}
+    assert tuple(other.repro("--force", **circumstances).ran) == STAGES
+    ours, theirs = base.project.outputs(), other.outputs()
+    assert {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)} == set()
+    assert other.read("dvc.lock") == base.project.read("dvc.lock")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"train__lr": "fast"}, "train.lr"),
+        ({"preprocess__denoise": "gausian"}, "preprocess.denoise: no option 'gausian'; did you mean 'gaussian'?"),
+    ],
+)
+def test_a_bad_value_ends_the_repro_before_any_work(project: Project, change: dict[str, str], said: str):
+    before = project.outputs()
+    project.set(**change)
+    done = project.command("dvc", "repro")
+    assert done.code != 0
+    assert said in done.output
+    assert "Traceback" not in done.output
+    assert project.outputs() == before
+
+
+def test_paths_with_odd_characters_are_only_paths(project: Project, tmp_path: Path):
+    odd = Project(tmp_path / "it's $HOME; a & 'b' ü")
+    os.rename(project.root, odd.root)  # noqa: PTH104
+    assert odd.repro().ran == ["watch"]

@@ -1,0 +1,107 @@
+"""What the pipeline leaves in MLflow, and that MLflow's own page finds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.pipeline.conftest import Base
+from tests.pipeline.project import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_one_run_holds_training_evaluation_and_export(base: Base):
+    (run,) = base.project.runs()
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    assert run.info.status == "FINISHED"
+    knobs = yaml.safe_load(base.project.read("params.yaml"))
+    assert run.info.run_name == f"{knobs['train']['model']} lr={knobs['train']['lr']}"
+
+    assert params["train.lr"] == str(knobs["train"]["lr"])
+    assert params["train.model.name"] == knobs["train"]["model"]
+    assert params["preprocess.size"] == str(knobs["preprocess"]["size"])
+    assert params["ingest.limit"] == "200"
+    assert {"train_loss", "val_loss", "val_accuracy", "lr", "best_val_loss"} <= metrics.keys()
+    scored = json.loads(base.project.read("reports/metrics.json"))
+    assert {name: metrics[f"test_{name}"] for name in scored} == pytest.approx(scored)
+    assert metrics["parity_images"] > 0
+
+    commit = base.project.check("git", "rev-parse", "HEAD~1").output.strip()  # of before the results
+    assert tags["mlflow.source.git.commit"] == commit
+    assert tags["git.branch"] == "main"
+    assert tags["git.dirty"] == "false"
+    assert tags["dvc.stage"] == "train"
+    for tag in ("sightline.model_sha256", "sightline.data_sha256"):
+        assert re.fullmatch("[0-9a-f]{64}", tags[tag])
+    (data,) = run.inputs.dataset_inputs
+    assert data.dataset.name == knobs["ingest"]["source"]
+    assert tags["sightline.data_sha256"].startswith(data.dataset.digest)
+
+    artifacts = base.project.root / "mlartifacts" / run.info.run_id / "artifacts"
+    kept = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
+    expected = {"model/model.safetensors", "model/model.json", "history.csv", "metrics.json", "report.html"}
+    assert expected | {"bundle/model.onnx", "bundle/manifest.json"} <= kept
+    assert {path for path in kept if path.startswith("figures/")}
+    assert (artifacts / "report.html").read_text() == base.project.read("reports/report.html")
+
+
+@contextlib.contextmanager
+def user_interface(project: Project) -> Iterator[str]:
+    """Runs `mlflow ui` with no flag but a port, and yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = ["mlflow", "ui", "--port", str(port)]
+    environment = project.environment(
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_WORKERS="1"
+    )
+    log = project.root.parent / "ui.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, cwd=project.root, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=30):  # noqa: S310
+                break
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ask(address: str, path: str, **body: Any) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310
+        f"{address}/api/2.0/mlflow/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return dict(json.load(answer))
+
+
+def test_mlflow_ui_in_the_root_shows_the_runs_and_their_files(project: Project):
+    (run,) = project.runs()
+    with user_interface(project) as address:
+        experiments = ask(address, "experiments/search", max_results=10)["experiments"]
+        (ours,) = (entry for entry in experiments if entry["name"] == "sightline")
+        found = ask(address, "runs/search", experiment_ids=[ours["experiment_id"]])["runs"]
+        assert [entry["info"]["run_id"] for entry in found] == [run.info.run_id]
+        url = f"{address}/get-artifact?path=report.html&run_uuid={run.info.run_id}"
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+            assert answer.read() == (project.root / "reports" / "report.html").read_bytes()

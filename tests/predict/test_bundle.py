@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline import files
+from sightline.errors import UserError
+from sightline.predict import manifest
+from sightline.predict.bundle import Bundle
+from tests.exported import Project
+
+HEAVY = ("torch", "lightning", "pytorch_lightning", "mlflow", "hydra", "omegaconf", "pyarrow", "sklearn", "pandas",
+         "albumentations", "scipy", "dvc", "safetensors", "matplotlib", "rich")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(project: Project) -> Bundle:
+    return Bundle.load(project.bundle, threads=1)
+
+
+@pytest.fixture
+def copy(project: Project, tmp_path: Path) -> Path:
+    """A bundle to damage."""
+    return shutil.copytree(project.bundle, tmp_path / "bundle")
+
+
+def forge(folder: Path) -> None:
+    """Makes the manifest fit whatever stands in the folder."""
+    manifest.write(folder, {})
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_one_prediction_an_input_in_order_errors_included(
+    project: Project, bundle: Bundle, tmp_path: Path, batch_size: int
+) -> None:
+    good = project.pictures
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "half.png").write_bytes(good[0].read_bytes()[:70])
+    mixed = [
+        *(tmp_path / "text.png", good[0], tmp_path / "half.png", tmp_path / "gone.png"),
+        *(good[1], good[2], good[0], tmp_path / "empty.png"),
+    ]
+    made = list(bundle.predict(mixed, batch_size=batch_size))
+    assert [p.path for p in made] == [str(path) for path in mixed]
+    assert [p.error for p in made] == ["not_an_image", None, "truncated", "missing", None, None, None, "empty"]
+    alone = {path: next(iter(bundle.predict([path]))) for path in good[:3]}
+    for path, prediction in zip(mixed, made, strict=True):
+        if prediction.error:
+            assert (prediction.label, prediction.probability, prediction.top) == (None, None, ())
+        else:
+            assert prediction.label == alone[path].label
+            assert prediction.probability == pytest.approx(alone[path].probability, abs=1e-6)
+
+
+def test_streams(project: Project, bundle: Bundle) -> None:
+    asked: list[Path] = []
+
+    def paths() -> object:
+        for path in project.pictures:
+            asked.append(path)
+            yield path
+
+    next(iter(bundle.predict(paths(), batch_size=4)))  # type: ignore[arg-type]
+    assert len(asked) == 4
+
+
+def test_nothing_in_nothing_out(bundle: Bundle) -> None:
+    assert list(bundle.predict([])) == []
+
+
+@pytest.mark.parametrize(("top_k", "length"), [(1, 1), (3, 3), (99, 10)])
+def test_top_k_is_best_first(project: Project, bundle: Bundle, top_k: int, length: int) -> None:
+    (prediction,) = bundle.predict(project.pictures[:1], top_k)
+    shares = [share for _, share in prediction.top]
+    assert len(shares) == length
+    assert shares == sorted(shares, reverse=True)
+    assert (prediction.label, prediction.probability) == prediction.top[0]
+    if length == 10:
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_of_equal_classes_the_first_wins_as_in_evaluation(bundle: Bundle) -> None:
+    row = np.full(10, 0.1, np.float32)
+    assert [label for label, _ in bundle._top(row, 10)] == bundle.classes
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "contract.json", "classes.json", "model_card.md"])
+def test_a_changed_byte_is_refused(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"is damaged: {name} is not the file that was exported"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "contract.json", "classes.json"])
+def test_a_missing_part_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(UserError, match=f"is damaged: {name}: No such file"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "manifest.json cannot be read"),
+        ("[1]", "manifest.json cannot be read"),
+        ('{"format": 1, "files": {"model.onnx": 3}}', "manifest.json cannot be read"),
+        ('{"format": 2, "files": {}}', "bundle format 2, and this sightline reads 1"),
+        ('{"format": 1, "files": {}}', "does not list classes.json, contract.json, model.onnx"),
+    ],
+)
+def test_an_unusable_manifest_is_refused(copy: Path, content: str, why: str) -> None:
+    (copy / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=why):
+        Bundle.load(copy)
+
+
+def test_a_manifest_cannot_reach_outside_its_bundle(copy: Path) -> None:
+    content = json.loads((copy / "manifest.json").read_text())
+    content["files"]["../../etc/passwd"] = {"bytes": 1, "sha256": "0"}
+    files.write_json(copy / "manifest.json", content)
+    with pytest.raises(UserError, match=r"lists '../../etc/passwd'"):
+        Bundle.load(copy)
+
+
+def test_what_is_no_bundle_is_refused_with_a_remedy(tmp_path: Path, project: Project) -> None:
+    with pytest.raises(UserError, match="no such folder; the export stage writes"):
+        Bundle.load(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"is not a bundle: it holds no manifest.json"):
+        Bundle.load(tmp_path)
+    with pytest.raises(UserError, match="is not a bundle"):
+        Bundle.load(project.pictures[0])
+
+
+def test_parts_of_different_bundles_do_not_pass_even_with_a_matching_manifest(copy: Path) -> None:
+    classes = json.loads((copy / "classes.json").read_text())["classes"]
+    files.write_json(copy / "classes.json", {"classes": classes[:9]})
+    forge(copy)
+    with pytest.raises(UserError, match=r"do not belong together.*9 classes"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("model.onnx", b"garbage"), ("contract.json", b"{}"), ("classes.json", b"{}")]
+)
+def test_a_part_that_is_not_what_it_should_be_is_a_users_fault(copy: Path, name: str, content: bytes) -> None:
+    (copy / name).write_bytes(content)
+    forge(copy)
+    with pytest.raises(UserError, match="cannot be used by this version of sightline") as caught:
+        Bundle.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_importing_and_predicting_loads_nothing_heavy(project: Project) -> None:
+    code = (
+        "import sys; from sightline.predict import bundle, inputs, output; from pathlib import Path;"
+        "print(list(bundle.Bundle.load(sys.argv[1]).predict([sys.argv[2]]))[0].error)"
+    )
+    command = [sys.executable, "-X", "importtime", "-c", code, str(project.bundle), str(project.pictures[0])]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == "None\n"
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in run.stderr.splitlines() if "|" in line}
+    assert {"onnxruntime", "numpy", "sightline"} <= imported
+    assert imported.isdisjoint(HEAVY), imported.intersection(HEAVY)

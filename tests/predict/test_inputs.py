@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sightline.predict.inputs import expand, read
+from sightline.reasons import Reason, Rejected
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files: b/2.png b/10.png b/c/1.png a.png note.txt, hidden ones, an empty folder."""
+    for name in ("b/2.png", "b/10.png", "b/c/1.png", "a.png", "note.txt", ".hidden", "b/.cache/x.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "files"),
+    [
+        (["b"], ["b/10.png", "b/2.png", "b/c/1.png"]),
+        (["note.txt", "a.png", "note.txt"], ["note.txt", "a.png", "note.txt"]),
+        ([".hidden"], [".hidden"]),
+        (["*.png", "b/?.png"], ["a.png", "b/2.png"]),
+        (["b/*"], ["b/10.png", "b/2.png"]),
+        (["**/*.png"], ["a.png", "b/10.png", "b/2.png", "b/c/1.png"]),
+        (["./b/c/"], ["./b/c/1.png"]),
+        (["nothing.png", "empty", "no*match"], ["nothing.png", "empty", "no*match"]),
+    ],
+)
+def test_expand(tree: Path, inputs: list[str], files: list[str]) -> None:
+    assert list(expand(inputs)) == files
+
+
+@pytest.mark.parametrize("name", ["a[1].png", "was?.png", "数字 ö.png", "new\nline.png", "-rf"])
+def test_odd_names_are_files_like_any_other(tree: Path, name: str) -> None:
+    (tree / name).write_bytes(b"x")
+    (tree / "a1.png").write_bytes(b"must not be matched by a[1].png")
+    assert list(expand([name])) == [name]
+    assert read(name, 10) == b"x"
+
+
+def test_a_name_that_is_not_utf8(tree: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tree / "b" / name).write_bytes(b"x")
+    assert f"b/{name}" in list(expand(["b"]))
+
+
+def test_links_to_files_are_followed_and_loops_of_folders_are_not(tree: Path) -> None:
+    (tree / "b" / "loop").symlink_to(tree / "b")
+    (tree / "b" / "link.png").symlink_to(tree / "a.png")
+    (tree / "b" / "broken.png").symlink_to(tree / "gone")
+    assert list(expand(["b"])) == ["b/10.png", "b/2.png", "b/broken.png", "b/link.png", "b/c/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "detail"),
+    [
+        ("gone.png", Reason.MISSING, "no such file"),
+        ("*.gone", Reason.MISSING, "no file matches"),
+        ("empty", Reason.MISSING, "the folder holds no file"),
+        ("a.png/x", Reason.UNREADABLE, "Not a directory"),
+        ("x" * 300, Reason.UNREADABLE, "File name too long"),
+        ("nul\0", Reason.UNREADABLE, "embedded null byte"),
+        ("note.txt", Reason.TOO_MANY_BYTES, "8 bytes, allowed 7"),
+    ],
+)
+def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: Reason, detail: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        read(name, 7)
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_does_not_hang(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    with pytest.raises(Rejected, match="not a regular file"):
+        read("pipe", 10)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tree: Path) -> None:
+    (tree / "a.png").chmod(0)
+    with pytest.raises(Rejected, match="unreadable: Permission denied"):
+        read("a.png", 10)
+    (tree / "b/c").chmod(0)
+    assert list(expand(["b"])) == ["b/10.png", "b/2.png", "b/c"]

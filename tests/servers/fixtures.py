@@ -1,0 +1,85 @@
+"""Fixtures: the servers, started once a session, and places in them that are a test's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from sightline.databases import mongo, sql
+from sightline.secrets import parse
+from tests.servers import mongowire, processes
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[tuple[str, Path]]:
+    with processes.mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(mariadb_server: tuple[str, Path]) -> str:
+    return mariadb_server[0]
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    with processes.postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mysql_url() -> str:
+    url = os.environ.get("SIGHTLINE_TEST_MYSQL_URL")
+    return url or pytest.skip("SIGHTLINE_TEST_MYSQL_URL names no MySQL")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    (tmp_path / "images.db").touch()
+    return f"sqlite:///{tmp_path}/images.db"
+
+
+@pytest.fixture(params=["mariadb", "mysql", "postgresql", "sqlite"])
+def sql_url(request: pytest.FixtureRequest) -> str:
+    """Each kind of SQL database in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a table that nobody else has; dropped afterwards."""
+    name = f"images {uuid.uuid4().hex[:8]}"  # the space: identifiers must be quoted
+    yield name
+    if "sql_url" in request.fixturenames:
+        with sql.engine(parse(request.getfixturevalue("sql_url")), write=True) as engine, engine.begin() as connection:
+            sa.Table(name, sa.MetaData()).drop(connection, checkfirst=True)
+
+
+@pytest.fixture(scope="session")
+def wire_url() -> Iterator[str]:
+    with mongowire.serve() as url:
+        yield url
+
+
+@pytest.fixture(params=["wire", "server"])
+def mongo_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A MongoDB database of the test's own: on the wire server, and on MONGODB_URI where that is set."""
+    if request.param == "wire":
+        base = str(request.getfixturevalue("wire_url"))
+    else:
+        base = os.environ.get("MONGODB_URI") or pytest.skip("MONGODB_URI names no server")
+    parts = parse(base)
+    name = f"sightline_{uuid.uuid4().hex[:8]}"
+    query = parts.query
+    if parts.user and "authSource=" not in query:  # the login stays where it was, though the database is another
+        query = f"authSource={parts.path.strip('/') or 'admin'}" + (f"&{query}" if query else "")
+    url = dataclasses.replace(parts, path=f"/{name}", query=query).text()
+    yield url
+    with mongo.connect(parse(url)) as client:
+        client.drop_database(name)

@@ -1,0 +1,139 @@
+"""MariaDB and PostgreSQL as processes of the tests' own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from sightline.files import die_with_parent
+
+USER = "pipe"
+PASSWORD = "c4nary p@ss:w/rd% 1"  # every character that a URL must have encoded
+
+
+def url(scheme: str, port: int) -> str:
+    return f"{scheme}://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/images"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def ensure(program: str, package: str) -> str:
+    """Returns the path of a server's program; installs it on CI, elsewhere skips the test."""
+    places = [*os.environ["PATH"].split(":"), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    if found := shutil.which(program, path=":".join(places)):
+        return found
+    if os.environ.get("CI") != "true" or not shutil.which("apt-get"):
+        pytest.skip(f"{program} is not installed: apt-get install --no-install-recommends {package}")
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, "apt-get", "update", "-qq"], check=True)
+    install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+    subprocess.run([*sudo, *install, package], check=True)
+    found = shutil.which(program, path=":".join([*places, *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]))
+    assert found, f"{package} was installed and has no {program}"
+    return found
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Yields a folder directly in /tmp: a socket's path is short, and PostgreSQL's user must be able to enter it."""
+    path = Path(tempfile.mkdtemp(prefix="sightline-", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, port: int, stop: signal.Signals) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.send_signal(stop)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def mariadb() -> Iterator[tuple[str, Path]]:
+    """Yields a MariaDB's URL and its administrator's socket."""
+    server = ensure("mariadbd", "mariadb-server")
+    install, client = ensure("mariadb-install-db", "mariadb-server"), ensure("mariadb", "mariadb-client")
+    with folder() as root:
+        data, sock, port = root / "data", root / "sock", free_port()
+        who = [f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"]
+        normal = ["--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={data}"]
+        subprocess.run([install, "--no-defaults", *who, *normal], check=True, stdout=subprocess.DEVNULL)
+        options = [f"--datadir={data}", f"--socket={sock}", f"--pid-file={root / 'pid'}", f"--port={port}"]
+        options += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]
+        options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-allowed-packet=64M"]
+        with running([server, "--no-defaults", *who, *options], root / "log", port, signal.SIGTERM):
+            statements = (
+                "CREATE DATABASE images CHARACTER SET utf8mb4; "
+                f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; "
+                f"GRANT ALL ON images.* TO '{USER}'@'127.0.0.1'"
+            )
+            subprocess.run([client, "--no-defaults", f"--socket={sock}", "-uroot", "-e", statements], check=True)
+            yield url("mysql", port), sock
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Yields a PostgreSQL's URL."""
+    initdb, server, client = (ensure(name, "postgresql") for name in ("initdb", "postgres", "psql"))
+    with folder() as root:
+        data, port, secret = root / "data", free_port(), root / "password"
+        secret.write_text(PASSWORD)
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--pdeathsig", "KILL"]
+            for path in (root, secret):
+                shutil.chown(path, "nobody", "nogroup")
+        make = ["-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"]
+        # The locale's order of words differs from the order of bytes, as on most servers.
+        make += ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8"]
+        subprocess.run([*as_user, initdb, *make], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(root), "fsync": "off"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [*as_user, server, "-D", str(data), "-p", str(port), *options]
+        with running(command, root / "log", port, signal.SIGINT):
+            make = [
+                client,
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-U",
+                USER,
+                "-d",
+                "postgres",
+                "-qc",
+                "CREATE DATABASE images",
+            ]
+            subprocess.run(make, check=True, env={**os.environ, "PGPASSWORD": PASSWORD})
+            yield url("postgresql", port)

@@ -1,0 +1,446 @@
+"""conf/ + params.yaml + command line -> one typed configuration, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from sightline import config
+from sightline.config import CONF, ConfigError, compose, read_params, saved_overrides, typed
+from sightline.evaluate.config import EvaluateConfig
+from sightline.train.config import TrainConfig
+from sightline.watch.sections import SECTIONS, check
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minimal conf/: one stage with a knob for any value, one choice, and a mapping without keys of its own."""
+    root = tmp_path_factory.mktemp("project") / "conf"
+    (root / "stage" / "choice").mkdir(parents=True)
+    (root / "config.yaml").write_text("defaults: [{stage: default}, _self_]\n")
+    (root / "stage" / "default.yaml").write_text(
+        "defaults: [{choice: one}, _self_]\nknob: null\nmore: null\nother: ${stage.knob}\nfree: {}\n"
+    )
+    (root / "stage" / "choice" / "one.yaml").write_text("name: one\nsize: 1\n")
+    (root / "stage" / "choice" / "two.yaml").write_text("name: two\nlength: 2\nextra: {}\n")
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of this project's configuration, in a folder of its own."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- params.yaml as a saved command line ---------------------------------------------------------------------------
+
+# What YAML can hold, but for "$", which begins an interpolation: see test_interpolations.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="$\0"), max_size=20)
+TRICKY = st.sampled_from(
+    [
+        *[
+            "",
+            " ",
+            "null",
+            "NULL",
+            "true",
+            "False",
+            "nan",
+            "-inf",
+            "1",
+            "1.5",
+            "1e3",
+            "0x10",
+            "1_000",
+            "~",
+            "a,b",
+            "x=1",
+        ],
+        *["'", '"', "\\", "\\'", "\\\\'", "it's", "a\\", "a\\\n", "\n", "\ttab ", "{a: 1}", "[1]", "{", "choice(1,2)"],
+        *["#no comment", "-m", "--help", "größe", "数字", "\U0001f600", "C:\\data\\new", "a:b", "@x", "é'", "\u2028"],
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | TRICKY
+KEYS = st.from_regex(r"[a-z_$][a-zA-Z0-9_.$-]{0,5}( [a-z]{1,3})?", fullmatch=True).filter(
+    lambda key: key.lower() not in ("null", "true", "false", "nan", "inf") and "${" not in key
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
+)
+
+
+def through(conf: Path, value: Any, more: Any = None) -> Any:
+    """Sends values through params.yaml, Hydra's grammar and composition."""
+    params = yaml.safe_load(yaml.safe_dump({"stage": {"knob": value, "more": more}}, allow_unicode=True))
+    return OmegaConf.to_container(compose(saved_overrides(params, conf), conf), resolve=True)["stage"]  # type: ignore
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=40)
+@given(value=VALUES, more=st.lists(VALUES, min_size=4, max_size=8))
+@example(value="a\\\n", more=["\\'", [{"$gt": {"a.b": "it's", "c d": [None]}}]])
+def test_every_value_survives_the_saved_command_line(conf: Path, value: Any, more: list[Any]) -> None:
+    stage = through(conf, value, more)
+    assert stage["knob"] == value
+    assert type(stage["knob"]) is type(value)
+    assert stage["other"] == value
+    assert stage["more"] == more
+    assert list(map(type, stage["more"])) == list(map(type, more))
+
+
+def test_interpolations_work_as_in_conf_and_can_be_escaped(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_TEST", "it's \\ here")
+    assert through(conf, "${oc.env:SIGHTLINE_TEST}")["other"] == "it's \\ here"
+    assert through(conf, "a ${stage.choice.size}'s b")["knob"] == "a 1's b"
+    assert through(conf, "\\${no.interpolation}")["knob"] == "${no.interpolation}"
+    assert through(conf, "$5, $ and {x}")["knob"] == "$5, $ and {x}"
+
+
+def test_a_secret_named_in_params_is_not_written_down(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_TEST", "hunter2")
+    overrides = saved_overrides({"stage": {"knob": "${oc.env:SIGHTLINE_TEST}"}}, conf)
+    assert "hunter2" not in OmegaConf.to_yaml(compose(overrides, conf))
+
+
+def test_the_example_in_the_documentation() -> None:
+    result = doctest.testmod(config)
+    assert result.attempted >= 1
+    assert result.failed == 0
+
+
+def test_nan_survives(conf: Path) -> None:
+    value = through(conf, float("nan"))["knob"]
+    assert isinstance(value, float)
+    assert value != value
+
+
+def test_a_folder_of_conf_is_a_choice_everything_else_a_value(conf: Path) -> None:
+    params = {"stage": {"choice": "two", "choice.length": 5, "knob": 1}}
+    assert saved_overrides(params, conf) == ["stage/choice=two", "stage.choice.length=5", "stage.knob=1"]
+    assert compose(saved_overrides(params, conf), conf).stage.choice == {"name": "two", "length": 5, "extra": {}}
+
+
+def test_a_mapping_is_merged_new_keys_and_all(conf: Path) -> None:
+    params = {"stage": {"choice": "two", "free": {"approved": True, "n": {"$gt": 3}}, "choice.extra": {"a.b": None}}}
+    stage = compose(saved_overrides(params, conf), conf).stage
+    assert stage.free == {"approved": True, "n": {"$gt": 3}}
+    assert stage.choice == {"name": "two", "length": 2, "extra": {"a.b": None}}
+    merged = compose(saved_overrides({"stage": {"choice": {"size": 7}}}, conf), conf).stage
+    assert merged.choice == {"name": "one", "size": 7}
+
+
+@pytest.mark.parametrize("section", [None, {}])
+def test_an_empty_section_keeps_every_default(conf: Path, section: Any) -> None:
+    assert compose(saved_overrides({"stage": section}, conf), conf) == compose([], conf)
+
+
+def test_command_line_beats_params_beats_conf(conf: Path) -> None:
+    saved = saved_overrides({"stage": {"choice": "two", "knob": 2}}, conf)
+    assert compose([], conf).stage.knob is None
+    assert compose(saved, conf).stage.knob == 2
+    composed = compose([*saved, "stage.knob=3", "stage/choice=one"], conf)
+    assert composed.stage.knob == 3
+    assert composed.stage.choice.name == "one"
+
+
+def test_this_projects_params_select_and_set(project: Path) -> None:
+    params = read_params()
+    composed = compose(saved_overrides(params))
+    check(composed)
+    choices = {f"{stage}.{key}" for stage, knobs in params.items() for key in knobs if (CONF / stage / key).is_dir()}
+    assert {"train.model", "preprocess.denoise", "ingest.source"} <= choices
+    for stage, knobs in params.items():
+        for key, value in knobs.items():
+            found = composed[stage][key]
+            assert (found.name if f"{stage}.{key}" in choices else found) == value
+
+
+# --- one line that names the key and what is allowed ---------------------------------------------------------------
+
+
+def complain(overrides: list[str]) -> str:
+    """Returns the one line that a configuration is refused with, as `watch`, which checks all stages, would say it."""
+    with pytest.raises(ConfigError) as caught:
+        check(compose([*saved_overrides(read_params()), *overrides]))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.strip()
+    assert not GlobalHydra.instance().is_initialized()
+    return line
+
+
+BAD = {
+    "trian.lr=0.1": ["trian: unknown key", "did you mean 'train'?", "ingest", "preprocess"],
+    "train.learning_rate=0.1": ["train.learning_rate: unknown key", "lr", "batch_size"],
+    "train.max_epoch=3": ["train.max_epoch: unknown key", "did you mean 'max_epochs'?"],
+    "train.model.widht=3": ["train.model.widht: unknown key", "did you mean 'width'?", "blocks"],
+    "train.model.width.x=3": ["train.model.width"],
+    "+train.lrr=0.1": ["train.lrr: unknown key", "did you mean 'lr'?"],
+    "+train.model.wdth=1": ["train.model.wdth: unknown key", "did you mean 'width'?"],
+    "train/modle=cnn": ["train.modle: unknown key", "did you mean 'model'?"],
+    "train/model=resnet": ["train.model: no option 'resnet'", "did you mean 'resnet9'?", "cnn", "dense"],
+    "train/model=null": ["train.model: no option", "cnn, convnext, dense"],
+    "train.model=cnn": ["train.model: no option 'cnn'", "allowed: cnn, convnext, dense"],
+    "train.model.name=dense2": ["train.model: no option 'dense2'", "allowed: cnn, convnext, dense"],
+    "train.lr=fast": ["train.lr", "fast", "Float"],
+    "train.batch_size=1.5": ["train.batch_size", "1.5", "Integer"],
+    "train.batch_size=true": ["train.batch_size", "True", "Integer"],
+    "train.lr=null": ["train.lr"],
+    "train.lr=": ["train.lr"],
+    "train.lr=nan": ["train.lr: must be positive and finite, is nan"],
+    "train.lr=0": ["train.lr: must be positive and finite, is 0"],
+    "train.model.hidden=[1,x]": ["train.model.hidden"],
+    "train.model.dropout=1": ["train.model.dropout: must be in [0, 1)"],
+    "train.monitor=val_f1": ["train.monitor: 'val_f1' is not one of val_loss, val_accuracy"],
+    "train.trainer.accelerator=tpu": ["train.trainer.accelerator: 'tpu' is not one of auto, cpu, gpu, mps"],
+    "train.optimizer.betas=[0.9]": ["train.optimizer.betas: two numbers are wanted"],
+    "train.threads=???": ["train.threads: has no value", "params.yaml"],
+    "train.lr=${train.nowhere}": ["train", "nowhere"],
+    "train.lr=${oc.env:SIGHTLINE_SURELY_UNSET}": ["train", "SIGHTLINE_SURELY_UNSET"],
+    "preprocess.val_fraction=0.9": ["preprocess.val_fraction: leaves nothing to train on"],
+    "preprocess.channels=2": ["preprocess.channels: must be 1 or 3, is 2"],
+    "evaluate.gallery=-1": ["evaluate.gallery: -1 is not between 0 and 200"],
+    "export.opset=5": ["export.opset: must be 18 to 23, is 5"],
+    "ingest.source.filter.a=1": ["ingest.source.filter: unknown key"],
+    "~train.lr": ["'train.lr' not found"],
+    "train.lr=[": ["train.lr=[: not of the form key=value"],
+    "train.lr": ["train.lr: not of the form key=value"],
+    "a b=1": ["a b=1: not of the form key=value"],
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_a_bad_override_is_one_line_that_names_the_key_and_what_is_allowed(project: Path, override: str) -> None:
+    line = complain([override])
+    for part in BAD[override]:
+        assert part in line
+
+
+def test_the_allowed_keys_are_those_of_the_chosen_option(project: Path) -> None:
+    line = complain(["train/model=resnet18", "train.model.dropout=0"])
+    assert line == "train.model.dropout: unknown key; allowed: name, weights"
+    line = complain(["train.model.weights=null", "train/model=resnet18", "train.model.weihgts=null"])
+    assert line == "train.model.weihgts: unknown key; did you mean 'weights'? allowed: name, weights"
+
+
+def test_new_keys_of_a_free_mapping_need_a_sign(project: Path) -> None:
+    mongodb = ["ingest/source=mongodb", "ingest.url=mongodb://host/images"]
+    for override in ("ingest.source.filter.approved=true", "ingest.source.filter={approved:true}"):
+        assert complain([*mongodb, override]).endswith(f"new keys are added by ++{override}")
+        check(compose([*saved_overrides(read_params()), *mongodb, f"++{override}"]))
+
+
+PARAMS = {
+    "[1, 2]": ["params.yaml", "one section a stage"],
+    "just text": ["params.yaml", "one section a stage"],
+    "train: 5": ["train: must be a section"],
+    "train: [lr]": ["train: must be a section"],
+    "a: b: c": ["params.yaml is not YAML"],
+    "a: \t- [": ["params.yaml is not YAML"],
+    "trian: {lr: 1}": ["trian: unknown key", "did you mean 'train'?"],
+    "trian: {model: {width: 1}}": ["trian: unknown key", "did you mean 'train'?"],
+    "train: {modle: cnn}": ["train.modle: unknown key", "did you mean 'model'?"],
+    "train: {optimizer: {lrr: 1}}": ["train.optimizer.lrr: unknown key", "did you mean 'lr'?"],
+    "train: {optimiser: {lr: 1}}": ["train.optimiser: unknown key", "did you mean 'optimizer'?"],
+    "train: {model: null}": ["train.model: no option", "cnn, convnext, dense"],
+    "train: {model: [cnn, dense]}": ["train.model: no option", "cnn, convnext, dense"],
+    "train: {lr: '0,1'}": ["train.lr", "0,1"],
+    "train: {lr rate: 1}": ["train.lr rate=1"],
+    "train: {lr: 2020-01-01}": ["train.lr", "2020-01-01"],
+    "train: {lr: '${'}": ["train.lr"],
+    "1: {2: 3}": ["1: unknown key"],
+}
+
+
+@pytest.mark.parametrize("content", PARAMS)
+def test_bad_params_are_one_line_that_names_the_key(project: Path, content: str) -> None:
+    (project / "params.yaml").write_text(content)
+    line = complain([])
+    for part in PARAMS[content]:
+        assert part in line
+
+
+def test_missing_and_unreadable_params(project: Path) -> None:
+    (project / "params.yaml").write_bytes(b"train: {note: \xff\xfe}")
+    assert complain([]).startswith("params.yaml is not YAML")
+    (project / "params.yaml").write_text("")
+    check(compose(saved_overrides(read_params())))
+    (project / "params.yaml").unlink()
+    assert complain([]) == "params.yaml is missing: run the command in the project's root folder"
+
+
+def test_params_are_utf8_whatever_the_locale(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "params.yaml").write_bytes("ingest: {path: größe/数字}".encode())
+    code = "from sightline.config import read_params; print(ascii(read_params()['ingest']['path']))"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ascii("größe/数字")
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing: run the command in the project's root folder"):
+        compose([], tmp_path / "conf")
+
+
+def test_every_section_becomes_its_dataclass(project: Path) -> None:
+    composed = compose([])
+    for stage, schema in SECTIONS.items():
+        section = typed(schema, composed[stage], stage)
+        assert isinstance(section, schema)
+    train = typed(TrainConfig, compose(["train.lr=0.5"])["train"], "train")
+    assert train.optimizer.lr == 0.5  # type: ignore[attr-defined]
+
+
+# --- a stage's script ----------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Calls `stage_main` as a script's last line does, in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.calls: list[tuple[EvaluateConfig, config.Context]] = []
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Returns the exit code and what was written to standard error."""
+        self._monkeypatch.setattr(sys, "argv", ["pipeline/evaluate.py", *arguments])
+        self._monkeypatch.delenv("DVC_STAGE", raising=False)
+        GlobalHydra.instance().clear()
+        try:
+            config.stage_main("evaluate", EvaluateConfig, self._keep)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+        return code, self._capsys.readouterr().err
+
+    def _keep(self, section: EvaluateConfig, context: config.Context) -> float:
+        self.calls.append((section, context))
+        return 0.5
+
+
+@pytest.fixture
+def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    yield Run(monkeypatch, capsys)
+    GlobalHydra.instance().clear()
+
+
+def test_a_stage_gets_its_section_and_where_it_stands(run: Run) -> None:
+    assert run() == (0, "")
+    (section, context), *rest = run.calls
+    assert not rest
+    assert section.gallery == read_params()["evaluate"]["gallery"]
+    assert context.root == context.output == Path()
+    assert context.sweep_job is None
+    assert context.overrides == ()
+    assert context.config.train.model.name == read_params()["train"]["model"]
+
+
+def test_command_line_words_in_any_order_beat_params(run: Run, project: Path) -> None:
+    (project / "params.yaml").write_text("evaluate: {gallery: 11, top_k: 3}\n")
+    for words in (["evaluate.gallery=7"], ["evaluate.gallery=9", "evaluate.gallery=7"], ["++evaluate.gallery=7"]):
+        assert run(*words) == (0, "")
+        section, context = run.calls[-1]
+        assert (section.gallery, section.top_k) == (7, 3)
+        assert context.overrides == (words[-1],)
+
+
+def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, project: Path) -> None:
+    before = sorted(p.relative_to(project) for p in project.rglob("*"))
+    assert run("-m", "evaluate.gallery=1,2", "evaluate.top_k=choice(4,5)")[0] == 0
+    assert [(s.gallery, s.top_k) for s, _ in run.calls] == [(1, 4), (1, 5), (2, 4), (2, 5)]
+    outputs = [context.output for _, context in run.calls]
+    assert len(set(outputs)) == 4
+    assert all("multirun" in output.parts for output in outputs)
+    assert [context.sweep_job for _, context in run.calls] == [0, 1, 2, 3]
+    assert run.calls[2][1].overrides == ("evaluate.gallery=2", "evaluate.top_k=4")
+    after = sorted(p.relative_to(project) for p in project.rglob("*"))
+    assert [path for path in after if path.parts[0] != "multirun"] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["evaluate.gallery=1,2"], ["evaluate.gallery", "needs the flag -m"]),
+        (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
+        (["-m", "evaluate.gallery=1,201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
+        (["-m", "evaluate.gallery=1,x"], ["evaluate.gallery", "'x'"]),
+        (["-m", "train/model=cnn,dens"], ["train.model: no option 'dens'", "did you mean 'dense'?"]),
+        (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
+        (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
+        (["word"], ["word: not of the form key=value"]),
+        (["~evaluate.gallery"], ["evaluate.gallery: has no value"]),
+        (["evaluate=null"], ["evaluate: no option"]),
+    ],
+)
+def test_a_bad_command_line_is_one_line_before_any_work(
+    run: Run, project: Path, words: list[str], parts: list[str]
+) -> None:
+    before = sorted(project.rglob("*"))
+    code, said = run(*words)
+    assert code == 2
+    assert said.startswith("evaluate: ")
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+    assert not run.calls
+    assert sorted(project.rglob("*")) == before
+
+
+def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
+    from sightline import files
+
+    with files.lock("evaluate"):
+        code, said = run()
+    assert code == 2
+    assert said == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
+    assert not run.calls
+    assert run() == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "words", "parts"),
+    [
+        ("train", ["train.lerning_rate=1"], ["train: train.lerning_rate: unknown key", "lr"]),
+        ("ingest", ["ingest/source=disk"], ["ingest: ingest.source: no option 'disk'", "digits", "folder"]),
+        ("preprocess", ["preprocess.size=big"], ["preprocess: preprocess.size", "'big'", "Integer"]),
+        ("watch", ["train.batch_size=0"], ["ingest: train.batch_size: must be at least 1, is 0"]),
+        ("evaluate", None, ["evaluate: params.yaml is missing"]),
+    ],
+)
+def test_real_processes_end_with_code_2_and_one_line(
+    project: Path, module: str, words: list[str] | None, parts: list[str]
+) -> None:
+    if words is None:
+        (project / "params.yaml").unlink()
+    before = sorted(project.rglob("*"))
+    command = [sys.executable, "-m", f"pipeline.{module}", *(words or [])]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert sorted(project.rglob("*")) == before

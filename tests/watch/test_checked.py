@@ -1,0 +1,73 @@
+"""A configuration is worked out anew when anything that it is made of has changed, and only then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sightline.config import compose, read_params, saved_overrides, typed
+from sightline.ingest.config import IngestConfig
+from sightline.watch import checked
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def composed() -> IngestConfig:
+    return typed(IngestConfig, compose(saved_overrides(read_params())).ingest, "ingest")
+
+
+def test_what_was_found_good_is_recalled_as_it_was(project):
+    assert checked.recall() is None
+    checked.remember(composed())
+    assert checked.recall() == composed()
+
+
+@pytest.mark.parametrize(
+    "name", ["params.yaml", "conf/config.yaml", "conf/train/default.yaml", "conf/ingest/source/folder.yaml"]
+)
+def test_an_edit_is_noticed(project, name):
+    checked.remember(composed())
+    with (project / name).open("a") as stream:
+        stream.write("# another word\n")
+    assert checked.recall() is None
+
+
+def test_a_new_option_and_a_removed_one_are_noticed(project):
+    checked.remember(composed())
+    (project / "conf/train/model/mine.yaml").write_text("name: cnn\n")
+    assert checked.recall() is None
+    checked.remember(composed())
+    (project / "conf/train/model/mine.yaml").unlink()
+    assert checked.recall() is None
+
+
+def test_a_variable_that_a_section_reads_is_noticed(project, monkeypatch):
+    checked.remember(composed())
+    monkeypatch.setenv("SIGHTLINE_NUM_WORKERS", "2")
+    assert checked.recall() is None
+
+
+def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
+    monkeypatch.setenv("PLACE", "/a/secret/place")
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace("path: null", "path: ${oc.env:PLACE}"))
+    assert composed().path == "/a/secret/place"
+    checked.remember(composed())
+    assert checked.recall() is None
+    assert not checked.MEMORY.exists()
+
+
+def test_damaged_memory_is_as_good_as_none(project):
+    checked.remember(composed())
+    checked.MEMORY.write_text(checked.MEMORY.read_text()[:-40])
+    assert checked.recall() is None
