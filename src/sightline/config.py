@@ -32,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sightline import files, secrets
+from sightline import files, ranks, secrets
 from sightline.errors import UserError
 from sightline.schema import Option
 
@@ -339,7 +339,7 @@ def stage_main(
     def execute(context: Context) -> float | None:
         try:
             section = typed(schema, context.config[stage], stage)
-            if context.sweep_job is not None:
+            if context.sweep_job is not None or ranks.rank() > 0:  # the first of a group holds the lock for all
                 return run(section, context)
             with files.lock(stage):
                 return run(section, context)
