@@ -315,7 +315,7 @@ def stage_main(
     if os.environ.get("DVC_STAGE"):
         files.die_with_parent()
     try:
-        user = [_selecting(word) for word in sys.argv[1:]]
+        user = [selecting(word) for word in sys.argv[1:]]
         params = read_params()
         saved = saved_overrides(params)
         takers = ["", *user]  # whether the word before takes this one as its value
@@ -375,7 +375,7 @@ def stage_main(
         raise SystemExit(1)
 
 
-def _selecting(word: str) -> str:
+def selecting(word: str) -> str:
     """Writes `train.model=cnn` as Hydra wants a choice of an option: `train/model=cnn`, as params.yaml's are."""
     key, equals, value = word.partition("=")
     folder = key.replace(".", "/")

@@ -146,6 +146,14 @@ class Tracker:
         for start in range(0, len(entities), 1000):
             self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
 
+    @_safely
+    def log_curve(self, name: str, values: Sequence[float]) -> None:
+        """Logs a metric's values at steps 0, 1, 2, ..."""
+        now = int(time.time() * 1000)
+        entities = [Metric(name, value, now, step) for step, value in enumerate(values)]
+        for start in range(0, len(entities), 1000):
+            self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
+
     def log_epoch(self, metrics: Mapping[str, float], epoch: int) -> None:
         """Logs an epoch's metrics, unless an interrupted run of this training already has."""
         if epoch not in self._logged_epochs:
@@ -223,6 +231,21 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
     tracker.log_params(flat_params(config))
     if marker is not None:
         files.write_text(marker, run.info.run_id)
+    return tracker
+
+
+def start_trial(name: str, config: DictConfig) -> Tracker:
+    """Begins the run of a trial before training, as the search for a learning rate."""
+    try:
+        client, experiment = connect()
+        tags = {**provenance(), "sightline.trial": name}
+        run = client.create_run(experiment, tags=tags, run_name=f"{name} {config.train.model.name}")
+    except FAILURES as error:
+        tracker = Tracker(None, None)
+        tracker.give_up(error)
+        return tracker
+    tracker = Tracker(client, run.info.run_id)
+    tracker.log_params(flat_params(config))
     return tracker
 
 

@@ -136,7 +136,7 @@ def _train(
         callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
     if on_terminal:
         callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))
-    with _quiet():
+    with quiet():
         trainer = pl.Trainer(
             **placement(config, precision, world),
             max_epochs=max_epochs,
@@ -183,9 +183,10 @@ def placement(config: TrainConfig, precision: str, world: int) -> dict[str, Any]
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps Lightning's notes and tips off the terminal; warnings of substance still come through."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*treespec.*")
@@ -193,5 +194,6 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch ended.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is added up already
         yield
