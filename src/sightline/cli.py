@@ -260,6 +260,22 @@ def preview(
 
 
 @app.command()
+def sync() -> None:
+    """Tell MLflow what it could not be told while it was away; run it in the project's folder."""
+    try:
+        from sightline import tracking
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    count = 0
+    for line in tracking.sync():
+        count += 1
+        typer.echo(line)
+    if not count:
+        typer.echo("nothing is left to tell MLflow")
+
+
+@app.command()
 def cache(
     prune: Annotated[
         float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")
