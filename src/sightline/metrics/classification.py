@@ -1,4 +1,4 @@
-"""The numbers: pure functions of labels and probabilities.
+"""How good the answers are.
 
 Conventions, the same everywhere: the predicted class is the most probable one, the lowest index where several are; a
 quotient with denominator 0 (the precision of a class never predicted, the recall of one without test images) counts
@@ -8,19 +8,13 @@ default: a class that the test split lacks and the model never names says nothin
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import precision_recall_fscore_support, top_k_accuracy_score
 
-DIGITS = 6
-"""Decimal places of what is written: more than any test set resolves, few enough to be stable in text."""
-
-Labels = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Interval = tuple[float, float]
+from sightline.metrics.base import DIGITS, Floats, Interval, Labels, check, predictions
+from sightline.metrics.intervals import wilson
 
 
 @dataclass(frozen=True)
@@ -35,54 +29,6 @@ class ClassScore:
     f1: float
     precision_interval: Interval
     recall_interval: Interval
-
-
-def check(labels: Labels, probabilities: Floats) -> None:
-    """Refuses what no classifier may return.
-
-    Raises:
-        ValueError: If shapes disagree, a label is no class, or a row is not a probability distribution.
-    """
-    if probabilities.ndim != 2 or len(labels) != len(probabilities):
-        raise ValueError(f"{len(labels)} labels need [{len(labels)}, K] probabilities, not {probabilities.shape}")
-    if len(labels) == 0:
-        raise ValueError("there is nothing to score")
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(f"labels must be in [0, {probabilities.shape[1]}), not {labels.min()} to {labels.max()}")
-    # 1e-3: softmax in bfloat16 is this coarse. The comparison is also false for NaN.
-    if not (np.abs(probabilities.sum(axis=1) - 1) < 1e-3).all() or (probabilities < 0).any():
-        raise ValueError("probabilities must be at least 0 and sum to 1 in each row")
-
-
-def predictions(probabilities: Floats) -> Labels:
-    """Returns the most probable class of each row, [n] int64; the lowest index where several are."""
-    most_probable: Labels = probabilities.argmax(axis=1).astype(np.int64)
-    return most_probable
-
-
-def confusion(labels: Labels, predicted: Labels, num_classes: int) -> Labels:
-    """Returns counts [num_classes, num_classes]: rows are true classes, columns predicted ones."""
-    counts: Labels = confusion_matrix(labels, predicted, labels=range(num_classes))
-    return counts
-
-
-def wilson(hits: int, trials: int) -> Interval:
-    """Returns the 95 % Wilson score interval of a proportion; (0, 1) without trials.
-
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference". Unlike the textbook
-    `p ± 1.96·sqrt(p(1-p)/n)` it is sound for few trials and for proportions near 0 or 1.
-
-    >>> [round(bound, 4) for bound in wilson(9, 10)]
-    [0.5958, 0.9821]
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    z = 1.959963984540054  # the normal distribution's 97.5 % quantile
-    p, spread = hits / trials, z * z / trials
-    centre = (p + spread / 2) / (1 + spread)
-    half = z * math.sqrt(p * (1 - p) / trials + spread / (4 * trials)) / (1 + spread)
-    # At the ends the formula gives exactly 0 and 1, but for rounding.
-    return (0.0 if hits == 0 else centre - half), (1.0 if hits == trials else centre + half)
 
 
 def class_scores(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassScore]:

@@ -6,7 +6,7 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.evaluate import metrics
+from sightline.metrics import base, classification, intervals
 
 SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. :/")
 
@@ -38,7 +38,7 @@ def test_worked_by_hand():
             [0.1, 0.3, 0.6],  # 2 right
         ]
     )
-    numbers = metrics.evaluate(labels, probabilities)
+    numbers = classification.evaluate(labels, probabilities)
     # Columns: 0 named 3 times, 2 right; 1 named twice, once right; 2 once, right.
     expected = {
         "images": 6,
@@ -77,7 +77,7 @@ def test_worked_by_hand():
     ],
 )
 def test_wilson_published(hits, trials, low, high):
-    assert metrics.wilson(hits, trials) == pytest.approx((low, high), abs=5e-5)
+    assert intervals.wilson(hits, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(scored())
@@ -85,7 +85,7 @@ def test_wilson_published(hits, trials, low, high):
 def test_equal_to_scikit_learn(case):
     labels, probabilities = case
     k = probabilities.shape[1]
-    numbers = metrics.evaluate(labels, probabilities)
+    numbers = classification.evaluate(labels, probabilities)
     predicted = probabilities.argmax(axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # predictions of absent classes
@@ -114,7 +114,7 @@ def test_equal_to_scikit_learn(case):
 def test_top_k(case, k):
     labels, probabilities = case
     num_classes = probabilities.shape[1]
-    numbers = metrics.evaluate(labels, probabilities, top_k=k)
+    numbers = classification.evaluate(labels, probabilities, top_k=k)
     names = [name for name in numbers if name.startswith("top_")]
     if num_classes == 2:
         assert names == []
@@ -127,7 +127,7 @@ def test_top_k(case, k):
     assert numbers[names[0]] >= numbers["accuracy"]
     untied = probabilities + np.linspace(0, 1e-4, num_classes) * np.arange(1, len(labels) + 1)[:, None] / len(labels)
     untied /= untied.sum(axis=1, keepdims=True)
-    assert metrics.top_k_accuracy(labels, untied, k) == pytest.approx(
+    assert classification.top_k_accuracy(labels, untied, k) == pytest.approx(
         sk.top_k_accuracy_score(labels, untied, k=k, labels=range(num_classes))
     )
 
@@ -136,7 +136,7 @@ def test_top_k(case, k):
 @settings(max_examples=50, deadline=None)
 def test_perfect_prediction_is_one_whatever_classes_are_absent(case):
     labels, probabilities = case
-    numbers = metrics.evaluate(labels, one_hot(labels, probabilities.shape[1]), per_class_limit=0)
+    numbers = classification.evaluate(labels, one_hot(labels, probabilities.shape[1]), per_class_limit=0)
     for name, value in numbers.items():
         if name not in ("images", "errors", "log_loss") and not name.endswith("_low"):
             assert value == 1, name
@@ -149,30 +149,32 @@ def test_order_of_rows_does_not_matter(case, random):
     labels, probabilities = case
     order = list(range(len(labels)))
     random.shuffle(order)
-    assert metrics.evaluate(labels, probabilities) == metrics.evaluate(labels[order], probabilities[order])
+    assert classification.evaluate(labels, probabilities) == classification.evaluate(
+        labels[order], probabilities[order]
+    )
 
 
 @given(scored())
 @settings(max_examples=50, deadline=None)
 def test_intervals_hold_their_value(case):
     labels, probabilities = case
-    numbers = metrics.evaluate(labels, probabilities)
+    numbers = classification.evaluate(labels, probabilities)
     assert 0 <= numbers["accuracy_low"] <= numbers["accuracy"] <= numbers["accuracy_high"] <= 1
-    for score in metrics.class_scores(labels, metrics.predictions(probabilities), probabilities.shape[1]):
+    for score in classification.class_scores(labels, base.predictions(probabilities), probabilities.shape[1]):
         if score.support:
             assert score.recall_interval[0] <= score.recall <= score.recall_interval[1]
 
 
 def test_single_class_and_single_image():
-    numbers = metrics.evaluate(np.array([0]), np.array([[1.0]]))
+    numbers = classification.evaluate(np.array([0]), np.array([[1.0]]))
     assert numbers["accuracy"] == numbers["f1_macro"] == 1
     assert not any(name.startswith("top_") for name in numbers)
 
 
 def test_per_class_values_up_to_the_limit():
     labels = np.arange(3)
-    assert "f1/class_2" in metrics.evaluate(labels, one_hot(labels, 3), per_class_limit=3)
-    assert "f1/class_2" not in metrics.evaluate(labels, one_hot(labels, 3), per_class_limit=2)
+    assert "f1/class_2" in classification.evaluate(labels, one_hot(labels, 3), per_class_limit=3)
+    assert "f1/class_2" not in classification.evaluate(labels, one_hot(labels, 3), per_class_limit=2)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +191,9 @@ def test_per_class_values_up_to_the_limit():
 )
 def test_refuses_what_is_no_probability(labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
-        metrics.evaluate(np.array(labels, np.int64), np.array(probabilities, float))
+        classification.evaluate(np.array(labels, np.int64), np.array(probabilities, float))
 
 
 def test_confusion_rows_are_true_classes():
-    counts = metrics.confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
+    counts = base.confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
     assert counts.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
