@@ -82,7 +82,7 @@ def fit_temperature(labels: Labels, logits: Floats) -> float:
         Between `COLDEST` and `HOTTEST`. 1, which changes nothing, where the likelihood has no maximum: no image, all
         of them right (any certainty could then be justified), or logits that say nothing.
 
-    >>> round(fit_temperature(np.array([0, 0, 0, 1]), np.array([[2.0, 0.0]] * 4)) * np.log(3), 9)
+    >>> round(fit_temperature(np.array([0, 0, 0, 1]), np.array([[2.0, 0.0]] * 4)) * float(np.log(3)), 9)
     2.0
     """
     if not len(labels):

@@ -41,7 +41,7 @@ def risk_coverage(confidences: Floats, correct: Bools) -> RiskCoverage:
     """
     order = np.argsort(-confidences, kind="stable")
     threshold = confidences[order]
-    wrong = shared_by_ties(threshold, 1.0 - correct[order])
+    wrong = shared_by_ties(threshold, (~correct[order]).astype(np.float64))
     answered = np.arange(1, len(wrong) + 1)
     return RiskCoverage(answered / len(wrong), np.cumsum(wrong) / answered, threshold)
 
