@@ -45,6 +45,7 @@ from sightline.outbox import Outbox
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
 DATA_TAG = "sightline.data_sha256"
+TEST_TAG = "sightline.test_scored"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError)
 MAX_PARAM_LENGTH = 6000
@@ -128,6 +129,7 @@ class Tracker:
         self._found_by = found_by if run_id is None else {"id": run_id}
         self._outbox: Outbox | None = None
         self._logged_epochs = set(logged_epochs)
+        self._scored: int | None = None
         self._monitor: SystemMetricsMonitor | None = None
 
     @property
@@ -193,6 +195,36 @@ class Tracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
         self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def count_test(self, digest: str) -> int | None:
+        """Counts one more scoring of a test split, and returns how often it has been scored in all.
+
+        Each run keeps its own scorings in a tag that names the split; the metric `test_scored_times` is the sum over
+        the experiment's runs. What has often been looked at has been chosen by, and flatters.
+
+        Args:
+            digest: Of the split's images and labels.
+
+        Returns:
+            None where MLflow cannot tell.
+        """
+        self._scored = None
+        self._count_test(digest)
+        return self._scored
+
+    @_safely
+    def _count_test(self, digest: str) -> None:
+        run_id, tag = str(self.run_id), f"{TEST_TAG}.{digest[:16]}"
+        run = self.client.get_run(run_id)
+        others = f"tags.`{tag}` LIKE '%' AND attributes.run_id != '{run_id}'"
+        times = int(run.data.tags.get(tag, 0)) + 1
+        total = times + sum(
+            int(other.data.tags[tag]) for other in _all_runs(self.client, run.info.experiment_id, others)
+        )
+        # The tag last: what fails before it has not been counted, and may be tried again.
+        self.client.log_metric(run_id, "test_scored_times", total)
+        self.client.set_tag(run_id, tag, str(times))
+        self._scored = total
 
     @_safely
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -341,6 +373,18 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
         tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
         tracker.give_up(error)
         return tracker
+
+
+def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
+    """Returns all runs of an experiment that a filter finds, page by page."""
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], wanted, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
