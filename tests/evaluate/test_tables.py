@@ -54,11 +54,3 @@ def test_roc_of_perfect_and_of_single_class(tmp_path):
     assert all(float(row["tpr"]) == 1 for row in rows[1:])
     tables.write_roc(tmp_path / "one.csv", np.array([0]), np.ones((1, 1)))
     assert (tmp_path / "one.csv").read_text() == "fpr,tpr\n"
-
-
-def test_predictions(tmp_path):
-    tables.write_predictions(tmp_path / "p.parquet", ["a", "b"], np.array([0, 1]), np.array([0, 0]), np.eye(2)[[0, 0]])
-    assert pq.read_table(tmp_path / "p.parquet").to_pylist() == [
-        {"id": "a", "label": 0, "predicted": 0, "probabilities": [1, 0]},
-        {"id": "b", "label": 1, "predicted": 0, "probabilities": [1, 0]},
-    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import files
+from sightline import files, predictions
 from sightline.errors import UserError
 from sightline.evaluate import plots, report, tables
 from sightline.evaluate.config import EvaluateConfig
@@ -86,7 +86,7 @@ def evaluate_split(
         tables.write_classes(folder / "per_class.csv", scores, data.classes)
         tables.write_roc(folder / "roc.csv", rows.labels, probabilities)
     with files.atomic_file(out / PREDICTIONS) as path:
-        tables.write_predictions(path, rows.ids, rows.labels, predicted, probabilities)
+        predictions.write(path, rows.ids, rows.labels, predicted, probabilities)
     figures = draw(counts, scores, data.classes, plots.read_history(history) if history else {})
     with files.atomic_directory(out / FIGURES) as folder:
         for name, picture in figures.items():

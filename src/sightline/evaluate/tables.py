@@ -1,4 +1,4 @@
-"""The tables: predictions as Parquet, and CSV files for `dvc plots`."""
+"""The tables: CSV files for `dvc plots`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.metrics import roc_curve
 
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import ClassScore
 
 ROC_POINTS = 201
-
-PREDICTIONS_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("label", pa.int32(), nullable=False),
-        pa.field("predicted", pa.int32(), nullable=False),
-        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
-    ]
-)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -32,20 +21,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def write_predictions(path: Path, ids: list[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
-    """Writes one row a test image, in the order given: id, label, predicted, probabilities (a list of K)."""
-    table = pa.table(
-        {
-            "id": ids,
-            "label": labels.astype(np.int32),
-            "predicted": predicted.astype(np.int32),
-            "probabilities": pa.array(list(probabilities.astype(np.float32)), pa.list_(pa.float32())),
-        },
-        schema=PREDICTIONS_SCHEMA,
-    )
-    pq.write_table(table, path)
 
 
 def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequence[str]) -> None:
