@@ -1,7 +1,6 @@
 import csv
 
 import numpy as np
-import pyarrow.parquet as pq
 import sklearn.metrics as sk
 
 from sightline.evaluate import tables
