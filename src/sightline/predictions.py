@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Predictions:
         return np.asarray(self.labels == self.predicted)
 
 
-def write(path: Path, ids: list[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
+def write(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
     """Writes one row an image, in the order given: id, label, predicted, probabilities (a list of K)."""
     table = pa.table(
         {
