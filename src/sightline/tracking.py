@@ -395,18 +395,17 @@ def baseline_run(method: str, config: DictConfig, fitted: Mapping[str, Any], res
         **{f"fitted.{name}": str(value) for name, value in fitted.items()},
     }
     digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
-    tags = {BASELINE_TAG: method, RESULT_TAG: digest}
+    tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
     try:
         client, experiment = connect()
         found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)
         if found:
             return Tracker(client, found[0].info.run_id)
-        made = client.create_run(experiment, tags={**provenance(), **tags}, run_name=f"baseline {method}")
     except FAILURES as error:
-        tracker = Tracker(None, None)
+        tracker = Tracker(None, None, found_by=_new(tags, name))
         tracker.give_up(error)
-        return tracker
-    tracker = Tracker(client, made.info.run_id)
+    else:
+        tracker = _begin(client, experiment, tags, name)
     tracker.log_params(params)
     return tracker
 
