@@ -1,7 +1,7 @@
 """`dense`: a fully connected network on the pixels, with 64 and 32 hidden units.
 
 The same network as `train.model: dense`, but by scikit-learn: trained by Adam on the same loss, it needs neither
-PyTorch, whose import alone takes longer than to fit the other methods, nor a second training loop beside that of the
+PyTorch, which this stage would import for it alone, nor a second training loop beside that of the
 train stage.
 """
 
