@@ -15,6 +15,7 @@ class EvaluateConfig:
     top_k: int
     per_class_limit: int
     gallery: int
+    explain: bool
 
     def __post_init__(self) -> None:
         """Checks ranges.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -34,8 +35,18 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def write_predictions(path: Path, ids: list[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
-    """Writes one row a test image, in the order given: id, label, predicted, probabilities (a list of K)."""
+def write_predictions(
+    path: Path,
+    ids: list[str],
+    labels: Labels,
+    predicted: Labels,
+    probabilities: Floats,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Writes one row a test image, in the order given: id, label, predicted, probabilities (a list of K).
+
+    The class names stand in the file's metadata under `classes`, as JSON, so that it can be read without the set.
+    """
     table = pa.table(
         {
             "id": ids,
@@ -43,7 +54,7 @@ def write_predictions(path: Path, ids: list[str], labels: Labels, predicted: Lab
             "predicted": predicted.astype(np.int32),
             "probabilities": pa.array(list(probabilities.astype(np.float32)), pa.list_(pa.float32())),
         },
-        schema=PREDICTIONS_SCHEMA,
+        schema=PREDICTIONS_SCHEMA.with_metadata({"classes": json.dumps(classes)} if classes is not None else None),
     )
     pq.write_table(table, path)
 
