@@ -45,6 +45,7 @@ from sightline.errors import UserError
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
 DATA_TAG = "sightline.data_sha256"
+TEST_TAG = "sightline.test_scored"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError)
 MAX_PARAM_LENGTH = 6000
@@ -160,6 +161,35 @@ class Tracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
         self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def count_test(self, digest: str) -> int | None:
+        """Counts one more scoring of a test split, and returns how often it has been scored in all.
+
+        Each run keeps its own scorings in a tag that names the split; the metric `test_scored_times` is the sum over
+        the experiment's runs. What has often been looked at has been chosen by, and flatters.
+
+        Args:
+            digest: Of the split's images and labels.
+
+        Returns:
+            None where MLflow cannot tell.
+        """
+        tag = f"{TEST_TAG}.{digest[:16]}"
+        if self.run_id is None:
+            return None
+        try:
+            run = self.client.get_run(self.run_id)
+            others = _all_runs(
+                self.client, run.info.experiment_id, f"tags.`{tag}` LIKE '%' AND attributes.run_id != '{self.run_id}'"
+            )
+            times = int(run.data.tags.get(tag, 0)) + 1
+            self.client.set_tag(self.run_id, tag, str(times))
+        except FAILURES as error:
+            self.give_up(error)
+            return None
+        total = times + sum(int(other.data.tags[tag]) for other in others)
+        self.log_metrics({"test_scored_times": total})
+        return total
 
     @_safely
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -355,6 +385,18 @@ def _unreachable(error: Exception) -> UserError:
         f"MLflow at {secrets.mask(mlflow.get_tracking_uri())} failed ({type(error).__name__}: {first_line}); start it, "
         "or set MLFLOW_TRACKING_URI to one that runs"
     )
+
+
+def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
+    """Returns all runs of an experiment that a filter finds, page by page."""
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], wanted, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def provenance() -> dict[str, str]:

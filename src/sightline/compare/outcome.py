@@ -9,7 +9,7 @@ import numpy as np
 from sightline.compare.scored import Scored
 from sightline.metrics import classification, paired
 from sightline.metrics.base import Interval, Labels
-from sightline.page.numbers import Metric, known
+from sightline.page.numbers import MAIN, Metric, known
 from sightline.page.text import p_value, points
 
 SEED = 0
@@ -23,9 +23,15 @@ SIGNIFICANT = 0.05
 class Side:
     """One metric of both models."""
 
+    name: str
     metric: Metric
     a: float
     b: float
+
+    @property
+    def main(self) -> bool:
+        """Whether a first look should see it."""
+        return self.name in MAIN or self.name.startswith("top_")
 
     @property
     def better(self) -> int:
@@ -86,7 +92,7 @@ def compare(a: Scored, b: Scored) -> Outcome:
         only_a=np.flatnonzero(right_a & ~right_b),
         only_b=np.flatnonzero(right_b & ~right_a),
         both_wrong=int((~right_a & ~right_b).sum()),
-        metrics=[Side(m, numbers[0][name], numbers[1][name]) for name, m in known(numbers[0]).items()],
+        metrics=[Side(name, m, numbers[0][name], numbers[1][name]) for name, m in known(numbers[0]).items()],
         recalls=[(x.recall, y.recall, x.support) for x, y in zip(*scores, strict=True)],
     )
 

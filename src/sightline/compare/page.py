@@ -13,11 +13,13 @@ from sightline.compare.scored import Scored
 from sightline.errors import UserError
 from sightline.metrics import base
 from sightline.metrics.base import Labels
+from sightline.metrics.calibration import reliability
 from sightline.metrics.curves import curves
 from sightline.metrics.intervals import wilson
+from sightline.metrics.selective import risk_coverage
 from sightline.page import figures
 from sightline.page.cards import Card, cards
-from sightline.page.examples import Answers
+from sightline.page.examples import examples
 from sightline.page.html import Picture, picture, render
 from sightline.plots import bars
 from sightline.plots.bars import Measured
@@ -85,18 +87,18 @@ def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> s
 
 
 def _column(scored: Scored) -> Column:
+    confidences = scored.probabilities.max(axis=1)
     counts = base.confusion(scored.labels, scored.predicted, len(scored.classes))
     drawn = figures.of_confusion(counts, scored.classes)
     drawn |= figures.of_curves(curves(scored.labels, scored.probabilities))
-    drawn |= figures.of_confidence(scored.probabilities.max(axis=1), scored.correct)
+    drawn |= figures.of_confidence(reliability(confidences, scored.correct), risk_coverage(confidences, scored.correct))
     drawn["confusion"] = drawn.get("confusion_rates", drawn["confusion_counts"])
     return Column(scored.name, scored.about, drawn)
 
 
 def _differing(winner: str, places: Labels, loser: Scored, split: Split | None) -> Differing:
     """Describes the images that `winner` answered right and `loser` did not, by what the loser said."""
-    answers = Answers(loser.ids, loser.labels, loser.predicted, loser.probabilities)
-    worst = sorted(answers.examples(places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
+    worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
     if split is None:
         return Differing(winner, len(places), ids=[example.id for example in worst])
     return Differing(winner, len(places), cards(worst, split, loser.classes))

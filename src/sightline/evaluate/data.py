@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from sightline import contact
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
+from sightline.evaluate.raw import raw_images
 from sightline.metrics.base import Labels
 from sightline.plots.overlay import SMALL, encoded
-from sightline.records import SPLITS, SUMMARY, raw_shards
+from sightline.records import SPLITS, SUMMARY
 from sightline.shards import ProcessedSet
 
 STEPS_SHOWN = 6
@@ -153,17 +153,8 @@ def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[cont
         UserError: If the raw set lacks one of them.
     """
     contract = Contract.load(data.contract)
-    wanted = set(ids)
-    found = {
-        image.id: contact.row_of(contract, image.id, image.label, image.data)
-        for shard in raw_shards(raw)
-        if not wanted.isdisjoint(pq.read_table(shard.path, columns=["id"])["id"].to_pylist())
-        for image in shard.images()
-        if image.id in wanted
-    }
-    if lacking := wanted - set(found):
-        raise UserError(f"{raw} lacks the image {min(lacking)} of {data.root}: run the preprocess stage again")
-    return [found[identity] for identity in sorted(wanted) if found[identity].states]
+    rows = {i.id: contact.row_of(contract, i.id, i.label, i.data) for i in raw_images(raw, ids)}
+    return [rows[identity] for identity in ids if rows[identity].states]
 
 
 def contact_cells(row: contact.Row) -> list[dict[str, Any]]:

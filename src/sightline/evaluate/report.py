@@ -11,19 +11,22 @@ import numpy as np
 
 from sightline.contact import Row
 from sightline.evaluate import lineage
+from sightline.evaluate.baselines import Baseline
 from sightline.evaluate.data import Audit, class_counts, contact_cells, split_rows
 from sightline.evaluate.explain import Explainer
+from sightline.evaluate.results import Evaluation, Suspect
 from sightline.metrics.base import Labels
-from sightline.metrics.classification import ClassScore
-from sightline.page.cards import Card
+from sightline.page.cards import Card, View
 from sightline.page.html import Picture, render
 from sightline.page.numbers import rows as number_rows
-from sightline.page.text import grouped, percent, share, times
+from sightline.page.text import grouped, percent, points, share, times
+from sightline.plots.overlay import SMALL, encoded
 from sightline.shards import ProcessedSet
 
 TEMPLATE = "report.html.j2"
 MOST_CONFUSIONS = 10
 FEW_IMAGES = 10
+MOST_SLICES = 12
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,26 @@ class Results:
     """All that a report shows; what is missing has no section.
 
     Attributes:
-        split: Name of the split scored.
-        numbers: As in `metrics.json`.
-        scores: One a class.
-        counts: [K, K] confusion matrix, rows true.
+        found: The evaluation.
         figures: By name; any may be missing.
+        baselines: What the network is held against, the most accurate first.
         errors: The errors to show, worst first.
         uncertain: The most uncertain answers.
         typical: The most typical image of each class.
+        suspects: Labels that are probably wrong, with their pictures.
         explainer: What made the heat maps of the cards.
         audit: What ingestion found.
         contact: The contact sheet's rows.
         model_info: What to say about the model, nested mappings of plain values.
     """
 
-    split: str
-    numbers: Mapping[str, float]
-    scores: Sequence[ClassScore]
-    counts: Labels
+    found: Evaluation
     figures: Mapping[str, Picture]
+    baselines: Sequence[Baseline] = ()
     errors: Sequence[Card] = ()
     uncertain: Sequence[Card] = ()
     typical: Sequence[Card] = ()
+    suspects: Sequence[tuple[Suspect, View]] = ()
     explainer: Explainer | None = None
     audit: Audit | None = None
     contact: Sequence[Row] = ()
@@ -62,67 +63,91 @@ class Results:
 def write(data: ProcessedSet, results: Results) -> str:
     """Returns the page. Class names and ids are escaped, whatever they hold; the page asks for nothing outside it."""
     table = class_counts(data)
+    found = results.found
     return render(
         Path(__file__).parent,
         TEMPLATE,
         r=results,
+        found=found,
+        numbers=found.numbers,
+        split=found.test.split,
         classes=data.classes,
         shape=data.shape,
-        summary=summary(results, data.classes, table),
+        summary=summary(results, table),
         facts=facts(results),
-        rows=number_rows(results.numbers),
+        rows=number_rows(found.numbers),
         class_counts=table,
         splits=split_rows(data, table),
-        confusions=most_confused(results.counts),
+        confusions=most_confused(found.counts),
+        slices=sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES],
         steps=[(row, contact_cells(row)) for row in results.contact],
         digests=lineage.digests(results.model_info, data),
         environment=lineage.environment(results.model_info),
         settings=lineage.settings(results.model_info),
-        absent=[i for i, score in enumerate(results.scores) if score.support == 0],
-        few=[i for i, score in enumerate(results.scores) if 0 < score.support < FEW_IMAGES],
+        absent=[i for i, score in enumerate(found.scores) if score.support == 0],
+        few=[i for i, score in enumerate(found.scores) if 0 < score.support < FEW_IMAGES],
         few_images=FEW_IMAGES,
         training=[name for name in results.figures if name.startswith("training_")],
     )
 
 
-def summary(results: Results, classes: Sequence[str], table: Mapping[str, Labels]) -> list[str]:
+def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
     """Returns three sentences: how good, where it fails, against what."""
-    n = results.numbers
+    found, n, classes = results.found, results.found.numbers, results.found.classes
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
     first = (
-        f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {results.split} images "
+        f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {found.test.split} images "
         f"(95 % interval {low} to {high} %)."
     )
-    confused = most_confused(results.counts, 1)
+    confused = most_confused(found.counts, 1)
     if confused:
         true, said, count, _ = confused[0]
-        worst = min((i for i, s in enumerate(results.scores) if s.support), key=lambda i: (results.scores[i].recall, i))
+        worst = min((i for i, s in enumerate(found.scores) if s.support), key=lambda i: (found.scores[i].recall, i))
         second = (
-            f"It finds “{classes[worst]}” least reliably ({percent(results.scores[worst].recall)} of its images), and "
+            f"It finds “{classes[worst]}” least reliably ({percent(found.scores[worst].recall)} of its images), and "
             f"most often takes “{classes[true]}” for “{classes[said]}” ({times(count)})."
         )
     else:
         second = "It makes no error on these images, so that they cannot show where it would fail."
-    guess = int(table["train"].argmax())
-    always = results.scores[guess].support / n["images"]
-    third = (
-        f"Always answering “{classes[guess]}”, the most frequent training class, would be right on {percent(always)}."
-    )
+    if results.baselines:
+        best = results.baselines[0]
+        low, high = map(points, best.difference_interval)
+        third = (
+            f"The best baseline, {best.title}, is right on {percent(best.accuracy)}: the network is "
+            f"{points(best.difference)} points from it (95 % interval {low} to {high})."
+        )
+    else:
+        guess = int(table["train"].argmax())
+        always = found.scores[guess].support / n["images"]
+        third = (
+            f"Always answering “{classes[guess]}”, the most frequent training class, would be right on "
+            f"{percent(always)}."
+        )
     return [first, second, third]
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
     """Returns the few numbers that stand at the top: value and name."""
-    n = results.numbers
-    wanted = [
-        (grouped(n["errors"]), f"errors in {grouped(n['images'])} {results.split} images"),
-        (percent(n["f1_macro"]), "F1, mean over classes"),
-    ]
-    if "ece" in n:
-        wanted.append((percent(n["ece"]), "calibration error: how far stated certainty is from the truth"))
-    if "roc_auc_macro" in n:
-        wanted.append((f"{min(n['roc_auc_macro'], 0.9999 if n['errors'] else 1):.4f}", "area under the ROC curve"))
+    found, n = results.found, results.found.numbers
+    wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
+    wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
+    wanted.append((percent(n["ece"]), "calibration error: how far its certainty is from the truth"))
+    if "coverage" in n and "selective_accuracy" in n:
+        where = f"answered at the threshold chosen for {percent(found.target_accuracy)} accuracy"
+        wanted.append((percent(n["coverage"]), where))
+    if found.robustness:
+        wanted.append((percent(1 - found.robustness.error), "accuracy on corrupted images"))
     return wanted
+
+
+def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Suspect, View]]:
+    """Returns suspected labels with their images, as the model sees them."""
+    shown = []
+    for suspect in suspects:
+        image = data.split(suspect.split).images([suspect.position])[0]
+        alt = f"Image {suspect.id}, labelled {data.classes[suspect.label]}"
+        shown.append((suspect, View(encoded(image), alt, pixelated=max(image.shape[:2]) <= SMALL)))
+    return shown
 
 
 def most_confused(counts: Labels, n: int = MOST_CONFUSIONS) -> list[tuple[int, int, int, float]]:

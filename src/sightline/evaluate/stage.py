@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +10,31 @@ import numpy as np
 
 from sightline import files
 from sightline.contact import draw
-from sightline.errors import UserError
-from sightline.evaluate import report, tables
+from sightline.evaluate import baselines as beside
+from sightline.evaluate import curves, report, tables
 from sightline.evaluate.config import EvaluateConfig
 from sightline.evaluate.data import STEPS_SHOWN, contact_rows, read_audit
 from sightline.evaluate.explain import Explainer
-from sightline.evaluate.history import quantities, read_history
-from sightline.metrics import base, classification
-from sightline.metrics.base import Floats
-from sightline.metrics.curves import curves
-from sightline.page import figures
+from sightline.evaluate.figures import figures
+from sightline.evaluate.history import read_history
+from sightline.evaluate.measure import Predict, measure
+from sightline.evaluate.results import Evaluation
 from sightline.page.cards import Card, cards, tiles
-from sightline.page.examples import Answers
+from sightline.page.examples import most_typical, most_uncertain, worst_errors
 from sightline.plots.gallery import gallery
 from sightline.plots.style import LIGHT
-from sightline.shards import Images, ProcessedSet, Split
+from sightline.shards import ProcessedSet, Split
 
 METRICS = "metrics.json"
+CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
+SUSPECTS = "suspects.parquet"
 PLOTS = "plots"
 FIGURES = "figures"
 REPORT = "report.html"
 
 TYPICAL = 60
 """Classes whose most typical image is shown, at most."""
-
-Predict = Callable[[Images], Floats]
-"""[n, height, width, channels] uint8 -> [n, K] probabilities."""
-
-
-def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
-    """Returns the probabilities [n, K] of a split's images, float64, reading `batch_size` images at a time."""
-    batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
-    return np.concatenate([np.asarray(predict(batch), np.float64) for batch in batches])
 
 
 def evaluate_split(
@@ -52,15 +44,16 @@ def evaluate_split(
     config: EvaluateConfig,
     out: Path,
     history: Path | None = None,
-    raw: Path | None = None,
-    explainer: Explainer | None = None,
     model_info: Mapping[str, Any] | None = None,
+    raw: Path | None = None,
+    baselines: Path | None = None,
+    explainer: Explainer | None = None,
     split: str = "test",
-) -> dict[str, float]:
+) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
 
-    Below `out` come `metrics.json`, `predictions.parquet`, the folders `plots` (CSV for `dvc plots`) and `figures`
-    (PNG), and `report.html`; the metrics last. The same input gives the same bytes.
+    Below `out` come `metrics.json`, `calibration.json`, `predictions.parquet`, `suspects.parquet`, the folders `plots`
+    (CSV for `dvc plots`) and `figures` (PNG), and `report.html`; the metrics last. The same input gives the same bytes.
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
@@ -68,64 +61,48 @@ def evaluate_split(
         config: The section `evaluate` of the configuration.
         out: The folder of reports; other files in it are left alone.
         history: CSV of the training, a row an epoch: `epoch`, then columns named `train_*` and `val_*`.
-        raw: Folder written by the ingest stage, for its audit and for images before preprocessing.
-        explainer: Makes heat maps of what speaks for a class.
         model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
+        raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
+            there are none.
+        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; need not
+            be there.
+        explainer: Makes heat maps of what speaks for a class.
         split: Which rows to score.
 
-    Returns:
-        The numbers of `metrics.json`.
-
     Raises:
-        UserError: If the split has no image.
+        UserError: If the split has no image, or files do not belong together.
         ValueError: If `predict` returns something other than probabilities of the set's classes.
     """
-    rows = data.split(split)
-    classes = data.classes
-    if not len(rows):
-        raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
-    probabilities = predict_split(predict, rows, config.batch_size)
-    if probabilities.shape != (len(rows), len(classes)):
-        raise ValueError(f"the model gave {probabilities.shape} for {len(rows)} images, {len(classes)} classes")
-    numbers = classification.evaluate(rows.labels, probabilities, config.top_k, config.per_class_limit)
-    predicted = base.predictions(probabilities)
-    answers = Answers(rows.ids, rows.labels, predicted, probabilities)
-    scores = classification.class_scores(rows.labels, predicted, len(classes))
-    found = curves(rows.labels, probabilities)
-    told = read_history(history) if history else {}
+    found = measure(predict, data, config, raw, baselines, split)
+    test, rows, classes = found.test, data.split(split), data.classes
+    others = beside.read(baselines, test, config.seed) if baselines and baselines.is_file() else []
     maps = explainer.maps if explainer else None
-
-    with files.atomic_directory(out / PLOTS) as folder:
-        tables.write_confusion(folder / "confusion.csv", rows.labels, predicted, classes)
-        tables.write_classes(folder / "per_class.csv", scores, classes)
-        tables.write_roc(folder / "roc.csv", rows.labels, probabilities)
-    with files.atomic_file(out / PREDICTIONS) as path:
-        tables.write_predictions(path, rows.ids, rows.labels, predicted, probabilities, classes)
-    counts = base.confusion(rows.labels, predicted, len(classes))
     results = report.Results(
-        split=split,
-        numbers=numbers,
-        scores=scores,
-        counts=counts,
-        figures=figures.of_confusion(counts, classes)
-        | figures.of_classes(scores, classes)
-        | figures.of_curves(found)
-        | figures.of_confidence(probabilities.max(axis=1), rows.labels == predicted)
-        | figures.of_training(told, quantities(told)),
-        errors=cards(answers.worst_errors(config.gallery), rows, classes, maps),
-        uncertain=cards(answers.most_uncertain(config.gallery // 2), rows, classes),
-        typical=cards(answers.most_typical(TYPICAL if config.gallery else 0), rows, classes, maps),
+        found=found,
+        figures=figures(found, others, read_history(history) if history else {}),
+        baselines=others,
+        errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
+        uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
+        typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
+        suspects=report.pictured(found.suspects[: config.gallery], data),
         explainer=explainer,
         audit=read_audit(raw) if raw else None,
         contact=contact_rows(data, raw, first_of_each_class(rows)) if raw else (),
         model_info=model_info or {},
     )
+    with files.atomic_directory(out / PLOTS) as folder:
+        write_plots(folder, found, config)
+    with files.atomic_file(out / PREDICTIONS) as path:
+        tables.write_predictions(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
+    with files.atomic_file(out / SUSPECTS) as path:
+        tables.write_suspects(path, found)
     with files.atomic_directory(out / FIGURES) as folder:
-        write_figures(folder, results, classes)
+        write_figures(folder, results)
     files.write_text(out / REPORT, report.write(data, results))
-    files.write_json(out / METRICS, numbers)
-    return numbers
+    files.write_json(out / CALIBRATION, calibration(found))
+    files.write_json(out / METRICS, dict(found.numbers))
+    return found
 
 
 def first_of_each_class(rows: Split) -> list[str]:
@@ -134,7 +111,20 @@ def first_of_each_class(rows: Split) -> list[str]:
     return [rows.ids[place] for place in places[:STEPS_SHOWN]]
 
 
-def write_figures(folder: Path, results: report.Results, classes: list[str]) -> None:
+def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None:
+    """Writes the tables for `dvc plots` and for whoever draws pictures of their own."""
+    test, classes = found.test, list(found.classes)
+    tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
+    tables.write_classes(folder / "per_class.csv", found.scores, classes)
+    curves.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
+    tables.write_reliability(folder / "reliability.csv", found.bins)
+    tables.write_reliability(folder / "reliability_uncalibrated.csv", found.bins_uncalibrated)
+    tables.write_risk_coverage(folder / "risk_coverage.csv", found.risk_coverage)
+    tables.write_slices(folder / "slices.csv", found.slices, found.worst)
+    tables.write_robustness(folder / "robustness.csv", found)
+
+
+def write_figures(folder: Path, results: report.Results) -> None:
     """Writes the report's pictures as PNG files, for the tracking server and `dvc plots`."""
     for name, picture in results.figures.items():
         (folder / f"{name}.png").write_bytes(picture.light)
@@ -148,7 +138,17 @@ def write_figures(folder: Path, results: report.Results, classes: list[str]) -> 
     for name, title, shown, heats in galleries:
         if heats and results.explainer is None:
             continue
-        if drawn := gallery(tiles(shown, classes, heats), title, LIGHT):
+        if drawn := gallery(tiles(shown, results.found.classes, heats), title, LIGHT):
             (folder / f"{name}.png").write_bytes(drawn)
     if results.contact:
         draw(results.contact).save(folder / "preprocessing.png", "PNG")
+
+
+def calibration(found: Evaluation) -> dict[str, float | None]:
+    """Returns what a bundle needs to give calibrated probabilities, and to know when to abstain."""
+    return {
+        "temperature": found.temperature,
+        "target_accuracy": found.target_accuracy,
+        "threshold": found.abstention.threshold,
+        "coverage": found.abstention.coverage,
+    }

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, one class against the rest, on a fixed grid: as small for a million images."""
+"""Curves over all thresholds, on a fixed grid: ROC, and precision against recall; one class against the rest."""
 
 from __future__ import annotations
 
@@ -48,22 +48,52 @@ class Curves:
 def curves(labels: Labels, probabilities: Floats) -> Curves:
     """Returns the curves of each class that has images, and for ROC curves has not all of them.
 
-    Between the thresholds an ROC curve is a straight line. Precision at a recall is the highest at that recall or
-    beyond (Everingham et al. 2010, "The PASCAL Visual Object Classes challenge", section 4.2), as straight lines would
-    be too optimistic.
-
     Args:
         labels: [n] true classes.
         probabilities: [n, K].
     """
-    roc: dict[int, Floats] = {}
+    of_roc: dict[int, Floats] = {}
     precision: dict[int, Floats] = {}
     for label in map(int, np.unique(labels)):
-        truth, scores = labels == label, probabilities[:, label]
-        found, reached, _ = precision_recall_curve(truth, scores)
-        best = np.maximum.accumulate(found)[::-1]  # recalls fall, so that the best beyond is the best before
-        precision[label] = best[np.searchsorted(reached[::-1], GRID - 1e-12, side="left")]
-        if not truth.all():
-            false_rate, true_rate, _ = roc_curve(truth, scores)
-            roc[label] = np.append(0.0, np.interp(GRID, false_rate, true_rate))
-    return Curves(roc, precision)
+        positive = (labels == label).astype(np.int64)
+        precision[label] = precision_recall(positive, probabilities[:, label])[1]
+        if not positive.all():
+            of_roc[label] = roc(positive, probabilities[:, label])[1]
+    return Curves(of_roc, precision)
+
+
+def decisions(labels: Labels, probabilities: Floats) -> tuple[Labels, Floats]:
+    """Returns every (image, class) pair as one decision, [n * K]: is the image of this class, how probable is it?"""
+    truth = np.zeros(probabilities.shape, np.int64)
+    truth[np.arange(len(labels)), labels] = 1
+    return truth.ravel(), probabilities.ravel()
+
+
+def roc(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
+    """Returns an ROC curve at evenly spaced false positive rates, after a leading (0, 0).
+
+    Args:
+        positive: [n] 1 or 0; both occur.
+        scores: [n] how probable 1 is.
+
+    Returns:
+        False and true positive rates, [POINTS + 1] each, whatever n.
+    """
+    false_rate, true_rate, _ = roc_curve(positive, scores)
+    return np.append(0.0, GRID), np.append(0.0, np.interp(GRID, false_rate, true_rate))
+
+
+def precision_recall(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
+    """Returns precision at evenly spaced recalls: of the fewest images that reach the recall, never interpolated.
+
+    Args:
+        positive: [n] 1 or 0; 1 occurs.
+        scores: [n] how probable 1 is.
+
+    Returns:
+        Recalls and precisions, [POINTS] each.
+    """
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    # Recall falls; the last point, recall 0 at precision 1, is scikit-learn's own and no threshold's.
+    at = np.searchsorted(recall[-2::-1], GRID - 1e-12)
+    return GRID, precision[-2::-1][at]

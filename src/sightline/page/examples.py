@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sightline.metrics.base import Floats, Labels
 
@@ -25,45 +26,51 @@ class Example:
         return self.label != self.predicted
 
 
-@dataclass(frozen=True)
-class Answers:
-    """A split's answers: ids, true and predicted classes [n], probabilities [n, K]."""
+class Answers(Protocol):
+    """What a model said of a split: ids, true and predicted classes [n], probabilities [n, K]."""
 
-    ids: Sequence[str]
-    labels: Labels
-    predicted: Labels
-    probabilities: Floats
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def predicted(self) -> Labels: ...
+    @property
+    def probabilities(self) -> Floats: ...
 
-    def examples(self, positions: Iterable[int]) -> list[Example]:
-        """Returns the answers at some places of the split."""
-        return [
-            Example(
-                i,
-                self.ids[i],
-                int(self.labels[i]),
-                int(self.predicted[i]),
-                float(self.probabilities[i, self.predicted[i]]),
-                float(self.probabilities[i, self.labels[i]]),
-            )
-            for i in map(int, positions)
-        ]
 
-    def worst_errors(self, n: int) -> list[Example]:
-        """Returns the `n` errors of which the model was most certain, most certain first, then by id."""
-        wrong = self.examples((self.labels != self.predicted).nonzero()[0])
-        return sorted(wrong, key=lambda e: (-e.probability, e.id))[:n]
+def examples(answers: Answers, positions: Iterable[int]) -> list[Example]:
+    """Returns the answers at some places of the split."""
+    return [
+        Example(
+            i,
+            answers.ids[i],
+            int(answers.labels[i]),
+            int(answers.predicted[i]),
+            float(answers.probabilities[i, answers.predicted[i]]),
+            float(answers.probabilities[i, answers.labels[i]]),
+        )
+        for i in map(int, positions)
+    ]
 
-    def most_uncertain(self, n: int) -> list[Example]:
-        """Returns the `n` answers, right or wrong, with the lowest probability, lowest first, then by id."""
-        least = self.probabilities.max(axis=1).argsort(kind="stable")
-        return sorted(self.examples(least[:n]), key=lambda e: (e.probability, e.id))
 
-    def most_typical(self, n: int) -> list[Example]:
-        """Returns, for each of the first `n` classes with a right answer, the one of the highest probability."""
-        right = self.labels == self.predicted
-        best: dict[int, Example] = {}
-        for example in self.examples(right.nonzero()[0]):
-            held = best.get(example.label)
-            if held is None or (-example.probability, example.id) < (-held.probability, held.id):
-                best[example.label] = example
-        return [best[label] for label in sorted(best)][:n]
+def worst_errors(answers: Answers, n: int) -> list[Example]:
+    """Returns the `n` errors of which the model was most certain, most certain first, then by id."""
+    wrong = examples(answers, (answers.labels != answers.predicted).nonzero()[0])
+    return sorted(wrong, key=lambda e: (-e.probability, e.id))[:n]
+
+
+def most_uncertain(answers: Answers, n: int) -> list[Example]:
+    """Returns the `n` answers, right or wrong, with the lowest probability, lowest first, then by place."""
+    least = answers.probabilities.max(axis=1).argsort(kind="stable")
+    return examples(answers, least[:n])
+
+
+def most_typical(answers: Answers, n: int) -> list[Example]:
+    """Returns, for each of the first `n` classes with a right answer, the one of the highest probability."""
+    best: dict[int, Example] = {}
+    for example in examples(answers, (answers.labels == answers.predicted).nonzero()[0]):
+        held = best.get(example.label)
+        if held is None or (-example.probability, example.id) < (-held.probability, held.id):
+            best[example.label] = example
+    return [best[label] for label in sorted(best)][:n]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sightline.metrics.base import Bools, Floats, Labels
-from sightline.metrics.calibration import reliability
+from sightline.metrics.base import Labels
+from sightline.metrics.calibration import Bin
 from sightline.metrics.classification import ClassScore
 from sightline.metrics.curves import GRID, Curves
-from sightline.metrics.selective import risk_coverage
+from sightline.metrics.selective import RiskCoverage
 from sightline.page.html import Picture, picture
 from sightline.plots import bars, confusion, curves
 
@@ -65,22 +64,19 @@ def of_curves(found: Curves) -> Figures:
 
 
 def of_confidence(
-    confidences: Floats,
-    correct: Bools,
-    uncalibrated: Floats | None = None,
+    bins: Sequence[Bin],
+    curve: RiskCoverage,
+    before: Sequence[Bin] = (),
     chosen: tuple[float, float] | None = None,
 ) -> Figures:
     """Returns the reliability diagram and the risk-coverage curve.
 
     Args:
-        confidences: [n] probabilities of the predicted classes.
-        correct: [n] whether they were right.
-        uncalibrated: [n] the same probabilities before calibration.
+        bins: Of images of similar confidence.
+        curve: Share of wrong answers by share of images answered.
+        before: The bins before calibration.
         chosen: Coverage and risk of the threshold chosen on the validation split.
     """
-    bins = reliability(confidences, correct)
-    before = [] if uncalibrated is None else reliability(uncalibrated, correct)
-    curve = risk_coverage(confidences, correct)
     return {
         "reliability": picture(
             lambda theme: curves.reliability(bins, theme, before),
@@ -94,16 +90,3 @@ def of_confidence(
             "Wrong answers if only the images of which the model is most certain are answered; dashed: all answered.",
         ),
     }
-
-
-def of_training(history: Mapping[str, Floats], quantities: Sequence[str]) -> Figures:
-    """Returns a learning curve of each quantity, such as "loss", of a history by column, [epochs] each."""
-    figures = {}
-    for what in quantities:
-        title = what.replace("_", " ")
-        figures[f"training_{what}"] = picture(
-            functools.partial(curves.learning_curve, history, what),
-            f"{title.capitalize()} by epoch, of training and validation",
-            f"{title.capitalize()} by epoch.",
-        )
-    return figures

@@ -46,6 +46,9 @@ METRICS = {
     "aurc": Metric("Area under risk-coverage", "mean share of errors over all coverages; 0 is perfect", False, -1),
 }
 
+MAIN = ("accuracy", "balanced_accuracy", "f1_macro", "matthews_corrcoef", "roc_auc_macro", "log_loss", "ece", "aurc")
+"""The metrics that a first look should see; the others say nearly the same."""
+
 
 def known(names: Mapping[str, float]) -> dict[str, Metric]:
     """Returns those of `names` that can be told, in the order of the table, top-k accuracy included."""
@@ -56,13 +59,27 @@ def known(names: Mapping[str, float]) -> dict[str, Metric]:
     return found
 
 
-def rows(numbers: Mapping[str, float]) -> list[tuple[str, str, str, str]]:
-    """Returns what the table of metrics shows: name, value, 95 % interval or nothing, meaning."""
-    told = []
-    for name, metric in known(numbers).items():
-        between = interval(metric, numbers.get(f"{name}_low"), numbers.get(f"{name}_high"))
-        told.append((metric.title, metric.shown(numbers[name]), between, metric.meaning))
-    return told
+@dataclass(frozen=True)
+class Told:
+    """One row of a table: the metric, its value and its 95 % interval as text, whether it is one of the main ones."""
+
+    metric: Metric
+    value: str
+    interval: str
+    main: bool
+
+
+def rows(numbers: Mapping[str, float]) -> list[Told]:
+    """Returns what a table of metrics shows."""
+    return [
+        Told(
+            metric,
+            metric.shown(numbers[name]),
+            interval(metric, numbers.get(f"{name}_low"), numbers.get(f"{name}_high")),
+            name in MAIN or name.startswith("top_"),
+        )
+        for name, metric in known(numbers).items()
+    ]
 
 
 def interval(metric: Metric, low: float | None, high: float | None) -> str:

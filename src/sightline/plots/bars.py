@@ -69,7 +69,7 @@ class Measured:
 @styled
 def intervals(rows: Sequence[Measured], title: str, theme: Theme) -> bytes:
     """Draws shares as points with their 95 % intervals, a row each, in the order given."""
-    figure = new_figure(6.4, 0.95 + 0.34 * len(rows), theme)
+    figure = new_figure(5.6, 0.95 + 0.34 * len(rows), theme)
     axes = figure.subplots()
     dress(axes, theme)
     for place, row in enumerate(rows):
