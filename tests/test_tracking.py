@@ -278,6 +278,28 @@ def test_a_model_without_a_run_gets_one(store: Any) -> None:
     assert resume_by_model("f" * 64, {}).run_id != made.run_id
 
 
+def test_scorings_of_a_test_split_are_counted_over_all_runs(store: Any, config: DictConfig) -> None:
+    first, second = start_training(config), start_training(config)
+    assert [first.count_test(DIGEST), first.count_test(DIGEST), second.count_test(DIGEST)] == [1, 2, 3]
+    assert second.count_test("f" * 64) == 1  # other images
+    runs = {run.info.run_id: run for run in all_runs(store)}
+    assert runs[str(first.run_id)].data.metrics["test_scored_times"] == 2
+    assert runs[str(first.run_id)].data.tags[f"{tracking.TEST_TAG}.{DIGEST[:16]}"] == "2"
+    assert first.count_test(DIGEST) == 4
+    assert Tracker(None, None).count_test(DIGEST) is None
+
+
+def test_counting_goes_over_more_than_one_page(store: Any, config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    trackers = [start_training(config) for _ in range(3)]
+    for tracker in trackers:
+        tracker.count_test(DIGEST)
+    search = tracking.mlflow.MlflowClient.search_runs
+    monkeypatch.setattr(
+        tracking.mlflow.MlflowClient, "search_runs", lambda *a, **k: search(*a, **{**k, "max_results": 1})
+    )
+    assert trackers[0].count_test(DIGEST) == 4
+
+
 def test_experiments_are_kept_apart(store: Any, config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     start_training(config).set_tags({tracking.MODEL_TAG: DIGEST})
     first = the_run(store)
