@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-STAGES = ("watch", "ingest", "preprocess", "train", "evaluate", "export")
+STAGES = ("watch", "ingest", "preprocess", "baseline", "train", "evaluate", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.
 TINY = {"ingest__limit": 200, "train__max_epochs": 1}

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from sightline import predictions
 from sightline.errors import UserError
 from sightline.metrics import base
 from sightline.metrics.base import Bools, Floats, Labels
 
 PREDICTIONS = "predictions.parquet"
-CLASSES_KEY = b"classes"
-"""Metadata of the file of predictions: the class names, JSON."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +82,16 @@ def read(path: Path, name: str, about: list[tuple[str, str]]) -> Scored:
         UserError: If it is not one.
     """
     try:
-        table = pq.read_table(path).sort_by("id")
-        ids, labels = table["id"].to_pylist(), table["label"].to_numpy().astype(np.int64)
-        probabilities = np.array(table["probabilities"].to_pylist(), np.float64)
+        told = predictions.read(path)
+        order = sorted(range(len(told.ids)), key=told.ids.__getitem__)
+        ids, labels = [told.ids[i] for i in order], told.labels[order]
         # Stored in single precision: the rows are brought to a sum of 1 again.
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        probabilities = told.probabilities[order] / told.probabilities[order].sum(axis=1, keepdims=True)
         base.check(labels, probabilities)
-        told = (table.schema.metadata or {}).get(CLASSES_KEY)
-        classes = json.loads(told) if told else [str(i) for i in range(probabilities.shape[1])]
+        classes = told.classes or [str(i) for i in range(probabilities.shape[1])]
         if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
             raise ValueError("classes or ids that do not fit")
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, IndexError, np.exceptions.AxisError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
     return Scored(name, ids, labels, probabilities, classes, about)
 

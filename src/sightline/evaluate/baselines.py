@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from sightline import predictions
 from sightline.errors import UserError
 from sightline.evaluate.results import Answers
 from sightline.metrics import paired
@@ -68,13 +68,10 @@ def read(path: Path, answers: Answers, seed: int) -> list[Baseline]:
 
 
 def _correct(path: Path, name: str, answers: Answers) -> Bools:
-    table = pq.read_table(path.with_name(f"{name}.parquet"), columns=["id", "label", "predicted"]).sort_by("id")
-    ids: Sequence[str] = table["id"].to_pylist()
-    labels = table["label"].to_numpy()
-    if list(ids) != list(answers.ids) or not np.array_equal(labels, answers.labels):
+    told = predictions.read(path.with_name(f"{name}.parquet"))
+    if told.ids != list(answers.ids) or not np.array_equal(told.labels, answers.labels):
         raise UserError(f"{path.parent} tells of other {answers.split} images: run the baseline stage again")
-    right: Bools = np.asarray(labels == table["predicted"].to_numpy())
-    return right
+    return told.correct
 
 
 def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: Answers, seed: int) -> Baseline:

@@ -50,7 +50,7 @@ def figures(found: Evaluation, baselines: Sequence[Baseline], history: Mapping[s
 
 def _of_baselines(found: Evaluation, baselines: Sequence[Baseline]) -> Figures:
     n = found.numbers
-    rows = [Measured("this network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
+    rows = [Measured("This network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
     rows += [Measured(b.title, b.accuracy, *b.interval) for b in baselines]
     return {
         "baselines": picture(

@@ -113,8 +113,8 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
         best = results.baselines[0]
         low, high = map(points, best.difference_interval)
         third = (
-            f"The best baseline, {best.title}, is right on {percent(best.accuracy)}: the network is "
-            f"{points(best.difference)} points from it (95 % interval {low} to {high})."
+            f"The best baseline, “{best.title}”, is right on {percent(best.accuracy)}: {points(best.difference)} points "
+            f"for the network (95 % interval {low} to {high})."
         )
     else:
         guess = int(table["train"].argmax())
@@ -132,7 +132,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
     wanted.append((percent(n["ece"]), "calibration error: how far its certainty is from the truth"))
-    if "coverage" in n and "selective_accuracy" in n:
+    if found.abstention.threshold and "selective_accuracy" in n:
         where = f"answered at the threshold chosen for {percent(found.target_accuracy)} accuracy"
         wanted.append((percent(n["coverage"]), where))
     if found.robustness:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import files
+from sightline import files, predictions
 from sightline.contact import draw
 from sightline.evaluate import baselines as beside
 from sightline.evaluate import curves, report, tables
@@ -94,7 +94,7 @@ def evaluate_split(
     with files.atomic_directory(out / PLOTS) as folder:
         write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:
-        tables.write_predictions(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
+        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
     with files.atomic_file(out / SUSPECTS) as path:
         tables.write_suspects(path, found)
     with files.atomic_directory(out / FIGURES) as folder:

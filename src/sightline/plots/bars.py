@@ -76,7 +76,7 @@ def intervals(rows: Sequence[Measured], title: str, theme: Theme) -> bytes:
         colour = theme.right if row.strong else theme.third
         axes.hlines(place, row.low, row.high, color=colour, linewidth=5.0, alpha=0.4, capstyle="round")
         axes.plot(row.value, place, marker="o", markersize=7, color=colour)
-    axes.set_yticks(range(len(rows)), shown_all([row.name for row in rows], 30))
+    axes.set_yticks(range(len(rows)), shown_all([row.name for row in rows], 40))
     for text, row in zip(axes.get_yticklabels(), rows, strict=True):
         text.set_fontweight("bold" if row.strong else "normal")
     axes.set_ylim(len(rows) - 0.5, -0.5)

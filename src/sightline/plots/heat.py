@@ -23,7 +23,7 @@ def robustness(names: Sequence[str], accuracies: Floats, clean: float, theme: Th
     order = np.argsort(accuracies.mean(axis=1), kind="stable")
     table = np.column_stack([np.full(len(names), clean), accuracies])[order]
     rows, columns = table.shape
-    figure = new_figure(2.1 + 0.62 * columns, 1.0 + 0.3 * rows, theme)
+    figure = new_figure(1.5 + 0.55 * columns, 0.9 + 0.29 * rows, theme)
     axes = figure.subplots()
     dress(axes, theme)
     lost = np.clip(clean - table, 0, None) / max(clean, 1e-9)
