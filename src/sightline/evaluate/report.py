@@ -113,8 +113,8 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
         best = results.baselines[0]
         low, high = map(points, best.difference_interval)
         third = (
-            f"The best baseline, “{best.title}”, is right on {percent(best.accuracy)}: {points(best.difference)} points "
-            f"for the network (95 % interval {low} to {high})."
+            f"The best baseline, “{best.title}”, is right on {percent(best.accuracy)}: "
+            f"{points(best.difference)} points for the network (95 % interval {low} to {high})."
         )
     else:
         guess = int(table["train"].argmax())
