@@ -84,7 +84,6 @@ def test_images_are_shown_where_they_are(runs, make_set):
     with_images, without = page.write(a, b, found, data.root), page.write(a, b, found)
     assert with_images.count("<code>test-") == without.count("<code>test-") == 9
     assert with_images.count("<img") == without.count("<img") + 9
-    assert with_images == page.write(a, b, found, data.root)
     assert "&lt;b&gt;" in without
     assert "<b></bdi>" not in without
 
@@ -111,7 +110,7 @@ def store(tmp_path, monkeypatch):
 def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
     client, experiment = store
     ids = []
-    for folder, name in zip(runs, ("first's", "second"), strict=True):
+    for folder, name in zip(runs, ("first's", "other"), strict=True):
         run = client.create_run(experiment, run_name=name, tags={"sightline.model_sha256": "0f" * 32})
         client.log_artifact(run.info.run_id, f"{folder}/predictions.parquet")
         ids.append(run.info.run_id)
@@ -125,14 +124,14 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
         assert ("model", "0f" * 32) in found.about
     assert scored.load("models:/net@champion").name == "models:/net@champion (first's)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
-    client.create_run(experiment, run_name="second")
+    client.create_run(experiment, run_name="other")
     for reference, said in {
         "nosuch": "nosuch: no folder, and no run of that id or name in sqlite:///mlflow.db",
         "0" * 32: "no such run",
         "models:/net@nobody": "no such run or registered model",
         "models:/net/7": "no such run or registered model",
         "models:/net": "models:/name@alias or models:/name/version",
-        "second": "several runs have this name, give an id; newest first: ",
+        "other": "several runs have this name, give an id; newest first: ",
         empty: "has no predictions.parquet: run the evaluate stage",
     }.items():
         with pytest.raises(UserError, match=r"^" + reference.replace("/", r"/")) as caught:
