@@ -95,6 +95,14 @@ def test_one_image_and_absent_classes(make_set, model, config, tmp_path):
     assert "have no test image" in (tmp_path / "reports" / "report.html").read_text()
 
 
+def test_one_class(make_set, config, tmp_path):
+    data = make_set(["a"], per_split=3)
+    found = evaluate_split(lambda x: np.ones((len(x), 1)), data, config=config, out=tmp_path / "reports")
+    assert found.numbers["accuracy"] == 1
+    assert "roc_auc_macro" not in found.numbers
+    assert found.suspects == []
+
+
 @pytest.mark.parametrize("wrong", [np.zeros((1, 2)), np.full((1, 3), np.nan), np.full((1, 4), 0.25)])
 def test_a_model_that_gives_no_probabilities(make_set, config, tmp_path, wrong):
     data = make_set(["a", "b", "c"])

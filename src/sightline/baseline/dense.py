@@ -1,7 +1,7 @@
 """`dense`: a fully connected network on the pixels, with 64 and 32 hidden units.
 
 The same network as `train.model: dense`, but by scikit-learn: trained by Adam on the same loss, it needs neither
-PyTorch, whose import alone takes longer than to fit the other methods, nor a second training loop beside that of the
+PyTorch, which this stage would import for it alone, nor a second training loop beside that of the
 train stage.
 """
 
@@ -28,7 +28,9 @@ GRID = [{"alpha": alpha} for alpha in (1.0, 1e-2, 1e-4)]
 """Strengths of the L2 penalty on the weights, to choose from."""
 
 HELD_OUT = 0.1
-"""Share of the images whose accuracy says when to stop."""
+ENOUGH = 5000
+"""From so many images on, the accuracy on this share of them says when to stop. Of fewer, the share is too small to
+say it, and too large to be done without: on 1,161 digits it costs two points of accuracy."""
 
 
 class Dense:
@@ -56,9 +58,9 @@ class Dense:
 
 
 def _fit(features: Features, labels: Labels, settings: Settings, epochs: int, seed: int) -> MLPClassifier:
-    """Stops early where each class can be both among the images that are learnt from and among those held out."""
     counts = np.bincount(labels)
-    stops_early = counts.min() >= 2 and len(labels) * HELD_OUT >= len(counts)
+    # Each class has to be among the images that are learnt from as well as among those held out.
+    stops_early = len(labels) >= ENOUGH and counts.min() >= 2 and len(labels) * HELD_OUT >= len(counts)
     network = MLPClassifier(
         hidden_layer_sizes=(64, 32),
         alpha=settings["alpha"],

@@ -113,7 +113,7 @@ def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
     Args:
         image: [h, w, c].
         side: px; an image whose shorter side is less is enlarged to it. SIFT finds blobs of some pixels' size, and
-            reads 16 x 16 of them around each: in a digit of 8 x 8 px there are none.
+            reads 16 x 16 of them around each, more than a small image has.
     """
     brightness = grey(image)
     factor = side / min(brightness.shape)

@@ -30,7 +30,7 @@ def figures(found: Evaluation, baselines: Sequence[Baseline], history: Mapping[s
     """
     test = found.test
     chosen = None
-    if found.abstention.threshold is not None and "selective_accuracy" in found.numbers:
+    if found.abstention.threshold and "selective_accuracy" in found.numbers:
         chosen = (found.numbers["coverage"], 1 - found.numbers["selective_accuracy"])
     return {
         **shared.of_confusion(found.counts, found.classes),

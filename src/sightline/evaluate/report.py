@@ -97,7 +97,7 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
     first = (
         f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {found.test.split} images "
-        f"(95 % interval {low} to {high} %)."
+        f"(95\u00a0% interval {low} to {high}\u00a0%)."
     )
     confused = most_confused(found.counts, 1)
     if confused:
@@ -114,7 +114,7 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
         low, high = map(points, best.difference_interval)
         third = (
             f"The best baseline, “{best.title}”, is right on {percent(best.accuracy)}: "
-            f"{points(best.difference)} points for the network (95 % interval {low} to {high})."
+            f"{points(best.difference)} points for the network (95\u00a0% interval {low} to {high})."
         )
     else:
         guess = int(table["train"].argmax())

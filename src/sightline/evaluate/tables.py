@@ -1,4 +1,4 @@
-"""The tables: CSV files for `dvc plots`."""
+"""The tables: predictions as Parquet, and CSV files for `dvc plots`."""
 
 from __future__ import annotations
 
