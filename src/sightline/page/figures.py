@@ -52,13 +52,13 @@ def of_curves(found: Curves) -> Figures:
         figures["roc"] = picture(
             lambda theme: curves.roc(lines, (found.false_rates, found.mean_roc), theme),
             "ROC curve of each class against the rest, and their mean",
-            "Each class against the rest (faint) and their mean (strong); the corner enlarged.",
+            "Each class against the rest (faint) and their mean (strong).",
         )
     lines_pr = [(GRID, y) for y in found.precision.values()]
     figures["precision_recall"] = picture(
         lambda theme: curves.precision_recall(lines_pr, (GRID, found.mean_precision), theme),
         "Precision by recall of each class against the rest, and their mean",
-        "Each class against the rest (faint) and their mean (strong); the corner enlarged.",
+        "Each class against the rest (faint) and their mean (strong).",
     )
     return figures
 

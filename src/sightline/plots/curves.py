@@ -57,7 +57,9 @@ def roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
         axes.plot([0, 1], [0, 1], color=theme.third, linewidth=1.0, linestyle=(0, (4, 3)))
         _bundle(axes, lines, average, theme)
 
-    return _square("ROC", "false positive rate", "true positive rate", draw, theme, corner=(0.0, 1 - _INSET_FROM))
+    corner = (0.0, 1 - _INSET_FROM)
+    enlarged = corner if np.interp(corner[1], *average) >= _INSET_FROM else None
+    return _square("ROC", "false positive rate", "true positive rate", draw, theme, enlarged)
 
 
 @styled
@@ -73,7 +75,8 @@ def precision_recall(lines: Sequence[Line], average: Line, theme: Theme) -> byte
     def draw(axes: Axes) -> None:
         _bundle(axes, lines, average, theme)
 
-    return _square("Precision and recall", "recall", "precision", draw, theme, corner=(_INSET_FROM, 1.0))
+    enlarged = (_INSET_FROM, 1.0) if np.interp(_INSET_FROM, *average) >= _INSET_FROM else None
+    return _square("Precision and recall", "recall", "precision", draw, theme, enlarged)
 
 
 def _bundle(axes: Axes, lines: Sequence[Line], average: Line, theme: Theme) -> None:
@@ -84,9 +87,12 @@ def _bundle(axes: Axes, lines: Sequence[Line], average: Line, theme: Theme) -> N
 
 
 def _square(
-    title: str, x: str, y: str, draw: Callable[[Axes], None], theme: Theme, corner: tuple[float, float]
+    title: str, x: str, y: str, draw: Callable[[Axes], None], theme: Theme, corner: tuple[float, float] | None
 ) -> bytes:
-    """Draws in the unit square, and its upper corner once more, enlarged: where the curves of good models are."""
+    """Draws in the unit square and, where `corner` gives its range of x, the upper corner once more, enlarged.
+
+    That is where the curves of good models are. Those of poor ones do not come there.
+    """
     figure = new_figure(*SIZE, theme)
     axes = figure.subplots()
     dress(axes, theme)
@@ -94,6 +100,8 @@ def _square(
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     axes.set_title(title, color=theme.ink)
     _percent_grid(axes, theme)
+    if corner is None:
+        return png(figure)
     inset = axes.inset_axes((0.44, 0.13, 0.5, 0.5))
     dress(inset, theme)
     draw(inset)
