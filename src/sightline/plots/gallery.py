@@ -46,7 +46,9 @@ def gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int = COLU
         return None
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    figure = new_figure(max(1.55 * columns, 0.075 * len(title)), 0.4 + 2.0 * rows, theme)
+    # Wide enough for the longest line: the layout makes room for a title's height, not for its width.
+    column = max(1.55, *(0.088 * len(tile.above) for tile in tiles), *(0.08 * len(tile.below) for tile in tiles))
+    figure = new_figure(max(column * columns, 0.075 * len(title)), 0.4 + 2.0 * rows, theme)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
