@@ -19,6 +19,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
     from sightline import tracking
     from sightline.evaluate import stage
+    from sightline.evaluate.explain import explainer
     from sightline.evaluate.summary import lines
     from sightline.models.inference import Predictor
     from sightline.shards import ProcessedSet
@@ -36,6 +37,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
         model_info=predictor.info,
         raw=root / RAW,
         baselines=root / BASELINES,
+        explainer=explainer(predictor.classifier, data.shape) if config.explain else None,
     )
     tracker = tracking.resume_by_model(predictor.info["weights_sha256"], {})
     tracker.log_metrics({f"test_{name}": value for name, value in found.numbers.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,22 @@ SCHEMA = pa.schema(
 )
 
 
+CLASSES = "classes"
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """A file's columns: ids, true and predicted classes [n] int64, probabilities [n, K] float64."""
+    """A file's columns: ids, true and predicted classes [n] int64, probabilities [n, K] float64.
+
+    Attributes:
+        classes: K names, where the file tells them.
+    """
 
     ids: list[str]
     labels: Labels
     predicted: Labels
     probabilities: Floats
+    classes: list[str] | None = None
 
     @property
     def correct(self) -> Bools:
@@ -37,8 +46,18 @@ class Predictions:
         return np.asarray(self.labels == self.predicted)
 
 
-def write(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
-    """Writes one row an image, in the order given: id, label, predicted, probabilities (a list of K)."""
+def write(
+    path: Path,
+    ids: Sequence[str],
+    labels: Labels,
+    predicted: Labels,
+    probabilities: Floats,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Writes one row an image, in the order given: id, label, predicted, probabilities (a list of K).
+
+    The class names stand in the file's metadata under `classes`, as JSON, so that it can be read without the set.
+    """
     table = pa.table(
         {
             "id": ids,
@@ -46,7 +65,7 @@ def write(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, pro
             "predicted": predicted.astype(np.int32),
             "probabilities": pa.array(list(probabilities.astype(np.float32)), pa.list_(pa.float32())),
         },
-        schema=SCHEMA,
+        schema=SCHEMA.with_metadata({CLASSES: json.dumps(list(classes))} if classes else None),
     )
     pq.write_table(table, path)
 
@@ -54,10 +73,12 @@ def write(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, pro
 def read(path: Path) -> Predictions:
     """Returns what `write` wrote."""
     table = pq.read_table(path, schema=SCHEMA)
+    told = (pq.read_schema(path).metadata or {}).get(CLASSES.encode())
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return Predictions(
         ids=table["id"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=table["predicted"].to_numpy().astype(np.int64),
         probabilities=flat.astype(np.float64).reshape(len(table), -1),
+        classes=None if told is None else json.loads(told),
     )

@@ -1,11 +1,8 @@
-import shutil
 from html.parser import HTMLParser
 
 import pytest
 
-from sightline.evaluate import report
 from sightline.evaluate.stage import evaluate_split
-from tests.servers.processes import ensure
 
 VOID = {"meta", "link", "img", "source", "br"}
 
@@ -75,42 +72,3 @@ def test_summary_is_three_sentences(make_set, model, config, tmp_path):
         summary = text.split('class="summary"')[1].split("</div>")[0]
         assert summary.count("<p>") == 3
         assert ("makes no error" in summary) != errors
-
-
-def test_a_share_is_never_rounded_to_perfect():
-    assert report.share(9999 / 10000) == "99.9"
-    assert report.share(1) == "100.0"
-    assert report.share(1 / 10000) == "0.1"
-    assert report.share(0) == "0.0"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser(page, width, scheme):
-    chromium = shutil.which("google-chrome") or ensure("chromium", "chromium")
-    from playwright.sync_api import sync_playwright
-
-    complaints: list[str] = []
-    requests: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
-        loaded = tab.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)")
-        overflow = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        # Only tables and wide pictures may scroll, each in its own frame.
-        wide = tab.evaluate(
-            "[...document.body.querySelectorAll('*')].filter(e => !e.closest('.scroll, .frame')"
-            " && e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
-        )
-        browser.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", "file:"))] == []
-    assert len(loaded) > 5
-    assert all(loaded)
-    assert overflow <= 0
-    assert wide == []

@@ -35,6 +35,12 @@ FILES = {
     "figures/training_loss.png",
     "figures/training_accuracy.png",
     "figures/errors.png",
+    "figures/precision_recall.png",
+    "figures/reliability.png",
+    "figures/risk_coverage.png",
+    "figures/roc.png",
+    "figures/typical.png",
+    "figures/uncertain.png",
 }
 
 

@@ -15,6 +15,7 @@ class EvaluateConfig:
     top_k: int
     per_class_limit: int
     gallery: int
+    explain: bool
     seed: int
     resamples: int
     target_accuracy: float

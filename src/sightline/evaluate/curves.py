@@ -5,49 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from sightline.evaluate.tables import CURVE_POINTS, write_csv
+from sightline.evaluate.tables import write_csv
 from sightline.metrics.base import DIGITS, Floats, Labels
-
-_GRID = np.linspace(0, 1, CURVE_POINTS)
-
-
-def decisions(labels: Labels, probabilities: Floats) -> tuple[Labels, Floats]:
-    """Returns every (image, class) pair as one decision, [n * K]: is the image of this class, how probable is it?"""
-    truth = np.zeros(probabilities.shape, np.int64)
-    truth[np.arange(len(labels)), labels] = 1
-    return truth.ravel(), probabilities.ravel()
-
-
-def roc(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Returns an ROC curve at evenly spaced false positive rates, after a leading (0, 0).
-
-    Args:
-        positive: [n] 1 or 0; both occur.
-        scores: [n] how probable 1 is.
-
-    Returns:
-        False and true positive rates, [CURVE_POINTS + 1] each, whatever n.
-    """
-    false_rate, true_rate, _ = roc_curve(positive, scores)
-    return np.append(0.0, _GRID), np.append(0.0, np.interp(_GRID, false_rate, true_rate))
-
-
-def precision_recall(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Returns precision at evenly spaced recalls: of the fewest images that reach the recall, never interpolated.
-
-    Args:
-        positive: [n] 1 or 0; 1 occurs.
-        scores: [n] how probable 1 is.
-
-    Returns:
-        Recalls and precisions, [CURVE_POINTS] each.
-    """
-    precision, recall, _ = precision_recall_curve(positive, scores)
-    # Recall falls; the last point, recall 0 at precision 1, is scikit-learn's own and no threshold's.
-    at = np.searchsorted(recall[-2::-1], _GRID - 1e-12)
-    return _GRID, precision[-2::-1][at]
+from sightline.metrics.curves import decisions, precision_recall, roc
 
 
 def write_curves(folder: Path, labels: Labels, probabilities: Floats, classes: list[str], per_class_limit: int) -> None:

@@ -12,9 +12,9 @@ from sightline import corruptions, seeds
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
 from sightline.evaluate.config import EvaluateConfig
-from sightline.evaluate.raw import ANY_SIZE, raw_images
+from sightline.evaluate.raw import raw_images
 from sightline.evaluate.results import Robustness
-from sightline.images import Pixels
+from sightline.images import ANY_SIZE, Pixels
 from sightline.metrics import bootstrap
 from sightline.metrics.base import Bools, Floats, Labels
 from sightline.metrics.classification import proportion

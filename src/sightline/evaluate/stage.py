@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sightline import files, predictions
-from sightline.evaluate import curves, plots, report, tables
+from sightline.contact import draw
+from sightline.evaluate import baselines as beside
+from sightline.evaluate import curves, report, tables
 from sightline.evaluate.config import EvaluateConfig
+from sightline.evaluate.data import STEPS_SHOWN, contact_rows, read_audit
+from sightline.evaluate.explain import Explainer
+from sightline.evaluate.figures import figures
+from sightline.evaluate.history import read_history
 from sightline.evaluate.measure import Predict, measure
 from sightline.evaluate.results import Evaluation
-from sightline.evaluate.style import DARK, LIGHT, Theme
-from sightline.metrics.base import Floats, Labels
-from sightline.metrics.classification import ClassScore
-from sightline.shards import ProcessedSet
+from sightline.page.cards import Card, cards, tiles
+from sightline.page.examples import most_typical, most_uncertain, worst_errors
+from sightline.plots.gallery import gallery
+from sightline.plots.style import LIGHT
+from sightline.shards import ProcessedSet, Split
 
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
@@ -26,6 +32,9 @@ SUSPECTS = "suspects.parquet"
 PLOTS = "plots"
 FIGURES = "figures"
 REPORT = "report.html"
+
+TYPICAL = 60
+"""Classes whose most typical image is shown, at most."""
 
 
 def evaluate_split(
@@ -38,6 +47,7 @@ def evaluate_split(
     model_info: Mapping[str, Any] | None = None,
     raw: Path | None = None,
     baselines: Path | None = None,
+    explainer: Explainer | None = None,
     split: str = "test",
 ) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
@@ -53,8 +63,11 @@ def evaluate_split(
         history: CSV of the training, a row an epoch: `epoch`, then columns named `train_*` and `val_*`.
         model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
-        raw: Folder written by the ingest stage, for slices and robustness; without it there are none.
-        baselines: The baseline stage's `baselines.json`, for the mean corruption error; need not be there.
+        raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
+            there are none.
+        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; need not
+            be there.
+        explainer: Makes heat maps of what speaks for a class.
         split: Which rows to score.
 
     Raises:
@@ -62,29 +75,40 @@ def evaluate_split(
         ValueError: If `predict` returns something other than probabilities of the set's classes.
     """
     found = measure(predict, data, config, raw, baselines, split)
-    test = found.test
-    errors = plots.worst_errors(test.ids, test.labels, test.predicted, test.probabilities, config.gallery)
-    images = data.split(split).images(np.array([error.position for error in errors], np.int64))
-
+    test, rows, classes = found.test, data.split(split), data.classes
+    others = beside.read(baselines, test, config.seed) if baselines and baselines.is_file() else []
+    maps = explainer.maps if explainer else None
+    results = report.Results(
+        found=found,
+        figures=figures(found, others, read_history(history) if history else {}),
+        baselines=others,
+        errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
+        uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
+        typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
+        suspects=report.pictured(found.suspects[: config.gallery], data),
+        explainer=explainer,
+        audit=read_audit(raw) if raw else None,
+        contact=contact_rows(data, raw, first_of_each_class(rows)) if raw else (),
+        model_info=model_info or {},
+    )
     with files.atomic_directory(out / PLOTS) as folder:
         write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:
-        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities)
+        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
     with files.atomic_file(out / SUSPECTS) as path:
         tables.write_suspects(path, found)
-    figures = draw(found.counts, found.scores, data.classes, plots.read_history(history) if history else {})
     with files.atomic_directory(out / FIGURES) as folder:
-        for name, picture in figures.items():
-            (folder / f"{name}.png").write_bytes(picture.light)
-        if gallery := plots.gallery(errors, images, data.classes, LIGHT):
-            (folder / "errors.png").write_bytes(gallery)
-    results = report.Results(
-        split, found.numbers, found.scores, found.counts, errors, images, figures, model_info or {}
-    )
-    files.write_text(out / REPORT, report.render(data, results))
+        write_figures(folder, results)
+    files.write_text(out / REPORT, report.write(data, results))
     files.write_json(out / CALIBRATION, calibration(found))
     files.write_json(out / METRICS, dict(found.numbers))
     return found
+
+
+def first_of_each_class(rows: Split) -> list[str]:
+    """Returns the first id of each of the first classes that the split has."""
+    _, places = np.unique(rows.labels, return_index=True)
+    return [rows.ids[place] for place in places[:STEPS_SHOWN]]
 
 
 def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None:
@@ -100,6 +124,26 @@ def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None
     tables.write_robustness(folder / "robustness.csv", found)
 
 
+def write_figures(folder: Path, results: report.Results) -> None:
+    """Writes the report's pictures as PNG files, for the tracking server and `dvc plots`."""
+    for name, picture in results.figures.items():
+        (folder / f"{name}.png").write_bytes(picture.light)
+    galleries: list[tuple[str, str, Sequence[Card], bool]] = [
+        ("errors", "Most certain errors: predicted class and its probability, true class below", results.errors, False),
+        ("uncertain", "Most uncertain answers: predicted class and its probability", results.uncertain, False),
+        ("typical", "Most typical image of each class", results.typical, False),
+        ("explained_errors", "Errors: what speaks for the answer, and for the true class", results.errors, True),
+        ("explained_hits", "Right answers, and what speaks for them", results.typical, True),
+    ]
+    for name, title, shown, heats in galleries:
+        if heats and results.explainer is None:
+            continue
+        if drawn := gallery(tiles(shown, results.found.classes, heats), title, LIGHT):
+            (folder / f"{name}.png").write_bytes(drawn)
+    if results.contact:
+        draw(results.contact).save(folder / "preprocessing.png", "PNG")
+
+
 def calibration(found: Evaluation) -> dict[str, float | None]:
     """Returns what a bundle needs to give calibrated probabilities, and to know when to abstain."""
     return {
@@ -108,39 +152,3 @@ def calibration(found: Evaluation) -> dict[str, float | None]:
         "threshold": found.abstention.threshold,
         "coverage": found.abstention.coverage,
     }
-
-
-def draw(
-    counts: Labels, scores: Sequence[ClassScore], classes: Sequence[str], history: Mapping[str, Floats]
-) -> dict[str, report.Picture]:
-    """Returns the report's figures by name, each for light and dark paper."""
-
-    def both(picture: Callable[[Theme], bytes], alt: str, caption: str) -> report.Picture:
-        return report.Picture(picture(LIGHT), picture(DARK), alt, caption)
-
-    figures = {
-        "confusion_counts": both(
-            lambda theme: plots.confusion(counts, classes, theme),
-            "Confusion matrix: number of images for each pair of true and predicted class",
-            "Rows are true classes; right answers in blue, errors in orange. The shade is the share of the row.",
-        ),
-        "per_class": both(
-            lambda theme: plots.per_class(scores, classes, theme),
-            "Bars of precision, recall and F1 for each class; the table below holds the numbers",
-            "Precision, recall and F1 of each class.",
-        ),
-    }
-    if len(classes) <= plots.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
-        figures["confusion_rates"] = both(
-            lambda theme: plots.confusion(counts, classes, theme, rates=True),
-            "Confusion matrix: percent of each true class",
-            "The same in percent of each row; the diagonal is the recall.",
-        )
-    for what in plots.quantities(history):
-        title = what.replace("_", " ")
-        figures[f"training_{what}"] = both(
-            functools.partial(plots.learning_curve, history, what),
-            f"{title.capitalize()} by epoch, of training and validation",
-            f"{title.capitalize()} by epoch.",
-        )
-    return figures

@@ -29,7 +29,7 @@ SUSPECTS_SCHEMA = pa.schema(
 )
 
 CURVE_POINTS = 201
-"""Most points of a curve in a table, whatever the number of images."""
+"""Most points of the risk-coverage curve in its table, whatever the number of images."""
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

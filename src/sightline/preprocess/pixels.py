@@ -10,11 +10,12 @@ from pathlib import Path
 from sightline import files
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
+from sightline.images import ANY_SIZE
 from sightline.preprocess import backends, work
 from sightline.preprocess.jobs import Job
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.raw import RawSet, content_key
-from sightline.preprocess.work import ANY_SIZE, Facts, Known, Pixels
+from sightline.preprocess.work import Facts, Known, Pixels
 from sightline.reasons import Rejected
 from sightline.schema import Option
 

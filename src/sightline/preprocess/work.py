@@ -21,12 +21,9 @@ from sightline import files, seeds
 from sightline.augment import options as augment_options
 from sightline.augment import policy as augment_policy
 from sightline.contract.contract import Contract
-from sightline.images import MAX_PIXELS, Limits
+from sightline.images import ANY_SIZE
 from sightline.preprocess.pixelfile import PixelFile, PixelWriter, Sums
 from sightline.reasons import Rejected
-
-ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, first_frame=True)
-"""Ingestion has held every image against the limits that the user set; no others apply here."""
 
 _HOME = Path(__file__).parents[1]
 _OURS = ("preprocess/work.py", "preprocess/pixelfile.py", "reasons.py", "schema.py")

@@ -1,0 +1,1 @@
+"""Two models on the same test set: is one better, by how much, and where?"""

@@ -1,0 +1,117 @@
+"""The comparison as one HTML page, with the look of the evaluation report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from sightline.compare.outcome import Outcome
+from sightline.compare.scored import Scored
+from sightline.errors import UserError
+from sightline.metrics import base
+from sightline.metrics.base import Labels
+from sightline.metrics.calibration import reliability
+from sightline.metrics.curves import curves
+from sightline.metrics.intervals import wilson
+from sightline.metrics.selective import risk_coverage
+from sightline.page import figures
+from sightline.page.cards import Card, cards
+from sightline.page.examples import examples
+from sightline.page.html import Picture, picture, render
+from sightline.plots import bars
+from sightline.plots.bars import Measured
+from sightline.shards import ProcessedSet, Split
+
+TEMPLATE = "compare.html.j2"
+MOST_SHOWN = 24
+"""Images shown, or named, of each kind."""
+
+
+@dataclass(frozen=True)
+class Differing:
+    """Images that only one of the two answered right: how many, the first of them with pictures, or by name alone."""
+
+    winner: str
+    count: int
+    cards: Sequence[Card] = ()
+    ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """One model's part of the page: its name, what is known of the run, its figures by name."""
+
+    name: str
+    about: Sequence[tuple[str, str]]
+    figures: dict[str, Picture] = field(default_factory=dict)
+
+
+def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> str:
+    """Returns the page.
+
+    Args:
+        a: The first model's answers.
+        b: The second's.
+        outcome: Their comparison.
+        data: A processed set; where it holds the images, they are shown.
+    """
+    split = find_images(data, a) if data else None
+    rows = [Measured(s.name, float(s.correct.mean()), *wilson(int(s.correct.sum()), len(s.ids))) for s in (a, b)]
+    best = max(row.value for row in rows)
+    rows = [Measured(r.name, r.value, r.low, r.high, r.value == best) for r in rows]
+    order = sorted(range(len(a.classes)), key=lambda i: (-abs(outcome.recalls[i][0] - outcome.recalls[i][1]), i))
+    return render(
+        Path(__file__).parent,
+        TEMPLATE,
+        a=_column(a),
+        b=_column(b),
+        outcome=outcome,
+        verdict=outcome.verdict(f"“{a.name}”", f"“{b.name}”"),
+        images=len(a.ids),
+        classes=a.classes,
+        accuracies=picture(
+            lambda theme: bars.intervals(rows, "Accuracy", theme),
+            "Accuracy of both models with their 95 % intervals",
+            "Each with its own 95 % interval (Wilson). They may overlap although one is better: the test above looks "
+            "at the same images, image by image.",
+        ),
+        order=[i for i in order if outcome.recalls[i][2]],
+        differing=[
+            _differing(a.name, outcome.only_a, b, split),
+            _differing(b.name, outcome.only_b, a, split),
+        ],
+    )
+
+
+def _column(scored: Scored) -> Column:
+    confidences = scored.probabilities.max(axis=1)
+    counts = base.confusion(scored.labels, scored.predicted, len(scored.classes))
+    drawn = figures.of_confusion(counts, scored.classes)
+    drawn |= figures.of_curves(curves(scored.labels, scored.probabilities))
+    drawn |= figures.of_confidence(reliability(confidences, scored.correct), risk_coverage(confidences, scored.correct))
+    drawn["confusion"] = drawn.get("confusion_rates", drawn["confusion_counts"])
+    return Column(scored.name, scored.about, drawn)
+
+
+def _differing(winner: str, places: Labels, loser: Scored, split: Split | None) -> Differing:
+    """Describes the images that `winner` answered right and `loser` did not, by what the loser said."""
+    worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
+    if split is None:
+        return Differing(winner, len(places), ids=[example.id for example in worst])
+    return Differing(winner, len(places), cards(worst, split, loser.classes))
+
+
+def find_images(data: Path, scored: Scored) -> Split | None:
+    """Returns the split of a processed set that was scored; None where the set is not there or is another."""
+    try:
+        processed = ProcessedSet(data)
+    except UserError:
+        return None
+    for name in ("test", "val", "train"):
+        split = processed.split(name)
+        if split.ids == scored.ids and np.array_equal(split.labels, scored.labels):
+            return split
+    return None

@@ -1,0 +1,66 @@
+"""A headless Chromium that says what is wrong with a page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.evaluate.conftest import config, digits, history, hostile, make_set, model
+from tests.servers.processes import ensure
+
+__all__ = ["config", "digits", "history", "hostile", "make_set", "model"]
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+LOADED = "[...document.images].map(i => i.complete && i.naturalWidth > 0)"
+OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
+# Only tables, wide pictures and the list of sections may scroll, each in its own frame.
+WIDE = """[...document.body.querySelectorAll('*')].filter(e => !e.closest('.scroll, .frame, nav')
+  && e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
+
+
+@dataclass
+class Seen:
+    """What a page did: console messages and errors, requests, pictures (loaded or not), pixels too wide, culprits."""
+
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    pictures: list[bool] = field(default_factory=list)
+    overflow: int = 0
+    wide: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, NAMES)), None) or ensure("chromium", "chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def look(browser: Any) -> Callable[[Path, int, str], Seen]:
+    """Opens a page at a width in CSS pixels, light or dark, everything on it unfolded."""
+
+    def open_page(page: Path, width: int, scheme: str) -> Seen:
+        seen = Seen()
+        tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        tab.on("console", lambda message: seen.complaints.append(message.text))
+        tab.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        tab.on("request", lambda request: seen.requests.append(request.url))
+        tab.goto(page.as_uri())
+        for folded in tab.query_selector_all("details:not([open]) > summary"):
+            folded.click()
+        seen.pictures, seen.overflow, seen.wide = tab.evaluate(LOADED), tab.evaluate(OVERFLOW), tab.evaluate(WIDE)
+        tab.close()
+        return seen
+
+    return open_page

@@ -1,0 +1,107 @@
+"""The pages in a real browser: nothing fetched, nothing broken, nothing too wide, on a phone and on a desk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sightline import predictions
+from sightline.compare import outcome, page, scored
+from sightline.evaluate.data import _FINDINGS
+from sightline.evaluate.explain import Explainer
+from sightline.evaluate.stage import evaluate_split
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("width", [390, 1280]),
+    pytest.mark.parametrize("scheme", ["light", "dark"]),
+]
+
+
+def check(seen, file, pictures):
+    assert seen.complaints == []
+    assert [url for url in seen.requests if not url.startswith("data:") and url != file.as_uri()] == []
+    assert len(seen.pictures) >= pictures
+    assert all(seen.pictures)
+    assert seen.overflow <= 0
+    assert seen.wide == []
+
+
+@pytest.fixture(scope="module")
+def report_of_digits(digits, config, history, tmp_path_factory):
+    """The report on real digits with every section there is, and a folder with another model's answers."""
+    root = tmp_path_factory.mktemp("digits_report")
+    test = digits.data.split("test")
+    guess = np.full((len(test), 10), 0.1)
+    methods = {}
+    for name in ("majority", "a_method_of_a_very_long_name"):
+        predictions.write(root / f"{name}.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
+        methods[name] = {"title": f"Always the same answer: {name}", "bytes": 10**7, "parameters": {}}
+        methods[name] |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "f1_macro"), 0.1)
+    (root / "baselines.json").write_text(json.dumps({"methods": methods}))
+    (digits.raw / "ingest.json").write_text(json.dumps(audit()))
+    evaluate_split(
+        digits.predict,
+        digits.data,
+        config=dataclasses.replace(config, robustness_images=20, resamples=100),
+        out=root / "reports",
+        history=history,
+        raw=digits.raw,
+        baselines=root / "baselines.json",
+        explainer=Explainer("Grad-CAM", "Bright is what speaks for it.", lambda x, _: x.mean(axis=3) / 255),
+        model_info={"architecture": {"name": "logreg"}, "profile": {"device": "cpu"}, "weights_sha256": "0f" * 32},
+    )
+    predictions.write(root / "predictions.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
+    return root
+
+
+def audit():
+    found = {kind: {words[0]: 1, "examples": ["a/very/long/path/" * 9]} for kind, words in _FINDINGS.items()}
+    found["two_splits"] = {"groups": 0, "near_groups": 0, "examples": [], "near_examples": []}
+    size = {"min": 8, "median": 8, "max": 8}
+    found |= {"sizes": {"width": size, "height": size}, "formats": {"PNG": 1000}, "modes": {"L": 1000}}
+    return {"inputs": 1003, "accepted": 1000, "rejected": {"truncated": 3}, "audit": found}
+
+
+@pytest.fixture(scope="module")
+def report_of_hostile(hostile, make_set, model, config, tmp_path_factory):
+    """The report on classes with hostile names."""
+    out = tmp_path_factory.mktemp("hostile_report")
+    data = make_set(hostile, absent_from_test=(2,))
+    evaluate_split(model(len(hostile)), data, config=dataclasses.replace(config, resamples=100), out=out)
+    return out
+
+
+def test_the_report(report_of_digits, look, width, scheme):
+    file = report_of_digits / "reports" / "report.html"
+    text = file.read_text()
+    sections = (
+        "metrics baselines confusion classes ranking certainty errors typical labels slices robustness training data "
+        "lineage limits"
+    )
+    for section in sections.split():
+        assert f'id="{section}"' in text, section
+    check(look(file, width, scheme), file, 60)
+
+
+def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):
+    file = report_of_hostile / "report.html"
+    check(look(file, width, scheme), file, 20)
+
+
+def test_the_comparison(report_of_digits, digits, look, width, scheme):
+    a, b = scored.load(str(report_of_digits)), scored.load(str(report_of_digits / "reports"))
+    file = report_of_digits / "compare.html"
+    file.write_text(page.write(a, b, outcome.compare(a, b), digits.data.root))
+    check(look(file, width, scheme), file, 20)
+
+
+def test_the_comparison_of_hostile_names_without_pictures(report_of_hostile, look, width, scheme):
+    a = scored.load(str(report_of_hostile))
+    b = dataclasses.replace(a, name="<b>" + "x" * 90, probabilities=a.probabilities[:, ::-1])
+    file = report_of_hostile / "compare.html"
+    file.write_text(page.write(a, b, outcome.compare(a, b)))
+    check(look(file, width, scheme), file, 9)
