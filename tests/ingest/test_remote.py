@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from sightline.blob import RemoteBlob
 from sightline.errors import UserError
-from sightline.ingest.blob import RemoteBlob
 from sightline.ingest.config import FolderOption, TableOption
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
