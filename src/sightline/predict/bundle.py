@@ -63,35 +63,59 @@ class Bundle:
     Attributes:
         classes: Class names in order of index.
         manifest: The content of `manifest.json`.
+        model: The form of the network that predicts: "fp32" or "int8".
+        calibration: The content of `calibration.json`: how the probabilities were calibrated.
     """
 
-    def __init__(self, classes: list[str], contract: Contract, session: Any, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        classes: list[str],
+        contract: Contract,
+        session: Any,
+        manifest: dict[str, Any],
+        model: str = "fp32",
+        calibration: dict[str, Any] | None = None,
+    ) -> None:
         self.classes = classes
         self.manifest = manifest
+        self.model = model
+        self.calibration = calibration or {}
         self._contract = contract
         self._session = session
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int = 0) -> Bundle:
+    def load(cls, folder: str | os.PathLike[str], threads: int = 0, model: str = "auto") -> Bundle:
         """Opens a bundle.
 
         Args:
             folder: The bundle, as the export stage wrote it.
             threads: How many threads the network computes with; 0 for one a core.
+            model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
 
         Raises:
-            UserError: If it is no bundle, damaged, or its parts do not belong together.
+            UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
         """
         root = Path(folder)
         content = manifest.verify(root)
+        chosen, file = _form(root, content, model)
         try:
+            calibration = dict(json.loads(manifest.read(root, content, manifest.CALIBRATION)))
             contract = Contract.from_dict(json.loads(manifest.read(root, content, manifest.CONTRACT)))
             classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
-            session = _session(manifest.read(root, content, manifest.MODEL), threads)
+            session = _session(manifest.read(root, content, file), threads)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, contract.shape, len(classes))
-        return cls(classes, contract, session, content)
+        return cls(classes, contract, session, content, chosen, calibration)
+
+    @property
+    def threshold(self) -> float | None:
+        """The largest probability below which the model had better abstain; None where no such point is known.
+
+        At or above it, as many of the validation images were right as `calibration["target_accuracy"]` says.
+        """
+        threshold = self.calibration.get("threshold")
+        return None if threshold is None else float(threshold)
 
     def prepare(self, data: bytes) -> Images:
         """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
@@ -136,6 +160,16 @@ class Bundle:
     def _top(self, row: Probabilities, k: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-row, kind="stable")[:k]  # stable: of equal classes the first, as argmax has it
         return tuple((self.classes[i], float(row[i])) for i in order)
+
+
+def _form(root: Path, content: dict[str, Any], model: str) -> tuple[str, str]:
+    """Returns the form of the network that is asked for, and its file."""
+    chosen = str(content.get("default", "fp32")) if model == "auto" else model
+    file = manifest.MODELS.get(chosen)
+    if file not in content["files"]:
+        held = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
+        raise UserError(f"{root} holds no {chosen} model, only {held}")
+    return chosen, str(file)
 
 
 def _session(model: bytes, threads: int) -> Any:
