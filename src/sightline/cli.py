@@ -45,6 +45,15 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Form(StrEnum):
+    """The forms that a bundle's network comes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    INT8 = "int8"
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,42 +75,89 @@ def _main(
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders (every file below, hidden ones left out) and quoted patterns ('a/**/*.png').",
+            help="Image files, folders (every file below, hidden ones left out), quoted patterns ('a/**/*.png'), zip "
+            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of them on standard input.",
             metavar="INPUT...",
         ),
     ],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write to this .csv, .json or .jsonl file instead of the terminal."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write to this .csv, .json, .jsonl or .parquet file, or to db:TABLE, instead of the terminal.",
+        ),
     ] = None,
     form: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: by the output file's name, else a table.")
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name for each image.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Abstain where the likeliest class is less probable than this.")
+    ] = None,
+    abstain: Annotated[
+        bool, typer.Option("--abstain", help="Abstain below the threshold that came with the model.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run of the network.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Its column or field of the images' ids. Default: id; _id in MongoDB.")
+    ] = None,
+    image_column: Annotated[str, typer.Option(help="Its column or field of the encoded images.")] = "image",
 ) -> None:
     """Say what is on images: one row an input, in order, the ones that cannot be read included.
 
     Exit codes: 0 done; 1 an input failed, with --strict; 2 wrong usage, or a bundle that cannot be used.
     """
     chosen = form or _format_of(output)
+    if chosen is Format.PARQUET and output is None:
+        raise UserError("--format parquet: name a file with --output")
     try:
+        from sightline.predict import locate
         from sightline.predict import output as rows
-        from sightline.predict.bundle import Bundle
-        from sightline.predict.inputs import expand
+        from sightline.predict.inputs import Database
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'sightline[predict]'") from None
 
-    model = Bundle.load(bundle, threads)
+    opened = locate.load(bundle, model.value, threads)
+    if abstain and threshold is None and (threshold := opened.threshold) is None:
+        raise UserError(f"--abstain: {bundle} came without a threshold; give one with --threshold")
+    database = Database(url, id_column, image_column)
     tally = rows.Tally()
-    predictions = tally.count(model.predict(expand(inputs), top_k))
-    with _destination(output) as stream:
-        rows.write(chosen, predictions, stream, model.classes, top_k)
+    predictions = tally.count(opened.predict(inputs, top_k, threshold, batch_size, workers, database))
+    if output is not None or not sys.stdout.isatty():  # else the rows are the progress
+        from sightline.progress import track
+
+        predictions = track(predictions, "predicting")
+    if output is not None and output.startswith("db:"):
+        from sightline.predict import tables
+
+        tables.write(predictions, output.removeprefix("db:"), database, opened.digest)
+    elif chosen is Format.PARQUET:
+        from sightline.predict import parquet
+
+        with _explained(output):
+            parquet.write(predictions, Path(output or ""))
+    else:
+        with _destination(output) as stream:
+            rows.write(chosen, predictions, stream, opened.classes, top_k)
     typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if strict and tally.failed:
         raise typer.Exit(1)
@@ -212,10 +268,10 @@ def cache(
         typer.echo(line)
 
 
-def _format_of(output: Path | None) -> Format:
-    if output is None:
+def _format_of(output: str | None) -> Format:
+    if output is None or output.startswith("db:"):
         return Format.TABLE
-    suffix = output.suffix.lower().removeprefix(".")
+    suffix = Path(output).suffix.lower().removeprefix(".")
     if suffix not in (known := [f.value for f in Format if f is not Format.TABLE]):
         raise UserError(
             f"--output {output}: the name must end in {', '.join('.' + k for k in known)}; or give --format"
@@ -224,7 +280,15 @@ def _format_of(output: Path | None) -> Format:
 
 
 @contextlib.contextmanager
-def _destination(output: Path | None) -> Iterator[TextIO]:
+def _explained(output: str | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _destination(output: str | None) -> Iterator[TextIO]:
     """Opens where predictions go: a file, which appears when it is complete, or standard output."""
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -234,8 +298,9 @@ def _destination(output: Path | None) -> Iterator[TextIO]:
         return
     from sightline import files
 
-    try:
-        with files.atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+    with (
+        _explained(output),
+        files.atomic_file(Path(output)) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream

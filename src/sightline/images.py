@@ -181,6 +181,23 @@ def read(
     return info, np.ascontiguousarray(_orient(out, turn))
 
 
+def from_array(array: Pixels, channels: int) -> Pixels:
+    """Brings decoded pixels to the channels that `decode` would give, by the same conversions.
+
+    Args:
+        array: [height, width, 1 or 3] uint8; 3 are red, green and blue.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        [height, width, channels] uint8.
+    """
+    if array.shape[2] == channels:
+        return np.ascontiguousarray(array)
+    if channels == 3:
+        return np.repeat(array, 3, axis=2)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None].copy()
+
+
 def encode_png(image: Pixels) -> bytes:
     """Encodes [height, width, 1 or 3] uint8 as PNG: the same bytes for the same pixels (and version of zlib)."""
     stream = io.BytesIO()

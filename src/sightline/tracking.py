@@ -12,6 +12,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sightline import files, secrets
+from sightline.errors import UserError
 
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
@@ -372,3 +374,47 @@ class SweepRun(Callback):
             tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
         except FAILURES as error:
             Tracker(None, None).give_up(error)
+
+
+def fetch_bundle(uri: str) -> Path:
+    """Fetches a registered model's bundle, once: a version never changes, and is kept in `.sightline/registry`.
+
+    Args:
+        uri: `models:/name@alias`, or `models:/name/version`.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        UserError: If the registry cannot be reached, has no such version, or that one holds no bundle.
+    """
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
+    if match is None:
+        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
+    store = os.environ.get("MLFLOW_TRACKING_URI")
+    embedded = _project() / "mlflow.db"
+    if store is None and not embedded.is_file():
+        raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(store or f"sqlite:///{embedded}")
+    client = mlflow.MlflowClient()
+    try:
+        if match["alias"]:
+            found = client.get_model_version_by_alias(match["name"], match["alias"])
+        else:
+            found = client.get_model_version(match["name"], match["version"])
+        # Every store counts its versions from 1: what tells them apart is the store and the time.
+        identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
+        kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
+        if not kept.is_dir():
+            with files.atomic_directory(kept) as fresh:
+                exact = f"models:/{found.name}/{found.version}"
+                mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
+    except FAILURES as error:
+        said = secrets.mask(" ".join(str(error).split()))[:200]
+        raise UserError(f"{uri}: cannot be fetched from MLflow ({said})") from None
+    for path in sorted(kept.rglob("manifest.json")):
+        if (path.parent / "model.onnx").is_file():
+            return path.parent
+    raise UserError(f"{uri}: version {found.version} holds no bundle; the export stage registers those that do")
