@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -82,7 +83,7 @@ def predict(
         list[str],
         typer.Argument(
             help="Image files, folders (every file below, hidden ones left out), quoted patterns ('a/**/*.png'), zip "
-            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of them on standard input.",
+            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of such on stdin.",
             metavar="INPUT...",
         ),
     ],
@@ -161,6 +162,48 @@ def predict(
     typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if strict and tally.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Any but this machine's own needs SIGHTLINE_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run, at most.")] = 32,
+    max_images: Annotated[int, typer.Option(min=1, help="Images a request, at most.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="What a request may take, and its sending.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that decode and compute; 0 is one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for one run of the network; 0 is one a core.")] = 1,
+) -> None:
+    """Serve a model: a REST API, a web page at /, its description at /docs, counters for Prometheus at /metrics.
+
+    SIGINT and SIGTERM end it once what was begun is answered.
+    """
+    try:
+        from sightline.predict import locate
+        from sightline.serve.config import API_KEY, ServeConfig
+        from sightline.serve.server import run
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[serve]'") from None
+
+    config = ServeConfig(
+        host=host,
+        port=port,
+        key=os.environ.get(API_KEY) or None,
+        max_images=max_images,
+        seconds=seconds,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    opened = locate.load(bundle, model.value, threads)
+    run(opened, config, lambda address: typer.echo(f"sightline: {bundle} at {address}", err=True))
 
 
 @app.command()

@@ -50,6 +50,9 @@ for _folder in ("pillow.libs", "PIL/.dylibs"):  # where Pillow's wheels for Linu
     for _library in (Path(PIL.__file__).parent.parent / _folder).glob("libtiff*"):
         ctypes.CDLL(str(_library)).TIFFSetErrorHandler(None)
 
+MAX_SECONDS = 30.0
+"""What one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
+
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _BAND_PIXELS = 2**20
 _MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})

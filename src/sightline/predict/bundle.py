@@ -68,6 +68,7 @@ class Bundle:
         manifest: The content of `manifest.json`.
         model: The form of the network that predicts: "fp32" or "int8".
         calibration: The content of `calibration.json`: how the probabilities were calibrated.
+        card: The model card, in Markdown.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class Bundle:
         manifest: dict[str, Any],
         model: str = "fp32",
         calibration: dict[str, Any] | None = None,
+        card: str = "",
     ) -> None:
         self.classes = classes
         self.manifest = manifest
         self.model = model
         self.calibration = calibration or {}
+        self.card = card
         self._contract = contract
         self._session = session
 
@@ -106,10 +109,11 @@ class Bundle:
             contract = Contract.from_dict(json.loads(manifest.read(root, content, manifest.CONTRACT)))
             classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
             session = _session(manifest.read(root, content, file), threads)
+            card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, contract.shape, len(classes))
-        return cls(classes, contract, session, content, chosen, calibration)
+        return cls(classes, contract, session, content, chosen, calibration, card)
 
     @property
     def threshold(self) -> float | None:
