@@ -7,7 +7,7 @@ import base64
 import binascii
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ def _too_many(config: ServeConfig) -> Refusal:
     return Refusal(413, "too_many_images", f"at most {config.max_images} images a request", close=True)
 
 
-async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) -> AsyncGenerator[bytes, None]:
     """Yields the body as it comes; what is too much is noticed before it is kept."""
     too_large = Refusal(413, "too_many_bytes", f"at most {most:,} bytes", close=True)
     declared = request.headers.get("content-length", "")

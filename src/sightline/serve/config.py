@@ -47,9 +47,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) < _SHORTEST_KEY:
-            raise UserError(
-                f"{API_KEY}: has fewer than {_SHORTEST_KEY} characters: make one with `openssl rand -hex 24`"
-            )
+            raise UserError(f"{API_KEY}: has fewer than {_SHORTEST_KEY} characters; `openssl rand -hex 24` makes one")
         if self.key is None and not self.is_local:
             raise UserError(
                 f"--host {self.host}: others could reach this server: set {API_KEY} to a key that they must show"

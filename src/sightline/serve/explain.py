@@ -18,6 +18,9 @@ from sightline.predict.bundle import Bundle, Images
 CELLS = 8
 """The image is divided into so many cells each way; the patch covers two by two, and moves by one: 49 runs."""
 
+_FAINT = 0.05
+"""A fall of the probability that is drawn hot though no other is larger: what falls by less stays faint."""
+
 _SHOWN = 256
 _SIDE = 224
 
@@ -92,8 +95,7 @@ def _words(y: int, x: int) -> str:
 
 def overlay(heat: Heat) -> bytes:
     """Draws the heat as a PNG to lay over the picture: the hotter, the brighter and the less transparent."""
-    peak = float(heat.falls.max())
-    share = heat.falls / peak if peak > 0 else heat.falls
+    share = heat.falls / max(float(heat.falls.max()), _FAINT)
     large = cv2.resize(share, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     colours = cv2.applyColorMap((large * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     alpha = (large**0.7 * 220).astype(np.uint8)

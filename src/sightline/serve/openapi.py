@@ -114,7 +114,7 @@ def _predict(limits: dict[str, Any]) -> dict[str, Any]:
         "summary": "Predict one or many images.",
         "description": (
             "One image as the raw body; up to "
-            f"{limits['max_images']} as the files of a form, or as base64 in JSON. One row an image, in order; an image "
+            f"{limits['max_images']} as the files of a form, or as base64 in JSON. One row an image, in order; one "
             "that cannot be read has a row with `error`, and where none can the status is 422."
         ),
         "parameters": _parameters(),

@@ -51,8 +51,10 @@ def run(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lamb
             timeout_graceful_shutdown=_GRACE,
         )
         server = _Server(settings, lambda: ready(address))
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal anew when all is done
+        try:
             server.run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn raises the signal anew when all is done
+            return
 
 
 class _Server(uvicorn.Server):
@@ -86,7 +88,7 @@ def _protocol(seconds: float) -> type[H11Protocol]:
             asyncio.get_running_loop().call_later(seconds, self._end_if_idle)
 
         def _end_if_idle(self) -> None:
-            if self.cycle is None:
+            if not self.cycle:
                 self.transport.close()
 
     return Impatient

@@ -6,7 +6,7 @@ const EXAMPLES = {
   "post /predict": [
     ["One image", "curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' BASE/predict"],
     ["Many images", "curl -F image=@a.png -F image=@b.png 'BASE/predict?top_k=3'"],
-    ["JSON", "jq -Rs '{images: [@base64]}' < photo.jpg | curl -H 'Content-Type: application/json' -d @- BASE/predict"],
+    ["JSON", `printf '{"images": ["%s"]}' "$(base64 < photo.jpg | tr -d '\\n')" |\n  curl -d @- -H 'Content-Type: application/json' BASE/predict`],
   ],
   "post /explain": [["One image", "curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' BASE/explain"]],
   "get /model": [["", "curl BASE/model"]],

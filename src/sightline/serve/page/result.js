@@ -25,9 +25,9 @@ const REASONS = {
 
 /** A share as a percentage that never rounds to a certainty it is not. */
 export function percent(share) {
-  if (share >= 0.9995 && share < 1) return "> 99.9 %";
-  if (share > 0 && share < 0.0005) return "< 0.1 %";
-  return `${(100 * share).toFixed(1)} %`;
+  if (share >= 0.9995 && share < 1) return ">\u00a099.9\u00a0%";
+  if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%";
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 function bars(top) {
@@ -47,9 +47,9 @@ function heatMap({ heat, input }) {
   const slider = make("input", { type: "range", min: 0, max: 100, value: 80, "aria-label": "Strength of the heat map" });
   cover.style.opacity = 0.8;
   slider.addEventListener("input", () => { cover.style.opacity = slider.value / 100; });
-  const said = heat.lowest < heat.probability
+  const said = heat.probability - heat.lowest > 0.005
     ? `Covering its ${heat.where} lowers “${heat.label}” from ${percent(heat.probability)} to ${percent(heat.lowest)}.`
-    : `Covering any part of it leaves “${heat.label}” as probable as it is.`;
+    : `Covering any part of it hardly makes “${heat.label}” less probable.`;
   return make("div", {}, make("h3", {}, "What the network looked at"), make("p", { class: "small quiet" }, said),
     make("div", { class: "heat" }, png(input, `The picture, with a heat map. ${said}`), cover),
     make("label", { class: "range" }, "Heat", slider));
