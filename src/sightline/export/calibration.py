@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.errors import UserError
+from sightline.metrics.calibration import apply_temperature
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -35,14 +36,10 @@ class Calibration:
     def apply(self, probabilities: Probabilities) -> npt.NDArray[np.float64]:
         """Calibrates probabilities [N, K] at temperature 1, in double precision.
 
-        softmax(z / T) is proportional to softmax(z)^(1 / T).
-
         >>> np.round(Calibration(2.0, 0.9, None, 0.0).apply(np.array([[0.9, 0.1]])), 6).tolist()
         [[0.75, 0.25]]
         """
-        powered = np.asarray(probabilities, np.float64) ** (1 / self.temperature)
-        result: npt.NDArray[np.float64] = powered / powered.sum(axis=1, keepdims=True)
-        return result
+        return apply_temperature(np.asarray(probabilities, np.float64), self.temperature)
 
 
 def read(path: Path) -> Calibration:
