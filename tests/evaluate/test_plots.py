@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from sightline.errors import UserError
-from sightline.evaluate import metrics, plots, style
+from sightline.evaluate import plots, style
+from sightline.metrics import base, classification
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +39,8 @@ def test_any_classes_can_be_drawn(num_classes, names):
     theme = style.DARK
     labels, predicted = case(num_classes)
     classes = names(num_classes)
-    counts = metrics.confusion(labels, predicted, num_classes)
-    scores = metrics.class_scores(labels, predicted, num_classes)
+    counts = base.confusion(labels, predicted, num_classes)
+    scores = classification.class_scores(labels, predicted, num_classes)
     for png in (plots.confusion(counts, classes, theme, rates=True), plots.per_class(scores, classes, theme)):
         image = pixels(png)
         assert image.shape[0] > 150
@@ -51,7 +52,7 @@ def test_any_classes_can_be_drawn(num_classes, names):
 
 def test_same_bytes_whatever_the_users_settings(monkeypatch, history):
     labels, predicted = case(5)
-    counts, scores = metrics.confusion(labels, predicted, 5), metrics.class_scores(labels, predicted, 5)
+    counts, scores = base.confusion(labels, predicted, 5), classification.class_scores(labels, predicted, 5)
     table = plots.read_history(history)
 
     def draw():

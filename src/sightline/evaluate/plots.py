@@ -14,8 +14,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sightline.errors import UserError
-from sightline.evaluate.metrics import ClassScore, Floats, Labels
 from sightline.evaluate.style import Theme, dress, new_figure, png, shown, shown_all, styled
+from sightline.metrics.base import Floats, Labels
+from sightline.metrics.classification import ClassScore
 from sightline.shards import Images
 
 MOST_CELLS_WITH_TEXT = 25

@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from sightline import files
-from sightline.evaluate.metrics import ClassScore, Labels
 from sightline.evaluate.plots import Error
 from sightline.evaluate.style import DPI
+from sightline.metrics.base import Labels
+from sightline.metrics.classification import ClassScore
 from sightline.records import CLASSES, SPLITS
 from sightline.shards import CONTRACT, INDEX, Images, ProcessedSet
 

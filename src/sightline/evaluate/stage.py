@@ -11,10 +11,12 @@ import numpy as np
 
 from sightline import files
 from sightline.errors import UserError
-from sightline.evaluate import metrics, plots, report, tables
+from sightline.evaluate import plots, report, tables
 from sightline.evaluate.config import EvaluateConfig
-from sightline.evaluate.metrics import ClassScore, Floats, Labels
 from sightline.evaluate.style import DARK, LIGHT, Theme
+from sightline.metrics import base, classification
+from sightline.metrics.base import Floats, Labels
+from sightline.metrics.classification import ClassScore
 from sightline.shards import Images, ProcessedSet, Split
 
 METRICS = "metrics.json"
@@ -71,11 +73,11 @@ def evaluate_split(
     probabilities = predict_split(predict, rows, config.batch_size)
     if probabilities.shape != (len(rows), len(data.classes)):
         raise ValueError(f"the model gave {probabilities.shape} for {len(rows)} images, {len(data.classes)} classes")
-    numbers = metrics.evaluate(rows.labels, probabilities, config.top_k, config.per_class_limit)
-    predicted = metrics.predictions(probabilities)
-    scores = metrics.class_scores(rows.labels, predicted, len(data.classes))
+    numbers = classification.evaluate(rows.labels, probabilities, config.top_k, config.per_class_limit)
+    predicted = base.predictions(probabilities)
+    scores = classification.class_scores(rows.labels, predicted, len(data.classes))
 
-    counts = metrics.confusion(rows.labels, predicted, len(data.classes))
+    counts = base.confusion(rows.labels, predicted, len(data.classes))
     errors = plots.worst_errors(rows.ids, rows.labels, predicted, probabilities, config.gallery)
     images = rows.images(np.array([error.position for error in errors], np.int64))
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_curve
 
-from sightline.evaluate.metrics import DIGITS, ClassScore, Floats, Labels
+from sightline.metrics.base import DIGITS, Floats, Labels
+from sightline.metrics.classification import ClassScore
 
 ROC_POINTS = 201
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime

@@ -1,0 +1,60 @@
+"""What all numbers share: types, the check of what they are computed from, the predicted class."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+DIGITS = 6
+"""Decimal places of what is written: more than any test set resolves, few enough to be stable in text."""
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Interval = tuple[float, float]
+
+
+def check(labels: Labels, probabilities: Floats) -> None:
+    """Refuses what no classifier may return.
+
+    Raises:
+        ValueError: If shapes disagree, a label is no class, or a row is not a probability distribution.
+    """
+    if probabilities.ndim != 2 or len(labels) != len(probabilities):
+        raise ValueError(f"{len(labels)} labels need [{len(labels)}, K] probabilities, not {probabilities.shape}")
+    if len(labels) == 0:
+        raise ValueError("there is nothing to score")
+    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise ValueError(f"labels must be in [0, {probabilities.shape[1]}), not {labels.min()} to {labels.max()}")
+    # 1e-3: softmax in bfloat16 is this coarse. The comparison is also false for NaN.
+    if not (np.abs(probabilities.sum(axis=1) - 1) < 1e-3).all() or (probabilities < 0).any():
+        raise ValueError("probabilities must be at least 0 and sum to 1 in each row")
+
+
+def predictions(probabilities: Floats) -> Labels:
+    """Returns the most probable class of each row, [n] int64; the lowest index where several are."""
+    most_probable: Labels = probabilities.argmax(axis=1).astype(np.int64)
+    return most_probable
+
+
+def confusion(labels: Labels, predicted: Labels, num_classes: int) -> Labels:
+    """Returns counts [num_classes, num_classes]: rows are true classes, columns predicted ones."""
+    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    counts: Labels = pairs.reshape(num_classes, num_classes).astype(np.int64)
+    return counts
+
+
+def shared_by_ties(values: Floats, outcomes: Floats) -> Floats:
+    """Gives rows of equal value the mean of their outcomes, so that no order among them is made up.
+
+    Args:
+        values: [n], sorted in either direction.
+        outcomes: [n] numbers.
+
+    >>> shared_by_ties(np.array([0.9, 0.8, 0.8]), np.array([1.0, 1.0, 0.0])).tolist()
+    [1.0, 0.5, 0.5]
+    """
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    sizes = np.diff(np.r_[starts, len(values)])
+    means: Floats = np.repeat(np.add.reduceat(outcomes, starts) / sizes, sizes)
+    return means

@@ -1,0 +1,120 @@
+"""Calibration: does a probability of 0.9 mean right nine times in ten?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.metrics.base import Bools, Floats, Interval, Labels, shared_by_ties
+from sightline.metrics.intervals import wilson
+
+BINS = 15
+"""As in Guo et al. (2017)."""
+
+COLDEST, HOTTEST = 0.01, 100.0
+"""Bounds of a temperature."""
+
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images of similar confidence: how many, their mean confidence, the share of right answers and its interval."""
+
+    count: int
+    confidence: float
+    accuracy: float
+    interval: Interval
+
+
+def reliability(confidences: Floats, correct: Bools, bins: int = BINS) -> list[Bin]:
+    """Returns bins of equally many images, least confident first: the reliability diagram.
+
+    Nguyen and O'Connor (2015), "Posterior calibration and exploratory analysis for natural language processing
+    models", section 3: bins of equal mass. Images of equal confidence share their mean of right answers, so that it
+    does not matter which of them falls into which bin.
+
+    Args:
+        confidences: [n] probabilities of the predicted classes, n >= 1.
+        correct: [n] whether they were right.
+        bins: At most so many; as many as there are images where those are fewer.
+    """
+    order = np.argsort(confidences, kind="stable")
+    confidence = confidences[order]
+    right = shared_by_ties(confidence, correct[order].astype(np.float64))
+    return [
+        Bin(len(r), float(c.mean()), float(r.mean()), wilson(float(r.sum()), len(r)))
+        for c, r in zip(*(np.array_split(x, min(bins, len(right))) for x in (confidence, right)), strict=True)
+    ]
+
+
+def ece(confidences: Floats, correct: Bools, bins: int = BINS) -> float:
+    """Returns the expected calibration error: the mean distance of confidence and accuracy over `reliability`'s bins.
+
+    Guo et al. (2017), "On calibration of modern neural networks", equation 3, with bins of equal mass.
+
+    >>> ece(np.array([0.9, 0.9, 0.9, 0.9]), np.array([True, True, True, False]), bins=1)
+    0.15
+    """
+    n = len(confidences)
+    error = sum(b.count * abs(b.accuracy - b.confidence) for b in reliability(confidences, correct, bins)) / n
+    return round(error, 12)  # what is left of 0.9 - 0.9 is no miscalibration
+
+
+def log_probabilities(probabilities: Floats) -> Floats:
+    """Returns natural logarithms of probabilities [n, K]: logits that give them back, finite even for 0."""
+    logits: Floats = np.log(probabilities.clip(_TINY))
+    return logits
+
+
+def fit_temperature(labels: Labels, logits: Floats) -> float:
+    """Returns the temperature T that makes softmax(logits / T) most likely.
+
+    Guo et al. (2017), section 4.2. The mean log loss is convex in 1/T, so that the root of its derivative is its one
+    minimum; it is found by bisection, in double precision: the same bits every time.
+
+    Args:
+        labels: [n] true classes of images that the model was not trained on.
+        logits: [n, K], known up to a constant in each row: logarithms of probabilities will do.
+
+    Returns:
+        Between `COLDEST` and `HOTTEST`. 1, which changes nothing, where the likelihood has no maximum: no image, all
+        of them right (any certainty could then be justified), or logits that say nothing.
+
+    >>> round(fit_temperature(np.array([0, 0, 0, 1]), np.array([[2.0, 0.0]] * 4)) * float(np.log(3)), 9)
+    2.0
+    """
+    if not len(labels):
+        return 1.0
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    of_true = shifted[np.arange(len(labels)), labels]
+    mean_of_true = of_true.mean()
+
+    def slope(inverse: float) -> float:
+        """The derivative of the mean log loss by 1/T."""
+        weights = np.exp(shifted * inverse)
+        expected = (weights * shifted).sum(axis=1) / weights.sum(axis=1)
+        return float(expected.mean() - mean_of_true)
+
+    coldest, hottest = 1 / COLDEST, 1 / HOTTEST
+    if (of_true == 0).all() or slope(coldest) <= 0:
+        return 1.0
+    if slope(hottest) >= 0:
+        return HOTTEST
+    low, high = hottest, coldest
+    while True:
+        middle = (low + high) / 2
+        if middle in (low, high):
+            return 1 / middle
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+
+
+def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
+    """Returns softmax(log(probabilities) / temperature), [n, K]; the same most probable classes, in the same order."""
+    if temperature == 1:
+        return probabilities
+    scaled = log_probabilities(probabilities) / temperature
+    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    calibrated: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return calibrated

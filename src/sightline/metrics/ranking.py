@@ -1,0 +1,49 @@
+"""How well probabilities rank: does an image of a class get more of it than an image of another?"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.metrics.base import Floats, Labels
+
+Weights = npt.NDArray[np.int32]
+
+
+def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None = None) -> tuple[Floats, Floats]:
+    """Returns the area under the ROC curve and the average precision of each class against all others.
+
+    Both as scikit-learn defines them: images of equal probability share one threshold; the average precision is the
+    sum over thresholds of precision times gained recall, without interpolation.
+
+    Args:
+        labels: [n] true classes.
+        probabilities: [n, K].
+        weights: [R, n] how often each image counts in each of R resamples, in which every class must keep its number
+            of images (stratified); once by default.
+
+    Returns:
+        Areas and average precisions, [R, K] each; NaN where a class has no images, or for the area all images.
+    """
+    w = np.ones((1, len(labels)), np.int32) if weights is None else weights
+    areas = np.full((len(w), probabilities.shape[1]), np.nan)
+    average_precisions = areas.copy()
+    for label in np.unique(labels):
+        order = np.argsort(-probabilities[:, label], kind="stable")
+        scores, places = probabilities[order, label], np.flatnonzero(labels[order] == label)
+        seen = w[:, order]
+        # Only thresholds at which an image of the class is gained add to either sum.
+        ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
+        groups, starts = np.unique(np.searchsorted(ends, places), return_index=True)
+        gained = np.add.reduceat(seen[:, places], starts, axis=1)
+        found = gained.cumsum(axis=1)
+        np.cumsum(seen, axis=1, out=seen)
+        at_end = seen[:, ends[groups]]
+        before = np.where(groups > 0, seen[:, ends[groups - 1]], 0)
+        total = int(found[0, -1])
+        precision = np.divide(found, at_end, out=np.zeros(found.shape), where=at_end > 0)
+        average_precisions[:, label] = (gained * precision).sum(axis=1) / total
+        if others := len(labels) - total:
+            ranked_above = (before - (found - gained)) + (at_end - found)  # twice: before the group and at its end
+            areas[:, label] = (gained * (others - ranked_above / 2)).sum(axis=1) / (total * others)
+    return areas, average_precisions

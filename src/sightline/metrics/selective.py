@@ -1,0 +1,88 @@
+"""Abstention: what is gained by not answering where the model is unsure?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.metrics.base import Bools, Floats, shared_by_ties
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """The risk-coverage curve, most confident image first.
+
+    Attributes:
+        coverage: [n] share of the images answered: 1/n, 2/n, ..., 1.
+        risk: [n] share of wrong answers among them.
+        threshold: [n] confidence of the least confident of them.
+    """
+
+    coverage: Floats
+    risk: Floats
+    threshold: Floats
+
+    @property
+    def area(self) -> float:
+        """AURC: the mean risk over all coverages; 0 is perfect, the error rate is chance."""
+        return float(self.risk.mean())
+
+
+def risk_coverage(confidences: Floats, correct: Bools) -> RiskCoverage:
+    """Returns the curve of Geifman and El-Yaniv (2017), "Selective classification for deep neural networks".
+
+    Images of equal confidence are answered together or not at all; between, the curve shows what a random choice
+    among them would give.
+
+    Args:
+        confidences: [n] probabilities of the predicted classes, n >= 1.
+        correct: [n] whether they were right.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    threshold = confidences[order]
+    wrong = shared_by_ties(threshold, (~correct[order]).astype(np.float64))
+    answered = np.arange(1, len(wrong) + 1)
+    return RiskCoverage(answered / len(wrong), np.cumsum(wrong) / answered, threshold)
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """From which confidence on to answer.
+
+    Attributes:
+        threshold: Least confidence; None where no threshold reaches the wanted accuracy.
+        coverage: Share of the images answered, of those that the threshold was chosen on.
+        accuracy: Share of right answers among them; 1 where there are none.
+    """
+
+    threshold: float | None
+    coverage: float
+    accuracy: float
+
+
+def choose_threshold(confidences: Floats, correct: Bools, accuracy: float) -> Abstention:
+    """Returns the threshold that answers the most images with at least the wanted accuracy.
+
+    Choose it on the validation split and never on the test split, which then says whether it holds.
+
+    Args:
+        confidences: [n] probabilities of the predicted classes; n may be 0.
+        correct: [n] whether they were right.
+        accuracy: Share of right answers that is wanted, 0..1.
+
+    Returns:
+        The threshold, halfway to the next confidence below; 0 where all images may be answered.
+    """
+    none = Abstention(None, 0.0, 1.0)
+    if not len(confidences):
+        return none
+    curve = risk_coverage(confidences, correct)
+    ends = np.r_[curve.threshold[1:] != curve.threshold[:-1], True]  # a threshold cannot split equal confidences
+    fits = np.flatnonzero(ends & (1 - curve.risk >= accuracy - 1e-12))
+    if not len(fits):
+        return none
+    last = int(fits[-1])
+    below = curve.threshold[last + 1] if last + 1 < len(curve.threshold) else -curve.threshold[last]
+    threshold = float((curve.threshold[last] + below) / 2)
+    return Abstention(threshold, float(curve.coverage[last]), float(1 - curve.risk[last]))
