@@ -68,8 +68,11 @@ def test_streams(project: Project, bundle: Bundle) -> None:
             asked.append(path)
             yield path
 
-    next(iter(bundle.predict(paths(), batch_size=4)))  # type: ignore[arg-type]
+    next(iter(bundle.predict(paths(), batch_size=4, workers=0)))  # type: ignore[arg-type]
     assert len(asked) == 4
+    asked.clear()
+    next(iter(bundle.predict(paths(), batch_size=4, workers=2)))  # type: ignore[arg-type]
+    assert len(asked) < len(project.pictures) / 3
 
 
 def test_nothing_in_nothing_out(bundle: Bundle) -> None:

@@ -24,7 +24,7 @@ def images(given: Given | Iterable[Given], max_bytes: int, database: Database | 
         TypeError: If something is neither a name, nor bytes, nor an array of uint8.
         ValueError: If an array has another shape.
     """
-    if isinstance(given, str | os.PathLike | bytes) or (isinstance(given, np.ndarray) and given.ndim < 4):
+    if isinstance(given, str | os.PathLike | bytes) or (isinstance(given, np.ndarray) and _is_one(given)):
         given = [given]
     for place, one in enumerate(given):
         if isinstance(one, str | os.PathLike):
@@ -33,6 +33,11 @@ def images(given: Given | Iterable[Given], max_bytes: int, database: Database | 
             yield Input(f"[{place}]", functools.partial(bytes, one))
         else:
             yield Input(f"[{place}]", functools.partial(np.copy, _pixels(one, place)))
+
+
+def _is_one(array: npt.NDArray[Any]) -> bool:
+    """Says whether an array is one image, and not several along its first axis."""
+    return array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= 4)
 
 
 def _pixels(array: Any, place: int) -> npt.NDArray[np.uint8]:

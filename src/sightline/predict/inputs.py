@@ -12,8 +12,9 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -78,21 +79,20 @@ def open_all(
             lines = (line.rstrip("\r\n") for line in stdin or sys.stdin)
             yield from open_all((line for line in lines if line not in ("", LIST)), max_bytes, database)
         elif text.startswith(("db:", "gridfs:")) and not os.path.lexists(text):
-            from sightline.predict import tables
-
-            yield from tables.rows(text, database or Database(), max_bytes)
+            yield from _kind("tables").rows(text, database or Database(), max_bytes)
         elif "://" in text and not os.path.lexists(text):
-            from sightline.predict import urls
-
-            yield from urls.images(text, max_bytes)
+            yield from _kind("urls").images(text, max_bytes)
         else:
             for path in expand([text]):
                 if is_archive(path) and Path(path).is_file() and not Path(text).is_dir():
-                    from sightline.predict import packed
-
-                    yield from packed.members(path, path, max_bytes)
+                    yield from _kind("packed").members(path, path, max_bytes)
                 else:
                     yield Input(path, functools.partial(read, path, max_bytes))
+
+
+def _kind(name: str) -> Any:
+    # By name: it is code of those who name such an input, and none of the export stage, which opens bundles.
+    return import_module(f".{name}", __package__)
 
 
 def failed(name: str, reason: Reason, detail: str) -> Input:

@@ -22,8 +22,8 @@ class Tally:
     """Counts predictions as they pass, for the closing line and the exit code."""
 
     predicted: int = 0
-    abstained: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    abstained: int = 0
 
     def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Passes `predictions` on, counting them."""

@@ -81,8 +81,11 @@ def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any
     try:
         with fs.open(info["name"], "rb") as stream:
             data = stream.read(max_bytes + 1)
-    except FileNotFoundError:
-        return info, Rejected(Reason.MISSING, "there is no such file")
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec says of a web server that does not answer that the file is not found
+        if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
+            return info, Rejected(Reason.MISSING, "there is no such file")
+        return info, Rejected(Reason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")
     except PermissionError:
         return info, Rejected(Reason.UNREADABLE, "no access; set its credentials in the environment")
     if len(data) > max_bytes:
