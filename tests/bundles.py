@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from sightline import files, images
 from sightline.contract.contract import Contract
 from sightline.contract.options import Clahe, Clean, Nothing, Pad, Squash
 from sightline.predict import manifest
+from sightline.reasons import Rejected
 
 SETS = ("fashion-mnist", "mnist", "sign-language-digits")
 FASHION = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -71,6 +74,47 @@ def contract(name: str) -> Contract:
         enhanced = Clahe("clahe", clip_limit=2.0, tiles=8)
         return Contract.build(48, 3, [255], clean=cleaned, enhance=enhanced, resize=Pad("pad"), **plain)
     return Contract.build(28, 1, [0], clean=nothing, enhance=nothing, resize=Squash("squash"), **plain)
+
+
+def accepted_hostile_files() -> list[Path]:
+    """Returns the hostile files that are images after all."""
+    found = []
+    for path in sorted(shared("hostile").rglob("*")):
+        if path.is_file():
+            with contextlib.suppress(Rejected):
+                images.decode(path.read_bytes())
+                found.append(path)
+    return found
+
+
+def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callable[[np.ndarray], np.ndarray]:
+    """Trains a network for a moment and writes its bundle; returns the network itself, as evaluation calls it."""
+    import torch
+
+    from sightline.export.onnx import to_onnx
+    from sightline.models.classifier import build
+    from sightline.models.config import Cnn
+    from sightline.models.inference import Predictor
+
+    preprocessing = contract(name)
+    drawn = encoded(name, count)
+    classes = sorted({one.label for one in drawn})
+    x = torch.from_numpy(np.stack([preprocessing.decode(one.data) for one in drawn]))
+    y = torch.tensor([classes.index(one.label) for one in drawn])
+    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        depth = preprocessing.shape[2]
+        classifier = build(option, preprocessing.shape, len(classes), [0.5] * depth, [0.3] * depth).train()
+        optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
+        for step in range(steps):
+            rows = torch.arange(step * 64, step * 64 + 64) % len(x)
+            loss = torch.nn.functional.cross_entropy(classifier(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    _write(folder, name, to_onnx(classifier.eval(), preprocessing.shape, opset=20), classes)
+    return Predictor(classifier, {})
 
 
 def quick(name: str, folder: Path, count: int = 500) -> Path:
