@@ -88,6 +88,7 @@ class Seen:
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    processor: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -177,9 +178,8 @@ def running(command: Callable[[int], list[str]], patience: float = 90) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment, quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}, subprocess.DEVNULL
-    with subprocess.Popen(
-        command(port), env=environment, start_new_session=True, stdout=quiet, stderr=quiet
-    ) as process:
+    arguments = command(port)
+    with subprocess.Popen(arguments, env=environment, start_new_session=True, stdout=quiet, stderr=quiet) as process:
         try:
             until = time.monotonic() + patience
             while time.monotonic() < until:
@@ -187,7 +187,7 @@ def running(command: Callable[[int], list[str]], patience: float = 90) -> Iterat
                     break
                 time.sleep(0.1)
             else:
-                raise TimeoutError(f"{command(port)[:3]} does not answer")
+                raise TimeoutError(f"{arguments[:3]} does not answer")
             yield port, psutil.Process(process.pid)
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -215,20 +215,30 @@ def compare(bundle: Path, source: Path, count: int, rounds: int) -> None:
         }
         seen: dict[str, list[Seen]] = {name: [] for name in contenders}
         with contextlib.ExitStack() as stack:
-            ports = {name: stack.enter_context(running(command))[0] for name, (command, _) in contenders.items()}
+            servers = {name: stack.enter_context(running(command)) for name, (command, _) in contenders.items()}
             for name, (_, encode) in contenders.items():
-                _warm(ports[name], encode(drawn[0]))
+                _warm(servers[name][0], encode(drawn[0]))
             for _ in range(rounds):
                 for name, (_, encode) in contenders.items():  # in turn: a busy machine slows all of them
                     share = count // 10 if name.startswith("mlflow") else count
-                    seen[name].append(ask(ports[name], [encode(drawn[i % 500]) for i in range(share)]))
+                    port, process = servers[name]
+                    before = _processor(process)
+                    seen[name].append(ask(port, [encode(drawn[i % 500]) for i in range(share)]))
+                    seen[name][-1].processor = _processor(process) - before
     rates = {name: statistics.median(one.rate for one in all_rounds) for name, all_rounds in seen.items()}
     for name, all_rounds in seen.items():
         assert all(set(one.statuses) == {200} for one in all_rounds), (name, all_rounds[0].statuses)
         p99 = statistics.median(one.p99 for one in all_rounds)
-        print(f"{name:>20}: {rates[name]:7,.0f} requests/s, p99 {p99:6.1f} ms")
+        each = statistics.median(1000 * one.processor / len(one.latencies) for one in all_rounds)
+        print(f"{name:>20}: {rates[name]:7,.0f} requests/s, p99 {p99:6.1f} ms, processor {each:5.2f} ms a request")
     print(f"form against bare FastAPI: {rates['sightline, form'] / rates['bare FastAPI, form']:.2f}, target 1")
     print(f"form against mlflow models serve: {rates['sightline, form'] / rates['mlflow models serve']:.2f}, target 2")
+
+
+def _processor(process: psutil.Process) -> float:
+    """Returns the seconds of processor time that a server has used, its children's included."""
+    used = [one.cpu_times() for one in [process, *process.children(recursive=True)]]
+    return sum(times.user + times.system for times in used)
 
 
 def _warm(port: int, one: Request) -> None:
