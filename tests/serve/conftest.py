@@ -18,7 +18,8 @@ import pytest
 
 from tests import bundles
 
-COMMAND = [sys.executable, "-c", "from sightline.cli import app; app()", "serve"]
+CODE = "from sightline.cli import app; app()"
+COMMAND = [sys.executable, "-c", CODE, "serve"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(bundle: Path, *arguments: str, key: str = "") -> Iterator[Served]:
+def serve(bundle: Path, *arguments: str, key: str = "", code: str = CODE) -> Iterator[Served]:
     """Starts a server, waits till it answers, and ends it."""
     environment = {**os.environ, "SIGHTLINE_API_KEY": key}
-    command = [*COMMAND, str(bundle), "--port", "0", *arguments]
+    command = [sys.executable, "-c", code, "serve", str(bundle), "--port", "0", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process:
         assert process.stderr is not None
         said = [process.stderr.readline()]

@@ -254,6 +254,30 @@ def test_clients_that_go_away_and_many_at_once(server: Served, images: list[byte
     assert "Traceback" not in "".join(server.said)
 
 
+WATCHED = """
+import sys
+def watch(event, arguments):
+    if event in ("pickle.find_class", "socket.connect", "subprocess.Popen", "os.system", "os.fork"):
+        print("ASKED", event, arguments, file=sys.stderr, flush=True)
+    if event == "import" and arguments[0].partition(".")[0] in ("torch", "mlflow", "pandas", "fsspec"):
+        print("ASKED", arguments[0], file=sys.stderr, flush=True)
+sys.addaudithook(watch)
+from sightline.cli import app
+app()
+"""
+
+
+def test_it_unpickles_nothing_calls_nobody_and_starts_no_process(clothes: Path, images: list[bytes]) -> None:
+    with serve(clothes, code=WATCHED) as server:
+        for data in (images[0], b"x"):
+            post(server, data)
+            requests.post(f"{server.url}/predict", files={"image": data}, timeout=30)
+            requests.post(f"{server.url}/explain", data=data, headers=PNG, timeout=30)
+        for path in ("/", "/docs", "/model", "/metrics", "/openapi.json"):
+            assert requests.get(server.url + path, timeout=30).status_code == 200
+    assert [line for line in server.said if "ASKED" in line] == []
+
+
 def _connect(server: Served) -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=20)

@@ -80,14 +80,13 @@ def _filling(bundle: Bundle, image: Images) -> Images:
 
 
 def _words(y: int, x: int) -> str:
-    """Says where a patch is.
+    """Says where a patch's middle is, in thirds of the image.
 
     >>> _words(0, 0), _words(3, 3), _words(6, 3), _words(3, 6)
     ('upper left', 'centre', 'lower middle', 'right')
     """
-    third = (CELLS - 1) / 3
-    vertical = ["upper", "", "lower"][int(y / third)]
-    horizontal = ["left", "middle", "right"][int(x / third)]
+    vertical = ["upper", "", "lower"][3 * (y + 1) // CELLS]
+    horizontal = ["left", "middle", "right"][3 * (x + 1) // CELLS]
     if not vertical:
         return "centre" if horizontal == "middle" else horizontal
     return f"{vertical} {horizontal}"
