@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow.
+"""Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
 
 A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
 run with a child for each job. MLflow never changes a result: where it cannot be reached, the stage warns and goes on.
@@ -256,30 +256,33 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
     """
     try:
         client, experiment = connect()
-        found: Sequence[Run] = client.search_runs(
-            [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
-        )
-        if found:
-            return Tracker(client, found[0].info.run_id)
-        made = client.create_run(
-            experiment, tags={**provenance(), **tags, MODEL_TAG: digest}, run_name="restored model"
-        )
-        client.set_terminated(made.info.run_id)
-        return Tracker(client, made.info.run_id)
+        return Tracker(client, run_of_model(client, experiment, digest, tags))
     except FAILURES as error:
         tracker = Tracker(None, None)
         tracker.give_up(error)
         return tracker
 
 
+def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
+    """Returns the id of the run that trained a model; the arguments are those of `resume_by_model`."""
+    found: Sequence[Run] = client.search_runs(
+        [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
+    )
+    if found:
+        return str(found[0].info.run_id)
+    made = client.create_run(experiment, tags={**provenance(), **tags, MODEL_TAG: digest}, run_name="restored model")
+    client.set_terminated(made.info.run_id)
+    return str(made.info.run_id)
+
+
 def provenance() -> dict[str, str]:
     """Returns tags that say which code and which DVC stage and experiment made a run."""
     tags = {MLFLOW_SOURCE_NAME: " ".join(["python", "-m", *_module()]), MLFLOW_USER: getpass.getuser()}
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     if commit:
         tags[MLFLOW_GIT_COMMIT] = commit
-        tags["git.dirty"] = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
-        tags["git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD")
+        tags["git.dirty"] = str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()
+        tags["git.branch"] = git("rev-parse", "--abbrev-ref", "HEAD")
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
             tags[variable.lower().replace("_", ".", 1)] = value
@@ -291,7 +294,7 @@ def _module() -> list[str]:
     return [spec.name] if spec else [Path(sys.argv[0]).name]
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
     """Returns what git says, or nothing where there is no git or no repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
