@@ -16,6 +16,8 @@ from sightline.predict.signing import Signer, sign, signature_of, verify
 from tests.exported import Project
 from tests.test_cli import run
 
+pytest.importorskip("OpenSSL", reason="model-signing imports pyopenssl, and the extra `sign` brings it")
+
 
 @pytest.fixture
 def bundle(project: Project, tmp_path: Path) -> Path:

@@ -67,7 +67,8 @@ def sign(bundle: Path, key: Path | None = None, password: str | None = None, tok
     target = signature_of(bundle)
     try:
         if key is not None:
-            config = signing.Config().use_elliptic_key_signer(private_key=key, password=password)
+            secret = password.encode() if password else None  # bytes, whatever its annotation says (1.1.1)
+            config = signing.Config().use_elliptic_key_signer(private_key=key, password=secret)
         else:
             config = signing.Config().use_sigstore_signer(use_ambient_credentials=True, identity_token=token)
         config.sign(bundle, target)
