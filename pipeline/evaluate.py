@@ -9,29 +9,45 @@ from sightline.evaluate.config import EvaluateConfig
 
 DATA = Path("data/processed")
 MODEL = Path("models")
+RAW = Path("data/raw")
 HISTORY = Path("reports/history.csv")
+BASELINES = Path("reports/baselines/baselines.json")
 OUTPUT = Path("reports")
 
 
 def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
     from sightline import tracking
-    from sightline.evaluate.stage import FIGURES, METRICS, REPORT, evaluate_split
+    from sightline.evaluate import stage
+    from sightline.evaluate.summary import lines
     from sightline.models.inference import Predictor
     from sightline.shards import ProcessedSet
 
     predictor = Predictor.load(context.root / MODEL)
     data = ProcessedSet(context.root / DATA)
     predictor.check_classes(data.classes)
-    out = context.output / OUTPUT
-    history = context.root / HISTORY
-    metrics = evaluate_split(predictor, data, config=config, out=out, history=history, model_info=predictor.info)
-    print(f"evaluate: accuracy {metrics['accuracy']:.4f} on {len(data.split('test'))} test images; see {out / REPORT}")
+    root, out = context.root, context.output / OUTPUT
+    found = stage.evaluate_split(
+        predictor,
+        data,
+        config=config,
+        out=out,
+        history=root / HISTORY,
+        model_info=predictor.info,
+        raw=root / RAW,
+        baselines=root / BASELINES,
+    )
     tracker = tracking.resume_by_model(predictor.info["weights_sha256"], {})
-    tracker.log_metrics({f"test_{name}": value for name, value in metrics.items()})
-    for name in (METRICS, REPORT):
+    tracker.log_metrics({f"test_{name}": value for name, value in found.numbers.items()})
+    tracker.log_metrics({"temperature": found.temperature})
+    times = tracker.count_test(data.split_digest("test"))
+    for line in lines(found, times):
+        print(f"evaluate: {line}")
+    print(f"evaluate: see {out / stage.REPORT}")
+    for name in (stage.METRICS, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
         tracker.log_artifact(out / name)
-    tracker.log_artifact(out / FIGURES, FIGURES)
+    for folder in (stage.FIGURES, stage.PLOTS):
+        tracker.log_artifact(out / folder, folder)
 
 
 if __name__ == "__main__":

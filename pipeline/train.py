@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sightline import ranks
 from sightline.config import Context, stage_main
 from sightline.train.config import TrainConfig
 
@@ -19,6 +20,8 @@ def run(config: TrainConfig, context: Context) -> float:
     from sightline.train.stage import Training
 
     training = Training(context.root / DATA, config)
+    if ranks.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
+        return training.join()
     tracker = tracking.start_training(context.config, context.overrides, training.checkpoints / "mlflow_run")
     status = "FAILED"
     try:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sightline import tracking
 from sightline.config import compose
+from sightline.errors import UserError
 from sightline.tracking import SweepRun, Tracker, flat_params, resume_by_model, start_training
 
 ROOT = Path(__file__).parents[1]
@@ -278,6 +279,37 @@ def test_a_model_without_a_run_gets_one(store: Any) -> None:
     assert resume_by_model("f" * 64, {}).run_id != made.run_id
 
 
+def test_scorings_of_a_test_split_are_counted_over_all_runs(store: Any, config: DictConfig) -> None:
+    first, second = start_training(config), start_training(config)
+    assert [first.count_test(DIGEST), first.count_test(DIGEST), second.count_test(DIGEST)] == [1, 2, 3]
+    assert second.count_test("f" * 64) == 1  # other images
+    runs = {run.info.run_id: run for run in all_runs(store)}
+    assert runs[str(first.run_id)].data.metrics["test_scored_times"] == 2
+    assert runs[str(first.run_id)].data.tags[f"{tracking.TEST_TAG}.{DIGEST[:16]}"] == "2"
+    assert first.count_test(DIGEST) == 4
+    assert Tracker(None, None).count_test(DIGEST) is None
+
+
+def test_a_scoring_that_mlflow_missed_is_counted_later(store: Any, config: DictConfig) -> None:
+    run_id = start_training(config).run_id
+    away = Tracker(None, None, found_by={"id": run_id})
+    assert away.count_test(DIGEST) is None
+    away.close()
+    assert len(list(tracking.sync())) == 1
+    assert Tracker(store, run_id).count_test(DIGEST) == 2
+
+
+def test_counting_goes_over_more_than_one_page(store: Any, config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    trackers = [start_training(config) for _ in range(3)]
+    for tracker in trackers:
+        tracker.count_test(DIGEST)
+    search = tracking.mlflow.MlflowClient.search_runs
+    monkeypatch.setattr(
+        tracking.mlflow.MlflowClient, "search_runs", lambda *a, **k: search(*a, **{**k, "max_results": 1})
+    )
+    assert trackers[0].count_test(DIGEST) == 4
+
+
 def test_experiments_are_kept_apart(store: Any, config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     start_training(config).set_tags({tracking.MODEL_TAG: DIGEST})
     first = the_run(store)
@@ -501,3 +533,80 @@ def test_a_training_whose_run_is_gone_gets_another(store: Any, config: DictConfi
     second = start_training(config, marker=marker)
     assert second.run_id not in (None, first.run_id)
     assert marker.read_text() == second.run_id
+
+
+# --- telling it later ----------------------------------------------------------------------------------------------
+
+
+def away(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """Makes the store one that cannot be opened."""
+    (project / "broken.db").write_bytes(b"this is no database" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'broken.db'}")
+
+
+def test_what_was_said_while_mlflow_was_away_is_told_later(
+    store: Any, config: DictConfig, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        away(patch, project)
+        training = start_training(config)
+        training.start_system_metrics()
+        for epoch, loss in enumerate((1.0, 0.5)):
+            training.log_epoch({"train_loss": loss}, epoch)
+        training.set_tags({tracking.MODEL_TAG: DIGEST})
+        (project / "note.txt").write_text("as it was")
+        training.log_artifact(project / "note.txt")
+        training.log_dataset("digits", Path("data"), "d" * 64, {"train": 3}, "training")
+        training.finish("FINISHED")
+        evaluation = resume_by_model(DIGEST, {})
+        evaluation.log_metrics({"test_accuracy": 0.9})
+        evaluation.close()
+        assert (training.run_id, evaluation.run_id) == (None, None)
+        (project / "note.txt").write_text("as the next run left it")
+        with pytest.raises(UserError, match=r"^MLflow failed .* try again later$"):
+            list(tracking.sync())
+    tracking.mlflow.set_tracking_uri(None)
+    assert len(list(tracking.sync())) == 2
+    (run,) = all_runs(store)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_accuracy"] == 0.9
+    assert [m.value for m in store.get_metric_history(run.info.run_id, "train_loss")] == [1.0, 0.5]
+    assert run.data.params == flat_params(config)
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    text = Path(store.download_artifacts(run.info.run_id, "note.txt", str(project))).read_text()
+    assert text == "as it was"
+    assert list(tracking.sync()) == []
+    assert not list(tracking.outbox.FOLDER.glob("*"))
+    assert capsys.readouterr().err.count("tracking: MLflow failed") == 2
+
+
+def test_a_run_that_failed_half_way_is_completed(store: Any, config: DictConfig, project: Path) -> None:
+    tracker = start_training(config)
+    tracker.log_epoch({"train_loss": 1.0}, 0)
+    database = project / "mlflow.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("ALTER TABLE metrics RENAME TO hidden")
+    tracker.log_epoch({"train_loss": 0.5}, 1)
+    tracker.finish("FINISHED")
+    run_id = tracker._found_by["id"]  # type: ignore[index]
+    with sqlite3.connect(database) as connection:
+        connection.execute("ALTER TABLE hidden RENAME TO metrics")
+    assert [line.split()[1] for line in tracking.sync()] == [f"{run_id}:"]
+    assert [m.value for m in store.get_metric_history(run_id, "train_loss")] == [1.0, 0.5]
+    assert store.get_run(run_id).info.status == "FINISHED"
+
+
+def test_what_is_still_being_written_or_was_cut_off_is_no_fault(project: Path) -> None:
+    writing = tracking.Outbox({"new": "one", "tags": {}})
+    assert list(tracking.outbox.kept()) == []
+    cut = tracking.Outbox({"new": "two", "tags": {}})
+    cut.keep("set_tags", {"tags": {"a": "b"}})
+    folder = cut.folder
+    cut.close()
+    with (folder / tracking.outbox.CALLS).open("a") as stream:
+        stream.write('{"method": "log_me')
+    (entry,) = tracking.outbox.kept()
+    assert entry.folder == folder
+    assert entry.calls == [("set_tags", {"tags": {"a": "b"}})]
+    writing.close()
+    assert len(list(tracking.outbox.kept())) == 2

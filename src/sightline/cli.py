@@ -228,6 +228,178 @@ def features(
     typer.echo(f"{count} images -> {output}", err=True)
 
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings to try, as train/model=resnet18 or train.batch_size=128.", metavar="KEY=VALUE"),
+]
+
+
+@app.command("find-lr")
+def find_lr(
+    changes: Changes = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("find_lr.png"),
+    steps: Annotated[int, typer.Option("--steps", "-n", min=20, help="Training steps.")] = 100,
+) -> None:
+    """Find a learning rate: train a little while it rises, and see where the loss falls fastest.
+
+    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed; nothing is kept but
+    the picture and a run in MLflow.
+    """
+    composed, section, data = _training(changes)
+    from sightline import tracking
+    from sightline.train.find import draw, learning_rates
+
+    curve = learning_rates(data, section, steps)
+    draw(curve, output)
+    tracker = tracking.start_trial("find-lr", composed)
+    tracker.log_curve("find_lr_loss", curve.losses)
+    tracker.log_curve("find_lr_rate", curve.rates)
+    tracker.log_artifact(output)
+    tracker.finish()
+    if curve.suggestion is None:
+        raise UserError(f"the loss never falls between learning rates {curve.rates[0]:g} and {curve.rates[-1]:g}")
+    typer.echo(f"steepest descent at train.lr={curve.suggestion:.2g} -> {output}")
+
+
+@app.command("find-batch-size")
+def find_batch_size(changes: Changes = None) -> None:
+    """Find a batch size: train a few seconds with each, and see how many images a second that gives.
+
+    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed.
+    """
+    composed, section, data = _training(changes)
+    from sightline import tracking
+    from sightline.train.find import batch_sizes, best_batch_size
+
+    trials = []
+    typer.echo(f"{'batch size':>10}  {'images/s':>10}  {'GPU memory':>10}")
+    for trial in batch_sizes(data, section):
+        trials.append(trial)
+        memory = f"{trial.memory / 2**30:.2f} GiB" if trial.memory else "-"
+        typer.echo(f"{trial.batch_size:>10}  {trial.images_per_second:>10,.0f}  {memory:>10}")
+    if not trials:
+        raise UserError("no batch could be trained: there are too few training images, or too little memory")
+    best = best_batch_size(trials)
+    tracker = tracking.start_trial("find-batch-size", composed)
+    tracker.log_metrics({f"images_per_second/batch_{t.batch_size}": t.images_per_second for t in trials})
+    tracker.finish()
+    typer.echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
+
+
+def _training(changes: list[str] | None) -> tuple[Any, Any, Any]:
+    """Returns the composed configuration with changes, its train section, and the processed set."""
+    try:
+        from sightline import config
+        from sightline.shards import ProcessedSet
+        from sightline.train.config import TrainConfig
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
+    return composed, config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Who should have signed it with Sigstore: an e-mail or workflow address.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(help="The OpenID Connect issuer that vouches for --identity.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature. Default: BUNDLE.sig.")] = None,
+    digests_only: Annotated[bool, typer.Option("--digests-only", help="Leave the signature alone.")] = False,
+) -> None:
+    """Check that a bundle is as it was exported, and as it was signed if it was.
+
+    Exit codes: 0 it is; 2 it is not, or its signature was not or could not be checked.
+    """
+    from sightline.predict import signing
+
+    typer.echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
+
+
+@app.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key (PEM, elliptic curve). Without: Sigstore, online.")
+    ] = None,
+    password: Annotated[
+        str | None, typer.Option(envvar="SIGHTLINE_KEY_PASSWORD", help="Of the private key.", show_envvar=True)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="SIGSTORE_ID_TOKEN", help="An identity token, for Sigstore.", show_envvar=True)
+    ] = None,
+) -> None:
+    """Vouch for a bundle: write its signature beside it, as BUNDLE.sig.
+
+    With a key, nothing leaves the machine. Without, Sigstore is asked, and the signature appears in its public log.
+    """
+    from sightline.predict import signing
+
+    typer.echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
+
+
+@app.command()
+def promote(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings to change, as promote.margin=0.05.", metavar="KEY=VALUE"),
+    ] = None,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The exported model.")] = Path("models/bundle"),
+    predictions: Annotated[Path, typer.Option(help="Its model's predictions on the test split.")] = Path(
+        "reports/predictions.parquet"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever is decided.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded with who did so. Needed by --force.")] = None,
+) -> None:
+    """Register the bundle in MLflow, and make it the champion if it is good enough and not worse than the one before.
+
+    Reads the policy from `promote` in params.yaml and conf/. Run it in the project's folder, after `dvc repro`.
+
+    Exit codes: 0 it is the champion; 3 it was held back, with the reasons; 2 it could not be decided.
+    """
+    if force and reason is None:
+        raise UserError("--force needs a --reason: it is recorded with the version")
+    if reason is not None and not force:
+        raise UserError("--reason is for --force")
+    try:
+        from sightline import config
+        from sightline.promote import promote as promotion
+        from sightline.promote.config import PromoteConfig
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    done = promotion.promote(bundle, predictions, policy, reason)
+    for line in promotion.lines(done, policy.name):
+        typer.echo(line)
+    if not done.promoted:
+        raise typer.Exit(3)
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(help="A version's number, or an alias: champion.", metavar="VERSION")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
+    try:
+        from sightline import config, files
+        from sightline.promote import lineage as lineages
+        from sightline.promote.config import PromoteConfig
+        from sightline.registry import Registry
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose(config.saved_overrides(config.read_params()))
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    traced = lineages.trace(Registry(policy.name), version)
+    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))
+
+
 @app.command()
 def load(
     source: Annotated[Path, typer.Argument(help="A folder with one folder a class, or a zip or tar of one.")],
@@ -279,12 +451,28 @@ def preview(
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
 
-    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
+    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
     section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
     count, unread = draw(Path("data/raw"), section, output, images, seed)
     for line in unread:
         typer.echo(line, err=True)
     typer.echo(f"{count} images -> {output}", err=True)
+
+
+@app.command()
+def sync() -> None:
+    """Tell MLflow what it could not be told while it was away; run it in the project's folder."""
+    try:
+        from sightline import tracking
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    count = 0
+    for line in tracking.sync():
+        count += 1
+        typer.echo(line)
+    if not count:
+        typer.echo("nothing is left to tell MLflow")
 
 
 @app.command()

@@ -32,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sightline import files, secrets
+from sightline import files, ranks, secrets
 from sightline.errors import UserError
 from sightline.schema import Option
 
@@ -315,7 +315,7 @@ def stage_main(
     if os.environ.get("DVC_STAGE"):
         files.die_with_parent()
     try:
-        user = [_selecting(word) for word in sys.argv[1:]]
+        user = [selecting(word) for word in sys.argv[1:]]
         params = read_params()
         saved = saved_overrides(params)
         takers = ["", *user]  # whether the word before takes this one as its value
@@ -339,7 +339,7 @@ def stage_main(
     def execute(context: Context) -> float | None:
         try:
             section = typed(schema, context.config[stage], stage)
-            if context.sweep_job is not None:
+            if context.sweep_job is not None or ranks.rank() > 0:  # the first of a group holds the lock for all
                 return run(section, context)
             with files.lock(stage):
                 return run(section, context)
@@ -375,7 +375,7 @@ def stage_main(
         raise SystemExit(1)
 
 
-def _selecting(word: str) -> str:
+def selecting(word: str) -> str:
     """Writes `train.model=cnn` as Hydra wants a choice of an option: `train/model=cnn`, as params.yaml's are."""
     key, equals, value = word.partition("=")
     folder = key.replace(".", "/")

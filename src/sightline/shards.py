@@ -134,6 +134,12 @@ class ProcessedSet:
         parts = [files.sha256_file(self.root / name) for name in (INDEX, CLASSES, CONTRACT)]
         return files.sha256("".join(parts).encode())
 
+    def split_digest(self, name: str) -> str:
+        """SHA-256 that stands for the images of one split and their labels, whatever the preprocessing made of them."""
+        table = self.index.filter(pc.equal(self.index["split"], name))
+        rows = zip(*(table[column].to_pylist() for column in ("id", "label", "sha256")), strict=True)
+        return files.sha256(json.dumps([self.classes, *rows]).encode())
+
     def split(self, name: str) -> Split:
         """Returns the rows of the split "train", "val" or "test"; it may be empty."""
         table = self.index.filter(pc.equal(self.index["split"], name))

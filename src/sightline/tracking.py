@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow.
+"""Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
 
 A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
 run with a child for each job. MLflow never changes a result: where it cannot be reached, the stage warns and goes on.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import copy
 import functools
 import getpass
+import inspect
 import json
 import logging
 import os
-import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -37,12 +38,14 @@ from omegaconf import AnyNode, Container, DictConfig, OmegaConf
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from sightline import files, secrets
+from sightline import files, outbox, secrets
 from sightline.errors import UserError
+from sightline.outbox import Outbox
 
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
 DATA_TAG = "sightline.data_sha256"
+TEST_TAG = "sightline.test_scored"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError)
 MAX_PARAM_LENGTH = 6000
@@ -85,35 +88,48 @@ def _project() -> Path:
 
 
 def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concatenate[Tracker, P], None]:
-    """Makes a failure to log a warning, once: later calls do nothing."""
+    """Makes a failure to log a warning, once: this call and later ones are kept for `sightline sync`."""
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def guarded(self: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.run_id is None:
-            return
-        try:
-            method(self, *args, **kwargs)
-        except FAILURES as error:
-            self.give_up(error)
+        if self.run_id is not None:
+            try:
+                method(self, *args, **kwargs)
+            except FAILURES as error:
+                self.give_up(error)
+            else:
+                return
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        self.keep(method.__name__, {name: value for name, value in bound.arguments.items() if name != "self"})
 
     return guarded
 
 
 class Tracker:
-    """One MLflow run to log to; does nothing once the store has failed.
+    """One MLflow run to log to; once the store has failed, what is logged is kept for `sightline sync`.
 
     Args:
         client: A client, or None where there is no store to log to.
         run_id: The run's id, or None where there is no store to log to.
         logged_epochs: Epochs whose metrics the run already has.
+        found_by: How the run is to be found where it has no id yet; see `outbox.Outbox`.
     """
 
     def __init__(
-        self, client: mlflow.MlflowClient | None, run_id: str | None, logged_epochs: Collection[int] = ()
+        self,
+        client: mlflow.MlflowClient | None,
+        run_id: str | None,
+        logged_epochs: Collection[int] = (),
+        found_by: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
         self.run_id = run_id
+        self._found_by = found_by if run_id is None else {"id": run_id}
+        self._outbox: Outbox | None = None
         self._logged_epochs = set(logged_epochs)
+        self._scored: int | None = None
         self._monitor: SystemMetricsMonitor | None = None
 
     @property
@@ -128,10 +144,22 @@ class Tracker:
         first_line = secrets.mask(str(error)).strip().splitlines()[:1]
         print(
             f"tracking: MLflow failed ({type(error).__name__}: {''.join(first_line)[:200]}); "
-            "the stage goes on without it, its outputs are complete",
+            "the stage goes on without it, its outputs are complete; sightline sync tells MLflow later",
             file=sys.stderr,
         )
         self.run_id = None
+
+    def keep(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Keeps a call that cannot be made now."""
+        if self._found_by is None:
+            return
+        try:
+            if self._outbox is None:
+                self._outbox = Outbox(self._found_by)
+            self._outbox.keep(method, arguments)
+        except OSError as error:  # shutil.Error is one; a full disk must not end a training
+            print(f"tracking: what MLflow missed cannot be kept either: {error.strerror or 'copying'}", file=sys.stderr)
+            self._found_by = None
 
     @_safely
     def log_params(self, params: Mapping[str, str]) -> None:
@@ -140,11 +168,20 @@ class Tracker:
         for start in range(0, len(entities), 100):  # MLflow's limit for a request
             self.client.log_batch(str(self.run_id), params=entities[start : start + 100])
 
-    @_safely
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Logs metrics of one step, in one request a thousand."""
-        now = int(time.time() * 1000)
-        entities = [Metric(name, value, now, step) for name, value in metrics.items()]
+        self._log_metrics(metrics, step, _now())
+
+    @_safely
+    def _log_metrics(self, metrics: Mapping[str, float], step: int, at: int) -> None:
+        entities = [Metric(name, value, at, step) for name, value in metrics.items()]
+        for start in range(0, len(entities), 1000):
+            self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
+
+    @_safely
+    def log_curve(self, name: str, values: Sequence[float]) -> None:
+        """Logs a metric's values at steps 0, 1, 2, ..."""
+        entities = [Metric(name, value, _now(), step) for step, value in enumerate(values)]
         for start in range(0, len(entities), 1000):
             self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
 
@@ -158,6 +195,36 @@ class Tracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
         self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def count_test(self, digest: str) -> int | None:
+        """Counts one more scoring of a test split, and returns how often it has been scored in all.
+
+        Each run keeps its own scorings in a tag that names the split; the metric `test_scored_times` is the sum over
+        the experiment's runs. What has often been looked at has been chosen by, and flatters.
+
+        Args:
+            digest: Of the split's images and labels.
+
+        Returns:
+            None where MLflow cannot tell.
+        """
+        self._scored = None
+        self._count_test(digest)
+        return self._scored
+
+    @_safely
+    def _count_test(self, digest: str) -> None:
+        run_id, tag = str(self.run_id), f"{TEST_TAG}.{digest[:16]}"
+        run = self.client.get_run(run_id)
+        others = f"tags.`{tag}` LIKE '%' AND attributes.run_id != '{run_id}'"
+        times = int(run.data.tags.get(tag, 0)) + 1
+        total = times + sum(
+            int(other.data.tags[tag]) for other in _all_runs(self.client, run.info.experiment_id, others)
+        )
+        # The tag last: what fails before it has not been counted, and may be tried again.
+        self.client.log_metric(run_id, "test_scored_times", total)
+        self.client.set_tag(run_id, tag, str(times))
+        self._scored = total
 
     @_safely
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -183,9 +250,13 @@ class Tracker:
         inputs = [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])]
         self.client.log_inputs(str(self.run_id), inputs)
 
-    @_safely
     def start_system_metrics(self) -> None:
         """Begins to log the use of CPU, memory, disk, network and GPU, every few seconds until `finish`."""
+        if self.run_id is not None:
+            self._start_system_metrics()
+
+    @_safely
+    def _start_system_metrics(self) -> None:
         self._monitor = SystemMetricsMonitor(str(self.run_id), sampling_interval=2, samples_before_logging=1)
         self._monitor.start()
 
@@ -194,11 +265,22 @@ class Tracker:
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None
-        self._terminate(status)
+        self._terminate(status, _now())
+        self.close()
+
+    def close(self) -> None:
+        """Says that nothing more will be logged."""
+        if self._outbox is not None:
+            self._outbox.close()
 
     @_safely
-    def _terminate(self, status: str) -> None:
-        self.client.set_terminated(str(self.run_id), status)
+    def _terminate(self, status: str, at: int) -> None:
+        self.client.set_terminated(str(self.run_id), status, at)
+
+
+def _now() -> int:
+    """Returns the time as MLflow has it: milliseconds since 1970."""
+    return int(time.time() * 1000)
 
 
 def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Path | None = None) -> Tracker:
@@ -210,21 +292,49 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
         overrides: The command line; names the run in a sweep.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
     """
+    parent = os.environ.get(SWEEP_VARIABLE)
+    tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
+    begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
     try:
         client, experiment = connect()
-        if marker is not None and marker.is_file() and (begun := _go_on(client, marker.read_text().strip())):
-            return begun
-        parent = os.environ.get(SWEEP_VARIABLE)
-        tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
-        run = client.create_run(experiment, tags=tags, run_name=_run_name(config, overrides))
+        if begun and (tracker := _go_on(client, begun)):
+            return tracker
     except FAILURES as error:
-        tracker = Tracker(None, None)
+        tracker = Tracker(None, None, found_by={"id": begun} if begun else _new(tags, _run_name(config, overrides)))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, _run_name(config, overrides))
+    tracker.log_params(flat_params(config))
+    if marker is not None and tracker.run_id is not None:
+        files.write_text(marker, tracker.run_id)
+    return tracker
+
+
+def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
+    """Makes a run."""
+    try:
+        return Tracker(client, client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
         tracker.give_up(error)
         return tracker
-    tracker = Tracker(client, run.info.run_id)
+
+
+def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
+    return {"new": name, "tags": dict(tags)}
+
+
+def start_trial(name: str, config: DictConfig) -> Tracker:
+    """Begins the run of a trial before training, as the search for a learning rate."""
+    tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
+    try:
+        client, experiment = connect()
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, title))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, title)
     tracker.log_params(flat_params(config))
-    if marker is not None:
-        files.write_text(marker, run.info.run_id)
     return tracker
 
 
@@ -258,30 +368,80 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
     """
     try:
         client, experiment = connect()
-        found: Sequence[Run] = client.search_runs(
-            [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
-        )
-        if found:
-            return Tracker(client, found[0].info.run_id)
-        made = client.create_run(
-            experiment, tags={**provenance(), **tags, MODEL_TAG: digest}, run_name="restored model"
-        )
-        client.set_terminated(made.info.run_id)
-        return Tracker(client, made.info.run_id)
+        return Tracker(client, run_of_model(client, experiment, digest, tags))
     except FAILURES as error:
-        tracker = Tracker(None, None)
+        tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
         tracker.give_up(error)
         return tracker
+
+
+def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
+    """Returns all runs of an experiment that a filter finds, page by page."""
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], wanted, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
+    """Returns the id of the newest run that trained a model, or of one made for it."""
+    found: Sequence[Run] = client.search_runs(
+        [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
+    )
+    if found:
+        return str(found[0].info.run_id)
+    made = client.create_run(experiment, tags={**provenance(), **tags, MODEL_TAG: digest}, run_name="restored model")
+    client.set_terminated(made.info.run_id)
+    return str(made.info.run_id)
+
+
+def sync() -> Iterator[str]:
+    """Tells MLflow what it could not be told before; yields a line for each run.
+
+    Raises:
+        UserError: If MLflow still cannot be reached; what is left is kept.
+    """
+    with files.lock("sync"):
+        for entry in outbox.kept():
+            try:
+                client, experiment = connect()
+                tracker = Tracker(client, _run_of(client, experiment, entry))
+                for method, arguments in entry.calls:
+                    getattr(Tracker, method).__wrapped__(tracker, **arguments)
+            except FAILURES as error:
+                line = secrets.mask(str(error)).strip().splitlines()[:1]
+                raise UserError(
+                    f"MLflow failed ({''.join(line)[:200]}); what is left is kept: try again later"
+                ) from None
+            shutil.rmtree(entry.folder)
+            yield f"run {tracker.run_id}: {len(entry.calls)} calls"
+
+
+def _run_of(client: mlflow.MlflowClient, experiment: str, entry: outbox.Kept) -> str:
+    """Finds the run that an outbox is for, or makes it."""
+    run = entry.run
+    if "model" in run:
+        return run_of_model(client, experiment, run["model"], run["tags"])
+    if "new" in run:
+        made = client.create_run(experiment, entry.start_time, run["tags"], run["new"])
+        # If sending fails half way, it is taken up again in the same run.
+        outbox.rename(entry, {"id": made.info.run_id})
+        return str(made.info.run_id)
+    return str(run["id"])
 
 
 def provenance() -> dict[str, str]:
     """Returns tags that say which code and which DVC stage and experiment made a run."""
     tags = {MLFLOW_SOURCE_NAME: " ".join(["python", "-m", *_module()]), MLFLOW_USER: getpass.getuser()}
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     if commit:
         tags[MLFLOW_GIT_COMMIT] = commit
-        tags["git.dirty"] = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
-        tags["git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD")
+        tags["git.dirty"] = str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()
+        tags["git.branch"] = git("rev-parse", "--abbrev-ref", "HEAD")
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
             tags[variable.lower().replace("_", ".", 1)] = value
@@ -293,7 +453,7 @@ def _module() -> list[str]:
     return [spec.name] if spec else [Path(sys.argv[0]).name]
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
     """Returns what git says, or nothing where there is no git or no repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
@@ -374,47 +534,3 @@ class SweepRun(Callback):
             tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
         except FAILURES as error:
             Tracker(None, None).give_up(error)
-
-
-def fetch_bundle(uri: str) -> Path:
-    """Fetches a registered model's bundle, once: a version never changes, and is kept in `.sightline/registry`.
-
-    Args:
-        uri: `models:/name@alias`, or `models:/name/version`.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        UserError: If the registry cannot be reached, has no such version, or that one holds no bundle.
-    """
-    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
-    if match is None:
-        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
-    store = os.environ.get("MLFLOW_TRACKING_URI")
-    embedded = _project() / "mlflow.db"
-    if store is None and not embedded.is_file():
-        raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(store or f"sqlite:///{embedded}")
-    client = mlflow.MlflowClient()
-    try:
-        if match["alias"]:
-            found = client.get_model_version_by_alias(match["name"], match["alias"])
-        else:
-            found = client.get_model_version(match["name"], match["version"])
-        # Every store counts its versions from 1: what tells them apart is the store and the time.
-        identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
-        kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
-        if not kept.is_dir():
-            with files.atomic_directory(kept) as fresh:
-                exact = f"models:/{found.name}/{found.version}"
-                mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
-    except FAILURES as error:
-        said = secrets.mask(" ".join(str(error).split()))[:200]
-        raise UserError(f"{uri}: cannot be fetched from MLflow ({said})") from None
-    for path in sorted(kept.rglob("manifest.json")):
-        if (path.parent / "model.onnx").is_file():
-            return path.parent
-    raise UserError(f"{uri}: version {found.version} holds no bundle; the export stage registers those that do")

@@ -1,13 +1,20 @@
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
-from sightline import records, shards
+from sightline import images, records, shards
+from sightline.contract.contract import Contract
+from sightline.contract.options import Nothing, Squash
 from sightline.evaluate.config import EvaluateConfig
 
 HOSTILE = [
@@ -96,3 +103,63 @@ def history(tmp_path_factory):
     path = tmp_path_factory.mktemp("train") / "history.csv"
     path.write_text("epoch,train_loss,val_loss,val_accuracy,lr\n0,1.2,1.1,0.5,0.1\n1,0.6,0.7,0.8,0.1\n2,0.4,,0.9,0.1\n")
     return path
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Real handwritten digits as the stages write them, and a logistic regression on their pixels."""
+
+    raw: Path
+    data: shards.ProcessedSet
+    predict: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """1,000 digits: 500 to train, 200 to validate, 300 to test; every third came from scanner b."""
+    root = tmp_path_factory.mktemp("digits")
+    raw, processed = root / "raw", root / "processed"
+    raw.mkdir()
+    processed.mkdir()
+    bunch = load_digits()
+    pixels = np.round(bunch.images[:1000] * 255 / 16).astype(np.uint8)[..., None]
+    encoded = [images.encode_png(image) for image in pixels]
+    ids = [f"digit-{i:04d}" for i in range(1000)]
+    splits = ["train"] * 500 + ["val"] * 200 + ["test"] * 300
+    names = [str(label) for label in bunch.target[:1000]]
+    records.write_raw_shards(
+        (
+            records.RawImage(
+                ids[i],
+                encoded[i],
+                names[i],
+                None,
+                "ab"[i % 3 == 0],
+                f"sheet-{i % 2}/{i}.png" if i % 5 else None,
+                hashlib.sha256(encoded[i]).hexdigest(),
+                "PNG",
+                8,
+                8,
+            )
+            for i in range(1000)
+        ),
+        raw,
+    )
+    nothing = Nothing("none")
+    contract = Contract.build(8, 1, [0], nothing, nothing, nothing, nothing, Squash("squash"))
+    contract.save(processed / shards.CONTRACT)
+    prepared = np.stack([contract.decode(data) for data in encoded])
+    np.save(processed / "shard-0.npy", prepared)
+    columns = {
+        "id": ids,
+        "label": pa.array(bunch.target[:1000], pa.int32()),
+        "split": splits,
+        "shard": ["shard-0.npy"] * 1000,
+        "row": pa.array(range(1000), pa.int32()),
+        "origin": ids,
+        "sha256": [hashlib.sha256(data).hexdigest() for data in encoded],
+    }
+    pq.write_table(pa.table(columns, schema=shards.INDEX_SCHEMA), processed / shards.INDEX)
+    records.write_classes(sorted(set(names)), processed / records.CLASSES)
+    net = LogisticRegression(C=0.1, max_iter=200).fit(prepared[:500].reshape(500, -1) / 255, bunch.target[:500])
+    return Digits(raw, shards.ProcessedSet(processed), lambda x: net.predict_proba(x.reshape(len(x), -1) / 255))

@@ -14,11 +14,21 @@ from sightline.evaluate.stage import evaluate_split
 
 FILES = {
     "metrics.json",
+    "calibration.json",
     "predictions.parquet",
+    "suspects.parquet",
     "report.html",
     "plots/confusion.csv",
     "plots/per_class.csv",
     "plots/roc.csv",
+    "plots/roc_per_class.csv",
+    "plots/precision_recall.csv",
+    "plots/precision_recall_per_class.csv",
+    "plots/reliability.csv",
+    "plots/reliability_uncalibrated.csv",
+    "plots/risk_coverage.csv",
+    "plots/slices.csv",
+    "plots/robustness.csv",
     "figures/confusion_counts.png",
     "figures/confusion_rates.png",
     "figures/per_class.png",
@@ -40,7 +50,7 @@ def test_everything_is_written_and_the_same_every_time(make_set, model, config, 
         out = tmp_path / f"reports{batch_size}"
         numbers = evaluate_split(
             model(3), data, config=settings, out=out, history=history, model_info={"name": "stand-in"}
-        )
+        ).numbers
         assert json.loads((out / "metrics.json").read_text()) == numbers
         digests.append(written(out))
     assert set(digests[0]) == FILES
@@ -74,9 +84,17 @@ def test_empty_split(make_set, model, config, tmp_path):
 
 def test_one_image_and_absent_classes(make_set, model, config, tmp_path):
     data = make_set(["a", "b", "c"], per_split=1, channels=1, absent_from_test=(0, 2))
-    numbers = evaluate_split(model(3, errors=False), data, config=config, out=tmp_path / "reports")
+    numbers = evaluate_split(model(3, errors=False), data, config=config, out=tmp_path / "reports").numbers
     assert numbers["accuracy"] == numbers["f1_macro"] == 1
     assert "have no test image" in (tmp_path / "reports" / "report.html").read_text()
+
+
+def test_one_class(make_set, config, tmp_path):
+    data = make_set(["a"], per_split=3)
+    found = evaluate_split(lambda x: np.ones((len(x), 1)), data, config=config, out=tmp_path / "reports")
+    assert found.numbers["accuracy"] == 1
+    assert "roc_auc_macro" not in found.numbers
+    assert found.suspects == []
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 2)), np.full((1, 3), np.nan), np.full((1, 4), 0.25)])

@@ -2,9 +2,10 @@ import csv
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 import sklearn.metrics as sk
 
-from sightline.evaluate import tables
+from sightline.evaluate import curves, tables
 from sightline.metrics import classification
 
 
@@ -35,11 +36,15 @@ def test_per_class(tmp_path):
     assert (float(rows[2]["recall_low"]), float(rows[2]["recall_high"])) == (0, 1)
 
 
-def test_roc_lies_on_scikit_learns(tmp_path):
+def scored(n=300):
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 300)
-    probabilities = rng.dirichlet(np.ones(4), 300) * 0.6 + 0.4 * np.eye(4)[labels]
-    rates = tables.roc(labels, probabilities)
+    labels = rng.integers(0, 4, n)
+    return labels, rng.dirichlet(np.ones(4), n) * 0.6 + 0.4 * np.eye(4)[labels]
+
+
+def test_roc_lies_on_scikit_learns():
+    labels, probabilities = scored()
+    rates = curves.roc(*curves.decisions(labels, probabilities))
     area = np.trapezoid(rates[1], rates[0])
     expected = sk.roc_auc_score(np.eye(4)[labels].ravel(), probabilities.ravel())
     assert abs(area - expected) < 1e-3
@@ -47,13 +52,24 @@ def test_roc_lies_on_scikit_learns(tmp_path):
     assert (rates[0][0], rates[1][0], rates[0][-1], rates[1][-1]) == (0, 0, 1, 1)
 
 
-def test_roc_of_perfect_and_of_single_class(tmp_path):
-    tables.write_roc(tmp_path / "r.csv", np.array([0, 1]), np.eye(2))
-    rows = read(tmp_path / "r.csv")
+def test_precision_is_that_of_the_fewest_images_that_reach_the_recall():
+    labels, probabilities = scored(40)
+    positive, scores = curves.decisions(labels, probabilities)
+    for recall, precision in zip(*curves.precision_recall(positive, scores), strict=True):
+        best = max(t for t in scores if positive[scores >= t].sum() >= recall * positive.sum() - 1e-9)
+        assert precision == pytest.approx(positive[scores >= best].mean())
+
+
+def test_curves_of_perfect_and_of_single_class(tmp_path):
+    curves.write_curves(tmp_path, np.array([0, 1]), np.eye(2), ["a", "b"], 20)
+    rows = read(tmp_path / "roc.csv")
     assert rows[0] == {"fpr": "0.0", "tpr": "0.0"}
     assert all(float(row["tpr"]) == 1 for row in rows[1:])
-    tables.write_roc(tmp_path / "one.csv", np.array([0]), np.ones((1, 1)))
-    assert (tmp_path / "one.csv").read_text() == "fpr,tpr\n"
+    assert {row["precision"] for row in read(tmp_path / "precision_recall.csv")} == {"1.0"}
+    assert {row["class"] for row in read(tmp_path / "roc_per_class.csv")} == {"a", "b"}
+    curves.write_curves(tmp_path, np.array([0]), np.ones((1, 1)), ["a"], 20)
+    assert (tmp_path / "roc.csv").read_text() == "fpr,tpr\n"
+    assert (tmp_path / "precision_recall_per_class.csv").read_text() == "class,index,recall,precision\n"
 
 
 def test_predictions(tmp_path):

@@ -64,6 +64,20 @@ def test_temperature_where_there_is_no_minimum(labels, logits, expected):
     assert c.fit_temperature(np.array(labels, np.int64), np.array(logits, float)) == expected
 
 
+def test_a_temperature_needs_the_support_of_its_images():
+    labels, logits = drawn(n=2000, sharpness=1.5)
+    found = c.fit_temperature(labels, logits)
+    assert c.is_supported(labels, logits, found)
+    assert not c.is_supported(labels, logits, 1.0)
+    assert not c.is_supported(labels[:0], logits[:0], 1.0)
+    # Of well calibrated models, one in twenty is changed.
+    changed = 0
+    for seed in range(200):
+        labels, logits = drawn(n=300, seed=seed)
+        changed += c.is_supported(labels, logits, c.fit_temperature(labels, logits))
+    assert 2 <= changed <= 20
+
+
 @given(st.floats(0.05, 20), st.integers(0, 100))
 @settings(max_examples=40, deadline=None)
 def test_temperature_changes_no_ranking(temperature, seed):

@@ -71,7 +71,7 @@ def test_every_dependency_exists_or_is_written_by_an_earlier_stage(stage: str):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_command_holds_a_value(stage: str):
-    assert stages()[stage]["cmd"] == f"python -m pipeline.{stage}"
+    assert stages()[stage]["cmd"] == f"exec python -m pipeline.{stage}"
     assert "${" not in "".join(re.findall(r"^\s*cmd:.*$", (ROOT / "dvc.yaml").read_text(), re.MULTILINE))
 
 

@@ -16,7 +16,7 @@ from sightline.config import compose, typed
 from sightline.schema import Option
 from sightline.shards import ProcessedSet
 from sightline.train.config import TrainConfig
-from sightline.train.data import EpochSampler, Samples, loader
+from sightline.train.data import EpochBatches, EpochSampler, ResidentLoader, Samples, loader
 from tests.train.small import processed_set
 
 
@@ -56,15 +56,31 @@ def test_order_differs_between_epochs_and_seeds_and_is_the_same_again() -> None:
     assert order(3, 2) == order(3, 2)
 
 
-@given(skip=st.integers(0, 40))
+@given(skip=st.integers(0, 6))
 def test_a_resumed_epoch_is_the_rest_of_it_and_the_next_is_whole(skip: int) -> None:
-    whole, resumed = EpochSampler(40, 1, shuffle=True), EpochSampler(40, 1, shuffle=True)
+    whole, resumed = (EpochBatches(EpochSampler(40, 1, shuffle=True), 7) for _ in range(2))
     resumed.resume(2, skip)
-    whole.set_epoch(2)
+    whole.sampler.set_epoch(2)
     assert list(resumed) == list(whole)[skip:]
-    for sampler in (whole, resumed):
-        sampler.set_epoch(3)
+    for batches in (whole, resumed):
+        batches.sampler.set_epoch(3)
     assert list(resumed) == list(whole)
+
+
+@given(length=st.integers(8, 300), batch_size=st.integers(8, 64), world=st.integers(1, 4))
+def test_the_parts_of_several_processes_make_up_the_batches_of_one(length: int, batch_size: int, world: int) -> None:
+    order = EpochSampler(length, 0, shuffle=True)
+    alone = EpochBatches(order, batch_size)
+    parts = [EpochBatches(order, batch_size, rank, world) for rank in range(world)]
+    assert {len(part) for part in parts} == {len(list(part)) for part in parts}
+    seen = [key for step in zip(*parts, strict=True) for part in step for key in part]
+    assert seen == [key for batch in alone for key in batch] == list(order)
+    for step, size in zip(zip(*parts, strict=True), parts[0].sizes, strict=True):
+        lengths = [len(part) for part in step]
+        assert sum(lengths) == size
+        assert max(lengths) - min(lengths) <= 1
+        assert min(lengths) >= 2
+        assert batch_size // 2 < size < batch_size + 2 * world or size < batch_size
 
 
 # --- batches -------------------------------------------------------------------------------------------------------
@@ -82,9 +98,9 @@ def epoch_of(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns all images and labels of an epoch, in the order in which training sees them."""
     samples = Samples(data.split("train"), seed, None if name is None else policy(name))
-    batches = loader(samples, batch_size, shuffle, workers)
-    batches.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # as Lightning does
-    seen = list(batches)
+    batches = EpochBatches(EpochSampler(len(samples), seed, shuffle), batch_size)
+    batches.sampler.set_epoch(epoch)  # as Lightning does
+    seen = list(loader(samples, batches, workers))
     assert [len(batch[0]) for batch in seen[:-1]] == [batch_size] * (len(seen) - 1)
     return torch.cat([batch[0] for batch in seen]), torch.cat([batch[1] for batch in seen])
 
@@ -177,3 +193,21 @@ def test_the_shards_themselves_are_never_changed(data: ProcessedSet) -> None:
     before = data.split("train").images().copy()
     epoch_of(data, "standard")
     np.testing.assert_array_equal(data.split("train").images(), before)
+
+
+# --- on the device -------------------------------------------------------------------------------------------------
+
+
+def test_a_resident_split_gives_the_same_batches(data: ProcessedSet) -> None:
+    samples = Samples(data.split("train"), 5)
+    batches = EpochBatches(EpochSampler(len(samples), 5, shuffle=True), 16)
+    for epoch in (0, 3):
+        batches.sampler.set_epoch(epoch)
+        expected = list(loader(samples, batches, 0))
+        resident = ResidentLoader(samples, batches, torch.device("cpu"))
+        for ours, theirs in zip(resident, expected, strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert torch.equal(one, other)
+                assert one.dtype == other.dtype
+        assert len(resident) == len(expected)
+        assert resident.waited > 0

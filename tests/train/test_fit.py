@@ -19,7 +19,7 @@ from sightline.config import CONF
 from sightline.errors import UserError
 from sightline.models import store
 from sightline.shards import INDEX, ProcessedSet
-from sightline.train import fit as fitting
+from sightline.train import hardware
 from sightline.train.fit import Fitted, fit
 from sightline.train.stage import Training
 from tests.train.small import processed_set, train_config
@@ -246,4 +246,4 @@ def test_what_a_training_is_names_its_checkpoints(project: Path, data: Processed
 def test_precision_is_full_on_a_cpu() -> None:
     config = train_config(**{"train/trainer": "auto"})
     if not torch.cuda.is_available():
-        assert fitting._prepare(config, config.trainer) == "32-true"  # type: ignore[arg-type]
+        assert hardware.prepare(config) == "32-true"

@@ -27,7 +27,12 @@ def sample_hashes(ids: list[str]) -> npt.NDArray[np.int64]:
 
 def keys(hashes: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Returns [n] int64 keys of samples in an epoch: what all their random draws are a function of."""
-    return hashes ^ np.int64(seeds.derive(seed, "augment", epoch))
+    return hashes ^ np.int64(salt(seed, epoch))
+
+
+def salt(seed: int, epoch: int) -> int:
+    """Returns what turns a sample's hash into its key in an epoch, by exclusive or: 63 bits."""
+    return seeds.derive(seed, "augment", epoch)
 
 
 def _signed(value: int) -> int:

@@ -10,29 +10,22 @@ from typing import Any
 import numpy as np
 
 from sightline import files
-from sightline.errors import UserError
-from sightline.evaluate import plots, report, tables
+from sightline.evaluate import curves, plots, report, tables
 from sightline.evaluate.config import EvaluateConfig
+from sightline.evaluate.measure import Predict, measure
+from sightline.evaluate.results import Evaluation
 from sightline.evaluate.style import DARK, LIGHT, Theme
-from sightline.metrics import base, classification
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.classification import ClassScore
-from sightline.shards import Images, ProcessedSet, Split
+from sightline.shards import ProcessedSet
 
 METRICS = "metrics.json"
+CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
+SUSPECTS = "suspects.parquet"
 PLOTS = "plots"
 FIGURES = "figures"
 REPORT = "report.html"
-
-Predict = Callable[[Images], Floats]
-"""[n, height, width, channels] uint8 -> [n, K] probabilities."""
-
-
-def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
-    """Returns the probabilities [n, K] of a split's images, float64, reading `batch_size` images at a time."""
-    batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
-    return np.concatenate([np.asarray(predict(batch), np.float64) for batch in batches])
 
 
 def evaluate_split(
@@ -43,12 +36,14 @@ def evaluate_split(
     out: Path,
     history: Path | None = None,
     model_info: Mapping[str, Any] | None = None,
+    raw: Path | None = None,
+    baselines: Path | None = None,
     split: str = "test",
-) -> dict[str, float]:
+) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
 
-    Below `out` come `metrics.json`, `predictions.parquet`, the folders `plots` (CSV for `dvc plots`) and `figures`
-    (PNG), and `report.html`; the metrics last. The same input gives the same bytes.
+    Below `out` come `metrics.json`, `calibration.json`, `predictions.parquet`, `suspects.parquet`, the folders `plots`
+    (CSV for `dvc plots`) and `figures` (PNG), and `report.html`; the metrics last. The same input gives the same bytes.
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
@@ -58,45 +53,61 @@ def evaluate_split(
         history: CSV of the training, a row an epoch: `epoch`, then columns named `train_*` and `val_*`.
         model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
+        raw: Folder written by the ingest stage, for slices and robustness; without it there are none.
+        baselines: The baseline stage's `baselines.json`, for the mean corruption error; need not be there.
         split: Which rows to score.
 
-    Returns:
-        The numbers of `metrics.json`.
-
     Raises:
-        UserError: If the split has no image.
+        UserError: If the split has no image, or files do not belong together.
         ValueError: If `predict` returns something other than probabilities of the set's classes.
     """
-    rows = data.split(split)
-    if not len(rows):
-        raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
-    probabilities = predict_split(predict, rows, config.batch_size)
-    if probabilities.shape != (len(rows), len(data.classes)):
-        raise ValueError(f"the model gave {probabilities.shape} for {len(rows)} images, {len(data.classes)} classes")
-    numbers = classification.evaluate(rows.labels, probabilities, config.top_k, config.per_class_limit)
-    predicted = base.predictions(probabilities)
-    scores = classification.class_scores(rows.labels, predicted, len(data.classes))
-
-    counts = base.confusion(rows.labels, predicted, len(data.classes))
-    errors = plots.worst_errors(rows.ids, rows.labels, predicted, probabilities, config.gallery)
-    images = rows.images(np.array([error.position for error in errors], np.int64))
+    found = measure(predict, data, config, raw, baselines, split)
+    test = found.test
+    errors = plots.worst_errors(test.ids, test.labels, test.predicted, test.probabilities, config.gallery)
+    images = data.split(split).images(np.array([error.position for error in errors], np.int64))
 
     with files.atomic_directory(out / PLOTS) as folder:
-        tables.write_confusion(folder / "confusion.csv", rows.labels, predicted, data.classes)
-        tables.write_classes(folder / "per_class.csv", scores, data.classes)
-        tables.write_roc(folder / "roc.csv", rows.labels, probabilities)
+        write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:
-        tables.write_predictions(path, rows.ids, rows.labels, predicted, probabilities)
-    figures = draw(counts, scores, data.classes, plots.read_history(history) if history else {})
+        tables.write_predictions(path, test.ids, test.labels, test.predicted, test.probabilities)
+    with files.atomic_file(out / SUSPECTS) as path:
+        tables.write_suspects(path, found)
+    figures = draw(found.counts, found.scores, data.classes, plots.read_history(history) if history else {})
     with files.atomic_directory(out / FIGURES) as folder:
         for name, picture in figures.items():
             (folder / f"{name}.png").write_bytes(picture.light)
         if gallery := plots.gallery(errors, images, data.classes, LIGHT):
             (folder / "errors.png").write_bytes(gallery)
-    results = report.Results(split, numbers, scores, counts, errors, images, figures, model_info or {})
+    results = report.Results(
+        split, found.numbers, found.scores, found.counts, errors, images, figures, model_info or {}
+    )
     files.write_text(out / REPORT, report.render(data, results))
-    files.write_json(out / METRICS, numbers)
-    return numbers
+    files.write_json(out / CALIBRATION, calibration(found))
+    files.write_json(out / METRICS, dict(found.numbers))
+    return found
+
+
+def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None:
+    """Writes the tables for `dvc plots` and for whoever draws pictures of their own."""
+    test, classes = found.test, list(found.classes)
+    tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
+    tables.write_classes(folder / "per_class.csv", found.scores, classes)
+    curves.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
+    tables.write_reliability(folder / "reliability.csv", found.bins)
+    tables.write_reliability(folder / "reliability_uncalibrated.csv", found.bins_uncalibrated)
+    tables.write_risk_coverage(folder / "risk_coverage.csv", found.risk_coverage)
+    tables.write_slices(folder / "slices.csv", found.slices, found.worst)
+    tables.write_robustness(folder / "robustness.csv", found)
+
+
+def calibration(found: Evaluation) -> dict[str, float | None]:
+    """Returns what a bundle needs to give calibrated probabilities, and to know when to abstain."""
+    return {
+        "temperature": found.temperature,
+        "target_accuracy": found.target_accuracy,
+        "threshold": found.abstention.threshold,
+        "coverage": found.abstention.coverage,
+    }
 
 
 def draw(

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.metrics import roc_curve
 
+from sightline import corruptions
+from sightline.evaluate.results import Evaluation, Slice
 from sightline.metrics.base import DIGITS, Floats, Labels
+from sightline.metrics.calibration import Bin
 from sightline.metrics.classification import ClassScore
-
-ROC_POINTS = 201
+from sightline.metrics.intervals import wilson
+from sightline.metrics.selective import RiskCoverage
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -25,6 +27,19 @@ PREDICTIONS_SCHEMA = pa.schema(
     ]
 )
 
+SUSPECTS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("suggested", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ]
+)
+
+CURVE_POINTS = 201
+"""Most points of a curve in a table, whatever the number of images."""
+
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a CSV file with Unix line ends, the same bytes on every system."""
@@ -34,7 +49,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def write_predictions(path: Path, ids: list[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
+def write_predictions(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
     """Writes one row a test image, in the order given: id, label, predicted, probabilities (a list of K)."""
     table = pa.table(
         {
@@ -56,7 +71,7 @@ def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequ
 def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
     """Writes one row a class: its scores, with 95 % Wilson intervals of precision and recall."""
     header = ("class", "index", "support", "predicted", "correct", "precision", "recall", "f1")
-    bounds = ("precision_low", "precision_high", "recall_low", "recall_high")
+    bounds = ("precision_low", "precision_high", "recall_low", "recall_high", "specificity")
     rows = (
         (
             classes[i],
@@ -64,32 +79,70 @@ def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[st
             s.support,
             s.predicted,
             s.correct,
-            *(round(v, DIGITS) for v in (s.precision, s.recall, s.f1, *s.precision_interval, *s.recall_interval)),
+            *(
+                round(v, DIGITS)
+                for v in (s.precision, s.recall, s.f1, *s.precision_interval, *s.recall_interval, s.specificity)
+            ),
         )
         for i, s in enumerate(scores)
     )
     write_csv(path, header + bounds, rows)
 
 
-def roc(labels: Labels, probabilities: Floats) -> tuple[Floats, Floats]:
-    """Returns the micro-averaged one-vs-rest ROC curve at evenly spaced false positive rates.
-
-    Every (image, class) pair is one decision: is the image of this class? The curve has `ROC_POINTS` points and a
-    leading (0, 0), whatever the number of images.
-
-    Returns:
-        False and true positive rates, [ROC_POINTS + 1] each.
-    """
-    if probabilities.shape[1] < 2:
-        raise ValueError("a ROC curve needs at least two classes")
-    truth = np.zeros(probabilities.shape, np.int8)
-    truth[np.arange(len(labels)), labels] = 1
-    false_rate, true_rate, _ = roc_curve(truth.ravel(), probabilities.ravel())
-    grid = np.linspace(0, 1, ROC_POINTS)
-    return np.append(0.0, grid), np.append(0.0, np.interp(grid, false_rate, true_rate))
+def write_reliability(path: Path, bins: Sequence[Bin]) -> None:
+    """Writes one row a bin: its mean confidence, the share of right answers with its interval, its images."""
+    rows = ((*(round(v, DIGITS) for v in (b.confidence, b.accuracy, *b.interval)), b.count) for b in bins)
+    write_csv(path, ("confidence", "accuracy", "accuracy_low", "accuracy_high", "images"), rows)
 
 
-def write_roc(path: Path, labels: Labels, probabilities: Floats) -> None:
-    """Writes the curve of `roc` as columns fpr, tpr; only the header where there is one class."""
-    points = np.column_stack(roc(labels, probabilities)).round(DIGITS).tolist() if probabilities.shape[1] > 1 else []
-    write_csv(path, ("fpr", "tpr"), points)
+def write_risk_coverage(path: Path, curve: RiskCoverage) -> None:
+    """Writes the curve at up to `CURVE_POINTS` evenly spaced coverages, and the threshold that gives each."""
+    n = len(curve.risk)
+    at = np.unique(np.linspace(0, n - 1, min(n, CURVE_POINTS)).round().astype(int))
+    columns = np.column_stack([curve.coverage[at], curve.risk[at], curve.threshold[at]])
+    write_csv(path, ("coverage", "risk", "threshold"), columns.round(DIGITS).tolist())
+
+
+def write_slices(path: Path, slices: Sequence[Slice], worst: Slice | None) -> None:
+    """Writes one row a slice; the worst one is marked."""
+    header = ("slice", "value", "images", "correct", "accuracy", "accuracy_low", "accuracy_high", "p_value", "worst")
+    rows = (
+        (
+            s.by,
+            s.value,
+            s.images,
+            s.correct,
+            *(round(v, DIGITS) for v in (s.accuracy, *s.interval, s.p_value)),
+            "yes" if s is worst else "",
+        )
+        for s in slices
+    )
+    write_csv(path, header, rows)
+
+
+def write_robustness(path: Path, evaluation: Evaluation) -> None:
+    """Writes one row a corruption and severity; severity 0 is the images as they are. Only the header without any."""
+    rows: list[tuple[object, ...]] = []
+    if evaluation.robustness is not None:
+        n = evaluation.robustness.images
+        said = [("none", 0, evaluation.robustness.clean)]
+        for name in corruptions.NAMES:
+            said += [(name, i, a) for i, a in enumerate(evaluation.robustness.accuracies[name], 1)]
+        rows = [(name, i, *(round(v, DIGITS) for v in (a, *wilson(round(a * n), n))), n) for name, i, a in said]
+    write_csv(path, ("corruption", "severity", "accuracy", "accuracy_low", "accuracy_high", "images"), rows)
+
+
+def write_suspects(path: Path, evaluation: Evaluation) -> None:
+    """Writes one row a suspected label, most suspect first."""
+    found, names = evaluation.suspects, evaluation.classes
+    table = pa.table(
+        {
+            "id": [s.id for s in found],
+            "split": [s.split for s in found],
+            "label": [names[s.label] for s in found],
+            "suggested": [names[s.suggested] for s in found],
+            "score": [round(s.score, DIGITS) for s in found],
+        },
+        schema=SUSPECTS_SCHEMA,
+    )
+    pq.write_table(table, path)

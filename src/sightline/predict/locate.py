@@ -25,10 +25,10 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     if not text.startswith(REGISTRY):
         return Path(text)
     try:
-        from sightline import tracking
+        from sightline import registry
     except ModuleNotFoundError as error:
         raise UserError(f"{text}: {error.name} is not installed: pip install 'sightline[pipeline]'") from None
-    found: Path = tracking.fetch_bundle(text)
+    found: Path = registry.fetch_bundle(text)
     return found
 
 

@@ -91,18 +91,24 @@ class TrainerOption(Option):
 
     Attributes:
         accelerator: Lightning's name: auto, cpu, gpu or mps.
+        devices: How many of them in each machine train together, a process each; 0 for every GPU there is.
+        nodes: Machines that train together.
         precision: Lightning's name, or "auto": bf16-mixed on a GPU that has it, 32-true elsewhere.
         deterministic: Refuse operations whose result differs from run to run.
         compile: Compile the network by torch.compile: minutes at first, worth it on a GPU for long trainings.
     """
 
     accelerator: str
+    devices: int
+    nodes: int
     precision: str
     deterministic: bool
     compile: bool
 
     def __post_init__(self) -> None:
         require_one_of("accelerator", self.accelerator, ("auto", "cpu", "gpu", "mps"))
+        require(0 <= self.devices <= 1024, f"devices: must be 0 (all) to 1024, is {self.devices}")
+        require(1 <= self.nodes <= 1024, f"nodes: must be 1 to 1024, is {self.nodes}")
         require_one_of("precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
 
 
@@ -253,7 +259,7 @@ LOSSES: dict[str, type[Option]] = {"cross_entropy": CrossEntropy, "focal": Focal
 MIXINGS: dict[str, type[Option]] = {"none": NoOption, "cutmix": Mixing, "mixup": Mixing}
 AVERAGES: dict[str, type[Option]] = {"none": NoOption, "ema": Ema, "swa": Swa}
 DEBUGS: dict[str, type[Option]] = dict.fromkeys(("none", "fast_dev", "overfit", "profile"), Debug)
-TRAINERS: dict[str, type[Option]] = dict.fromkeys(("auto", "cpu", "gpu", "mps"), TrainerOption)
+TRAINERS: dict[str, type[Option]] = dict.fromkeys(("auto", "cpu", "ddp", "gpu", "mps"), TrainerOption)
 
 
 @dataclass(kw_only=True)
@@ -272,8 +278,10 @@ class TrainConfig:
         debug: Short runs to find a fault.
         augment_on: Where augmentation runs: "albumentations" (an image at a time, in the loader), "batch" (a batch at
             a time, where the network computes), or "auto" (batch below 96 pixels a side).
+        resident: Whether the training split stands on the device as a whole: "always", "never", or "auto" (on a GPU,
+            where it takes at most a quarter of the free memory). Augmentation must not be on "albumentations".
         lr: Peak learning rate.
-        batch_size: Images in a step of the loader.
+        batch_size: Images in a step of the loader, of all devices together.
         accumulate: Batches whose gradients are added up for one step of the optimiser.
         gradient_clip: Largest norm of the gradient; null leaves it.
         max_epochs: Passes over the training split at most.
@@ -299,6 +307,7 @@ class TrainConfig:
     trainer: Option = choice(TRAINERS)
     debug: Option = choice(DEBUGS)
     augment_on: str
+    resident: str
     lr: float
     batch_size: int
     accumulate: int
@@ -324,4 +333,5 @@ class TrainConfig:
         require(0 < self.backbone_factor <= 1, f"backbone_factor: must be in (0, 1], is {self.backbone_factor}")
         require_one_of("monitor", self.monitor, MONITORS)
         require_one_of("augment_on", self.augment_on, ("auto", "albumentations", "batch"))
+        require_one_of("resident", self.resident, ("auto", "always", "never"))
         require_one_of("class_weights", self.class_weights, ("none", "inverse", "effective"))

@@ -40,6 +40,17 @@ class Samples(Dataset[Batch]):
         self.seed = seed
         self.augment = augment
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are augmented here, one at a time."""
+        return self.augment is not None and self.augment.name != "none"
+
+    @property
+    def bytes_each(self) -> int:
+        """Size of an image."""
+        height, width, channels = self.split.shape
+        return height * width * channels
+
     @cached_property
     def _augmentation(self) -> Augmentation | None:
         # Built by whichever process needs it: transforms do not travel to another.
@@ -85,14 +96,9 @@ class EpochSampler(Sampler[Key]):
         self.shuffle = shuffle
         self.weights = weights
         self.epoch = 0
-        self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
-
-    def resume(self, epoch: int, skip: int) -> None:
-        """Begins in `epoch`, after its first `skip` positions; later epochs are whole again."""
-        self.epoch, self._skip = epoch, skip
 
     def __len__(self) -> int:
         return self.length
@@ -103,8 +109,54 @@ class EpochSampler(Sampler[Key]):
             order = random.choice(self.length, self.length, p=self.weights)
         else:
             order = random.permutation(self.length) if self.shuffle else np.arange(self.length)
+        return iter([(self.epoch, position) for position in order.tolist()])
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """An epoch's keys in batches; where several processes train together, this one's part of each batch.
+
+    A batch is that of all processes, and its parts differ by one image at most: what an epoch sees, and in which steps,
+    does not depend on the number of processes. A rest too small to give each of them two images (batch norm cannot
+    train on one) goes into the batch before it: no image is left out, and none comes twice.
+
+    Args:
+        sampler: The order. Lightning calls its `set_epoch`.
+        batch_size: Images in a batch, of all processes.
+        rank: This process's number, from 0.
+        world: Number of processes.
+
+    Attributes:
+        sizes: Images in each batch, of all processes.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.sampler = sampler
+        self.rank = rank
+        self.world = world
+        whole, rest = divmod(len(sampler), batch_size)
+        self.sizes = [batch_size] * whole
+        if rest >= 2 * world or not whole:
+            self.sizes += [rest] * bool(rest)
+        else:
+            self.sizes[-1] += rest
+        self._skip = 0
+
+    def resume(self, epoch: int, skip: int) -> None:
+        """Begins in `epoch`, after its first `skip` batches; later epochs are whole again."""
+        self.sampler.set_epoch(epoch)
+        self._skip = skip
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        keys = list(self.sampler)
         skip, self._skip = self._skip, 0
-        return iter([(self.epoch, position) for position in order[skip:].tolist()])
+        start = sum(self.sizes[:skip])
+        for size in self.sizes[skip:]:
+            first, last = (start + size * part // self.world for part in (self.rank, self.rank + 1))
+            yield keys[first:last]
+            start += size
 
 
 def balancing_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -118,22 +170,66 @@ class Loader(DataLoader[Batch]):
     """A data loader that knows how long it was waited for.
 
     Attributes:
+        batches: Which images come in which batch.
         waited: Seconds that the caller has spent waiting for batches since it was last set to 0.
     """
 
+    batches: EpochBatches
     waited = 0.0
 
     def __iter__(self) -> Any:
-        batches = super().__iter__()
-        while True:
-            started = time.perf_counter()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            finally:
-                self.waited += time.perf_counter() - started
-            yield batch
+        return _timed(self, super().__iter__())
+
+
+class ResidentLoader:
+    """Yields the same batches from a split that stands on the device as a whole: no process waits for a copy.
+
+    Args:
+        samples: The split; its augmentation must be none, or that of whole batches.
+        batches: Which images come in which batch.
+        device: Where the images are to stand, from the first batch on.
+
+    Attributes:
+        waited: As `Loader` has it.
+    """
+
+    def __init__(self, samples: Samples, batches: EpochBatches, device: torch.device) -> None:
+        self.samples = samples
+        self.batches = self.batch_sampler = batches  # under the name by which Lightning finds the sampler
+        self.device = device
+        self.waited = 0.0
+
+    @cached_property
+    def _resident(self) -> Batch:
+        split = self.samples.split
+        images, labels = torch.from_numpy(split.images()), torch.from_numpy(split.labels)
+        hashes = torch.from_numpy(batch.sample_hashes(split.ids))
+        return images.to(self.device), labels.to(self.device), hashes.to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _timed(self, self._gathered())
+
+    def _gathered(self) -> Iterator[Batch]:
+        images, labels, hashes = self._resident
+        for where in self.batches:
+            positions = torch.tensor([position for _, position in where]).to(self.device, non_blocking=True)
+            salt = batch.salt(self.samples.seed, where[0][0])
+            yield images[positions], labels[positions], hashes[positions] ^ salt
+
+
+def _timed(loader: Loader | ResidentLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        finally:
+            loader.waited += time.perf_counter() - started
+        yield batch
 
 
 def _as_is(batch: Any) -> Any:
@@ -141,22 +237,15 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def loader(
-    samples: Samples,
-    batch_size: int,
-    shuffle: bool,
-    num_workers: int,
-    weights: npt.NDArray[np.float64] | None = None,
-    drop_last: bool = False,
-) -> Loader:
+def loader(samples: Samples, batches: EpochBatches, num_workers: int) -> Loader:
     """Returns a data loader over `samples`; what it yields does not depend on the number of workers."""
-    return Loader(
+    made = Loader(
         samples,
-        batch_size=batch_size,
-        drop_last=drop_last,
-        sampler=EpochSampler(len(samples), samples.seed, shuffle, weights),
+        batch_sampler=batches,
         collate_fn=_as_is,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
+    made.batches = batches
+    return made

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -18,23 +19,31 @@ from sightline.train.data import Batch
 from sightline.train.losses import build_loss
 from sightline.train.optim import build_optimizer, build_schedule
 
+Sum = Callable[[torch.Tensor], torch.Tensor]
+"""Adds up a tensor over the processes that train together."""
+
 
 class Average:
-    """A weighted mean on the device: one addition a batch, and no wait for the device before the epoch's end."""
+    """A mean on the device: one addition a batch, and no wait for the device before the epoch's end."""
 
     def __init__(self) -> None:
         self.total: torch.Tensor | None = None
         self.weight = 0
 
-    def add(self, value: torch.Tensor, weight: int) -> None:
-        """Adds a scalar with its weight."""
-        value = value.detach().double() * weight
-        self.total = value if self.total is None else self.total.to(value.device) + value
+    def add(self, total: torch.Tensor, weight: int) -> None:
+        """Adds the sum (a scalar) of `weight` values."""
+        # Apple's GPUs have no float64.
+        total = total.detach().to(torch.float32 if total.device.type == "mps" else torch.float64)
+        self.total = total if self.total is None else self.total.to(total.device) + total
         self.weight += weight
 
-    def take(self) -> float:
-        """Returns the mean, and begins anew."""
-        mean = float("nan") if self.total is None else self.total.item() / self.weight
+    def take(self, over_all: Sum | None = None) -> float:
+        """Returns the mean, of the values that all processes added where `over_all` adds them up; begins anew."""
+        mean = float("nan")
+        if self.total is not None:
+            both = torch.stack([self.total, torch.full_like(self.total, self.weight)])
+            total, weight = (both if over_all is None else over_all(both)).tolist()
+            mean = total / weight
         self.total, self.weight = None, 0
         return mean
 
@@ -81,8 +90,9 @@ class ClassifierModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed
-        # one did.
-        torch.manual_seed(seeds.derive(self.config.seed, "batch", self.current_epoch, batch_idx))
+        # one did. Processes that train together have other images, and so draws of their own.
+        rank = [self.global_rank] * (self.global_rank > 0)
+        torch.manual_seed(seeds.derive(self.config.seed, "batch", self.current_epoch, batch_idx, *rank))
         self._lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -95,27 +105,46 @@ class ClassifierModule(pl.LightningModule):
         if isinstance(self.config.mix, Mixing):
             images, targets = mix(self.config.mix, images, labels, self.classes)
         loss: torch.Tensor = self.loss(self.classifier(images), targets)
-        self._train_loss.add(loss, len(labels))
+        self._train_loss.add(loss * len(labels), len(labels))
+        if (world := _world()) > 1:
+            # Gradients are averaged over the processes, of which one may have an image more than another.
+            whole: int = cast(Any, self.trainer.train_dataloader).batches.sizes[batch_idx]
+            loss = loss * (len(labels) * world / whole)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels, _ = batch
         logits = self.classifier(images).float()
-        self._val_loss.add(nn.functional.cross_entropy(logits, labels), len(labels))
-        self._val_accuracy.add((logits.argmax(1) == labels).double().mean(), len(labels))
+        self._val_loss.add(nn.functional.cross_entropy(logits, labels, reduction="sum"), len(labels))
+        self._val_accuracy.add((logits.argmax(1) == labels).sum(), len(labels))
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict({"val_loss": self._val_loss.take(), "val_accuracy": self._val_accuracy.take()})
+        self.log_dict({"val_loss": self._val_loss.take(self._sum), "val_accuracy": self._val_accuracy.take(self._sum)})
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict({"train_loss": self._train_loss.take(), "lr": self._lr})
+        self.log_dict({"train_loss": self._train_loss.take(self._sum), "lr": self._lr})
+
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        if _world() == 1:
+            return values
+        added: torch.Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return added
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_loss"] = {"total": self._train_loss.total, "weight": self._train_loss.weight}
+        total = self._train_loss.total
+        here = torch.zeros((), dtype=torch.float64, device=self.device) if total is None else total
+        both = torch.stack([here, torch.full_like(here, self._train_loss.weight)])
+        # Of every process, a row each: their sums go on apart, so that the epoch's mean is the same to the last bit.
+        together = [torch.empty_like(both) for _ in range(_world())]
+        if len(together) > 1:
+            torch.distributed.all_gather(together, both)
+        else:
+            together = [both]
+        checkpoint["train_loss"] = torch.stack(together).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._train_loss.total = checkpoint["train_loss"]["total"]
-        self._train_loss.weight = checkpoint["train_loss"]["weight"]
+        total, weight = checkpoint["train_loss"][self.global_rank]
+        self._train_loss.total, self._train_loss.weight = total, int(weight)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         option: Any = self.config.optimizer
@@ -125,6 +154,12 @@ class ClassifierModule(pl.LightningModule):
         optimizer = build_optimizer(option, parameters)
         scheduler = build_schedule(self.config.schedule, optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _world() -> int:
+    """Returns how many processes train together."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if distributed else 1
 
 
 def mix(option: Mixing, images: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

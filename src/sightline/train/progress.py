@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from sightline import files
-from sightline.train.data import Loader
+from sightline.train.data import Loader, ResidentLoader
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 LAST = "last.ckpt"
@@ -44,7 +44,9 @@ class Progress(Checkpoint):
         shown: Whether to print a line an epoch.
     """
 
-    def __init__(self, folder: Path, loader: Loader, log: LogMetrics | None, shown: bool = True) -> None:
+    def __init__(
+        self, folder: Path, loader: Loader | ResidentLoader, log: LogMetrics | None, shown: bool = True
+    ) -> None:
         self.rows: list[Row] = []
         self.stopped = False
         self.position = (0, 0)
@@ -80,8 +82,9 @@ class Progress(Checkpoint):
         whole_step = done % trainer.accumulate_grad_batches == 0
         if done == trainer.num_training_batches or not whole_step:
             return
-        waited = time.monotonic() - self._saved_at
-        if self._signal is not None or waited > 60 * MINUTES_BETWEEN_SAVES:
+        due = self._signal is not None or time.monotonic() - self._saved_at > 60 * MINUTES_BETWEEN_SAVES
+        # Processes that train together save together: a signal may have reached one of them, and clocks differ.
+        if trainer.strategy.reduce_boolean_decision(due, all=False) if trainer.world_size > 1 else due:
             self._save(trainer, (trainer.current_epoch, done))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -116,10 +119,14 @@ class Progress(Checkpoint):
         self.position = position
         trainer.save_checkpoint(self._folder / LAST)
         self._saved_at = time.monotonic()
-        if self._signal is not None:
+        ends = self._signal is not None
+        if trainer.world_size > 1:
+            ends = trainer.strategy.reduce_boolean_decision(ends, all=False)
+        if ends:
             epoch, batch = position
-            print(f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there")
-            raise SystemExit(128 + self._signal)
+            if self._shown:
+                print(f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there")
+            raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

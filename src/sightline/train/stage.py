@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from sightline.models import store
 from sightline.records import SPLITS
 from sightline.shards import ProcessedSet
 from sightline.train.config import TrainConfig
-from sightline.train.fit import fit
+from sightline.train.fit import fit, join
 from sightline.train.progress import HISTORY, LogMetrics, write_history
 
 CHECKPOINTS = files.STATE / "checkpoints"
@@ -93,6 +94,11 @@ class Training:
         said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
         print(f"train: best epoch {best['epoch']}: {said}")
         return Trained(digest, data.digest, {**counts, "classes": len(data.classes)}, best)
+
+    def join(self) -> float:
+        """Takes part in the training that another process of a group runs; returns what nobody asks for."""
+        join(self.data, self.config, self.checkpoints)
+        return math.nan
 
 
 def forget_abandoned(mine: Path) -> None:

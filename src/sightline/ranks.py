@@ -1,0 +1,27 @@
+"""Which of the processes that train together this one is; read from the environment, so that nothing heavy is imported.
+
+torchrun sets RANK and WORLD_SIZE, SLURM's srun SLURM_PROCID and SLURM_NTASKS. A process that nobody started so is
+the only one, or the first of those that it starts itself (`train.launch`).
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def rank() -> int:
+    """Returns this process's number among those that train together, from 0: the one that writes and reports."""
+    for world, number in (("WORLD_SIZE", "RANK"), ("SLURM_NTASKS", "SLURM_PROCID")):
+        if _number(world) > 1:
+            return _number(number)
+    return 0
+
+
+def started(world: int) -> bool:
+    """Says whether `world` processes were started from outside; this is one of them."""
+    return world > 1 and world in (_number("WORLD_SIZE"), _number("SLURM_NTASKS"))
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,80 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sightline import corruptions
+from sightline.errors import UserError
+from sightline.evaluate import robustness
+
+
+@pytest.fixture(scope="module")
+def settings(config):
+    return dataclasses.replace(config, resamples=100, robustness_images=60)
+
+
+@pytest.fixture(scope="module")
+def found(digits, settings):
+    return robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, settings)
+
+
+def test_clean_accuracy_is_that_of_the_prepared_images(digits, found):
+    split = digits.data.split("test")
+    chosen = np.linspace(0, 299, 60).round().astype(int)
+    right = digits.predict(split.images(chosen)).argmax(axis=1) == split.labels[chosen]
+    assert found.clean == pytest.approx(right.mean())
+    assert found.images == 60
+
+
+def test_severity_lowers_mean_accuracy(found):
+    means = np.mean([found.accuracies[name] for name in corruptions.NAMES], axis=0)
+    assert (np.diff(means) < 0).all(), means
+    assert means[0] <= found.clean
+    assert found.error == pytest.approx(1 - means.mean())
+    assert found.error_interval[0] <= found.error <= found.error_interval[1]
+
+
+def test_batching_changes_nothing(digits, settings, found):
+    small = dataclasses.replace(settings, batch_size=7)
+    assert robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, small) == found
+
+
+def test_corruption_errors_relate_to_the_baseline():
+    rng = np.random.default_rng(0)
+    labels, clean = rng.integers(0, 3, 50), np.ones(50, bool)
+    correct = rng.random((50, len(corruptions.NAMES), 5)) < 0.8
+    config = _Config()
+    own = {name: list(1 - correct[:, i].mean(axis=0)) for i, name in enumerate(corruptions.NAMES)}
+    same = robustness.summarize(labels, clean, correct, own, config)
+    assert same.mean_corruption_error == pytest.approx(1)
+    low, high = same.mean_corruption_error_interval
+    assert low < 1 < high
+    worse = {name: [2 * e for e in errors] for name, errors in own.items()}
+    worse["fog"] = [0.0] * 5  # where the baseline makes no error there is nothing to relate to
+    half = robustness.summarize(labels, clean, correct, worse, config)
+    assert half.mean_corruption_error == pytest.approx(0.5)
+    assert "fog" not in half.relative
+    numbers = robustness.numbers(half)
+    assert numbers["mean_corruption_error"] == half.mean_corruption_error
+    none = robustness.summarize(labels, clean, correct, {}, config)
+    assert none.mean_corruption_error is None
+    assert "mean_corruption_error" not in robustness.numbers(none)
+    for name, value in robustness.numbers(none).items():
+        if f"{name}_low" in robustness.numbers(none):
+            assert robustness.numbers(none)[f"{name}_low"] <= value <= robustness.numbers(none)[f"{name}_high"]
+
+
+class _Config:
+    seed, resamples = 0, 100
+
+
+def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):
+    split = digits.data.split("test")
+    path = tmp_path / "baselines.json"
+    path.write_text(json.dumps({"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}))
+    related = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+    assert related.mean_corruption_error == pytest.approx(found.error / 0.5)
+    path.write_text('{"corruption_errors": [1]}')
+    with pytest.raises(UserError, match="run the baseline stage again"):
+        robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
