@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,12 +25,13 @@ from sightline.predict.bundle import _session
 
 TARGET = 2.0
 SHAPE = (64, 64, 3)
+CONF = Path(__file__).parents[1] / "conf" / "train" / "model"
 
 
 def measure(name: str) -> dict[int, float]:
     """Prints medians and sizes of a network's two forms, and returns their ratio by batch size."""
-    with open(f"conf/train/model/{name}.yaml") as stream:
-        option = MODELS[name](**{**yaml.safe_load(stream), "weights": None})
+    content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    option = MODELS[name](**{**content, "weights": None})
     torch.manual_seed(0)
     classifier = build(option, SHAPE, 10, [0.5] * 3, [0.25] * 3)
     images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE), np.uint8)
