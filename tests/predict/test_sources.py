@@ -217,8 +217,8 @@ def test_from_a_database_and_back(
 
 
 def test_a_database_that_is_not_there_is_one_line(project: Project, tmp_path: Path) -> None:
-    code, _, err = run("predict", project.bundle, "db:images", "--url", f"sqlite:///{tmp_path}/gone.db")
-    assert (code, len(err.splitlines())) == (2, 1)
+    code, out, err = run("predict", project.bundle, "db:images", "--url", f"sqlite:///{tmp_path}/gone.db")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "there is no such file" in err
 
 

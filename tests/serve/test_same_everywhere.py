@@ -1,4 +1,4 @@
-"""One picture, one answer: by evaluation's network, command line, Python, REST (three encodings) and page."""
+"""One picture, one answer: by evaluation's network, command line, Python, MLflow, REST (three encodings) and page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 import requests
 
 import sightline
+from sightline.registry import SIGNATURE
 from tests import bundles
 from tests.serve.conftest import Served, serve
 from tests.test_cli import run
@@ -53,6 +54,9 @@ def test_every_road_gives_the_same(name: str, tmp_path: Path, browser: Any) -> N
     assert run("predict", folder, tmp_path / "pictures", "-k", 99, "-o", target)[0] == 0
 
     same([json.loads(line) for line in target.read_text().splitlines()], expected)
+    for row, top in zip(_mlflow(folder, contents, tmp_path / "registered"), expected, strict=True):
+        assert row["label"] == top[0][0]
+        assert [dict(top)[label] for label in bundle.classes] == pytest.approx(row["probabilities"], abs=TOLERANCE)
     with serve(folder) as server:
         same(_raw(server, contents), expected)
         same(_form(server, contents), expected)
@@ -68,6 +72,23 @@ def same(rows: Sequence[Row], expected: Sequence[Any]) -> None:
         assert row["label"] == top[0][0]
         shares = {one["label"]: one["probability"] for one in row["top"]}
         assert shares == pytest.approx(dict(top), abs=TOLERANCE)
+
+
+def _mlflow(bundle: Path, contents: list[bytes], folder: Path) -> list[Row]:
+    import mlflow
+    import pandas as pd
+
+    code = Path(sightline.__path__[0]) / "promote" / "served.py"
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(code),
+        artifacts={"bundle": str(bundle)},
+        signature=SIGNATURE,
+        pip_requirements=["sightline"],
+    )
+    answers = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"image": contents}))
+    rows: list[Row] = answers.to_dict("records")
+    return rows
 
 
 def _raw(server: Served, contents: list[bytes]) -> list[Row]:

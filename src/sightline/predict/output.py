@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import unicodedata
@@ -117,6 +118,9 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
         top_k: How many classes a prediction names, at most.
     """
     columns = min(top_k, len(classes))
+    rest = iter(predictions)
+    first = list(itertools.islice(rest, 1))  # what cannot be begun leaves no half-written table behind
+    predictions = itertools.chain(first, rest)
     match form:
         case "table":
             write_table(predictions, stream, classes, columns)
