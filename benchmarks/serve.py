@@ -289,7 +289,7 @@ def hostile(bundle: Path, source: Path, folder: Path, full: bool) -> None:
     mixed = [bad[i // 2 % len(bad)] if i % 2 else good[i // 2 % len(good)] for i in range(count)]
     with running(ours(bundle)) as (port, process):
         _warm(port, good[0])
-        ask(port, mixed[: count // 4])  # buffers and pools reach their size
+        ask(port, mixed[: max(count // 4, 2000)])  # buffers and pools reach their size
         before = process.memory_info().rss
         seen = ask(port, mixed)
         after = process.memory_info().rss
