@@ -138,7 +138,7 @@ class Registry:
             mlflow.set_experiment(experiment_id=self._experiment)
             with warnings.catch_warnings():
                 # The signature says what an input is.
-                warnings.filterwarnings("ignore", ".*(input example|Add type hints to the)")
+                warnings.filterwarnings("ignore", ".*input example")
                 logged = Model.log(
                     None,
                     mlflow.pyfunc,

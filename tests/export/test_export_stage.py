@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from sightline.export.calibration import Calibration
 from sightline.export.config import ExportConfig
 from sightline.export.onnx import to_onnx
 from sightline.export.outcome import Outcome
+from sightline.metrics.classification import evaluate
 from sightline.models.inference import Predictor
 from sightline.predict.bundle import Bundle
 from tests.exported import CALIBRATION, CONFIG, TEST_ROWS, Project
@@ -65,6 +67,18 @@ def test_from_encoded_bytes_it_says_what_evaluation_saw(project: Project) -> Non
         assert dict(prediction.top) == pytest.approx({str(i): p for i, p in enumerate(row)}, abs=1e-6)
         right += prediction.label == label
     assert right / len(predictions) > 0.7  # by chance 0.1: it has learnt, so that equal answers mean something
+
+
+def test_scored_with_the_bundle_or_with_torch_the_metrics_are_the_same(project: Project) -> None:
+    split = shards.ProcessedSet(project.processed).split("test")
+    trained = Calibration(**CALIBRATION).apply(Predictor.load(project.model)(split.images()))
+    exported = Bundle.load(project.bundle, model="fp32").probabilities(split.images()).astype(np.float64)
+    first, second = (evaluate(split.labels, p, resamples=0) for p in (trained, exported))
+    assert first.keys() == second.keys()
+    assert second == pytest.approx(first, abs=1e-5)
+    counts = [name for name in first if name in ("images", "errors") or name.startswith(("accuracy", "f1", "recall"))]
+    assert len(counts) > 10
+    assert {name: first[name] for name in counts} == {name: second[name] for name in counts}
 
 
 def test_exporting_twice_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:

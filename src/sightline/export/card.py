@@ -140,11 +140,14 @@ def _calibrated(calibration: Calibration) -> str:
 
 
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`."""
+    """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`.
+
+    Those of single classes are left to the report: there may be hundreds.
+    """
     ends = {f"{name}_{end}" for name in metrics for end in ("low", "high")}
     rows = ["| metric | value | 95 % interval |", "| --- | --- | --- |"]
     for name, value in metrics.items():
-        if name not in ends:
+        if name not in ends and "/class_" not in name:
             low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
             interval = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
             rows.append(f"| {_text(name)} | {_number(value)} | {interval} |")

@@ -19,10 +19,13 @@ from sightline.predict.bundle import BATCH_SIZE, Bundle, Probabilities
 from sightline.reasons import Reason, Rejected
 
 COLUMNS = ["label", "probability", "probabilities", "error"]
+NOTHING = dict.fromkeys(COLUMNS)
 
 
 class ServedBundle(PythonModel):
     """A bundle as MLflow's universal model: a table of encoded images in, a table of answers out."""
+
+    _skip_type_hint_validation = True  # the version has a signature; else MLflow asks for annotations at every start
 
     def load_context(self, context: Any) -> None:
         """Opens the bundle that was registered."""
@@ -38,7 +41,8 @@ class ServedBundle(PythonModel):
         """
         images = list(model_input["image"])
         batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-        return pd.DataFrame([row for batch in batches for row in self._rows(batch)], columns=COLUMNS)
+        rows = [row for batch in batches for row in self._rows(batch)]
+        return pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # else what is missing would become NaN, not null
 
     def _rows(self, images: list[Any]) -> list[dict[str, Any]]:
         prepared, refusals = [], {}
@@ -49,7 +53,7 @@ class ServedBundle(PythonModel):
                 refusals[place] = str(refused)
         answers = iter(self._bundle.probabilities(np.stack(prepared)) if prepared else ())
         return [
-            {"error": refusals[place]} if place in refusals else self._answer(next(answers))
+            {**NOTHING, "error": refusals[place]} if place in refusals else self._answer(next(answers))
             for place in range(len(images))
         ]
 
@@ -59,6 +63,7 @@ class ServedBundle(PythonModel):
             "label": self._bundle.classes[best],
             "probability": float(probabilities[best]),
             "probabilities": [float(share) for share in probabilities],
+            "error": None,
         }
 
 
