@@ -18,9 +18,22 @@ import pytest
 from sightline import files, images, records, shards
 from sightline.contract.contract import Contract
 from sightline.contract.options import AutoContrast, Median, Nothing, Squash
-from sightline.export.config import ExportConfig
+from sightline.export.config import ExportConfig, Int8Config
 
-CONFIG = ExportConfig(opset=20, parity_images=200, parity_tolerance=1e-5, license="CC-BY-4.0")
+# The form that predicts is not left to what was measured: the tests are to do the same on every machine.
+INT8 = Int8Config(
+    enabled=True, default="fp32", min_speedup=1.2, max_accuracy_loss=2.0, min_agreement=0.9, calibration_images=64
+)
+CONFIG = ExportConfig(opset=20, parity_images=200, parity_tolerance=1e-5, int8=INT8, formats=[], license="CC-BY-4.0")
+CALIBRATION = {"temperature": 1.25, "target_accuracy": 0.95, "threshold": 0.75, "coverage": 0.8}
+METRICS = {
+    "accuracy": 0.95,
+    "accuracy_high": 0.98,
+    "accuracy_low": 0.9,
+    "f1/class_0": 0.9,
+    "f1_macro": 0.94,
+    "images": 120,
+}
 CLASSES = [str(digit) for digit in range(10)]
 TEST_ROWS = 120
 
@@ -33,6 +46,7 @@ class Project:
     raw: Path
     processed: Path
     model: Path
+    reports: Path
     bundle: Path
     pictures: list[Path]
     labels: list[str]
@@ -51,8 +65,8 @@ def make_project() -> Project:
     from sightline.export.stage import export
 
     root = Path(_keep().name)
-    raw, processed, model = root / "data/raw", root / "data/processed", root / "models"
-    for folder in (raw, processed, model, root / "pictures"):
+    raw, processed, model, reports = root / "data/raw", root / "data/processed", root / "models", root / "reports"
+    for folder in (raw, processed, model, reports, root / "pictures"):
         folder.mkdir(parents=True)
     digits = load_digits()
     pixels = np.round(digits.images[:900] * 255 / 16).astype(np.uint8)[..., None]
@@ -80,12 +94,13 @@ def make_project() -> Project:
     _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
     contract.save(processed / shards.CONTRACT)
     _train(prepared[TEST_ROWS:], labels[TEST_ROWS:], model)
+    _evaluate(processed, model, reports)
     bundle = model / "bundle"
-    export(CONFIG, raw, processed, model, bundle)
+    export(CONFIG, raw, processed, model, bundle, reports)
     pictures = [root / "pictures" / f"{i}.png" for i in ids[:TEST_ROWS]]
     for path, data in zip(pictures, encoded, strict=False):
         path.write_bytes(data)
-    return Project(root, raw, processed, model, bundle, pictures, [str(label) for label in labels[:TEST_ROWS]])
+    return Project(root, raw, processed, model, reports, bundle, pictures, [str(label) for label in labels[:TEST_ROWS]])
 
 
 def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: np.ndarray, digests: list[str]) -> None:
@@ -126,6 +141,19 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
             loss.backward()
             optimizer.step()
     store.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, {"profile": {"threads": 1}})
+
+
+def _evaluate(processed: Path, model: Path, reports: Path) -> None:
+    from sightline.evaluate.tables import write_predictions
+    from sightline.export.calibration import Calibration
+    from sightline.models.inference import Predictor
+
+    split = shards.ProcessedSet(processed).split("test")
+    probabilities = Calibration(**CALIBRATION).apply(Predictor.load(model)(split.images()))
+    predicted = probabilities.argmax(axis=1)
+    write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)
+    files.write_json(reports / "calibration.json", CALIBRATION)
+    files.write_json(reports / "metrics.json", METRICS)
 
 
 @pytest.fixture(scope="session")

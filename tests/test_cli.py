@@ -97,7 +97,10 @@ def test_json_goes_to_standard_output_alone(project: Project) -> None:  # noqa: 
     [
         (["gone", "x.png"], "sightline: gone: there is no such folder"),
         (["{tmp}", "x.png"], "is not a bundle: it holds no manifest.json"),
-        (["{bundle}", "x.png", "-o", "rows.xlsx"], "the name must end in .csv, .json, .jsonl; or give --format"),
+        (
+            ["{bundle}", "x.png", "-o", "rows.xlsx"],
+            "the name must end in .csv, .json, .jsonl, .parquet; or give --format",
+        ),
         (["{bundle}", "x.png", "-o", "{bundle}/classes.json/x.csv"], "x.csv: "),
     ],
 )

@@ -49,8 +49,8 @@ def test_who_waits_sees_count_and_speed() -> None:
 IMPATIENT = "from sightline import progress; progress._PATIENCE = progress._EVERY = -1\n"
 NEAR = "import numpy as np; from sightline.ingest.near import near_pairs; near_pairs(np.zeros((40, 32), np.uint8))"
 FOLDER = "from pathlib import Path; from sightline.ingest.tree import fingerprint; fingerprint(Path('.'), deep=True)"
-FILE = "from pathlib import Path; from sightline.ingest.blob import LocalBlob; LocalBlob(Path('a')).fingerprint(True)"
-ROWS = "from sightline.ingest.digests import set_digest; set_digest([[1], [2]])"
+FILE = "from pathlib import Path; from sightline.blob import LocalBlob; LocalBlob(Path('a')).fingerprint(True)"
+ROWS = "from sightline.databases.digests import set_digest; set_digest([[1], [2]])"
 LOAD = """
 from pathlib import Path
 from sightline.ingest.load import load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -45,6 +46,15 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Form(StrEnum):
+    """The forms that a bundle's network comes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    INT8 = "int8"
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,45 +76,134 @@ def _main(
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders (every file below, hidden ones left out) and quoted patterns ('a/**/*.png').",
+            help="Image files, folders (every file below, hidden ones left out), quoted patterns ('a/**/*.png'), zip "
+            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of such on stdin.",
             metavar="INPUT...",
         ),
     ],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write to this .csv, .json or .jsonl file instead of the terminal."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write to this .csv, .json, .jsonl or .parquet file, or to db:TABLE, instead of the terminal.",
+        ),
     ] = None,
     form: Annotated[
         Format | None, typer.Option("--format", "-f", help="Default: by the output file's name, else a table.")
     ] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name for each image.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Abstain where the likeliest class is less probable than this.")
+    ] = None,
+    abstain: Annotated[
+        bool, typer.Option("--abstain", help="Abstain below the threshold that came with the model.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run of the network.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Its column or field of the images' ids. Default: id; _id in MongoDB.")
+    ] = None,
+    image_column: Annotated[str, typer.Option(help="Its column or field of the encoded images.")] = "image",
 ) -> None:
     """Say what is on images: one row an input, in order, the ones that cannot be read included.
 
     Exit codes: 0 done; 1 an input failed, with --strict; 2 wrong usage, or a bundle that cannot be used.
     """
     chosen = form or _format_of(output)
+    if chosen is Format.PARQUET and output is None:
+        raise UserError("--format parquet: name a file with --output")
     try:
+        from sightline.predict import locate
         from sightline.predict import output as rows
-        from sightline.predict.bundle import Bundle
-        from sightline.predict.inputs import expand
+        from sightline.predict.inputs import Database
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'sightline[predict]'") from None
 
-    model = Bundle.load(bundle, threads)
+    opened = locate.load(bundle, model.value, threads)
+    if abstain and threshold is None and (threshold := opened.threshold) is None:
+        raise UserError(f"--abstain: {bundle} came without a threshold; give one with --threshold")
+    database = Database(url, id_column, image_column)
     tally = rows.Tally()
-    predictions = tally.count(model.predict(expand(inputs), top_k))
-    with _destination(output) as stream:
-        rows.write(chosen, predictions, stream, model.classes, top_k)
+    predictions = tally.count(opened.predict(inputs, top_k, threshold, batch_size, workers, database))
+    if output is not None or not sys.stdout.isatty():  # else the rows are the progress
+        from sightline.progress import track
+
+        predictions = track(predictions, "predicting")
+    if output is not None and output.startswith("db:"):
+        from sightline.predict import tables
+
+        tables.write(predictions, output.removeprefix("db:"), database, opened.digest)
+    elif chosen is Format.PARQUET:
+        from sightline.predict import parquet
+
+        with _explained(output):
+            parquet.write(predictions, Path(output or ""))
+    else:
+        with _destination(output) as stream:
+            rows.write(chosen, predictions, stream, opened.classes, top_k)
     typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if strict and tally.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Any but this machine's own needs SIGHTLINE_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run, at most.")] = 32,
+    max_images: Annotated[int, typer.Option(min=1, help="Images a request, at most.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="What a request may take, and its sending.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that decode and compute; 0 is one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for one run of the network; 0 is one a core.")] = 1,
+) -> None:
+    """Serve a model: a REST API, a web page at /, its description at /docs, counters for Prometheus at /metrics.
+
+    SIGINT and SIGTERM end it once what was begun is answered.
+    """
+    try:
+        from sightline.predict import locate
+        from sightline.serve.config import API_KEY, ServeConfig
+        from sightline.serve.server import run
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[serve]'") from None
+
+    config = ServeConfig(
+        host=host,
+        port=port,
+        key=os.environ.get(API_KEY) or None,
+        max_images=max_images,
+        seconds=seconds,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    opened = locate.load(bundle, model.value, threads)
+    run(opened, config, lambda address: typer.echo(f"sightline: {bundle} at {address}", err=True))
 
 
 @app.command()
@@ -198,6 +297,107 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any]:
 
     composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
     return composed, config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Who should have signed it with Sigstore: an e-mail or workflow address.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(help="The OpenID Connect issuer that vouches for --identity.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature. Default: BUNDLE.sig.")] = None,
+    digests_only: Annotated[bool, typer.Option("--digests-only", help="Leave the signature alone.")] = False,
+) -> None:
+    """Check that a bundle is as it was exported, and as it was signed if it was.
+
+    Exit codes: 0 it is; 2 it is not, or its signature was not or could not be checked.
+    """
+    from sightline.predict import signing
+
+    typer.echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
+
+
+@app.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key (PEM, elliptic curve). Without: Sigstore, online.")
+    ] = None,
+    password: Annotated[
+        str | None, typer.Option(envvar="SIGHTLINE_KEY_PASSWORD", help="Of the private key.", show_envvar=True)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="SIGSTORE_ID_TOKEN", help="An identity token, for Sigstore.", show_envvar=True)
+    ] = None,
+) -> None:
+    """Vouch for a bundle: write its signature beside it, as BUNDLE.sig.
+
+    With a key, nothing leaves the machine. Without, Sigstore is asked, and the signature appears in its public log.
+    """
+    from sightline.predict import signing
+
+    typer.echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
+
+
+@app.command()
+def promote(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings to change, as promote.margin=0.05.", metavar="KEY=VALUE"),
+    ] = None,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The exported model.")] = Path("models/bundle"),
+    predictions: Annotated[Path, typer.Option(help="Its model's predictions on the test split.")] = Path(
+        "reports/predictions.parquet"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever is decided.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded with who did so. Needed by --force.")] = None,
+) -> None:
+    """Register the bundle in MLflow, and make it the champion if it is good enough and not worse than the one before.
+
+    Reads the policy from `promote` in params.yaml and conf/. Run it in the project's folder, after `dvc repro`.
+
+    Exit codes: 0 it is the champion; 3 it was held back, with the reasons; 2 it could not be decided.
+    """
+    if force and reason is None:
+        raise UserError("--force needs a --reason: it is recorded with the version")
+    if reason is not None and not force:
+        raise UserError("--reason is for --force")
+    try:
+        from sightline import config
+        from sightline.promote import promote as promotion
+        from sightline.promote.config import PromoteConfig
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    done = promotion.promote(bundle, predictions, policy, reason)
+    for line in promotion.lines(done, policy.name):
+        typer.echo(line)
+    if not done.promoted:
+        raise typer.Exit(3)
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(help="A version's number, or an alias: champion.", metavar="VERSION")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
+    try:
+        from sightline import config, files
+        from sightline.promote import lineage as lineages
+        from sightline.promote.config import PromoteConfig
+        from sightline.registry import Registry
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose(config.saved_overrides(config.read_params()))
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    traced = lineages.trace(Registry(policy.name), version)
+    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))
 
 
 @app.command()
@@ -332,10 +532,10 @@ def cache(
         typer.echo(line)
 
 
-def _format_of(output: Path | None) -> Format:
-    if output is None:
+def _format_of(output: str | None) -> Format:
+    if output is None or output.startswith("db:"):
         return Format.TABLE
-    suffix = output.suffix.lower().removeprefix(".")
+    suffix = Path(output).suffix.lower().removeprefix(".")
     if suffix not in (known := [f.value for f in Format if f is not Format.TABLE]):
         raise UserError(
             f"--output {output}: the name must end in {', '.join('.' + k for k in known)}; or give --format"
@@ -344,7 +544,15 @@ def _format_of(output: Path | None) -> Format:
 
 
 @contextlib.contextmanager
-def _destination(output: Path | None) -> Iterator[TextIO]:
+def _explained(output: str | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _destination(output: str | None) -> Iterator[TextIO]:
     """Opens where predictions go: a file, which appears when it is complete, or standard output."""
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -354,8 +562,9 @@ def _destination(output: Path | None) -> Iterator[TextIO]:
         return
     from sightline import files
 
-    try:
-        with files.atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+    with (
+        _explained(output),
+        files.atomic_file(Path(output)) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream

@@ -50,6 +50,9 @@ for _folder in ("pillow.libs", "PIL/.dylibs"):  # where Pillow's wheels for Linu
     for _library in (Path(PIL.__file__).parent.parent / _folder).glob("libtiff*"):
         ctypes.CDLL(str(_library)).TIFFSetErrorHandler(None)
 
+MAX_SECONDS = 30.0
+"""What one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
+
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _BAND_PIXELS = 2**20
 _MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
@@ -182,6 +185,23 @@ def read(
             out[top:bottom] = np.asarray(flat).reshape(bottom - top, width, channels)
     del image  # before the copy that turning it may need
     return info, np.ascontiguousarray(_orient(out, turn))
+
+
+def from_array(array: Pixels, channels: int) -> Pixels:
+    """Brings decoded pixels to the channels that `decode` would give, by the same conversions.
+
+    Args:
+        array: [height, width, 1 or 3] uint8; 3 are red, green and blue.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        [height, width, channels] uint8.
+    """
+    if array.shape[2] == channels:
+        return np.ascontiguousarray(array)
+    if channels == 3:
+        return np.repeat(array, 3, axis=2)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None].copy()
 
 
 def encode_png(image: Pixels) -> bytes:

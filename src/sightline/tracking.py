@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow.
+"""Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
 
 A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
 run with a child for each job. A baseline is a run of its own. MLflow never changes a result: where it cannot be
@@ -374,7 +374,7 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
     """
     try:
         client, experiment = connect()
-        return Tracker(client, _run_of_model(client, experiment, digest, tags))
+        return Tracker(client, run_of_model(client, experiment, digest, tags))
     except FAILURES as error:
         tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
         tracker.give_up(error)
@@ -425,7 +425,7 @@ def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list
             return found
 
 
-def _run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
+def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
     """Returns the id of the newest run that trained a model, or of one made for it."""
     found: Sequence[Run] = client.search_runs(
         [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
@@ -463,7 +463,7 @@ def _run_of(client: mlflow.MlflowClient, experiment: str, entry: outbox.Kept) ->
     """Finds the run that an outbox is for, or makes it."""
     run = entry.run
     if "model" in run:
-        return _run_of_model(client, experiment, run["model"], run["tags"])
+        return run_of_model(client, experiment, run["model"], run["tags"])
     if "new" in run:
         made = client.create_run(experiment, entry.start_time, run["tags"], run["new"])
         # If sending fails half way, it is taken up again in the same run.
@@ -556,11 +556,11 @@ def _unreachable(error: Exception) -> UserError:
 def provenance() -> dict[str, str]:
     """Returns tags that say which code and which DVC stage and experiment made a run."""
     tags = {MLFLOW_SOURCE_NAME: " ".join(["python", "-m", *_module()]), MLFLOW_USER: getpass.getuser()}
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     if commit:
         tags[MLFLOW_GIT_COMMIT] = commit
-        tags["git.dirty"] = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
-        tags["git.branch"] = _git("rev-parse", "--abbrev-ref", "HEAD")
+        tags["git.dirty"] = str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()
+        tags["git.branch"] = git("rev-parse", "--abbrev-ref", "HEAD")
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
             tags[variable.lower().replace("_", ".", 1)] = value
@@ -572,7 +572,7 @@ def _module() -> list[str]:
     return [spec.name] if spec else [Path(sys.argv[0]).name]
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
     """Returns what git says, or nothing where there is no git or no repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)

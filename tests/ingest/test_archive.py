@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from sightline.blob import LocalBlob
 from sightline.errors import UserError
-from sightline.ingest.blob import LocalBlob
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
 from tests.ingest.helpers import birds, picture, run, tree

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.ingest.layout import Layout, readable
+from sightline.ingest.layout import Layout
+from sightline.names import readable
 
 
 @pytest.mark.parametrize(

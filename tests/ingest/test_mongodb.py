@@ -14,10 +14,10 @@ import pytest
 from gridfs import GridFSBucket
 
 from sightline.databases import mongo
+from sightline.databases.mongo_source import MongodbSource, _beyond
+from sightline.databases.options import MongodbOption
 from sightline.databases.writeback import load_images
 from sightline.errors import UserError
-from sightline.ingest.options_db import MongodbOption
-from sightline.ingest.sources.mongodb import MongodbSource, _beyond
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
 from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, parse

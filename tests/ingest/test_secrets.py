@@ -180,7 +180,7 @@ class Project:
 
 CRASH = """
 import runpy, sys
-import sightline.ingest.sources.sql as source
+import sightline.databases.sql_source as source
 real, count = source._record, 0
 def broken(row):
     global count

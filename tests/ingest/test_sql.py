@@ -19,10 +19,10 @@ import pytest
 import sqlalchemy as sa
 
 from sightline.databases import sql
+from sightline.databases.options import SqlOption
+from sightline.databases.sql_source import SqlSource
 from sightline.databases.writeback import load_images
 from sightline.errors import UserError
-from sightline.ingest.options_db import SqlOption
-from sightline.ingest.sources.sql import SqlSource
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
 from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, parse
@@ -108,7 +108,7 @@ def test_a_limit_takes_an_even_sample(url: str, table: str, as_query: bool) -> N
 
 
 def test_pages_end_anywhere(url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.ingest.sources.sql.ID_PAGE", 7)
+    monkeypatch.setattr("sightline.databases.sql_source.ID_PAGE", 7)
     expected = pictures()
     load_images(expected, url, table)
     assert as_read(list(full(table).records())) == expected

@@ -117,7 +117,7 @@ def test_a_missing_extra_is_named(absent: str, program: str, said: str) -> None:
 
 
 def test_what_may_be_configured_costs_nothing_to_import() -> None:
-    program = "import sys, sightline.ingest.options_db; print(*sys.modules)"
+    program = "import sys, sightline.databases.options; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"sqlalchemy", "pymongo", "bson", "pyarrow", "numpy", "omegaconf"} & set(done.stdout.split())
 

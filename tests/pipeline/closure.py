@@ -21,9 +21,17 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imports(file: Path) -> set[str]:
-    """Every module named in an import statement, wherever it stands, with the packages above it."""
+    """Every module named in an import statement, wherever it stands, with the packages above it.
+
+    But those for annotations alone, which are not carried out.
+    """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    todo: list[ast.AST] = [ast.parse(file.read_text())]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        todo += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

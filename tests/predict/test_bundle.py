@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sightline import files
 from sightline.errors import UserError
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
-from tests.exported import Project
+from tests.exported import CALIBRATION, Project
 
 HEAVY = ("torch", "lightning", "pytorch_lightning", "mlflow", "hydra", "omegaconf", "pyarrow", "sklearn", "pandas",
          "albumentations", "scipy", "dvc", "safetensors", "matplotlib", "rich")  # fmt: skip
@@ -67,8 +68,11 @@ def test_streams(project: Project, bundle: Bundle) -> None:
             asked.append(path)
             yield path
 
-    next(iter(bundle.predict(paths(), batch_size=4)))  # type: ignore[arg-type]
+    next(iter(bundle.predict(paths(), batch_size=4, workers=0)))  # type: ignore[arg-type]
     assert len(asked) == 4
+    asked.clear()
+    next(iter(bundle.predict(paths(), batch_size=4, workers=2)))  # type: ignore[arg-type]
+    assert len(asked) < len(project.pictures) / 3
 
 
 def test_nothing_in_nothing_out(bundle: Bundle) -> None:
@@ -114,7 +118,7 @@ def test_a_missing_part_is_refused(copy: Path, name: str) -> None:
         ("[1]", "manifest.json cannot be read"),
         ('{"format": 1, "files": {"model.onnx": 3}}', "manifest.json cannot be read"),
         ('{"format": 2, "files": {}}', "bundle format 2, and this sightline reads 1"),
-        ('{"format": 1, "files": {}}', "does not list classes.json, contract.json, model.onnx"),
+        ('{"format": 1, "files": {}}', "does not list calibration.json, classes.json, contract.json, model.onnx"),
     ],
 )
 def test_an_unusable_manifest_is_refused(copy: Path, content: str, why: str) -> None:
@@ -170,3 +174,41 @@ def test_importing_and_predicting_loads_nothing_heavy(project: Project) -> None:
     imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in run.stderr.splitlines() if "|" in line}
     assert {"onnxruntime", "numpy", "sightline"} <= imported
     assert imported.isdisjoint(HEAVY), imported.intersection(HEAVY)
+
+
+def test_the_two_forms_and_no_other(project: Project) -> None:
+    assert Bundle.load(project.bundle).model == "fp32"
+    assert Bundle.load(project.bundle, model="int8").model == "int8"
+    with pytest.raises(UserError, match="holds no int4 model, only fp32, int8"):
+        Bundle.load(project.bundle, model="int4")
+
+
+def test_the_threshold_and_the_calibration_come_with_the_bundle(bundle: Bundle) -> None:
+    assert bundle.threshold == CALIBRATION["threshold"]
+    assert bundle.calibration == CALIBRATION
+
+
+WATCHED = """
+import sys
+seen = []
+sys.addaudithook(lambda event, args: seen.append(args) if event.startswith("pickle.") else None)
+from pathlib import Path
+from sightline.predict import inputs
+from sightline.predict.bundle import Bundle
+for form in ("fp32", "int8"):
+    (made,) = Bundle.load(sys.argv[1], model=form).predict([sys.argv[2]])
+    assert made.error is None
+said = list(seen)
+import collections, pickle
+pickle.loads(pickle.dumps(collections.OrderedDict))
+print(said, len(seen) - len(said))
+"""
+
+
+def test_predicting_never_unpickles_and_leaves_no_usage_report(project: Project, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WATCHED, str(project.bundle), str(project.pictures[0])]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout == "[] 1\n"  # the hook sees a pickle where there is one
+    assert list(tmp_path.iterdir()) == []

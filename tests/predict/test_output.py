@@ -30,17 +30,20 @@ def written(form: str, rows: list[Prediction] = ROWS, top_k: int = 2) -> str:
 
 def test_csv_says_everything_and_survives_odd_names() -> None:
     rows = list(csv.DictReader(io.StringIO(written("csv"), newline="")))
-    assert list(rows[0]) == ["path", "label", "probability", "error", "detail", "label_2", "probability_2"]
-    assert list(rows[0].values()) == ["a.png", "cat", "0.900000036", "", "", "数字", "0.1"]
+    assert list(rows[0]) == ["path", "label", "probability", "error", "detail", "abstained", "label_2", "probability_2"]
+    assert list(rows[0].values()) == ["a.png", "cat", "0.900000036", "", "", "false", "数字", "0.1"]
     assert rows[1]["path"] == 'b, "c"\n.png'
     assert rows[1]["label"] == "dog, small"
-    assert list(rows[2].values()) == ["gone.png", "", "", "missing", "no such file", "", ""]
+    assert list(rows[2].values()) == ["gone.png", "", "", "missing", "no such file", "false", "", ""]
     assert rows[3]["path"] == "caf\\xe9.png"
     assert len(rows) == len(ROWS)
 
 
 def test_csv_of_the_best_class_alone_has_no_further_columns() -> None:
-    assert written("csv", ROWS[2:3], 1) == "path,label,probability,error,detail\ngone.png,,,missing,no such file\n"
+    assert (
+        written("csv", ROWS[2:3], 1)
+        == "path,label,probability,error,detail,abstained\ngone.png,,,missing,no such file,false\n"
+    )
 
 
 def test_json_and_json_lines_say_the_same() -> None:
@@ -53,6 +56,7 @@ def test_json_and_json_lines_say_the_same() -> None:
         "top": [{"label": "cat", "probability": 0.900000036}, {"label": "数字", "probability": 0.1}],
         "error": None,
         "detail": "",
+        "abstained": False,
     }
     assert rows[2]["error"] == "missing"
     assert (rows[2]["label"], rows[2]["probability"], rows[2]["top"]) == (None, None, [])

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.contract.contract import Contract
+from sightline.export.calibration import Calibration
+from sightline.export.outcome import Outcome
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card says.
+    """What a card says, but for the proof.
 
     Attributes:
         license: The model's licence.
@@ -21,9 +23,8 @@ class Facts:
         architecture: The network's name and settings.
         contract: The preprocessing contract.
         images_per_split: Number of images by split.
-        metrics: Of the test split, flat; empty if it was not evaluated.
-        parity_images: On how many images the bundle was compared with the trained model.
-        parity_tolerance: Largest difference of a probability that was allowed.
+        metrics: Of the test split, flat.
+        calibration: How its probabilities were calibrated.
         lineage: Digests of what the bundle was made from.
     """
 
@@ -33,13 +34,18 @@ class Facts:
     contract: Contract
     images_per_split: Mapping[str, int]
     metrics: Mapping[str, Any]
-    parity_images: int
-    parity_tolerance: float
-    lineage: Mapping[str, str]
+    calibration: Calibration
+    lineage: dict[str, str]
 
 
-def render(facts: Facts) -> str:
-    """Returns the card as Markdown, with the front matter that the Hugging Face hub reads."""
+def render(facts: Facts, outcome: Outcome, tolerance: float) -> str:
+    """Returns the card as Markdown, with the front matter that the Hugging Face hub reads.
+
+    Args:
+        facts: What is known of the model.
+        outcome: What the bundle was proven by.
+        tolerance: Largest difference of a probability that was allowed.
+    """
     splits = facts.images_per_split
     total = sum(splits.values())
     contract = facts.contract
@@ -60,7 +66,9 @@ Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license
 
 `sightline predict BUNDLE IMAGE...` does everything below from the encoded file. `model.onnx` takes what `contract.json`
 makes of an image, `images`: uint8 [N, {", ".join(map(str, contract.shape))}], and gives `probabilities`: float32
-[N, {len(facts.classes)}], in the order of `classes.json`. Normalisation and softmax are inside.
+[N, {len(facts.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
+
+{_forms(outcome)}
 
 Preprocessing: {colour}, {", ".join(steps)}; to {contract.size} x {contract.size} pixels.
 
@@ -79,25 +87,67 @@ and those of one group, are in one split only.
 
 - It names one of its classes for every image, of whatever it is: what was not among the classes is not recognised.
 - The figures hold for images like those it was trained and tested on.
-- Probabilities are not calibrated.
+{_calibrated(facts.calibration)}
 
 ## Proof
 
-Compared with the trained model on {facts.parity_images:,} images of the data, from encoded bytes to probabilities:
-the same class for each, and no probability more than {facts.parity_tolerance:g} apart.
+`model.onnx` was compared with the trained model on {outcome.parity.images:,} images ({_counted(outcome.counts)}), from
+encoded bytes to probabilities: the same class for each, and no probability more than {tolerance:g} apart.
+{_integers(outcome)}
 
 {chr(10).join(f"- {name}: `{digest}`" for name, digest in facts.lineage.items() if digest)}
 """
 
 
+def _counted(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{count:,} {split}" for split, count in counts.items())
+
+
+def _forms(outcome: Outcome) -> str:
+    """Says which files hold the network, and which of them predicts."""
+    kept = outcome.int8 is not None and outcome.int8.refused is None
+    if not kept:
+        return "Predicts: `model.onnx`, in 32-bit floats."
+    files = {"fp32": "`model.onnx`, in 32-bit floats", "int8": "`model.int8.onnx`, in 8-bit integers"}
+    other = next(form for form in files if form != outcome.default)
+    return f"Predicts unless the other is asked for: {files[outcome.default]}. The other: {files[other]}."
+
+
+def _integers(outcome: Outcome) -> str:
+    if outcome.int8 is None:
+        return ""
+    compared = (
+        f"\nIn 8-bit integers the network names the same class as in floats for {100 * outcome.int8.agreement:.2f} % "
+        f"of these images;\nit is {outcome.int8.accuracy_loss:.2f} percentage points less accurate there."
+    )
+    return compared + (f"\nIt is not part of the bundle: {outcome.int8.refused}." if outcome.int8.refused else "")
+
+
+def _calibrated(calibration: Calibration) -> str:
+    """Says what the probabilities are worth."""
+    said = (
+        f"- Probabilities are calibrated by temperature scaling (T = {calibration.temperature:.4g}, fitted on the "
+        "validation split).\n"
+    )
+    target = f"{100 * calibration.target_accuracy:g} %"
+    if calibration.threshold is None:
+        return f"{said}- No threshold on them reaches an accuracy of {target} on the validation split."
+    share = f"{100 * calibration.coverage:.1f} % of the validation images"
+    return (
+        f"{said}- Where the largest probability is {calibration.threshold:.4g} or more, as for {share}, at least\n"
+        f"  {target} of these were right; `calibration.json` holds the threshold."
+    )
+
+
 def _metrics(metrics: Mapping[str, Any]) -> str:
-    """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`."""
-    if not metrics:
-        return "Not evaluated."
+    """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`.
+
+    Those of single classes are left to the report: there may be hundreds.
+    """
     ends = {f"{name}_{end}" for name in metrics for end in ("low", "high")}
     rows = ["| metric | value | 95 % interval |", "| --- | --- | --- |"]
     for name, value in metrics.items():
-        if name not in ends:
+        if name not in ends and "/class_" not in name:
             low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
             interval = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
             rows.append(f"| {_text(name)} | {_number(value)} | {interval} |")

@@ -33,7 +33,7 @@ class Deployed(nn.Module):
         return torch.softmax(logits, dim=1)
 
 
-def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int) -> bytes:
+def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int, temperature: float = 1.0) -> bytes:
     """Translates a classifier to ONNX, in one file, for batches of any size.
 
     The bytes are a pure function of the network, its weights and the library versions: whatever the exporter notes
@@ -43,12 +43,13 @@ def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int) -> b
         classifier: On the CPU; takes uint8 [N, H, W, C], gives logits [N, K]. Put into evaluation mode.
         shape: (height, width, channels) of an image.
         opset: ONNX operator set.
+        temperature: What the logits are divided by.
 
     Returns:
         A serialised `ModelProto` with input `images` and output `probabilities`.
     """
     program = torch.onnx.export(
-        Deployed(classifier).eval(),
+        Deployed(classifier, temperature).eval(),
         # Two images, not one: torch.export takes a size of 1 for a constant.
         (torch.zeros(2, *shape, dtype=torch.uint8),),
         dynamo=True,
@@ -61,13 +62,11 @@ def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int) -> b
     )
     if program is None:  # what the legacy exporter returns; the signature allows it
         raise RuntimeError("torch.onnx.export returned no program")
-    proto = program.model_proto
-    _forget_origin(proto)
-    return bytes(proto.SerializeToString(deterministic=True))
+    return canonical_bytes(program.model_proto)
 
 
-def _forget_origin(proto: Any) -> None:
-    """Removes the stack traces, source paths and build names that the exporter writes into a model."""
+def canonical_bytes(proto: Any) -> bytes:
+    """Serialises a `ModelProto` without the stack traces, source paths and build names that tools write into it."""
     proto.producer_name, proto.producer_version, proto.doc_string = "sightline", "", ""
     graph = proto.graph
     # Shapes of intermediate values are for viewers, and ONNX Runtime infers them itself.
@@ -75,3 +74,4 @@ def _forget_origin(proto: Any) -> None:
     for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *proto.functions):
         del part.metadata_props[:]
         part.doc_string = ""
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -73,8 +73,19 @@ def compare(ids: Sequence[str], trained: Probabilities, exported: Probabilities)
     return Parity(len(ids), int(differ.sum()), float(largest.max()), worst)
 
 
-def gate(parity: Parity, tolerance: float, classes: Sequence[str]) -> None:
-    """Lets only a faithful export pass.
+def accuracy_loss(labels: npt.NDArray[np.int64], reference: Probabilities, other: Probabilities) -> float:
+    """Returns how much less accurate `other` is than `reference`, in percentage points; negative if it is better.
+
+    >>> both = np.array([[0.9, 0.1], [0.2, 0.8]])
+    >>> accuracy_loss(np.array([0, 1]), both, np.array([[0.9, 0.1], [0.6, 0.4]]))
+    50.0
+    """
+    right, kept = ((p.argmax(axis=1) == labels) for p in (reference, other))
+    return 100 * (int(right.sum()) - int(kept.sum())) / len(labels)
+
+
+def gate(parity: Parity, tolerance: float, classes: Sequence[str], exported: str = "the exported model") -> None:
+    """Lets only a faithful export pass; `exported` names it in the message.
 
     Raises:
         UserError: If the models disagree, naming the worst images.
@@ -85,7 +96,7 @@ def gate(parity: Parity, tolerance: float, classes: Sequence[str]) -> None:
         f"{d.id} ({classes[d.trained]!r} -> {classes[d.exported]!r}, {d.largest:.2g})" for d in parity.worst
     )
     raise UserError(
-        f"the exported model differs from the trained one: another class for {parity.disagreements} of {parity.images} "
+        f"{exported} differs from the trained one: another class for {parity.disagreements} of {parity.images} "
         f"images, probabilities up to {parity.max_difference:.2g} apart (allowed: {tolerance:g}); worst: {worst}; "
         "no bundle was written"
     )

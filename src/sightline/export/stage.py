@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,27 @@ import numpy as np
 from sightline import files
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
-from sightline.export import parity
+from sightline.export import calibration, formats, parity, proving
 from sightline.export.card import Facts, render
-from sightline.export.config import ExportConfig
+from sightline.export.config import ExportConfig, Int8Config
+from sightline.export.int8 import calibration_images, to_int8
 from sightline.export.onnx import to_onnx
+from sightline.export.outcome import Int8, Outcome
+from sightline.export.proving import Proof
+from sightline.export.speed import Network, latencies
 from sightline.models.inference import Predictor
+from sightline.models.store import WEIGHTS
 from sightline.predict import manifest
-from sightline.predict.bundle import BATCH_SIZE, Bundle
-from sightline.reasons import Rejected
-from sightline.records import SPLITS, RawImage, raw_shards
-from sightline.shards import ProcessedSet, Split
+from sightline.predict.bundle import Bundle
+from sightline.records import SPLITS
+from sightline.shards import ProcessedSet
+
+METRICS = "metrics.json"
+CALIBRATION = "calibration.json"
+PREDICTIONS = "predictions.parquet"
 
 
-def export(
-    config: ExportConfig, raw: Path, processed: Path, model: Path, output: Path, metrics: Path | None = None
-) -> parity.Parity:
+def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output: Path, reports: Path) -> Outcome:
     """Writes the bundle, if it proves equal to the trained model.
 
     Args:
@@ -35,10 +40,10 @@ def export(
         processed: Folder written by the preprocess stage.
         model: Folder with the trained model.
         output: The bundle; replaced as a whole, or left as it was.
-        metrics: The evaluate stage's metrics of the test split, for the card.
+        reports: Folder written by the evaluate stage: the temperature, the metrics and predictions of the test split.
 
     Returns:
-        How far the bundle and the model are apart.
+        What was proven and measured.
 
     Raises:
         UserError: If inputs do not belong together, or the bundle fails the parity gate.
@@ -46,34 +51,139 @@ def export(
     predictor = Predictor.load(model)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)
-    split = _proving_split(data)
-    images = min(len(split), config.parity_images)
-    lineage = {
-        "data_sha256": data.digest,
-        "model_sha256": predictor.info["weights_sha256"],
-    }
-    contract = Contract.load(data.contract)
-    card = Facts(
+    chosen = proving.choose(data, config.parity_images)
+    calibrated = calibration.read(reports / CALIBRATION)
+    facts = Facts(
         license=config.license,
         classes=data.classes,
         architecture=predictor.info["architecture"],
-        contract=contract,
+        contract=Contract.load(data.contract),
         images_per_split={name: len(data.split(name)) for name in SPLITS},
-        metrics=_read_metrics(metrics) if metrics else {},
-        parity_images=images,
-        parity_tolerance=config.parity_tolerance,
-        lineage=lineage,
+        metrics=_read_metrics(reports / METRICS),
+        calibration=calibrated,
+        lineage={
+            "data_sha256": data.digest,
+            "model_sha256": predictor.info["weights_sha256"],
+            "predictions_sha256": _digest(reports / PREDICTIONS),
+        },
     )
     with files.atomic_directory(output) as fresh:
-        files.write_bytes(fresh / manifest.MODEL, to_onnx(predictor.classifier, data.shape, config.opset))
-        contract.save(fresh / manifest.CONTRACT)
-        files.write_json(fresh / manifest.CLASSES, {"classes": data.classes})
-        files.write_text(fresh / manifest.CARD, render(card))
-        manifest.write(fresh, lineage)
-        # Read back from disk, as whoever uses it will: what is compared is what ships.
-        outcome = _compare(predictor, Bundle.load(fresh), raw, split, images)
-        parity.gate(outcome, config.parity_tolerance, data.classes)
-    return outcome
+        return _fill(fresh, config, raw, data, predictor, facts, chosen, model / WEIGHTS)
+
+
+def _fill(
+    fresh: Path,
+    config: ExportConfig,
+    raw: Path,
+    data: ProcessedSet,
+    predictor: Predictor,
+    facts: Facts,
+    chosen: dict[str, proving.Chosen],
+    weights: Path,
+) -> Outcome:
+    """Writes the files of the bundle; each network is read back from disk before it is compared: what ships."""
+    temperature = facts.calibration.temperature
+    exported = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
+    files.write_bytes(fresh / manifest.MODEL, exported)
+    facts.contract.save(fresh / manifest.CONTRACT)
+    files.write_json(fresh / manifest.CLASSES, {"classes": data.classes})
+    files.write_json(fresh / manifest.CALIBRATION, vars(facts.calibration))
+    manifest.write(fresh, facts.lineage)
+    bundle = Bundle.load(fresh, model="fp32")
+    proof = proving.collect(bundle, raw, data, chosen)
+    trained = facts.calibration.apply(proof.run(predictor, proof.stored))
+    floats = proof.run(bundle.probabilities, proof.prepared)
+    outcome = parity.compare(proof.ids, trained, floats)
+    parity.gate(outcome, config.parity_tolerance, data.classes)
+
+    networks: dict[str, tuple[Path, Network]] = {
+        "torch": (weights, predictor),
+        "fp32": (fresh / manifest.MODEL, bundle.probabilities),
+    }
+    integers = None
+    if config.int8.enabled:
+        sample = calibration_images(data.split("train"), config.int8.calibration_images)
+        integers, network = _int8(fresh, config.int8, exported, sample, facts, proof, floats)
+        if network:
+            networks["int8"] = (fresh / manifest.INT8_MODEL, network)
+    for form in config.formats:
+        further = formats.write(form, fresh, fresh / manifest.MODEL, predictor.classifier, data.shape, temperature)
+        compared = parity.compare(proof.ids, trained, proof.run(further.network, proof.prepared))
+        parity.gate(compared, config.parity_tolerance, data.classes, further.file)
+        networks[form] = (fresh / further.file, further.network)
+
+    seconds = latencies({name: network for name, (_, network) in networks.items()}, proof.prepared[:32])
+    default = _default(config.int8, seconds)
+    sizes = {name: _size(path) for name, (path, _) in networks.items()}
+    result = Outcome(outcome, proof.counts, integers, default, sizes, seconds)
+    files.write_text(fresh / manifest.CARD, render(facts, result, config.parity_tolerance))
+    manifest.write(fresh, facts.lineage, default, _proof(config, result))
+    return result
+
+
+def _int8(
+    fresh: Path,
+    config: Int8Config,
+    model: bytes,
+    sample: Any,
+    facts: Facts,
+    proof: Proof,
+    floats: parity.Probabilities,
+) -> tuple[Int8, Network | None]:
+    """Writes the network in integers if it is nearly as good as the one in floats."""
+    path = fresh / manifest.INT8_MODEL
+    files.write_bytes(path, to_int8(model, sample))
+    manifest.write(fresh, facts.lineage)
+    network = Bundle.load(fresh, model="int8").probabilities
+    integers = proof.run(network, proof.prepared)
+    agreement = parity.compare(proof.ids, floats, integers).agreement
+    loss = parity.accuracy_loss(proof.labels, floats, integers)
+    refused = None
+    if not np.isfinite(integers).all():
+        refused = "it gives values that are no numbers"
+    elif loss > config.max_accuracy_loss:
+        refused = f"the loss is above int8.max_accuracy_loss, {config.max_accuracy_loss:g}"
+    elif agreement < config.min_agreement:
+        refused = f"the agreement is below int8.min_agreement, {100 * config.min_agreement:g} %"
+    if refused is None:
+        return Int8(agreement, loss, None), network
+    path.unlink()
+    if config.default == "int8":
+        raise UserError(
+            f"int8.default asks for int8, which fails its gate: agreement {100 * agreement:.2f} %, accuracy loss "
+            f"{loss:.2f} points: {refused}; no bundle was written"
+        )
+    return Int8(agreement, loss, refused), None
+
+
+def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
+    """Chooses the form that predicts: int8 where it passed its gate and is clearly faster for one image.
+
+    Clearly, since the choice is part of the bundle, which is to be the same from the same weights: networks gain half
+    as much again, or nothing, so noise does not turn it.
+    """
+    if "int8" not in seconds or config.default == "fp32":
+        return "fp32"
+    faster = seconds["fp32"][1] >= config.min_speedup * seconds["int8"][1]
+    return "int8" if faster or config.default == "int8" else "fp32"
+
+
+def _proof(config: ExportConfig, outcome: Outcome) -> dict[str, Any]:
+    """Returns what the bundle was proven by, as its manifest says it; no measured time."""
+    proven: dict[str, Any] = {
+        "images": outcome.counts,
+        "tolerance": config.parity_tolerance,
+        "agreement": outcome.parity.agreement,
+    }
+    if outcome.int8:
+        proven["int8"] = vars(outcome.int8)
+    return proven
+
+
+def _size(path: Path) -> int:
+    """Returns the bytes of a network's file; OpenVINO's has its weights in another beside it."""
+    beside = path.with_suffix(".bin")
+    return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0)
 
 
 def _check_fit(info: dict[str, Any], data: ProcessedSet, model: Path) -> None:
@@ -95,53 +205,8 @@ def _read_metrics(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: run the evaluate stage again") from None
 
 
-def _proving_split(data: ProcessedSet) -> Split:
-    """Returns the images that the bundle has to prove itself on: the test split's, as no training image is."""
-    for name in ("test", "val"):
-        if len(split := data.split(name)):
-            return split
-    raise UserError(f"{data.root} has no test images to prove the bundle on: raise preprocess.test_fraction")
-
-
-def _compare(predictor: Predictor, bundle: Bundle, raw: Path, split: Split, images: int) -> parity.Parity:
-    """Compares what evaluation saw with what prediction will see.
-
-    The trained model gets the prepared pixels that the preprocess stage stored, the bundle the encoded files as they
-    were ingested: so its decoding and its contract are proven with its network.
-    """
-    ids: list[str] = []
-    trained: list[parity.Probabilities] = []
-    exported: list[parity.Probabilities] = []
-    # Evenly spaced, since ids often sort by class.
-    positions = {split.ids[i]: i for i in np.linspace(0, len(split) - 1, images).round().astype(int).tolist()}
-    for batch in _batches(raw, positions):
-        stored = split.images([positions[image.id] for image in batch])
-        trained.append(predictor(stored))
-        exported.append(bundle.probabilities(np.stack([_prepare(bundle, image) for image in batch])))
-        ids += [image.id for image in batch]
-    if len(ids) != len(positions):
-        raise UserError(
-            f"{raw} lacks {len(positions) - len(ids)} of the prepared images: run the preprocess stage again"
-        )
-    return parity.compare(ids, np.concatenate(trained), np.concatenate(exported))
-
-
-def _batches(raw: Path, wanted: dict[str, int]) -> Iterator[list[RawImage]]:
-    """Yields the wanted raw images, a batch at a time: a thousand photographs need not fit in memory."""
-    batch: list[RawImage] = []
-    for shard in raw_shards(raw):
-        for image in shard.images():
-            if image.id in wanted:
-                batch.append(image)
-            if len(batch) == BATCH_SIZE:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
-
-
-def _prepare(bundle: Bundle, image: RawImage) -> Any:
+def _digest(path: Path) -> str:
     try:
-        return bundle.prepare(image.data)
-    except Rejected as error:
-        raise UserError(f"the bundle refuses {image.id}, which was ingested: {error}; no bundle was written") from None
+        return files.sha256_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the evaluate stage") from None

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from sightline.ingest import remote, tree
-from sightline.ingest.layout import IMAGE_SUFFIXES, readable
+from sightline import remote
+from sightline.ingest import tree
+from sightline.ingest.layout import IMAGE_SUFFIXES
+from sightline.names import readable
 from sightline.progress import track
 from sightline.reasons import Reason, Rejected
 

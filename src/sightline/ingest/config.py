@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.ingest.options_db import MongodbOption, SqlOption
+from sightline.databases.options import MongodbOption, SqlOption
 from sightline.schema import Option, choice, require, require_one_of
 from sightline.secrets import has_password
 

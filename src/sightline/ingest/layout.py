@@ -78,8 +78,3 @@ class Layout:
 def _counts(parts: list[str]) -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and len(parts) > 1 and PurePosixPath(parts[-1]).suffix.lower() in IMAGE_SUFFIXES
-
-
-def readable(name: str) -> str:
-    r"""Returns a file's name as text that can be written as UTF-8: bytes that are no UTF-8 become `\xNN`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sightline.blob import blob_of
 from sightline.databases.writeback import load_images
 from sightline.images import Limits
-from sightline.ingest.blob import blob_of
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
 from sightline.progress import track

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.blob import Blob
 from sightline.errors import UserError
-from sightline.ingest.blob import Blob
 from sightline.reasons import Reason, Rejected
 
 Row = dict[str, Any] | Rejected

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import files
-from sightline.ingest.layout import readable
+from sightline.names import readable
 from sightline.progress import track
 from sightline.reasons import Reason, Rejected
 

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+from sightline.images import MAX_SECONDS
 from sightline.ingest.outcome import Outcome, Refused
 from sightline.reasons import Reason
 
@@ -23,8 +24,8 @@ Chunk = list[bytes | None]
 CHUNK_ITEMS = 64
 CHUNK_BYTES = 2**17
 """A chunk is complete with the image that reaches this: a few small chunks fit into a pipe, a photograph may not."""
-TIMEOUT = 30.0
-"""Seconds that a chunk, or an image by itself, may take; the slowest of Pillow's hostile files takes 0.2."""
+TIMEOUT = MAX_SECONDS
+"""Seconds that a chunk, or an image by itself, may take."""
 
 _HELD_BYTES = 64 * 2**20
 _MOST = 8  # reading and writing, which one process does, keep no more of them busy

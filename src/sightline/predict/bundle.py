@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
-from sightline.images import Limits
-from sightline.predict import inputs, manifest
+from sightline.images import Limits, from_array
+from sightline.predict import given, inputs, manifest, run
+from sightline.predict.given import Given
+from sightline.predict.inputs import Database
 from sightline.reasons import Rejected
 
 BATCH_SIZE = 64
@@ -39,21 +43,23 @@ class Prediction:
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
         error: Why it failed, a word of `sightline.reasons.Reason`; None if it did not.
         detail: The same for a person; may be empty.
+        abstained: Whether the likeliest class is less probable than was asked for, so that there is no answer.
     """
 
     path: str
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
     detail: str = ""
+    abstained: bool = False
 
     @property
     def label(self) -> str | None:
-        """The likeliest class."""
-        return self.top[0][0] if self.top else None
+        """The likeliest class; None where the model abstains."""
+        return self.top[0][0] if self.top and not self.abstained else None
 
     @property
     def probability(self) -> float | None:
-        """Its probability, 0 to 1."""
+        """The likeliest class's probability, 0 to 1."""
         return self.top[0][1] if self.top else None
 
 
@@ -63,43 +69,87 @@ class Bundle:
     Attributes:
         classes: Class names in order of index.
         manifest: The content of `manifest.json`.
+        model: The form of the network that predicts: "fp32" or "int8".
+        calibration: The content of `calibration.json`: how the probabilities were calibrated.
+        card: The model card, in Markdown.
     """
 
-    def __init__(self, classes: list[str], contract: Contract, session: Any, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        classes: list[str],
+        contract: Contract,
+        session: Any,
+        manifest: dict[str, Any],
+        model: str = "fp32",
+        calibration: dict[str, Any] | None = None,
+        card: str = "",
+    ) -> None:
         self.classes = classes
         self.manifest = manifest
+        self.model = model
+        self.calibration = calibration or {}
+        self.card = card
         self._contract = contract
         self._session = session
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int = 0) -> Bundle:
+    def load(cls, folder: str | os.PathLike[str], threads: int = 0, model: str = "auto") -> Bundle:
         """Opens a bundle.
 
         Args:
             folder: The bundle, as the export stage wrote it.
             threads: How many threads the network computes with; 0 for one a core.
+            model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
 
         Raises:
-            UserError: If it is no bundle, damaged, or its parts do not belong together.
+            UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
         """
         root = Path(folder)
         content = manifest.verify(root)
+        chosen, file = _form(root, content, model)
         try:
+            calibration = dict(json.loads(manifest.read(root, content, manifest.CALIBRATION)))
             contract = Contract.from_dict(json.loads(manifest.read(root, content, manifest.CONTRACT)))
             classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
-            session = _session(manifest.read(root, content, manifest.MODEL), threads)
+            session = _session(manifest.read(root, content, file), threads)
+            card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, contract.shape, len(classes))
-        return cls(classes, contract, session, content)
+        return cls(classes, contract, session, content, chosen, calibration, card)
 
-    def prepare(self, data: bytes) -> Images:
+    @property
+    def threshold(self) -> float | None:
+        """The largest probability below which the model had better abstain; None where no such point is known.
+
+        At or above it, as many of the validation images were right as `calibration["target_accuracy"]` says.
+        """
+        threshold = self.calibration.get("threshold")
+        return None if threshold is None else float(threshold)
+
+    @property
+    def digest(self) -> str:
+        """The trained model's digest, 64 hexadecimal digits: what its run in MLflow is tagged with."""
+        parts = self.manifest["files"]
+        return str(self.manifest["lineage"].get("model_sha256") or parts[manifest.MODEL]["sha256"])
+
+    @property
+    def contract(self) -> Contract:
+        """The preprocessing."""
+        return self._contract
+
+    def prepare(self, data: bytes | Images) -> Images:
         """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
+
+        Args:
+            data: The encoded file, or decoded pixels, [h, w, 1 or 3] uint8.
 
         Raises:
             Rejected: If the bytes do not become an image.
         """
-        return self._contract.decode(data)
+        if isinstance(data, bytes):
+            return self._contract.decode(data)
+        return self._contract(from_array(data, self._contract.channels))
 
     def probabilities(self, images: Images) -> Probabilities:
         """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
@@ -107,35 +157,60 @@ class Bundle:
         return result
 
     def predict(
-        self, paths: Iterable[str | os.PathLike[str]], top_k: int = 1, batch_size: int = BATCH_SIZE
+        self,
+        images: Given | Iterable[Given],
+        top_k: int = 1,
+        threshold: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        workers: int | None = None,
+        database: Database | None = None,
     ) -> Iterator[Prediction]:
-        """Predicts image files, in order, one prediction a path; memory holds one batch.
+        """Predicts images, in order, one prediction an image; memory holds a few batches.
 
         Args:
-            paths: Files; `predict.inputs.expand` turns folders and patterns into them.
+            images: One or many of: a path, folder, pattern, archive, URL or `db:TABLE` as the command line takes them;
+                an encoded image's bytes; pixels, uint8 [h, w], [h, w, 1] or [h, w, 3] (RGB).
             top_k: How many classes a prediction names, at most.
+            threshold: Abstains where the likeliest class is less probable.
             batch_size: Images a run of the network.
+            workers: Threads that read and decode; None is one a core, 0 none.
+            database: Which one `db:TABLE` means; None takes it from the environment.
+
+        Raises:
+            UserError: If a package that a kind of input needs is missing, or a database cannot be used.
         """
-        max_bytes = Limits().max_bytes
-        rest = iter(paths)
-        while batch := [os.fspath(path) for path in itertools.islice(rest, batch_size)]:
-            prepared: list[Images] = []
-            failed: dict[int, Rejected] = {}
-            for place, path in enumerate(batch):
-                try:
-                    prepared.append(self.prepare(inputs.read(path, max_bytes)))
-                except Rejected as refused:
-                    failed[place] = refused
-            rows = iter(self.probabilities(np.stack(prepared)) if prepared else ())
-            for place, path in enumerate(batch):
-                if refusal := failed.get(place):
-                    yield Prediction(path, error=str(refusal.reason), detail=refusal.detail)
+
+        def prepare(item: inputs.Input) -> Images:
+            return self.prepare(item.read())
+
+        items = given.images(images, Limits().max_bytes, database)
+        for batch in run.batches(items, prepare, batch_size, workers):
+            arrays = [array for _, array in batch if not isinstance(array, Rejected)]
+            rows = iter(self.probabilities(np.stack(arrays)) if arrays else ())
+            for item, array in batch:
+                if isinstance(array, Rejected):
+                    yield Prediction(item.name, error=str(array.reason), detail=array.detail)
                 else:
-                    yield Prediction(path, self._top(next(rows), top_k))
+                    yield self.judge(item.name, next(rows), top_k, threshold)
+
+    def judge(self, name: str, row: Probabilities, top_k: int = 1, threshold: float | None = None) -> Prediction:
+        """Returns what an image's probabilities [K] say."""
+        top = self._top(row, top_k)
+        return Prediction(name, top, abstained=threshold is not None and top[0][1] < threshold)
 
     def _top(self, row: Probabilities, k: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-row, kind="stable")[:k]  # stable: of equal classes the first, as argmax has it
         return tuple((self.classes[i], float(row[i])) for i in order)
+
+
+def _form(root: Path, content: dict[str, Any], model: str) -> tuple[str, str]:
+    """Returns the form of the network that is asked for, and its file."""
+    chosen = str(content.get("default", "fp32")) if model == "auto" else model
+    file = manifest.MODELS.get(chosen)
+    if file not in content["files"]:
+        held = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
+        raise UserError(f"{root} holds no {chosen} model, only {held}")
+    return chosen, str(file)
 
 
 def _session(model: bytes, threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""A bundle's manifest: what files it consists of, the digest of each, and what they were made from."""
+"""A bundle's manifest: what files it consists of, the digest of each, and what they were made from and proven by."""
 
 from __future__ import annotations
 
@@ -12,27 +12,41 @@ from sightline.errors import UserError
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+INT8_MODEL = "model.int8.onnx"
+CALIBRATION = "calibration.json"
 CONTRACT = "contract.json"
 CLASSES = "classes.json"
 CARD = "model_card.md"
+
+MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
+"""The forms that a bundle's network comes in; the first is always there."""
 
 FORMAT = 1
 """Raised when an older reader could no longer use the bundle."""
 
 
-def write(folder: Path, lineage: dict[str, Any]) -> None:
+def write(
+    folder: Path, lineage: dict[str, Any], default: str = "fp32", proof: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Writes the manifest of all files that stand in `folder`.
 
     Args:
         folder: The bundle.
         lineage: What it was made from: JSON values that depend on nothing but that.
+        default: The form of the network, of `MODELS`, that predicts where none is asked for.
+        proof: What the bundle was proven by; the same rule.
+
+    Returns:
+        The manifest.
     """
     parts = {
         path.name: {"bytes": path.stat().st_size, "sha256": files.sha256_file(path)}
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    files.write_json(folder / MANIFEST, {"format": FORMAT, "files": parts, "lineage": lineage})
+    content = {"format": FORMAT, "files": parts, "default": default, "lineage": lineage, "proof": proof or {}}
+    files.write_json(folder / MANIFEST, content)
+    return content
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -57,7 +71,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, f"{MANIFEST} cannot be read") from None
     if version != FORMAT:
         raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
-    if missing := {MODEL, CONTRACT, CLASSES} - listed.keys():
+    if missing := {MODEL, CALIBRATION, CONTRACT, CLASSES} - listed.keys():
         raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
     for name, expected in listed.items():
         if Path(name).name != name:  # a manifest names its own files, and never one elsewhere
@@ -69,6 +83,11 @@ def verify(folder: Path) -> dict[str, Any]:
         if actual != expected:
             raise _damaged(folder, f"{name} is not the file that was exported")
     return dict(manifest)
+
+
+def unlisted(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Returns what stands in a bundle's folder though its manifest does not know it, sorted."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in {MANIFEST, *manifest["files"]})
 
 
 def read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import unicodedata
@@ -23,12 +24,15 @@ class Tally:
 
     predicted: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    abstained: int = 0
 
     def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Passes `predictions` on, counting them."""
         for prediction in predictions:
             if prediction.error:
                 self.errors[prediction.error] += 1
+            elif prediction.abstained:
+                self.abstained += 1
             else:
                 self.predicted += 1
             yield prediction
@@ -44,8 +48,10 @@ class Tally:
         >>> str(Tally(1200, Counter(missing=1)))
         '1,201 inputs: 1,200 predicted, 1 failed (missing: 1)'
         """
-        total = self.predicted + self.failed
+        total = self.predicted + self.abstained + self.failed
         line = f"{total:,} input{'' if total == 1 else 's'}: {self.predicted:,} predicted"
+        if self.abstained:
+            line += f", {self.abstained:,} abstained"
         if self.errors:
             why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
             line += f", {self.failed:,} failed ({why})"
@@ -69,7 +75,7 @@ def write_table(predictions: Iterable[Prediction], stream: TextIO, classes: Sequ
             line = _paint(f"{blank}{_printable(p.path)}: {why}", _RED, colour)
         else:
             cells = [f"{_pad(_printable(label), label_width)}  {_percent(share):>11}" for label, share in p.top]
-            line = "  ".join([*cells, _printable(p.path)])
+            line = "  ".join([*cells, _printable(p.path)]) + ("  (abstained)" if p.abstained else "")
         print(line, file=stream, flush=colour)
 
 
@@ -78,11 +84,12 @@ def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -
     ranks = range(2, columns + 1)
     further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "label", "probability", "error", "detail", *further])
+    writer.writerow(["path", "label", "probability", "error", "detail", "abstained", *further])
     for p in predictions:
         others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
         first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
-        writer.writerow([_text(p.path), *first, p.error or "", p.detail, *(others or [""] * len(further))])
+        said = [*first, p.error or "", p.detail, str(p.abstained).lower()]
+        writer.writerow([_text(p.path), *said, *(others or [""] * len(further))])
 
 
 def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:
@@ -111,6 +118,9 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
         top_k: How many classes a prediction names, at most.
     """
     columns = min(top_k, len(classes))
+    rest = iter(predictions)
+    first = list(itertools.islice(rest, 1))  # what cannot be begun leaves no half-written table behind
+    predictions = itertools.chain(first, rest)
     match form:
         case "table":
             write_table(predictions, stream, classes, columns)
@@ -124,16 +134,21 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
             raise ValueError(f"no format {form!r}")
 
 
-def _json(p: Prediction) -> str:
-    row: dict[str, Any] = {
+def as_row(p: Prediction) -> dict[str, Any]:
+    """Returns a prediction as JSON values."""
+    return {
         "path": _text(p.path),
         "label": p.label,
         "probability": _number(p.probability) if p.probability is not None else None,
         "top": [{"label": label, "probability": _number(share)} for label, share in p.top],
         "error": p.error,
         "detail": p.detail,
+        "abstained": p.abstained,
     }
-    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+
+
+def _json(p: Prediction) -> str:
+    return json.dumps(as_row(p), ensure_ascii=False, allow_nan=False)
 
 
 def _number(probability: float) -> float:

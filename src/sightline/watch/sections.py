@@ -10,6 +10,7 @@ from sightline.evaluate.config import EvaluateConfig
 from sightline.export.config import ExportConfig
 from sightline.ingest.config import IngestConfig
 from sightline.preprocess.config import PreprocessConfig
+from sightline.promote.config import PromoteConfig
 from sightline.train.config import TrainConfig
 
 SECTIONS = {
@@ -19,6 +20,7 @@ SECTIONS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
+    "promote": PromoteConfig,
 }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline.databases.options import MongodbOption, SqlOption
 from sightline.ingest import config as options
 from sightline.ingest.config import IngestConfig
-from sightline.ingest.options_db import MongodbOption, SqlOption
 
 if TYPE_CHECKING:
     from sightline.ingest.source import Source
@@ -29,17 +29,17 @@ def open_source(config: IngestConfig) -> Source:
 
             return RemoteFolderSource(url, config.max_bytes, config.limit)
         case options.ArchiveOption() as option:
-            from sightline.ingest.blob import blob_of
+            from sightline.blob import blob_of
             from sightline.ingest.sources.archive import ArchiveSource
 
             blob = blob_of(option.path, option.url)
             return ArchiveSource(blob, config.max_bytes, option.max_entries, option.max_ratio, config.limit)
         case MongodbOption() as option:
-            from sightline.ingest.sources.mongodb import MongodbSource
+            from sightline.databases.mongo_source import MongodbSource
 
             return MongodbSource(option, config.limit)
         case SqlOption() as option:
-            from sightline.ingest.sources.sql import SqlSource
+            from sightline.databases.sql_source import SqlSource
 
             return SqlSource(option, config.limit)
         case options.TableOption() as option:

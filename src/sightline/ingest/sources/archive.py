@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sightline.archives import Budget, Member, open_archive
+from sightline.blob import Blob
 from sightline.errors import UserError
-from sightline.ingest.archives import Budget, Member, open_archive
-from sightline.ingest.blob import Blob
 from sightline.ingest.layout import Layout
-from sightline.ingest.sample import sample
 from sightline.reasons import Rejected
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import sample
 
 _FREE_BYTES = 2**30
 """An archive that unpacks to no more than this is no bomb, whatever its ratio."""
+
+_REMEDY = "raise ingest.source.max_ratio if you trust it"
 
 
 class ArchiveSource:
@@ -58,7 +60,7 @@ class ArchiveSource:
                 yield ImageRecord(identity, data, label, split)
 
     def _members(self) -> Iterator[Member]:
-        budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()))
+        budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()), _REMEDY)
         with self._blob.open() as stream:
             for count, member in enumerate(open_archive(stream, self._blob.name, self._max_bytes, budget), 1):
                 if count > self._max_entries:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sightline import files
 from sightline.errors import UserError
 from sightline.ingest import png
-from sightline.ingest.sample import sample
 from sightline.records import ImageRecord
+from sightline.sample import sample
 
 if TYPE_CHECKING:
     from sightline.records import Rejection

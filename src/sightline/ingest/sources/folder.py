@@ -8,10 +8,11 @@ from typing import Any
 
 from sightline.errors import UserError
 from sightline.ingest import tree
-from sightline.ingest.layout import Layout, readable
-from sightline.ingest.sample import sample
+from sightline.ingest.layout import Layout
+from sightline.names import readable
 from sightline.reasons import Rejected
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import sample
 
 
 class FolderSource:

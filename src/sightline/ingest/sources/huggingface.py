@@ -14,9 +14,9 @@ from sightline.errors import UserError
 from sightline.ingest import tree, values
 from sightline.ingest.config import HuggingfaceOption
 from sightline.ingest.layout import split_of
-from sightline.ingest.sample import chosen
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import chosen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ class HuggingfaceSource:
         self._files()
         if self._path.is_dir():
             return tree.fingerprint(self._path, deep)
-        from sightline.ingest.blob import LocalBlob
+        from sightline.blob import LocalBlob
 
         return LocalBlob(self._path).fingerprint(deep)
 

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from sightline.errors import UserError
 from sightline.ingest import png, tree
-from sightline.ingest.sample import chosen
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import chosen
 
 _UNSIGNED_BYTE = 8
 _IMAGES = re.compile(r"(?P<prefix>.*)-images[-.]idx[34]-ubyte(\.gz)?")

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from sightline.ingest import remote
+from sightline import remote
 from sightline.ingest.layout import Layout
-from sightline.ingest.sample import sample
 from sightline.progress import track
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import sample
 
 
 class RemoteFolderSource:

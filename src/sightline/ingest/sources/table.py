@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.blob import blob_of
+from sightline.databases.digests import content_digest
 from sightline.ingest import values
 from sightline.ingest.beside import beside
-from sightline.ingest.blob import blob_of
 from sightline.ingest.config import TableOption
-from sightline.ingest.digests import content_digest
 from sightline.ingest.rows import Row, read_rows
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection

@@ -9,9 +9,9 @@ from typing import Any
 from sightline.errors import UserError
 from sightline.ingest import png, tree
 from sightline.ingest.config import TorchvisionOption
-from sightline.ingest.sample import chosen
 from sightline.reasons import Rejected
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import chosen
 
 _Splits = dict[str | None, dict[str, Any]]
 

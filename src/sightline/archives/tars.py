@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
+from sightline.archives.member import Budget, Member, refused, safe_path
 from sightline.errors import UserError
-from sightline.ingest.archives.member import Budget, Member, refused, safe_path
-from sightline.ingest.layout import readable
+from sightline.names import readable
 from sightline.reasons import Reason, Rejected
 
 _BLOCK = 2**16
@@ -100,7 +100,7 @@ class _Metered:
     def read(self, size: int) -> bytes:
         block = self._stream.read(size)
         if not self._budget.spend(len(block)):
-            raise UserError(f"{self._name}: unpacks to too much; raise ingest.source.max_ratio if you trust it")
+            raise UserError(f"{self._name}: unpacks to too much; {self._budget.remedy}")
         return block
 
 

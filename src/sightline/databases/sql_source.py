@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.databases import Patience, as_text, unreachable
+from sightline.databases.digests import content_digest, set_digest
+from sightline.databases.options import SqlOption
 from sightline.databases.sql import abandoned_stream, connect, engine, explained, is_lost, mysql, sa
 from sightline.files import sha256
-from sightline.ingest.digests import content_digest, set_digest
-from sightline.ingest.options_db import SqlOption
-from sightline.ingest.sample import sample
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import sample
 from sightline.secrets import database_url
 
 REMEDY = "check the table and columns in ingest.source"

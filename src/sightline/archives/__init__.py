@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
-from sightline.ingest.archives.member import Budget, Member
-from sightline.ingest.archives.tars import read_tar
-from sightline.ingest.archives.zips import read_zip
+from sightline.archives.member import Budget, Member
+from sightline.archives.tars import read_tar
+from sightline.archives.zips import read_zip
 
 __all__ = ["Budget", "Member", "open_archive"]
 

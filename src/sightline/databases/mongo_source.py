@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.databases import Patience, as_text, mongo, unreachable
-from sightline.ingest.digests import content_digest, set_digest
-from sightline.ingest.options_db import MongodbOption
-from sightline.ingest.sample import sample
+from sightline.databases.digests import content_digest, set_digest
+from sightline.databases.options import MongodbOption
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
+from sightline.sample import sample
 from sightline.secrets import Url, database_url
 
 REMEDY = "check the collection, fields and filter in ingest.source"

@@ -50,7 +50,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         remedy = f"install sightline[{extra}]" if extra else "install the package that it names"
-        raise UserError(f"ingest.url: {scheme}:// needs a package that is not there: {remedy} ({error})") from None
+        raise UserError(f"{scheme}:// needs a package that is not there: {remedy} ({error})") from None
     return fs, path
 
 
@@ -62,15 +62,15 @@ def explained(url: str) -> Iterator[None]:
     except (UserError, Rejected):
         raise
     except FileNotFoundError:
-        raise UserError(f"ingest.url: there is nothing at {location(url)}") from None
+        raise UserError(f"there is nothing at {location(url)}") from None
     except PermissionError:
-        raise UserError(f"ingest.url: no access to {location(url)}; set its credentials in the environment") from None
+        raise UserError(f"no access to {location(url)}; set its credentials in the environment") from None
     except Exception as error:  # clients raise their own: botocore, aiohttp, google, ...
         kind = type(error).__name__
         if type(error).__module__ == "builtins" and not isinstance(error, OSError | ValueError):
             raise  # a fault of this program
         remedy = "check the address, the network, and the credentials in the environment"
-        raise UserError(f"ingest.url: cannot read {location(url)} ({kind}); {remedy}") from None
+        raise UserError(f"cannot read {location(url)} ({kind}); {remedy}") from None
 
 
 def state(info: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from sightline.archives.member import Budget, Member, refused, safe_path
 from sightline.errors import UserError
-from sightline.ingest.archives.member import Budget, Member, refused, safe_path
 from sightline.reasons import Reason, Rejected
 
 _ENCRYPTED = 0x1
@@ -57,9 +57,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, bu
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
     # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
     if not budget.spend(entry.file_size):
-        raise Rejected(
-            Reason.UNSAFE_ENTRY, "the archive unpacks to too much; raise ingest.source.max_ratio to trust it"
-        )
+        raise Rejected(Reason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")
     try:
         with archive.open(entry) as unpacked:
             return unpacked.read()

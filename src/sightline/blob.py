@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from sightline import remote
 from sightline.errors import UserError
-from sightline.ingest import remote
 from sightline.progress import track
 
 _BLOCK = 2**20

@@ -28,9 +28,15 @@ class Member:
 
 @dataclass
 class Budget:
-    """Bytes that may still be unpacked."""
+    """Bytes that may still be unpacked.
+
+    Attributes:
+        left: So many.
+        remedy: What to do about an archive that needs more, for its message.
+    """
 
     left: int
+    remedy: str = "unpack it yourself if you trust it"
 
     def spend(self, count: int) -> bool:
         """Takes `count` bytes; says whether they were there."""

@@ -1,0 +1,63 @@
+"""8-bit integers against 32-bit floats: how many times as fast, on ONNX Runtime and this machine.
+
+    python benchmarks/int8.py
+
+resnet18 and a mobilenet at 64 x 64 pixels, one image and 32; random weights, since speed does not depend on them. The
+two forms are called in turns, and their medians compared. Target: at least 2 times for resnet18.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from sightline.export import speed
+from sightline.export.int8 import to_int8
+from sightline.export.onnx import INPUT, to_onnx
+from sightline.models.classifier import build
+from sightline.models.config import MODELS
+from sightline.predict.bundle import _session
+
+TARGET = 2.0
+SHAPE = (64, 64, 3)
+CONF = Path(__file__).parents[1] / "conf" / "train" / "model"
+
+
+def measure(name: str) -> dict[int, float]:
+    """Prints medians and sizes of a network's two forms, and returns their ratio by batch size."""
+    content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    option = MODELS[name](**{**content, "weights": None})
+    torch.manual_seed(0)
+    classifier = build(option, SHAPE, 10, [0.5] * 3, [0.25] * 3)
+    images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE), np.uint8)
+    forms = {"fp32": to_onnx(classifier, SHAPE, 20)}
+    forms["int8"] = to_int8(forms["fp32"], images)
+    sessions = {form: _session(model, 0) for form, model in forms.items()}
+    networks = {form: (lambda x, s=session: s.run(None, {INPUT: x})) for form, session in sessions.items()}
+    found = speed.latencies(networks, images)
+    for form, times in found.items():
+        cells = "".join(f"{1000 * seconds:>10.2f}" for seconds in times.values())
+        print(f"{name:14}{form:6}{len(forms[form]) / 1e6:>8.2f}{cells}")
+    return {size: found["fp32"][size] / found["int8"][size] for size in speed.BATCHES}
+
+
+def main() -> None:
+    """Measures both networks; the exit code says whether the target was reached."""
+    print(f"{'network':14}{'form':6}{'MB':>8}" + "".join(f"{f'ms, {size}':>10}" for size in speed.BATCHES))
+    ratios = {name: measure(name) for name in ("resnet18", "mobilenet_v3")}
+    for name, ratio in ratios.items():
+        print(f"{name}: int8 is " + ", ".join(f"{r:.2f} times as fast for {size}" for size, r in ratio.items()))
+    reached = min(ratios["resnet18"].values()) >= TARGET
+    load = os.getloadavg()[0]
+    verdict = "reached" if reached else "missed"
+    print(f"target {TARGET:g} times for resnet18: {verdict} ({os.cpu_count()} cores, load {load:.1f} of 1 minute)")
+    sys.exit(not reached)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Prediction against the loop that a practitioner would write, and its cold start.
+
+    python benchmarks/predict.py throughput models/bundle --source data/fashion-mnist [--images 10000] [--rounds 5]
+    python benchmarks/predict.py start models/bundle [--rounds 9]
+
+`throughput` writes Fashion-MNIST's images as PNG files and runs, in turn, `Bundle.predict` and a bare loop over the
+files: Pillow decodes, ONNX Runtime computes batches of 64, nothing is checked. It prints the ratio of the medians:
+target 0.8. `start` runs `sightline predict` on one image in a new process: target 1.0 s, the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from sightline import images
+from sightline.predict.bundle import Bundle
+
+BATCH = 64
+COMMAND = [sys.executable, "-c", "from sightline.cli import app; app()"]
+
+
+def write_pictures(source: Path, folder: Path, count: int) -> list[Path]:
+    """Writes `count` images of an IDX file as PNG."""
+    pixels = np.frombuffer(gzip.decompress((source / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    paths = []
+    for place, image in enumerate(pixels.reshape(-1, 28, 28, 1)[:count]):
+        paths.append(folder / f"{place:05}.png")
+        paths[-1].write_bytes(images.encode_png(image))
+    return paths
+
+
+def bare(session: onnxruntime.InferenceSession, mode: str, size: tuple[int, int], paths: list[Path]) -> list[int]:
+    """What anyone would write first."""
+    found: list[int] = []
+    for start in range(0, len(paths), BATCH):
+        decoded = []
+        for path in paths[start : start + BATCH]:
+            image = Image.open(path).convert(mode)
+            decoded.append(np.asarray(image if image.size == size else image.resize(size)))
+        batch = np.stack(decoded)
+        output = session.run(None, {"images": batch[..., None] if mode == "L" else batch})[0]
+        found.extend(output.argmax(axis=1).tolist())
+    return found
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Times one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
+    """Prints images a second of both, and the ratio."""
+    bundle = Bundle.load(folder)
+    height, width, channels = bundle.contract.shape
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    mode = "L" if channels == 1 else "RGB"
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = write_pictures(source, Path(temporary), count)
+        contenders: dict[str, Callable[[], object]] = {
+            "bare loop": lambda: bare(session, mode, (width, height), paths),
+            "sightline": lambda: [p.label for p in bundle.predict(paths)],
+        }
+        if bundle.contract.steps["denoise"].name == bundle.contract.steps["segment"].name == "none":
+            labels = [bundle.classes[k] for k in bare(session, mode, (width, height), paths[:500])]
+            agree = np.mean([a == p.label for a, p in zip(labels, bundle.predict(paths[:500]), strict=True)])
+            print(f"the two agree on {100 * agree:.1f} % of 500 images")
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, work in contenders.items():  # in turn: a busy machine slows both
+                times[name].append(seconds(work))
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    for name, median in medians.items():
+        spread = f"{count / max(times[name]):,.0f} to {count / min(times[name]):,.0f}"
+        print(f"{name:>10}: {count / median:8,.0f} images/s ({spread})")
+    print(f"ratio {medians['bare loop'] / medians['sightline']:.2f}, target 0.8")
+
+
+def start(folder: Path, rounds: int) -> None:
+    """Prints how long one image takes in a new process."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "one.png"
+        path.write_bytes(images.encode_png(np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)))
+        command = [*COMMAND, "predict", str(folder), str(path)]
+        walls, processors = [], []
+        for _ in range(rounds):
+            before = os.times()
+            walls.append(seconds(lambda: subprocess.run(command, check=True, capture_output=True)))
+            used = os.times()
+            processors.append(sum(used[2:4]) - sum(before[2:4]))
+    print(f"cold start: {statistics.median(walls):.2f} s ({min(walls):.2f} to {max(walls):.2f}), target 1.0")
+    print(f"processor:  {statistics.median(processors):.2f} s; load of the machine {os.getloadavg()[0]:.1f}")
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["throughput", "start"])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--source", type=Path, default=Path("../shared/data/fashion-mnist"))
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    if given.what == "start":
+        start(given.bundle, given.rounds)
+    else:
+        throughput(given.bundle, given.source, given.images, given.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Signatures of a bundle: who vouches for it. Sigstore's model-signing does the work, an extra (`sightline[sign]`).
+
+The signature stands beside the bundle, as `<bundle>.sig`, and not in it: the bundle is an output of the pipeline, which
+another file would change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import UserError
+from sightline.predict import manifest
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whom a signature is expected from.
+
+    Attributes:
+        key: File with the public key (PEM, elliptic curve); or else:
+        identity: Who signed with Sigstore, as an e-mail address or a workflow's address.
+        issuer: Who vouches for that identity, as the address of an OpenID Connect issuer.
+    """
+
+    key: Path | None = None
+    identity: str | None = None
+    issuer: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.identity is None) != (self.issuer is None):
+            raise UserError("--identity and --issuer go together: who signed, and who vouches for that")
+        if self.key is not None and self.identity is not None:
+            raise UserError("a signature is checked with --key, or with --identity and --issuer, not with both")
+
+    @property
+    def named(self) -> bool:
+        """Whether anyone is expected at all."""
+        return self.key is not None or self.identity is not None
+
+
+def signature_of(bundle: Path) -> Path:
+    """Returns where the signature of a bundle stands, whether or not there is one."""
+    folder = bundle.resolve()
+    return folder.with_name(f"{folder.name}.sig")
+
+
+def sign(bundle: Path, key: Path | None = None, password: str | None = None, token: str | None = None) -> Path:
+    """Signs a bundle, after its files were checked.
+
+    Args:
+        bundle: The bundle.
+        key: File with a private key (PEM, elliptic curve); None to sign keyless, with Sigstore: over the network,
+            by the identity of a workflow, or after a log-in in the browser.
+        password: Of the private key.
+        token: An identity token, for Sigstore.
+
+    Returns:
+        The signature.
+
+    Raises:
+        UserError: If the bundle is damaged, or the key cannot be used.
+    """
+    _check_files(bundle)
+    signing = _library("signing")
+    target = signature_of(bundle)
+    try:
+        if key is not None:
+            secret = password.encode() if password else None  # bytes, whatever its annotation says (1.1.1)
+            config = signing.Config().use_elliptic_key_signer(private_key=key, password=secret)
+        else:
+            config = signing.Config().use_sigstore_signer(use_ambient_credentials=True, identity_token=token)
+        config.sign(bundle, target)
+    except Exception as error:  # the library's, and those of the libraries below it, share no base class
+        with_what = f"the key {key}" if key is not None else "Sigstore"
+        raise UserError(f"{bundle} was not signed with {with_what}: {_one_line(error)}") from None
+    return target
+
+
+def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_only: bool = False) -> str:
+    """Checks that a bundle is as it was exported, and as it was signed if it was.
+
+    Args:
+        bundle: The bundle.
+        signer: Whom its signature is expected from.
+        signature: The signature, where it stands elsewhere than beside the bundle.
+        digests_only: Leave a signature alone.
+
+    Returns:
+        What was found, for a person.
+
+    Raises:
+        UserError: If anything is not as it should be, a signature that is there and cannot be checked included.
+    """
+    count = _check_files(bundle)
+    found = f"{bundle}: {count} files are as they were exported"
+    path = signature or signature_of(bundle)
+    if digests_only:
+        return f"{found}; signatures were not looked at"
+    if not path.exists():
+        if signer.named or signature is not None:
+            raise UserError(f"{bundle} is not signed: there is no {path}")
+        return f"{found}; not signed"
+    if not signer.named:
+        raise UserError(
+            f"{bundle} is signed ({path}): give --key, or --identity and --issuer, of who should have signed it, or "
+            "--digests-only"
+        )
+    verifying = _library("verifying")
+    try:
+        if signer.key is not None:
+            config = verifying.Config().use_elliptic_key_verifier(public_key=signer.key)
+        else:
+            config = verifying.Config().use_sigstore_verifier(identity=signer.identity, oidc_issuer=signer.issuer)
+        config.verify(bundle, path)
+    except Exception as error:  # see `sign`
+        raise UserError(f"the signature {path} does not hold for {bundle}: {_one_line(error)}") from None
+    return f"{found}, and as signed with {signer.key or signer.identity}"
+
+
+def _check_files(bundle: Path) -> int:
+    """Returns how many files a bundle has; all are as exported, and nothing else is there."""
+    content = manifest.verify(bundle)
+    if strangers := manifest.unlisted(bundle, content):
+        raise UserError(f"{bundle} holds what was not exported: {', '.join(strangers)}; remove it, or export again")
+    return len(content["files"]) + 1
+
+
+def _library(module: str) -> Any:
+    try:
+        from model_signing import signing, verifying
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[sign]'") from None
+    return {"signing": signing, "verifying": verifying}[module]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,40 @@
+"""What can be chosen about promotion; see `conf/promote/default.yaml` for the values and what they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.schema import require
+
+
+@dataclass
+class PromoteConfig:
+    """The section `promote` of the configuration.
+
+    Attributes:
+        name: The registered model in MLflow.
+        min_accuracy: Accuracy on the test split below which nothing is promoted, 0 to 1.
+        min_class_recall: The same for the recall of every class that the test split has.
+        margin: How much less accurate than the champion a candidate may be: the lower end of the 95 % interval of the
+            difference must not be below `-margin`, 0 to 1.
+        max_ece: Largest expected calibration error, 0 to 1.
+        min_parity_images: On how many images the bundle must have proven equal to the trained model.
+        seed: Of the interval's resampling.
+    """
+
+    name: str
+    min_accuracy: float
+    min_class_recall: float
+    margin: float
+    max_ece: float
+    min_parity_images: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        forbidden = sorted(set("/:@\\") & set(self.name))
+        require(bool(self.name.strip()) and not forbidden, f"name: {self.name!r} must not be empty or hold /, : or @")
+        for field in ("min_accuracy", "min_class_recall", "margin", "max_ece"):
+            value = getattr(self, field)
+            require(0 <= value <= 1, f"{field}: must be 0 to 1, is {value}")
+        require(self.min_parity_images > 0, f"min_parity_images: must be positive, is {self.min_parity_images}")
+        require(self.seed >= 0, f"seed: must not be negative, is {self.seed}")

@@ -1,0 +1,99 @@
+"""Which data, commit and parameters made a version, and how it came to be where it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sightline.errors import UserError
+from sightline.registry import BUNDLE_TAG, PREFIX, Registry, Version
+
+COMMIT, DIRTY, BRANCH = "mlflow.source.git.commit", "git.dirty", "git.branch"
+
+
+def trace(registry: Registry, reference: str) -> dict[str, Any]:
+    """Returns all that is known of how a version was made.
+
+    Args:
+        registry: The registered model's versions.
+        reference: A version's number, or an alias.
+
+    Returns:
+        JSON values. What is not known is None: the run may have been deleted, or made outside a git repository.
+
+    Raises:
+        UserError: If there is no such version.
+    """
+    version = _find(registry, reference.removeprefix("@"))
+    tags = version.tags
+    run = registry.run(version)
+    run_tags = run.data.tags if run else {}
+    return {
+        "model": registry.name,
+        "version": version.number,
+        "aliases": version.aliases,
+        "bundle_sha256": tags.get(BUNDLE_TAG),
+        "model_sha256": tags.get(f"{PREFIX}model_sha256"),
+        "data_sha256": tags.get(f"{PREFIX}data_sha256"),
+        "predictions_sha256": tags.get(f"{PREFIX}predictions_sha256"),
+        "test_set_sha256": tags.get(f"{PREFIX}test_set_sha256"),
+        "commit": run_tags.get(COMMIT),
+        "branch": run_tags.get(BRANCH),
+        "uncommitted_changes": {"true": True, "false": False}.get(run_tags.get(DIRTY, "")),
+        "run_id": version.run_id,
+        "run_name": run.info.run_name if run else None,
+        "parameters": dict(sorted(run.data.params.items())) if run else None,
+        "metrics": dict(sorted(run.data.metrics.items())) if run else None,
+        "promotion": _promotion(tags),
+    }
+
+
+def _find(registry: Registry, reference: str) -> Version:
+    if reference.isdecimal():
+        return registry.by_number(int(reference))
+    version = registry.by_alias(reference)
+    if version is None:
+        raise UserError(f"the model {registry.name!r} has no version with the alias {reference!r}")
+    return version
+
+
+def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
+    """Returns what was recorded when it was decided about the version."""
+    if f"{PREFIX}decision" not in tags:
+        return None
+    plain = ("decision", "decided_by", "decided_at", "decided_against", "force_reason")
+    record: dict[str, Any] = {name: tags.get(f"{PREFIX}{name}") or None for name in plain}
+    return record | {name: json.loads(tags.get(f"{PREFIX}{name}") or "null") for name in ("reasons", "facts")}
+
+
+def lines(traced: dict[str, Any]) -> list[str]:
+    """Returns it for a person, a line an entry: what a version is, then its parameters and metrics."""
+    aliases = f" ({', '.join(traced['aliases'])})" if traced["aliases"] else ""
+    digests = ("bundle_sha256", "model_sha256", "data_sha256", "predictions_sha256", "test_set_sha256")
+    said = [
+        f"{traced['model']} version {traced['version']}{aliases}",
+        *(f"{name:<20}{traced[name] or 'unknown'}" for name in digests),
+    ]
+    changed = {True: ", with uncommitted changes", False: ", nothing uncommitted", None: ""}
+    commit = traced["commit"] or "unknown"
+    said.append(f"{'commit':<20}{commit}{changed[traced['uncommitted_changes']]}")
+    run = f"{traced['run_id']} ({traced['run_name']})" if traced["run_name"] else f"{traced['run_id']}, deleted"
+    said.append(f"{'run':<20}{run if traced['run_id'] else 'unknown'}")
+    said += _promotion_lines(traced["promotion"])
+    for section in ("parameters", "metrics"):
+        said += [f"{section}:", *(f"  {name} = {_value(value)}" for name, value in (traced[section] or {}).items())]
+    return said
+
+
+def _promotion_lines(promotion: dict[str, Any] | None) -> list[str]:
+    if promotion is None:
+        return [f"{'decision':<20}none yet"]
+    against = promotion["decided_against"]
+    against = f"version {against}" if against.isdecimal() else against
+    how = f"{promotion['decision']} by {promotion['decided_by']} at {promotion['decided_at']}, against {against}"
+    said = [f"{'decision':<20}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
+    return [*said, f"{'forced because':<20}{promotion['force_reason']}"] if promotion["force_reason"] else said
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,123 @@
+"""Registers a bundle, decides about it, and moves the champion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline import files
+from sightline.errors import UserError
+from sightline.predict.signing import signature_of
+from sightline.promote import evidence
+from sightline.promote.config import PromoteConfig
+from sightline.promote.evidence import Bundled
+from sightline.promote.policy import Decision, decide
+from sightline.registry import BUNDLE, BUNDLE_TAG, CHALLENGER, CHAMPION, PREDICTIONS, PREFIX, Registry, Version, who
+
+SERVED = Path(__file__).with_name("served.py")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of it.
+
+    Attributes:
+        version: The bundle's version.
+        replaced: The number of the champion before; None if there was none, or it stayed.
+        decision: What was decided; None if the version was the champion already.
+        promoted: Whether the version is the champion now.
+        forced: Whether it is so in spite of the decision.
+    """
+
+    version: Version
+    replaced: int | None
+    decision: Decision | None
+    promoted: bool
+    forced: bool
+
+
+def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason: str | None = None) -> Promotion:
+    """Registers a bundle, unless it is a version already, and makes it the champion if it may be.
+
+    Args:
+        bundle: The bundle.
+        predictions: Its model's predictions on the test split.
+        policy: What is asked of it, and the name of the registered model.
+        force_reason: Makes it the champion whatever is decided, and is recorded with who did so.
+
+    Raises:
+        UserError: If the files do not belong together, or MLflow cannot be used.
+    """
+    if force_reason is not None and not force_reason.strip():
+        raise UserError("--force needs a --reason: it is recorded with the version")
+    candidate = evidence.read(bundle, predictions)
+    with files.waiting_lock("promote"):
+        registry = Registry(policy.name)
+        version = registry.by_bundle(candidate.digest) or _register(registry, bundle, predictions, candidate)
+        registry.point(CHALLENGER, version)
+        champion = registry.by_alias(CHAMPION)
+        if champion is not None and champion.number == version.number:
+            return Promotion(registry.by_number(version.number), None, None, promoted=True, forced=False)
+        decision = _decide(registry, candidate, champion, policy)
+        forced = not decision.passed and force_reason is not None
+        promoted = decision.passed or forced
+        verdict = "promoted" if decision.passed else "forced" if forced else "held back"
+        record = {
+            "decision": verdict,
+            "decided_by": who(),
+            "decided_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "decided_against": str(champion.number) if champion else "no champion",
+            "reasons": json.dumps(decision.reasons),
+            "facts": json.dumps(decision.facts),
+            "force_reason": force_reason if forced and force_reason else "",
+        }
+        # Recorded before the alias moves: no champion is without its record.
+        registry.record(version, {f"{PREFIX}{name}": value for name, value in record.items()})
+        if promoted:
+            registry.point(CHAMPION, version)
+        replaced = champion.number if champion and promoted else None
+        return Promotion(registry.by_number(version.number), replaced, decision, promoted, forced)
+
+
+def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Bundled) -> Version:
+    tags = {BUNDLE_TAG: candidate.digest, f"{PREFIX}test_set_sha256": candidate.evidence.test_set}
+    tags |= {f"{PREFIX}{name}": digest for name, digest in candidate.lineage.items()}
+    with tempfile.TemporaryDirectory(prefix="sightline-promote-") as folder:
+        parts = {"bundle": Path(folder, BUNDLE), "predictions": Path(folder, PREDICTIONS)}  # by the registry's names
+        shutil.copytree(bundle, parts["bundle"])
+        shutil.copy(predictions, parts["predictions"])
+        if (signature := signature_of(bundle)).is_file():
+            parts["signature"] = signature_of(parts["bundle"])
+            shutil.copy(signature, parts["signature"])
+        return registry.register(parts, SERVED, candidate.lineage["model_sha256"], tags)
+
+
+def _decide(registry: Registry, candidate: Bundled, champion: Version | None, policy: PromoteConfig) -> Decision:
+    if champion is None:
+        return decide(candidate.evidence, None, policy)
+    with registry.files_of(champion) as folder:
+        try:
+            other = evidence.read(folder / BUNDLE, folder / PREDICTIONS).evidence
+        except UserError as error:  # as of a version of sightline that wrote another format: --force must get past it
+            return Decision((f"the champion, version {champion.number}, cannot be judged: {error}",))
+    return decide(candidate.evidence, other, policy)
+
+
+def lines(promotion: Promotion, name: str) -> list[str]:
+    """Returns what came of it for a person, a line an entry."""
+    version = f"{name} version {promotion.version.number}"
+    if promotion.decision is None:
+        return [f"{version} is the champion already"]
+    facts = "  ".join(f"{fact} {value:.4f}" for fact, value in promotion.decision.facts.items())
+    replaced = f", in place of version {promotion.replaced}" if promotion.replaced is not None else ""
+    if promotion.forced:
+        head = f"{version} is the champion by force{replaced}, in spite of:"
+    elif promotion.promoted:
+        head = f"{version} is the champion{replaced}"
+    else:
+        head = f"{version} is held back:"
+    return [head, *(f"- {reason}" for reason in promotion.decision.reasons), facts]

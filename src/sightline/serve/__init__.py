@@ -1,0 +1,1 @@
+"""A bundle behind HTTP: a REST server and a web page."""

@@ -1,0 +1,159 @@
+"""Dynamic batching: what waits while the network computes is computed together next.
+
+Threads, not processes: decoding and ONNX Runtime let go of Python's lock, and there is no child to be left behind. No
+image waits for a batch to fill, so that one alone is answered at once, and batches grow with the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sightline.predict.bundle import Bundle, Images, Probabilities
+from sightline.reasons import Reason, Rejected
+
+PATIENCE = 0.05
+"""Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""
+
+Answer = Probabilities | Rejected
+
+
+class Busy(Exception):
+    """More images wait than the server takes."""
+
+
+@dataclass
+class Job:
+    """One image on its way.
+
+    Attributes:
+        data: The encoded file.
+        future: Gets the probabilities [K], or the refusal.
+        begun: Whether a thread has taken it.
+    """
+
+    data: bytes
+    future: asyncio.Future[Answer]
+    begun: bool = field(default=False)
+
+
+class Batcher:
+    """Threads that take images from one queue; use it from one event loop.
+
+    Args:
+        bundle: The model.
+        threads: How many.
+        batch_size: Images a run of the network, at most.
+        max_waiting: Images in the queue, at most.
+        observe: Is told of every run's number of images, from any thread.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int,
+        batch_size: int,
+        max_waiting: int,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._bundle = bundle
+        self._batch_size = batch_size
+        self._max_waiting = max_waiting
+        self._observe = observe
+        self._queue: deque[Job] = deque()
+        self._ready = threading.Condition()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._threads = [threading.Thread(target=self._work, daemon=True, name=f"predict-{i}") for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Images in the queue."""
+        return len(self._queue)
+
+    async def predict(self, images: Sequence[bytes], seconds: float) -> list[Answer]:
+        """Returns each image's probabilities [K] or refusal, in order.
+
+        Args:
+            images: Encoded files.
+            seconds: How long they may take; those whose turn has come by then, and that are not done, are refused.
+
+        Raises:
+            Busy: If too many images wait already, or these waited for `seconds` in vain.
+        """
+        jobs = [Job(data, self._loop.create_future()) for data in images]
+        with self._ready:
+            if len(self._queue) + len(jobs) > self._max_waiting:
+                raise Busy
+            self._queue.extend(jobs)
+            self._ready.notify(min(len(jobs), len(self._threads)))
+        try:
+            _, late = await asyncio.wait([job.future for job in jobs], timeout=seconds)
+        finally:  # the client may have gone
+            for job in jobs:
+                job.future.cancel()
+        if late and not any(job.begun for job in jobs if job.future in late):
+            raise Busy
+        slow = Rejected(Reason.CORRUPT, f"decoding took more than {seconds:g} s")
+        return [slow if job.future in late else job.future.result() for job in jobs]
+
+    def close(self) -> None:
+        """Ends the threads, each after what it is at."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                while not self._queue and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                jobs = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
+            answers = self._answer([job for job in jobs if not job.future.cancelled()])
+            self._loop.call_soon_threadsafe(_deliver, answers)
+
+    def _answer(self, jobs: list[Job]) -> list[tuple[Job, Answer | Exception]]:
+        prepared: list[Images] = []
+        good: list[Job] = []
+        answers: list[tuple[Job, Answer | Exception]] = []
+        patient_until = time.monotonic() + PATIENCE
+        for place, job in enumerate(jobs):
+            if place and time.monotonic() > patient_until:
+                with self._ready:
+                    self._queue.extendleft(reversed(jobs[place:]))
+                    self._ready.notify()
+                break
+            job.begun = True
+            try:
+                prepared.append(self._bundle.prepare(job.data))
+                good.append(job)
+            except Exception as error:  # a Rejected is an answer; a fault must reach the one who waits for it
+                answers.append((job, error))
+        if good:
+            try:
+                rows = self._bundle.probabilities(np.stack(prepared))
+                answers += zip(good, rows, strict=True)
+            except Exception as error:  # as above: the thread lives on
+                answers += [(job, error) for job in good]
+            self._observe(len(good))
+        return answers
+
+
+def _deliver(answers: list[tuple[Job, Answer | Exception]]) -> None:
+    for job, answer in answers:
+        if job.future.cancelled():
+            continue
+        if isinstance(answer, Exception) and not isinstance(answer, Rejected):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)

@@ -1,0 +1,69 @@
+"""What can be chosen about the server, and what it takes."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+
+from sightline.errors import UserError
+from sightline.images import MAX_SECONDS, Limits
+
+API_KEY = "SIGHTLINE_API_KEY"
+"""Environment variable with the key that clients must show: a command line can be read by every user of a machine."""
+
+_SHORTEST_KEY = 16
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """How a bundle is served.
+
+    Attributes:
+        host: Address to listen on; anything but this machine's own asks for an API key.
+        port: To listen on; 0 takes a free one.
+        key: The API key, or None.
+        limits: What is accepted of an image, as at ingestion.
+        max_images: Images a request.
+        max_body: Bytes a request with several images, as sent.
+        max_held: Bytes of all requests being worked on; more are asked to come back later.
+        max_waiting: Images that wait for the network; the same.
+        seconds: That one request's images may take, as at ingestion; also what a client may take to send them.
+        batch_size: Images a run of the network, at most.
+        workers: Threads that decode and compute; 0 is one a core.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    key: str | None = field(default=None, repr=False)
+    limits: Limits = field(default_factory=Limits)
+    max_images: int = 64
+    max_body: int = 128 * 2**20
+    max_held: int = 512 * 2**20
+    max_waiting: int = 1024
+    seconds: float = MAX_SECONDS
+    batch_size: int = 32
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key) < _SHORTEST_KEY:
+            raise UserError(f"{API_KEY}: has fewer than {_SHORTEST_KEY} characters; `openssl rand -hex 24` makes one")
+        if self.key is None and not self.is_local:
+            raise UserError(
+                f"--host {self.host}: others could reach this server: set {API_KEY} to a key that they must show"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode and compute."""
+        return self.workers or os.cpu_count() or 1

@@ -1,0 +1,42 @@
+"""What a server counts, for Prometheus: bounded sets of labels, and nothing that a client can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+
+from sightline.predict.bundle import Bundle
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The counters of one server.
+
+    Args:
+        bundle: The model, named in `sightline_model_info`.
+        waiting: Tells how many images wait.
+    """
+
+    def __init__(self, bundle: Bundle, waiting: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        r = self._registry
+        self.requests = Counter("sightline_requests", "Requests answered.", ["path", "status"], registry=r)
+        self.seconds = Histogram(
+            "sightline_request_seconds", "From a request's head to its answer.", ["path"], buckets=_SECONDS, registry=r
+        )
+        self.images = Counter("sightline_images", "Images by what came of them.", ["outcome"], registry=r)
+        self.batch = Histogram(
+            "sightline_batch_images", "Images a run of the network.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=r
+        )
+        Gauge("sightline_waiting_images", "Images that wait for the network.", registry=r).set_function(waiting)
+        about = {"model": bundle.digest, "form": bundle.model}
+        Gauge("sightline_model_info", "The model that is served.", list(about), registry=r).labels(**about).set(1)
+
+    def text(self) -> bytes:
+        """Returns all of it in Prometheus' text format."""
+        return generate_latest(self._registry)

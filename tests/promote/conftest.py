@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sightline import files
+from sightline.promote.config import PromoteConfig
+from tests.exported import Project, project  # noqa: F401
+
+POLICY = PromoteConfig(
+    name="unnamed", min_accuracy=0.5, min_class_recall=0.1, margin=0.05, max_ece=0.5, min_parity_images=100, seed=0
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A bundle and its predictions."""
+
+    bundle: Path
+    predictions: Path
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder to work in, with a tracking store of its own; to make one takes seconds."""
+    folder = tmp_path_factory.mktemp("promote")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture
+def policy(request: pytest.FixtureRequest, place: Path) -> PromoteConfig:
+    """A policy for a registered model of this test's own."""
+    return dataclasses.replace(POLICY, name=request.node.name.replace("/", "-")[:80])
+
+
+@pytest.fixture
+def make(project: Project, tmp_path: Path) -> Callable[..., Candidate]:  # noqa: F811
+    """Makes bundles whose models are wrong on so many more of the test images."""
+
+    def candidate(name: str = "bundle", wrong: int = 0, images: int | None = None) -> Candidate:
+        bundle = shutil.copytree(project.bundle, tmp_path / name / "bundle")
+        predictions = tmp_path / name / "predictions.parquet"
+        table = pq.read_table(project.reports / "predictions.parquet")
+        rows = table.to_pylist()[:images]
+        right = [row for row in rows if row["predicted"] == row["label"]]
+        for row in right[:wrong]:
+            row["predicted"] = (row["label"] + 1) % 10
+            row["probabilities"] = np.roll(row["probabilities"], 1).tolist()
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), predictions)
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["lineage"]["predictions_sha256"] = files.sha256_file(predictions)
+        files.write_json(bundle / "manifest.json", manifest)
+        return Candidate(bundle, predictions)
+
+    return candidate

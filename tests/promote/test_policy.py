@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.promote.config import PromoteConfig
+from sightline.promote.policy import Evidence, decide
+
+POLICY = PromoteConfig(
+    name="m", min_accuracy=0.6, min_class_recall=0.3, margin=0.05, max_ece=0.1, min_parity_images=50, seed=0
+)
+LABELS = np.arange(200) % 4
+
+
+def evidence(wrong: int = 20, **changes: Any) -> Evidence:
+    """A model that errs on the first `wrong` images."""
+    correct = np.arange(200) >= wrong
+    known = Evidence("test set", list("abcd"), LABELS, correct, ece=0.02, parity_images=200, parity_agreement=1.0)
+    return dataclasses.replace(known, **changes)
+
+
+def test_the_first_needs_no_other_to_beat() -> None:
+    decision = decide(evidence(), None, POLICY)
+    assert decision.passed
+    assert decision.facts == {"accuracy": 0.9, "min_class_recall": 0.9, "ece": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"correct": np.arange(200) >= 90}, "accuracy 0.5500 is below promote.min_accuracy, 0.6"),
+        ({"correct": LABELS != 2}, "recall 0.0000 of class 'c' is below promote.min_class_recall, 0.3"),
+        ({"ece": 0.2}, "calibration error 0.2000 is above promote.max_ece, 0.1"),
+        ({"ece": math.nan}, "calibration error nan is above"),
+        ({"parity_images": 49}, "proven on 49 images, promote.min_parity_images is 50"),
+        ({"parity_agreement": 0.995}, "agrees with the trained model on 99.50 % of images"),
+    ],
+)
+def test_each_floor_holds_back_alone_and_says_why(changes: dict[str, Any], said: str) -> None:
+    decision = decide(evidence(**changes), None, POLICY)
+    assert not decision.passed
+    (reason,) = decision.reasons
+    assert said in reason
+
+
+def test_all_that_speaks_against_it_is_said() -> None:
+    bad = evidence(wrong=200, ece=1.0, parity_images=1, parity_agreement=0.5)
+    assert len(decide(bad, evidence(), POLICY).reasons) == 6
+
+
+def test_a_clearly_worse_one_is_held_back_and_a_better_or_equal_one_is_not() -> None:
+    assert decide(evidence(20), evidence(20), POLICY).passed
+    assert decide(evidence(10), evidence(20), POLICY).passed
+    worse = decide(evidence(60), evidence(20), POLICY)
+    (reason,) = worse.reasons
+    assert "accuracy minus the champion's is -0.2000" in reason
+    assert worse.facts["difference_high"] < 0
+    assert worse.facts["mcnemar_p"] < 1e-6
+
+
+def test_the_same_accuracy_by_other_images_is_not_enough_where_images_are_few() -> None:
+    """Equal on average, but so different that a real loss of more than the margin is likely enough."""
+    other = evidence(correct=np.arange(200) < 180)
+    decision = decide(evidence(20), other, POLICY)
+    assert decision.facts["difference"] == 0
+    assert decision.facts["difference_low"] < -0.05
+    assert not decision.passed
+    assert decide(evidence(20), other, dataclasses.replace(POLICY, margin=0.1)).passed
+
+
+def test_a_loss_within_the_margin_passes() -> None:
+    assert decide(evidence(22), evidence(20), POLICY).passed
+    assert not decide(evidence(22), evidence(20), dataclasses.replace(POLICY, margin=0.0)).passed
+
+
+def test_another_test_set_cannot_be_compared() -> None:
+    decision = decide(evidence(0), evidence(50, test_set="another"), POLICY)
+    (reason,) = decision.reasons
+    assert "scored on another test set" in reason
+    assert "difference" not in decision.facts
+
+
+def test_a_class_that_the_test_set_lacks_is_no_reason() -> None:
+    assert decide(evidence(classes=list("abcde")), None, POLICY).passed
+
+
+BOOLS = st.lists(st.booleans(), min_size=40, max_size=40).map(np.array)
+FLOORS = st.floats(0, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(correct=BOOLS, better=BOOLS, floors=st.tuples(FLOORS, FLOORS, FLOORS), loosened=st.floats(0, 0.5))
+def test_more_right_answers_and_a_looser_policy_never_turn_a_yes_into_a_no(
+    correct: Any, better: Any, floors: tuple[float, float, float], loosened: float
+) -> None:
+    policy = dataclasses.replace(POLICY, min_accuracy=floors[0], min_class_recall=floors[1], max_ece=floors[2])
+    one = evidence(labels=LABELS[:40], correct=correct)
+    two = dataclasses.replace(one, correct=correct | better)
+    alone = decide(one, None, policy)
+    if alone.passed:
+        assert decide(two, None, policy).passed
+        # What is right wherever the champion is cannot be worse than it.
+        assert decide(two, one, policy).passed
+    looser = dataclasses.replace(
+        policy,
+        min_accuracy=max(0.0, policy.min_accuracy - loosened),
+        min_class_recall=max(0.0, policy.min_class_recall - loosened),
+        max_ece=min(1.0, policy.max_ece + loosened),
+        margin=min(1.0, policy.margin + loosened),
+    )
+    assert set(map(kind, decide(one, two, looser).reasons)) <= set(map(kind, decide(one, two, policy).reasons))
+
+
+def kind(reason: str) -> str:
+    return reason.split()[0] + reason.split()[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(correct=BOOLS, other=BOOLS)
+def test_the_same_question_gets_the_same_answer(correct: Any, other: Any) -> None:
+    one, two = (evidence(labels=LABELS[:40], correct=c) for c in (correct, other))
+    assert decide(one, two, POLICY) == decide(one, two, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("min_accuracy", 1.1), ("margin", -0.1), ("max_ece", math.nan), ("min_parity_images", 0), ("seed", -1),
+     ("name", " "), ("name", "a/b"), ("name", "a@b")],
+)  # fmt: skip
+def test_values_out_of_range_are_named(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{key}: "):
+        dataclasses.replace(POLICY, **{key: value})

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline import files, tracking
+from sightline.errors import UserError
+from sightline.predict.bundle import Bundle
+from sightline.promote import lineage, promote
+from sightline.promote.config import PromoteConfig
+from sightline.registry import Registry
+from tests.exported import Project
+from tests.promote.conftest import Candidate
+
+Make = Callable[..., Candidate]
+
+
+def ask(candidate: Candidate, policy: PromoteConfig, force: str | None = None) -> promote.Promotion:
+    return promote.promote(candidate.bundle, candidate.predictions, policy, force)
+
+
+def number(policy: PromoteConfig, alias: str) -> int | None:
+    version = Registry(policy.name).by_alias(alias)
+    return None if version is None else version.number
+
+
+def test_the_first_good_one_becomes_the_champion_and_again_changes_nothing(make: Make, policy: PromoteConfig) -> None:
+    candidate = make()
+    done = ask(candidate, policy)
+    assert (done.promoted, done.forced, done.replaced, done.version.number) == (True, False, None, 1)
+    assert done.version.aliases == ["challenger", "champion"]
+    assert done.version.tags["sightline.decision"] == "promoted"
+    assert done.version.tags["sightline.bundle_sha256"] == files.sha256_file(candidate.bundle / "manifest.json")
+    again = ask(candidate, policy)
+    assert (again.promoted, again.decision, again.version.number) == (True, None, 1)
+    assert promote.lines(again, policy.name) == [f"{policy.name} version 1 is the champion already"]
+
+
+def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
+    make: Make, policy: PromoteConfig
+) -> None:
+    middle, worse, better = make("middle", wrong=10), make("worse", wrong=40), make("better")
+    assert ask(middle, policy).promoted
+
+    held = ask(worse, policy)
+    assert (held.promoted, held.version.number) == (False, 2)
+    assert held.decision
+    assert any("accuracy minus the champion's" in reason for reason in held.decision.reasons)
+    assert (number(policy, "champion"), number(policy, "challenger")) == (1, 2)
+    assert held.version.tags["sightline.decision"] == "held back"
+    assert held.version.tags["sightline.decided_against"] == "1"
+    assert json.loads(held.version.tags["sightline.reasons"]) == list(held.decision.reasons)
+
+    done = ask(better, policy)
+    assert (done.promoted, done.replaced, done.version.number) == (True, 1, 3)
+    assert number(policy, "champion") == 3
+
+    forced = ask(worse, policy, "the others fail on the new camera")
+    assert (forced.promoted, forced.forced, forced.replaced, forced.version.number) == (True, True, 3, 2)
+    assert number(policy, "champion") == 2
+    record = lineage.trace(Registry(policy.name), "champion")["promotion"]
+    assert record["decision"] == "forced"
+    assert record["force_reason"] == "the others fail on the new camera"
+    assert record["decided_by"]
+    assert record["reasons"]
+    assert "by force, in place of version 3, in spite of:" in promote.lines(forced, policy.name)[0]
+
+
+def test_a_bundle_that_is_too_bad_even_alone(make: Make, policy: PromoteConfig) -> None:
+    held = ask(make(wrong=60), policy)
+    assert not held.promoted
+    assert number(policy, "champion") is None
+    # With a looser policy the same version is asked about again, and not registered twice.
+    loose = dataclasses.replace(policy, min_accuracy=0.1, min_class_recall=0.0)
+    assert ask(make("again", wrong=60), loose).version.number == 1
+
+
+def test_another_test_set_is_held_back(make: Make, policy: PromoteConfig) -> None:
+    assert ask(make("few", images=100), policy).promoted
+    held = ask(make("all"), policy)
+    assert held.decision
+    assert "another test set" in held.decision.reasons[0]
+
+
+def test_predictions_of_another_model_are_refused(make: Make, policy: PromoteConfig) -> None:
+    one, two = make("one"), make("two", wrong=3)
+    with pytest.raises(UserError, match=r"are not the predictions that .* was exported with"):
+        ask(Candidate(one.bundle, two.predictions), policy)
+    with pytest.raises(UserError, match=r"gone.parquet is missing"):
+        ask(Candidate(one.bundle, Path("gone.parquet")), policy)
+    assert number(policy, "challenger") is None
+
+
+def test_a_damaged_bundle_is_refused(make: Make, policy: PromoteConfig) -> None:
+    candidate = make()
+    (candidate.bundle / "model.onnx").write_bytes(b"other")
+    with pytest.raises(UserError, match="is damaged"):
+        ask(candidate, policy)
+
+
+def test_a_champion_that_cannot_be_read_holds_back_and_force_gets_past_it(
+    make: Make, policy: PromoteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = make("old"), make("new", wrong=1)
+    assert ask(old, policy).promoted
+    registry = Registry(policy.name)
+    champion = registry.by_alias("champion")
+    assert champion
+    source = registry._client.get_model_version_download_uri(policy.name, "1")
+    (Path(source) / "artifacts" / "bundle" / "classes.json").write_text("{}")
+    held = ask(new, policy)
+    assert held.decision
+    assert "version 1, cannot be judged" in held.decision.reasons[0]
+    assert ask(new, policy, "the old one is broken").promoted
+
+
+def test_force_needs_a_reason(make: Make, policy: PromoteConfig) -> None:
+    with pytest.raises(UserError, match="needs a --reason"):
+        ask(make(), policy, "  ")
+
+
+def test_mlflow_that_is_away_is_one_line(make: Make, policy: PromoteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError) as caught:
+        ask(make(), policy)
+    assert str(caught.value).startswith("MLflow (http://***@127.0.0.1:9): ")
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_version_says_which_data_commit_and_parameters_made_it(
+    project: Project, make: Make, policy: PromoteConfig
+) -> None:
+    client, experiment = tracking.connect()
+    digest = files.sha256_file(project.model / "model.safetensors")
+    run_id = tracking.run_of_model(client, experiment, digest, {})
+    ended = client.get_run(run_id).info.end_time
+    client.log_param(run_id, f"train.lr.{policy.name[:20]}", "0.002")
+    client.log_metric(run_id, "test_accuracy", 0.81)
+    client.set_tag(run_id, "mlflow.source.git.commit", "abc123")
+    client.set_tag(run_id, "git.dirty", "true")
+    ask(make(), policy)
+    traced = lineage.trace(Registry(policy.name), "1")
+    assert traced["run_id"] == run_id
+    assert client.get_run(run_id).info.end_time == ended  # to register is no part of the training
+    assert traced["commit"] == "abc123"
+    assert traced["uncommitted_changes"] is True
+    assert traced["parameters"][f"train.lr.{policy.name[:20]}"] == "0.002"
+    assert traced["metrics"]["test_accuracy"] == 0.81
+    assert traced["model_sha256"] == digest
+    manifest = json.loads((project.bundle / "manifest.json").read_text())
+    assert traced["data_sha256"] == manifest["lineage"]["data_sha256"]
+    said = "\n".join(lineage.lines(traced))
+    for word in (digest, "abc123, with uncommitted changes", "0.002", "test_accuracy = 0.81", "promoted by"):
+        assert word in said
+    assert json.loads(files.canonical_json(traced)) == traced
+
+    with pytest.raises(UserError, match=f"{policy.name}' has no version 7: there are 1"):
+        lineage.trace(Registry(policy.name), "7")
+    with pytest.raises(UserError, match="no version with the alias 'best'"):
+        lineage.trace(Registry(policy.name), "best")
+
+
+def test_there_is_no_version_yet(policy: PromoteConfig) -> None:
+    with pytest.raises(UserError, match="there are none yet; `sightline promote` makes one"):
+        lineage.trace(Registry(policy.name), "1")
+    with pytest.raises(UserError, match="no version with the alias 'champion'"):
+        lineage.trace(Registry(policy.name), "@champion")
+
+
+def test_mlflow_loads_what_was_registered_without_pickle(
+    project: Project, make: Make, policy: PromoteConfig, place: Path
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    ask(make(), policy)
+    model = mlflow.pyfunc.load_model(f"models:/{policy.name}@champion")  # the fixture forbids it to unpickle
+    pictures = [path.read_bytes() for path in project.pictures[:3]]
+    column = [pictures[0], base64.b64encode(pictures[1]).decode(), b"no image", "no base64!", pictures[2]]
+    said = model.predict(pd.DataFrame({"image": pd.Series(column, dtype=object)})).to_dict("records")
+    expected = list(Bundle.load(project.bundle).predict(project.pictures[:3], top_k=10))
+    for row, prediction in zip([said[0], said[1], said[4]], expected, strict=True):
+        assert row["label"] == prediction.label
+        assert row["probability"] == pytest.approx(prediction.probability, abs=1e-6)
+        assert dict(zip("0123456789", row["probabilities"], strict=True)) == pytest.approx(
+            dict(prediction.top), abs=1e-6
+        )
+    assert said[2]["error"].startswith("not_an_image")
+    assert said[3] == {"label": None, "probability": None, "probabilities": None,
+                       "error": "not_an_image: not base64"}  # fmt: skip
+    assert model.metadata.signature.inputs.input_names() == ["image"]
+    held = [path.name for path in Path("mlartifacts").rglob("*") if path.is_file()]
+    assert not [name for name in held if name.endswith((".pkl", ".pickle", ".pth"))]
+    assert "served.py" in held

@@ -1,0 +1,288 @@
+"""The REST server on a real socket: what it answers, refuses and survives."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from sightline.predict.bundle import Bundle
+from tests import bundles
+from tests.serve.conftest import COMMAND, Served, serve
+
+HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: "
+ALL = "0.0.0.0"  # noqa: S104 - what is tested is that it is refused
+KEY = "a key that nobody would guess"
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def images() -> list[bytes]:
+    return [one.data for one in bundles.encoded("fashion-mnist", 8)]
+
+
+def post(server: Served, body: bytes, **headers: str) -> requests.Response:
+    kind = {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.post(f"{server.url}/predict", data=body, headers=kind or PNG, timeout=30)
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_three_encodings_one_answer(server: Served, images: list[bytes]) -> None:
+    url = f"{server.url}/predict?top_k=10"
+    raw = [requests.post(url, data=data, headers=PNG, timeout=30).json()["predictions"][0] for data in images]
+    form = requests.post(url, files=[("image", (f"{i}.png", data)) for i, data in enumerate(images)], timeout=30).json()
+    sent = {"images": [encoded(images[0]), *({"name": "x", "data": encoded(data)} for data in images[1:])]}
+    plain = requests.post(url, json=sent, timeout=30).json()
+    assert [row["path"] for row in form["predictions"]] == [f"{i}.png" for i in range(len(images))]
+    expected = list(Bundle.load(server.bundle).predict(images, top_k=10))
+    for rows in (raw, form["predictions"], plain["predictions"]):
+        assert [row["label"] for row in rows] == [p.label for p in expected]
+        for row, p in zip(rows, expected, strict=True):
+            shares = {one["label"]: one["probability"] for one in row["top"]}
+            assert shares == pytest.approx(dict(p.top), abs=1e-6)
+    assert form["model"] == Bundle.load(server.bundle).digest
+
+
+def test_of_several_images_the_bad_one_has_a_row(server: Served, images: list[bytes]) -> None:
+    files = [("image", ("a.png", images[0])), ("image", ("b.png", b"no image at all")), ("image", ("c.png", images[0]))]
+    answer = requests.post(f"{server.url}/predict", files=files, timeout=30)
+    assert answer.status_code == 200
+    assert [row["error"] for row in answer.json()["predictions"]] == [None, "not_an_image", None]
+
+
+def test_the_threshold_makes_it_abstain(server: Served, images: list[bytes]) -> None:
+    answer = requests.post(f"{server.url}/predict?threshold=1&top_k=2", data=images[0], headers=PNG, timeout=30).json()
+    (row,) = answer["predictions"]
+    assert (row["label"], row["abstained"], len(row["top"])) == (None, True, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "error"),
+    [
+        (b"no image at all", "image/png", 422, "not_an_image"),
+        (b"", "image/png", 422, "empty"),
+        (b"\x89PNG\r\n\x1a\n", "image/png", 422, "corrupt"),
+        (b"x", "text/plain", 415, "unsupported_media_type"),
+        (b"{", "application/json", 400, "bad_json"),
+        (b"[" * 100_000, "application/json", 400, "bad_json"),
+        (b'{"images": 3}', "application/json", 400, "bad_json"),
+        (b'{"images": [3]}', "application/json", 400, "bad_json"),
+        (b'{"images": []}', "application/json", 400, "no_image"),
+        (b'{"images": ["\xc3\xa9"]}', "application/json", 400, "bad_base64"),
+        (json.dumps({"images": [""] * 65}).encode(), "application/json", 413, "too_many_images"),
+        (b"--x", "multipart/form-data", 400, "bad_form"),
+        (b"nonsense", "multipart/form-data; boundary=x", 400, "bad_form"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", 400, "no_image"),
+        (b"x" * (32 * 2**20 + 1), "image/png", 413, "too_many_bytes"),
+    ],
+)
+def test_what_is_wrong_is_said(server: Served, body: bytes, kind: str, status: int, error: str) -> None:
+    answer = post(server, body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+
+
+@pytest.mark.parametrize("query", ["top_k=0", "top_k=x", "threshold=2", "threshold=nan", "threshold=x"])
+def test_a_query_that_makes_no_sense(server: Served, query: str) -> None:
+    answer = requests.post(f"{server.url}/predict?{query}", data=b"x", headers=PNG, timeout=30)
+    assert (answer.status_code, answer.json()["error"]) == (400, "bad_query")
+
+
+def test_a_declared_size_is_refused_before_it_is_sent(server: Served) -> None:
+    with _connect(server) as link:
+        link.sendall(HEAD + b"99999999999\r\n\r\n")
+        assert b" 413 " in link.recv(4096)
+
+
+def test_odd_methods_and_paths(server: Served) -> None:
+    assert requests.get(f"{server.url}/predict", timeout=30).status_code == 405
+    assert requests.get(f"{server.url}/../../etc/passwd", timeout=30).status_code == 404
+    with _connect(server) as link:
+        link.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+        assert b" 400 " in link.recv(4096)
+
+
+def test_a_page_elsewhere_gets_nothing(server: Served, images: list[bytes]) -> None:
+    host = server.url.removeprefix("http://").replace("127.0.0.1", "rebound.example")
+    assert requests.get(f"{server.url}/model", headers={"host": host}, timeout=30).status_code == 421
+    assert post(server, images[0], content_type="image/png", sec_fetch_site="cross-site").status_code == 403
+    assert post(server, images[0], content_type="image/png", sec_fetch_site="same-origin").status_code == 200
+
+
+def test_health_metrics_and_model(server: Served, images: list[bytes]) -> None:
+    post(server, images[0])
+    health = requests.get(f"{server.url}/health", timeout=30).json()
+    model = requests.get(f"{server.url}/model", timeout=30).json()
+    assert (health["status"], health["model"]) == ("ok", model["model"])
+    assert model["classes"] == sorted(bundles.FASHION)
+    assert model["card"] == bundles.CARD
+    text = requests.get(f"{server.url}/metrics", timeout=30).text
+    assert 'sightline_requests_total{path="/predict",status="200"}' in text
+    assert 'sightline_images_total{outcome="predicted"}' in text
+    assert "sightline_batch_images_bucket" in text
+
+
+def test_the_description_is_true(server: Served, images: list[bytes]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    api = requests.get(f"{server.url}/openapi.json", timeout=30).json()
+    calls: list[tuple[str, str, requests.Response]] = [
+        ("/predict", "post", post(server, images[0])),
+        ("/predict", "post", post(server, b"x")),
+        ("/predict", "post", post(server, b"x", content_type="text/plain")),
+        ("/explain", "post", requests.post(f"{server.url}/explain", data=images[0], headers=PNG, timeout=30)),
+        ("/explain", "post", requests.post(f"{server.url}/explain", data=b"x", headers=PNG, timeout=30)),
+        *((path, "get", requests.get(server.url + path, timeout=30)) for path in ("/model", "/health")),
+    ]
+    for path, verb, answer in calls:
+        described = api["paths"][path][verb]["responses"][str(answer.status_code)]
+        schema = {**described["content"]["application/json"]["schema"], "components": api["components"]}
+        jsonschema.validate(answer.json(), schema)
+    assert set(api["paths"]) == {"/predict", "/explain", "/model", "/health", "/metrics"}
+
+
+def test_the_explanation_finds_what_the_class_hangs_on(server: Served, images: list[bytes]) -> None:
+    said = requests.post(f"{server.url}/explain", data=images[0], headers=PNG, timeout=30).json()
+    falls = [fall for line in said["heat"]["falls"] for fall in line]
+    assert len(falls) == 64
+    assert min(falls) >= 0
+    assert (
+        said["heat"]["lowest"]
+        <= said["heat"]["probability"]
+        == pytest.approx(said["prediction"]["top"][0]["probability"])
+    )
+    assert [step["name"] for step in said["steps"]] == ["original", "resize"]
+    assert base64.b64decode(said["heat"]["png"]).startswith(b"\x89PNG")
+
+
+def test_the_page_may_load_nothing_from_elsewhere(server: Served) -> None:
+    answer = requests.get(f"{server.url}/", timeout=30)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert (
+        requests.get(f"{server.url}/", headers={"if-none-match": answer.headers["etag"]}, timeout=30).status_code == 304
+    )
+
+
+def test_a_key_is_asked_for_and_never_said(clothes: Path, images: list[bytes]) -> None:
+    with serve(clothes, key=KEY) as server:
+        url = server.url
+        for path in ("/predict", "/explain"):
+            assert requests.post(url + path, data=images[0], headers=PNG, timeout=30).status_code == 401
+        for path, status in {"/model": 401, "/metrics": 401, "/health": 200, "/": 200, "/openapi.json": 200}.items():
+            assert requests.get(url + path, timeout=30).status_code == status
+        for shown in ({"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}):
+            answer = requests.post(f"{url}/predict", data=images[0], headers={**PNG, **shown}, timeout=30)
+            assert answer.status_code == 200
+        assert requests.get(f"{url}/model", headers={"x-api-key": f"{KEY}!"}, timeout=30).status_code == 401
+        arguments = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+    assert KEY.encode() not in arguments
+    assert KEY not in "".join(server.said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "said"),
+    [
+        (["--host", ALL], "", "set SIGHTLINE_API_KEY"),
+        ([], "short", "fewer than 16 characters"),
+        (["--host", "203.0.113.7"], KEY, "choose others"),
+    ],
+)
+def test_a_server_that_cannot_be_is_one_line(clothes: Path, arguments: list[str], key: str, said: str) -> None:
+    environment = {**os.environ, "SIGHTLINE_API_KEY": key}
+    done = subprocess.run([*COMMAND, str(clothes), "--port", "0", *arguments], capture_output=True, env=environment,
+                          text=True, check=False, timeout=60)  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_begun_is_answered_and_nothing_is_left(clothes: Path, images: list[bytes], sign: int) -> None:
+    with serve(clothes) as server:
+        body = b"x" * 1000
+        with _connect(server) as link:
+            link.sendall(HEAD + b"1000\r\n\r\n" + body[:500])
+            time.sleep(0.3)
+            server.process.send_signal(sign)
+            time.sleep(0.3)
+            link.sendall(body[500:])
+            assert b" 422 " in link.recv(4096)
+        server.process.wait(15)
+        assert not _children(server.process.pid)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{server.url}/health", timeout=5)
+    assert "Traceback" not in "".join(server.said)
+
+
+def test_slow_clients_are_sent_away(clothes: Path) -> None:
+    with serve(clothes, "--seconds", "0.5") as server:
+        with _connect(server) as link:
+            link.sendall(HEAD + b"9\r\n\r\nx")
+            assert b" 408 " in link.recv(4096)
+        with _connect(server) as link:
+            link.sendall(b"POST /pre")
+            assert link.recv(4096) == b""
+
+
+def test_clients_that_go_away_and_many_at_once(server: Served, images: list[bytes]) -> None:
+    for _ in range(20):
+        with _connect(server) as link:
+            link.sendall(HEAD + b"9\r\n\r\nx")
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with requests.Session() as session:
+            answers = [session.post(f"{server.url}/predict", data=data, headers=PNG, timeout=30) for data in images]
+            statuses.extend(answer.status_code for answer in answers)
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 16 * len(images)
+    assert "Traceback" not in "".join(server.said)
+
+
+WATCHED = """
+import sys
+def watch(event, arguments):
+    if event in ("pickle.find_class", "socket.connect", "subprocess.Popen", "os.system", "os.fork"):
+        print("ASKED", event, arguments, file=sys.stderr, flush=True)
+    if event == "import" and arguments[0].partition(".")[0] in ("torch", "mlflow", "pandas", "fsspec"):
+        print("ASKED", arguments[0], file=sys.stderr, flush=True)
+sys.addaudithook(watch)
+from sightline.cli import app
+app()
+"""
+
+
+def test_it_unpickles_nothing_calls_nobody_and_starts_no_process(clothes: Path, images: list[bytes]) -> None:
+    with serve(clothes, code=WATCHED) as server:
+        for data in (images[0], b"x"):
+            post(server, data)
+            requests.post(f"{server.url}/predict", files={"image": data}, timeout=30)
+            requests.post(f"{server.url}/explain", data=data, headers=PNG, timeout=30)
+        for path in ("/", "/docs", "/model", "/metrics", "/openapi.json"):
+            assert requests.get(server.url + path, timeout=30).status_code == 200
+    assert [line for line in server.said if "ASKED" in line] == []
+
+
+def _connect(server: Served) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def _children(pid: int) -> list[Any]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return children.read_text().split() if children.exists() else []
