@@ -27,6 +27,7 @@ SETTINGS = (
     "preprocess/denoise=none",
     "preprocess/enhance=none",
     "preprocess/segment=none",
+    "train/model=dense",
     "train/augment=none",
     "train.max_epochs=1",
     "train.batch_size=256",

@@ -1,7 +1,8 @@
 """Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
 
 A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
-run with a child for each job. MLflow never changes a result: where it cannot be reached, the stage warns and goes on.
+run with a child for each job. A baseline is a run of its own. MLflow never changes a result: where it cannot be
+reached, the stage warns and goes on.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from sightline.outbox import Outbox
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
 DATA_TAG = "sightline.data_sha256"
+BASELINE_TAG = "sightline.baseline"
+RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
 FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError)
@@ -373,6 +376,38 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
         tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
         tracker.give_up(error)
         return tracker
+
+
+def baseline_run(method: str, config: DictConfig, fitted: Mapping[str, Any], result: Path) -> Tracker:
+    """Finds the run of a baseline's result, or makes it.
+
+    The same result of the same configuration is the same run, however often the stage is run again: after it was
+    killed between two methods, or forced.
+
+    Args:
+        method: The baseline's name.
+        config: The whole composed configuration; what the result depends on becomes the run's parameters.
+        fitted: The settings that the method was fitted with; parameters as well.
+        result: The file of its answers.
+    """
+    params = {
+        **{k: v for k, v in flat_params(config).items() if k.split(".")[0] in ("ingest", "preprocess", "baseline")},
+        **{f"fitted.{name}": str(value) for name, value in fitted.items()},
+    }
+    digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
+    tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
+    try:
+        client, experiment = connect()
+        found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)
+        if found:
+            return Tracker(client, found[0].info.run_id)
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, name)
+    tracker.log_params(params)
+    return tracker
 
 
 def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:

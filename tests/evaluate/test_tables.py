@@ -1,7 +1,6 @@
 import csv
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics as sk
 
@@ -70,11 +69,3 @@ def test_curves_of_perfect_and_of_single_class(tmp_path):
     curves.write_curves(tmp_path, np.array([0]), np.ones((1, 1)), ["a"], 20)
     assert (tmp_path / "roc.csv").read_text() == "fpr,tpr\n"
     assert (tmp_path / "precision_recall_per_class.csv").read_text() == "class,index,recall,precision\n"
-
-
-def test_predictions(tmp_path):
-    tables.write_predictions(tmp_path / "p.parquet", ["a", "b"], np.array([0, 1]), np.array([0, 0]), np.eye(2)[[0, 0]])
-    assert pq.read_table(tmp_path / "p.parquet").to_pylist() == [
-        {"id": "a", "label": 0, "predicted": 0, "probabilities": [1, 0]},
-        {"id": "b", "label": 1, "predicted": 0, "probabilities": [1, 0]},
-    ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-STAGES = ("watch", "ingest", "preprocess", "train", "evaluate", "export")
+STAGES = ("watch", "ingest", "preprocess", "baseline", "train", "evaluate", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.
 TINY = {"ingest__limit": 200, "train__max_epochs": 1}
@@ -142,11 +142,12 @@ class Project:
 
         return MlflowClient(f"sqlite:///{self.root}/mlflow.db")
 
-    def runs(self) -> list[Run]:
-        """Returns the MLflow runs, the newest first."""
+    def runs(self, baselines: bool = False) -> list[Run]:
+        """Returns the MLflow runs of trainings, or those of baselines, the newest first."""
         client = self.mlflow()
         experiment = client.get_experiment_by_name("sightline")
-        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))
+        found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+        return [run for run in found if ("sightline.baseline" in run.data.tags) == baselines]
 
     def clone(self, to: Path, commit: str) -> Project:
         """Clones a commit: the sources alone, no cache, no runs."""

@@ -16,7 +16,7 @@ from sightline.config import compose, typed
 from sightline.schema import Option
 from sightline.shards import ProcessedSet
 from sightline.train.config import TrainConfig
-from sightline.train.data import EpochBatches, EpochSampler, ResidentLoader, Samples, loader
+from sightline.train.data import DirectLoader, EpochBatches, EpochSampler, Samples, loader
 from tests.train.small import processed_set
 
 
@@ -195,19 +195,26 @@ def test_the_shards_themselves_are_never_changed(data: ProcessedSet) -> None:
     np.testing.assert_array_equal(data.split("train").images(), before)
 
 
-# --- on the device -------------------------------------------------------------------------------------------------
+# --- without torch's loader ----------------------------------------------------------------------------------------
 
 
-def test_a_resident_split_gives_the_same_batches(data: ProcessedSet) -> None:
+@pytest.mark.parametrize("device", [None, torch.device("cpu")])
+def test_the_direct_loader_gives_the_same_batches(data: ProcessedSet, device: torch.device | None) -> None:
     samples = Samples(data.split("train"), 5)
     batches = EpochBatches(EpochSampler(len(samples), 5, shuffle=True), 16)
-    for epoch in (0, 3):
-        batches.sampler.set_epoch(epoch)
+    direct = DirectLoader(samples, batches, device)
+    for epoch, skip in ((0, 0), (3, 2)):
+        batches.resume(epoch, skip)
         expected = list(loader(samples, batches, 0))
-        resident = ResidentLoader(samples, batches, torch.device("cpu"))
-        for ours, theirs in zip(resident, expected, strict=True):
+        batches.resume(epoch, skip)
+        seen = list(direct)
+        assert len(seen) == len(expected) == len(direct) - skip
+        for ours, theirs in zip(seen, expected, strict=True):
             for one, other in zip(ours, theirs, strict=True):
                 assert torch.equal(one, other)
                 assert one.dtype == other.dtype
-        assert len(resident) == len(expected)
-        assert resident.waited > 0
+    assert direct.waited > 0
+    seen[0][0][:] = 0  # a batch is the caller's own
+    assert torch.equal(
+        next(iter(DirectLoader(samples, batches, device)))[0], next(iter(loader(samples, batches, 0)))[0]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import numpy as np
@@ -28,10 +29,24 @@ def undisturbed(data, tmp_path_factory):
     return result
 
 
+def kill_points() -> list[tuple[tuple[int, ...], int]]:
+    """Steps to be killed at, and loader processes: the edges, then random ones, every fourth twice in a row.
+
+    As many as SIGHTLINE_KILL_POINTS says: 5 in CI, 25 before a release.
+    """
+    points = [((0,), 0), ((5,), 0), ((9,), 2), ((11, 12), 0), ((2, 6, 17), 0)]
+    random = np.random.default_rng(0)
+    for number in range(len(points), int(os.environ.get("SIGHTLINE_KILL_POINTS", "5"))):
+        steps = sorted(random.choice(STEPS, 2 if number % 4 == 0 else 1, replace=False).tolist())
+        points.append((tuple(steps), 2 * (number % 2)))
+    return points
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "workers"), [((0,), 0), ((5,), 0), ((9,), 2), ((11, 12), 0), ((2, 6, 17), 0)])
+@pytest.mark.parametrize(("kills", "workers"), kill_points())
 def test_a_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path, kills, workers):
-    result, codes = train(data, tmp_path, {"train.num_workers": workers}, kills)
+    # "never": with workers the images come from them, and not from memory
+    result, codes = train(data, tmp_path, {"train.num_workers": workers, "train.resident": "never"}, kills)
     assert codes == [-signal.SIGKILL] * len(kills) + [0]
     assert result == undisturbed
 

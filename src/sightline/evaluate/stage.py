@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import files
+from sightline import files, predictions
 from sightline.evaluate import curves, plots, report, tables
 from sightline.evaluate.config import EvaluateConfig
 from sightline.evaluate.measure import Predict, measure
@@ -69,7 +69,7 @@ def evaluate_split(
     with files.atomic_directory(out / PLOTS) as folder:
         write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:
-        tables.write_predictions(path, test.ids, test.labels, test.predicted, test.probabilities)
+        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities)
     with files.atomic_file(out / SUSPECTS) as path:
         tables.write_suspects(path, found)
     figures = draw(found.counts, found.scores, data.classes, plots.read_history(history) if history else {})

@@ -12,20 +12,11 @@ import pyarrow.parquet as pq
 
 from sightline import corruptions
 from sightline.evaluate.results import Evaluation, Slice
-from sightline.metrics.base import DIGITS, Floats, Labels
+from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.classification import ClassScore
 from sightline.metrics.intervals import wilson
 from sightline.metrics.selective import RiskCoverage
-
-PREDICTIONS_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("label", pa.int32(), nullable=False),
-        pa.field("predicted", pa.int32(), nullable=False),
-        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
-    ]
-)
 
 SUSPECTS_SCHEMA = pa.schema(
     [
@@ -47,20 +38,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def write_predictions(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
-    """Writes one row a test image, in the order given: id, label, predicted, probabilities (a list of K)."""
-    table = pa.table(
-        {
-            "id": ids,
-            "label": labels.astype(np.int32),
-            "predicted": predicted.astype(np.int32),
-            "probabilities": pa.array(list(probabilities.astype(np.float32)), pa.list_(pa.float32())),
-        },
-        schema=PREDICTIONS_SCHEMA,
-    )
-    pq.write_table(table, path)
 
 
 def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequence[str]) -> None:

@@ -278,8 +278,9 @@ class TrainConfig:
         debug: Short runs to find a fault.
         augment_on: Where augmentation runs: "albumentations" (an image at a time, in the loader), "batch" (a batch at
             a time, where the network computes), or "auto" (batch below 96 pixels a side).
-        resident: Whether the training split stands on the device as a whole: "always", "never", or "auto" (on a GPU,
-            where it takes at most a quarter of the free memory). Augmentation must not be on "albumentations".
+        resident: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
+            "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is
+            free). Images that are augmented one at a time never do.
         lr: Peak learning rate.
         batch_size: Images in a step of the loader, of all devices together.
         accumulate: Batches whose gradients are added up for one step of the optimiser.

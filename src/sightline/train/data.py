@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -22,6 +23,8 @@ Key = tuple[int, int]
 """(epoch, position in the split): all that a sample's randomness depends on, beside the seed."""
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """uint8 images [n, H, W, C], int64 labels [n], and int64 keys [n] that the samples' random draws are a function of."""
+
+Positions = npt.NDArray[np.int64]
 
 _POSITIVE = 2**63 - 1
 
@@ -60,7 +63,8 @@ class Samples(Dataset[Batch]):
         return {"split": self.split, "seed": self.seed, "augment": self.augment}
 
     @cached_property
-    def _hashes(self) -> npt.NDArray[np.int64]:
+    def hashes(self) -> npt.NDArray[np.int64]:
+        """[n] hashes of the samples' ids."""
         return batch.sample_hashes(self.split.ids)
 
     def __len__(self) -> int:
@@ -71,7 +75,7 @@ class Samples(Dataset[Batch]):
         epoch = where[0][0]
         positions = np.fromiter((position for _, position in where), np.int64, len(where))
         images = self.split.images(positions)
-        keys = batch.keys(self._hashes[positions], self.seed, epoch)
+        keys = batch.keys(self.hashes[positions], self.seed, epoch)
         if self._augmentation is not None:
             for row, key in enumerate(keys.tolist()):
                 images[row] = self._augmentation(images[row], key & _POSITIVE)
@@ -103,13 +107,15 @@ class EpochSampler(Sampler[Key]):
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[Key]:
+    def order(self) -> Positions:
+        """Returns the epoch's positions, [length]."""
         random = np.random.default_rng(seeds.derive(self.seed, "shuffle", self.epoch))
         if self.weights is not None:
-            order = random.choice(self.length, self.length, p=self.weights)
-        else:
-            order = random.permutation(self.length) if self.shuffle else np.arange(self.length)
-        return iter([(self.epoch, position) for position in order.tolist()])
+            return random.choice(self.length, self.length, p=self.weights)
+        return random.permutation(self.length) if self.shuffle else np.arange(self.length)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter([(self.epoch, position) for position in self.order().tolist()])
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -149,14 +155,20 @@ class EpochBatches(Sampler[list[Key]]):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __iter__(self) -> Iterator[list[Key]]:
-        keys = list(self.sampler)
+    def slices(self) -> list[slice]:
+        """Returns where this process's part of each batch stands in the epoch's order, of those that are left."""
         skip, self._skip = self._skip, 0
-        start = sum(self.sizes[:skip])
-        for size in self.sizes[skip:]:
-            first, last = (start + size * part // self.world for part in (self.rank, self.rank + 1))
-            yield keys[first:last]
-            start += size
+        starts = list(itertools.accumulate(self.sizes, initial=0))
+        parts = zip(starts[skip:], self.sizes[skip:], strict=False)
+        return [
+            slice(start + size * self.rank // self.world, start + size * (self.rank + 1) // self.world)
+            for start, size in parts
+        ]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order, epoch = self.sampler.order(), self.sampler.epoch
+        for part in self.slices():
+            yield [(epoch, position) for position in order[part].tolist()]
 
 
 def balancing_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -181,30 +193,33 @@ class Loader(DataLoader[Batch]):
         return _timed(self, super().__iter__())
 
 
-class ResidentLoader:
-    """Yields the same batches from a split that stands on the device as a whole: no process waits for a copy.
+class DirectLoader:
+    """Yields the same batches without torch's machinery around each, which takes longer than to gather a small one.
+
+    It augments nothing; the network's side augments whole batches, or nothing does.
 
     Args:
-        samples: The split; its augmentation must be none, or that of whole batches.
+        samples: The split.
         batches: Which images come in which batch.
-        device: Where the images are to stand, from the first batch on.
+        device: Where all images stand at once, from the first batch on: a GPU, where no batch then waits for a copy,
+            or the CPU's memory. None leaves them in their files.
 
     Attributes:
         waited: As `Loader` has it.
     """
 
-    def __init__(self, samples: Samples, batches: EpochBatches, device: torch.device) -> None:
+    def __init__(self, samples: Samples, batches: EpochBatches, device: torch.device | None = None) -> None:
         self.samples = samples
         self.batches = self.batch_sampler = batches  # under the name by which Lightning finds the sampler
         self.device = device
         self.waited = 0.0
 
     @cached_property
-    def _resident(self) -> Batch:
-        split = self.samples.split
-        images, labels = torch.from_numpy(split.images()), torch.from_numpy(split.labels)
-        hashes = torch.from_numpy(batch.sample_hashes(split.ids))
-        return images.to(self.device), labels.to(self.device), hashes.to(self.device)
+    def _images(self) -> npt.NDArray[np.uint8] | torch.Tensor | None:
+        if self.device is None:
+            return None
+        images = self.samples.split.images()
+        return images if self.device.type == "cpu" else torch.from_numpy(images).to(self.device)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -213,14 +228,25 @@ class ResidentLoader:
         return _timed(self, self._gathered())
 
     def _gathered(self) -> Iterator[Batch]:
-        images, labels, hashes = self._resident
-        for where in self.batches:
-            positions = torch.tensor([position for _, position in where]).to(self.device, non_blocking=True)
-            salt = batch.salt(self.samples.seed, where[0][0])
-            yield images[positions], labels[positions], hashes[positions] ^ salt
+        split, images = self.samples.split, self._images
+        order = self.batches.sampler.order()
+        # Small enough to be made for the whole epoch: what is left for each batch is its images.
+        keys = batch.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
+        all_labels, all_keys = torch.from_numpy(split.labels[order]), torch.from_numpy(keys)
+        if isinstance(images, torch.Tensor):
+            all_labels, all_keys = all_labels.to(images.device), all_keys.to(images.device)
+            places = torch.from_numpy(order).to(images.device)
+            for part in self.batches.slices():
+                yield images.index_select(0, places[part]), all_labels[part], all_keys[part]
+        elif images is not None:
+            for part in self.batches.slices():  # `take` is quicker than an index, and than torch's index_select
+                yield torch.from_numpy(images.take(order[part], 0)), all_labels[part], all_keys[part]
+        else:
+            for part in self.batches.slices():
+                yield torch.from_numpy(split.images(order[part])), all_labels[part], all_keys[part]
 
 
-def _timed(loader: Loader | ResidentLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
+def _timed(loader: Loader | DirectLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
     while True:
         started = time.perf_counter()
         try:

@@ -6,6 +6,7 @@ import os
 import platform
 from typing import Any, cast
 
+import psutil
 import torch
 
 from sightline.errors import UserError
@@ -49,9 +50,11 @@ def prepare(config: TrainConfig) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def has_room(images: int) -> bool:
-    """Says whether so many bytes of images may stand on the current GPU: a quarter of what is free at most."""
-    return torch.cuda.is_available() and images <= torch.cuda.mem_get_info()[0] // 4
+def has_room(device: torch.device, images: int) -> bool:
+    """Says whether so many bytes of images may stand on a device: a quarter of its free memory at most."""
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    return images <= free // 4
 
 
 def numeric_profile(config: TrainConfig, device: str, precision: str) -> dict[str, Any]:

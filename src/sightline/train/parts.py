@@ -13,7 +13,7 @@ from sightline.models.classifier import build
 from sightline.shards import ProcessedSet
 from sightline.train import hardware
 from sightline.train.config import Debug, TrainConfig, TrainerOption
-from sightline.train.data import EpochBatches, EpochSampler, Loader, ResidentLoader, Samples, balancing_weights, loader
+from sightline.train.data import DirectLoader, EpochBatches, EpochSampler, Loader, Samples, balancing_weights, loader
 from sightline.train.losses import class_weights
 from sightline.train.module import ClassifierModule
 
@@ -59,7 +59,7 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
 
 def loaders(
     data: ProcessedSet, config: TrainConfig, rank: int = 0, world: int = 1
-) -> tuple[Loader | ResidentLoader, Loader]:
+) -> tuple[Loader | DirectLoader, DirectLoader]:
     """Returns the loaders of training and validation, for one of `world` processes."""
     train, val = data.split("train"), data.split("val")
     overfit = cast(Debug, config.debug).overfit
@@ -72,24 +72,23 @@ def loaders(
         weights=balancing_weights(train.labels) if config.balanced else None,
     )
     batches = EpochBatches(order, config.batch_size, rank, world)
-    train_loader: Loader | ResidentLoader
-    if _resident(config, samples):
-        train_loader = ResidentLoader(samples, batches, _device(config, rank % max(1, torch.cuda.device_count())))
-    else:
-        train_loader = loader(samples, batches, config.num_workers)
+    train_loader = _loader(config, samples, batches, rank)
     seen, size = (train, config.batch_size) if overfit else (val, 4 * config.batch_size)
     in_order = EpochBatches(EpochSampler(len(seen), config.seed, shuffle=False), size, rank, world)
-    return train_loader, loader(Samples(seen, config.seed), in_order, num_workers=0)
+    return train_loader, DirectLoader(Samples(seen, config.seed), in_order)
 
 
-def _resident(config: TrainConfig, samples: Samples) -> bool:
-    if config.resident == "never" or samples.augments:
+def _loader(config: TrainConfig, samples: Samples, batches: EpochBatches, rank: int) -> Loader | DirectLoader:
+    """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
+    device = _device(config, rank % max(1, torch.cuda.device_count()))
+    if samples.augments:
         if config.resident == "always":
             raise UserError("train.resident: always needs train.augment_on=batch, or train.augment=none")
-        return False
-    return config.resident == "always" or (
-        _device(config, 0).type == "cuda" and hardware.has_room(len(samples) * samples.bytes_each)
-    )
+        return loader(samples, batches, config.num_workers)
+    fits = hardware.has_room(device, len(samples) * samples.bytes_each)
+    if config.resident == "always" or (config.resident == "auto" and fits):
+        return DirectLoader(samples, batches, device)
+    return loader(samples, batches, config.num_workers) if config.num_workers else DirectLoader(samples, batches)
 
 
 def _device(config: TrainConfig, local_rank: int) -> torch.device:

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from sightline import files
-from sightline.train.data import Loader, ResidentLoader
+from sightline.train.data import DirectLoader, Loader
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 LAST = "last.ckpt"
@@ -44,9 +44,7 @@ class Progress(Checkpoint):
         shown: Whether to print a line an epoch.
     """
 
-    def __init__(
-        self, folder: Path, loader: Loader | ResidentLoader, log: LogMetrics | None, shown: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, loader: Loader | DirectLoader, log: LogMetrics | None, shown: bool = True) -> None:
         self.rows: list[Row] = []
         self.stopped = False
         self.position = (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
+from sightline.baseline.config import BaselineConfig
 from sightline.config import typed
 from sightline.evaluate.config import EvaluateConfig
 from sightline.export.config import ExportConfig
@@ -15,6 +16,7 @@ from sightline.train.config import TrainConfig
 SECTIONS = {
     "ingest": IngestConfig,
     "preprocess": PreprocessConfig,
+    "baseline": BaselineConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,

@@ -1,0 +1,73 @@
+"""The network against the baselines, as a table in Markdown.
+
+    python benchmarks/results.py FOLDER [FOLDER ...]
+
+Each folder is a copy of the project in which `dvc repro` has run. Several folders are taken for folds of one set
+(`preprocess.fold`): their test images, no two the same, are counted together. A baseline's p is that of McNemar's exact
+test that it errs as often as the network on the same images; the difference is the network's accuracy minus its own,
+with a 95 % paired bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from sightline import predictions
+from sightline.metrics.intervals import wilson
+from sightline.metrics.paired import bootstrap_difference, mcnemar
+from sightline.predictions import Predictions
+
+NETWORK = Path("reports/predictions.parquet")
+BASELINES = Path("reports/baselines")
+TARGET = 0.01
+
+
+def pooled(files: list[Path]) -> Predictions:
+    """Returns the answers in several files, which must be of different images."""
+    parts = [predictions.read(path) for path in files]
+    ids = [name for part in parts for name in part.ids]
+    assert len(set(ids)) == len(ids), f"{files[0]} and others share test images: they are no folds of one set"
+    columns = ("labels", "predicted", "probabilities")
+    return Predictions(ids, *(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+
+def row(name: str, answers: Predictions, network: Predictions | None) -> str:
+    """Returns a method's line of the table."""
+    hits, images = int(answers.correct.sum()), len(answers.ids)
+    low, high = wilson(hits, images)
+    said = [name, f"{hits / images:.4f}", f"{low:.4f} to {high:.4f}", str(images - hits)]
+    if network is None:
+        return f"| {' | '.join([*said, '', ''])} |"
+    assert network.ids == answers.ids, f"{name} was scored on other images than the network"
+    p = mcnemar(network.correct, answers.correct)
+    difference, below, above = bootstrap_difference(network.labels, network.correct, answers.correct, seed=0)
+    ahead = difference > 0 and p < TARGET
+    said += [
+        f"{100 * difference:+.2f} ({100 * below:+.2f} to {100 * above:+.2f})",
+        f"{p:.1e}{'' if ahead else ' (no)'}",
+    ]
+    return f"| {' | '.join(said)} |"
+
+
+def main() -> None:
+    """Prints the table; `(no)` marks a baseline that the network is not ahead of with p < 0.01."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    folders = parser.parse_args().folders
+    methods = json.loads((folders[0] / BASELINES / "baselines.json").read_text())["methods"]
+    has_network = all((folder / NETWORK).is_file() for folder in folders)
+    network = pooled([folder / NETWORK for folder in folders]) if has_network else None
+    print("| method | accuracy | 95 % interval | errors | network's lead, points | p |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    if network is not None:
+        print(row("**network**", network, None))
+    for name in methods:
+        print(row(f"`{name}`", pooled([folder / BASELINES / f"{name}.parquet" for folder in folders]), network))
+
+
+if __name__ == "__main__":
+    main()

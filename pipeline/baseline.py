@@ -1,0 +1,40 @@
+"""baseline: data/processed -> reports/baselines (what simpler methods say of the test split), an MLflow run each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.baseline.config import BaselineConfig
+from sightline.config import Context, stage_main
+
+DATA = Path("data/processed")
+OUTPUT = Path("reports/baselines")
+
+
+def run(config: BaselineConfig, context: Context) -> None:
+    """Writes `reports/baselines`, whole or not at all."""
+    from sightline.baseline import report  # here, so that --help and a bad configuration answer at once
+    from sightline.baseline.stage import run_methods
+    from sightline.shards import ProcessedSet
+
+    data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
+    scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"))
+    for line in report.lines(scored):
+        print(f"baseline: {line}")
+    if not scored:
+        return
+
+    from sightline import tracking  # after the results are written: it takes seconds to import
+
+    for each in scored:
+        tracker = tracking.baseline_run(each.name, context.config, each.parameters, out / f"{each.name}.parquet")
+        tracker.set_tags({tracking.DATA_TAG: data.digest})
+        numbers = {f"test_{name}": value for name, value in each.numbers.items()}
+        seconds = {"fit_seconds": each.fit_seconds, "predict_seconds": each.predict_seconds}
+        tracker.log_metrics({**numbers, **seconds, "bytes": each.bytes})
+        tracker.log_artifact(out / f"{each.name}.parquet")
+        tracker.finish()
+
+
+if __name__ == "__main__":
+    stage_main("baseline", BaselineConfig, run)

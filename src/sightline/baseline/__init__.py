@@ -1,0 +1,1 @@
+"""Simpler methods on the same splits: what the network has to beat."""

@@ -1,0 +1,63 @@
+"""What a classifier says of a split, a row an image: as Parquet, for whoever compares classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sightline.metrics.base import Bools, Floats, Labels
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("predicted", pa.int32(), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A file's columns: ids, true and predicted classes [n] int64, probabilities [n, K] float64."""
+
+    ids: list[str]
+    labels: Labels
+    predicted: Labels
+    probabilities: Floats
+
+    @property
+    def correct(self) -> Bools:
+        """Whether each answer is right, [n]."""
+        return np.asarray(self.labels == self.predicted)
+
+
+def write(path: Path, ids: Sequence[str], labels: Labels, predicted: Labels, probabilities: Floats) -> None:
+    """Writes one row an image, in the order given: id, label, predicted, probabilities (a list of K)."""
+    table = pa.table(
+        {
+            "id": ids,
+            "label": labels.astype(np.int32),
+            "predicted": predicted.astype(np.int32),
+            "probabilities": pa.array(list(probabilities.astype(np.float32)), pa.list_(pa.float32())),
+        },
+        schema=SCHEMA,
+    )
+    pq.write_table(table, path)
+
+
+def read(path: Path) -> Predictions:
+    """Returns what `write` wrote."""
+    table = pq.read_table(path, schema=SCHEMA)
+    flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return Predictions(
+        ids=table["id"].to_pylist(),
+        labels=table["label"].to_numpy().astype(np.int64),
+        predicted=table["predicted"].to_numpy().astype(np.int64),
+        probabilities=flat.astype(np.float64).reshape(len(table), -1),
+    )

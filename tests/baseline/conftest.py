@@ -1,0 +1,60 @@
+"""Small processed sets and configurations to try the methods on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+from sightline import records, shards
+from sightline.baseline.config import BaselineConfig
+from sightline.config import compose, typed
+from sightline.shards import ProcessedSet
+
+Write = Callable[..., ProcessedSet]
+
+
+def configuration(**changes: Any) -> BaselineConfig:
+    """Returns the defaults of conf/, with changes."""
+    overrides = [f"baseline.{name}={value}" for name, value in changes.items()]
+    return typed(BaselineConfig, compose(overrides).baseline, "baseline")
+
+
+def digits(count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scikit-learn's digits, [n, 8, 8, 1] uint8, and their labels."""
+    found = load_digits()
+    return (found.images[:count, ..., None] * 15.9).astype(np.uint8), found.target[:count].astype(np.int64)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Returns a function that writes a processed set of images, labels and the names of their splits."""
+
+    def write(
+        images: np.ndarray, labels: np.ndarray, splits: list[str], origins: list[str] | None = None, classes: int = 10
+    ) -> ProcessedSet:
+        root = tmp_path / "processed"
+        root.mkdir()
+        ids = [f"{i:05}" for i in range(len(images))]
+        np.save(root / "shard-0.npy", images)
+        columns = {
+            "id": ids,
+            "label": pa.array(labels, pa.int32()),
+            "split": splits,
+            "shard": ["shard-0.npy"] * len(ids),
+            "row": pa.array(range(len(ids)), pa.int32()),
+            "origin": origins or ids,
+            "sha256": ["0" * 64] * len(ids),
+        }
+        pq.write_table(pa.table(columns, schema=shards.INDEX_SCHEMA), root / shards.INDEX)
+        records.write_classes([str(i) for i in range(classes)], root / records.CLASSES)
+        (root / shards.CONTRACT).write_text("{}\n")
+        return ProcessedSet(root)
+
+    return write
