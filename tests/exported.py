@@ -144,9 +144,9 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
-    from sightline.evaluate.tables import write_predictions
     from sightline.export.calibration import Calibration
     from sightline.models.inference import Predictor
+    from sightline.predictions import write as write_predictions
 
     split = shards.ProcessedSet(processed).split("test")
     probabilities = Calibration(**CALIBRATION).apply(Predictor.load(model)(split.images()))
