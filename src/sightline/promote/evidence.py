@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from sightline import files
 from sightline.errors import UserError
 from sightline.metrics.calibration import ece
 from sightline.predict import manifest
+from sightline.predictions import Predictions
+from sightline.predictions import read as read_predictions
 from sightline.promote.policy import Evidence
 
 
@@ -58,21 +56,17 @@ def read(bundle: Path, predictions: Path) -> Bundled:
             f"{predictions} are not the predictions that {bundle} was exported with: run `dvc repro`, then promote"
         )
     proof = content["proof"]
-    evidence = _score(pq.read_table(predictions), classes, int(sum(proof["images"].values())), proof["agreement"])
+    evidence = _score(read_predictions(predictions), classes, int(sum(proof["images"].values())), proof["agreement"])
     return Bundled(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
 
 
-def _score(table: pa.Table, classes: list[str], images: int, agreement: float) -> Evidence:
-    labels, predicted = (table[name].to_numpy().astype(np.int64) for name in ("label", "predicted"))
-    probabilities = np.stack(table["probabilities"].to_numpy()).astype(np.float64)
-    correct = labels == predicted
-    ids = table["id"].to_pylist()
+def _score(said: Predictions, classes: list[str], images: int, agreement: float) -> Evidence:
     return Evidence(
-        test_set=test_set_digest(ids, [classes[label] for label in labels]),
+        test_set=test_set_digest(said.ids, [classes[label] for label in said.labels]),
         classes=classes,
-        labels=labels,
-        correct=correct,
-        ece=ece(probabilities.max(axis=1), correct),
+        labels=said.labels,
+        correct=said.correct,
+        ece=ece(said.probabilities.max(axis=1), said.correct),
         parity_images=images,
         parity_agreement=float(agreement),
     )
