@@ -90,6 +90,9 @@ class Limits:
 
 _DEFAULT = Limits()
 
+ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, first_frame=True)
+"""For images that ingestion has let in: it has held each against the limits that the user set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Info:

@@ -12,11 +12,12 @@ import numpy as np
 from sightline import files, predictions
 from sightline.evaluate import curves, plots, report, tables
 from sightline.evaluate.config import EvaluateConfig
-from sightline.evaluate.measure import Predict, measure
+from sightline.evaluate.measure import measure
 from sightline.evaluate.results import Evaluation
 from sightline.evaluate.style import DARK, LIGHT, Theme
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.classification import ClassScore
+from sightline.robustness import Predict
 from sightline.shards import ProcessedSet
 
 METRICS = "metrics.json"

@@ -6,11 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sightline.errors import UserError
-from sightline.images import MAX_PIXELS, Limits
 from sightline.records import RawImage, raw_shards
-
-ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, first_frame=True)
-"""Ingestion has held every image against the limits that the user set; no others apply here."""
 
 
 def raw_images(root: Path, ids: Collection[str]) -> Iterator[RawImage]:
