@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from sightline import records, shards
 from sightline.baseline.config import BaselineConfig
+from sightline.baseline.stage import fixed_threads
 from sightline.config import compose, typed
 from sightline.contract.contract import Contract
 from sightline.contract.options import Nothing, Squash
@@ -21,6 +22,13 @@ from sightline.images import encode_png
 from sightline.shards import ProcessedSet
 
 Write = Callable[..., ProcessedSet]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Has every method work as it does in the stage."""
+    with fixed_threads(1):
+        yield
 
 
 def configuration(**changes: Any) -> BaselineConfig:

@@ -87,7 +87,7 @@ def run_methods(
         raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
     scored: list[Scored] = []
     summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
-    with files.atomic_directory(out) as folder, _threads(config.threads):
+    with files.atomic_directory(out) as folder, fixed_threads(config.threads):
         pictures = test.images()
         for name in config.methods:
             method = BY_NAME[name](config, len(data.classes))
@@ -146,7 +146,7 @@ def _corrupted(method: Method, data: ProcessedSet, test: Split, raw: Path, confi
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def fixed_threads(number: int) -> Iterator[None]:
     """Fixes the number of threads of the numerical libraries; OpenCV works on whole images in threads of ours."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
