@@ -8,6 +8,7 @@ from sightline.baseline.config import BaselineConfig
 from sightline.config import Context, stage_main
 
 DATA = Path("data/processed")
+RAW = Path("data/raw")
 OUTPUT = Path("reports/baselines")
 
 
@@ -18,7 +19,7 @@ def run(config: BaselineConfig, context: Context) -> None:
     from sightline.shards import ProcessedSet
 
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
-    scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"))
+    scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"), context.root / RAW)
     for line in report.lines(scored):
         print(f"baseline: {line}")
     if not scored:
@@ -26,13 +27,15 @@ def run(config: BaselineConfig, context: Context) -> None:
 
     from sightline import tracking  # after the results are written: it takes seconds to import
 
+    tracker: tracking.Tracker | None = None
     for each in scored:
-        tracker = tracking.baseline_run(each.name, context.config, each.parameters, out / f"{each.name}.parquet")
+        answers = out / f"{each.name}.parquet"
+        tracker = tracking.baseline_run(each.name, context.config, each.parameters, answers, tracker)
         tracker.set_tags({tracking.DATA_TAG: data.digest})
         numbers = {f"test_{name}": value for name, value in each.numbers.items()}
         seconds = {"fit_seconds": each.fit_seconds, "predict_seconds": each.predict_seconds}
         tracker.log_metrics({**numbers, **seconds, "bytes": each.bytes})
-        tracker.log_artifact(out / f"{each.name}.parquet")
+        tracker.log_artifact(answers)
         tracker.finish()
 
 

@@ -535,6 +535,67 @@ def test_a_training_whose_run_is_gone_gets_another(store: Any, config: DictConfi
     assert marker.read_text() == second.run_id
 
 
+def fitted(project: Path, answers: str, method: str = "dense", **settings: Any) -> tuple[str, dict[str, Any], Path]:
+    """Returns what the stage says of a fitted baseline: its name, its settings, the file of its answers."""
+    path = project / f"{method}.parquet"
+    path.write_text(answers)
+    return method, {"images": 3, **settings}, path
+
+
+def test_a_baseline_is_a_run_of_its_own_however_often_it_is_run(store: Any, project: Path) -> None:
+    config = compose([], ROOT / "conf")
+
+    def run(answers: str, config: DictConfig = config, **settings: Any) -> Tracker:
+        method, parameters, path = fitted(project, answers, **settings)
+        tracker = tracking.baseline_run(method, config, parameters, path)
+        tracker.log_metrics({"test_accuracy": 0.5})
+        tracker.log_artifact(path)
+        tracker.finish()
+        return tracker
+
+    first = run("one")
+    found = the_run(store)
+    assert found.info.run_id == first.run_id
+    assert (found.info.run_name, found.info.status) == ("baseline dense", "FINISHED")
+    assert found.data.tags[tracking.BASELINE_TAG] == "dense"
+    assert found.data.metrics["test_accuracy"] == 0.5
+    assert found.data.params["fitted.images"] == "3"
+    assert {name.split(".")[0] for name in found.data.params} == {"ingest", "preprocess", "baseline", "fitted"}
+    assert [file.path for file in store.list_artifacts(first.run_id)] == ["dense.parquet"]
+
+    assert run("one").run_id == first.run_id
+    assert run("one", compose(["train.lr=0.5"], ROOT / "conf")).run_id == first.run_id  # which has no part in it
+    others = [run("two"), run("one", images=4), run("one", method="hog_svm")]
+    others += [run("one", compose(["baseline.folds=4"], ROOT / "conf"))]
+    assert len({first.run_id, *(other.run_id for other in others)}) == 5
+    assert len(all_runs(store)) == 5
+
+
+def test_all_baselines_together_cost_one_warning_where_mlflow_is_away(
+    store: Any, config: DictConfig, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        away(patch, project)
+        tracker = None
+        for method in ("majority", "dense", "hog_svm"):
+            name, parameters, path = fitted(project, "answers", method)
+            tracker = tracking.baseline_run(name, config, parameters, path, tracker)
+            tracker.log_metrics({"test_accuracy": 0.5})
+            tracker.log_artifact(path)
+            tracker.finish()
+            assert tracker.run_id is None
+    tracking.mlflow.set_tracking_uri(None)
+    assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
+    assert len(list(tracking.sync())) == 3
+    runs = {run.data.tags[tracking.BASELINE_TAG]: run for run in all_runs(store)}
+    assert set(runs) == {"majority", "dense", "hog_svm"}
+    for method, run in runs.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics == {"test_accuracy": 0.5}
+        assert run.data.params["fitted.images"] == "3"
+        assert [file.path for file in store.list_artifacts(run.info.run_id)] == [f"{method}.parquet"]
+
+
 # --- telling it later ----------------------------------------------------------------------------------------------
 
 

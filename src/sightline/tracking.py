@@ -381,7 +381,9 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
         return tracker
 
 
-def baseline_run(method: str, config: DictConfig, fitted: Mapping[str, Any], result: Path) -> Tracker:
+def baseline_run(
+    method: str, config: DictConfig, fitted: Mapping[str, Any], result: Path, before: Tracker | None = None
+) -> Tracker:
     """Finds the run of a baseline's result, or makes it.
 
     The same result of the same configuration is the same run, however often the stage is run again: after it was
@@ -392,6 +394,7 @@ def baseline_run(method: str, config: DictConfig, fitted: Mapping[str, Any], res
         config: The whole composed configuration; what the result depends on becomes the run's parameters.
         fitted: The settings that the method was fitted with; parameters as well.
         result: The file of its answers.
+        before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
     """
     params = {
         **{k: v for k, v in flat_params(config).items() if k.split(".")[0] in ("ingest", "preprocess", "baseline")},
@@ -399,6 +402,10 @@ def baseline_run(method: str, config: DictConfig, fitted: Mapping[str, Any], res
     }
     digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
     tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
+    if before is not None and before.run_id is None:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
+        tracker.log_params(params)
+        return tracker
     try:
         client, experiment = connect()
         found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)

@@ -1,8 +1,8 @@
-"""Small processed sets and configurations to try the methods on."""
+"""Small sets, as the stages before write them, and configurations to try the methods on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,21 @@ from sklearn.datasets import load_digits
 
 from sightline import records, shards
 from sightline.baseline.config import BaselineConfig
+from sightline.baseline.stage import fixed_threads
 from sightline.config import compose, typed
+from sightline.contract.contract import Contract
+from sightline.contract.options import Nothing, Squash
+from sightline.images import encode_png
 from sightline.shards import ProcessedSet
 
 Write = Callable[..., ProcessedSet]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Has every method work as it does in the stage."""
+    with fixed_threads(1):
+        yield
 
 
 def configuration(**changes: Any) -> BaselineConfig:
@@ -34,7 +45,10 @@ def digits(count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Returns a function that writes a processed set of images, labels and the names of their splits."""
+    """Returns a function that writes a processed set of images, labels and the names of their splits.
+
+    The raw images, which the contract leaves as they are, lie beside it in `raw`.
+    """
 
     def write(
         images: np.ndarray, labels: np.ndarray, splits: list[str], origins: list[str] | None = None, classes: int = 10
@@ -54,7 +68,16 @@ def write(tmp_path: Path) -> Write:
         }
         pq.write_table(pa.table(columns, schema=shards.INDEX_SCHEMA), root / shards.INDEX)
         records.write_classes([str(i) for i in range(classes)], root / records.CLASSES)
-        (root / shards.CONTRACT).write_text("{}\n")
+        nothing = Nothing("none")
+        contract = Contract.build(8, 1, [0], nothing, nothing, nothing, nothing, Squash("squash"))
+        contract.save(root / shards.CONTRACT)
+        (tmp_path / "raw").mkdir()
+        files = [encode_png(image) for image in images]
+        raw = (
+            records.RawImage(name, data, str(label), None, None, None, "0" * 64, "PNG", 8, 8)
+            for name, data, label in zip(ids, files, labels, strict=True)
+        )
+        records.write_raw_shards(raw, tmp_path / "raw")
         return ProcessedSet(root)
 
     return write

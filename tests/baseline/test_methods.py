@@ -12,8 +12,15 @@ from sightline.metrics.base import check
 from tests.baseline.conftest import configuration, digits
 
 LEARNING = [name for name in METHODS if name != "majority"]
-# What a third of the digits, without preprocessing, is enough for.
-AT_LEAST = {"pixels_logreg": 0.88, "dense": 0.8, "hog_svm": 0.88, "sift_svm": 0.6}
+# What a third of the digits, without preprocessing, is enough for, less four standard errors.
+AT_LEAST = {"pixels_logreg": 0.91, "dense": 0.92, "hog_svm": 0.93, "sift_svm": 0.87}
+
+
+def shuffled(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns digits in random order: they come sorted by writer, and what is new in a writer is not measured here."""
+    images, labels = digits()
+    order = np.random.default_rng(0).permutation(len(images))[:count]
+    return images[order], labels[order]
 
 
 def fitted(name: str, images: np.ndarray, labels: np.ndarray, num_classes: int, **changes: object) -> Method:
@@ -24,7 +31,7 @@ def fitted(name: str, images: np.ndarray, labels: np.ndarray, num_classes: int, 
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_digits_are_recognised(name: str) -> None:
-    images, labels = digits(900)
+    images, labels = shuffled(900)
     method = fitted(name, images[:600], labels[:600], 10)
     probabilities = method.predict_proba(images[600:])
     check(labels[600:], probabilities)
@@ -93,8 +100,8 @@ def test_a_kernel_sees_at_most_so_many_images() -> None:
 
 def test_probabilities_are_as_sure_as_the_answers_are_right() -> None:
     """The scores of a support vector machine are no probabilities until they are scaled."""
-    images, labels = digits(900)
+    images, labels = shuffled(1500)
     method = fitted("hog_svm", images[:300], labels[:300], 10)
     probabilities = method.predict_proba(images[300:])
     right = probabilities.argmax(axis=1) == labels[300:]
-    assert abs(probabilities.max(axis=1).mean() - right.mean()) < 0.06
+    assert abs(probabilities.max(axis=1).mean() - right.mean()) < 0.03

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sightline import files, predictions
+from sightline import corruptions, files, predictions
 from sightline.baseline import report
 from sightline.baseline.config import METHODS
 from sightline.baseline.stage import run_methods, training_images
@@ -25,7 +26,8 @@ from pathlib import Path
 from sightline.baseline.stage import run_methods
 from sightline.shards import ProcessedSet
 from tests.baseline.conftest import configuration
-run_methods(ProcessedSet(Path(sys.argv[1])), configuration(), Path(sys.argv[2]), print)
+data, out, raw = map(Path, sys.argv[1:])
+run_methods(ProcessedSet(data), configuration(robustness_images=20), out, print, raw)
 """
 
 
@@ -37,9 +39,10 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
     images, labels = digits(400)
     data = write(images, labels, ["train"] * 300 + ["test"] * 100)
     said: list[str] = []
-    scored = run_methods(data, configuration(), tmp_path / "one", said.append)
+    raw = tmp_path / "raw"
+    scored = run_methods(data, configuration(robustness_images=20), tmp_path / "one", said.append, raw)
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu"}
-    command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two")]
+    command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two"), str(raw)]
     subprocess.run(command, check=True, env=environment)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert set(contents(tmp_path / "one")) == {"baselines.json", *(f"{name}.parquet" for name in METHODS)}
@@ -60,6 +63,32 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
     assert summary["methods"][best]["accuracy"] > 0.9
     assert summary["methods"]["majority"]["accuracy"] < 0.2
     assert len(report.lines(scored)) == 1 + len(METHODS)
+
+
+def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: Path) -> None:
+    images, labels = digits(400)
+    data = write(images, labels, ["train"] * 300 + ["test"] * 100)
+
+    def told(**changes: object) -> dict[str, Any]:
+        config = configuration(methods="[majority,pixels_logreg]", robustness_images=30, **changes)
+        run_methods(data, config, tmp_path / "out", print, tmp_path / "raw")
+        return dict(json.loads((tmp_path / "out" / "baselines.json").read_text()))
+
+    found = told(reference="pixels_logreg")
+    assert found["reference"] == "pixels_logreg"
+    assert list(found["corruption_errors"]) == sorted(corruptions.NAMES)
+    rates = np.array(list(found["corruption_errors"].values()))
+    assert rates.shape == (len(corruptions.NAMES), 5)
+    clean = 1 - found["methods"]["pixels_logreg"]["accuracy"]
+    assert clean < rates.mean() < rates[:, 4].mean() < 0.9
+    # The majority sees nothing, and so no corruption: it errs as often under each.
+    blind = told(reference="majority")
+    (rate,) = {rate for rates in blind["corruption_errors"].values() for rate in rates}
+    assert rate > 0.5
+    assert found["corruption_sample"] == blind["corruption_sample"]
+    assert found["corruption_sample"] != told(reference="majority", seed=1)["corruption_sample"]
+    # A reference that is not among the methods is not measured.
+    assert told(reference="dense")["corruption_errors"] == {}
 
 
 def test_augmented_copies_and_other_splits_are_left_out(write: Write) -> None:

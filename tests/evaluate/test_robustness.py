@@ -7,6 +7,7 @@ import pytest
 from sightline import corruptions
 from sightline.errors import UserError
 from sightline.evaluate import robustness
+from sightline.robustness import withstand
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,16 @@ class _Config:
 def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):
     split = digits.data.split("test")
     path = tmp_path / "baselines.json"
-    path.write_text(json.dumps({"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}))
+    told = {"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}
+    sample = withstand(digits.predict, digits.data, split, digits.raw, images=60, seed=0, batch_size=256).sample
+    path.write_text(json.dumps({**told, "corruption_sample": sample}))
     related = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
     assert related.mean_corruption_error == pytest.approx(found.error / 0.5)
+    assert related.note == ""
+    for other in ({**sample, "images": 61}, {**sample, "seed": 1}, {**sample, "ids_sha256": "0" * 64}, None):
+        path.write_text(json.dumps({**told, "corruption_sample": other}))
+        apart = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+        assert apart == dataclasses.replace(found, note=robustness.OTHER)
     path.write_text('{"corruption_errors": [1]}')
     with pytest.raises(UserError, match="run the baseline stage again"):
         robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)

@@ -15,6 +15,7 @@ class BaselineConfig:
 
     methods: list[str]
     reference: str
+    robustness_images: int
     folds: int
     tuning_images: int
     train_images: int
@@ -46,6 +47,7 @@ class BaselineConfig:
 
 
 _LEAST = {
+    "robustness_images": 0,
     "tuning_images": 2,
     "train_images": 2,
     "kernel_images": 2,

@@ -19,10 +19,12 @@ from sightline.baseline.config import BaselineConfig
 from sightline.baseline.draw import draw
 from sightline.baseline.method import Method, size
 from sightline.baseline.methods import BY_NAME
+from sightline.baseline.pixels import BATCH
 from sightline.errors import UserError
-from sightline.metrics.base import Labels
+from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.base import predictions as most_probable
 from sightline.metrics.classification import evaluate
+from sightline.robustness import withstand
 from sightline.shards import Images, ProcessedSet, Split
 
 SUMMARY = "baselines.json"
@@ -57,7 +59,9 @@ class Scored:
         return {"title": self.title, **numbers, "bytes": self.bytes, "parameters": self.parameters}
 
 
-def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, say: Callable[[str], None]) -> list[Scored]:
+def run_methods(
+    data: ProcessedSet, config: BaselineConfig, out: Path, say: Callable[[str], None], raw: Path | None = None
+) -> list[Scored]:
     """Fits and scores the chosen methods.
 
     The folder `out`, whole or not at all, holds `baselines.json` and `<method>.parquet` with its answers. The same
@@ -68,19 +72,22 @@ def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, say: Call
         config: The section `baseline` of the configuration.
         out: The folder to write.
         say: Tells a person something in one line.
+        raw: Folder written by the ingest stage, for the reference's errors on corrupted images; without it there are
+            none.
 
     Returns:
         The methods' scores, in the order of the configuration.
 
     Raises:
-        UserError: If the training or the test split has no image.
+        UserError: If the training or the test split has no image, or raw images are missing.
     """
     images, labels = training_images(data, config)
     test = data.split("test")
     if not len(test):
         raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
     scored: list[Scored] = []
-    with files.atomic_directory(out) as folder, _threads(config.threads):
+    summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
+    with files.atomic_directory(out) as folder, fixed_threads(config.threads):
         pictures = test.images()
         for name in config.methods:
             method = BY_NAME[name](config, len(data.classes))
@@ -90,7 +97,9 @@ def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, say: Call
             scored.append(_score(name, method, pictures, test, folder, fitted - began))
             for note in method.notes:
                 say(f"{name}: {note}")
-        files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in scored}})
+            if name == config.reference and raw is not None and config.robustness_images:
+                summary |= _corrupted(method, data, test, raw, config)
+        files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in scored}, **summary})
     return scored
 
 
@@ -121,8 +130,23 @@ def _score(name: str, method: Method, pictures: Images, test: Split, folder: Pat
     return Scored(name, method.title, numbers, size(method), method.parameters(), fit_seconds, predict_seconds)
 
 
+def _corrupted(method: Method, data: ProcessedSet, test: Split, raw: Path, config: BaselineConfig) -> dict[str, Any]:
+    """Returns the method's error rates on corrupted test images, and what identifies these."""
+    found = withstand(
+        method.predict_proba,
+        data,
+        test,
+        raw,
+        images=config.robustness_images,
+        seed=config.seed,
+        batch_size=BATCH,
+    )
+    rates = {name: [round(rate, DIGITS) for rate in errors] for name, errors in found.error_rates().items()}
+    return {"corruption_errors": rates, "corruption_sample": found.sample}
+
+
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def fixed_threads(number: int) -> Iterator[None]:
     """Fixes the number of threads of the numerical libraries; OpenCV works on whole images in threads of ours."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

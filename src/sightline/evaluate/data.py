@@ -13,9 +13,9 @@ import numpy as np
 from sightline import contact
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
-from sightline.evaluate.raw import raw_images
 from sightline.metrics.base import Labels
 from sightline.plots.overlay import SMALL, encoded
+from sightline.raw import raw_images
 from sightline.records import SPLITS, SUMMARY
 from sightline.shards import ProcessedSet
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,8 @@ from sightline.evaluate.results import Answers, Evaluation, Slice, Suspect
 from sightline.metrics import base, calibration, classification, selective, suspects
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
-from sightline.shards import Images, ProcessedSet, Split
-
-Predict = Callable[[Images], Floats]
-"""[n, height, width, channels] uint8 -> [n, K] probabilities."""
+from sightline.robustness import Predict
+from sightline.shards import ProcessedSet, Split
 
 VALIDATION = "val"
 

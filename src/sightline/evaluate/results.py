@@ -90,6 +90,7 @@ class Robustness:
         relative: By corruption, the error relative to the baseline's (1: as bad); empty without a baseline.
         mean_corruption_error: The mean of `relative`; None without a baseline.
         mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
+        note: Why there is no mean, where there is a baseline.
     """
 
     images: int
@@ -101,6 +102,7 @@ class Robustness:
     relative: Mapping[str, float]
     mean_corruption_error: float | None
     mean_corruption_error_interval: Interval | None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,31 @@
-"""Robustness: how accurate is the model on worse pictures?"""
+"""Robustness: how accurate is the model on worse pictures, and how much less so than a baseline?"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sightline import corruptions, seeds
-from sightline.contract.contract import Contract
+from sightline import corruptions
 from sightline.errors import UserError
 from sightline.evaluate.config import EvaluateConfig
-from sightline.evaluate.raw import raw_images
 from sightline.evaluate.results import Robustness
-from sightline.images import ANY_SIZE, Pixels
 from sightline.metrics import bootstrap
-from sightline.metrics.base import Bools, Floats, Labels
+from sightline.metrics.base import Bools, Labels
 from sightline.metrics.classification import proportion
-from sightline.reasons import Rejected
-from sightline.shards import Images, ProcessedSet, Split
+from sightline.robustness import Predict, withstand
+from sightline.shards import ProcessedSet, Split
 
-_BATCH = 16
-"""Raw images at a time: each becomes 51 prepared ones."""
+OTHER = (
+    "the baseline was measured on other corrupted images: let baseline and evaluate agree in robustness_images and seed"
+)
 
 
 def measure(
-    predict: Callable[[Images], Floats],
+    predict: Predict,
     data: ProcessedSet,
     split: Split,
     raw: Path,
@@ -38,7 +37,7 @@ def measure(
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
         data: The processed set, whose contract prepares the images.
-        split: Its rows to take images from, evenly spaced, since ids often sort by class.
+        split: Its rows to take images from.
         raw: Folder written by the ingest stage.
         config: The section `evaluate`: how many images, the seed.
         baselines: What the baseline stage wrote; need not be there.
@@ -46,72 +45,42 @@ def measure(
     Raises:
         UserError: If images are missing, or the baselines' file is damaged.
     """
-    count = min(config.robustness_images, len(split))
-    chosen = np.linspace(0, len(split) - 1, count).round().astype(int)
-    labels = {split.ids[at]: int(split.labels[at]) for at in chosen}
-    contract = Contract.load(data.contract)
-    found: dict[str, Bools] = {}
-    batch: dict[str, Pixels] = {}
-    for image in raw_images(raw, labels):
-        batch[image.id] = corruptions.shrink(contract.open(image.data, ANY_SIZE))
-        if len(batch) == _BATCH or len(found) + len(batch) == count:
-            found |= _answers(predict, contract, batch, labels, config)
-            batch = {}
-    correct = np.stack([found[identity] for identity in labels])
-    errors = _baseline_errors(baselines) if baselines is not None and baselines.is_file() else {}
-    shape = (count, len(corruptions.NAMES), corruptions.SEVERITIES)
-    return summarize(np.array(list(labels.values())), correct[:, 0], correct[:, 1:].reshape(shape), errors, config)
+    found = withstand(
+        predict,
+        data,
+        split,
+        raw,
+        images=config.robustness_images,
+        seed=config.seed,
+        batch_size=config.batch_size,
+    )
+    errors, sample = _baseline_errors(baselines) if baselines is not None and baselines.is_file() else ({}, None)
+    comparable = sample == found.sample
+    note = OTHER if errors and not comparable else ""
+    return summarize(found.labels, found.clean, found.correct, errors if comparable else {}, config, note)
 
 
-def _answers(
-    predict: Callable[[Images], Floats],
-    contract: Contract,
-    batch: Mapping[str, Pixels],
-    labels: Mapping[str, int],
-    config: EvaluateConfig,
-) -> dict[str, Bools]:
-    """Returns for each image whether the model is right on it, and on each corrupted form of it, [51].
+def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
+    """Returns the error rates of the reference baseline, by corruption, and the sample that they are of.
 
-    What the preprocessing refuses once it is corrupted (as blank) is not recognised.
+    Both are empty where it was not measured.
     """
-    prepared: list[Images] = []
-    places: list[tuple[str, int]] = []
-    for identity, pixels in batch.items():
-        for column, variant in enumerate(_variants(pixels, identity, config.seed)):
-            try:
-                prepared.append(contract(variant))
-            except Rejected:
-                continue
-            places.append((identity, column))
-    correct = {identity: np.zeros(1 + len(corruptions.NAMES) * corruptions.SEVERITIES, np.bool_) for identity in batch}
-    for start in range(0, len(prepared), config.batch_size):
-        here = slice(start, start + config.batch_size)
-        said = predict(np.stack(prepared[here])).argmax(axis=1)
-        for (identity, column), answer in zip(places[here], said, strict=True):
-            correct[identity][column] = answer == labels[identity]
-    return correct
-
-
-def _variants(pixels: Pixels, identity: str, seed: int) -> Iterator[Pixels]:
-    """Yields the image itself, then its corrupted forms."""
-    yield pixels
-    for name in corruptions.NAMES:
-        drawn = seeds.derive(seed, "corruption", name, identity)
-        for severity in range(1, corruptions.SEVERITIES + 1):
-            yield corruptions.corrupt(pixels, name, severity, drawn)
-
-
-def _baseline_errors(path: Path) -> dict[str, list[float]]:
-    """Returns the error rates of the reference baseline, by corruption; empty where it was not measured."""
     try:
-        errors = dict(json.loads(path.read_bytes()).get("corruption_errors") or {})
-        return {name: [float(error) for error in errors[name]] for name in corruptions.NAMES if name in errors}
+        told = json.loads(path.read_bytes())
+        errors = dict(told.get("corruption_errors") or {})
+        rates = {name: [float(error) for error in errors[name]] for name in corruptions.NAMES if name in errors}
+        return rates, told.get("corruption_sample")
     except (ValueError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: run the baseline stage again") from None
 
 
 def summarize(
-    labels: Labels, clean: Bools, correct: Bools, baseline: Mapping[str, Sequence[float]], config: EvaluateConfig
+    labels: Labels,
+    clean: Bools,
+    correct: Bools,
+    baseline: Mapping[str, Sequence[float]],
+    config: EvaluateConfig,
+    note: str = "",
 ) -> Robustness:
     """Returns what right answers under corruption amount to.
 
@@ -125,6 +94,7 @@ def summarize(
         correct: [n, corruptions, severities] right answers.
         baseline: Error rates of the reference by corruption.
         config: The seed and the number of the bootstrap's resamples.
+        note: Why `baseline` is empty where there is one.
     """
     names = corruptions.NAMES
     sums = {name: sum(baseline[name]) for name in names if name in baseline and sum(baseline[name]) > 0}
@@ -150,6 +120,7 @@ def summarize(
         relative=relative,
         mean_corruption_error=means.get("relative"),
         mean_corruption_error_interval=intervals.get("relative"),
+        note=note,
     )
 
 

@@ -14,11 +14,11 @@ from scipy.stats import hypergeom
 
 from sightline import images
 from sightline.errors import UserError
-from sightline.evaluate.raw import raw_images
 from sightline.evaluate.results import Slice
 from sightline.images import ANY_SIZE, Pixels
 from sightline.metrics.base import Bools, Labels
 from sightline.metrics.intervals import wilson
+from sightline.raw import raw_images
 from sightline.records import RawImage
 
 MOST_VALUES = 20

@@ -17,12 +17,13 @@ from sightline.evaluate.data import STEPS_SHOWN, contact_rows, read_audit
 from sightline.evaluate.explain import Explainer
 from sightline.evaluate.figures import figures
 from sightline.evaluate.history import read_history
-from sightline.evaluate.measure import Predict, measure
+from sightline.evaluate.measure import measure
 from sightline.evaluate.results import Evaluation
 from sightline.page.cards import Card, cards, tiles
 from sightline.page.examples import most_typical, most_uncertain, worst_errors
 from sightline.plots.gallery import gallery
 from sightline.plots.style import LIGHT
+from sightline.robustness import Predict
 from sightline.shards import ProcessedSet, Split
 
 METRICS = "metrics.json"

@@ -41,6 +41,8 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
             f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are right (clean: "
             f"{found.robustness.clean:.4f}); hardest: {hardest[0]} {sum(hardest[1]) / len(hardest[1]):.4f}{relative}"
         )
+        if found.robustness.note:
+            said.append(f"no mean corruption error: {found.robustness.note}")
     if found.suspects:
         said.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
     if scored is not None:
