@@ -1,0 +1,15 @@
+"""The `sightline` command: one thin verb a function; heavy imports stand inside the verb that needs them.
+
+A file holds the verbs of one kind; importing it is what makes them known to the command.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from sightline.cli.base import app
+
+for _verbs in ("data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
+    import_module(f"sightline.cli.{_verbs}")
+
+__all__ = ["app"]

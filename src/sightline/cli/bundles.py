@@ -1,0 +1,112 @@
+"""Verbs for exported models: verify, sign, promote, lineage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.base import app
+from sightline.errors import UserError
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Who should have signed it with Sigstore: an e-mail or workflow address.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(help="The OpenID Connect issuer that vouches for --identity.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature. Default: BUNDLE.sig.")] = None,
+    digests_only: Annotated[bool, typer.Option("--digests-only", help="Leave the signature alone.")] = False,
+) -> None:
+    """Check that a bundle is as it was exported, and as it was signed if it was.
+
+    Exit codes: 0 it is; 2 it is not, or its signature was not or could not be checked.
+    """
+    from sightline.predict import signing
+
+    typer.echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
+
+
+@app.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key (PEM, elliptic curve). Without: Sigstore, online.")
+    ] = None,
+    password: Annotated[
+        str | None, typer.Option(envvar="SIGHTLINE_KEY_PASSWORD", help="Of the private key.", show_envvar=True)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="SIGSTORE_ID_TOKEN", help="An identity token, for Sigstore.", show_envvar=True)
+    ] = None,
+) -> None:
+    """Vouch for a bundle: write its signature beside it, as BUNDLE.sig.
+
+    With a key, nothing leaves the machine. Without, Sigstore is asked, and the signature appears in its public log.
+    """
+    from sightline.predict import signing
+
+    typer.echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
+
+
+@app.command()
+def promote(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings to change, as promote.margin=0.05.", metavar="KEY=VALUE"),
+    ] = None,
+    bundle: Annotated[Path, typer.Option("--bundle", help="The exported model.")] = Path("models/bundle"),
+    predictions: Annotated[Path, typer.Option(help="Its model's predictions on the test split.")] = Path(
+        "reports/predictions.parquet"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever is decided.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded with who did so. Needed by --force.")] = None,
+) -> None:
+    """Register the bundle in MLflow, and make it the champion if it is good enough and not worse than the one before.
+
+    Reads the policy from `promote` in params.yaml and conf/. Run it in the project's folder, after `dvc repro`.
+
+    Exit codes: 0 it is the champion; 3 it was held back, with the reasons; 2 it could not be decided.
+    """
+    if force and reason is None:
+        raise UserError("--force needs a --reason: it is recorded with the version")
+    if reason is not None and not force:
+        raise UserError("--reason is for --force")
+    try:
+        from sightline import config
+        from sightline.promote import promote as promotion
+        from sightline.promote.config import PromoteConfig
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    done = promotion.promote(bundle, predictions, policy, reason)
+    for line in promotion.lines(done, policy.name):
+        typer.echo(line)
+    if not done.promoted:
+        raise typer.Exit(3)
+
+
+@app.command()
+def lineage(
+    version: Annotated[str, typer.Argument(help="A version's number, or an alias: champion.", metavar="VERSION")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
+    try:
+        from sightline import config, files
+        from sightline.promote import lineage as lineages
+        from sightline.promote.config import PromoteConfig
+        from sightline.registry import Registry
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose(config.saved_overrides(config.read_params()))
+    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    traced = lineages.trace(Registry(policy.name), version)
+    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))

@@ -1,0 +1,94 @@
+"""Verbs for images before training: load, preview, cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.base import app
+from sightline.errors import UserError
+
+
+@app.command()
+def load(
+    source: Annotated[Path, typer.Argument(help="A folder with one folder a class, or a zip or tar of one.")],
+    table: Annotated[str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; made if absent.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
+    ] = None,
+    gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
+) -> None:
+    """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.
+
+    Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
+    """
+    try:
+        from sightline.ingest.load import load as load_source
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline,sources]'") from None
+
+    count, refused = load_source(source, url, table, gridfs)
+    for rejection in refused:
+        typer.echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
+    typer.echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Settings to try, as preprocess/denoise=median or preprocess.size=64.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("preview.png"),
+    images: Annotated[int, typer.Option("--images", "-n", min=1, max=100, help="How many images.")] = 6,
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+) -> None:
+    """Draw images before and after every preprocessing step, to choose by looking.
+
+    Shows what params.yaml asks for, with KEY=VALUE in its place where given. Run it in the project's folder, after
+    `dvc repro ingest`.
+    """
+    try:
+        from sightline import config
+        from sightline.preprocess.config import PreprocessConfig
+        from sightline.preprocess.preview import preview as draw
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
+    section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
+    count, unread = draw(Path("data/raw"), section, output, images, seed)
+    for line in unread:
+        typer.echo(line, err=True)
+    typer.echo(f"{count} images -> {output}", err=True)
+
+
+@app.command()
+def cache(
+    prune: Annotated[
+        float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")
+    ] = None,
+) -> None:
+    """Show what preprocessing remembers (.sightline/memo), and prune it.
+
+    Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
+    """
+    try:
+        from sightline.preprocess.cache import lines, size
+        from sightline.preprocess.memo import Memo
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    memo = Memo()
+    if prune is not None:
+        removed, freed = memo.prune(int(prune * 2**30))
+        typer.echo(f"removed {removed:,} entries, {size(freed)}", err=True)
+    for line in lines(memo):
+        typer.echo(line)

@@ -1,0 +1,205 @@
+"""Verbs that answer: predict, serve."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from sightline.cli.base import app
+from sightline.errors import UserError
+
+
+class Format(StrEnum):
+    """How predictions are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class Form(StrEnum):
+    """The forms that a bundle's network comes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    INT8 = "int8"
+
+
+@app.command()
+def predict(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, folders (every file below, hidden ones left out), quoted patterns ('a/**/*.png'), zip "
+            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of such on stdin.",
+            metavar="INPUT...",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write to this .csv, .json, .jsonl or .parquet file, or to db:TABLE, instead of the terminal.",
+        ),
+    ] = None,
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="Default: by the output file's name, else a table.")
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name for each image.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Abstain where the likeliest class is less probable than this.")
+    ] = None,
+    abstain: Annotated[
+        bool, typer.Option("--abstain", help="Abstain below the threshold that came with the model.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run of the network.")] = 64,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Its column or field of the images' ids. Default: id; _id in MongoDB.")
+    ] = None,
+    image_column: Annotated[str, typer.Option(help="Its column or field of the encoded images.")] = "image",
+) -> None:
+    """Say what is on images: one row an input, in order, the ones that cannot be read included.
+
+    Exit codes: 0 done; 1 an input failed, with --strict; 2 wrong usage, or a bundle that cannot be used.
+    """
+    chosen = form or _format_of(output)
+    if chosen is Format.PARQUET and output is None:
+        raise UserError("--format parquet: name a file with --output")
+    try:
+        from sightline.predict import locate
+        from sightline.predict import output as rows
+        from sightline.predict.inputs import Database
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[predict]'") from None
+
+    opened = locate.load(bundle, model.value, threads)
+    if abstain and threshold is None and (threshold := opened.threshold) is None:
+        raise UserError(f"--abstain: {bundle} came without a threshold; give one with --threshold")
+    database = Database(url, id_column, image_column)
+    tally = rows.Tally()
+    predictions = tally.count(opened.predict(inputs, top_k, threshold, batch_size, workers, database))
+    if output is not None or not sys.stdout.isatty():  # else the rows are the progress
+        from sightline.progress import track
+
+        predictions = track(predictions, "predicting")
+    if output is not None and output.startswith("db:"):
+        from sightline.predict import tables
+
+        tables.write(predictions, output.removeprefix("db:"), database, opened.digest)
+    elif chosen is Format.PARQUET:
+        from sightline.predict import parquet
+
+        with _explained(output):
+            parquet.write(predictions, Path(output or ""))
+    else:
+        with _destination(output) as stream:
+            rows.write(chosen, predictions, stream, opened.classes, top_k)
+    typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
+    if strict and tally.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Any but this machine's own needs SIGHTLINE_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    model: Annotated[
+        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = Form.AUTO,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run, at most.")] = 32,
+    max_images: Annotated[int, typer.Option(min=1, help="Images a request, at most.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="What a request may take, and its sending.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that decode and compute; 0 is one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for one run of the network; 0 is one a core.")] = 1,
+) -> None:
+    """Serve a model: a REST API, a web page at /, its description at /docs, counters for Prometheus at /metrics.
+
+    SIGINT and SIGTERM end it once what was begun is answered.
+    """
+    try:
+        from sightline.predict import locate
+        from sightline.serve.config import API_KEY, ServeConfig
+        from sightline.serve.server import run
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[serve]'") from None
+
+    config = ServeConfig(
+        host=host,
+        port=port,
+        key=os.environ.get(API_KEY) or None,
+        max_images=max_images,
+        seconds=seconds,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    opened = locate.load(bundle, model.value, threads)
+    run(opened, config, lambda address: typer.echo(f"sightline: {bundle} at {address}", err=True))
+
+
+def _format_of(output: str | None) -> Format:
+    if output is None or output.startswith("db:"):
+        return Format.TABLE
+    suffix = Path(output).suffix.lower().removeprefix(".")
+    if suffix not in (known := [f.value for f in Format if f is not Format.TABLE]):
+        raise UserError(
+            f"--output {output}: the name must end in {', '.join('.' + k for k in known)}; or give --format"
+        )
+    return Format(suffix)
+
+
+@contextlib.contextmanager
+def _explained(output: str | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _destination(output: str | None) -> Iterator[TextIO]:
+    """Opens where predictions go: a file, which appears when it is complete, or standard output."""
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name must not end a run because the terminal's encoding lacks one of its letters.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    from sightline import files
+
+    with (
+        _explained(output),
+        files.atomic_file(Path(output)) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield stream

@@ -1,0 +1,60 @@
+"""Verbs for runs: compare, sync."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.base import app
+from sightline.errors import UserError
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A run, as described above.", metavar="RUN")],
+    second: Annotated[str, typer.Argument(help="The run to hold it against.", metavar="RUN")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("compare.html"),
+    data: Annotated[Path, typer.Option(help="The preprocessed images, to show those on which the two differ.")] = Path(
+        "data/processed"
+    ),
+) -> None:
+    """Hold two models against each other, image by image, on the test set that both have scored.
+
+    A RUN is a run's id or name in MLflow, a registered model (models:/name@champion, models:/name/3), or a folder with
+    reports/predictions.parquet, such as another checkout. Prints a table, McNemar's test and the interval of the
+    difference, and writes a page.
+    """
+    try:
+        from sightline.compare import outcome, page, scored
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+    from sightline import files
+
+    a, b = scored.load(first), scored.load(second)
+    scored.require_same(a, b)
+    result = outcome.compare(a, b)
+    for line in outcome.lines(a, b, result):
+        typer.echo(line)
+    try:
+        files.write_text(output, page.write(a, b, result, data))
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+    typer.echo(f"-> {output}", err=True)
+
+
+@app.command()
+def sync() -> None:
+    """Tell MLflow what it could not be told while it was away; run it in the project's folder."""
+    try:
+        from sightline import tracking
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    count = 0
+    for line in tracking.sync():
+        count += 1
+        typer.echo(line)
+    if not count:
+        typer.echo("nothing is left to tell MLflow")

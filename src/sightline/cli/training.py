@@ -1,0 +1,104 @@
+"""Verbs around training: features, find-lr, find-batch-size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.cli.base import app
+from sightline.errors import UserError
+
+
+@app.command()
+def features(
+    model: Annotated[Path, typer.Argument(help="The trained model: the folder models.", metavar="MODEL_FOLDER")],
+    data: Annotated[
+        Path, typer.Argument(help="The preprocessed images: the folder data/processed.", metavar="PROCESSED_FOLDER")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file to write.")],
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a pass.")] = 256,
+) -> None:
+    """Write what a trained network sees in each image: id, label, split and embedding, a row an image."""
+    try:
+        from sightline.features import write_features
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    try:
+        count = write_features(model, data, output, batch_size)
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from None
+    typer.echo(f"{count} images -> {output}", err=True)
+
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings to try, as train/model=resnet18 or train.batch_size=128.", metavar="KEY=VALUE"),
+]
+
+
+@app.command("find-lr")
+def find_lr(
+    changes: Changes = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("find_lr.png"),
+    steps: Annotated[int, typer.Option("--steps", "-n", min=20, help="Training steps.")] = 100,
+) -> None:
+    """Find a learning rate: train a little while it rises, and see where the loss falls fastest.
+
+    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed; nothing is kept but
+    the picture and a run in MLflow.
+    """
+    composed, section, data = _training(changes)
+    from sightline import tracking
+    from sightline.train.find import draw, learning_rates
+
+    curve = learning_rates(data, section, steps)
+    draw(curve, output)
+    tracker = tracking.start_trial("find-lr", composed)
+    tracker.log_curve("find_lr_loss", curve.losses)
+    tracker.log_curve("find_lr_rate", curve.rates)
+    tracker.log_artifact(output)
+    tracker.finish()
+    if curve.suggestion is None:
+        raise UserError(f"the loss never falls between learning rates {curve.rates[0]:g} and {curve.rates[-1]:g}")
+    typer.echo(f"steepest descent at train.lr={curve.suggestion:.2g} -> {output}")
+
+
+@app.command("find-batch-size")
+def find_batch_size(changes: Changes = None) -> None:
+    """Find a batch size: train a few seconds with each, and see how many images a second that gives.
+
+    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed.
+    """
+    composed, section, data = _training(changes)
+    from sightline import tracking
+    from sightline.train.find import batch_sizes, best_batch_size
+
+    trials = []
+    typer.echo(f"{'batch size':>10}  {'images/s':>10}  {'GPU memory':>10}")
+    for trial in batch_sizes(data, section):
+        trials.append(trial)
+        memory = f"{trial.memory / 2**30:.2f} GiB" if trial.memory else "-"
+        typer.echo(f"{trial.batch_size:>10}  {trial.images_per_second:>10,.0f}  {memory:>10}")
+    if not trials:
+        raise UserError("no batch could be trained: there are too few training images, or too little memory")
+    best = best_batch_size(trials)
+    tracker = tracking.start_trial("find-batch-size", composed)
+    tracker.log_metrics({f"images_per_second/batch_{t.batch_size}": t.images_per_second for t in trials})
+    tracker.finish()
+    typer.echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
+
+
+def _training(changes: list[str] | None) -> tuple[Any, Any, Any]:
+    """Returns the composed configuration with changes, its train section, and the processed set."""
+    try:
+        from sightline import config
+        from sightline.shards import ProcessedSet
+        from sightline.train.config import TrainConfig
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+
+    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
+    return composed, config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
