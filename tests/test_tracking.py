@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from sightline import tracking
+from sightline import outbox, tracking
 from sightline.config import compose
 from sightline.errors import UserError
 from sightline.tracking import SweepRun, Tracker, flat_params, resume_by_model, start_training
 
 ROOT = Path(__file__).parents[1]
+mlflow = tracking.store.mlflow  # not imported by name: it reads its settings at import, which tracking makes first
 DIGEST = "0123456789abcdef" * 4
 
 
@@ -32,7 +33,7 @@ DIGEST = "0123456789abcdef" * 4
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with its tables and nothing in it: MLflow takes seconds to make one."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    tracking.mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path
 
 
@@ -53,8 +54,8 @@ def store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     shutil.copy(migrated, project / "mlflow.db")
     uri = f"sqlite:///{project / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    yield tracking.mlflow.MlflowClient(tracking_uri=uri)
-    tracking.mlflow.set_tracking_uri(None)
+    yield mlflow.MlflowClient(tracking_uri=uri)
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
@@ -303,10 +304,8 @@ def test_counting_goes_over_more_than_one_page(store: Any, config: DictConfig, m
     trackers = [start_training(config) for _ in range(3)]
     for tracker in trackers:
         tracker.count_test(DIGEST)
-    search = tracking.mlflow.MlflowClient.search_runs
-    monkeypatch.setattr(
-        tracking.mlflow.MlflowClient, "search_runs", lambda *a, **k: search(*a, **{**k, "max_results": 1})
-    )
+    search = mlflow.MlflowClient.search_runs
+    monkeypatch.setattr(mlflow.MlflowClient, "search_runs", lambda *a, **k: search(*a, **{**k, "max_results": 1}))
     assert trackers[0].count_test(DIGEST) == 4
 
 
@@ -433,7 +432,7 @@ def test_a_server_that_is_not_there_costs_one_warning_and_little_time(
         assert "the stage goes on without it" in warnings[0]
         assert "hunter2" not in said
         assert not (project / "marker").exists()
-    tracking.mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.slow
@@ -449,7 +448,7 @@ def test_evaluation_and_sweeps_go_on_without_a_server_too(
         assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
         assert tracking.SWEEP_VARIABLE not in os.environ
         SweepRun().on_multirun_end(sweep_config("train.lr=1,2"))
-    tracking.mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(None)
 
 
 def test_a_store_that_fails_in_the_middle_costs_one_warning(
@@ -476,7 +475,7 @@ def test_a_store_that_cannot_be_opened_costs_one_warning(
     use_everything(tracker, project)
     assert tracker.run_id is None
     assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
-    tracking.mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x", "file:///tmp/mlruns-of-nobody"])
@@ -486,7 +485,7 @@ def test_an_address_that_mlflow_refuses_costs_one_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     use_everything(start_training(config), project)
     assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
-    tracking.mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri(None)
 
 
 def test_no_usage_is_reported() -> None:
@@ -518,7 +517,7 @@ def test_two_processes_may_make_the_store_at_the_same_time(project: Path) -> Non
     said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert not any("tracking:" in err for _, err in said), said
-    store = tracking.mlflow.MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    store = mlflow.MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
     assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in said}
     (experiment,) = [e for e in store.search_experiments() if e.name == tracking.EXPERIMENT]
     assert experiment.artifact_location.endswith("mlartifacts")
@@ -584,7 +583,7 @@ def test_all_baselines_together_cost_one_warning_where_mlflow_is_away(
             tracker.log_artifact(path)
             tracker.finish()
             assert tracker.run_id is None
-    tracking.mlflow.set_tracking_uri(None)
+    back(monkeypatch, project)
     assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
     assert len(list(tracking.sync())) == 3
     runs = {run.data.tags[tracking.BASELINE_TAG]: run for run in all_runs(store)}
@@ -603,6 +602,12 @@ def away(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
     """Makes the store one that cannot be opened."""
     (project / "broken.db").write_bytes(b"this is no database" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'broken.db'}")
+
+
+def back(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """Names the test's own store again: MLflow forgets it, and keeps a store open under a relative name."""
+    mlflow.set_tracking_uri(None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'mlflow.db'}")
 
 
 def test_what_was_said_while_mlflow_was_away_is_told_later(
@@ -626,7 +631,7 @@ def test_what_was_said_while_mlflow_was_away_is_told_later(
         (project / "note.txt").write_text("as the next run left it")
         with pytest.raises(UserError, match=r"^MLflow failed .* try again later$"):
             list(tracking.sync())
-    tracking.mlflow.set_tracking_uri(None)
+    back(monkeypatch, project)
     assert len(list(tracking.sync())) == 2
     (run,) = all_runs(store)
     assert run.info.status == "FINISHED"
@@ -637,7 +642,7 @@ def test_what_was_said_while_mlflow_was_away_is_told_later(
     text = Path(store.download_artifacts(run.info.run_id, "note.txt", str(project))).read_text()
     assert text == "as it was"
     assert list(tracking.sync()) == []
-    assert not list(tracking.outbox.FOLDER.glob("*"))
+    assert not list(outbox.FOLDER.glob("*"))
     assert capsys.readouterr().err.count("tracking: MLflow failed") == 2
 
 
@@ -658,16 +663,16 @@ def test_a_run_that_failed_half_way_is_completed(store: Any, config: DictConfig,
 
 
 def test_what_is_still_being_written_or_was_cut_off_is_no_fault(project: Path) -> None:
-    writing = tracking.Outbox({"new": "one", "tags": {}})
-    assert list(tracking.outbox.kept()) == []
-    cut = tracking.Outbox({"new": "two", "tags": {}})
+    writing = outbox.Outbox({"new": "one", "tags": {}})
+    assert list(outbox.kept()) == []
+    cut = outbox.Outbox({"new": "two", "tags": {}})
     cut.keep("set_tags", {"tags": {"a": "b"}})
     folder = cut.folder
     cut.close()
-    with (folder / tracking.outbox.CALLS).open("a") as stream:
+    with (folder / outbox.CALLS).open("a") as stream:
         stream.write('{"method": "log_me')
-    (entry,) = tracking.outbox.kept()
+    (entry,) = outbox.kept()
     assert entry.folder == folder
     assert entry.calls == [("set_tags", {"tags": {"a": "b"}})]
     writing.close()
-    assert len(list(tracking.outbox.kept())) == 2
+    assert len(list(outbox.kept())) == 2

@@ -219,7 +219,7 @@ def fetch_bundle(uri: str) -> Path:
     if match is None:
         raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
     store = os.environ.get("MLFLOW_TRACKING_URI")
-    embedded = tracking._project() / "mlflow.db"
+    embedded = tracking.project_root() / "mlflow.db"
     if store is None and not embedded.is_file():
         raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
     for name in ("mlflow", "alembic"):

@@ -1,0 +1,64 @@
+"""Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
+
+A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
+run with a child for each job. A baseline is a run of its own. MLflow never changes a result: where it cannot be
+reached, the stage warns and goes on.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before mlflow is imported: no usage reports, and seconds instead of minutes until a dead server is given up.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from sightline.tracking.found import FoundRun, download, find_run
+from sightline.tracking.later import sync
+from sightline.tracking.params import flat_params
+from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
+from sightline.tracking.store import (
+    BASELINE_TAG,
+    DATA_TAG,
+    EXPERIMENT,
+    FAILURES,
+    MAX_PARAM_LENGTH,
+    MODEL_TAG,
+    SWEEP_VARIABLE,
+    TEST_TAG,
+    connect,
+    git,
+    project_root,
+    provenance,
+)
+from sightline.tracking.sweep import SweepRun
+from sightline.tracking.tracker import Tracker
+
+__all__ = [
+    "BASELINE_TAG",
+    "DATA_TAG",
+    "EXPERIMENT",
+    "FAILURES",
+    "MAX_PARAM_LENGTH",
+    "MODEL_TAG",
+    "SWEEP_VARIABLE",
+    "TEST_TAG",
+    "FoundRun",
+    "SweepRun",
+    "Tracker",
+    "baseline_run",
+    "connect",
+    "download",
+    "find_run",
+    "flat_params",
+    "git",
+    "project_root",
+    "provenance",
+    "resume_by_model",
+    "run_of_model",
+    "start_training",
+    "start_trial",
+    "sync",
+]

@@ -1,0 +1,49 @@
+"""Telling MLflow later what it could not be told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import mlflow
+
+from sightline import files, outbox, secrets
+from sightline.errors import UserError
+from sightline.tracking.runs import run_of_model
+from sightline.tracking.store import FAILURES, connect
+from sightline.tracking.tracker import Tracker
+
+
+def sync() -> Iterator[str]:
+    """Tells MLflow what it could not be told before; yields a line for each run.
+
+    Raises:
+        UserError: If MLflow still cannot be reached; what is left is kept.
+    """
+    with files.lock("sync"):
+        for entry in outbox.kept():
+            try:
+                client, experiment = connect()
+                tracker = Tracker(client, _run_of(client, experiment, entry))
+                for method, arguments in entry.calls:
+                    getattr(Tracker, method).__wrapped__(tracker, **arguments)
+            except FAILURES as error:
+                line = secrets.mask(str(error)).strip().splitlines()[:1]
+                raise UserError(
+                    f"MLflow failed ({''.join(line)[:200]}); what is left is kept: try again later"
+                ) from None
+            shutil.rmtree(entry.folder)
+            yield f"run {tracker.run_id}: {len(entry.calls)} calls"
+
+
+def _run_of(client: mlflow.MlflowClient, experiment: str, entry: outbox.Kept) -> str:
+    """Finds the run that an outbox is for, or makes it."""
+    run = entry.run
+    if "model" in run:
+        return run_of_model(client, experiment, run["model"], run["tags"])
+    if "new" in run:
+        made = client.create_run(experiment, entry.start_time, run["tags"], run["new"])
+        # If sending fails half way, it is taken up again in the same run.
+        outbox.rename(entry, {"id": made.info.run_id})
+        return str(made.info.run_id)
+    return str(run["id"])

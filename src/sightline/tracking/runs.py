@@ -1,0 +1,163 @@
+"""The runs of stages: a training's, that of its model, a baseline's, a trial's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from omegaconf import DictConfig
+
+from sightline import files, secrets
+from sightline.tracking.params import flat_params
+from sightline.tracking.store import BASELINE_TAG, FAILURES, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.tracker import Tracker
+
+
+def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Path | None = None) -> Tracker:
+    """Begins the run of a training, as a child of the sweep's where there is one; or goes on with it.
+
+    Args:
+        config: The whole composed configuration; it becomes the run's parameters, without what it takes from the
+            environment and without credentials.
+        overrides: The command line; names the run in a sweep.
+        marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
+    """
+    parent = os.environ.get(SWEEP_VARIABLE)
+    tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
+    begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
+    try:
+        client, experiment = connect()
+        if begun and (tracker := _go_on(client, begun)):
+            return tracker
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by={"id": begun} if begun else _new(tags, _run_name(config, overrides)))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, _run_name(config, overrides))
+    tracker.log_params(flat_params(config))
+    if marker is not None and tracker.run_id is not None:
+        files.write_text(marker, tracker.run_id)
+    return tracker
+
+
+def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
+    """Makes a run."""
+    try:
+        return Tracker(client, client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
+        tracker.give_up(error)
+        return tracker
+
+
+def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
+    return {"new": name, "tags": dict(tags)}
+
+
+def start_trial(name: str, config: DictConfig) -> Tracker:
+    """Begins the run of a trial before training, as the search for a learning rate."""
+    tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
+    try:
+        client, experiment = connect()
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, title))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, title)
+    tracker.log_params(flat_params(config))
+    return tracker
+
+
+def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
+    """Takes a run up again; None where the store no longer has it."""
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
+    logged = client.get_metric_history(run_id, "train_loss")
+    return Tracker(client, run_id, {metric.step for metric in logged})
+
+
+def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
+    if overrides:
+        return secrets.mask(" ".join(overrides))
+    return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={config.train.lr:g}"
+
+
+def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
+    """Finds the run that trained a model and adds to it.
+
+    A model can be here without a run: restored from DVC's cache, pulled from a remote, or trained while MLflow was
+    away. A run is then made for it.
+
+    Args:
+        digest: The model's digest.
+        tags: Tags for a run that has to be made.
+    """
+    try:
+        client, experiment = connect()
+        return Tracker(client, run_of_model(client, experiment, digest, tags))
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
+        tracker.give_up(error)
+        return tracker
+
+
+def baseline_run(
+    method: str, config: DictConfig, fitted: Mapping[str, Any], result: Path, before: Tracker | None = None
+) -> Tracker:
+    """Finds the run of a baseline's result, or makes it.
+
+    The same result of the same configuration is the same run, however often the stage is run again: after it was
+    killed between two methods, or forced.
+
+    Args:
+        method: The baseline's name.
+        config: The whole composed configuration; what the result depends on becomes the run's parameters.
+        fitted: The settings that the method was fitted with; parameters as well.
+        result: The file of its answers.
+        before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
+    """
+    params = {
+        **{k: v for k, v in flat_params(config).items() if k.split(".")[0] in ("ingest", "preprocess", "baseline")},
+        **{f"fitted.{name}": str(value) for name, value in fitted.items()},
+    }
+    digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
+    tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
+    if before is not None and before.run_id is None:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
+        tracker.log_params(params)
+        return tracker
+    try:
+        client, experiment = connect()
+        found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)
+        if found:
+            return Tracker(client, found[0].info.run_id)
+    except FAILURES as error:
+        tracker = Tracker(None, None, found_by=_new(tags, name))
+        tracker.give_up(error)
+    else:
+        tracker = _begin(client, experiment, tags, name)
+    tracker.log_params(params)
+    return tracker
+
+
+def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
+    """Returns the id of the newest run that trained a model, or of one made for it."""
+    found: Sequence[Run] = client.search_runs(
+        [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
+    )
+    if found:
+        return str(found[0].info.run_id)
+    made = client.create_run(experiment, tags={**provenance(), **tags, MODEL_TAG: digest}, run_name="restored model")
+    client.set_terminated(made.info.run_id)
+    return str(made.info.run_id)

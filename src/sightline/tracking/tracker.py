@@ -1,0 +1,230 @@
+"""One run to log to."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from sightline import secrets
+from sightline.outbox import Outbox
+from sightline.tracking.store import FAILURES, MAX_PARAM_LENGTH, TEST_TAG
+
+P = ParamSpec("P")
+
+
+def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concatenate[Tracker, P], None]:
+    """Makes a failure to log a warning, once: this call and later ones are kept for `sightline sync`."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def guarded(self: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.run_id is not None:
+            try:
+                method(self, *args, **kwargs)
+            except FAILURES as error:
+                self.give_up(error)
+            else:
+                return
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        self.keep(method.__name__, {name: value for name, value in bound.arguments.items() if name != "self"})
+
+    return guarded
+
+
+class Tracker:
+    """One MLflow run to log to; once the store has failed, what is logged is kept for `sightline sync`.
+
+    Args:
+        client: A client, or None where there is no store to log to.
+        run_id: The run's id, or None where there is no store to log to.
+        logged_epochs: Epochs whose metrics the run already has.
+        found_by: How the run is to be found where it has no id yet; see `outbox.Outbox`.
+    """
+
+    def __init__(
+        self,
+        client: mlflow.MlflowClient | None,
+        run_id: str | None,
+        logged_epochs: Collection[int] = (),
+        found_by: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._client = client
+        self.run_id = run_id
+        self._found_by = found_by if run_id is None else {"id": run_id}
+        self._outbox: Outbox | None = None
+        self._logged_epochs = set(logged_epochs)
+        self._scored: int | None = None
+        self._monitor: SystemMetricsMonitor | None = None
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        """The client; only to be used while `run_id` is not None."""
+        if self._client is None:
+            raise RuntimeError("not connected")
+        return self._client
+
+    def give_up(self, error: Exception) -> None:
+        """Warns and stops logging."""
+        first_line = secrets.mask(str(error)).strip().splitlines()[:1]
+        print(
+            f"tracking: MLflow failed ({type(error).__name__}: {''.join(first_line)[:200]}); "
+            "the stage goes on without it, its outputs are complete; sightline sync tells MLflow later",
+            file=sys.stderr,
+        )
+        self.run_id = None
+
+    def keep(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Keeps a call that cannot be made now."""
+        if self._found_by is None:
+            return
+        try:
+            if self._outbox is None:
+                self._outbox = Outbox(self._found_by)
+            self._outbox.keep(method, arguments)
+        except OSError as error:  # shutil.Error is one; a full disk must not end a training
+            print(f"tracking: what MLflow missed cannot be kept either: {error.strerror or 'copying'}", file=sys.stderr)
+            self._found_by = None
+
+    @_safely
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """Logs parameters; a value that MLflow would refuse for its length is cut."""
+        entities = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in params.items()]
+        for start in range(0, len(entities), 100):  # MLflow's limit for a request
+            self.client.log_batch(str(self.run_id), params=entities[start : start + 100])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Logs metrics of one step, in one request a thousand."""
+        self._log_metrics(metrics, step, _now())
+
+    @_safely
+    def _log_metrics(self, metrics: Mapping[str, float], step: int, at: int) -> None:
+        entities = [Metric(name, value, at, step) for name, value in metrics.items()]
+        for start in range(0, len(entities), 1000):
+            self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
+
+    @_safely
+    def log_curve(self, name: str, values: Sequence[float]) -> None:
+        """Logs a metric's values at steps 0, 1, 2, ..."""
+        entities = [Metric(name, value, _now(), step) for step, value in enumerate(values)]
+        for start in range(0, len(entities), 1000):
+            self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
+
+    def log_epoch(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """Logs an epoch's metrics, unless an interrupted run of this training already has."""
+        if epoch not in self._logged_epochs:
+            self._logged_epochs.add(epoch)
+            self.log_metrics(metrics, epoch)
+
+    @_safely
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags."""
+        self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def count_test(self, digest: str) -> int | None:
+        """Counts one more scoring of a test split, and returns how often it has been scored in all.
+
+        Each run keeps its own scorings in a tag that names the split; the metric `test_scored_times` is the sum over
+        the experiment's runs. What has often been looked at has been chosen by, and flatters.
+
+        Args:
+            digest: Of the split's images and labels.
+
+        Returns:
+            None where MLflow cannot tell.
+        """
+        self._scored = None
+        self._count_test(digest)
+        return self._scored
+
+    @_safely
+    def _count_test(self, digest: str) -> None:
+        run_id, tag = str(self.run_id), f"{TEST_TAG}.{digest[:16]}"
+        run = self.client.get_run(run_id)
+        others = f"tags.`{tag}` LIKE '%' AND attributes.run_id != '{run_id}'"
+        times = int(run.data.tags.get(tag, 0)) + 1
+        total = times + sum(
+            int(other.data.tags[tag]) for other in _all_runs(self.client, run.info.experiment_id, others)
+        )
+        # The tag last: what fails before it has not been counted, and may be tried again.
+        self.client.log_metric(run_id, "test_scored_times", total)
+        self.client.set_tag(run_id, tag, str(times))
+        self._scored = total
+
+    @_safely
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Logs a file, or a folder with all that is in it."""
+        if path.is_dir():
+            self.client.log_artifacts(str(self.run_id), str(path), folder)
+        else:
+            self.client.log_artifact(str(self.run_id), str(path), folder)
+
+    @_safely
+    def log_dataset(self, name: str, source: Path, digest: str, profile: Mapping[str, Any], context: str) -> None:
+        """Logs a dataset as the run's input.
+
+        Args:
+            name: The dataset's name.
+            source: Where it lies, relative to the project's root.
+            digest: Its content's digest, of which MLflow keeps 36 characters.
+            profile: JSON values that describe it, as the number of images per split.
+            context: What it was used for, as "training".
+        """
+        described = {"source": json.dumps({"uri": source.as_posix()}), "profile": json.dumps(profile)}
+        dataset = Dataset(name=name, digest=digest[:36], source_type="local", **described)
+        inputs = [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])]
+        self.client.log_inputs(str(self.run_id), inputs)
+
+    def start_system_metrics(self) -> None:
+        """Begins to log the use of CPU, memory, disk, network and GPU, every few seconds until `finish`."""
+        if self.run_id is not None:
+            self._start_system_metrics()
+
+    @_safely
+    def _start_system_metrics(self) -> None:
+        self._monitor = SystemMetricsMonitor(str(self.run_id), sampling_interval=2, samples_before_logging=1)
+        self._monitor.start()
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Ends the run; `status` is FINISHED, FAILED or KILLED."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
+        self._terminate(status, _now())
+        self.close()
+
+    def close(self) -> None:
+        """Says that nothing more will be logged."""
+        if self._outbox is not None:
+            self._outbox.close()
+
+    @_safely
+    def _terminate(self, status: str, at: int) -> None:
+        self.client.set_terminated(str(self.run_id), status, at)
+
+
+def _now() -> int:
+    """Returns the time as MLflow has it: milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
+    """Returns all runs of an experiment that a filter finds, page by page."""
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], wanted, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
