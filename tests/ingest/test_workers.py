@@ -106,13 +106,13 @@ def test_no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
             yield number, picture(1)
 
-    before = children()
+    before = set(children())
     with pytest.raises(KeyboardInterrupt), Workers(LIMITS, count=2) as workers:
         list(workers.imap(interrupted()))
-    assert children() == before
+    assert set(children()) <= before  # one of another test's may end meanwhile
     with pytest.raises(ZeroDivisionError), Workers(LIMITS, count=2) as workers:
         list(workers.imap((1 // (200 - number), picture(1)) for number in range(500)))
-    assert children() == before
+    assert set(children()) <= before
 
 
 def test_memory_holds_a_few_chunks_only() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STAGES = ("watch", "ingest", "preprocess", "baseline", "train", "evaluate", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.
-TINY = {"ingest__limit": 200, "train__max_epochs": 1}
+TINY = {"ingest__limit": 200, "train__max_epochs": 1, "baseline__methods": ["majority", "pixels_logreg"]}
 BIN = Path(sys.executable).parent
 TRACE = Path(__file__).parent / "trace"
 
@@ -118,7 +118,7 @@ class Project:
         for name, value in knobs.items():
             section, key = name.split("__")
             file = self.root / "params.yaml"
-            pattern = rf"(?ms)(^{section}:\n(?:(?!^\w).)*?^  {key}: )\S+"
+            pattern = rf"(?ms)(^{section}:\n(?:(?!^\w).)*?^  {key}: )(?:\[[^]]*\]|\S+)"
             text, count = re.subn(pattern, rf"\g<1>{json.dumps(value)}", file.read_text())
             assert count == 1, f"params.yaml has {count} times {section}.{key}"
             file.write_text(text)

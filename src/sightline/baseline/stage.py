@@ -82,6 +82,8 @@ def run_methods(
         UserError: If the training or the test split has no image, or raw images are missing.
     """
     images, labels = training_images(data, config)
+    if config.methods and config.robustness_images and config.reference not in config.methods:
+        say(f"{config.reference}, the reference on corrupted images, is not among the methods: there will be none")
     test = data.split("test")
     if not len(test):
         raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
