@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,8 @@ class TestTorchvision:
             list(source.records())
 
     def test_offline(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # It remembers the proxies of its first use: those of before must not be used here, nor these afterwards.
+        monkeypatch.setattr(urllib.request, "_opener", None)
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
         source = TorchvisionSource(self.option(tmp_path, download=True), 2**20)
