@@ -35,7 +35,7 @@ class Seen:
     wide: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it is open, an event loop runs, beside which others cannot
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

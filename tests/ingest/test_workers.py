@@ -99,7 +99,16 @@ def test_a_worker_that_cannot_start_is_no_fault_of_an_image(tmp_path: Path, monk
         checked([picture(1)], count=1)
 
 
-def test_no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a process in the background of a shell does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_no_process_is_left() -> None:
     def interrupted() -> Iterator[tuple[int, bytes | None]]:
         for number in range(1000):
             if number == 500:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,20 @@ class Candidate:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder to work in, with a tracking store of its own; to make one takes seconds."""
-    folder = tmp_path_factory.mktemp("promote")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        patch.chdir(folder)
-        yield folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tracking store of its own; to make one takes seconds."""
+    return tmp_path_factory.mktemp("promote")
+
+
+@pytest.fixture
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder to work in. The store has its whole name: MLflow keeps one open under a relative name, wherever."""
+    for name in ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture

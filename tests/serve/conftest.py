@@ -72,7 +72,7 @@ def server(clothes: Path) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it is open, an event loop runs, beside which others cannot
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
     api = pytest.importorskip("playwright.sync_api")

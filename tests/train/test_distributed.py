@@ -19,6 +19,7 @@ from sightline.train.config import TrainConfig
 from sightline.train.fit import fit
 from tests.train.small import processed_set, train_config
 
+ROOT = Path(__file__).parents[2]
 TOGETHER = {"train/trainer": "ddp", "train.trainer.accelerator": "cpu", "train.trainer.devices": 2}
 # Without batch norm, whose statistics are of each process's own images on a CPU: the sums must agree.
 DENSE = {"train/model": "dense", "train.max_epochs": 3, "train.lr": 0.01}
@@ -102,7 +103,7 @@ def test_torchrun_starts_them_as_well(data: ProcessedSet, tmp_path: Path) -> Non
         "else:\n    (out / 'history.json').write_text(json.dumps(fit(*what).history))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(data.root), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240
     )
