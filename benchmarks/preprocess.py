@@ -1,8 +1,8 @@
 """Preprocessing against what a practitioner would write instead, and against itself when little has changed.
 
-    python benchmarks/preprocess.py fashion --source data/fashion-mnist [--images 70000] [--rounds 5]
+    python benchmarks/preprocess.py fashion --source data/fashion-mnist [--images 70000] [--rounds 5] [--steps]
     python benchmarks/preprocess.py photos --source data/photographs [--images 20000] [--size 64]
-    python benchmarks/preprocess.py change --source data/fashion-mnist [--images 60000]
+    python benchmarks/preprocess.py change --source data/fashion-mnist [--images 60000] [--steps]
     python benchmarks/preprocess.py memory --source data/fashion-mnist
 
 `fashion` and `photos` run the contenders in turn, so that a busy machine slows all of them, and print ratios of the
@@ -10,7 +10,8 @@ medians: (a) a bare loop of the same calls in two processes, no shards, no index
 Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
 an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
 changes one image and preprocesses again: target 5 % of the full run. `memory` prints the peak of 7,000 and of 70,000
-images: target no growth but the index's.
+images: target no growth but the index's. The contract decodes and resizes; with `--steps` it denoises, enhances and
+segments, too, as `params.yaml` has it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import contextlib
 import gzip
 import multiprocessing
+import os
 import resource
 import shutil
 import statistics
@@ -93,9 +95,11 @@ def write_folder(items: Iterator[Item], out: Path) -> None:
         path.write_bytes(data)
 
 
-def configuration(size: int, channels: int) -> PreprocessConfig:
-    """Returns the default configuration for images of this shape."""
+def configuration(size: int, channels: int, steps: bool = False) -> PreprocessConfig:
+    """Returns the default configuration for images of this shape; with the steps of `params.yaml`, if so asked."""
     options = [f"preprocess.size={size}", f"preprocess.channels={channels}"]
+    if steps:
+        options += ["preprocess/denoise=gaussian", "preprocess/enhance=autocontrast", "preprocess/segment=threshold"]
     return typed(
         PreprocessConfig,
         compose([*options, f"preprocess.backend.workers={PROCESSES}"]).preprocess,
@@ -129,11 +133,13 @@ def ours(raw: Path, out: Path, config: PreprocessConfig) -> None:
     shutil.rmtree(memo)
 
 
-def _prepared(picture: Any, size: int, channels: int) -> Any:
-    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    if pixels.shape[:2] != (size, size):
-        pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
-    return pixels.reshape(size, size, channels)
+def _prepared(picture: Any, contract: Contract) -> Any:
+    pixels = np.asarray(picture.convert("L" if contract.channels == 1 else "RGB"))
+    if any(option.name != "none" for name, option in contract.steps.items() if name != "resize"):
+        return contract(pixels.reshape(*pixels.shape[:2], contract.channels))
+    if pixels.shape[:2] != contract.shape[:2]:
+        pixels = cv2.resize(pixels, contract.shape[:2], interpolation=cv2.INTER_AREA)
+    return pixels.reshape(contract.shape)
 
 
 def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[], None]:
@@ -141,6 +147,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
     import datasets
 
     datasets.disable_progress_bars()
+    contract = build_contract(config)
     features = datasets.Features(
         {"image": datasets.Image(), "pixels": datasets.Array3D((config.size, config.size, config.channels), "uint8")}
     )
@@ -150,7 +157,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
 
     def run() -> None:
         made = whole.map(
-            lambda row: {"pixels": _prepared(row["image"], config.size, config.channels)},
+            lambda row: {"pixels": _prepared(row["image"], contract)},
             num_proc=PROCESSES,
             remove_columns=["image"],
             features=datasets.Features({"pixels": features["pixels"]}),
@@ -168,6 +175,7 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
     from torch.utils.data import DataLoader, Dataset
 
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    contract = build_contract(config)
 
     class Folder(Dataset[torch.Tensor]):
         def __len__(self) -> int:
@@ -177,7 +185,7 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
             from PIL import Image
 
             with Image.open(paths[index]) as picture:
-                return torch.from_numpy(_prepared(picture, config.size, config.channels).copy())
+                return torch.from_numpy(_prepared(picture, contract).copy())
 
     def run() -> None:
         loader = DataLoader(Folder(), batch_size=256, num_workers=PROCESSES)
@@ -210,6 +218,7 @@ def compare(items: Callable[[], Iterator[Item]], config: PreprocessConfig, round
         for _ in range(rounds):
             for name, run in contenders.items():
                 out.mkdir()
+                os.sync()  # what the one before has left to be written to the disk is not this one's business
                 begin, used = time.perf_counter(), _cpu()
                 run()
                 seconds[name].append(time.perf_counter() - begin)
@@ -290,18 +299,26 @@ def main() -> None:
     parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--steps", action="store_true")
     parser.add_argument("--against", nargs="*", default=["datasets", "loader"], choices=["datasets", "loader"])
     given = parser.parse_args()
     with contextlib.suppress(BrokenPipeError):
         if given.what == "fashion":
             count = given.images or 70_000
-            compare(lambda: fashion(given.source, count), configuration(28, 1), given.rounds, given.against)
+            compare(
+                lambda: fashion(given.source, count), configuration(28, 1, given.steps), given.rounds, given.against
+            )
         elif given.what == "photos":
             count = given.images or 20_000
-            compare(lambda: photos(given.source, count), configuration(given.size, 3), given.rounds, given.against)
+            compare(
+                lambda: photos(given.source, count),
+                configuration(given.size, 3, given.steps),
+                given.rounds,
+                given.against,
+            )
         elif given.what == "change":
             count = given.images or 60_000
-            change(lambda: fashion(given.source, count), configuration(28, 1), given.rounds)
+            change(lambda: fashion(given.source, count), configuration(28, 1, given.steps), given.rounds)
         elif given.what == "memory":
             memory(given.source)
         else:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from sightline.preprocess.backends import cluster, processes
 from sightline.preprocess.jobs import Job
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.options import Processes
+from sightline.preprocess.raw import RawSet
 from sightline.preprocess.work import Pixels
 from tests.preprocess.conftest import Run
 from tests.preprocess.sets import configuration, content, pictures, write_set
@@ -44,6 +46,46 @@ def test_the_number_of_processes_says_nothing(run: Run, tmp_path: Path, workers:
 def test_little_work_starts_no_process(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     run(write_set(tmp_path / "raw", pictures(80)), configuration("backend.workers=8"))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that a run has started, before it reads the set where there is anything to do."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def popen(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        found.append(start(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(pixels, "_MUCH", 0)
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    return found
+
+
+def test_helpers_that_started_early_do_the_work_and_end(
+    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+):
+    raw = write_set(tmp_path / "raw", pictures(80))
+    expected = content(run(raw, configuration("backend.workers=1")))
+    assert not started
+    assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+    # All is known now: nothing starts.
+    assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
+    assert len(started) == 2
+
+
+def test_helpers_that_started_early_end_with_an_error(
+    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+):
+    raw = write_set(tmp_path / "raw", pictures(80))
+    monkeypatch.setattr(RawSet, "groups", lambda _: (_ for _ in ()).throw(UserError("no")))
+    with pytest.raises(UserError, match="no"):
+        run(raw, configuration("backend.workers=3"))
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
 
 
 @pytest.mark.usefixtures("always_helpers")

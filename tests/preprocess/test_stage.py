@@ -212,9 +212,9 @@ def test_known_images_that_another_run_prunes_are_made_again(
     counted.clear()
     before = backends.run
 
-    def prune_first(jobs: Any, of: Memo, option: Any) -> None:
+    def prune_first(jobs: Any, of: Memo, *others: Any) -> None:
         of.prune(0)
-        before(jobs, of, option)
+        before(jobs, of, *others)
 
     monkeypatch.setattr(backends, "run", prune_first)
     assert content(run(raw, configuration(), memo)) == expected
@@ -263,7 +263,7 @@ def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str],
     assert len(counted) == 40
 
 
-@pytest.mark.parametrize("name", ["schema.py", "reasons.py", "contract/denoise.py", "images.py"])
+@pytest.mark.parametrize("name", ["schema.py", "reasons.py", "contract/denoise.py", "images.py", "quick.py"])
 def test_code_that_makes_pixels_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     home = tmp_path / "sightline"
     shutil.copytree(work._HOME, home)
@@ -274,7 +274,7 @@ def test_code_that_makes_pixels_is_part_of_the_key(tmp_path: Path, monkeypatch: 
     assert work.version.__wrapped__("pixels") != before
 
 
-@pytest.mark.parametrize("name", ["numpy", "opencv-python-headless", "pillow", "pywavelets"])
+@pytest.mark.parametrize("name", ["numpy", "opencv-python-headless", "pillow", "pywavelets", "simplejpeg"])
 def test_libraries_that_make_pixels_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch, name: str):
     before, real = work.version.__wrapped__("pixels"), importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda of: "0.1" if of == name else real(of))

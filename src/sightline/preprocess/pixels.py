@@ -12,24 +12,48 @@ from sightline.contract.contract import Contract
 from sightline.errors import UserError
 from sightline.images import ANY_SIZE
 from sightline.preprocess import backends, work
+from sightline.preprocess.backends.processes import Spare, count_of
 from sightline.preprocess.jobs import Job
 from sightline.preprocess.memo import Memo
+from sightline.preprocess.options import Processes
 from sightline.preprocess.raw import RawSet, content_key
 from sightline.preprocess.work import Facts, Known, Pixels
 from sightline.reasons import Rejected
+from sightline.records import raw_shards
 from sightline.schema import Option
 
 _PROBES = 8
+_MUCH = 2**24
+"""Bytes of encoded images that take longer than a helper's start."""
+
 _TRIES = 5
 """How often an entry is made that other runs prune before it is used."""
 
 
-def make_pixels(images: RawSet, contract: Contract, backend: Option, memo: Memo, out: Path) -> list[Facts]:
+def start_helpers(raw: Path, contract: Contract, backend: Option, memo: Memo) -> Spare:
+    """Starts helper processes, before the raw set is read, where it looks as if there were much for them to do."""
+    shards = raw_shards(raw)
+    recipe = _recipe(contract)
+    held = sum(key.startswith(f"{recipe}-") for key in memo.names())
+    encoded = sum(shard.path.stat().st_size for shard in shards)
+    if not isinstance(backend, Processes) or encoded < _MUCH or 2 * held > len(shards):
+        return Spare()
+    return Spare(min(count_of(backend.workers), len(shards)) - 1)
+
+
+def _recipe(contract: Contract) -> str:
+    """Returns what all keys of entries made by this contract begin with."""
+    return files.sha256(f"{work.version('pixels')} {contract.digest}".encode())[:16]
+
+
+def make_pixels(
+    images: RawSet, contract: Contract, backend: Option, memo: Memo, out: Path, spare: Spare | None = None
+) -> list[Facts]:
     """Makes every shard's pixels stand in `out`, and returns the facts about them in order of the shards.
 
     A shard's key says what its pixels are made from and no more: neither its ids, nor its labels, nor its splits.
     """
-    recipe = files.sha256(f"{work.version('pixels')} {contract.digest}".encode())[:16]
+    recipe = _recipe(contract)
     contents = [images.contents_of(shard) for shard in range(len(images.shards))]
     keys = [f"{recipe}-{content_key(each)}" for each in contents]
     shard_of = {key: shard for shard, key in enumerate(keys)}
@@ -50,7 +74,7 @@ def make_pixels(images: RawSet, contract: Contract, backend: Option, memo: Memo,
             jobs.append(Job(key, images.shards[shard], made, pace * (len(each) - len(here))))
             for used in {row.path.parent.name for row in here.values()}:
                 memo.use(used)
-        backends.run(jobs, memo, backend)
+        backends.run(jobs, memo, backend, spare)
 
     facts = obtain(keys, memo, out, make)
     return [facts[key] for key in keys]
@@ -113,10 +137,10 @@ def known_images(memo: Memo, recipe: str, used: Collection[str], wanted: Collect
         for note, places in facts.notes.items():
             for place in places:
                 said[place] = (*said.get(place, ()), note)
-        each = split(facts.contents)
+        each, pixels = split(facts.contents), memo.pixels(entry.key)
         for row, place in enumerate(facts.kept.tolist()):
             if each[place] in wanted:
-                known[each[place]] = Known(memo.pixels(entry.key), row, said.get(place, ()))
+                known[each[place]] = Known(pixels, row, said.get(place, ()))
     return known
 
 

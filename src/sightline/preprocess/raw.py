@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +52,9 @@ class RawSet:
         paths = [shard.path for shard in raw_shards(root)]
         if not paths:
             raise UserError(f"{root} holds no images: run the ingest stage, or look at its rejected.parquet")
-        tables = [pq.ParquetFile(path).read(_COLUMNS, use_threads=False) for path in paths]
+        # Files are read beside each other: their columns are too short for several threads to share one.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            tables = list(pool.map(lambda path: pq.ParquetFile(path).read(_COLUMNS, use_threads=False), paths))
         order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
         begins = np.cumsum([0, *(tables[shard].num_rows for shard in order)])
         table = pa.concat_tables([tables[shard] for shard in order]).combine_chunks()

@@ -23,7 +23,7 @@ from sightline.preprocess.copies import make_copies
 from sightline.preprocess.groups import Groups
 from sightline.preprocess.index import Moments, summary, write_index
 from sightline.preprocess.memo import Memo
-from sightline.preprocess.pixels import make_pixels
+from sightline.preprocess.pixels import make_pixels, start_helpers
 from sightline.preprocess.raw import RawSet
 from sightline.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, assign
 from sightline.preprocess.work import Facts
@@ -63,12 +63,12 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None
     Raises:
         UserError: If there are no raw shards, or nothing is left to train on.
     """
-    images = RawSet.read(raw)
     contract = build_contract(config)
-    groups = images.groups()
-    assigned = _assign(images, groups, config)
-    with _memo(memo, config) as kept:
-        shards = make_pixels(images, contract, config.backend, kept, out)
+    with _memo(memo, config) as kept, start_helpers(raw, contract, config.backend, kept) as spare:
+        images = RawSet.read(raw)
+        groups = images.groups()
+        assigned = _assign(images, groups, config)
+        shards = make_pixels(images, contract, config.backend, kept, out, spare)
         index = _index(images, shards, assigned)
         moments = Moments(contract.shape)
         for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):
@@ -156,7 +156,9 @@ def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Inde
     used = assigned.splits[places] != LEFT_OUT
     places, shard, row = places[used], shard[used], row[used]
     labels, splits = images.labels()[places], assigned.splits[places]
-    ids = images.table["id"].take(places)
+    # Mostly that is all of them, in order.
+    chosen = images.table if len(places) == len(images) else images.table.take(places)
+    ids = chosen["id"]
     columns = {
         "id": ids,
         "label": pa.array(labels),
@@ -164,7 +166,7 @@ def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Inde
         "shard": pa.array([facts.pixels.name for facts in shards]).take(shard),
         "row": pa.array(row, pa.int32()),
         "origin": ids,
-        "sha256": images.table["sha256"].take(places),
+        "sha256": chosen["sha256"],
     }
     return _Index(pa.table(columns), labels, splits, shard, row, len(shards))
 

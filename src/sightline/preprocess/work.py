@@ -28,11 +28,11 @@ from sightline.reasons import Rejected
 _HOME = Path(__file__).parents[1]
 _OURS = ("preprocess/work.py", "preprocess/pixelfile.py", "reasons.py", "schema.py")
 _CODE = {
-    "pixels": (*_OURS, "images.py", "contract"),
+    "pixels": (*_OURS, "images.py", "quick.py", "contract"),
     "copies": (*_OURS, "seeds.py", "augment"),
 }
 _LIBRARIES = {
-    "pixels": ("numpy", "opencv-python-headless", "pillow", "pywavelets"),
+    "pixels": ("numpy", "opencv-python-headless", "pillow", "pywavelets", "simplejpeg"),
     "copies": ("numpy", "opencv-python-headless", "albumentations"),
 }
 
@@ -125,18 +125,18 @@ class Pixels:
         notes: dict[str, list[int]] = {}
         opened: dict[Path, Any] = {}
         with PixelWriter(out, contract.shape) as writer:
-            for place, data in enumerate(encoded(source)):
+            for place, value in enumerate(_values(source)):
                 known = self.known.get(place)
                 if known and known.path not in opened:
                     try:
-                        opened[known.path] = np.load(known.path, mmap_mode="r")
+                        opened[known.path] = np.asarray(np.load(known.path, mmap_mode="r"))
                     except FileNotFoundError:  # another run has pruned it
                         opened[known.path] = None
                 if known and opened[known.path] is not None:
                     result, said = opened[known.path][known.row], list(known.notes)
                 else:
                     try:
-                        result, said = contract.run(contract.open(data, ANY_SIZE))
+                        result, said = contract.run(contract.open(value.as_py(), ANY_SIZE))
                     except Rejected as refusal:  # ingestion has let it in, but the contract may refuse blank images
                         refused.setdefault(str(refusal.reason), []).append(place)
                         continue
@@ -182,8 +182,13 @@ class Copies:
 
 def encoded(shard: Path) -> Iterator[bytes]:
     """Yields the encoded images of a raw shard, in order."""
+    return (value.as_py() for value in _values(shard))
+
+
+def _values(shard: Path) -> Iterator[Any]:
+    """Yields the encoded images as Arrow's scalars: not all are wanted as bytes of their own."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["image.bytes"]):
-            yield from (value.as_py() for value in batch.column("image").field("bytes"))
+            yield from batch.column("image").field("bytes")

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import cast
 
+from sightline.preprocess.backends import processes
+from sightline.preprocess.backends.processes import Spare
 from sightline.preprocess.jobs import Done, Job
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.options import Dask, Processes, Ray
@@ -14,13 +16,14 @@ from sightline.progress import track
 from sightline.schema import Option
 
 
-def run(jobs: Sequence[Job], memo: Memo, option: Option) -> None:
+def run(jobs: Sequence[Job], memo: Memo, option: Option, spare: Spare | None = None) -> None:
     """Does all jobs, in any order; when it returns their entries are in the memo.
 
     Args:
         jobs: What there is to do.
         memo: Where the results go.
         option: One of `options.BACKEND`.
+        spare: Processes of this machine that are started already.
 
     Raises:
         UserError: If a process or a cluster ends before the work does.
@@ -28,7 +31,7 @@ def run(jobs: Sequence[Job], memo: Memo, option: Option) -> None:
     if not jobs:
         return
     with _progress(sum(job.images for job in jobs)) as done:
-        _run(jobs, memo, option, done)
+        _run(jobs, memo, option, done, spare)
 
 
 @contextlib.contextmanager
@@ -47,7 +50,7 @@ def _progress(total: int) -> Iterator[Done]:
         yield done
 
 
-def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done) -> None:
+def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done, spare: Spare | None) -> None:
     # What lies here already need not travel.
     near = [job for job in jobs if job.local]
     far = [job for job in jobs if not job.local]
@@ -62,6 +65,4 @@ def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done) -> None:
             on_dask.run(far, memo, option.address, done)
         case _:
             near = [*near, *far]
-    from sightline.preprocess.backends import processes
-
-    processes.run(near, memo, option.workers if isinstance(option, Processes) else None, done)
+    processes.run(near, memo, option.workers if isinstance(option, Processes) else None, done, spare)

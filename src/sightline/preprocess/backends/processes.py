@@ -17,11 +17,46 @@ from sightline.errors import UserError
 from sightline.preprocess.jobs import Done, Job, unnoticed
 from sightline.preprocess.memo import Memo
 
-WORTH_HELPERS = 1.0
-"""Seconds of work below which this process does it alone: a helper's start takes about half of that."""
+WORTH_HELPERS = 0.5
+"""Seconds of work below which this process does it alone: a helper's start takes about as long."""
 
 
-def run(jobs: Sequence[Job], memo: Memo, workers: int | None = None, done: Done = unnoticed) -> None:
+class Spare:
+    """Helper processes that start while this one still finds out what there is to do.
+
+    They end with the block, unless `run` has taken them.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        self._processes = [_Process() for _ in range(count)]
+
+    def __enter__(self) -> Spare:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def take(self) -> _Process:
+        """Returns one of them, or a new one where none is left."""
+        return self._processes.pop() if self._processes else _Process()
+
+
+def count_of(workers: int | None) -> int:
+    """Returns how many processes are asked for, this one included; None is one a core."""
+    return os.cpu_count() or 1 if workers is None else workers
+
+
+def run(
+    jobs: Sequence[Job],
+    memo: Memo,
+    workers: int | None = None,
+    done: Done = unnoticed,
+    spare: Spare | None = None,
+) -> None:
     """Does all jobs. Memory holds one image and a few rows of results a process, however many jobs there are.
 
     Args:
@@ -29,6 +64,7 @@ def run(jobs: Sequence[Job], memo: Memo, workers: int | None = None, done: Done 
         memo: Where the results go.
         workers: Number of processes, this one included; None is one a core.
         done: Is told of each job that is done, from any thread.
+        spare: Helpers that are started already.
 
     Raises:
         UserError: If a helper dies.
@@ -38,11 +74,12 @@ def run(jobs: Sequence[Job], memo: Memo, workers: int | None = None, done: Done 
     cv2.setNumThreads(1)  # the processes are the parallelism
     # The longest first: whoever is last then waits for a short one.
     waiting = deque(sorted(jobs, key=lambda job: -job.seconds))
-    count = os.cpu_count() or 1 if workers is None else workers
+    spare = spare or Spare()
+    count = count_of(workers)
     if sum(job.seconds for job in jobs) < WORTH_HELPERS:
-        count = 1
+        count = 1 + len(spare)
     lock = threading.Lock()
-    helpers = [_Helper(waiting, lock, memo.root, done) for _ in range(min(count, len(jobs)) - 1)]
+    helpers = [_Helper(spare.take(), waiting, lock, memo.root, done) for _ in range(min(count, len(jobs)) - 1)]
     try:
         while waiting and not any(helper.error for helper in helpers):
             with lock:
@@ -61,22 +98,39 @@ def run(jobs: Sequence[Job], memo: Memo, workers: int | None = None, done: Done 
             helper.kill()
 
 
-class _Helper:
-    """A process of its own at the other end of a pipe, and the thread that gives it jobs."""
+class _Process:
+    """A process at the other end of a pipe, that says "ready" and then waits for what `serve` describes."""
 
-    def __init__(self, waiting: deque[Job], lock: threading.Lock, root: Path, done: Done) -> None:
-        self.error: Exception | None = None
-        self._waiting = waiting
-        self._lock = lock
-        self._root = root
-        self._done = done
-        self._job: Job | None = None
-        self._pipe, theirs = Pipe()
+    def __init__(self) -> None:
+        self.pipe, theirs = Pipe()
         # Not by `multiprocessing`: a fork copies locks that other threads hold, a spawn runs the main script again.
         code = "import sys; from sightline.preprocess.backends.processes import serve; serve(int(sys.argv[1]))"
         command = [sys.executable, "-c", code, str(theirs.fileno())]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
+
+    def wait(self) -> int:
+        """Waits for its end and returns its exit code."""
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+
+
+class _Helper:
+    """A process and the thread that gives it jobs."""
+
+    def __init__(self, process: _Process, waiting: deque[Job], lock: threading.Lock, root: Path, done: Done) -> None:
+        self.error: Exception | None = None
+        self._process = process
+        self._pipe = process.pipe
+        self._waiting = waiting
+        self._lock = lock
+        self._root = root
+        self._done = done
+        self._job: Job | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -120,7 +174,6 @@ class _Helper:
     def kill(self) -> None:
         """Ends the process."""
         self._process.kill()
-        self._process.wait()
 
 
 def serve(descriptor: int) -> None:

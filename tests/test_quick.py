@@ -1,0 +1,227 @@
+"""The quick decoders give what Pillow gives, or nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sightline import images, quick
+from sightline.ingest import png as encoder
+from sightline.reasons import Rejected
+
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")
+
+SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
+
+
+def picture(height: int, width: int, channels: int, seed: int = 0, smooth: bool = False) -> Image.Image:
+    """Noise, or noise from few pixels enlarged."""
+    random = np.random.default_rng(seed)
+    shape = (-(-height // 7), -(-width // 7)) if smooth else (height, width)
+    noise = random.integers(0, 256, (*shape, channels), np.uint8)
+    return Image.fromarray(noise[:, :, 0] if channels == 1 else noise).resize((width, height))
+
+
+def jpeg(image: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def said(read: Callable[..., tuple[images.Info, images.Pixels]], data: bytes, channels: int) -> object:
+    """What a reader makes of a file: the header, shape and pixels, or the reason."""
+    try:
+        info, pixels = read(data, channels, (255, 255, 255), images.ANY_SIZE)
+    except Rejected as refusal:
+        return refusal.reason
+    return info, pixels.shape, pixels.tobytes()
+
+
+def same(data: bytes) -> None:
+    """Asserts that `images.read` gives what Pillow gives."""
+    for channels in (1, 3):
+        assert said(images.read, data, channels) == said(images._read, data, channels)
+
+
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
+
+
+@given(sizes, st.integers(0, 2**32 - 1))
+def test_a_png_as_ingestion_writes_it(size: tuple[int, int, int], seed: int) -> None:
+    height, width, channels = size
+    pixels = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+    data = encoder.encode(pixels.tobytes(), height, width, channels)
+    found = quick.png(data)
+    assert found is not None
+    np.testing.assert_array_equal(found, pixels)
+    same(data)
+
+
+@given(sizes, st.integers(0, 2**32 - 1), st.integers(1, 100), st.sampled_from(SAMPLINGS), st.booleans())
+def test_a_jpeg_of_the_plain_kind(
+    size: tuple[int, int, int], seed: int, quality: int, sampling: str, smooth: bool
+) -> None:
+    data = jpeg(picture(*size, seed=seed, smooth=smooth), quality=quality, subsampling=sampling)
+    assert quick.jpeg(data) is not None
+    same(data)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation(orientation: int, order: str) -> None:
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x010F] = "A maker"
+    exif[0x0112] = orientation
+    data = jpeg(picture(20, 30, 3), exif=exif)
+    found = quick.jpeg(data)
+    assert found is not None
+    assert found[1] == (orientation if orientation in range(1, 9) else 1)
+    same(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(jpeg(picture(20, 30, 3), progressive=True), id="progressive"),
+        pytest.param(jpeg(picture(20, 30, 3).convert("CMYK")), id="cmyk"),
+        pytest.param(jpeg(picture(20, 30, 3), xmp=b'<x tiff:Orientation="6"/>'), id="xmp"),
+        pytest.param(jpeg(picture(20, 30, 3)) + b"more", id="more behind"),
+        pytest.param(jpeg(picture(20, 30, 3))[:-2], id="no end"),
+        pytest.param(jpeg(picture(1025, 1025, 1)), id="large"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xff\xd8\xff\xd9", id="only begin and end"),
+    ],
+)
+def test_other_jpegs_are_left_to_pillow(data: bytes) -> None:
+    assert quick.jpeg(data) is None
+    same(data)
+
+
+def test_xmp_without_an_orientation() -> None:
+    data = jpeg(picture(20, 30, 3), xmp=b"<x:xmpmeta/>")
+    assert quick.jpeg(data) is not None
+    same(data)
+
+
+def png_of(mode: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture(20, 30, 3).convert(mode).save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16"])
+def test_other_pngs_are_left_to_pillow(mode: str) -> None:
+    data = png_of("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        stream = io.BytesIO()
+        Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(stream, "PNG")
+        data = stream.getvalue()
+    assert quick.png(data) is None
+    same(data)
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 8
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def joined(parts: list[tuple[bytes, bytes]]) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+
+
+PLAIN = encoder.encode(bytes(range(200)), 10, 20, 1)
+HEADER, PIXELS, END = chunks(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("parts", "taken"),
+    [
+        pytest.param([HEADER, (b"IDAT", PIXELS[1][:9]), (b"IDAT", PIXELS[1][9:]), END], True, id="two parts"),
+        pytest.param([HEADER, (b"tRNS", b"\0\x07"), PIXELS, END], False, id="a transparent grey"),
+        pytest.param([HEADER, PIXELS, (b"tEXt", b"a\0b"), END], False, id="a text behind"),
+        pytest.param([HEADER, PIXELS], False, id="no end"),
+        pytest.param([HEADER, END], False, id="no pixels"),
+        pytest.param([HEADER, (b"IDAT", zlib.compress(bytes(210))), END], True, id="black"),
+        pytest.param([HEADER, (b"IDAT", zlib.compress(bytes(209))), END], False, id="too few"),
+        pytest.param([HEADER, (b"IDAT", zlib.compress(bytes(211))), END], False, id="too many"),
+        pytest.param([HEADER, (b"IDAT", zlib.compress(b"\2" + bytes(209))), END], False, id="a filter"),
+        pytest.param([HEADER, (b"IDAT", PIXELS[1] + b"\0"), END], False, id="more in the stream"),
+        pytest.param([HEADER, (b"IDAT", PIXELS[1][:-1] + b"\0"), END], False, id="a wrong sum"),
+        pytest.param([(b"IHDR", HEADER[1][:-1] + b"\1"), PIXELS, END], False, id="interlaced"),
+        pytest.param([(b"IHDR", bytes(4) + HEADER[1][4:]), PIXELS, END], False, id="no width"),
+    ],
+)
+def test_a_png_in_order_or_not(parts: list[tuple[bytes, bytes]], taken: bool) -> None:
+    data = joined(parts)
+    assert (quick.png(data) is not None) == taken
+    same(data)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_damaged_files_are_what_pillow_says(data: st.DataObject) -> None:
+    whole = data.draw(
+        st.sampled_from(
+            [
+                PLAIN,
+                jpeg(picture(37, 41, 3, smooth=True), subsampling="4:2:0"),
+                jpeg(picture(37, 41, 3), subsampling="4:2:2", restart_marker_blocks=2),
+                jpeg(picture(37, 41, 1), quality=30),
+            ]
+        )
+    )
+    broken = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(broken) - 1))
+        match data.draw(st.sampled_from(["change", "delete", "insert", "repeat"])):
+            case "change":
+                broken[at] = data.draw(st.integers(0, 255))
+            case "delete":
+                del broken[at : at + data.draw(st.integers(1, 40))]
+            case "insert":
+                broken[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+            case _:
+                broken[at:at] = broken[at : at + data.draw(st.integers(1, 40))]
+        if not broken:
+            break
+    same(bytes(broken))
+
+
+def test_the_hostile_corpus() -> None:
+    root = Path(os.environ.get("SIGHTLINE_SHARED_DATA", "../shared/data")) / "hostile"
+    if not root.is_dir():
+        pytest.skip(f"no hostile images at {root}: set SIGHTLINE_SHARED_DATA")
+    taken = 0
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        same(data)
+        taken += quick.png(data) is not None or quick.jpeg(data) is not None
+    assert taken > 10
+
+
+def test_a_format_that_is_not_allowed_and_limits() -> None:
+    for data in (PLAIN, jpeg(picture(10, 20, 1))):
+        name = images.inspect(data).format
+        for limits in (
+            images.Limits(formats=tuple(set(images.FORMATS) - {name})),
+            images.Limits(max_pixels=199),
+            images.Limits(max_bytes=len(data) - 1),
+        ):
+            with pytest.raises(Rejected):
+                images.decode(data, limits=limits)
