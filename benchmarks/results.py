@@ -48,7 +48,7 @@ def row(name: str, answers: Predictions, network: Predictions | None) -> str:
     ahead = difference > 0 and p < TARGET
     said += [
         f"{100 * difference:+.2f} ({100 * below:+.2f} to {100 * above:+.2f})",
-        f"{p:.1e}{'' if ahead else ' (no)'}",
+        f"{f'{p:.1e}' if p else 'below 1e-300'}{'' if ahead else ' (no)'}",
     ]
     return f"| {' | '.join(said)} |"
 

@@ -44,7 +44,7 @@ def said(read: Callable[..., tuple[images.Info, images.Pixels]], data: bytes, ch
         info, pixels = read(data, channels, (255, 255, 255), images.ANY_SIZE)
     except Rejected as refusal:
         return refusal.reason
-    return info, pixels.shape, pixels.tobytes()
+    return info, pixels.shape, pixels.tobytes(), pixels.flags.writeable
 
 
 def same(data: bytes) -> None:
@@ -114,6 +114,61 @@ def test_xmp_without_an_orientation() -> None:
     same(data)
 
 
+def segment(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body
+
+
+def with_segment(kind: int, body: bytes) -> bytes:
+    data = jpeg(picture(12, 17, 3))
+    return data[:20] + segment(kind, body) + data[20:]  # behind JFIF's own
+
+
+RESOLUTION = b"8BIM\x03\xed\0\0" + struct.pack(">I", 16) + struct.pack(">IHHIHH", 72 << 16, 1, 1, 72 << 16, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "taken"),
+    [
+        pytest.param(0xE0, b"JFIF\0", False, id="JFIF without a version"),
+        pytest.param(0xE0, b"JFXX\0\x10", False, id="JFXX"),
+        pytest.param(0xE2, b"ICC_PROFILE\0\1", False, id="an ICC profile cut off"),
+        pytest.param(0xE2, b"ICC_PROFILE\0\1\1abc", True, id="an ICC profile"),
+        pytest.param(0xE2, b"MPF\0II*\0", False, id="several pictures"),
+        pytest.param(0xED, b"Photoshop 3.0\0" + RESOLUTION, True, id="Photoshop"),
+        pytest.param(0xED, b"Photoshop 3.0\0" + RESOLUTION[:-1], False, id="Photoshop cut off"),
+        pytest.param(0xED, b"Photoshop 3.0\x008BIM\0\1", False, id="Photoshop without a name"),
+        pytest.param(0xED, b"Photoshop 3.0\0", True, id="Photoshop with nothing"),
+        pytest.param(0xEE, b"Adobe\0\x64\0\0\0\0\1", False, id="Adobe"),
+        pytest.param(0xEC, b"Ducky", False, id="another application"),
+        pytest.param(0xFE, b"a comment", True, id="a comment"),
+    ],
+)
+def test_segments_that_pillow_reads(kind: int, body: bytes, taken: bool) -> None:
+    data = with_segment(kind, body)
+    assert (quick.jpeg(data) is not None) == taken
+    same(data)
+
+
+entries = st.tuples(
+    st.sampled_from([0x010F, 0x011A, 0x011B, 0x0112, 0x0128, 0x0132, 0x8769, 700]),
+    st.sampled_from([1, 2, 3, 3, 4, 5, 5, 7, 13, 0]),
+    st.sampled_from([0, 1, 1, 1, 2, 5, 9]),
+    st.one_of(st.integers(0, 9).map(lambda turn: (turn, 0)), st.integers(0, 120).map(lambda at: (at, 0))),
+)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from("<>"), st.lists(entries, min_size=1, max_size=4), st.binary(max_size=40))
+def test_any_exif_block_is_what_pillow_makes_of_it(
+    order: str, fields: list[tuple[int, int, int, tuple[int, int]]], behind: bytes
+) -> None:
+    block = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(fields))
+    for tag, kind, count, value in fields:
+        form = "HH" if kind == 3 else "I"
+        block += struct.pack(f"{order}HHI{form}", tag, kind, count, *value[: len(form)])
+    same(with_segment(0xE1, b"Exif\0\0" + block + bytes(4) + behind))
+
+
 def png_of(mode: str, **options: object) -> bytes:
     stream = io.BytesIO()
     picture(20, 30, 3).convert(mode).save(stream, "PNG", **options)
@@ -153,6 +208,7 @@ HEADER, PIXELS, END = chunks(PLAIN)
     ("parts", "taken"),
     [
         pytest.param([HEADER, (b"IDAT", PIXELS[1][:9]), (b"IDAT", PIXELS[1][9:]), END], True, id="two parts"),
+        pytest.param([HEADER, *[(b"IDAT", b"")] * 200, PIXELS, END], False, id="many parts"),
         pytest.param([HEADER, (b"tRNS", b"\0\x07"), PIXELS, END], False, id="a transparent grey"),
         pytest.param([HEADER, PIXELS, (b"tEXt", b"a\0b"), END], False, id="a text behind"),
         pytest.param([HEADER, PIXELS], False, id="no end"),
@@ -173,6 +229,10 @@ def test_a_png_in_order_or_not(parts: list[tuple[bytes, bytes]], taken: bool) ->
     same(data)
 
 
+EXIF = Image.Exif()
+EXIF.update({0x010F: "A maker", 0x0112: 6, 0x011A: 72.0, 0x011B: 72.0, 0x0128: 2})
+
+
 @settings(max_examples=300)
 @given(st.data())
 def test_damaged_files_are_what_pillow_says(data: st.DataObject) -> None:
@@ -183,6 +243,8 @@ def test_damaged_files_are_what_pillow_says(data: st.DataObject) -> None:
                 jpeg(picture(37, 41, 3, smooth=True), subsampling="4:2:0"),
                 jpeg(picture(37, 41, 3), subsampling="4:2:2", restart_marker_blocks=2),
                 jpeg(picture(37, 41, 1), quality=30),
+                with_segment(0xED, b"Photoshop 3.0\0" + RESOLUTION),
+                jpeg(picture(17, 11, 3), exif=EXIF, icc_profile=bytes(40)),
             ]
         )
     )

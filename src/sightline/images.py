@@ -172,17 +172,15 @@ def read(
 
 def _read_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pixels] | None:
     """Does what `_read` does for small plain files; returns None for all others."""
-    found, format_ = quick.png(data), "PNG"
-    turn = 1
-    if found is None and (pixels_and_turn := quick.jpeg(data)):
-        (found, turn), format_ = pixels_and_turn, "JPEG"
-    if found is None or format_ not in limits.formats or len(data) > limits.max_bytes:
+    if len(data) > limits.max_bytes:
         return None
-    height, width, own = found.shape
-    if width * height > limits.max_pixels:
+    found = quick.decode(data, limits.formats, limits.max_pixels)
+    if found is None:
         return None
+    format_, pixels, turn = found
+    height, width, own = pixels.shape
     info = Info(format_, width, height, "L" if own == 1 else "RGB", 1)
-    return info, np.ascontiguousarray(_orient(from_array(found, channels), turn))
+    return info, np.ascontiguousarray(_orient(from_array(pixels, channels), turn))
 
 
 def _read(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels]:

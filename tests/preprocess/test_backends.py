@@ -64,14 +64,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 
 
 def test_helpers_that_started_early_do_the_work_and_end(
-    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]]
+    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ):
     raw = write_set(tmp_path / "raw", pictures(80))
     expected = content(run(raw, configuration("backend.workers=1")))
     assert not started
+    # Each job takes a moment, so that no process is alone for all of them.
+    monkeypatch.setattr(pixels, "Pixels", Held)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("SIGHTLINE_TEST_WHO", str(tmp_path / "who"))
     assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
+    at_work = {int(line) for line in (tmp_path / "who").read_text().split()}
+    assert at_work & {process.pid for process in started}
     # All is known now: nothing starts.
     assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
     assert len(started) == 2
@@ -216,6 +222,9 @@ class Held(Pixels):
 
     def write(self, source: Path, out: Path):
         time.sleep(self.seconds)
+        if who := os.environ.get("SIGHTLINE_TEST_WHO"):
+            with Path(who).open("a") as file:
+                print(os.getpid(), file=file)
         return super().write(source, out)
 
 

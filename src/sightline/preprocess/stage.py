@@ -64,11 +64,12 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None
         UserError: If there are no raw shards, or nothing is left to train on.
     """
     contract = build_contract(config)
-    with _memo(memo, config) as kept, start_helpers(raw, contract, config.backend, kept) as spare:
-        images = RawSet.read(raw)
-        groups = images.groups()
-        assigned = _assign(images, groups, config)
-        shards = make_pixels(images, contract, config.backend, kept, out, spare)
+    with _memo(memo, config) as kept:
+        with start_helpers(raw, contract, config.backend, kept) as spare:
+            images = RawSet.read(raw)
+            groups = images.groups()
+            assigned = _assign(images, groups, config)
+            shards = make_pixels(images, contract, config.backend, kept, out, spare)
         index = _index(images, shards, assigned)
         moments = Moments(contract.shape)
         for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):

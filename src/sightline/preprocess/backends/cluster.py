@@ -48,8 +48,8 @@ def take(job: Job, answer: Answer, memo: Memo, cluster: str) -> None:
     own, said, content = answer
     if own != _version(job.recipe):
         raise UserError(
-            f"preprocess.backend={cluster}: a node has another version of Sightline, OpenCV, NumPy, Pillow or "
-            "PyWavelets; install the same on all nodes"
+            f"preprocess.backend={cluster}: a node has another version of Sightline, OpenCV, NumPy, Pillow, "
+            "simplejpeg or PyWavelets; install the same on all nodes"
         )
 
     def make(out: Path) -> Facts:

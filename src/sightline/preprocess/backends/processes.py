@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,10 @@ class Spare:
     """
 
     def __init__(self, count: int = 0) -> None:
-        self._processes = [_Process() for _ in range(count)]
+        self._processes: list[_Process] = []
+        with contextlib.suppress(OSError):  # no more can be had: `run` asks for one again and says so
+            for _ in range(count):
+                self._processes.append(_Process())
 
     def __enter__(self) -> Spare:
         return self
@@ -36,6 +40,7 @@ class Spare:
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.kill()
+            process.pipe.close()
 
     def __len__(self) -> int:
         return len(self._processes)
@@ -170,19 +175,21 @@ class _Helper:
         with self._lock:
             idle = self._job is None
         if idle:
-            self.kill()
+            self._process.kill()
         self._thread.join()
 
     def kill(self) -> None:
-        """Ends the process."""
+        """Ends the process and the thread."""
         self._process.kill()
+        self._thread.join()  # it waits for the process, so not for long
+        self._pipe.close()
 
 
 def serve(descriptor: int) -> None:
     """Runs a helper: takes the memo's folder, then jobs, and answers each with None or an exception."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     cv2.setNumThreads(1)
     with Connection(descriptor) as pipe:
         try:
