@@ -53,6 +53,14 @@ def test_a_cnns_parameters_do_not_depend_on_the_images_size() -> None:
     assert {k: v.shape for k, v in small.items()} == {k: v.shape for k, v in large.items()}
 
 
+@pytest.mark.parametrize(("size", "blocks"), [((1, 40), 2), ((8, 8), 2), ((16, 16), 2), ((28, 28), 3), ((64, 80), 4)])
+def test_a_cnn_is_as_deep_as_the_image_is_large(size: tuple[int, int], blocks: int) -> None:
+    found, expected = (
+        build(Cnn("cnn", 4, of, 8, 0.0), (*size, 1), 3, [0.5], [0.5]).state_dict() for of in (None, blocks)
+    )
+    assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_batch_of_one_equals_a_batch_of_many(name: str) -> None:
     classifier = make(name).eval()

@@ -99,7 +99,8 @@ def build(
         case Cnn():
             from sightline.models.cnn import CNN
 
-            network = CNN(channels, num_classes, option.width, option.blocks, option.hidden, option.dropout)
+            blocks = option.blocks_for(height, width)
+            network = CNN(channels, num_classes, option.width, blocks, option.hidden, option.dropout)
             head = "head.3"
         case Dense():
             from sightline.models.dense import DenseNet
