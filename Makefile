@@ -14,13 +14,14 @@ help: ## List the targets
 install: $(VENV)/.installed ## Install the locked dependencies and the project into .venv
 
 # uv installs the locked set in a minute or two, pip would take many. --compile-bytecode: uv does not compile by
-# itself, and every start would be slow.
+# itself, and every start would be slow; Python does, but not where PYTHONDONTWRITEBYTECODE is set.
 $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {v[0]}.{v[1]} was found: name another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock --compile-bytecode
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 repro: install ## Run the whole pipeline, or what of it is out of date

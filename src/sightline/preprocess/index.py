@@ -23,8 +23,15 @@ def write_index(parts: Sequence[pa.Table], path: Path) -> None:
     ids = table["id"]
     if not pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py():
         table = table.sort_by("id")
-    # Dictionaries only where values repeat: elsewhere the attempt costs more than the rest of writing.
-    pq.write_table(table, path, compression="zstd", use_dictionary=["label", "split", "shard"])
+    # Dictionaries only where values repeat, and no attempt to make digests shorter: each costs more than the rest of
+    # writing. Nobody searches this file by its statistics.
+    pq.write_table(
+        table,
+        path,
+        compression={name: "none" if name == "sha256" else "zstd" for name in table.column_names},
+        use_dictionary=["label", "split", "shard"],
+        write_statistics=False,
+    )
 
 
 class Moments:

@@ -62,7 +62,12 @@ def make_pixels(
         plain = contract.to_dict()
         wanted = {sha for key in missing for sha in split(contents[shard_of[key]])}
         known = known_images(memo, recipe, shard_of.keys(), wanted)
-        pace = seconds_per_image(images.shards[min(shard_of[key] for key in missing)], contract)
+        # One job needs no plan.
+        pace = (
+            seconds_per_image(images.shards[min(shard_of[key] for key in missing)], contract)
+            if len(missing) > 1
+            else 0.0
+        )
         jobs = []
         for key in missing:
             shard = shard_of[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import functools
 import hashlib
 import os
@@ -52,9 +53,10 @@ class RawSet:
         paths = [shard.path for shard in raw_shards(root)]
         if not paths:
             raise UserError(f"{root} holds no images: run the ingest stage, or look at its rejected.parquet")
-        # Files are read beside each other: their columns are too short for several threads to share one.
+        # Files are read beside each other: their columns are too short for several threads to share one, or to be
+        # fetched before they are asked for.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            tables = list(pool.map(lambda path: pq.ParquetFile(path).read(_COLUMNS, use_threads=False), paths))
+            tables = list(pool.map(_read, paths))
         order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
         begins = np.cumsum([0, *(tables[shard].num_rows for shard in order)])
         table = pa.concat_tables([tables[shard] for shard in order]).combine_chunks()
@@ -64,11 +66,16 @@ class RawSet:
         return int(self.begins[-1])
 
     @functools.cached_property
+    def digests(self) -> bytes:
+        """SHA-256 of each image's bytes, 64 hexadecimal digits each."""
+        # Of one length, the texts lie end to end in Arrow's buffer: no object in Python for each.
+        text = pa.concat_arrays(self.table["sha256"].chunks).buffers()[2]
+        return bytes(text.slice(0, 64 * len(self)))
+
+    @functools.cached_property
     def contents(self) -> bytes:
         """SHA-256 of each image's bytes, 32 bytes each."""
-        # Of one length, the texts lie end to end in Arrow's buffer: no object in Python for each.
-        text = pa.concat_arrays(self.table["sha256"].chunks).buffers()[2].to_pybytes()
-        return bytes.fromhex(text[: 64 * len(self)].decode())
+        return binascii.unhexlify(self.digests)
 
     def contents_of(self, shard: int) -> bytes:
         """Returns the part of `contents` of one shard."""
@@ -92,17 +99,18 @@ class RawSet:
 
     def groups(self) -> Groups:
         """Returns which images belong together."""
-        coded = self.table["sha256"].combine_chunks().dictionary_encode()
-        if isinstance(coded, pa.ChunkedArray):
-            coded = coded.combine_chunks()
-        contents = np.asarray(coded.indices.to_numpy(), np.int64)
         column = self.table["group"]
         having = np.flatnonzero(pc.is_valid(column).to_numpy())
         named = dict(zip(having.tolist(), column.take(having).to_pylist(), strict=True))
         near = read_near(self.root / NEAR)
         ids: Sequence[str] = self.table["id"].to_pylist() if named or near else []
         places = {identity: place for place, identity in enumerate(ids) if identity in near} if near else {}
-        return group_images(ids, contents, coded.dictionary.to_pylist(), named, near, places)
+        return group_images(ids, self.digests, named, near, places)
+
+
+def _read(shard: Path) -> pa.Table:
+    with pq.ParquetFile(shard, pre_buffer=False) as file:
+        return file.read(_COLUMNS, use_threads=False)
 
 
 def content_key(contents: bytes) -> str:

@@ -26,13 +26,13 @@ _BY_PROTECTION = np.array([TEST, VAL, TRAIN, LEFT_OUT])  # the most protected fi
 _PROTECTION = np.argsort(_BY_PROTECTION)
 
 
-def draws(keys: Sequence[str], seed: int, purpose: bytes = b"split") -> npt.NDArray[np.float64]:
+def draws(keys: Sequence[bytes], seed: int, purpose: bytes = b"split") -> npt.NDArray[np.float64]:
     """Returns a number in [0, 1) for each key: a hash of key, seed and purpose (BLAKE2b)."""
     start = hashlib.blake2b(f"{seed}\0".encode(), digest_size=8, person=purpose)
     digests = []
     for key in keys:
         state = start.copy()
-        state.update(key.encode())
+        state.update(key)
         digests.append(state.digest())
     return np.frombuffer(b"".join(digests), ">u8") / 2**64
 
@@ -81,7 +81,9 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
     return Assigned(split.astype(np.int8), np.flatnonzero(leak))
 
 
-def _drawn(numbers: npt.NDArray[np.float64], keys: Sequence[str], plan: Plan, named: set[int]) -> npt.NDArray[np.int8]:
+def _drawn(
+    numbers: npt.NDArray[np.float64], keys: Sequence[bytes], plan: Plan, named: set[int]
+) -> npt.NDArray[np.int8]:
     """Draws every group's split among those that the source does not name itself."""
     out = np.full(len(numbers), TRAIN, np.int8)
     test = 0.0 if TEST in named else plan.test_fraction

@@ -125,7 +125,7 @@ class Pixels:
         notes: dict[str, list[int]] = {}
         opened: dict[Path, Any] = {}
         with PixelWriter(out, contract.shape) as writer:
-            for place, value in enumerate(_values(source)):
+            for place, (batch, row) in enumerate(_images(source)):
                 known = self.known.get(place)
                 if known and known.path not in opened:
                     try:
@@ -136,7 +136,7 @@ class Pixels:
                     result, said = opened[known.path][known.row], list(known.notes)
                 else:
                     try:
-                        result, said = contract.run(contract.open(value.as_py(), ANY_SIZE))
+                        result, said = contract.run(contract.open(batch[row].as_py(), ANY_SIZE))
                     except Rejected as refusal:  # ingestion has let it in, but the contract may refuse blank images
                         refused.setdefault(str(refusal.reason), []).append(place)
                         continue
@@ -182,13 +182,15 @@ class Copies:
 
 def encoded(shard: Path) -> Iterator[bytes]:
     """Yields the encoded images of a raw shard, in order."""
-    return (value.as_py() for value in _values(shard))
+    return (batch[row].as_py() for batch, row in _images(shard))
 
 
-def _values(shard: Path) -> Iterator[Any]:
-    """Yields the encoded images as Arrow's scalars: not all are wanted as bytes of their own."""
+def _images(shard: Path) -> Iterator[tuple[Any, int]]:
+    """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["image.bytes"]):
-            yield from batch.column("image").field("bytes")
+            column = batch.column("image").field("bytes")
+            for row in range(len(column)):
+                yield column, row
