@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sightline import images
+from sightline import images, pixels
 from sightline.images import Limits
 from sightline.reasons import Reason, Rejected
 
@@ -216,7 +216,7 @@ def test_large_images_are_the_same_in_bands(monkeypatch: pytest.MonkeyPatch) -> 
         encode(Image.fromarray(PICTURE).quantize(16), transparency=3),
     ]
     whole = [images.decode(data) for data in files]
-    monkeypatch.setattr(images, "_BAND_PIXELS", 64)
+    monkeypatch.setattr(pixels, "_BAND_PIXELS", 64)
     for data, image in zip(files, whole, strict=True):
         np.testing.assert_array_equal(images.decode(data), image)
 
@@ -308,7 +308,7 @@ def test_mistakes_of_the_caller_are_not_reasons() -> None:
 CORPUS_SCRIPT = """
 import json, sys, time
 from pathlib import Path
-from sightline import images
+from sightline import images, pixels
 if sys.platform == "linux":  # the peak so far is that of the process that this one was forked from
     Path("/proc/self/clear_refs").write_text("5")
 rows = []

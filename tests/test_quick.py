@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sightline import images, quick
+from sightline import images, pixels, quick
 from sightline.ingest import png as encoder
 from sightline.reasons import Rejected
 
@@ -38,7 +38,7 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def said(read: Callable[..., tuple[images.Info, images.Pixels]], data: bytes, channels: int) -> object:
+def said(read: Callable[..., tuple[images.Info, pixels.Pixels]], data: bytes, channels: int) -> object:
     """What a reader makes of a file: the header, shape and pixels, or the reason."""
     try:
         info, pixels = read(data, channels, (255, 255, 255), images.ANY_SIZE)

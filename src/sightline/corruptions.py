@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sightline import images
-from sightline.images import Pixels
+from sightline.pixels import Pixels
 
 Floats = npt.NDArray[np.float32]
 

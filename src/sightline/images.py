@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import PIL
 from PIL import (
     BmpImagePlugin,  # noqa: F401  (each plugin registers its format; Pillow would else import all forty)
@@ -31,15 +29,14 @@ from PIL import (
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,
+    TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
-from sightline import quick
+from sightline import pixels, quick
+from sightline.pixels import Pixels
 from sightline.reasons import Reason, Rejected
-
-Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that can be allowed, by Pillow's names; PPM stands for the family PBM, PGM and PPM."""
@@ -56,13 +53,8 @@ MAX_SECONDS = 30.0
 """What one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-_BAND_PIXELS = 2**20
-_MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
-_MODES_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-_MODES = _MODES_8 | _MODES_16
 _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack requires|not enough|image file is", re.I)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 # Pillow brings the samples of these PNG layouts to 8 bits, but leaves the transparent colour as the file has it.
 _PNG_KEY_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 
@@ -177,52 +169,23 @@ def _read_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pix
     found = quick.decode(data, limits.formats, limits.max_pixels)
     if found is None:
         return None
-    format_, pixels, turn = found
-    height, width, own = pixels.shape
+    format_, stored, turn = found
+    height, width, own = stored.shape
     info = Info(format_, width, height, "L" if own == 1 else "RGB", 1)
-    return info, np.ascontiguousarray(_orient(from_array(pixels, channels), turn))
+    return info, pixels.upright(pixels.in_channels(stored, channels), turn)
 
 
 def _read(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels]:
-    mode = "L" if channels == 1 else "RGB"
     with _refusing():
         image, info = _open(data, limits)
         if info.format == "PNG":
             _check_png(data)
             _scale_png_key(image)
         image.load()
-        turn = _orientation(image)
-        depth = _depth(image)
-        width, height = image.size
-        # In bands, so that memory holds the image twice at most, however many conversions its kind of pixel needs.
-        out = np.empty((height, width, channels), np.uint8)
-        rows = max(1, _BAND_PIXELS // width)
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            band = image if bottom - top == height else image.crop((0, top, width, bottom))
-            flat = _flatten(band, depth, background)
-            if flat.mode != mode:
-                flat = flat.convert(mode)
-            out[top:bottom] = np.asarray(flat).reshape(bottom - top, width, channels)
+        turn = pixels.orientation(image)
+        out = pixels.flat(image, channels, background)
     del image  # before the copy that turning it may need
-    return info, np.ascontiguousarray(_orient(out, turn))
-
-
-def from_array(array: Pixels, channels: int) -> Pixels:
-    """Brings decoded pixels to the channels that `decode` would give, by the same conversions.
-
-    Args:
-        array: [height, width, 1 or 3] uint8; 3 are red, green and blue.
-        channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        [height, width, channels] uint8.
-    """
-    if array.shape[2] == channels:
-        return np.ascontiguousarray(array)
-    if channels == 3:
-        return np.repeat(array, 3, axis=2)
-    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None].copy()
+    return info, pixels.upright(out, turn)
 
 
 def encode_png(image: Pixels) -> bytes:
@@ -265,7 +228,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
     if width * height == 0:
         raise Rejected(Reason.CORRUPT, f"{width} x {height} pixels")
     info = Info(_format(image), width, height, image.mode, _frames(image, limits.max_frames))
-    if image.mode not in _MODES and (info.format, image.mode) != ("PPM", "I"):
+    if image.mode not in pixels.MODES and (info.format, image.mode) != ("PPM", "I"):
         raise Rejected(
             Reason.FORMAT_NOT_ALLOWED,
             f"{info.format} with pixels of mode {image.mode}, whose black and white are not defined: "
@@ -318,54 +281,3 @@ def _scale_png_key(image: Image.Image) -> None:
         layout = image.tile[0].args
     if (scale := _PNG_KEY_SCALE.get(layout if isinstance(layout, str) else "")) and isinstance(key, int | tuple):
         image.info["transparency"] = tuple(int(v * scale) for v in key) if isinstance(key, tuple) else int(key * scale)
-
-
-def _depth(image: Image.Image) -> tuple[int, bool]:
-    """Returns how far to shift samples of more than 8 bits to the right, and whether their white is 0."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in _MODES_16:
-        bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0])
-        return bits - 8, image.tag_v2.get(_PHOTOMETRIC) == 0
-    return 8, False
-
-
-def _flatten(image: Image.Image, depth: tuple[int, bool], background: Sequence[int]) -> Image.Image:
-    """Returns an image of mode L or RGB, without transparency."""
-    paper = (background[0], background[1], background[2])
-    if image.mode in _MODES_16 or image.mode == "I":
-        shift, white_is_zero = depth
-        samples = np.asarray(image)
-        grey = (samples >> shift).astype(np.uint8)
-        flat = Image.fromarray(255 - grey if white_is_zero else grey)
-        key = image.info.get("transparency")
-        if not isinstance(key, int):
-            return flat
-        opaque = Image.fromarray(np.where(samples == key, np.uint8(0), np.uint8(255)))
-        under = Image.new("RGB", image.size, paper)
-        under.paste(flat.convert("RGB"), mask=opaque)
-        return under
-    if image.has_transparency_data:
-        over = image.convert("RGBA")
-        under = Image.new("RGB", image.size, paper)
-        under.paste(over, mask=over)
-        return under
-    if image.mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1..8; 1 where there is none or the EXIF block, no part of the pixels, is broken."""
-    try:
-        turn = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # as in _refusing: a parser of untrusted bytes
-        return 1
-    return turn if turn in range(1, 9) else 1
-
-
-def _orient(image: Pixels, turn: int) -> Pixels:
-    """Brings [height, width, channels] upright, by the table of EXIF 2.32 section 4.6.4."""
-    if turn >= 5:
-        image = image.transpose(1, 0, 2)
-    if turn in (3, 4, 7, 8):
-        image = image[::-1]
-    return image[:, ::-1] if turn in (2, 3, 6, 7) else image

@@ -14,8 +14,9 @@ import numpy as np
 
 from sightline import corruptions, files, seeds
 from sightline.contract.contract import Contract
-from sightline.images import ANY_SIZE, Pixels
+from sightline.images import ANY_SIZE
 from sightline.metrics.base import Bools, Floats, Labels
+from sightline.pixels import Pixels
 from sightline.raw import raw_images
 from sightline.reasons import Rejected
 from sightline.shards import Images, ProcessedSet, Split

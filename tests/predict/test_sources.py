@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 import sightline
-from sightline import images
+from sightline import images, pixels
 from sightline.databases import mongo
 from sightline.databases.writeback import load_images
 from sightline.errors import UserError
@@ -140,7 +140,7 @@ def test_grey_from_colours_as_the_decoder_makes_it() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     encoded = images.encode_png(colours)
     for channels in (1, 3):
-        np.testing.assert_array_equal(images.from_array(colours, channels), images.decode(encoded, channels))
+        np.testing.assert_array_equal(pixels.in_channels(colours, channels), images.decode(encoded, channels))
 
 
 @pytest.fixture

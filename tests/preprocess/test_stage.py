@@ -263,7 +263,9 @@ def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str],
     assert len(counted) == 40
 
 
-@pytest.mark.parametrize("name", ["schema.py", "reasons.py", "contract/denoise.py", "images.py", "quick.py"])
+@pytest.mark.parametrize(
+    "name", ["schema.py", "reasons.py", "contract/denoise.py", "images.py", "pixels.py", "quick.py"]
+)
 def test_code_that_makes_pixels_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     home = tmp_path / "sightline"
     shutil.copytree(work._HOME, home)

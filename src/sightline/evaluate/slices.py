@@ -15,9 +15,10 @@ from scipy.stats import hypergeom
 from sightline import images
 from sightline.errors import UserError
 from sightline.evaluate.results import Slice
-from sightline.images import ANY_SIZE, Pixels
+from sightline.images import ANY_SIZE
 from sightline.metrics.base import Bools, Labels
 from sightline.metrics.intervals import wilson
+from sightline.pixels import Pixels
 from sightline.raw import raw_images
 from sightline.records import RawImage
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from sightline import pixels
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
-from sightline.images import Limits, from_array
+from sightline.images import Limits
 from sightline.predict import given, inputs, manifest, run
 from sightline.predict.given import Given
 from sightline.predict.inputs import Database
@@ -149,7 +150,7 @@ class Bundle:
         """
         if isinstance(data, bytes):
             return self._contract.decode(data)
-        return self._contract(from_array(data, self._contract.channels))
+        return self._contract(pixels.in_channels(data, self._contract.channels))
 
     def probabilities(self, images: Images) -> Probabilities:
         """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
