@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Codes = npt.NDArray[np.int64]
+Buffer = bytes | memoryview
+
+_PART = 4096
 
 
 @dataclass(frozen=True)
@@ -17,22 +20,41 @@ class Groups:
 
     Attributes:
         codes: [n] each image's group, 0 to number of groups - 1.
-        keys: Of each group, what the draw of its split depends on: of the image with the smallest id, the source's
-            group, else the digest of the bytes.
+        digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
+        first: [groups] position of an image of each group, whose digest is the group's key.
+        names: By group, the key of those that have another one.
     """
 
     codes: Codes
-    keys: list[bytes]
+    digests: Buffer
+    first: Codes
+    names: Mapping[int, bytes] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.first)
 
     @property
     def together(self) -> int:
         """How many groups have more than one image."""
         return int(np.count_nonzero(np.bincount(self.codes) > 1))
 
+    def keys(self) -> Iterator[bytes]:
+        """Yields of each group what the draw of its split depends on.
+
+        That is of the image with the smallest id, the source's group, else the digest of the bytes.
+        """
+        # Part by part: as Python's objects, those of all images would be most of what the stage holds in memory.
+        digests = np.frombuffer(self.digests, "S64")
+        for begin in range(0, len(self), _PART):
+            part: list[bytes] = digests[self.first[begin : begin + _PART]].tolist()
+            for group in self.names.keys() & set(range(begin, begin + len(part))) if self.names else ():
+                part[group - begin] = self.names[group]
+            yield from part
+
 
 def group_images(
     ids: Sequence[str],
-    digests: bytes,
+    digests: Buffer,
     source_groups: Mapping[int, str],
     near: Mapping[str, str],
     places: Mapping[str, int],
@@ -49,12 +71,11 @@ def group_images(
         places: By id, the position of at least the images named in `near`; an id without one is ignored.
     """
     firsts, contents = _contents(digests)
-    keys: list[bytes] = np.frombuffer(digests, "S64")[firsts].tolist()
     # The letters keep a source's group apart from a near-duplicate group of the same name.
     links = [(position, f"g{name}") for position, name in source_groups.items()]
     links += [(places[identity], f"n{name}") for identity, name in near.items() if identity in places]
     if not links:
-        return Groups(contents, keys)
+        return Groups(contents, digests, firsts)
     parent: dict[int | str, int | str] = {}
 
     def root(of: int | str) -> int | str:
@@ -66,24 +87,23 @@ def group_images(
         parent.setdefault(int(contents[position]), int(contents[position]))
         parent[root(name)] = root(int(contents[position]))
     linked = {content: root(content) for content in parent if isinstance(content, int)}
-    merged = np.arange(len(keys))
+    merged = np.arange(len(firsts))
     for content, top in linked.items():
         merged[content] = top
     kept, codes = np.unique(merged[contents], return_inverse=True)
-    merged_keys = [keys[content] for content in kept.tolist()]
     first: dict[int, int] = {}
     affected = np.flatnonzero(np.isin(contents, np.fromiter(linked, np.int64)))
     for position in affected.tolist():
         code = int(codes[position])
         if code not in first or ids[position] < ids[first[code]]:
             first[code] = position
-    for code, position in first.items():
-        group = source_groups.get(position)
-        merged_keys[code] = group.encode() if group else keys[int(contents[position])]
-    return Groups(codes.astype(np.int64), merged_keys)
+    firsts = firsts[kept]
+    firsts[list(first)] = list(first.values())
+    names = {code: source_groups[position].encode() for code, position in first.items() if position in source_groups}
+    return Groups(codes.astype(np.int64), digests, firsts, names)
 
 
-def _contents(digests: bytes) -> tuple[Codes, Codes]:
+def _contents(digests: Buffer) -> tuple[Codes, Codes]:
     """Numbers the contents of images in order of their first appearance.
 
     Args:
@@ -99,6 +119,6 @@ def _contents(digests: bytes) -> tuple[Codes, Codes]:
     first_with = np.arange(len(heads))
     seen: dict[bytes, int] = {}
     for position in np.unique(order[np.concatenate([alike, alike + 1])]).tolist():
-        first_with[position] = seen.setdefault(digests[64 * position : 64 * position + 64], position)
+        first_with[position] = seen.setdefault(bytes(digests[64 * position : 64 * position + 64]), position)
     is_first = first_with == np.arange(len(heads))
     return np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_with]

@@ -60,8 +60,7 @@ def make_pixels(
 
     def make(missing: Collection[str]) -> None:
         plain = contract.to_dict()
-        wanted = {sha for key in missing for sha in split(contents[shard_of[key]])}
-        known = known_images(memo, recipe, shard_of.keys(), wanted)
+        known = known_images(memo, recipe, shard_of.keys(), [contents[shard_of[key]] for key in missing])
         # One job needs no plan.
         pace = (
             seconds_per_image(images.shards[min(shard_of[key] for key in missing)], contract)
@@ -120,29 +119,29 @@ def split(contents: bytes) -> list[bytes]:
     return [contents[begin : begin + 32] for begin in range(0, len(contents), 32)]
 
 
-def known_images(memo: Memo, recipe: str, used: Collection[str], wanted: Collection[bytes]) -> dict[bytes, Known]:
+def known_images(memo: Memo, recipe: str, used: Collection[str], missing: Sequence[bytes]) -> dict[bytes, Known]:
     """Finds images that were preprocessed before, in shards that the set no longer has: those that one image left.
 
     Args:
         memo: Where to look.
         recipe: What the entries' keys must begin with.
         used: Keys of the set's own entries.
-        wanted: Digests of the images.
+        missing: Digests of the images that are looked for, as in `Facts.contents`, shard by shard.
     """
+    left = [entry.key for entry in memo.entries() if entry.key.startswith(f"{recipe}-") and entry.key not in used]
+    wanted = {digest for contents in missing for digest in split(contents)} if left else set()
     known: dict[bytes, Known] = {}
-    for entry in memo.entries():
+    for key in left:
         if len(known) == len(wanted):
             break
-        if not entry.key.startswith(f"{recipe}-") or entry.key in used:
-            continue
-        facts = memo.find(entry.key, use=False)
+        facts = memo.find(key, use=False)
         if facts is None:
             continue
         said: dict[int, tuple[str, ...]] = {}
         for note, places in facts.notes.items():
             for place in places:
                 said[place] = (*said.get(place, ()), note)
-        each, pixels = split(facts.contents), memo.pixels(entry.key)
+        each, pixels = split(facts.contents), memo.pixels(key)
         for row, place in enumerate(facts.kept.tolist()):
             if each[place] in wanted:
                 known[each[place]] = Known(pixels, row, said.get(place, ()))

@@ -10,7 +10,7 @@ put apart, and a leak would be worse than a move.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ _BY_PROTECTION = np.array([TEST, VAL, TRAIN, LEFT_OUT])  # the most protected fi
 _PROTECTION = np.argsort(_BY_PROTECTION)
 
 
-def draws(keys: Sequence[bytes], seed: int, purpose: bytes = b"split") -> npt.NDArray[np.float64]:
+def draws(keys: Iterable[bytes], seed: int, purpose: bytes = b"split") -> npt.NDArray[np.float64]:
     """Returns a number in [0, 1) for each key: a hash of key, seed and purpose (BLAKE2b)."""
     start = hashlib.blake2b(f"{seed}\0".encode(), digest_size=8, person=purpose)
     digests = []
@@ -63,12 +63,12 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
         plan: What is asked for.
     """
     named = set(np.unique(given[given != LEFT_OUT]).tolist())
-    numbers = draws(groups.keys, plan.seed)
-    drawn = _drawn(numbers, groups.keys, plan, named)[groups.codes]
+    numbers = draws(groups.keys(), plan.seed)
+    drawn = _drawn(numbers, groups, plan, named)[groups.codes]
     if not named:
         return Assigned(drawn, np.empty(0, np.int64))
     rank = _PROTECTION[given]
-    safest = np.full(len(groups.keys), _PROTECTION[LEFT_OUT])
+    safest = np.full(len(groups), _PROTECTION[LEFT_OUT])
     np.minimum.at(safest, groups.codes, rank)
     safest = safest[groups.codes]
     rank = np.where(given == LEFT_OUT, safest, rank)
@@ -81,9 +81,7 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
     return Assigned(split.astype(np.int8), np.flatnonzero(leak))
 
 
-def _drawn(
-    numbers: npt.NDArray[np.float64], keys: Sequence[bytes], plan: Plan, named: set[int]
-) -> npt.NDArray[np.int8]:
+def _drawn(numbers: npt.NDArray[np.float64], groups: Groups, plan: Plan, named: set[int]) -> npt.NDArray[np.int8]:
     """Draws every group's split among those that the source does not name itself."""
     out = np.full(len(numbers), TRAIN, np.int8)
     test = 0.0 if TEST in named else plan.test_fraction
@@ -98,7 +96,7 @@ def _drawn(
             out[held] = VAL
         return out
     # A number of its own, so that validation images come from all other folds alike.
-    others = draws(keys, plan.seed, b"fold-val")
+    others = draws(groups.keys(), plan.seed, b"fold-val")
     out[others * (1 - 1 / plan.fold.n) < val] = VAL
     out[held] = TEST
     return out
