@@ -10,8 +10,8 @@ medians: (a) a bare loop of the same calls in two processes, no shards, no index
 Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
 an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
 changes one image and preprocesses again: target 5 % of the full run. `memory` prints the peak of 7,000 and of 70,000
-images: target no growth but the index's. The contract is that of `params.yaml`: it denoises, enhances and segments; with
-`--decode-only` it decodes and resizes and no more.
+images: target no growth but the index's. The contract is that of `params.yaml`: it denoises, enhances and segments;
+with `--decode-only` it decodes and resizes and no more.
 """
 
 from __future__ import annotations
