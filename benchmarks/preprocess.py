@@ -9,9 +9,10 @@
 medians: (a) a bare loop of the same calls in two processes, no shards, no index, no splits: target 0.85; (b) Hugging
 Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
 an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
-changes one image and preprocesses again: target 5 % of the full run. `memory` prints the peak of 7,000 and of 70,000
-images: target no growth but the index's. The contract is that of `params.yaml`: it denoises, enhances and segments;
-with `--decode-only` it decodes and resizes and no more.
+changes one image, another one each round, and preprocesses again: target 5 % of the full run. `memory` prints the
+peak of 7,000 and of 70,000 images: target no growth but the index's. The contract denoises (gaussian), enhances
+(autocontrast) and segments (threshold); with `--decode-only` it decodes and resizes and no more, as that of
+`params.yaml`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,7 @@ def write_folder(items: Iterator[Item], out: Path) -> None:
 
 
 def configuration(size: int, channels: int, decode_only: bool = False) -> PreprocessConfig:
-    """Returns the configuration for images of this shape: with the steps of `params.yaml`, or none but resizing."""
+    """Returns the configuration for images of this shape: with three steps, or none but resizing."""
     options = [f"preprocess.size={size}", f"preprocess.channels={channels}"]
     if not decode_only:
         options += ["preprocess/denoise=gaussian", "preprocess/enhance=autocontrast", "preprocess/segment=threshold"]
@@ -197,33 +199,22 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
 # --- what is measured ----------------------------------------------------------------------------------------------
 
 
-def compare(items: Callable[[], Iterator[Item]], config: PreprocessConfig, rounds: int, only: list[str]) -> None:
-    """Prints seconds, images per second and the ratios."""
+def compare(items: Callable[[], Iterator[Item]], config: list[str], rounds: int, only: list[str]) -> None:
+    """Prints seconds, images per second and the ratios; each run is a process of its own."""
+    roads = ["sightline", "bare loop", *only]
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
-        raw, folder, out = home / "raw", home / "folder", home / "out"
-        write_raw(items(), raw)
-        count = sum(pq.read_metadata(shard.path).num_rows for shard in records.raw_shards(raw))
-        contenders: dict[str, Callable[[], None]] = {
-            "sightline": lambda: ours(raw, out, config),
-            "bare loop": lambda: bare(raw, out, config),
-        }
-        if "datasets" in only:
-            contenders["datasets.map"] = hugging_face(raw, out, config)
-        if "loader" in only:
-            write_folder(items(), folder)
-            contenders["DataLoader"] = data_loader(folder, out, config)
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
-        cpu: dict[str, list[float]] = {name: [] for name in contenders}
+        write_raw(items(), home / "raw")
+        count = sum(pq.read_metadata(shard.path).num_rows for shard in records.raw_shards(home / "raw"))
+        if "DataLoader" in only:
+            write_folder(items(), home / "folder")
+        seconds: dict[str, list[float]] = {name: [] for name in roads}
+        cpu: dict[str, list[float]] = {name: [] for name in roads}
         for _ in range(rounds):
-            for name, run in contenders.items():
-                out.mkdir()
-                os.sync()  # what the one before has left to be written to the disk is not this one's business
-                begin, used = time.perf_counter(), _cpu()
-                run()
-                seconds[name].append(time.perf_counter() - begin)
-                cpu[name].append(_cpu() - used)
-                shutil.rmtree(out)
+            for name in roads:
+                took, used = alone("road", "--source", str(home), "--road", name, *config)
+                seconds[name].append(took)
+                cpu[name].append(used)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, median in medians.items():
         target = {"bare loop": "target 0.85", "datasets.map": "target 1.5", "DataLoader": "target 1.5"}.get(name, "")
@@ -234,38 +225,75 @@ def compare(items: Callable[[], Iterator[Item]], config: PreprocessConfig, round
         )
 
 
+def alone(*arguments: str) -> list[float]:
+    """Runs a command of this file in a process of its own, as surroundings as the stage makes them, for all alike."""
+    surroundings = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    told = subprocess.run(
+        [sys.executable, __file__, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **surroundings},
+    )
+    return [float(word) for word in told.stdout.split()[-2:]]
+
+
+def road(home: Path, name: str, config: PreprocessConfig) -> None:
+    """Runs one contender, all that it needs imported, and prints its seconds by the clock and of CPU."""
+    raw, out = home / "raw", home / "out"
+    out.mkdir()
+    run: Callable[[], object]
+    match name:
+        case "sightline":
+            run = partial(ours, raw, out, config)
+        case "full":
+            run = partial(preprocess, raw, config, out, home / "memo")
+        case "changed":
+            run = partial(preprocess, home / "changed", config, out, home / "memo")
+        case "bare loop":
+            run = partial(bare, raw, out, config)
+        case "datasets.map":
+            run = hugging_face(raw, out, config)
+        case _:
+            run = data_loader(home / "folder", out, config)
+    os.sync()  # what the one before has left to be written to the disk is not this one's business
+    begin, used = time.perf_counter(), _cpu()
+    run()
+    took = time.perf_counter() - begin
+    print(took, _cpu() - used)
+    shutil.rmtree(out)
+
+
 def _cpu() -> float:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def change(items: Callable[[], Iterator[Item]], config: PreprocessConfig, rounds: int) -> None:
-    """Prints what preprocessing costs after one image has changed, as a share of the full run."""
-
-    def one_other() -> Iterator[Item]:
-        for number, (identity, data, label) in enumerate(items()):
-            if number == 12_345 % 60_000:
-                data = images.encode_png(255 - images.decode(data, config.channels))
-            yield identity, data, label
-
-    full, after = [], []
+def change(items: Callable[[], Iterator[Item]], config: list[str], channels: int, rounds: int) -> None:
+    """Prints what preprocessing costs after one image has changed, another one each round, as a share of a full run."""
+    seconds: dict[str, list[float]] = {"full": [], "changed": []}
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         write_raw(items(), home / "raw")
-        write_raw(one_other(), home / "changed")
-        for _ in range(rounds):
-            for name, seconds in (("raw", full), ("changed", after)):
-                (home / "out").mkdir()
-                begin = time.perf_counter()
-                preprocess(home / name, config, home / "out", home / "memo")
-                seconds.append(time.perf_counter() - begin)
-                shutil.rmtree(home / "out")
+        count = sum(pq.read_metadata(shard.path).num_rows for shard in records.raw_shards(home / "raw"))
+        for number in range(rounds):
+            write_raw(with_another(items(), count * (2 * number + 1) // (2 * rounds), channels), home / "changed")
+            for name, times in seconds.items():
+                times.append(alone("road", "--source", str(home), "--road", name, *config)[0])
             shutil.rmtree(home / "memo")
-    share = statistics.median(after) / statistics.median(full)
+            shutil.rmtree(home / "changed")
+    full, after = (statistics.median(times) for times in seconds.values())
     print(
-        f"full {statistics.median(full):.2f} s, one image changed {statistics.median(after):.3f} s: {share:.1%}, "
-        f"target 5 %: {'reached' if share <= 0.05 else 'missed'}"
+        f"full {full:.2f} s, one image changed {after:.3f} s: {after / full:.1%}, "
+        f"target 5 %: {'reached' if after <= 0.05 * full else 'missed'}"
     )
+
+
+def with_another(items: Iterator[Item], place: int, channels: int) -> Iterator[Item]:
+    """Yields images, of which one is the negative of what it was."""
+    for number, (identity, data, label) in enumerate(items):
+        changed = images.encode_png(255 - images.decode(data, channels)) if number == place else data
+        yield identity, changed, label
 
 
 def memory(source: Path) -> None:
@@ -274,61 +302,54 @@ def memory(source: Path) -> None:
         for count in (7_000, 70_000):
             raw = Path(temporary) / f"raw-{count}"
             write_raw(fashion(source, count), raw)
-            command = [sys.executable, __file__, "stage", "--source", str(raw)]
-            print(
-                f"{count:7,} images: {subprocess.run(command, check=True, capture_output=True, text=True).stdout}",
-                end="",
-            )
+            own, helper = alone("stage", "--source", str(raw))
+            print(f"{count:7,} images: {own:.0f} MiB, largest helper {helper:.0f} MiB")
 
 
-def stage(raw: Path) -> None:
+def stage(raw: Path, config: PreprocessConfig) -> None:
     """Preprocesses one set and prints the peaks of this process and of its largest helper."""
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"
         out.mkdir()
-        preprocess(raw, configuration(28, 1), out, Path(temporary) / "memo")
+        preprocess(raw, config, out, Path(temporary) / "memo")
     # Not by getrusage: a process inherits the peak of the one that starts it.
     status = Path("/proc/self/status").read_text()
     own = int(status.split("VmHWM:")[1].split()[0]) / 1024
     helper = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{own:.0f} MiB, largest helper {helper:.0f} MiB")
+    print(own, helper)
 
 
 def main() -> None:
     """Runs one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["fashion", "photos", "change", "memory", "stage"])
+    parser.add_argument("what", choices=["fashion", "photos", "change", "memory", "stage", "road"])
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--images", type=int)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--channels", type=int)
     parser.add_argument("--decode-only", action="store_true")
-    parser.add_argument("--against", nargs="*", default=["datasets", "loader"], choices=["datasets", "loader"])
+    parser.add_argument("--against", nargs="*", default=["datasets.map", "DataLoader"])
+    parser.add_argument("--road", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    photographs = given.what == "photos"
+    size, channels = given.size or (64 if photographs else 28), given.channels or (3 if photographs else 1)
+    config = configuration(size, channels, given.decode_only)
+    options = ["--size", str(size), "--channels", str(channels), *["--decode-only"] * given.decode_only]
     with contextlib.suppress(BrokenPipeError):
-        if given.what == "fashion":
-            count = given.images or 70_000
-            compare(
-                lambda: fashion(given.source, count),
-                configuration(28, 1, given.decode_only),
-                given.rounds,
-                given.against,
-            )
-        elif given.what == "photos":
-            count = given.images or 20_000
-            compare(
-                lambda: photos(given.source, count),
-                configuration(given.size, 3, given.decode_only),
-                given.rounds,
-                given.against,
-            )
-        elif given.what == "change":
-            count = given.images or 60_000
-            change(lambda: fashion(given.source, count), configuration(28, 1, given.decode_only), given.rounds)
-        elif given.what == "memory":
-            memory(given.source)
-        else:
-            stage(given.source)
+        match given.what:
+            case "fashion" | "photos":
+                count = given.images or (20_000 if photographs else 70_000)
+                source = partial(photos if photographs else fashion, given.source, count)
+                compare(source, options, given.rounds, given.against)
+            case "road":
+                road(given.source, given.road, config)
+            case "change":
+                change(partial(fashion, given.source, given.images or 60_000), options, channels, given.rounds)
+            case "memory":
+                memory(given.source)
+            case _:
+                stage(given.source, config)
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ def read_near(path: Path) -> dict[str, str]:
 
     if not path.is_file():
         return {}
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()  # `read_table` would import all of Arrow, and pandas
     return dict(zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True))
 
 

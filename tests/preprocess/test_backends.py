@@ -18,7 +18,7 @@ import pytest
 
 from sightline.errors import UserError
 from sightline.preprocess import backends, pixels
-from sightline.preprocess.backends import cluster, processes
+from sightline.preprocess.backends import child, cluster, processes
 from sightline.preprocess.jobs import Job
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.options import Processes
@@ -44,7 +44,8 @@ def test_the_number_of_processes_says_nothing(run: Run, tmp_path: Path, workers:
 
 
 def test_little_work_starts_no_process(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(child, "Child", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(processes, "Child", child.Child)
     run(write_set(tmp_path / "raw", pictures(80)), configuration("backend.workers=8"))
 
 
@@ -59,7 +60,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         return found[-1]
 
     monkeypatch.setattr(pixels, "_MUCH", 0)
-    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    monkeypatch.setattr(child, "forks", lambda: False)
+    monkeypatch.setattr(child.subprocess, "Popen", popen)
     return found
 
 

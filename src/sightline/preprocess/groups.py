@@ -118,7 +118,7 @@ def _contents(digests: Buffer) -> tuple[Codes, Codes]:
     alike = np.flatnonzero(np.diff(heads[order]) == 0)
     first_with = np.arange(len(heads))
     seen: dict[bytes, int] = {}
-    for position in np.unique(order[np.concatenate([alike, alike + 1])]).tolist():
+    for position in sorted({*order[alike].tolist(), *order[alike + 1].tolist()}):
         first_with[position] = seen.setdefault(bytes(digests[64 * position : 64 * position + 64]), position)
     is_first = first_with == np.arange(len(heads))
     return np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_with]

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,15 +116,22 @@ class Memo:
 
     def entries(self) -> list[Entry]:
         """Returns all entries, those used last first."""
-        return sorted(self._entries(), key=lambda entry: (-entry.used, entry.key))
+        return self._entries(self.names())
 
-    def _entries(self) -> Iterator[Entry]:
-        for folder in self.root.iterdir() if self.root.is_dir() else ():
+    def last_used_first(self, keys: Iterable[str]) -> list[str]:
+        """Returns those of the keys that have an entry, those used last first."""
+        return [entry.key for entry in self._entries(keys)]
+
+    def _entries(self, keys: Iterable[str]) -> list[Entry]:
+        found = []
+        for key in keys:
+            folder = self.root / key
             try:
                 size = sum(file.stat().st_size for file in folder.iterdir())
-                yield Entry(folder.name, size, folder.stat().st_mtime)
+                found.append(Entry(key, size, folder.stat().st_mtime))
             except OSError:  # another run has removed it
                 continue
+        return sorted(found, key=lambda entry: (-entry.used, entry.key))
 
     def prune(self, limit: int) -> tuple[int, int]:
         """Removes the entries used longest ago until the rest has at most `limit` bytes.

@@ -128,10 +128,10 @@ def known_images(memo: Memo, recipe: str, used: Collection[str], missing: Sequen
         used: Keys of the set's own entries.
         missing: Digests of the images that are looked for, as in `Facts.contents`, shard by shard.
     """
-    left = [entry.key for entry in memo.entries() if entry.key.startswith(f"{recipe}-") and entry.key not in used]
+    left = [key for key in memo.names() if key.startswith(f"{recipe}-") and key not in used]
     wanted = {digest for contents in missing for digest in split(contents)} if left else set()
     known: dict[bytes, Known] = {}
-    for key in left:
+    for key in memo.last_used_first(left):
         if len(known) == len(wanted):
             break
         facts = memo.find(key, use=False)

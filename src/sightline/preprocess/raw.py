@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline.errors import UserError
+from sightline.preprocess.columns import integers, numbers, strings, valid
 from sightline.preprocess.groups import Groups, group_images
 from sightline.preprocess.splits import LEFT_OUT
 from sightline.records import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
@@ -87,21 +88,23 @@ class RawSet:
         Raises:
             UserError: If a label is not in the class map.
         """
-        found = pc.index_in(self.table["label"], pa.array(self.classes, pa.string()))
+        found = pc.index_in(self.table["label"], strings(self.classes))
         if found.null_count:
             raise UserError(f"{self.root / CLASSES} lacks a class of the images: run the ingest stage again")
-        return np.asarray(found.to_numpy(), np.int32)
+        return numbers(found).astype(np.int32)
 
     def splits(self) -> npt.NDArray[np.int8]:
         """Returns each image's split in the source, [n], as its place in `SPLITS`; `LEFT_OUT` where it has none."""
-        found = pc.index_in(self.table["split"], pa.array(SPLITS, pa.string()))
-        return np.asarray(pc.fill_null(found, LEFT_OUT).to_numpy(), np.int8)
+        found = pc.index_in(self.table["split"], strings(SPLITS))
+        splits = np.full(len(self), LEFT_OUT, np.int8)
+        splits[valid(found)] = numbers(found.drop_null())
+        return splits
 
     def groups(self) -> Groups:
         """Returns which images belong together."""
         column = self.table["group"]
-        having = np.flatnonzero(pc.is_valid(column).to_numpy())
-        named = dict(zip(having.tolist(), column.take(having).to_pylist(), strict=True))
+        having = valid(column)
+        named = dict(zip(having.tolist(), column.take(integers(having)).to_pylist(), strict=True))
         near = read_near(self.root / NEAR)
         ids: Sequence[str] = self.table["id"].to_pylist() if named or near else []
         places = {identity: place for place, identity in enumerate(ids) if identity in near} if near else {}

@@ -29,12 +29,12 @@ _PROTECTION = np.argsort(_BY_PROTECTION)
 def draws(keys: Iterable[bytes], seed: int, purpose: bytes = b"split") -> npt.NDArray[np.float64]:
     """Returns a number in [0, 1) for each key: a hash of key, seed and purpose (BLAKE2b)."""
     start = hashlib.blake2b(f"{seed}\0".encode(), digest_size=8, person=purpose)
-    digests = []
+    digests = bytearray()
     for key in keys:
         state = start.copy()
         state.update(key)
-        digests.append(state.digest())
-    return np.frombuffer(b"".join(digests), ">u8") / 2**64
+        digests += state.digest()
+    return np.frombuffer(digests, ">u8") / 2**64
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
         groups: The images' groups.
         plan: What is asked for.
     """
-    named = set(np.unique(given[given != LEFT_OUT]).tolist())
+    named = set(np.flatnonzero(np.bincount(given, minlength=LEFT_OUT)[:LEFT_OUT]).tolist())
     numbers = draws(groups.keys(), plan.seed)
     drawn = _drawn(numbers, groups, plan, named)[groups.codes]
     if not named:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from sightline import files
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
+from sightline.preprocess.columns import integers, strings
 from sightline.preprocess.config import PreprocessConfig
 from sightline.preprocess.copies import make_copies
 from sightline.preprocess.groups import Groups
@@ -158,14 +159,14 @@ def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Inde
     places, shard, row = places[used], shard[used], row[used]
     labels, splits = images.labels()[places], assigned.splits[places]
     # Mostly that is all of them, in order.
-    chosen = images.table if len(places) == len(images) else images.table.take(places)
+    chosen = images.table if len(places) == len(images) else images.table.take(integers(places))
     ids = chosen["id"]
     columns = {
         "id": ids,
-        "label": pa.array(labels),
-        "split": pa.array(SPLITS).take(splits),
-        "shard": pa.array([facts.pixels.name for facts in shards]).take(shard),
-        "row": pa.array(row, pa.int32()),
+        "label": integers(labels),
+        "split": strings(SPLITS).take(integers(splits)),
+        "shard": strings([facts.pixels.name for facts in shards]).take(integers(shard)),
+        "row": integers(row),
         "origin": ids,
         "sha256": chosen["sha256"],
     }

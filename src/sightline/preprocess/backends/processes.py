@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 from sightline.errors import UserError
+from sightline.preprocess.backends.child import Child
 from sightline.preprocess.jobs import Done, Job, unnoticed
 from sightline.preprocess.memo import Memo
 
@@ -29,10 +26,10 @@ class Spare:
     """
 
     def __init__(self, count: int = 0) -> None:
-        self._processes: list[_Process] = []
+        self._processes: list[Child] = []
         with contextlib.suppress(OSError):  # no more can be had: `run` asks for one again and says so
             for _ in range(count):
-                self._processes.append(_Process())
+                self._processes.append(Child())
 
     def __enter__(self) -> Spare:
         return self
@@ -40,14 +37,14 @@ class Spare:
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.kill()
-            process.pipe.close()
+            process.close()
 
     def __len__(self) -> int:
         return len(self._processes)
 
-    def take(self) -> _Process:
+    def take(self) -> Child:
         """Returns one of them, or a new one where none is left."""
-        return self._processes.pop() if self._processes else _Process()
+        return self._processes.pop() if self._processes else Child()
 
 
 def count_of(workers: int | None) -> int:
@@ -103,33 +100,10 @@ def run(
             helper.kill()
 
 
-class _Process:
-    """A process at the other end of a pipe, that says "ready" and then waits for what `serve` describes."""
-
-    def __init__(self) -> None:
-        self.pipe, theirs = Pipe()
-        # Not by `multiprocessing`: a fork copies locks that other threads hold, a spawn runs the main script again.
-        code = "import sys; from sightline.preprocess.backends.processes import serve; serve(int(sys.argv[1]))"
-        command = [sys.executable, "-c", code, str(theirs.fileno())]
-        # The processes are the parallelism: without threads of its own NumPy starts sooner.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
-        theirs.close()
-
-    def wait(self) -> int:
-        """Waits for its end and returns its exit code."""
-        return self._process.wait()
-
-    def kill(self) -> None:
-        """Ends it."""
-        self._process.kill()
-        self._process.wait()
-
-
 class _Helper:
     """A process and the thread that gives it jobs."""
 
-    def __init__(self, process: _Process, waiting: deque[Job], lock: threading.Lock, root: Path, done: Done) -> None:
+    def __init__(self, process: Child, waiting: deque[Job], lock: threading.Lock, root: Path, done: Done) -> None:
         self.error: Exception | None = None
         self._process = process
         self._pipe = process.pipe
@@ -182,28 +156,4 @@ class _Helper:
         """Ends the process and the thread."""
         self._process.kill()
         self._thread.join()  # it waits for the process, so not for long
-        self._pipe.close()
-
-
-def serve(descriptor: int) -> None:
-    """Runs a helper: takes the memo's folder, then jobs, and answers each with None or an exception."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
-    import cv2
-
-    cv2.setNumThreads(1)
-    with Connection(descriptor) as pipe:
-        try:
-            pipe.send("ready")
-            memo = Memo(pipe.recv())
-            while True:
-                job: Job = pipe.recv()
-                answer: Exception | None = None
-                try:
-                    job.do(memo)
-                except UserError as error:
-                    answer = error
-                except Exception:  # by its text: not every exception survives pickling
-                    answer = RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
-                pipe.send(answer)
-        except (EOFError, ConnectionError):  # the stage has ended
-            return
+        self._process.close()
