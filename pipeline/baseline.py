@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline.baseline.config import BaselineConfig
-from sightline.config import Context, stage_main
+from sightline.script import Context, stage_main
 
 DATA = Path("data/processed")
 RAW = Path("data/raw")

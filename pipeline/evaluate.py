@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline.config import Context, stage_main
 from sightline.evaluate.config import EvaluateConfig
+from sightline.script import Context, stage_main
 
 DATA = Path("data/processed")
 MODEL = Path("models")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline import files
-from sightline.config import Context, stage_main
 from sightline.export.config import ExportConfig
+from sightline.script import Context, stage_main
 
 RAW = Path("data/raw")
 DATA = Path("data/processed")

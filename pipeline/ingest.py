@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline import files
-from sightline.config import Context, stage_main
 from sightline.ingest.config import IngestConfig
 from sightline.ingest.sources import open_source
+from sightline.script import Context, stage_main
 
 OUTPUT = Path("data/raw")
 MEMORY = files.STATE / "ingest-classes.json"

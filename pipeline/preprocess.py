@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline import files
-from sightline.config import Context, stage_main
 from sightline.preprocess.config import PreprocessConfig
+from sightline.script import Context, stage_main
 
 INPUT = Path("data/raw")
 OUTPUT = Path("data/processed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline import ranks
-from sightline.config import Context, stage_main
+from sightline.script import Context, stage_main
 from sightline.train.config import TrainConfig
 
 DATA = Path("data/processed")

@@ -18,7 +18,7 @@ from sightline.watch import checked
 from sightline.watch.fingerprint import watch
 
 if TYPE_CHECKING:
-    from sightline.config import Context
+    from sightline.script import Context
 
 OUTPUT = Path("data/source.json")
 
@@ -35,7 +35,7 @@ def main() -> None:
     config = checked.recall() if len(sys.argv) == 1 else None
     if config is None:
         # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
-        from sightline.config import stage_main
+        from sightline.script import stage_main
         from sightline.watch.sections import check
 
         stage_main("ingest", IngestConfig, run, check=check)
@@ -46,7 +46,7 @@ def main() -> None:
         with files.lock("ingest"):
             watch(config, OUTPUT)
     except UserError as error:
-        from sightline.config import fail
+        from sightline.script import fail
 
         fail("ingest", error)
 

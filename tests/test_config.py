@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import doctest
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from omegaconf import OmegaConf
 
 from sightline import config
 from sightline.config import CONF, ConfigError, compose, read_params, saved_overrides, typed
-from sightline.evaluate.config import EvaluateConfig
 from sightline.train.config import TrainConfig
 from sightline.watch.sections import SECTIONS, check
 
@@ -39,15 +36,6 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "stage" / "choice" / "one.yaml").write_text("name: one\nsize: 1\n")
     (root / "stage" / "choice" / "two.yaml").write_text("name: two\nlength: 2\nextra: {}\n")
     return root
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of this project's configuration, in a folder of its own."""
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # --- params.yaml as a saved command line ---------------------------------------------------------------------------
@@ -307,140 +295,3 @@ def test_every_section_becomes_its_dataclass(project: Path) -> None:
         assert isinstance(section, schema)
     train = typed(TrainConfig, compose(["train.lr=0.5"])["train"], "train")
     assert train.optimizer.lr == 0.5  # type: ignore[attr-defined]
-
-
-# --- a stage's script ----------------------------------------------------------------------------------------------
-
-
-class Run:
-    """Calls `stage_main` as a script's last line does, in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.calls: list[tuple[EvaluateConfig, config.Context]] = []
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str]:
-        """Returns the exit code and what was written to standard error."""
-        self._monkeypatch.setattr(sys, "argv", ["pipeline/evaluate.py", *arguments])
-        self._monkeypatch.delenv("DVC_STAGE", raising=False)
-        GlobalHydra.instance().clear()
-        try:
-            config.stage_main("evaluate", EvaluateConfig, self._keep)
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            GlobalHydra.instance().clear()
-        return code, self._capsys.readouterr().err
-
-    def _keep(self, section: EvaluateConfig, context: config.Context) -> float:
-        self.calls.append((section, context))
-        return 0.5
-
-
-@pytest.fixture
-def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    yield Run(monkeypatch, capsys)
-    GlobalHydra.instance().clear()
-
-
-def test_a_stage_gets_its_section_and_where_it_stands(run: Run) -> None:
-    assert run() == (0, "")
-    (section, context), *rest = run.calls
-    assert not rest
-    assert section.gallery == read_params()["evaluate"]["gallery"]
-    assert context.root == context.output == Path()
-    assert context.sweep_job is None
-    assert context.overrides == ()
-    assert context.config.train.model.name == read_params()["train"]["model"]
-
-
-def test_command_line_words_in_any_order_beat_params(run: Run, project: Path) -> None:
-    (project / "params.yaml").write_text("evaluate: {gallery: 11, top_k: 3}\n")
-    for words in (["evaluate.gallery=7"], ["evaluate.gallery=9", "evaluate.gallery=7"], ["++evaluate.gallery=7"]):
-        assert run(*words) == (0, "")
-        section, context = run.calls[-1]
-        assert (section.gallery, section.top_k) == (7, 3)
-        assert context.overrides == (words[-1],)
-
-
-def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, project: Path) -> None:
-    before = sorted(p.relative_to(project) for p in project.rglob("*"))
-    assert run("-m", "evaluate.gallery=1,2", "evaluate.top_k=choice(4,5)")[0] == 0
-    assert [(s.gallery, s.top_k) for s, _ in run.calls] == [(1, 4), (1, 5), (2, 4), (2, 5)]
-    outputs = [context.output for _, context in run.calls]
-    assert len(set(outputs)) == 4
-    assert all("multirun" in output.parts for output in outputs)
-    assert [context.sweep_job for _, context in run.calls] == [0, 1, 2, 3]
-    assert run.calls[2][1].overrides == ("evaluate.gallery=2", "evaluate.top_k=4")
-    after = sorted(p.relative_to(project) for p in project.rglob("*"))
-    assert [path for path in after if path.parts[0] != "multirun"] == before
-
-
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (["evaluate.gallery=1,2"], ["evaluate.gallery", "needs the flag -m"]),
-        (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
-        (["-m", "evaluate.gallery=1,201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
-        (["-m", "evaluate.gallery=1,x"], ["evaluate.gallery", "'x'"]),
-        (["-m", "train/model=cnn,dens"], ["train.model: no option 'dens'", "did you mean 'dense'?"]),
-        (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
-        (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
-        (["word"], ["word: not of the form key=value"]),
-        (["~evaluate.gallery"], ["evaluate.gallery: has no value"]),
-        (["evaluate=null"], ["evaluate: no option"]),
-    ],
-)
-def test_a_bad_command_line_is_one_line_before_any_work(
-    run: Run, project: Path, words: list[str], parts: list[str]
-) -> None:
-    before = sorted(project.rglob("*"))
-    code, said = run(*words)
-    assert code == 2
-    assert said.startswith("evaluate: ")
-    assert said.count("\n") == 1
-    for part in parts:
-        assert part in said
-    assert not run.calls
-    assert sorted(project.rglob("*")) == before
-
-
-def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
-    from sightline import files
-
-    with files.lock("evaluate"):
-        code, said = run()
-    assert code == 2
-    assert said == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
-    assert not run.calls
-    assert run() == (0, "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("module", "words", "parts"),
-    [
-        ("train", ["train.lerning_rate=1"], ["train: train.lerning_rate: unknown key", "lr"]),
-        ("ingest", ["ingest/source=disk"], ["ingest: ingest.source: no option 'disk'", "digits", "folder"]),
-        ("preprocess", ["preprocess.size=big"], ["preprocess: preprocess.size", "'big'", "Integer"]),
-        ("watch", ["train.batch_size=0"], ["ingest: train.batch_size: must be at least 1, is 0"]),
-        ("evaluate", None, ["evaluate: params.yaml is missing"]),
-    ],
-)
-def test_real_processes_end_with_code_2_and_one_line(
-    project: Path, module: str, words: list[str] | None, parts: list[str]
-) -> None:
-    if words is None:
-        (project / "params.yaml").unlink()
-    before = sorted(project.rglob("*"))
-    command = [sys.executable, "-m", f"pipeline.{module}", *(words or [])]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    for part in parts:
-        assert part in done.stderr
-    assert sorted(project.rglob("*")) == before

@@ -22,6 +22,7 @@ DATABASE_PASSWORD = "SIGHTLINE_DATABASE_PASSWORD"  # noqa: S105 - a variable's n
 """Environment variable with the password of the user that a database's URL names."""
 
 MASK = "***"
+_SHORT = 4
 
 _PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432, "postgres": 5432, "mongodb": 27017}
 _FORM = re.compile(
@@ -149,7 +150,9 @@ def mask(text: str, secrets: list[str] | None = None) -> str:
     """
     for secret in secrets or []:
         for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
-            text = text.replace(form, MASK)
+            # A short one, as a user "f" without a password, is no part of a longer word.
+            whole = rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) < _SHORT else re.escape(form)
+            text = re.sub(whole, MASK, text)
     return _ASSIGNMENT.sub(rf"\g<name>\g<sign>{MASK}", _USERINFO.sub(MASK, text))
 
 

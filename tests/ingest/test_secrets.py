@@ -116,6 +116,10 @@ class TestMasking:
         said = f"p@ x | p%40%20x | {quote_plus('p@ x')} | /k/y"
         assert mask(said, url.secrets()) == "*** | *** | *** | ***"
 
+    def test_a_short_secret_is_no_part_of_a_word(self) -> None:
+        said = "f refused: ref f, f@h and (f)"
+        assert mask(said, parse("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
+
     def test_configurations(self) -> None:
         config = {"ingest": {"url": "mysql://u:p@h/d", "token": "t", "n": [1, "s3://a:b@c"]}, "password": None}
         expected = {"ingest": {"url": "mysql://***@h/d", "token": "***", "n": [1, "s3://***@c"]}, "password": None}

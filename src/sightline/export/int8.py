@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from sightline.export.onnx import canonical_bytes
-from sightline.predict.bundle import INPUT
+from sightline.predict.manifest import INPUT
 from sightline.shards import Images, Split
 
 BATCH = 32

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-INPUT = "images"
-OUTPUT = "probabilities"
+from sightline.predict.manifest import INPUT, OUTPUT
 
 
 class Deployed(nn.Module):

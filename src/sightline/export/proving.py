@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.errors import UserError
-from sightline.predict.bundle import BATCH_SIZE, Bundle
+from sightline.predict.bundle import Bundle
+from sightline.predict.manifest import BATCH_SIZE
 from sightline.reasons import Rejected
 from sightline.records import RawImage, raw_shards
 from sightline.shards import Images, ProcessedSet

@@ -23,13 +23,8 @@ from sightline.images import Limits
 from sightline.predict import given, inputs, manifest, run
 from sightline.predict.given import Given
 from sightline.predict.inputs import Database
+from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
 from sightline.reasons import Rejected
-
-BATCH_SIZE = 64
-"""Images a run of the network: enough to amortise a run's overhead, and few enough for photographs to fit in memory."""
-
-INPUT = "images"
-OUTPUT = "probabilities"
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]

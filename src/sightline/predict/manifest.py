@@ -21,6 +21,12 @@ CARD = "model_card.md"
 MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
 """The forms that a bundle's network comes in; the first is always there."""
 
+INPUT, OUTPUT = "images", "probabilities"
+"""What the network's input and output are called."""
+
+BATCH_SIZE = 64
+"""Images a run of the network: enough to amortise a run's overhead, and few enough for photographs to fit in memory."""
+
 FORMAT = 1
 """Raised when an older reader could no longer use the bundle."""
 

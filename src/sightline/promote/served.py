@@ -15,7 +15,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from sightline.predict.bundle import BATCH_SIZE, Bundle, Probabilities
+from sightline.predict.bundle import Bundle, Probabilities
+from sightline.predict.manifest import BATCH_SIZE
 from sightline.reasons import Reason, Rejected
 
 COLUMNS = ["label", "probability", "probabilities", "error"]
