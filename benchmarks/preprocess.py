@@ -10,9 +10,8 @@ medians: (a) a bare loop of the same calls in two processes, no shards, no index
 Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
 an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
 changes one image, another one each round, and preprocesses again: target 5 % of the full run. `memory` prints the
-peak of 7,000 and of 70,000 images: target no growth but the index's. The contract denoises (gaussian), enhances
-(autocontrast) and segments (threshold); with `--decode-only` it decodes and resizes and no more, as that of
-`params.yaml`.
+peak of 7,000 and of 70,000 images: target no growth but the index's. The contract has the steps of `params.yaml`:
+gaussian, autocontrast, threshold; with `--decode-only` it decodes and resizes and no more.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def write_folder(items: Iterator[Item], out: Path) -> None:
 
 
 def configuration(size: int, channels: int, decode_only: bool = False) -> PreprocessConfig:
-    """Returns the configuration for images of this shape: with three steps, or none but resizing."""
+    """Returns the configuration for images of this shape: with the steps of `params.yaml`, or none but resizing."""
     options = [f"preprocess.size={size}", f"preprocess.channels={channels}"]
     if not decode_only:
         options += ["preprocess/denoise=gaussian", "preprocess/enhance=autocontrast", "preprocess/segment=threshold"]
