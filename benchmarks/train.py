@@ -1,7 +1,7 @@
 """What training costs beside the network itself: the loader, and Lightning around a step.
 
     python benchmarks/train.py loader [--images 60000] [--rounds 5]
-    python benchmarks/train.py step [--rounds 5] [--threads 2]
+    python benchmarks/train.py step [--rounds 5] [--threads 2] [--models cnn resnet18]
 
 Loader: images a second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
 least 0.8), and to a DataLoader with 2 workers over the same images as PNG files (target: at least 10).
@@ -36,6 +36,8 @@ from sightline.train.fit import fit
 from sightline.train.parts import loaders, network
 
 BATCH = 128
+MODELS = {"cnn": ((28, 28, 1), 50), "resnet18": ((32, 32, 3), 8)}
+"""The shape of an image, and the batches of an epoch."""
 
 
 def random_set(root: Path, count: int, shape: tuple[int, int, int]) -> ProcessedSet:
@@ -186,7 +188,8 @@ def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
 
 def steps(options: argparse.Namespace) -> None:
     """Prints the ratio of ours to the bare loop."""
-    for model, shape, count in (("cnn", (28, 28, 1), 50), ("resnet18", (32, 32, 3), 8)):
+    for model in options.models:
+        shape, count = MODELS[model]
         print(f"{model} at {shape[0]}x{shape[1]}x{shape[2]}, batch {BATCH}, {options.threads} threads")
         config = configured(model, options.threads)
         with tempfile.TemporaryDirectory() as folder:
@@ -206,6 +209,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=MODELS)
     options = parser.parse_args()
     {"loader": compare_loaders, "step": steps}[options.what](options)
 
