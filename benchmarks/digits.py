@@ -82,7 +82,10 @@ def seeds(count: int, overrides: list[str]) -> None:
 
 
 def folds(data: Path, folder: Path) -> Iterator[ProcessedSet]:
-    """Yields the training and validation images, once for each fold, which is the validation split then."""
+    """Yields the training and validation images, once for each fold, which is the validation split then.
+
+    Only equal images are sure to share a fold: near duplicates, of which the digits have a few, may be parted.
+    """
     whole = pq.read_table(data / INDEX)
     table = whole.filter(pc.not_equal(whole["split"], "test"))
     fold = np.floor(draws((key.encode() for key in table["sha256"].to_pylist()), 0, b"fold") * FOLDS)

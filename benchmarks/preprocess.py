@@ -328,7 +328,8 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--channels", type=int)
     parser.add_argument("--decode-only", action="store_true")
-    parser.add_argument("--against", nargs="*", default=["datasets.map", "DataLoader"])
+    peers = ["datasets.map", "DataLoader"]
+    parser.add_argument("--against", nargs="*", default=peers, choices=peers)
     parser.add_argument("--road", help=argparse.SUPPRESS)
     given = parser.parse_args()
     photographs = given.what == "photos"

@@ -11,6 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from sightline.errors import UserError
+from sightline.preprocess.backends import child, processes
+from sightline.preprocess.jobs import Job
+from sightline.preprocess.memo import Memo
+from sightline.preprocess.raw import RawSet
+from sightline.preprocess.stage import build_contract
+from sightline.preprocess.work import Pixels
 from tests.preprocess.conftest import Run
 from tests.preprocess.sets import configuration, content, pictures, write_set
 
@@ -74,6 +81,90 @@ print(forks())
 done.set()
 """
     assert said(alone(code)) == ["True", "False"]
+
+
+def test_a_thread_that_ends_meanwhile_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / str(os.getpid())).mkdir()
+    monkeypatch.setattr(child, "_THREADS", tmp_path)
+    assert child.forks()
+    (tmp_path / "1").mkdir()  # no "comm" in it any more
+    assert not child.forks()
+    monkeypatch.setattr(child, "_THREADS", tmp_path / "nothing")
+    assert not child.forks()
+
+
+@pytest.mark.parametrize("kind", ["_Fork", "_Program"])
+def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def fail(_: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(child, kind, fail)
+    monkeypatch.setattr(child, "forks", lambda: kind == "_Fork")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(BlockingIOError):
+            child.Child()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[child.Child] = []
+
+    def second_fails() -> child.Child:
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(child.Child())
+        return started[0]
+
+    monkeypatch.setattr(processes, "Child", second_fails)
+    monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
+    raw = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
+    contract = build_contract(configuration()).to_dict()
+    jobs = [Job(f"key-{n}", shard, Pixels(contract, raw.contents_of(n)), 10.0) for n, shard in enumerate(raw.shards)]
+    with pytest.raises(UserError, match=r"no further process can be started \(no more processes\): set fewer pre"):
+        processes.run(jobs, Memo(tmp_path / "memo"), 3)
+    assert started[0].wait() == -signal.SIGKILL
+
+
+DYING = """
+import os, signal, sys, time
+from pathlib import Path
+from sightline.errors import UserError
+from sightline.preprocess.backends import processes
+from sightline.preprocess.backends.child import forks
+from sightline.preprocess.jobs import Job
+from sightline.preprocess.memo import Memo
+from sightline.preprocess.stage import build_contract
+from sightline.preprocess.work import Pixels
+from tests.preprocess.sets import configuration
+
+HOST = os.getpid()
+
+class Deadly(Pixels):
+    def write(self, source, out):
+        if os.getpid() != HOST:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.2)
+        return super().write(source, out)
+
+print(forks())
+shard = next(Path(sys.argv[1]).glob("shard-*.parquet"))
+recipe = Deadly(build_contract(configuration()).to_dict(), b"")
+try:
+    processes.run([Job(str(n), shard, recipe, 10.0) for n in range(20)], Memo(Path(sys.argv[2])), 2)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
+    raw = write_set(tmp_path / "raw", pictures(20))
+    out, _ = (process := alone(DYING, raw, tmp_path / "memo")).communicate(timeout=60)
+    first, second = out.splitlines()
+    assert first == "True"
+    assert second.startswith("a worker process ended while it worked on shard-")
+    assert "(killed by signal 9; out of memory? Set fewer preprocess.backend.workers)" in second
+    assert process.returncode == 0
 
 
 CHILDREN = """

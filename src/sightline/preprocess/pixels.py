@@ -24,7 +24,7 @@ from sightline.schema import Option
 
 _PROBES = 8
 _MUCH = 2**24
-"""Bytes of encoded images that take longer than a helper's start."""
+"""Bytes of encoded images that take longer than the start of a new process."""
 
 _TRIES = 5
 """How often an entry is made that other runs prune before it is used."""

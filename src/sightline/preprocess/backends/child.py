@@ -28,10 +28,11 @@ def forks() -> bool:
     Only where this process has one thread: a copy has every lock, but not the thread that would release it. The one
     of jemalloc, which comes with Arrow, is no matter: jemalloc holds its locks itself while a process is copied.
     """
-    if not _THREADS.is_dir():
+    try:
+        others = [thread for thread in _THREADS.iterdir() if thread.name != str(os.getpid())]
+        return all((thread / "comm").read_text().strip() == _JEMALLOC for thread in others)
+    except OSError:  # another system; or a thread that has just ended, so that there were several
         return False
-    names = [(thread / "comm").read_text().strip() for thread in _THREADS.iterdir() if thread.name != str(os.getpid())]
-    return set(names) <= {_JEMALLOC}
 
 
 class Child:
@@ -40,8 +41,13 @@ class Child:
     def __init__(self) -> None:
         self.pipe, theirs = Pipe()
         _open.add(self.pipe)
-        self._process: _Fork | _Program = (_Fork if forks() else _Program)(theirs)
-        theirs.close()
+        try:
+            self._process: _Fork | _Program = (_Fork if forks() else _Program)(theirs)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            theirs.close()
 
     def wait(self) -> int:
         """Waits for its end and returns its exit code."""

@@ -16,7 +16,7 @@ from sightline.preprocess.jobs import Done, Job, unnoticed
 from sightline.preprocess.memo import Memo
 
 WORTH_HELPERS = 0.5
-"""Seconds of work below which this process does it alone: a helper's start takes about as long."""
+"""Seconds of work below which this process does it alone: a new process takes about as long to start."""
 
 
 class Spare:
@@ -69,7 +69,7 @@ def run(
         spare: Helpers that are started already.
 
     Raises:
-        UserError: If a helper dies.
+        UserError: If a helper dies, or cannot be started.
     """
     import cv2
 
@@ -81,8 +81,10 @@ def run(
     if sum(job.seconds for job in jobs) < WORTH_HELPERS:
         count = 1 + len(spare)
     lock = threading.Lock()
-    helpers = [_Helper(spare.take(), waiting, lock, memo.root, done) for _ in range(min(count, len(jobs)) - 1)]
+    helpers: list[_Helper] = []
     try:
+        while len(helpers) < min(count, len(jobs)) - 1:
+            helpers.append(_Helper(_started(spare), waiting, lock, memo.root, done))
         while waiting and not any(helper.error for helper in helpers):
             with lock:
                 job = waiting.popleft() if waiting else None
@@ -98,6 +100,13 @@ def run(
     finally:
         for helper in helpers:
             helper.kill()
+
+
+def _started(spare: Spare) -> Child:
+    try:
+        return spare.take()
+    except OSError as error:
+        raise UserError(f"no further process can be started ({error}): set fewer preprocess.backend.workers") from None
 
 
 class _Helper:
