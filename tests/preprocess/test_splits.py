@@ -88,6 +88,11 @@ def test_groups_are_the_connected_components(rows, near):
     assert groups.together == sum(1 for members in {frozenset(m) for m in expected.values()} if len(members) > 1)
 
 
+def test_a_group_without_a_name_has_the_key_of_its_content():
+    groups = group_images(["a", "b"], digest(1) + digest(2), {0: "", 1: ""}, {}, {})
+    assert (list(groups.keys()), groups.codes.tolist()) == ([digest(1)], [0, 0])
+
+
 @given(rows=ROWS, near=NEAR, seed=st.integers(0, 9))
 @settings(max_examples=200, deadline=None)
 def test_order_says_nothing(rows, near, seed):

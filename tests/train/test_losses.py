@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sightline.train.config import CrossEntropy, Focal
 from sightline.train.losses import EFFECTIVE_BETA, build_loss, class_weights
+from sightline.train.options import CrossEntropy, Focal
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [-1.0, 3.0, 1.0], [0.0, 0.0, 4.0]])
 LABELS = torch.tensor([0, 1, 2, 2])

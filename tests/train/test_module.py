@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sightline.schema import Option
-from sightline.train.config import AdamW, Constant, Cosine, Sgd
 from sightline.train.module import build_optimizer, build_schedule
+from sightline.train.options import AdamW, Constant, Cosine, Sgd
 
 
 def parameter() -> nn.Parameter:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sightline.train.config import Lion, OneCycle, Step
 from sightline.train.optim import build_optimizer, build_schedule
+from sightline.train.options import Lion, OneCycle, Step
 
 
 def groups(*parameters):

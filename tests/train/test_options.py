@@ -11,10 +11,10 @@ import torch
 
 from sightline.models.classifier import build
 from sightline.train import stage
-from sightline.train.config import Mixing
 from sightline.train.data import EpochSampler, balancing_weights
 from sightline.train.fit import fit
 from sightline.train.module import Average, ClassifierModule, mix
+from sightline.train.options import Mixing
 from tests.train.small import processed_set, train_config
 from tests.train.test_fit import validate
 

@@ -99,7 +99,7 @@ def group_images(
             first[code] = position
     firsts = firsts[kept]
     firsts[list(first)] = list(first.values())
-    names = {code: source_groups[position].encode() for code, position in first.items() if position in source_groups}
+    names = {code: source_groups[position].encode() for code, position in first.items() if source_groups.get(position)}
     return Groups(codes.astype(np.int64), digests, firsts, names)
 
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, WeightAveraging
 
 from sightline.schema import Option
-from sightline.train.config import Ema, Swa
+from sightline.train.options import Ema, Swa
 
 
 def build(option: Option, epochs: int) -> list[Callback]:

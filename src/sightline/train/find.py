@@ -23,9 +23,10 @@ from sightline import files
 from sightline.errors import UserError
 from sightline.shards import ProcessedSet
 from sightline.train import hardware, parts
-from sightline.train.config import TrainConfig, TrainerOption
+from sightline.train.config import TrainConfig
 from sightline.train.fit import placement, quiet
 from sightline.train.module import ClassifierModule
+from sightline.train.options import TrainerOption
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.98  # of Lightning's finder

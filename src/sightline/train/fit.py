@@ -30,8 +30,9 @@ from sightline.models.classifier import Classifier
 from sightline.shards import ProcessedSet
 from sightline.train import averaging, hardware, launch
 from sightline.train.checkpoint import DurableCheckpointIO
-from sightline.train.config import Debug, Swa, TrainConfig, TrainerOption
+from sightline.train.config import TrainConfig
 from sightline.train.module import ClassifierModule
+from sightline.train.options import Debug, Swa, TrainerOption
 from sightline.train.parts import check_splits, loaders, network
 from sightline.train.progress import HISTORY, LogMetrics, Progress, Resumed, Row
 

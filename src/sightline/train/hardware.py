@@ -10,7 +10,8 @@ import psutil
 import torch
 
 from sightline.errors import UserError
-from sightline.train.config import TrainConfig, TrainerOption
+from sightline.train.config import TrainConfig
+from sightline.train.options import TrainerOption
 
 
 def world_size(hardware: TrainerOption) -> int:

@@ -21,7 +21,8 @@ from typing import cast
 
 from sightline import files, ranks
 from sightline.errors import UserError
-from sightline.train.config import TrainConfig, TrainerOption
+from sightline.train.config import TrainConfig
+from sightline.train.options import TrainerOption
 
 _SECONDS_TO_END = 20
 _STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # by a signal, after a save: see `train.progress`

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sightline.schema import Option
-from sightline.train.config import CrossEntropy, Focal
+from sightline.train.options import CrossEntropy, Focal
 
 EFFECTIVE_BETA = 0.999
 

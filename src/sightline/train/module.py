@@ -14,10 +14,11 @@ from sightline import seeds
 from sightline.augment.batch import BatchAugmentation
 from sightline.models import groups
 from sightline.models.classifier import Classifier
-from sightline.train.config import Mixing, TrainConfig
+from sightline.train.config import TrainConfig
 from sightline.train.data import Batch
 from sightline.train.losses import build_loss
 from sightline.train.optim import build_optimizer, build_schedule
+from sightline.train.options import Mixing
 
 Sum = Callable[[torch.Tensor], torch.Tensor]
 """Adds up a tensor over the processes that train together."""

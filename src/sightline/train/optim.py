@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from sightline.schema import Option
-from sightline.train.config import AdamW, Constant, Cosine, Lion, OneCycle, Sgd, Step
+from sightline.train.options import AdamW, Constant, Cosine, Lion, OneCycle, Sgd, Step
 
 
 class LionOptimizer(Optimizer):

@@ -12,10 +12,11 @@ from sightline.errors import UserError
 from sightline.models.classifier import build
 from sightline.shards import ProcessedSet
 from sightline.train import hardware
-from sightline.train.config import Debug, TrainConfig, TrainerOption
+from sightline.train.config import TrainConfig
 from sightline.train.data import DirectLoader, EpochBatches, EpochSampler, Loader, Samples, balancing_weights, loader
 from sightline.train.losses import class_weights
 from sightline.train.module import ClassifierModule
+from sightline.train.options import Debug, TrainerOption
 
 SMALL = 96  # px a side, below which augmenting whole batches was measured to be many times faster
 
