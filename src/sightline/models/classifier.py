@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sightline.models.config import Cnn, Dense, Pretrainable, ResNet9, Timm, WideResNet
+from sightline.models.head import start
 from sightline.schema import Option
 
 
@@ -83,7 +84,7 @@ class Classifier(nn.Module):
 def build(
     option: Option, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
-    """Builds the network that a model option describes, with fresh weights.
+    """Builds the network that a model option describes, with fresh weights, or pretrained ones below a fresh head.
 
     Args:
         option: One of `models.config.MODELS`.
@@ -126,4 +127,6 @@ def build(
             network, head = torchvision_nets.build(option, channels, num_classes, (height, width))
         case _:
             raise TypeError(f"no network for {type(option).__name__}")
+    if isinstance(option, Pretrainable):
+        start(network.get_submodule(head), pretrained=option.weights is not None)
     return Classifier(network, mean, std, head).to(memory_format=torch.channels_last)

@@ -20,6 +20,9 @@ WRAPPERS = ("state_dict_ema", "state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before each name."""
 
+STATISTICS = ("running_mean", "running_var")
+"""How the names of what a batch norm computes with end, no parameters and so easily left out of a file."""
+
 
 def read(path: str) -> State:
     """Reads a weights file: `.safetensors`, or what `torch.save` made of a state dict; nothing in it is executed.
@@ -116,6 +119,17 @@ def load_backbone(network: nn.Module, state: State, first: str, head: str, name:
         raise UserError(f"train.model.weights: {source} does not fit {name}: {detail}") from None
     # The number of batches seen is of later date than the oldest files, and of no use here.
     missing = [key for key in missing if not key.startswith(f"{head}.") and not key.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        detail = f"it has no {missing[0]}" if missing else f"it has {unexpected[0]}"
-        raise UserError(f"train.model.weights: {source} does not fit {name}: {detail}")
+    if missing:
+        # A weight that is missing says more than a statistic: the file is of another network.
+        raise misfit(source, name, min(missing, key=lambda key: key.endswith(STATISTICS)))
+    if unexpected:
+        raise UserError(f"train.model.weights: {source} does not fit {name}: it has {unexpected[0]}")
+
+
+def misfit(source: str, name: str, missing: str) -> UserError:
+    """Returns the error of weights without what the network needs, here an entry called `missing`."""
+    detail = f"it has no {missing}"
+    if missing.endswith(STATISTICS):
+        # With those of a fresh network (mean 0, variance 1) the features would not be those of the pretraining.
+        detail += ", a batch norm's statistic: save the whole state_dict(), not the parameters alone"
+    return UserError(f"train.model.weights: {source} does not fit {name}: {detail}")

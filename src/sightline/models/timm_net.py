@@ -86,9 +86,9 @@ def _head(network: nn.Module, name: str) -> str:
 def _state(option: Timm, network: nn.Module, head: str) -> pretrained.State:
     assert option.weights is not None  # noqa: S101  # narrows the type
     state = pretrained.read(option.weights)
+    # Of the buffers, only the batch norms' statistics: some versions of timm keep others in their files, some do not.
+    statistics = (name for name, _ in network.named_buffers() if name.endswith(pretrained.STATISTICS))
     wanted = [name for name, _ in network.named_parameters() if not name.startswith(f"{head}.")]
-    if missing := [name for name in wanted if name not in state]:
-        raise UserError(
-            f"train.model.weights: {option.weights} does not fit {option.model_name}: it has no {missing[0]}"
-        )
+    if missing := [name for name in (*wanted, *statistics) if name not in state]:
+        raise pretrained.misfit(option.weights, option.model_name, missing[0])
     return state
