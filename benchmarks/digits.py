@@ -28,7 +28,7 @@ from sightline.config import compose, read_params, saved_overrides, selecting, t
 from sightline.preprocess.config import PreprocessConfig
 from sightline.preprocess.splits import draws
 from sightline.preprocess.stage import preprocess
-from sightline.records import SPLITS
+from sightline.records import NEAR, SPLITS, read_near
 from sightline.shards import INDEX, ProcessedSet
 from sightline.train.config import TrainConfig
 
@@ -84,11 +84,14 @@ def seeds(count: int, overrides: list[str]) -> None:
 def folds(data: Path, folder: Path) -> Iterator[ProcessedSet]:
     """Yields the training and validation images, once for each fold, which is the validation split then.
 
-    Only equal images are sure to share a fold: near duplicates, of which the digits have a few, may be parted.
+    Images with the same bytes, and near duplicates, share a fold.
     """
     whole = pq.read_table(data / INDEX)
     table = whole.filter(pc.not_equal(whole["split"], "test"))
-    fold = np.floor(draws((key.encode() for key in table["sha256"].to_pylist()), 0, b"fold") * FOLDS)
+    contents = table["sha256"].to_pylist()
+    content_of = dict(zip(table["id"].to_pylist(), contents, strict=True))
+    near = {content_of[one]: group for one, group in read_near(RAW / NEAR).items() if one in content_of}
+    fold = np.floor(draws((near.get(content, content).encode() for content in contents), 0, b"fold") * FOLDS)
     place = table.schema.get_field_index("split")
     for number in range(FOLDS):
         root = Path(tempfile.mkdtemp(dir=folder))

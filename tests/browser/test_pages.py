@@ -60,7 +60,8 @@ def report_of_digits(digits, config, history, tmp_path_factory):
 
 def audit():
     found = {kind: {words[0]: 1, "examples": ["a/very/long/path/" * 9]} for kind, words in _FINDINGS.items()}
-    found["two_splits"] = {"groups": 0, "near_groups": 0, "examples": [], "near_examples": []}
+    kinds = ("", "near_", "source_")
+    found["two_splits"] = {f"{kind}groups": 0 for kind in kinds} | {f"{kind}examples": [] for kind in kinds}
     size = {"min": 8, "median": 8, "max": 8}
     found |= {"sizes": {"width": size, "height": size}, "formats": {"PNG": 1000}, "modes": {"L": 1000}}
     return {"inputs": 1003, "accepted": 1000, "rejected": {"truncated": 3}, "audit": found}

@@ -17,6 +17,7 @@ def raw(tmp_path):
     audit["near_duplicates"] = finding("groups", 2, [["a", "b", "c", "d"], ["e", "f"]])
     audit["dark"] = finding("images", 1, ["<b>dark</b>"])
     audit["two_splits"] = {"groups": 1, "near_groups": 1, "examples": [["x", "y"]], "near_examples": [["z", "w"]]}
+    audit["two_splits"] |= {"source_groups": 1, "source_examples": ["film"]}
     size = {"min": 8, "median": 9, "max": 10}
     audit |= {"sizes": {"width": size, "height": {"min": 7, "median": 7, "max": 7}}, "formats": {"PNG": 3, "JPEG": 20}}
     audit |= {"modes": {"L": 23}}
@@ -32,7 +33,10 @@ def test_the_audit_tells_what_was_found(raw):
     assert found == {
         "groups of near duplicates": (2, ("a = b = c", "e = f")),
         "images suspiciously dark": (1, ("<b>dark</b>",)),
-        "groups of the same or nearly the same image in several splits": (2, ("x = y", "z = w")),
+        "groups of the same or nearly the same image, or of the source's, in several splits of the source's": (
+            3,
+            ("x = y", "z = w", "film"),
+        ),
     }
     assert audit.looked_for == 9
     assert dict(audit.facts) == {

@@ -22,11 +22,13 @@ from sightline.shards import ProcessedSet
 STEPS_SHOWN = 6
 """Images on the contact sheet."""
 
+_TOGETHER = "kept in one split, where the source names no splits"
+
 # Kind of finding in ingest.json: (key of its count, what it is, what to do about it).
 _FINDINGS = {
-    "exact_duplicates": ("groups", "groups of images with the same bytes", "kept in one split"),
+    "exact_duplicates": ("groups", "groups of images with the same bytes", _TOGETHER),
     "two_labels": ("groups", "groups of images with the same bytes under several labels", "one label is wrong"),
-    "near_duplicates": ("groups", "groups of near duplicates", "kept in one split"),
+    "near_duplicates": ("groups", "groups of near duplicates", _TOGETHER),
     "wrong_extension": ("images", "images whose extension names another format", "read by their content"),
     "dark": ("images", "images suspiciously dark", "look at them"),
     "bright": ("images", "images suspiciously bright", "look at them"),
@@ -77,12 +79,7 @@ def read_audit(raw: Path) -> Audit:
         told = json.loads(path.read_text(encoding="utf-8"))
         audit = told["audit"]
         findings = [_finding(audit[kind], *words) for kind, words in _FINDINGS.items()]
-        leaks = audit["two_splits"]
-        across = leaks["groups"] + leaks["near_groups"]
-        examples = _texts([*leaks["examples"], *leaks["near_examples"]])
-        findings.append(
-            Finding(across, "groups of the same or nearly the same image in several splits", "a leak", examples)
-        )
+        findings.append(_across(audit["two_splits"]))
         return Audit(
             told["inputs"],
             told["accepted"],
@@ -99,6 +96,16 @@ def read_audit(raw: Path) -> Audit:
 
 def _finding(found: Mapping[str, Any], unit: str, what: str, remark: str) -> Finding:
     return Finding(found[unit], what, remark, _texts(found["examples"]))
+
+
+def _across(found: Mapping[str, Any]) -> Finding:
+    kinds = ("", "near_", "source_")
+    return Finding(
+        sum(found[f"{kind}groups"] for kind in kinds),
+        "groups of the same or nearly the same image, or of the source's, in several splits of the source's",
+        "left out of training, unless preprocess.leaks says otherwise",
+        _texts([example for kind in kinds for example in found[f"{kind}examples"]]),
+    )
 
 
 def _texts(examples: Sequence[str | Sequence[str]], most: int = 3) -> tuple[str, ...]:

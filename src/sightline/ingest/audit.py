@@ -22,13 +22,14 @@ _COMMON_SIZES = "SELECT width || 'x' || height, count(*) FROM image GROUP BY 1 O
 
 
 def audit(spool: Spool) -> dict[str, Any]:
-    """Looks for faults of the accepted images that are no reason to refuse one.
+    """Looks for faults of the accepted images that are no reason to refuse one; tells the spool near duplicates.
 
     Returns:
         JSON values, a function of the set alone: `images` (by class and split), `sizes`, `modes`, `formats`; and for
         each kind of finding how many there are, and the first of them by id: `exact_duplicates`, `two_labels` (the same
-        bytes), `two_splits` (the same bytes or near duplicates), `near_duplicates` (groups without exact ones),
-        `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
+        bytes), `two_splits` (of the source's own splits: the same bytes, near
+        duplicates, a group of the source's), `near_duplicates` (groups
+        of one image of each content), `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
     """
     db = spool.db
     images: dict[str, dict[str, int]] = {}
@@ -36,6 +37,7 @@ def audit(spool: Spool) -> dict[str, Any]:
         images.setdefault(label, {})[split or "unsplit"] = number
     db.execute("CREATE INDEX by_content ON image (sha256)")
     near = _near_groups(db)
+    spool.link(near)
     return {
         "images": images,
         "sizes": {
@@ -91,17 +93,22 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
 
 def _two_splits(db: sqlite3.Connection, near: list[list[str]]) -> dict[str, Any]:
     exact = _same_bytes(db, "count(DISTINCT split) > 1")
-    crossing = [ids for ids in near if len({_split(db, identity) for identity in ids} - {None}) > 1]
+    crossing = [ids for ids in near if len(set().union(*(_splits(db, identity) for identity in ids))) > 1]
+    several = 'SELECT "group" FROM image WHERE "group" <> \'\' GROUP BY 1 HAVING count(DISTINCT split) > 1 ORDER BY 1'
+    parted = [group for (group,) in db.execute(several)]
     return {
         **exact,
         "near_groups": len(crossing),
         "near_examples": [ids[:EXAMPLES] for ids in crossing[:EXAMPLES]],
+        "source_groups": len(parted),
+        "source_examples": parted[:EXAMPLES],
     }
 
 
-def _split(db: sqlite3.Connection, identity: str) -> str | None:
-    split: str | None = db.execute("SELECT split FROM image WHERE id = ?", [identity]).fetchone()[0]
-    return split
+def _splits(db: sqlite3.Connection, identity: str) -> set[str]:
+    """Returns the splits that the source gives an image and those with the same bytes."""
+    same = "SELECT DISTINCT split FROM image WHERE sha256 = (SELECT sha256 FROM image WHERE id = ?)"
+    return {split for (split,) in db.execute(same, [identity]) if split is not None}
 
 
 def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
@@ -140,6 +147,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         if number := found[kind][unit]:
             first = found[kind]["examples"][0]
             out.append(f"{number:,} {words}, as {first if isinstance(first, str) else ' = '.join(first[:2])}")
-    if leaks := found["two_splits"]["groups"] + found["two_splits"]["near_groups"]:
-        out.append(f"{leaks:,} group(s) of the same or nearly the same image in several splits")
+    if leaks := sum(found["two_splits"][kind] for kind in ("groups", "near_groups", "source_groups")):
+        out.append(
+            f"{leaks:,} group(s) of the same or nearly the same image, or of the source's, "
+            "in several splits of the source's"
+        )
     return out

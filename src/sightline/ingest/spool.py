@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -31,7 +31,7 @@ class Spool:
 
     Attributes:
         db: The connection, for questions about the set: tables `image` (what is known of each, without its bytes),
-            `rejection`, and `near`, which the audit fills.
+            `rejection`, and `near`, which `link` fills.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,6 +86,11 @@ class Spool:
         """Yields the rejections sorted by id."""
         for identity, reason, detail in self.db.execute("SELECT * FROM rejection ORDER BY id, reason, detail"):
             yield Rejection(identity, Reason(reason), detail)
+
+    def link(self, groups: Iterable[Sequence[str]]) -> None:
+        """Takes groups of near duplicates: sorted ids, one of each content."""
+        rows = ((identity, group[0]) for group in groups for identity in group)
+        self.db.executemany("INSERT INTO near VALUES (?, ?)", rows)
 
     def near(self) -> Iterator[tuple[str, str]]:
         """Yields (id, smallest id of its group of near duplicates), sorted, of the images that have any."""
