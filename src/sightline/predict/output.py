@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from sightline.names import readable
 from sightline.predict.bundle import Prediction
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
@@ -89,7 +90,7 @@ def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -
         others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
         first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
         said = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        writer.writerow([_text(p.path), *said, *(others or [""] * len(further))])
+        writer.writerow([readable(p.path), *said, *(others or [""] * len(further))])
 
 
 def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:
@@ -137,7 +138,7 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
 def as_row(p: Prediction) -> dict[str, Any]:
     """Returns a prediction as JSON values."""
     return {
-        "path": _text(p.path),
+        "path": readable(p.path),
         "label": p.label,
         "probability": _number(p.probability) if p.probability is not None else None,
         "top": [{"label": label, "probability": _number(share)} for label, share in p.top],
@@ -165,14 +166,9 @@ def _percent(probability: float) -> str:
     return ">99.99 %" if 0.99995 <= probability < 1 else f"{100 * probability:.2f} %"
 
 
-def _text(name: str) -> str:
-    r"""Returns a file's name as valid Unicode: bytes of it that are no UTF-8 appear as \xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _printable(name: str) -> str:
     """Returns a name that cannot move the cursor, colour the terminal or break the line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _text(name))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(name))
 
 
 def _width(text: str) -> int:

@@ -26,7 +26,7 @@ from sightline.serve.guard import Guard
 from sightline.serve.metrics import CONTENT_TYPE, Metrics
 
 CLOSED = {"/predict", "/explain", "/model", "/metrics"}
-"""Paths that need the key, where there is one: the page and the API's description hold nothing of the model's."""
+"""Paths that need the key, where there is one: health, the page and the API's description say nothing of the model."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -51,6 +51,7 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
         *site.routes(),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False  # it would send a client to whatever host its own Host header names
     return Guard(app, config, server.metrics, CLOSED, {route.path for route in routes})
 
 
@@ -63,7 +64,7 @@ class _Server:
         self.metrics = Metrics(bundle, lambda: self.batcher.waiting)
         self.held = body.Held(config.max_held)
         self.about = answers.about(bundle, config, version("sightline"))
-        self.described = openapi.describe(self.about)
+        self.described = openapi.describe(self.about["version"], self.about["limits"])
         self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
         self.asked = 0
 
@@ -116,7 +117,7 @@ class _Server:
         return JSONResponse(self.about)
 
     async def health(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "model": self.bundle.digest, "version": self.about["version"]})
+        return JSONResponse({"status": "ok", "version": self.about["version"]})
 
     async def scrape(self, _: Request) -> Response:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})

@@ -183,7 +183,9 @@ def _parse(body: bytes, config: ServeConfig) -> list[Sent]:
 def _decoded(one: Any, place: int) -> Sent:
     name, data = f"[{place}]", one
     if isinstance(one, dict):
-        name, data = str(one.get("name", name)), one.get("data")
+        name, data = one.get("name", name), one.get("data")
+        if not isinstance(name, str):
+            raise Refusal(400, "bad_json", f"images[{place}] has a name that is no text")
     if not isinstance(data, str):
         raise Refusal(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
     if data.startswith("data:"):  # as a browser's FileReader gives it

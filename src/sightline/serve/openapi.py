@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1), with the limits and classes of the model that is served."""
+"""The API's description (OpenAPI 3.1), with the server's limits; it says nothing of the model, which may need a key."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-def describe(about: dict[str, Any]) -> dict[str, Any]:
+def describe(version: str, limits: dict[str, Any]) -> dict[str, Any]:
     """Returns the document.
 
     Args:
-        about: What `GET /model` answers.
+        version: The server's.
+        limits: What `GET /model` answers as its limits.
     """
-    limits = about["limits"]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Sightline",
-            "version": about["version"],
+            "version": version,
             "description": (
-                f"Says what is on images: {len(about['classes'])} classes. An image may have {limits['max_bytes']:,} "
-                f"bytes and {limits['max_pixels']:,} pixels, a request {limits['max_images']} images and "
-                f"{limits['max_body']:,} bytes. Formats: {', '.join(limits['formats'])}."
+                f"Says what is on images. An image may have {limits['max_bytes']:,} bytes and {limits['max_pixels']:,} "
+                f"pixels, a request {limits['max_images']} images and {limits['max_body']:,} bytes. Formats: "
+                f"{', '.join(limits['formats'])}."
             ),
         },
         "paths": {
@@ -43,7 +43,7 @@ def describe(about: dict[str, Any]) -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": _schemas(about),
+            "schemas": _schemas(limits["max_images"]),
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -144,7 +144,7 @@ def _explain() -> dict[str, Any]:
     }
 
 
-def _schemas(about: dict[str, Any]) -> dict[str, Any]:
+def _schemas(max_images: int) -> dict[str, Any]:
     png = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
     whole = {"type": "integer", "minimum": 1}
     picture = _object({"png": png, "height": whole, "width": whole})
@@ -161,11 +161,11 @@ def _schemas(about: dict[str, Any]) -> dict[str, Any]:
         "where": {**_TEXT, "description": "That patch's place, as `upper left`."},
     }
     return {
-        "Images": _object({"images": {"type": "array", "items": one, "maxItems": about["limits"]["max_images"]}}),
+        "Images": _object({"images": {"type": "array", "items": one, "maxItems": max_images}}),
         "Prediction": _object(
             {
                 "path": {**_TEXT, "description": "The image, as the client named it."},
-                "label": {"type": ["string", "null"], "enum": [*about["classes"], None]},
+                "label": {**maybe_text, "description": "One of the classes that `GET /model` lists."},
                 "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
                 "top": {"type": "array", "items": ranked},
                 "error": {"type": ["string", "null"], "enum": [*(str(reason) for reason in Reason), None]},
@@ -204,7 +204,7 @@ def _schemas(about: dict[str, Any]) -> dict[str, Any]:
                 "limits": {"type": "object"},
             }
         ),
-        "Health": _object({"status": _TEXT, "model": _TEXT, "version": _TEXT}),
+        "Health": _object({"status": _TEXT, "version": _TEXT}),
         "Failure": _object({"error": _TEXT, "detail": maybe_text}),
     }
 
