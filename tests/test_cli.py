@@ -57,6 +57,12 @@ def test_strict_fails_only_if_an_input_did(project: Project, bad: Path) -> None:
     assert run("predict", project.bundle, project.pictures[0], bad, "--strict")[0] == 1
 
 
+def test_where_every_input_failed_the_whole_did(project: Project, bad: Path, tmp_path: Path) -> None:  # noqa: F811
+    assert run("predict", project.bundle, bad, bad)[0] == 1
+    assert run("predict", project.bundle, tmp_path / "gone.png")[0] == 1
+    assert run("predict", project.bundle, project.pictures[0], "--threshold", "1")[0] == 0  # it abstains
+
+
 def test_a_folder_to_a_csv_file(project: Project, tmp_path: Path) -> None:  # noqa: F811
     target = tmp_path / "new folder" / "rows.csv"
     code, out, err = run("predict", project.bundle, project.root / "pictures", "-o", target)

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     MISSING = "missing"
     UNREADABLE = "unreadable"
     UNSAFE_ENTRY = "unsafe_entry"
+    INCOMPLETE_ARCHIVE = "incomplete_archive"  # of prediction alone: ingestion takes no part for the whole
     # What is said about them
     NO_LABEL = "no_label"
     DROPPED_LABEL = "dropped_label"

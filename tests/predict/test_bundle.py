@@ -116,6 +116,7 @@ def test_a_missing_part_is_refused(copy: Path, name: str) -> None:
     [
         ("", "manifest.json cannot be read"),
         ("[1]", "manifest.json cannot be read"),
+        ("[" * 100_000, "manifest.json cannot be read"),
         ('{"format": 1, "files": {"model.onnx": 3}}', "manifest.json cannot be read"),
         ('{"format": 2, "files": {}}', "bundle format 2, and this sightline reads 1"),
         ('{"format": 1, "files": {}}', "does not list calibration.json, classes.json, contract.json, model.onnx"),
@@ -132,6 +133,22 @@ def test_a_manifest_cannot_reach_outside_its_bundle(copy: Path) -> None:
     content["files"]["../../etc/passwd"] = {"bytes": 1, "sha256": "0"}
     files.write_json(copy / "manifest.json", content)
     with pytest.raises(UserError, match=r"lists '../../etc/passwd'"):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_refused(copy: Path, name: str) -> None:
+    content = json.loads((copy / "manifest.json").read_text())
+    content["files"][name] = {"bytes": 1, "sha256": "0"}
+    (copy / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"lists '.*', a name that no file can have"):
+        Bundle.load(copy)
+
+
+def test_a_contract_of_endless_depth_is_refused(copy: Path) -> None:
+    (copy / "contract.json").write_text("[" * 100_000)
+    forge(copy)
+    with pytest.raises(UserError, match="cannot be used by this version"):
         Bundle.load(copy)
 
 

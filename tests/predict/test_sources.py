@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -99,7 +101,25 @@ def test_hostile_archives_are_rows(bundle: Bundle, project: Project, tmp_path: P
     half = (tmp_path / "evil.zip").read_bytes()[:60]
     (tmp_path / "half.zip").write_bytes(half)
     made = list(bundle.predict(tmp_path / f"{name}.zip" for name in ("evil", "none", "empty", "half")))
-    assert [p.error for p in made] == ["unsafe_entry", None, "corrupt", "missing", "corrupt"]
+    assert [p.error for p in made] == ["unsafe_entry", None, "incomplete_archive", "missing", "incomplete_archive"]
+
+
+def test_an_archive_that_breaks_off_gives_its_rows_and_an_error(project: Project, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for picture in project.pictures[:3]:
+            archive.add(picture, picture.name)
+        cut = stream.tell()
+    (tmp_path / "cut.tar").write_bytes(stream.getvalue()[:cut])
+    wrong = bytearray(gzip.compress(stream.getvalue()))
+    wrong[-5] ^= 1
+    (tmp_path / "wrong.tar.gz").write_bytes(wrong)
+    for name, why in (("cut.tar", "without an end marker"), ("wrong.tar.gz", "CRC check failed")):
+        code, out, err = run("predict", project.bundle, tmp_path / name, "--format", "jsonl")
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [row["error"] for row in rows] == [None, None, None, "incomplete_archive"]
+        assert why in rows[-1]["detail"]
+        assert (code, err) == (1, "4 inputs: 3 predicted, 1 failed (incomplete_archive: 1)\n")
 
 
 def test_a_list_on_standard_input(project: Project, tmp_path: Path) -> None:
@@ -220,6 +240,23 @@ def test_a_database_that_is_not_there_is_one_line(project: Project, tmp_path: Pa
     code, out, err = run("predict", project.bundle, "db:images", "--url", f"sqlite:///{tmp_path}/gone.db")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "there is no such file" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["db:images", "--url", "mysql://u:hunter2@h/x"], "--url: must not hold a password"),
+        (["gridfs:images", "--url", "mongodb://u:hunter2@h/x"], "--url: must not hold a password"),
+        (["PICTURE", "-o", "db:rows", "--url", "mysql://u:hunter2@h/x"], "--url: must not hold a password"),
+        (["gridfs:a$b", "--url", "mongodb://u@h/x"], "gridfs:a$b: collection: must be a name without $"),
+    ],
+)
+def test_a_database_that_is_named_wrongly_is_one_line(project: Project, arguments: list[str], said: str) -> None:
+    arguments = [str(project.pictures[0]) if one == "PICTURE" else one for one in arguments]
+    code, out, err = run("predict", project.bundle, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert said in err
+    assert "hunter2" not in err
 
 
 def test_parquet(project: Project, tmp_path: Path, expected: list[Any]) -> None:

@@ -12,11 +12,12 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
-from sightline.archives.member import Budget, Member, refused, safe_path
+from sightline.archives.member import REMEDY, Budget, Member, refused, safe_path
 from sightline.errors import UserError
 from sightline.names import readable
 from sightline.reasons import Reason, Rejected
 
+_GZIP, _BZIP2, _XZ, _ZSTD = _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 2**16
 _XZ_MEMORY = 256 * 2**20
 _MAX_HEADER = 2**20
@@ -33,6 +34,17 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+def is_tar(start: bytes) -> bool:
+    """Says whether a file that starts so (512 bytes) is a tar archive, or compressed as one may be."""
+    if start.startswith(_COMPRESSED):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
 def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> Iterator[Member]:
     """Yields the members in the order of the archive, reading it once from start to end."""
     with _explained(name):
@@ -42,6 +54,15 @@ def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> It
                 archive.members = []  # else it keeps every header
                 if not entry.isdir():
                     yield _member(archive, entry, name, max_bytes)
+            _require_nothing_more(archive)
+
+
+def _require_nothing_more(archive: tarfile.TarFile) -> None:
+    """Reads on behind the end marker: members may follow one made of damage, and gzip and xz compare digests there."""
+    stream: Any = archive.fileobj
+    while block := stream.read(_BLOCK):
+        if block.count(0) != len(block):
+            raise tarfile.ReadError("more follows behind its end marker")
 
 
 @contextlib.contextmanager
@@ -51,7 +72,7 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: no archive that can be read to its end: {detail}") from None
+        raise UserError(f"{name}: a damaged archive, or none: {detail}; {REMEDY}") from None
 
 
 def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_bytes: int) -> Member:
@@ -79,11 +100,24 @@ def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header. tarfile reads long names into memory whole, so they are measured before."""
+    """A member's header.
+
+    tarfile takes a header that is damaged, cut or missing for the archive's end unless it is the first: all that
+    follows would be lost unsaid. It reads long names into memory whole, so they are measured before.
+    """
 
     @classmethod
     def frombuf(cls, *args: Any, **kwargs: Any) -> _Header:
-        header = super().frombuf(*args, **kwargs)
+        try:
+            header = super().frombuf(*args, **kwargs)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros: the end marker
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("it ends without an end marker, as one that was cut off does") from None
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"the header of a member: {error}") from None
+        if header.size < 0:
+            raise tarfile.ReadError("a member of less than no bytes")
         if header.type in _HEADERS and header.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a name or header of {header.size:,} bytes")
         return header
@@ -107,13 +141,13 @@ class _Metered:
 def _unpacked(stream: IO[bytes], name: str) -> _Readable:
     start = stream.read(6)
     stream.seek(0)
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(_GZIP):
         return gzip.GzipFile(fileobj=stream)
-    if start.startswith(b"BZh"):
+    if start.startswith(_BZIP2):
         return bz2.BZ2File(stream)
-    if start == b"\xfd7zXZ\0":
+    if start.startswith(_XZ):
         return _Xz(stream)
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
+    if start.startswith(_ZSTD):
         try:
             import zstandard
         except ImportError:

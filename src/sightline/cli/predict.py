@@ -86,7 +86,8 @@ def predict(
 ) -> None:
     """Say what is on images: one row an input, in order, the ones that cannot be read included.
 
-    Exit codes: 0 done; 1 an input failed, with --strict; 2 wrong usage, or a bundle that cannot be used.
+    Exit codes: 0 done; 1 every input failed, an archive is incomplete, or, with --strict, any input failed; 2 wrong
+    usage, or a bundle that cannot be used.
     """
     chosen = form or _format_of(output)
     if chosen is Format.PARQUET and output is None:
@@ -121,7 +122,7 @@ def predict(
         with _destination(output) as stream:
             rows.write(chosen, predictions, stream, opened.classes, top_k)
     typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
-    if strict and tally.failed:
+    if tally.is_failure(strict):
         raise typer.Exit(1)
 
 

@@ -109,7 +109,7 @@ class Bundle:
             classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
             session = _session(manifest.read(root, content, file), threads)
             card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, contract.shape, len(classes))
         return cls(classes, contract, session, content, chosen, calibration, card)

@@ -73,7 +73,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is not a bundle: it holds no {MANIFEST}; the export stage writes one") from None
     except OSError as error:
         raise UserError(f"{folder / MANIFEST}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _damaged(folder, f"{MANIFEST} cannot be read") from None
     if version != FORMAT:
         raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
@@ -86,6 +86,8 @@ def verify(folder: Path) -> dict[str, Any]:
             actual = files.sha256_file(folder / name)
         except OSError as error:
             raise _damaged(folder, f"{name}: {error.strerror}") from None
+        except ValueError:  # a NUL, half of a surrogate pair
+            raise _damaged(folder, f"{MANIFEST} lists {name!a}, a name that no file can have") from None
         if actual != expected:
             raise _damaged(folder, f"{name} is not the file that was exported")
     return dict(manifest)

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from sightline.names import readable
 from sightline.predict.bundle import Prediction
+from sightline.reasons import Reason
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _WIDEST_LABEL = 32
@@ -42,6 +43,15 @@ class Tally:
     def failed(self) -> int:
         """How many inputs got no prediction."""
         return self.errors.total()
+
+    def is_failure(self, strict: bool = False) -> bool:
+        """Says whether the whole is a failure: no input got a prediction, or some are not even known.
+
+        Args:
+            strict: Whether a single failed input makes it one.
+        """
+        none_left = self.failed and not self.predicted + self.abstained
+        return bool(none_left or self.errors[Reason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
 
     def __str__(self) -> str:
         """One line for a person.

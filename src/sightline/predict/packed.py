@@ -45,6 +45,6 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
             if empty:
                 yield failed(name, Reason.MISSING, "the archive holds no file")
     except UserError as error:
-        yield failed(name, Reason.CORRUPT, str(error).removeprefix(f"{readable(name)}: "))
+        yield failed(name, Reason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
     except OSError as error:
         yield failed(name, Reason.UNREADABLE, error.strerror or str(error))

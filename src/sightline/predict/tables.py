@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sightline.databases.options import MongodbOption, SqlOption
+from sightline.errors import UserError
 from sightline.predict.bundle import Prediction
 from sightline.predict.inputs import Database, Input, failed
 from sightline.records import ImageRecord
-from sightline.secrets import database_url
+from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, database_url, has_password
 
 
 def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
@@ -28,6 +29,22 @@ def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
 
 
 def _source(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
+    _require_no_password(database)
+    try:
+        return _reader(table, gridfs, database, max_bytes)
+    except ValueError as error:  # what the source's own options say
+        raise UserError(f"{'gridfs' if gridfs else 'db'}:{table}: {error}") from None
+
+
+def _require_no_password(database: Database) -> None:
+    if database.url is not None and has_password(database.url):
+        raise UserError(
+            f"--url: must not hold a password, which the shell and the system's list of programs would show; set "
+            f"{DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} and no --url, in the environment"
+        )
+
+
+def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
     # There need be no labels: the id is read in their place.
     if gridfs or database_url(database.url).family == "mongodb":
         from sightline.databases.mongo_source import MongodbSource
@@ -63,6 +80,8 @@ def write(predictions: Iterable[Prediction], table: str, database: Database, mod
     """
     from sightline.databases.writeback import write_predictions
     from sightline.names import readable
+
+    _require_no_password(database)
 
     def said(p: Prediction) -> dict[str, Any]:
         reason = p.error or ("abstained" if p.abstained else None)
