@@ -20,7 +20,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
-    for line in lines(summary, config):
+    for line in lines(summary, config, context.root / INPUT):
         print(f"preprocess: {line}")
 
 

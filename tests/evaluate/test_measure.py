@@ -2,10 +2,13 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from sightline.errors import UserError
+from sightline.evaluate import baselines
 from sightline.evaluate.measure import choose_temperature, find_suspects, measure
+from sightline.evaluate.report import Results, summary
 from sightline.evaluate.results import Answers
 from sightline.evaluate.stage import evaluate_split
 from sightline.evaluate.summary import lines
@@ -98,7 +101,8 @@ def test_suspects_are_the_planted_ones(digits, settings):
             labels[i] = (labels[i] + rng.integers(1, 10)) % 10
             planted.add(split.ids[i])
         answers.append(Answers(name, split.ids, labels, probabilities, probabilities))
-    found = find_suspects(*answers)
+    found, note = find_suspects(*answers)
+    assert note == ""
     assert [s.score for s in found] == sorted(s.score for s in found)
     assert {s.id for s in found[: len(planted) // 2]} <= planted
     right = [s for s in found if s.id in planted]
@@ -127,3 +131,52 @@ def test_an_unknown_slice_is_named(digits, settings):
 
 def test_predicted_classes_do_not_depend_on_the_temperature(found):
     assert (base.predictions(found.test.probabilities) == found.test.predicted).all()
+
+
+def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, config, tmp_path):
+    data = make_set(["a", "b", "c", "d", "e", "f"], per_split=5)
+    rng = np.random.default_rng(1)
+    said = {}
+
+    def guess(images):
+        return np.stack([said.setdefault(image.tobytes(), rng.dirichlet(np.ones(6))) for image in images])
+
+    found = evaluate_split(guess, data, config=config, out=tmp_path)
+    assert found.suspects == []
+    line = next(line for line in lines(found) if line.startswith("no list of doubtful labels: the model is right on "))
+    assert "not shown to be better than always naming one class, right on 10 (p = " in line
+    assert "may be wrong: the model is right on" in (tmp_path / "report.html").read_text()
+    assert pq.read_table(tmp_path / "suspects.parquet").num_rows == 0
+
+
+def lead(difference, interval):
+    return baselines.Baseline("hog_svm", "HOG with an SVM", 0.9, (0.8, 0.95), 0.9, 100, difference, interval, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "line", "sentence"),
+    [
+        (
+            -0.179,
+            (-0.2731, -0.081),
+            "hog_svm is better by 17.9 points (95 % interval +8.1 to +27.3)",
+            "is better than the network: it is right on",
+        ),
+        (
+            -0.02,
+            (-0.06, 0.021),
+            "hog_svm leads by 2.0 points (95 % interval -2.1 to +6.0), which may be chance",
+            "is right on",
+        ),
+    ],
+)
+def test_the_terminal_and_the_report_say_that_a_baseline_is_better(found, difference, interval, line, sentence):
+    beaten = dataclasses.replace(found, baselines=[lead(difference, interval)])
+    assert line in lines(beaten)
+    table = {"train": np.ones(len(found.classes))}
+    assert f"The best baseline, “HOG with an SVM”, {sentence}" in summary(Results(beaten, {}), table)[2]
+
+
+def test_no_line_where_the_network_is_ahead(found):
+    ahead = dataclasses.replace(found, baselines=[lead(0.1, (0.05, 0.15))])
+    assert not any("hog_svm" in line for line in lines(ahead))

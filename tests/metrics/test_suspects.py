@@ -59,3 +59,21 @@ def test_planted_flips_are_found():
     found = suspects.suspected(labels, probabilities)
     assert flipped[found].mean() > 0.85
     assert found[flipped].mean() > 0.6
+
+
+def test_who_may_doubt_labels():
+    labels = np.arange(60) % 6
+    right = np.full((60, 6), 0.02) + 0.88 * np.eye(6)[labels]
+    assert suspects.poor(labels, right) == ""  # no doubt, no reason to say anything
+    doubted = np.where(np.arange(60) < 6, (labels + 1) % 6, labels)
+    assert suspects.suspected(doubted, right).sum() == 6
+    assert suspects.poor(doubted, right) == ""
+    # Better than chance beyond doubt, and still no judge: it contradicts two labels of three.
+    contradicted = np.where(np.arange(60) < 40, (labels + 1) % 6, labels)
+    assert "contradicts more labels" in suspects.poor(contradicted, right)
+    # Nearly every label is one class: to name it always is right as often.
+    most = np.where(np.arange(60) < 57, 0, 1)
+    always = np.full((60, 6), 0.02) + 0.88 * np.eye(6)[np.zeros(60, int)]
+    always[57] = always[57][[1, 0, 2, 3, 4, 5]]
+    always[0] = always[57]
+    assert "always naming one class, right on 57 (p = 0.65)" in suspects.poor(most, always)

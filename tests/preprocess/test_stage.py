@@ -21,6 +21,7 @@ from sightline.errors import UserError
 from sightline.preprocess import backends, jobs, work
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.raw import RawSet
+from sightline.preprocess.report import lines
 from sightline.preprocess.stage import preprocess
 from sightline.shards import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
 from tests.preprocess.conftest import Run
@@ -451,3 +452,44 @@ def test_no_memo_means_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     before = set(Path().iterdir())
     preprocess(write_set(tmp_path / "raw", pictures(20)), configuration(), out)
     assert set(Path().iterdir()) == before
+
+
+def summary_of(folder: Path, width: tuple[int, int], modes: dict[str, int]) -> Path:
+    """Writes what ingestion says of the sizes and the kinds of pixel of a set."""
+    side = {"min": width[0], "median": width[1], "max": width[1]}
+    (folder / records.SUMMARY).write_text(
+        json.dumps({"audit": {"sizes": {"width": side, "height": side}, "modes": modes}})
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("width", "modes", "size", "channels", "line"),
+    [
+        (
+            (100, 100),
+            {"RGB": 9},
+            16,
+            1,
+            "100 x 100 RGB, prepared to 16 x 16 grey: preprocess.size, preprocess.channels",
+        ),
+        ((100, 100), {"RGB": 9}, 16, 3, "100 x 100 RGB, prepared to 16 x 16 RGB: preprocess.size"),
+        ((20, 100), {"L": 2, "CMYK": 9}, 64, 1, "mostly 100 x 100 CMYK, prepared to 64 x 64 grey: preprocess.channels"),
+        ((100, 100), {"I;16": 9}, 16, 1, "100 x 100 grey, prepared to 16 x 16 grey: preprocess.size"),
+        ((28, 28), {"L": 9}, 16, 1, None),
+        ((8, 8), {"RGB": 9}, 16, 3, None),
+    ],
+)
+def test_detail_and_colour_that_the_settings_give_up_are_said(
+    tmp_path: Path, width: tuple[int, int], modes: dict[str, int], size: int, channels: int, line: str | None
+) -> None:
+    config = configuration(f"size={size}", f"channels={channels}")
+    counts = {"images": 9, "augmented_copies": 0, "images_per_split": {}, "notes": {}, "leaks": {"found": 0}}
+    said = lines({**counts, "largest_class_share_deviation": {"test": 0}}, config, summary_of(tmp_path, width, modes))
+    assert said[1:] == ([line] if line else [])
+
+
+def test_a_set_without_its_summary_is_one_line(tmp_path: Path) -> None:
+    counts = {"images": 9, "augmented_copies": 0, "images_per_split": {}}
+    with pytest.raises(UserError, match=r"ingest\.json is missing: run the ingest stage"):
+        lines(counts, configuration(), tmp_path)

@@ -44,6 +44,11 @@ class Baseline:
     difference_interval: Interval
     p: float
 
+    @property
+    def beats(self) -> bool:
+        """Whether it is better than the network beyond chance: the interval of the difference is below 0."""
+        return self.difference_interval[1] < 0
+
 
 def read(path: Path, answers: Answers, seed: int) -> list[Baseline]:
     """Reads what the baseline stage wrote and holds it against the network's answers.

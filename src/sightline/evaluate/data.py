@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import contact
+from sightline import contact, detail
 from sightline.contract.contract import Contract
 from sightline.errors import UserError
 from sightline.metrics.base import Labels
@@ -58,6 +58,7 @@ class Audit:
         facts: (name, value) for sizes, formats and modes.
         findings: What a person should know, kinds that were not found left out.
         looked_for: How many kinds there are.
+        content: The part `audit` of the file, for what is worked out from it.
     """
 
     inputs: int
@@ -66,6 +67,7 @@ class Audit:
     facts: Sequence[tuple[str, str]]
     findings: Sequence[Finding]
     looked_for: int
+    content: Mapping[str, Any]
 
 
 def read_audit(raw: Path) -> Audit:
@@ -87,6 +89,7 @@ def read_audit(raw: Path) -> Audit:
             _facts(audit),
             [finding for finding in findings if finding.count],
             len(findings),
+            audit,
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the ingest stage") from None
@@ -129,6 +132,11 @@ def _facts(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Formats", counted(audit["formats"])),
         ("Pixels", counted(audit["modes"])),
     ]
+
+
+def lost_detail(audit: Audit | None, shape: tuple[int, int, int]) -> str | None:
+    """Returns what the preprocessing to `shape` (height, width, channels) gives up; None where nothing of weight."""
+    return detail.lost(audit.content, shape[0], shape[2]) if audit else None
 
 
 def class_counts(data: ProcessedSet) -> dict[str, Labels]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from sightline.evaluate.baselines import Baseline
 from sightline.evaluate.history import quantities
 from sightline.evaluate.results import Evaluation, Robustness
 from sightline.metrics.base import Floats
@@ -20,12 +19,11 @@ from sightline.plots.bars import Measured
 from sightline.plots.curves import learning_curve
 
 
-def figures(found: Evaluation, baselines: Sequence[Baseline], history: Mapping[str, Floats]) -> Figures:
+def figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
     """Returns all figures of the report by name.
 
     Args:
         found: The evaluation.
-        baselines: What the network is held against.
         history: Columns of the training's history, [epochs] each.
     """
     test = found.test
@@ -42,16 +40,16 @@ def figures(found: Evaluation, baselines: Sequence[Baseline], history: Mapping[s
             found.bins_uncalibrated if found.temperature != 1 else (),
             chosen,
         ),
-        **(_of_baselines(found, baselines) if baselines else {}),
+        **(_of_baselines(found) if found.baselines else {}),
         **(_of_robustness(found.robustness) if found.robustness else {}),
         **_of_training(history),
     }
 
 
-def _of_baselines(found: Evaluation, baselines: Sequence[Baseline]) -> Figures:
+def _of_baselines(found: Evaluation) -> Figures:
     n = found.numbers
     rows = [Measured("This network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
-    rows += [Measured(b.title, b.accuracy, *b.interval) for b in baselines]
+    rows += [Measured(b.title, b.accuracy, *b.interval) for b in found.baselines]
     return {
         "baselines": picture(
             lambda theme: bars.intervals(rows, "Accuracy", theme),

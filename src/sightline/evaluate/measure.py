@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline.errors import UserError
+from sightline.evaluate import baselines as beside
 from sightline.evaluate import robustness, slices
 from sightline.evaluate.config import EvaluateConfig
 from sightline.evaluate.results import Answers, Evaluation, Slice, Suspect
@@ -37,7 +38,8 @@ def measure(
         data: The processed set.
         config: The section `evaluate` of the configuration.
         raw: Folder written by the ingest stage.
-        baselines: What the baseline stage wrote, for the mean corruption error; need not be there.
+        baselines: What the baseline stage wrote, for the comparison and the mean corruption error; need not be
+            there.
         split: Which rows to score.
 
     Raises:
@@ -77,6 +79,7 @@ def measure(
     if raw is not None and config.robustness_images:
         withstood = robustness.measure(predict, data, rows, raw, config, baselines)
         numbers |= robustness.numbers(withstood)
+    doubtful, note = find_suspects(val, test)
     return Evaluation(
         classes=data.classes,
         test=test,
@@ -93,7 +96,9 @@ def measure(
         slices=found,
         worst=worst,
         robustness=withstood,
-        suspects=find_suspects(val, test),
+        suspects=doubtful,
+        suspects_note=note,
+        baselines=beside.read(baselines, test, config.seed) if baselines and baselines.is_file() else [],
     )
 
 
@@ -132,14 +137,19 @@ def _of_abstention(test: Answers, threshold: float | None) -> dict[str, float]:
     return numbers
 
 
-def find_suspects(*answers: Answers) -> list[Suspect]:
-    """Returns the images whose labels are probably wrong, most suspect first, then by id.
+def find_suspects(*answers: Answers) -> tuple[list[Suspect], str]:
+    """Finds the images whose labels are probably wrong.
 
     Args:
         answers: What the model said about splits that it was not trained on.
+
+    Returns:
+        The images, most suspect first, then by id; and why there are none where the model is too poor to doubt labels.
     """
     labels = np.concatenate([each.labels for each in answers])
     probabilities = np.concatenate([each.probabilities for each in answers])
+    if note := suspects.poor(labels, probabilities):
+        return [], note
     places = [(each, i) for each in answers for i in range(len(each.ids))]
     scores = suspects.margins(labels, probabilities)
     confident = suspects.confident_classes(labels, probabilities)
@@ -148,4 +158,4 @@ def find_suspects(*answers: Answers) -> list[Suspect]:
         for at in np.flatnonzero(suspects.suspected(labels, probabilities))
         for of, i in [places[at]]
     ]
-    return sorted(found, key=lambda s: (round(s.score, DIGITS), s.id))
+    return sorted(found, key=lambda s: (round(s.score, DIGITS), s.id)), ""

@@ -11,8 +11,7 @@ import numpy as np
 
 from sightline.contact import Row
 from sightline.evaluate import lineage
-from sightline.evaluate.baselines import Baseline
-from sightline.evaluate.data import Audit, class_counts, contact_cells, split_rows
+from sightline.evaluate.data import Audit, class_counts, contact_cells, lost_detail, split_rows
 from sightline.evaluate.explain import Explainer
 from sightline.evaluate.results import Evaluation, Suspect
 from sightline.metrics.base import Labels
@@ -36,7 +35,6 @@ class Results:
     Attributes:
         found: The evaluation.
         figures: By name; any may be missing.
-        baselines: What the network is held against, the most accurate first.
         errors: The errors to show, worst first.
         uncertain: The most uncertain answers.
         typical: The most typical image of each class.
@@ -49,7 +47,6 @@ class Results:
 
     found: Evaluation
     figures: Mapping[str, Picture]
-    baselines: Sequence[Baseline] = ()
     errors: Sequence[Card] = ()
     uncertain: Sequence[Card] = ()
     typical: Sequence[Card] = ()
@@ -77,6 +74,7 @@ def write(data: ProcessedSet, results: Results) -> str:
         facts=facts(results),
         rows=number_rows(found.numbers),
         class_counts=table,
+        lost=lost_detail(results.audit, data.shape),
         splits=split_rows(data, table),
         confusions=most_confused(found.counts),
         slices=sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES],
@@ -109,11 +107,12 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
         )
     else:
         second = "It makes no error on these images, so that they cannot show where it would fail."
-    if results.baselines:
-        best = results.baselines[0]
+    if found.baselines:
+        best = found.baselines[0]
         low, high = map(points, best.difference_interval)
+        verdict = "is better than the network: it is" if best.beats else "is"
         third = (
-            f"The best baseline, “{best.title}”, is right on {percent(best.accuracy)}: "
+            f"The best baseline, “{best.title}”, {verdict} right on {percent(best.accuracy)}: "
             f"{points(best.difference)} points for the network (95\u00a0% interval {low} to {high})."
         )
     else:

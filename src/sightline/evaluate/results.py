@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sightline.metrics import base
 from sightline.metrics.base import Bools, Floats, Interval, Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.classification import ClassScore
 from sightline.metrics.selective import Abstention, RiskCoverage
+
+if TYPE_CHECKING:
+    from sightline.evaluate.baselines import Baseline
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,8 @@ class Evaluation:
         worst: The slice to look at first; None where there is no slice. See `slices.worst`.
         robustness: None where it was switched off.
         suspects: Most suspect first.
+        suspects_note: Why there is no list of them, where the model is too poor for one.
+        baselines: What the network is held against, the most accurate first.
     """
 
     classes: Sequence[str]
@@ -165,3 +171,5 @@ class Evaluation:
     worst: Slice | None
     robustness: Robustness | None
     suspects: Sequence[Suspect]
+    suspects_note: str
+    baselines: Sequence[Baseline]

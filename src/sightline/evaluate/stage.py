@@ -10,7 +10,6 @@ import numpy as np
 
 from sightline import files, predictions
 from sightline.contact import draw
-from sightline.evaluate import baselines as beside
 from sightline.evaluate import curves, report, tables
 from sightline.evaluate.config import EvaluateConfig
 from sightline.evaluate.data import STEPS_SHOWN, contact_rows, read_audit
@@ -77,12 +76,10 @@ def evaluate_split(
     """
     found = measure(predict, data, config, raw, baselines, split)
     test, rows, classes = found.test, data.split(split), data.classes
-    others = beside.read(baselines, test, config.seed) if baselines and baselines.is_file() else []
     maps = explainer.maps if explainer else None
     results = report.Results(
         found=found,
-        figures=figures(found, others, read_history(history) if history else {}),
-        baselines=others,
+        figures=figures(found, read_history(history) if history else {}),
         errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
         uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),

@@ -43,6 +43,10 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
         )
         if found.robustness.note:
             said.append(f"no mean corruption error: {found.robustness.note}")
+    if found.baselines:
+        said += _baselines(found)
+    if found.suspects_note:
+        said.append(f"no list of doubtful labels: {found.suspects_note}")
     if found.suspects:
         said.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
     if scored is not None:
@@ -53,6 +57,16 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
 
 
 _WORN = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
+
+
+def _baselines(found: Evaluation) -> list[str]:
+    """Says which baseline is more accurate than the network, the best one; nothing where none is."""
+    best = found.baselines[0]
+    if best.difference >= 0:
+        return []
+    low, high = (100 * -end for end in reversed(best.difference_interval))
+    lead = f"{-100 * best.difference:.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+    return [f"{best.name} is better by {lead}" if best.beats else f"{best.name} leads by {lead}, which may be chance"]
 
 
 def _abstention(found: Evaluation) -> str:

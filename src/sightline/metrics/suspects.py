@@ -8,8 +8,11 @@ images, since a network learns wrong labels by heart.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import bdtrc
 
-from sightline.metrics.base import Bools, Floats, Labels
+from sightline.metrics.base import Bools, Floats, Labels, predictions
+
+LEVEL = 0.05
 
 
 def thresholds(labels: Labels, probabilities: Floats) -> Floats:
@@ -49,6 +52,31 @@ def suspected(labels: Labels, probabilities: Floats) -> Bools:
     confident = confident_classes(labels, probabilities)
     off: Bools = (confident >= 0) & (confident != labels)
     return off
+
+
+def poor(labels: Labels, probabilities: Floats) -> str:
+    """Says why a model is no judge of the labels; nothing where it is one.
+
+    Confident learning takes most labels for right and the model for one that has learned them. Neither can be said of
+    a model that these images do not show to be better than always naming one class (exact binomial test, one-sided,
+    5 %), nor of one that contradicts more labels than it confirms where it is confident: that tells of the model.
+
+    Args:
+        labels: [n] given labels, n >= 1.
+        probabilities: [n, K] out of sample.
+    """
+    n, off = len(labels), int(suspected(labels, probabilities).sum())
+    if not off:
+        return ""
+    right, most = int((predictions(probabilities) == labels).sum()), int(np.bincount(labels).max())
+    p = float(bdtrc(right - 1, n, most / n)) if right else 1.0
+    hits = f"the model is right on {right} of {n} images"
+    if not p < LEVEL:  # NaN, where there is one class, is no evidence
+        return f"{hits}, not shown to be better than always naming one class, right on {most} (p = {p:.2g})"
+    confirmed = int((confident_classes(labels, probabilities) == labels).sum())
+    if off > confirmed:
+        return f"{hits}, and where it is confident it contradicts more labels ({off}) than it confirms ({confirmed})"
+    return ""
 
 
 def margins(labels: Labels, probabilities: Floats) -> Floats:

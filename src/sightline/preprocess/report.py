@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from sightline import detail
+from sightline.errors import UserError
 from sightline.preprocess.config import PreprocessConfig
+from sightline.records import SUMMARY
 
 _NOTABLE = 0.05
 
 
-def lines(summary: dict[str, Any], config: PreprocessConfig) -> list[str]:
-    """Returns what to say of a processed set: the counts, and what a person should look at."""
+def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
+    """Returns what to say of a processed set: the counts, and what a person should look at.
+
+    Args:
+        summary: The set's.
+        config: The preprocess section.
+        raw: Folder written by the ingest stage.
+
+    Raises:
+        UserError: If its summary is missing or damaged.
+    """
     counts = ", ".join(f"{count:,} {split}" for split, count in summary["images_per_split"].items())
     copies = f" and {summary['augmented_copies']:,} augmented copies" if summary["augmented_copies"] else ""
     said = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
+    if loss := _lost(raw / SUMMARY, config):
+        said.append(loss)
     split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1])
     if most > _NOTABLE:
         said.append(
@@ -28,3 +44,12 @@ def lines(summary: dict[str, Any], config: PreprocessConfig) -> list[str]:
         )
     said += [f"{count:,} image(s): {note}" for note, count in summary["notes"].items()]
     return said
+
+
+def _lost(path: Path, config: PreprocessConfig) -> str | None:
+    try:
+        return detail.lost(json.loads(path.read_bytes())["audit"], config.size, config.channels)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the ingest stage") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: run the ingest stage again") from None
