@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def write_idx(root: Path, prefix: str, count: int, zipped: bool = False, shape: 
     }.items():
         data = idx(array)
         (root / f"{prefix}-{kind}-ubyte{'.gz' if zipped else ''}").write_bytes(gzip.compress(data) if zipped else data)
+
+
+def change(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Edits a file's content, compressed or not."""
+    zipped = path.suffix == ".gz"
+    data = edit(gzip.decompress(path.read_bytes()) if zipped else path.read_bytes())
+    path.write_bytes(gzip.compress(data) if zipped else data)
 
 
 def pixels(data: bytes) -> Any:
@@ -76,6 +84,15 @@ class TestIdx:
             ("cut gz", "cannot be read"),
             ("floats", "no IDX file of bytes"),
             ("huge", "not grey or RGB images"),
+            ("many", "train-images-idx3-ubyte: ends before its last item, of 2,147,483,647 in its header"),
+            ("many gz", "train-images-idx3-ubyte.gz: ends before its last item, of 2,147,483,647 in its header"),
+            ("more", "train-images-idx3-ubyte: goes on behind the 3 items of its header"),
+            ("more labels", "train-labels-idx1-ubyte: goes on behind the 3 items of its header"),
+            ("more gz", "train-images-idx3-ubyte.gz: goes on behind the 3 items of its header"),
+            ("wrong gz", "train-images-idx3-ubyte.gz: cannot be read: CRC check failed"),
+            ("no trailer gz", "train-labels-idx1-ubyte.gz: cannot be read: Compressed file ended before"),
+            ("no images", "test-labels-idx1-ubyte has no images beside it: call the two as train-images-idx3-ubyte"),
+            ("several", "has several labels: train-labels-idx1-ubyte, y_train.idx1-ubyte; leave one"),
         ],
     )
     def test_faults_are_one_line(self, fault: str, message: str, tmp_path: Path) -> None:
@@ -83,7 +100,7 @@ class TestIdx:
         if fault != "no folder":
             root.mkdir()
         if fault not in ("no folder", "empty"):
-            write_idx(root, "train", 3, zipped=fault == "cut gz")
+            write_idx(root, "train", 3, zipped=fault.endswith("gz"))
         images, labels = root / "train-images-idx3-ubyte", root / "train-labels-idx1-ubyte"
         match fault:
             case "no labels":
@@ -99,8 +116,56 @@ class TestIdx:
                 images.write_bytes(b"\0\0\x0d\x03" + images.read_bytes()[4:])
             case "huge":
                 images.write_bytes(struct.pack(">HBBIII", 0, 8, 3, 3, 2**31, 2**31))
+            case "many" | "many gz":
+                header = struct.pack(">I", 2**31 - 1)
+                for path in root.iterdir():
+                    change(path, lambda data: data[:4] + header + data[8:])
+            case "more" | "more labels":
+                change(labels if "labels" in fault else images, lambda data: data + b"0")
+            case "more gz":
+                change(images.with_name(f"{images.name}.gz"), lambda data: data + b"0")
+            case "wrong gz":
+                packed = images.with_name(f"{images.name}.gz")
+                packed.write_bytes(packed.read_bytes()[:-8] + b"1234" + packed.read_bytes()[-4:])
+            case "no trailer gz":
+                packed = labels.with_name(f"{labels.name}.gz")
+                packed.write_bytes(packed.read_bytes()[:-8])
+            case "no images":
+                labels.with_name("test-labels-idx1-ubyte").write_bytes(labels.read_bytes())
+            case "several":
+                labels.with_name("y_train.idx1-ubyte").write_bytes(labels.read_bytes())
         with pytest.raises(UserError, match=message):
-            list(IdxSource(root, []).records())
+            list(IdxSource(root, [], limit=2).records())
+
+    @pytest.mark.parametrize(
+        ("names", "splits"),
+        [
+            (["X_any_name-idx3-ubyte"], [None]),
+            (["X_latest_test-idx3-ubyte"], [None]),
+            (["X_train.idx3", "X_test.idx3"], ["test", "train"]),
+            (["set-training-images.idx3-ubyte", "set-validation-images.idx3-ubyte"], ["train", "val"]),
+            (["images-strain-idx3-ubyte", "images-contest-idx3-ubyte"], [None, None]),
+            (["train-images-idx3-ubyte"], ["train"]),
+            (["images-idx3-ubyte"], [None]),
+        ],
+    )
+    def test_names_that_others_give(self, names: list[str], splits: list[str | None], tmp_path: Path) -> None:
+        write_idx(tmp_path, "p", 3)
+        pixels_, labels = ((tmp_path / f"p-{kind}-ubyte").read_bytes() for kind in ("images-idx3", "labels-idx1"))
+        root = tmp_path / "in"
+        root.mkdir()
+        for name in names:
+            (root / name).write_bytes(pixels_)
+            partner = name.replace("X_", "y_").replace("images", "labels").replace("idx3", "idx1")
+            (root / partner).write_bytes(labels)
+        made = list(IdxSource(root, []).records())
+        assert len({record.id for record in made}) == 3 * len(names)
+        assert [record.split for record in made if isinstance(record, ImageRecord)][::3] == splits
+
+    def test_one_pair_needs_no_like_names(self, tmp_path: Path) -> None:
+        write_idx(tmp_path, "p", 3)
+        (tmp_path / "p-labels-idx1-ubyte").rename(tmp_path / "answers.idx1-ubyte")
+        assert [record.id for record in IdxSource(tmp_path, []).records()] == [f"p-{n:06}" for n in range(3)]
 
     def test_a_limit_is_a_sample_of_all_files(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "train", 50)

@@ -14,11 +14,23 @@ from typing import IO, Any
 
 from sightline.errors import UserError
 from sightline.ingest import png, tree
+from sightline.ingest.layout import split_of
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import chosen
 
 _UNSIGNED_BYTE = 8
-_IMAGES = re.compile(r"(?P<prefix>.*)-images[-.]idx[34]-ubyte(\.gz)?")
+_FILE = re.compile(r"(?P<stem>.+)[-._]idx(?P<dimensions>[134])([-._]ubyte)?(\.gz)?", re.IGNORECASE)
+_ROLES = {
+    "images",
+    "image",
+    "x",
+    "data",
+    "labels",
+    "label",
+    "y",
+    "targets",
+}  # words that tell one of a pair from the other
+_BLOCK = 2**20
 _MAX_SIDE = 2**15
 
 
@@ -30,13 +42,15 @@ class _Pair:
 
     @property
     def split(self) -> str | None:
-        if "train" in self.prefix:
-            return "train"
-        return "test" if "t10k" in self.prefix or "test" in self.prefix else None
+        words = _words(self.prefix)
+        return "test" if "t10k" in words else next(filter(None, map(split_of, words)), None)
 
 
 class IdxSource:
     """Images and their labels, in pairs of files, compressed or not.
+
+    A file's name tells by `idx3` (`idx4` for colours) that it holds images, by `idx1` that it holds labels; a pair's
+    names are alike but for words as `images` and `labels`, `X` and `y`. They tell splits where one of them is `train`.
 
     Args:
         root: The folder that holds them.
@@ -55,30 +69,35 @@ class IdxSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         pairs = self._pairs()
-        is_chosen = chosen((_id(pair, number) for pair in pairs for number in range(_count(pair))), self._limit)
+        counts = [_checked_count(pair) for pair in pairs]  # before anything is taken from any of them
+        ids = (_id(pair, number) for pair, count in zip(pairs, counts, strict=True) for number in range(count))
+        is_chosen = chosen(ids, self._limit)
+        has_splits = any(pair.split == "train" for pair in pairs)
         for pair in pairs:
             for number, (pixels, shape, label) in enumerate(_read(pair)):
                 identity = _id(pair, number)
                 if is_chosen(identity):
                     data = png.encode(pixels, *shape)
-                    yield ImageRecord(identity, data, self._name(label), pair.split)
+                    yield ImageRecord(identity, data, self._name(label), pair.split if has_splits else None)
 
     def _pairs(self) -> list[_Pair]:
         if not self._root.is_dir():
             raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds the IDX files")
-        found: dict[str, _Pair] = {}
+        files: dict[str, tuple[str, Path, bool]] = {}
         for path in sorted(self._root.iterdir()):
-            match = _IMAGES.fullmatch(path.name)
-            if match is None or match["prefix"] in found:  # sorted, the file that is not compressed comes first
-                continue
-            stem = re.sub(r"-images([-.])idx[34]", r"-labels\1idx1", path.name.removesuffix(".gz"))
-            labels = next((p for p in (path.with_name(stem), path.with_name(f"{stem}.gz")) if p.is_file()), None)
-            if labels is None:
-                raise UserError(f"ingest.path: {path} has no labels: {stem} or {stem}.gz is missing beside it")
-            found[match["prefix"]] = _Pair(match["prefix"], path, labels)
-        if not found:
+            match = _FILE.fullmatch(path.name)
+            name = path.name.removesuffix(".gz")
+            if match and path.is_file() and name not in files:  # sorted, the file that is not compressed comes first
+                files[name] = match["stem"], path, match["dimensions"] == "1"
+        images = [(stem, path) for stem, path, is_labels in files.values() if not is_labels]
+        labels = [(stem, path) for stem, path, is_labels in files.values() if is_labels]
+        if not images:
             raise UserError(f"ingest.path: {self._root} holds no *-images-idx3-ubyte or *-images-idx3-ubyte.gz")
-        return list(found.values())
+        if len(images) == len(labels) == 1:
+            return [_Pair(_prefix(images[0][0]), images[0][1], labels[0][1])]
+        for stem, path in labels:
+            _partner(stem, path, images, "images")
+        return [_Pair(_prefix(stem), path, _partner(stem, path, labels, "labels")) for stem, path in images]
 
     def _name(self, label: int) -> str | None:
         if not self._names:
@@ -90,24 +109,71 @@ def _id(pair: _Pair, number: int) -> str:
     return f"{pair.prefix}-{number:06}"
 
 
-def _count(pair: _Pair) -> int:
-    with _open(pair.labels) as stream:
-        return _header(stream, pair.labels)[0]
+def _words(stem: str) -> list[str]:
+    return re.split(r"[-._ ]+", stem.lower())
+
+
+def _prefix(stem: str) -> str:
+    return re.sub(r"[-._]images?$", "", stem)
+
+
+def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -> Path:
+    """Returns the file that is called as this one is, but for the words for its role."""
+    key = [word for word in _words(stem) if word not in _ROLES]
+    found = [other for name, other in others if [word for word in _words(name) if word not in _ROLES] == key]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"ingest.path: {path} has several {role}: {', '.join(other.name for other in found)}; leave one"
+        )
+    raise UserError(
+        f"ingest.path: {path} has no {role} beside it: call the two as train-images-idx3-ubyte and "
+        "train-labels-idx1-ubyte, compressed (.gz) or not"
+    )
+
+
+def _shapes(images: IO[bytes], labels: IO[bytes], pair: _Pair) -> tuple[int, tuple[int, int, int]]:
+    """Reads the headers; returns how many images there are to be, and their (height, width, channels)."""
+    count, *shape = _header(images, pair.images)
+    (labelled, *rest) = _header(labels, pair.labels)
+    if rest or labelled != count:
+        raise UserError(f"{pair.labels}: holds {labelled:,} labels for {count:,} images")
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or channels not in (1, 3) or not all(0 < side <= _MAX_SIDE for side in shape):
+        raise UserError(f"{pair.images}: holds arrays of shape {shape}, not grey or RGB images")
+    return count, (shape[0], shape[1], channels)
+
+
+def _checked_count(pair: _Pair) -> int:
+    """Returns the number of a pair's images, once both files are known to hold what their headers tell of."""
+    with _open(pair.images) as images, _open(pair.labels) as labels:
+        count, shape = _shapes(images, labels, pair)
+        for stream, path, size in ((images, pair.images, count * math.prod(shape)), (labels, pair.labels, count)):
+            left = _size(stream, path, size)
+            if left < size:
+                raise UserError(f"{path}: ends before its last item, of {count:,} in its header; fetch it again")
+            if left > size:
+                raise UserError(f"{path}: goes on behind the {count:,} items of its header; fetch it again")
+    return count
+
+
+def _size(stream: IO[bytes], path: Path, most: int) -> int:
+    """Returns how many bytes follow, or a number above `most`; read to its end, gzip compares its checksum."""
+    if path.suffix != ".gz":
+        return path.stat().st_size - stream.tell()
+    size = 0
+    while size <= most and (block := _some(stream, _BLOCK, path)):
+        size += len(block)
+    return size
 
 
 def _read(pair: _Pair) -> Iterator[tuple[bytes, tuple[int, int, int], int]]:
     """Yields (pixels, (height, width, channels), label)."""
     with _open(pair.images) as images, _open(pair.labels) as labels:
-        count, *shape = _header(images, pair.images)
-        (labelled, *rest) = _header(labels, pair.labels)
-        if rest or labelled != count:
-            raise UserError(f"{pair.labels}: holds {labelled:,} labels for {count:,} images")
-        channels = shape[2] if len(shape) == 3 else 1
-        if len(shape) not in (2, 3) or channels not in (1, 3) or not all(0 < side <= _MAX_SIDE for side in shape):
-            raise UserError(f"{pair.images}: holds arrays of shape {shape}, not grey or RGB images")
-        size = math.prod(shape)
+        count, shape = _shapes(images, labels, pair)
         for label in _exactly(labels, count, pair.labels):
-            yield _exactly(images, size, pair.images), (shape[0], shape[1], channels), label
+            yield _exactly(images, math.prod(shape), pair.images), shape, label
 
 
 def _header(stream: IO[bytes], path: Path) -> list[int]:
@@ -118,13 +184,17 @@ def _header(stream: IO[bytes], path: Path) -> list[int]:
 
 
 def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
-    try:
-        data = stream.read(size)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    data = _some(stream, size, path)
     if len(data) < size:
         raise UserError(f"{path}: ends before its last item; fetch it again")
     return data
+
+
+def _some(stream: IO[bytes], size: int, path: Path) -> bytes:
+    try:
+        return stream.read(size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}; fetch it again") from None
 
 
 def _open(path: Path) -> IO[bytes]:
