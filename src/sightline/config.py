@@ -26,17 +26,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sightline.errors import UserError
+from sightline import own_settings
+from sightline.errors import ConfigError as ConfigError  # which callers know from here
 from sightline.schema import Option
 
 CONF = Path("conf")
 PARAMS = Path("params.yaml")
 CONFIG_NAME = "config"
 T = TypeVar("T")
-
-
-class ConfigError(UserError):
-    """A configuration that cannot be used: the key, what is wrong, what is allowed."""
 
 
 # --- params.yaml as a saved command line ---------------------------------------------------------------------------
@@ -59,8 +56,9 @@ def saved_overrides(params: Mapping[str, Any], conf: Path = CONF) -> list[str]:
     r"""Returns `params` as Hydra overrides.
 
     A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
-    (`train.lr=0.01`). A mapping is merged into what is there, new keys and all: a database's filter has none of its
-    own to begin with, and elsewhere `typed` finds what does not belong.
+    (`train.lr=0.01`), and `model_options: {width: 64}` a setting of the option (`++train.model.width=64`). A mapping is
+    merged into what is there, new keys and all: a database's filter has none of its own to begin with, and elsewhere
+    `typed` finds what does not belong.
 
     A text with `${...}` is an interpolation, as in `conf/` itself; `\${...}` is the text.
 
@@ -75,13 +73,27 @@ def saved_overrides(params: Mapping[str, Any], conf: Path = CONF) -> list[str]:
             path = f"{stage}.{key}"
             folder = path.replace(".", "/")
             options = _options(conf / folder)
-            if isinstance(value, Mapping) and (conf / str(stage)).is_dir():
-                overrides.append(f"++{path}={_quote(value)}")
+            own_settings.require_seen_by_dvc(path, value, conf)
+            if "." in str(key):
+                raise ConfigError(f"{path}: {_nested(str(key), conf / str(stage))} in {PARAMS}, without dots in a key")
+            if choice := own_settings.choice_of(str(key), conf / str(stage)):
+                settings = own_settings.checked(path, value)
+                overrides += [f"++{stage}.{choice}.{name}={_quote(setting)}" for name, setting in settings.items()]
+            elif options and isinstance(value, Mapping):
+                raise ConfigError(f"{path}: name an option; its settings go below {path}{own_settings.SUFFIX}")
             elif options and not isinstance(value, str):
                 raise _no_option(path, value, options)
+            elif isinstance(value, Mapping) and (conf / str(stage)).is_dir():
+                overrides.append(f"++{path}={_quote(value)}")
             else:
                 overrides.append(f"{folder if options else path}={_quote(value)}")
     return overrides
+
+
+def _nested(key: str, folder: Path) -> str:
+    """Says how a dotted key is written."""
+    first, _, rest = key.partition(".")
+    return f"write {first}{own_settings.SUFFIX if _options(folder / first) else ''}: {{{rest}: ...}}"
 
 
 def _quote(value: Any) -> str:
@@ -110,7 +122,11 @@ def _quote_key(key: Any) -> str:
 
 
 def selecting(word: str) -> str:
-    """Writes `train.model=cnn` as Hydra wants a choice of an option: `train/model=cnn`, as params.yaml's are."""
+    """Writes a word of the command line as Hydra wants it, under the keys that params.yaml has.
+
+    `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for settings of one see `own_settings`.
+    """
+    word = own_settings.composed_word(word, CONF)
     key, equals, value = word.partition("=")
     folder = key.replace(".", "/")
     chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (CONF / folder).is_dir()
@@ -234,6 +250,7 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
             raise _no_option(f"{path}.{name}", option_name, sorted(options))
         below = f"{path}.{name}"
         try:
+            _require_own(option, options, below)
             config[name] = _object(_merge(options[option["name"]], option, below), below)
         except ConfigError as error:
             config[name] = Option(option["name"])
@@ -242,6 +259,17 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
     if faults:
         raise faults[0]
     return section
+
+
+def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]], path: str) -> None:
+    """Refuses a setting that belongs to another option of the choice: it would do nothing."""
+    fields = {name: {field.name for field in dataclasses.fields(schema)} for name, schema in options.items()}
+    for key in option.keys() - fields[option["name"]]:
+        if owners := [name for name, known in fields.items() if key in known]:
+            raise ConfigError(
+                f"{path}.{key}: no setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
+                f"or take it out (~{path}{own_settings.SUFFIX}.{key})"
+            )
 
 
 def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:

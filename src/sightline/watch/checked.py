@@ -49,7 +49,9 @@ def remember(config: IngestConfig) -> None:
 def _key() -> str | None:
     """Digests what a configuration is made of and checked by; None where the ingest section reads the environment."""
     package = Path(__file__).parents[1]
-    schemas = [p for p in package.rglob("*.py") if p.stem in ("schema", "config") or "options" in p.as_posix()]
+    schemas = [
+        p for p in package.rglob("*.py") if p.stem in ("schema", "config", "own_settings") or "options" in p.as_posix()
+    ]
     digest = hashlib.sha256()
     for path in [PARAMS, *sorted(CONF.rglob("*.yaml")), *sorted(schemas)]:
         content = path.read_bytes()
