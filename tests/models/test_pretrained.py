@@ -130,6 +130,25 @@ def test_the_weights_are_found_in_every_form_of_file(tmp_path: Path) -> None:
     assert found({"state_dict": ours, "epoch": 3})  # our own checkpoint
 
 
+def test_a_flipped_bit_is_refused_or_makes_no_difference(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"a": torch.arange(256.0)}, file)
+    whole = file.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 11):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            assert torch.equal(read(str(file))["a"], torch.arange(256.0)), place
+        except UserError:
+            refused += 1
+    assert refused > 90  # a kibibyte of weights, and what describes them
+
+    place = whole.index(torch.arange(256.0).numpy().tobytes())
+    file.write_bytes(whole[:place] + b"\1" + whole[place + 1 :])
+    with pytest.raises(UserError, match=r"weights.pth is damaged \(its checksum differs\): get it again$"):
+        read(str(file))
+
+
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.safetensors"

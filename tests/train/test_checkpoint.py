@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from sightline.train import checkpoint
 from sightline.train.checkpoint import DurableCheckpointIO
 
 STATE = {"state_dict": {"weight": torch.arange(50_000.0)}, "epoch": 3}
@@ -29,6 +30,33 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert torch.equal(loaded["state_dict"]["weight"], STATE["state_dict"]["weight"])  # type: ignore[index]
     assert loaded["epoch"] == 3
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_any_flipped_bit_and_any_cut_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    DurableCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.arange(64.0)}}, path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(checkpoint.DamagedError):
+            checkpoint.read(path)
+    for size in (0, 1, 63, 64, 65, len(whole) // 2, len(whole) - 64, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(checkpoint.DamagedError):
+            DurableCheckpointIO().load_checkpoint(path)
+    path.write_bytes(whole + b"0")
+    with pytest.raises(checkpoint.DamagedError):
+        checkpoint.read(path)
+    path.write_bytes(whole)
+    assert torch.equal(checkpoint.read(path)["state_dict"]["weight"], torch.arange(64.0))
+
+
+def test_the_last_but_one_is_kept(tmp_path: Path) -> None:
+    for epoch in range(3):
+        for name in (checkpoint.LAST, checkpoint.BEST):
+            DurableCheckpointIO().save_checkpoint({"epoch": epoch}, tmp_path / name)
+    found = {path.name: checkpoint.read(path)["epoch"] for path in tmp_path.iterdir()}
+    assert found == {checkpoint.LAST: 2, checkpoint.PREVIOUS: 1, checkpoint.BEST: 2}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])

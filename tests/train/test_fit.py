@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from sightline.config import CONF
 from sightline.errors import UserError
 from sightline.models import store
 from sightline.shards import INDEX, ProcessedSet
-from sightline.train import hardware
+from sightline.train import checkpoint, hardware
+from sightline.train.checkpoint import BEST, LAST, PREVIOUS
 from sightline.train.fit import Fitted, fit
 from sightline.train.stage import Training
 from tests.train.small import processed_set, train_config
@@ -165,11 +167,95 @@ def test_hardware_that_is_not_there_is_one_line(data: ProcessedSet, tmp_path: Pa
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
-def test_a_diverged_training_is_one_line_not_a_model(data: ProcessedSet, tmp_path: Path, monitor: str) -> None:
+def test_a_diverged_training_is_one_line_not_a_model(
+    data: ProcessedSet,
+    tmp_path: Path,
+    monitor: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = train_config(**{"train.lr": 1e30, "train/optimizer": "sgd", "train.monitor": monitor})
-    for _ in range(2):  # the second time, the checkpoint of the first is there
-        with pytest.raises(UserError, match=r"^training diverged: val_loss is nan .*; lower train\.lr$"):
-            fit(data, config, tmp_path)
+    checkpoints = tmp_path / "checkpoints"
+    diverges = pytest.raises(UserError, match=r"^training diverged: val_loss is nan .*; lower train\.lr$")
+    monkeypatch.setattr(shutil, "rmtree", lambda _: None)  # as if killed just before
+    with diverges:
+        fit(data, config, checkpoints)
+    monkeypatch.undo()
+    assert (checkpoints / LAST).is_file()
+    with diverges:
+        fit(data, config, checkpoints)
+    assert not checkpoints.exists()
+    assert "going on" not in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def whole(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The weights of an undisturbed training, and its checkpoints as a kill at its very end leaves them."""
+    checkpoints = tmp_path_factory.mktemp("whole") / "checkpoints"
+    return digest(fit(data, train_config(**QUICK), checkpoints)), checkpoints
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said", "goes_on"),
+    [
+        ([LAST], "training goes on from the one before", "going on with epoch 2,"),
+        ([LAST, PREVIOUS], "training begins anew", None),
+        ([BEST], "training begins anew", None),
+        ([PREVIOUS], None, "going on with epoch 3,"),
+    ],
+)
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_checkpoint_is_set_aside_and_the_weights_are_the_same(
+    data: ProcessedSet,
+    whole: tuple[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damaged: list[str],
+    said: str | None,
+    goes_on: str | None,
+    cut: bool,
+) -> None:
+    weights, checkpoints = whole
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, folder)
+    for name in damaged:
+        content = (folder / name).read_bytes()
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+        (folder / name).write_bytes(content[:middle] if cut else flipped)
+    assert digest(fit(data, train_config(**QUICK), folder)) == weights
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: ")]
+    expected = [f"train: {folder / n} is damaged, and set aside as {n}.damaged: {said}" for n in damaged if said]
+    assert lines[: len(expected)] == expected
+    assert [goes_on in line for line in lines[len(expected) :]] == [True] if goes_on else len(lines) == len(expected)
+    assert all((folder / f"{name}.damaged").exists() for name in damaged) == bool(said)
+
+
+def test_a_project_that_was_moved_keeps_the_best_epoch_it_had(data: ProcessedSet, tmp_path: Path) -> None:
+    worsens = train_config(**{**QUICK, "train.max_epochs": 4, "train.lr": 0.5, "train.monitor": "val_accuracy"})
+    calm = fit(data, worsens, tmp_path / "here")
+    assert calm.best["epoch"] < 3
+    (tmp_path / "here").rename(tmp_path / "there")
+    (tmp_path / "there" / PREVIOUS).replace(tmp_path / "there" / LAST)  # as if killed in the last epoch
+    assert digest(fit(data, worsens, tmp_path / "there")) == digest(calm)
+
+
+def test_a_best_epoch_damaged_while_training_is_one_line_and_then_trained_anew(
+    data: ProcessedSet, whole: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkpoints"
+    read = checkpoint.read
+
+    def at_the_end(path: Path) -> dict[str, Any]:
+        if path.name == BEST:
+            path.write_bytes(path.read_bytes()[:-100])
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, "read", at_the_end)
+    with pytest.raises(UserError, match=r"best\.ckpt was damaged .* trains anew$"):
+        fit(data, train_config(**QUICK), folder)
+    monkeypatch.undo()
+    assert digest(fit(data, train_config(**QUICK), folder)) == whole[0]
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------

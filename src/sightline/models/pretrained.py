@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -37,18 +39,41 @@ def read(path: str) -> State:
     if not file.is_file():
         raise UserError(f"train.model.weights: no file {path}")
     try:
+        _compare_checksums(file)
         content = (
             load_file(file)
             if file.suffix == ".safetensors"
             else torch.load(file, map_location="cpu", weights_only=True)  # weights_only: tensors, never code
         )
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(f"train.model.weights: {path} is not a weights file ({type(error).__name__})") from None
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):
             return _plain(dict(content))
     raise UserError(f"train.model.weights: {path} holds no state dict")
+
+
+def _compare_checksums(file: Path) -> None:
+    """Compares the checksums in a file of `torch.save`, a zip archive, which torch itself does not.
+
+    Raises:
+        UserError: If one differs.
+    """
+    if is_zipfile(file):
+        with ZipFile(file) as archive:
+            if archive.testzip() is not None:
+                raise UserError(f"train.model.weights: {file} is damaged (its checksum differs): get it again")
 
 
 def _plain(state: State) -> State:

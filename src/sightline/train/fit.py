@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
-    ModelCheckpoint,
     TQDMProgressBar,
 )
 from pytorch_lightning.strategies import DDPStrategy
@@ -28,15 +28,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from sightline.errors import UserError
 from sightline.models.classifier import Classifier
 from sightline.shards import ProcessedSet
-from sightline.train import averaging, hardware, launch
-from sightline.train.checkpoint import DurableCheckpointIO
+from sightline.train import averaging, checkpoint, hardware, launch, resume
 from sightline.train.config import TrainConfig
 from sightline.train.module import ClassifierModule
 from sightline.train.options import Debug, Swa, TrainerOption
 from sightline.train.parts import check_splits, loaders, network
-from sightline.train.progress import HISTORY, LogMetrics, Progress, Resumed, Row
-
-BEST = "best"
+from sightline.train.progress import HISTORY, LogMetrics, Progress, Row
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,10 @@ def fit(
     with launch.processes(world, data.root, config, checkpoints):
         module, trainer, rows = _train(data, config, checkpoints, precision, 0, world, log)
         device = str(trainer.strategy.root_device)
-        best = torch.load(checkpoints / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+        best = _best(checkpoints / checkpoint.BEST)
     best_row = next(row for row in rows if row["epoch"] == best["epoch"])
     if not all(map(math.isfinite, best_row.values())):
+        shutil.rmtree(checkpoints)  # there is nothing to go on with
         raise UserError(f"training diverged: val_loss is {best_row['val_loss']} in the best epoch; lower train.lr")
     module.load_state_dict(best["state_dict"])
     return Fitted(
@@ -93,6 +91,16 @@ def fit(
         best=best_row,
         profile=hardware.numeric_profile(config, device, precision),
     )
+
+
+def _best(path: Path) -> dict[str, Any]:
+    try:
+        return checkpoint.read(path)
+    except checkpoint.DamagedError:
+        aside = checkpoint.set_aside(path)
+        raise UserError(
+            f"{path} was damaged while training went on, and is now {aside.name}: the same command trains anew"
+        ) from None
 
 
 def join(data: ProcessedSet, config: TrainConfig, checkpoints: Path) -> None:
@@ -116,10 +124,8 @@ def _train(
     debug = cast(Debug, config.debug)
     module = network(data, config)
     train_loader, val_loader = loaders(data, config, rank, world)
-    resumed = Resumed.find(checkpoints)
+    resumed = resume.find(checkpoints, report=rank == 0)
     if resumed is not None:
-        if rank == 0:
-            print(f"train: going on with epoch {resumed.epoch + 1}, after {resumed.batch} of its batches")
         if log is not None:  # what is told twice is the logger's to drop
             for row in resumed.rows:
                 log({name: row[name] for name in HISTORY[1:]}, int(row["epoch"]))
@@ -127,8 +133,7 @@ def _train(
 
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
     mode = "min" if config.monitor.endswith("loss") else "max"
-    # Whole, not the weights alone: only then are averaged weights in the place of those of the last step.
-    keep = ModelCheckpoint(checkpoints, BEST, monitor=config.monitor, mode=mode, enable_version_counter=False)
+    keep = checkpoint.BestCheckpoint(checkpoints, config.monitor, mode)
     on_terminal = sys.stderr.isatty() and rank == 0
     progress = Progress(checkpoints, train_loader, log, shown=rank == 0)
     # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
@@ -168,7 +173,7 @@ def placement(config: TrainConfig, precision: str, world: int) -> dict[str, Any]
         "num_nodes": option.nodes,
         "precision": precision,
         "deterministic": option.deterministic,
-        "plugins": [DurableCheckpointIO()],
+        "plugins": [checkpoint.DurableCheckpointIO()],
         "logger": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,

@@ -11,14 +11,13 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from sightline import files
+from sightline.train.checkpoint import LAST
 from sightline.train.data import DirectLoader, Loader
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
-LAST = "last.ckpt"
 MINUTES_BETWEEN_SAVES = 5.0
 MOST_STALL = 0.1  # of an epoch's time spent waiting for data, before it is said
 
@@ -134,32 +133,6 @@ class Progress(Checkpoint):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
-
-
-class Resumed:
-    """A checkpoint to go on from.
-
-    Attributes:
-        path: The file.
-        rows: The epochs' metrics so far.
-        epoch: The epoch to go on with, from 0.
-        batch: How many of its batches are done.
-        stopped: Whether training had stopped early, so that nothing is left to do.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        state = saved["callbacks"][Progress.__qualname__]
-        self.rows: list[Row] = state["rows"]
-        self.epoch, self.batch = state["position"]
-        self.stopped: bool = state["stopped"]
-
-    @classmethod
-    def find(cls, folder: Path) -> Resumed | None:
-        """Returns the checkpoint in `folder`, or None where there is none."""
-        path = folder / LAST
-        return cls(path) if path.is_file() else None
 
 
 def write_history(rows: list[Row], path: Path) -> None:
