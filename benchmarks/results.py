@@ -5,7 +5,7 @@
 Each folder is a copy of the project in which `dvc repro` has run. Several folders are taken for folds of one set
 (`preprocess.fold`): their test images, no two the same, are counted together. A baseline's p is that of McNemar's exact
 test that it errs as often as the network on the same images; the difference is the network's accuracy minus its own,
-with a 95 % paired bootstrap interval.
+with its 95 % score interval (Tango).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from sightline import predictions
+from sightline.metrics import paired
 from sightline.metrics.intervals import wilson
-from sightline.metrics.paired import bootstrap_difference, mcnemar
+from sightline.metrics.paired import mcnemar
 from sightline.predictions import Predictions
 
 NETWORK = Path("reports/predictions.parquet")
@@ -44,7 +45,7 @@ def row(name: str, answers: Predictions, network: Predictions | None) -> str:
         return f"| {' | '.join([*said, '', ''])} |"
     assert network.ids == answers.ids, f"{name} was scored on other images than the network"
     p = mcnemar(network.correct, answers.correct)
-    difference, below, above = bootstrap_difference(network.labels, network.correct, answers.correct, seed=0)
+    difference, below, above = paired.difference(network.correct, answers.correct)
     ahead = difference > 0 and p < TARGET
     said += [
         f"{100 * difference:+.2f} ({100 * below:+.2f} to {100 * above:+.2f})",

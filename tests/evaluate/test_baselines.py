@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def test_each_is_paired_with_the_network_best_first(folder, network):
-    found = baselines.read(folder / "baselines.json", network, 0)
+    found = baselines.read(folder / "baselines.json", network)
     assert [b.name for b in found] == ["good", "poor"]
     assert found[0].difference == pytest.approx(1 / 40)
     assert found[0].p == 1
@@ -49,7 +49,7 @@ def test_each_is_paired_with_the_network_best_first(folder, network):
 def test_other_images_and_damage_are_one_line(folder, network):
     other = Answers("test", [*IDS[:-1], "zz"], LABELS, network.probabilities, network.uncalibrated)
     with pytest.raises(UserError, match="other test images: run the baseline stage again"):
-        baselines.read(folder / "baselines.json", other, 0)
+        baselines.read(folder / "baselines.json", other)
     (folder / "good.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"baselines.json is damaged .*run the baseline stage again"):
-        baselines.read(folder / "baselines.json", network, 0)
+        baselines.read(folder / "baselines.json", network)

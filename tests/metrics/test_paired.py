@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
+from scipy.stats import binomtest, multinomial
 
-from sightline.metrics.paired import bootstrap_difference, mcnemar
+from sightline.metrics.paired import difference, largest_loss, mcnemar
 
 
 def answers(both, only_a, only_b, neither):
@@ -27,37 +29,79 @@ def test_mcnemar_of_many_images():
     assert mcnemar(a, b) == pytest.approx(binomtest(50_000, 100_600, 0.5).pvalue, rel=1e-6)
 
 
+def score(only_a, only_b, n, d):
+    """The score statistic of the hypothesis that the difference is d, by a search for the most likely shares."""
+
+    def unlikelihood(share_b):
+        shares = np.array([share_b + d, share_b, 1 - d - 2 * share_b])
+        counts = np.array([only_a, only_b, n - only_a - only_b])
+        return -xlogy(counts, shares.clip(1e-300)).sum()
+
+    share_b = minimize_scalar(unlikelihood, bounds=(max(0, -d), (1 - d) / 2), method="bounded").x
+    return (only_a - only_b - n * d) / np.sqrt(n * (d + 2 * share_b - d * d))
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "n"), [(0, 1, 44), (7, 2, 30), (12, 0, 28), (3, 3, 300), (28, 28, 60)])
+def test_score_interval(only_a, only_b, n):
+    a, b = answers(n - only_a - only_b, only_a, only_b, 0)
+    found, low, high = difference(a, b)
+    assert found == (only_a - only_b) / n
+    assert score(only_a, only_b, n, low) == pytest.approx(1.959964, abs=1e-3)
+    assert score(only_a, only_b, n, high) == pytest.approx(-1.959964, abs=1e-3)
+    assert difference(b, a) == pytest.approx((-found, -high, -low), abs=1e-12)
+
+
 def test_models_that_differ_nowhere():
     a, _ = answers(5, 0, 0, 5)
     assert mcnemar(a, a) == 1
-    assert bootstrap_difference(np.zeros(10, np.int64), a, a, seed=0) == (0, 0, 0)
+    zero, low, high = difference(a, a)
+    assert (zero, -low) == (0, high)
+    assert high == pytest.approx(largest_loss(10))
 
 
 def test_difference_and_its_interval():
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 5, 2000)
     a, b = rng.random(2000) < 0.9, rng.random(2000) < 0.85
-    difference, low, high = bootstrap_difference(labels, a, b, seed=1)
-    assert difference == pytest.approx(a.mean() - b.mean())
+    found, low, high = difference(a, b)
+    assert found == pytest.approx(a.mean() - b.mean())
     # The textbook's interval of a paired difference of proportions, which is sound for so many images.
     gain = a.astype(float) - b
     half = 1.96 * gain.std() / np.sqrt(len(gain))
-    assert (low, high) == pytest.approx((difference - half, difference + half), abs=0.002)
-    assert bootstrap_difference(labels, a, b, seed=1) == (difference, low, high)
-    assert bootstrap_difference(labels, b, a, seed=1)[0] == pytest.approx(-difference)
+    assert (low, high) == pytest.approx((found - half, found + half), abs=0.002)
 
 
-def test_strata_are_kept():
-    # One model is right on all of one class, the other on all of the other: no resample can tell otherwise.
-    labels = np.repeat([0, 1], [30, 20])
-    assert bootstrap_difference(labels, labels == 0, labels == 1, seed=0) == pytest.approx((0.2, 0.2, 0.2))
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+@settings(max_examples=200, deadline=None)
+def test_the_interval_holds_the_difference_and_grows_with_what_one_gains(both, only_a, only_b, neither):
+    a, b = answers(both, only_a, only_b, neither)
+    if not len(a):
+        return
+    found, low, high = difference(a, b)
+    assert -1 <= low <= found <= high <= 1
+    if neither:
+        more = difference(*answers(both, only_a + 1, only_b, neither - 1))
+        assert more[1] >= low - 1e-9
+        assert more[2] >= high - 1e-9
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    # Exact, over all outcomes: n answers, of which the first alone is right on some, the second alone on others.
+    for n, shares in ((28, (0.02, 0.01)), (28, (0.3, 0.1)), (60, (0.05, 0.05)), (60, (0.001, 0.2))):
+        covered = 0.0
+        for only_a in range(n + 1):
+            for only_b in range(n + 1 - only_a):
+                p = multinomial.pmf([only_a, only_b, n - only_a - only_b], n, [*shares, 1 - sum(shares)])
+                if p < 1e-9:
+                    continue
+                _, low, high = difference(*answers(n - only_a - only_b, only_a, only_b, 0))
+                covered += p * (low <= shares[0] - shares[1] <= high)
+        assert covered >= 0.93, (n, shares)
 
 
 def test_answers_of_other_images_are_refused():
     a, b = answers(1, 1, 1, 1)
-    with pytest.raises(ValueError, match="not of the same images"):
-        mcnemar(a, b[:2])
-    with pytest.raises(ValueError, match="3 labels for 4 answers"):
-        bootstrap_difference(np.zeros(3, np.int64), a, b, seed=0)
-    with pytest.raises(ValueError, match="0 labels"):
-        bootstrap_difference(np.zeros(0, np.int64), a[:0], b[:0], seed=0)
+    for compare in (mcnemar, difference):
+        with pytest.raises(ValueError, match="not of the same images"):
+            compare(a, b[:2])
+    with pytest.raises(ValueError, match="no image to compare"):
+        difference(a[:0], b[:0])

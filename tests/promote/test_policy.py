@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from sightline.promote.config import PromoteConfig
 from sightline.promote.policy import Evidence, decide
 
-POLICY = PromoteConfig(
-    name="m", min_accuracy=0.6, min_class_recall=0.3, margin=0.05, max_ece=0.1, min_parity_images=50, seed=0
-)
+POLICY = PromoteConfig(name="m", min_accuracy=0.6, min_class_recall=0.3, margin=0.05, max_ece=0.1, min_parity_images=50)
 LABELS = np.arange(200) % 4
 
 
 def evidence(wrong: int = 20, **changes: Any) -> Evidence:
     """A model that errs on the first `wrong` images."""
     correct = np.arange(200) >= wrong
-    known = Evidence("test set", list("abcd"), LABELS, correct, ece=0.02, parity_images=200, parity_agreement=1.0)
+    known = Evidence("test set", list("abcd"), LABELS, correct, 0.02, 200, parity_available=300, parity_agreement=1.0)
     return dataclasses.replace(known, **changes)
 
 
@@ -38,7 +36,9 @@ def test_the_first_needs_no_other_to_beat() -> None:
         ({"correct": LABELS != 2}, "recall 0.0000 of class 'c' is below promote.min_class_recall, 0.3"),
         ({"ece": 0.2}, "calibration error 0.2000 is above promote.max_ece, 0.1"),
         ({"ece": math.nan}, "calibration error nan is above"),
-        ({"parity_images": 49}, "proven on 49 images, promote.min_parity_images is 50"),
+        ({"parity_images": 49}, "proven on 49 of 300 images, promote.min_parity_images is 50: raise export.parity_im"),
+        ({"parity_images": 39, "parity_available": 40}, "proven on 39 of 40 images, promote.min_parity_images is 50"),
+        ({"parity_images": 49, "parity_available": None}, "proven on 49 images, promote.min_parity_images is 50"),
         ({"parity_agreement": 0.995}, "agrees with the trained model on 99.50 % of images"),
     ],
 )
@@ -62,6 +62,21 @@ def test_a_clearly_worse_one_is_held_back_and_a_better_or_equal_one_is_not() -> 
     assert "accuracy minus the champion's is -0.2000" in reason
     assert worse.facts["difference_high"] < 0
     assert worse.facts["mcnemar_p"] < 1e-6
+
+
+def test_a_small_set_is_no_fault_of_the_bundle() -> None:
+    """All images that there are were compared, fewer than are asked for where there are more."""
+    assert decide(evidence(parity_images=49, parity_available=49), None, POLICY).passed
+
+
+def test_too_few_images_for_the_margin_are_said_with_what_can_be_done() -> None:
+    few = evidence(labels=LABELS[:40], correct=np.ones(40, bool))
+    (reason,) = decide(few, few, POLICY).reasons
+    assert "equal answers to 40 test images exclude no loss below 0.088" in reason
+    assert reason.endswith("raise promote.margin, or use --force")
+    assert decide(few, few, dataclasses.replace(POLICY, margin=0.09)).passed
+    better = decide(few, evidence(labels=LABELS[:40], correct=np.arange(40) >= 8), POLICY)
+    assert better.passed  # a gain shows in few images, too
 
 
 def test_the_same_accuracy_by_other_images_is_not_enough_where_images_are_few() -> None:
@@ -99,7 +114,10 @@ FLOORS = st.floats(0, 1)
 def test_more_right_answers_and_a_looser_policy_never_turn_a_yes_into_a_no(
     correct: Any, better: Any, floors: tuple[float, float, float], loosened: float
 ) -> None:
-    policy = dataclasses.replace(POLICY, min_accuracy=floors[0], min_class_recall=floors[1], max_ece=floors[2])
+    # A margin that 40 images can prove at all.
+    policy = dataclasses.replace(
+        POLICY, margin=0.1, min_accuracy=floors[0], min_class_recall=floors[1], max_ece=floors[2]
+    )
     one = evidence(labels=LABELS[:40], correct=correct)
     two = dataclasses.replace(one, correct=correct | better)
     alone = decide(one, None, policy)
@@ -130,7 +148,7 @@ def test_the_same_question_gets_the_same_answer(correct: Any, other: Any) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("min_accuracy", 1.1), ("margin", -0.1), ("max_ece", math.nan), ("min_parity_images", 0), ("seed", -1),
+    [("min_accuracy", 1.1), ("margin", -0.1), ("max_ece", math.nan), ("min_parity_images", 0),
      ("name", " "), ("name", "a/b"), ("name", "a@b")],
 )  # fmt: skip
 def test_values_out_of_range_are_named(key: str, value: Any) -> None:

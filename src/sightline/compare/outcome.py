@@ -12,9 +12,6 @@ from sightline.metrics.base import Interval, Labels
 from sightline.page.numbers import MAIN, Metric, known
 from sightline.page.text import p_value, points
 
-SEED = 0
-"""Of the bootstrap: the same two runs give the same interval."""
-
 SIGNIFICANT = 0.05
 """Below this p-value a difference is called one."""
 
@@ -47,7 +44,7 @@ class Outcome:
 
     Attributes:
         difference: Accuracy of a minus that of b.
-        interval: Its 95 % interval, by a paired bootstrap.
+        interval: Its 95 % interval, paired (Tango's score interval).
         p: McNemar's exact two-sided p-value.
         both_right: Images that both answered right.
         only_a: Places of the images that only a answered right.
@@ -80,7 +77,7 @@ class Outcome:
 def compare(a: Scored, b: Scored) -> Outcome:
     """Compares two models that `scored.require_same` has let pass."""
     right_a, right_b = a.correct, b.correct
-    difference, low, high = paired.bootstrap_difference(a.labels, right_a, right_b, SEED)
+    difference, low, high = paired.difference(right_a, right_b)
     numbers = [classification.evaluate(s.labels, s.probabilities, per_class_limit=0, resamples=0) for s in (a, b)]
     k = len(a.classes)
     scores = [classification.class_scores(s.labels, s.predicted, k) for s in (a, b)]

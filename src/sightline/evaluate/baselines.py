@@ -30,7 +30,7 @@ class Baseline:
         f1: Mean over classes.
         bytes: Of the numbers that it predicts with.
         difference: The network's accuracy minus this one's.
-        difference_interval: Its 95 % interval, by a paired bootstrap.
+        difference_interval: Its 95 % interval, paired (Tango's score interval).
         p: McNemar's exact two-sided p-value.
     """
 
@@ -50,13 +50,12 @@ class Baseline:
         return self.difference_interval[1] < 0
 
 
-def read(path: Path, answers: Answers, seed: int) -> list[Baseline]:
+def read(path: Path, answers: Answers) -> list[Baseline]:
     """Reads what the baseline stage wrote and holds it against the network's answers.
 
     Args:
         path: `baselines.json`; beside it stands `<method>.parquet` of each method.
         answers: The network's, on the same images.
-        seed: Of the bootstrap.
 
     Returns:
         The methods, the most accurate first.
@@ -66,7 +65,7 @@ def read(path: Path, answers: Answers, seed: int) -> list[Baseline]:
     """
     try:
         methods: Mapping[str, Mapping[str, Any]] = json.loads(path.read_bytes())["methods"]
-        found = [_against(name, told, _correct(path, name, answers), answers, seed) for name, told in methods.items()]
+        found = [_against(name, told, _correct(path, name, answers), answers) for name, told in methods.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
     return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
@@ -79,8 +78,8 @@ def _correct(path: Path, name: str, answers: Answers) -> Bools:
     return told.correct
 
 
-def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: Answers, seed: int) -> Baseline:
-    difference, low, high = paired.bootstrap_difference(answers.labels, answers.correct, correct, seed)
+def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: Answers) -> Baseline:
+    difference, low, high = paired.difference(answers.correct, correct)
     return Baseline(
         name=name,
         title=str(told["title"]),

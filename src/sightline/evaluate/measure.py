@@ -98,7 +98,7 @@ def measure(
         robustness=withstood,
         suspects=doubtful,
         suspects_note=note,
-        baselines=beside.read(baselines, test, config.seed) if baselines and baselines.is_file() else [],
+        baselines=beside.read(baselines, test) if baselines and baselines.is_file() else [],
     )
 
 

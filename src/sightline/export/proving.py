@@ -17,6 +17,9 @@ from sightline.reasons import Rejected
 from sightline.records import RawImage, raw_shards
 from sightline.shards import Images, ProcessedSet
 
+SPLITS = ("test", "val")
+"""Where the images come from, in this order: the network was fitted to none of them."""
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -58,7 +61,7 @@ def choose(data: ProcessedSet, count: int) -> dict[str, Chosen]:
         UserError: If there are none.
     """
     chosen: dict[str, Chosen] = {}
-    for name in ("test", "val"):
+    for name in SPLITS:
         split = data.split(name)
         wanted = min(len(split), count - len(chosen))
         for position in np.linspace(0, len(split) - 1, wanted).round().astype(int).tolist():
@@ -74,7 +77,7 @@ def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, Cho
     Raises:
         UserError: If the raw set lacks some of them, or the bundle refuses one.
     """
-    splits = {name: data.split(name) for name in ("test", "val")}
+    splits = {name: data.split(name) for name in SPLITS}
     ids: list[str] = []
     labels: list[int] = []
     stored = np.empty((len(chosen), *data.shape), np.uint8)

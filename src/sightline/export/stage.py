@@ -117,7 +117,7 @@ def _fill(
     sizes = {name: _size(path) for name, (path, _) in networks.items()}
     result = Outcome(outcome, proof.counts, integers, default, sizes, seconds)
     files.write_text(fresh / manifest.CARD, render(facts, result, config.parity_tolerance))
-    manifest.write(fresh, facts.lineage, default, _proof(config, result))
+    manifest.write(fresh, facts.lineage, default, _proof(config, result, facts))
     return result
 
 
@@ -168,10 +168,11 @@ def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
     return "int8" if faster or config.default == "int8" else "fp32"
 
 
-def _proof(config: ExportConfig, outcome: Outcome) -> dict[str, Any]:
+def _proof(config: ExportConfig, outcome: Outcome, facts: Facts) -> dict[str, Any]:
     """Returns what the bundle was proven by, as its manifest says it; no measured time."""
     proven: dict[str, Any] = {
         "images": outcome.counts,
+        "available": sum(facts.images_per_split[name] for name in proving.SPLITS),
         "tolerance": config.parity_tolerance,
         "agreement": outcome.parity.agreement,
     }

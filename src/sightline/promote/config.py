@@ -18,8 +18,8 @@ class PromoteConfig:
         margin: How much less accurate than the champion a candidate may be: the lower end of the 95 % interval of the
             difference must not be below `-margin`, 0 to 1.
         max_ece: Largest expected calibration error, 0 to 1.
-        min_parity_images: On how many images the bundle must have proven equal to the trained model.
-        seed: Of the interval's resampling.
+        min_parity_images: On how many images the bundle must have proven equal to the trained model; on all test and
+            validation images where there are fewer.
     """
 
     name: str
@@ -28,7 +28,6 @@ class PromoteConfig:
     margin: float
     max_ece: float
     min_parity_images: int
-    seed: int
 
     def __post_init__(self) -> None:
         forbidden = sorted(set("/:@\\") & set(self.name))
@@ -37,4 +36,3 @@ class PromoteConfig:
             value = getattr(self, field)
             require(0 <= value <= 1, f"{field}: must be 0 to 1, is {value}")
         require(self.min_parity_images > 0, f"min_parity_images: must be positive, is {self.min_parity_images}")
-        require(self.seed >= 0, f"seed: must not be negative, is {self.seed}")

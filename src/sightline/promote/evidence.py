@@ -56,19 +56,20 @@ def read(bundle: Path, predictions: Path) -> Bundled:
             f"{predictions} are not the predictions that {bundle} was exported with: run `dvc repro`, then promote"
         )
     proof = content["proof"]
-    evidence = _score(read_predictions(predictions), classes, int(sum(proof["images"].values())), proof["agreement"])
+    evidence = _score(read_predictions(predictions), classes, proof)
     return Bundled(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
 
 
-def _score(said: Predictions, classes: list[str], images: int, agreement: float) -> Evidence:
+def _score(said: Predictions, classes: list[str], proof: dict[str, Any]) -> Evidence:
     return Evidence(
         test_set=test_set_digest(said.ids, [classes[label] for label in said.labels]),
         classes=classes,
         labels=said.labels,
         correct=said.correct,
         ece=ece(said.probabilities.max(axis=1), said.correct),
-        parity_images=images,
-        parity_agreement=float(agreement),
+        parity_images=int(sum(proof["images"].values())),
+        parity_available=proof.get("available"),
+        parity_agreement=float(proof["agreement"]),
     )
 
 

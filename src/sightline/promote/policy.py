@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sightline.metrics import paired
 from sightline.metrics.base import Bools, Labels
-from sightline.metrics.paired import bootstrap_difference, mcnemar
 from sightline.promote.config import PromoteConfig
 
 
@@ -22,6 +22,7 @@ class Evidence:
         correct: [n] whether the bundle's model was right.
         ece: Expected calibration error of its probabilities, 0 to 1.
         parity_images: On how many images it was compared with the trained model.
+        parity_available: How many there were for that; None where the bundle does not tell.
         parity_agreement: Share of these on which both name the same class, 0 to 1.
     """
 
@@ -31,6 +32,7 @@ class Evidence:
     correct: Bools
     ece: float
     parity_images: int
+    parity_available: int | None
     parity_agreement: float
 
     @property
@@ -95,10 +97,14 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
         reasons.append(
             f"the bundle agrees with the trained model on {100 * candidate.parity_agreement:.2f} % of images"
         )
-    if candidate.parity_images < policy.min_parity_images:
+    # Not more than there are: a small set is no fault of the bundle.
+    there = candidate.parity_available
+    wanted = policy.min_parity_images if there is None else min(policy.min_parity_images, there)
+    if candidate.parity_images < wanted:
+        of = "" if there is None else f" of {there}"
         reasons.append(
-            f"the bundle was proven on {candidate.parity_images} images, promote.min_parity_images is "
-            f"{policy.min_parity_images}"
+            f"the bundle was proven on {candidate.parity_images}{of} images, promote.min_parity_images is "
+            f"{policy.min_parity_images}: raise export.parity_images, export and promote again"
         )
     if champion is not None:
         reasons += _compare(candidate, champion, policy, facts)
@@ -110,15 +116,22 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     if candidate.test_set != champion.test_set:
         why = "the champion was scored on another test set, so the two cannot be compared"
         return [f"{why}: evaluate and promote the champion's model on this one, or use --force"]
-    difference, low, high = bootstrap_difference(candidate.labels, candidate.correct, champion.correct, policy.seed)
+    difference, low, high = paired.difference(candidate.correct, champion.correct)
     facts |= {
         "champion_accuracy": champion.accuracy,
         "difference": difference,
         "difference_low": low,
         "difference_high": high,
-        "mcnemar_p": mcnemar(candidate.correct, champion.correct),
+        "mcnemar_p": paired.mcnemar(candidate.correct, champion.correct),
     }
     if low >= -policy.margin:
         return []
     found = f"accuracy minus the champion's is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-    return [f"{found}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"]
+    reason = f"{found}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
+    images, least = len(candidate.labels), paired.largest_loss(len(candidate.labels))
+    if least > policy.margin:
+        reason += (
+            f"; equal answers to {images} test images exclude no loss below {least:.3f}: promote a better candidate, "
+            "test on more images, raise promote.margin, or use --force"
+        )
+    return [reason]
