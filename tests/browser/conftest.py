@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 import pytest
 
 from tests.evaluate.conftest import config, digits, history, hostile, make_set, model
-from tests.servers.processes import ensure
+from tests.servers.processes import browser_program
 
 __all__ = ["config", "digits", "history", "hostile", "make_set", "model"]
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 LOADED = "[...document.images].map(i => i.complete && i.naturalWidth > 0)"
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
@@ -39,7 +36,7 @@ class Seen:
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, NAMES)), None) or ensure("chromium", "chromium")
+    chromium = browser_program()
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened

@@ -101,10 +101,9 @@ def test_uses(scene: np.ndarray, foreground: np.ndarray, option: Callable[..., O
     assert wide.shape[0] == cropped.shape[0] + 2 * round(0.1 * max(cropped.shape))
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Not grabcut: it learns from the frame, and so is not exact under translation.
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "grabcut"])
 def test_a_moved_object_gives_the_same_crop(name: str, option: Callable[..., Option]) -> None:
-    if name == "grabcut":
-        pytest.skip("learns from the frame: not exact under translation")
     crops = []
     for top, left in ((20, 20), (31, 14)):
         image = np.full((96, 96, 3), 200, np.uint8)

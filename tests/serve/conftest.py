@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests import bundles
+from tests.servers.processes import browser_program
 
 CODE = "from sightline.cli import app; app()"
 COMMAND = [sys.executable, "-c", CODE, "serve"]
@@ -76,7 +76,7 @@ def server(clothes: Path) -> Iterator[Served]:
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
     api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or pytest.skip("no chromium")
+    path = browser_program()
     with api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=path,

@@ -36,7 +36,7 @@ def postgresql_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mysql_url() -> str:
     url = os.environ.get("SIGHTLINE_TEST_MYSQL_URL")
-    return url or pytest.skip("SIGHTLINE_TEST_MYSQL_URL names no MySQL")
+    return url or pytest.skip("SIGHTLINE_TEST_MYSQL_URL names no MySQL (these tests ran on MariaDB)")
 
 
 @pytest.fixture
@@ -73,7 +73,9 @@ def mongo_url(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "wire":
         base = str(request.getfixturevalue("wire_url"))
     else:
-        base = os.environ.get("MONGODB_URI") or pytest.skip("MONGODB_URI names no server")
+        base = os.environ.get("MONGODB_URI") or pytest.skip(
+            "MONGODB_URI names no server (these tests ran on mongomock, over the wire)"
+        )
     parts = parse(base)
     name = f"sightline_{uuid.uuid4().hex[:8]}"
     query = parts.query

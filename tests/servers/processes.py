@@ -1,4 +1,4 @@
-"""MariaDB and PostgreSQL as processes of the tests' own."""
+"""MariaDB and PostgreSQL as processes of the tests' own, and where a browser is."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def ensure(program: str, package: str) -> str:
     found = shutil.which(program, path=":".join([*places, *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]))
     assert found, f"{package} was installed and has no {program}"
     return found
+
+
+def browser_program() -> str:
+    """Returns the path of a Chromium, by whichever name there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None) or ensure("chromium", "chromium")
 
 
 @contextlib.contextmanager
