@@ -100,7 +100,9 @@ def ours(workers: int | None) -> Callable[[Path, Path], None]:
     """Returns ingestion with so many worker processes."""
 
     def run(root: Path, out: Path) -> None:
-        config = configuration(FolderOption(name="folder", path=str(root), url=None), workers)
+        config = configuration(
+            FolderOption(name="folder", path=str(root), url=None, layout="auto", class_depth=1), workers
+        )
         ingest(open_source(config), config, out)
 
     return run

@@ -1,6 +1,13 @@
-"""Names of files as text that can be written."""
+"""Names of files and of classes: as text that can be written, in one Unicode form, and those that name no input."""
 
 from __future__ import annotations
+
+import unicodedata
+
+_LEFT_BEHIND = frozenset({
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
+    "@eadir",
+})  # fmt: skip
 
 
 def readable(name: str) -> str:
@@ -12,3 +19,31 @@ def readable(name: str) -> str:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return name.encode("utf-8", "backslashreplace").decode()
+
+
+def composed(name: str) -> str:
+    r"""Returns a name in Unicode's normal form C: file systems, archives and keyboards write one name in several ways.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def is_litter(path: str) -> bool:
+    """Says whether a path names what an operating system or a program left behind, and nobody's picture.
+
+    That is whatever is hidden (a name, or a folder's name in the path, that begins with a dot), what macOS adds to
+    archives, and what Windows and network drives add to folders.
+
+    Args:
+        path: Relative to what the user named, with `/`.
+
+    >>> [is_litter(path) for path in ("cat/._1.png", ".git/x", "cat/Thumbs.db", "./cat/../1.png")]
+    [True, True, True, False]
+    """
+    return any(_is_left_behind(part) for part in path.split("/"))
+
+
+def _is_left_behind(name: str) -> bool:
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _LEFT_BEHIND

@@ -68,7 +68,6 @@ def test_what_is_no_image_of_a_class_is_listed(tmp_path: Path) -> None:
         "owl/empty.png": "empty",
         "owl/half.png": "truncated",
         "owl/large.png": "too_many_bytes",
-        "owl/.DS_Store": "not_an_image",
         "owl/out.png": "unsafe_entry",
         "owl/folder": "unsafe_entry",
         "owl/broken.png": "missing",

@@ -172,7 +172,7 @@ def test_a_server_that_is_down_is_one_line_without_credentials() -> None:
 )
 def test_urls_that_are_not_taken(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        FolderOption("folder", None, url)
+        FolderOption("folder", None, url, "auto", 1)
     assert CANARY not in str(caught.value)
 
 

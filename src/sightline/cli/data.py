@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from sightline.cli.base import app
@@ -20,17 +21,24 @@ def load(
         typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
     ] = None,
     gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
+    layout: Annotated[
+        str, typer.Option(help="What the first folders are.", click_type=click.Choice(["auto", "classes", "splits"]))
+    ] = "auto",
+    class_depth: Annotated[int, typer.Option(min=1, help="How many folders make a class's name.")] = 1,
 ) -> None:
     """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.
 
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
+        from sightline.ingest.layout_rules import Rules
         from sightline.ingest.load import load as load_source
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline,sources]'") from None
 
-    count, refused = load_source(source, url, table, gridfs)
+    count, refused, notes = load_source(source, url, table, gridfs, Rules(layout, class_depth))
+    for note in notes:
+        typer.echo(note, err=True)
     for rejection in refused:
         typer.echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
     typer.echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)

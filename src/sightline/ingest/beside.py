@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sightline import remote
 from sightline.ingest import tree
 from sightline.ingest.layout import IMAGE_SUFFIXES
-from sightline.names import readable
+from sightline.names import is_litter, readable
 from sightline.progress import track
 from sightline.reasons import Reason, Rejected
 
@@ -83,6 +83,8 @@ class LocalBeside:
                 continue
             with os.scandir(self._root / folder) as found:
                 for entry in sorted(found, key=lambda entry: entry.name):
+                    if is_litter(entry.name):
+                        continue
                     if PurePosixPath(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
                         yield entry
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.databases.options import MongodbOption, SqlOption
+from sightline.ingest.layout import LAYOUTS
 from sightline.schema import Option, choice, require, require_one_of
 from sightline.secrets import has_password
 
@@ -24,13 +25,18 @@ class FolderOption(Option):
     Attributes:
         path: The root.
         url: The root behind a URL that fsspec knows (`s3://bucket/birds`); instead of `path`.
+        layout: What the first folders are: `classes`, `splits`, or `auto` to find out.
+        class_depth: How many folders make a class's name.
     """
 
     path: str | None
     url: str | None
+    layout: str
+    class_depth: int
 
     def __post_init__(self) -> None:
         _one_place(self.path, self.url)
+        _tree(self.layout, self.class_depth)
 
 
 @dataclass
@@ -40,17 +46,22 @@ class ArchiveOption(Option):
     Attributes:
         path: The archive.
         url: The archive behind a URL; instead of `path`.
+        layout: What the first folders in it are: `classes`, `splits`, or `auto` to find out.
+        class_depth: How many folders make a class's name.
         max_entries: An archive with more entries is refused.
         max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
     """
 
     path: str | None
     url: str | None
+    layout: str
+    class_depth: int
     max_entries: int
     max_ratio: int
 
     def __post_init__(self) -> None:
         _one_place(self.path, self.url)
+        _tree(self.layout, self.class_depth)
         require(self.max_entries >= 1, f"max_entries: must be at least 1, not {self.max_entries}")
         require(self.max_ratio >= 1, f"max_ratio: must be at least 1, not {self.max_ratio}")
 
@@ -153,6 +164,11 @@ class HuggingfaceOption(Option):
 
     def __post_init__(self) -> None:
         require(self.path is not None, "path: has no value; set ingest.path to the Parquet file or folder")
+
+
+def _tree(layout: str, class_depth: int) -> None:
+    require_one_of("layout", layout, LAYOUTS)
+    require(class_depth >= 1, f"class_depth: must be at least 1, not {class_depth}")
 
 
 def _one_place(path: str | None, url: str | None) -> None:

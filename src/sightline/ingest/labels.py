@@ -32,7 +32,7 @@ class Labels:
             return cls({})
         try:
             # As text: a class called 1, no or 2024-01-01 is called so.
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 - text only
+            content = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 - text only
         except OSError as error:
             raise UserError(f"ingest.labels: cannot read {path}: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,11 +1,12 @@
-"""What a path below the root says: the class, and the split where the tree has splits (the ImageFolder convention)."""
+"""The layout of a tree of images: the class and the split that a path says (the ImageFolder convention)."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sightline.names import composed
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -18,6 +19,13 @@ _SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 
+LAYOUTS = ("auto", "classes", "splits")
+"""How a tree can be read: as it looks, its first folders as classes, or as splits."""
+
+_GENERIC = frozenset({
+    "set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "seg", "split", "part", "folder",
+})  # fmt: skip
+
 
 def split_of(name: str) -> str | None:
     """Returns the split that `name` stands for, or None.
@@ -28,53 +36,95 @@ def split_of(name: str) -> str | None:
     return _SPLITS.get(name.lower())
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The shape of a tree of images, `[wrapper/][split/]class/**/image`.
+def split_in(name: str) -> str | None:
+    """Returns the split that a word of `name` stands for; None where there is none, or more than one.
+
+    >>> split_in("training_set"), split_in("seg_test"), split_in("val2017"), split_in("train_or_test")
+    ('train', 'test', 'val', None)
+    """
+    found = {_SPLITS[word] for word in _words(name) if word in _SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.lower())
+
+
+def is_called_split(name: str) -> bool:
+    """Says whether a name says split and nothing else, as `training_set` does and `bullet_train` does not."""
+    return split_in(name) is not None and all(word in _SPLITS or word in _GENERIC for word in _words(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path says of the file at it.
 
     Attributes:
-        depth: Folders above the split or the class: 1 where a single folder wraps all (as archives often have), or 0.
-        splits: Whether the next folder is a split.
+        id: The path without the folders that wrap all, in Unicode's normal form C.
+        label: The class, in that form; None for a file that is in no class's folder.
+        split: "train", "val" or "test", or None.
+        fault: Why there is no label.
     """
 
-    depth: int
-    splits: bool
-
-    @classmethod
-    def of(cls, paths: Iterable[str]) -> Layout:
-        """Finds the layout of a tree; memory holds its two topmost levels.
-
-        Only visible files that are called as images count. A folder is a split where all its siblings are, so that a
-        class called "train" among others stays a class.
-        """
-        first: dict[str, set[str]] = {}
-        shallow = False
-        for path in paths:
-            parts = path.split("/")
-            if not _counts(parts):
-                continue
-            shallow = shallow or len(parts) < 3
-            first.setdefault(parts[0], set()).update(parts[1:2] if len(parts) > 2 else ())
-        if len(first) == 1 and not shallow and not all(map(split_of, first)):
-            (inside,) = first.values()
-            return cls(depth=1, splits=all(map(split_of, inside)))
-        return cls(depth=0, splits=bool(first) and all(map(split_of, first)))
-
-    def place(self, path: str) -> tuple[str, str | None, str | None]:
-        """Returns (id, label, split) of the file at `path`; the label is None for a file that is in no class's folder.
-
-        The id is the path without the wrapping folder; the label is in Unicode's normal form C, since file systems and
-        archives write one name in several ways.
-        """
-        parts = path.split("/")
-        inner = parts[self.depth :] if len(parts) > self.depth else parts
-        split = split_of(inner[0]) if self.splits and len(inner) > 1 else None
-        folders = inner[1:-1] if self.splits else inner[:-1]
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in folders[:1])
-        label = unicodedata.normalize("NFC", folders[0]) if folders and not hidden else None
-        return "/".join(inner), label, split
+    id: str
+    label: str | None
+    split: str | None = None
+    fault: str = ""
 
 
-def _counts(parts: list[str]) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and len(parts) > 1 and PurePosixPath(parts[-1]).suffix.lower() in IMAGE_SUFFIXES
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A folder that is a split: which, and the folders between it and its classes, if any."""
+
+    name: str
+    inner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a tree of images, `[wrapper/...][split/]class/**/image`.
+
+    Attributes:
+        wrapper: Folders above the split or the class that hold all images, as archives and downloads often have.
+        splits: The folders that are splits; none where the next folder is the class.
+        class_depth: How many folders make a class's name.
+        twins: Folders of which there are two that differ in their Unicode form alone.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    class_depth: int = 1
+    twins: frozenset[str] = frozenset()
+
+    def place(self, path: str) -> Place:
+        """Returns what `path` says."""
+        whole = composed(path)
+        if self.twins and path.rpartition("/")[0] != (folder := whole.rpartition("/")[0]) and folder in self.twins:
+            identity = path  # the other folder may hold a file of this name
+        else:
+            identity = whole
+        parts = tuple(whole.split("/"))
+        depth = len(self.wrapper)
+        if parts[:depth] != self.wrapper or len(parts) == depth:
+            return Place(identity, None, fault=f"outside of {'/'.join(self.wrapper)}, which holds the classes")
+        identity = identity.split("/", depth)[depth]
+        *folders, _ = parts[depth:]
+        if not self.splits:
+            return self._labelled(identity, tuple(folders), None)
+        if not folders or folders[0] not in self.splits:
+            said = f"{folders[0]} is no split" if folders else "it lies beside the splits"
+            return Place(identity, None, fault=f"{said} ({', '.join(sorted(self.splits))} are): left out")
+        split = self.splits[folders[0]]
+        end = 1 + len(split.inner)
+        inside = tuple(folders[1:end]) == split.inner
+        return self._labelled(identity, tuple(folders[end:]) if inside else (), split.name)
+
+    def _labelled(self, identity: str, folders: tuple[str, ...], split: str | None) -> Place:
+        if len(folders) < self.class_depth:
+            return Place(identity, None, split, "it lies in no class's folder")
+        return Place(identity, "/".join(folders[: self.class_depth]), split)
+
+    def class_of(self, folder: str) -> str | None:
+        """Returns the class whose folder `folder` itself is, or None."""
+        inside, outside = self.place(f"{folder}/x").label, self.place(folder).label
+        return inside if outside is None else None

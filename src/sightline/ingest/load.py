@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sightline.blob import blob_of
 from sightline.databases.writeback import load_images
+from sightline.errors import UserError
 from sightline.images import Limits
+from sightline.ingest.layout_rules import AUTO, Rules
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
 from sightline.progress import track
@@ -17,7 +19,9 @@ MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100
 
 
-def load(path: Path, url: str | None, table: str, gridfs: bool = False) -> tuple[int, list[Rejection]]:
+def load(
+    path: Path, url: str | None, table: str, gridfs: bool = False, rules: Rules = AUTO
+) -> tuple[int, list[Rejection], list[str]]:
     """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
 
     Args:
@@ -25,18 +29,19 @@ def load(path: Path, url: str | None, table: str, gridfs: bool = False) -> tuple
         url: The database, without a password; None takes it from the environment.
         table: Table, collection or GridFS bucket.
         gridfs: Whether to use GridFS (MongoDB).
+        rules: How the tree of folders is read.
 
     Returns:
-        How many images were written, and the inputs that were not read.
+        How many images were written, the inputs that were not read, and what a person should know about the tree.
 
     Raises:
         UserError: If the folder or the database cannot be used.
     """
     limits = Limits()
     source = (
-        FolderSource(path, limits.max_bytes)
+        FolderSource(path, limits.max_bytes, rules=rules)
         if path.is_dir()
-        else ArchiveSource(blob_of(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO)
+        else ArchiveSource(blob_of(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
     )
     refused: list[Rejection] = []
 
@@ -47,4 +52,12 @@ def load(path: Path, url: str | None, table: str, gridfs: bool = False) -> tuple
             else:
                 yield record
 
-    return load_images(images(), url, table, gridfs), refused
+    try:
+        return load_images(images(), url, table, gridfs), refused, [_as_options(note) for note in source.notes]
+    except UserError as error:
+        raise UserError(_as_options(str(error))) from None
+
+
+def _as_options(line: str) -> str:
+    """Names the command's options in place of the configuration's keys."""
+    return line.replace("ingest.source.class_depth=", "--class-depth ").replace("ingest.source.layout=", "--layout ")

@@ -19,7 +19,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         said.append(f"{rejected:,} of {summary['inputs']:,} inputs refused: {why} (data/raw/rejected.parquet)")
     if summary["unused_labels"]:
         said.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
-    return said + audit.lines(summary["audit"])
+    return [*said, *summary["notes"], *audit.lines(summary["audit"])]
 
 
 def class_changes(classes: list[str], memory: Path) -> list[str]:

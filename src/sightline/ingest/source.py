@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sightline.records import ImageRecord, Rejection
 
@@ -32,3 +32,14 @@ class Source(Protocol):
             UserError: If the source cannot be reached.
         """
         ...
+
+
+@runtime_checkable
+class Annotated(Protocol):
+    """A source that has more to tell than its records do.
+
+    Attributes:
+        notes: Lines for a person, once records have been asked for.
+    """
+
+    notes: list[str]

@@ -14,7 +14,7 @@ from sightline.ingest.config import IngestConfig
 from sightline.ingest.labels import Labels
 from sightline.ingest.layout import split_of
 from sightline.ingest.outcome import Outcome, Refused
-from sightline.ingest.source import Source
+from sightline.ingest.source import Annotated, Source
 from sightline.ingest.spool import Spool
 from sightline.ingest.workers import Workers
 from sightline.progress import track
@@ -57,6 +57,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "classes": classes,
             "shards": len(shards),
             "unused_labels": sorted(labels.unused),
+            "notes": list(source.notes) if isinstance(source, Annotated) else [],
             "audit": audit(spool),
         }
         records.write_near(spool.near(), out / records.NEAR)

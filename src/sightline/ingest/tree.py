@@ -11,65 +11,76 @@ from pathlib import Path
 from typing import Any
 
 from sightline import files
-from sightline.names import readable
+from sightline.ingest.boundary import Boundary
+from sightline.names import is_litter, readable
 from sightline.progress import track
 from sightline.reasons import Reason, Rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something in a tree that is not a folder.
+    """Something in a tree that is not a folder, or a folder that holds nothing or is a link.
 
     Attributes:
         path: Relative to the root, with `/`; bytes that are no UTF-8 stay surrogates, as the system calls want them.
         size: In bytes; of what a link points to.
         mtime: Of the last change, in nanoseconds.
         fault: Why it cannot be read, or None.
+        folder: Whether it is a folder.
     """
 
     path: str
     size: int
     mtime: int
     fault: Rejected | None = None
+    folder: bool = False
 
 
-def walk(root: Path) -> Iterator[Entry]:
-    """Yields everything below `root` but folders, sorted by path; memory holds one folder's names a level.
+def walk(root: Path, empty: bool = False) -> Iterator[Entry]:
+    """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
 
-    A link to a file is followed where it stays inside the root. A link to a folder is not: it could lead in a circle.
+    A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
+    is not: it could lead in a circle.
+
+    Args:
+        root: A folder.
+        empty: Whether to yield the folders with nothing in them, too.
     """
-    yield from _walk(root, "", os.path.realpath(root))
+    yield from _walk(root, "", Boundary(root), empty)
 
 
-def _walk(root: Path, folder: str, real: str) -> Iterator[Entry]:
+def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[Entry]:
     try:
         with os.scandir(root / folder) as found:
             # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
-            inside = sorted(found, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
+            kept = [entry for entry in found if not is_litter(entry.name)]
+            inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
     except OSError as error:
         yield Entry(folder.rstrip("/"), 0, 0, Rejected(Reason.UNREADABLE, f"folder: {error.strerror}"))
         return
+    if empty and folder and not inside:
+        yield Entry(folder.rstrip("/"), 0, 0, folder=True)
     for entry in inside:
         path = folder + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, f"{path}/", real)
+            yield from _walk(root, f"{path}/", boundary, empty)
         else:
-            yield _entry(entry, path, real)
+            yield _entry(entry, path, boundary)
 
 
-def _entry(entry: os.DirEntry[str], path: str, real: str) -> Entry:
+def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> Entry:
     try:
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path)
-            if os.path.commonpath([target, real]) != real:
-                return Entry(path, 0, 0, Rejected(Reason.UNSAFE_ENTRY, "a link that leads out of the folder"))
+        if entry.is_symlink() and not boundary.holds(os.path.realpath(entry.path)):
+            fault = Rejected(Reason.UNSAFE_ENTRY, "a link that leads out of the folder")
+            return Entry(path, 0, 0, fault, folder=entry.is_dir())
         status = entry.stat()
     except FileNotFoundError:
         return Entry(path, 0, 0, Rejected(Reason.MISSING, "no such file, or a link to none"))
     except OSError as error:
         return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__))
     if stat.S_ISDIR(status.st_mode):
-        return Entry(path, 0, 0, Rejected(Reason.UNSAFE_ENTRY, "a link to a folder; links to files are followed"))
+        fault = Rejected(Reason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
+        return Entry(path, 0, 0, fault, folder=True)
     if not stat.S_ISREG(status.st_mode):
         return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, "neither a file nor a folder"))
     return Entry(path, status.st_size, status.st_mtime_ns)

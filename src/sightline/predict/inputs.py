@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from sightline.names import is_litter
 from sightline.reasons import Reason, Rejected
 
 LIST = "-"
@@ -109,24 +110,26 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
-def is_hidden(path: str) -> bool:
-    """Says whether a path, or a folder in it, is hidden or one that macOS adds to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-
-
 def expand(inputs: Iterable[str]) -> Iterator[str]:
     """Yields the files that `inputs` name, in a fixed order; no input disappears.
 
-    A folder stands for the files below it, each folder's own first, sorted by name; hidden ones (as a shell's `*` does)
-    and links to folders are left out. A pattern (`*`, `?`, `[...]`, `**`) stands for the files that it matches, sorted.
-    What names no file, an empty folder included, is yielded as it is, so that reading it says why.
+    A folder stands for the files below it, each folder's own first, sorted by name; hidden ones (as a shell's `*`
+    does), what operating systems leave there, and links to folders are left out. A pattern (`*`, `?`, `[...]`, `**`)
+    stands for the files that it matches, sorted. What names no file, an empty folder included, is yielded as it is, so
+    that reading it says why.
     """
     for name in inputs:
         # A file may well be called `a[1].png`: a name that exists is no pattern.
         if glob.has_magic(name) and not os.path.lexists(name):
             # Not Path.glob, which changes the user's spelling and takes no absolute pattern.
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
-            files: Iterable[str] = filter(os.path.isfile, matches)
+            # What is hidden is matched by a pattern that asks for it, as `.*.png`.
+            files: Iterable[str] = (
+                match
+                for match in matches
+                if os.path.isfile(match)  # noqa: PTH113 - the user's own spelling
+                and (os.path.basename(match).startswith(".") or not is_litter(os.path.basename(match)))  # noqa: PTH119
+            )
         else:
             files = _files(name)
         rest = iter(files)
@@ -141,11 +144,11 @@ def _files(path: str) -> Iterator[str]:
     # os.walk stays silent about a folder that it may not read; its name is yielded instead, for reading to say so.
     unreadable: list[str] = []
     for folder, subfolders, names in os.walk(path, onerror=lambda error: unreadable.append(error.filename)):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_litter(name))
         yield from unreadable
         unreadable.clear()
         for name in sorted(names):
-            if not name.startswith("."):
+            if not is_litter(name):
                 yield os.path.join(folder, name)  # noqa: PTH118  (keeps the user's own spelling, `./` included)
     yield from unreadable
 

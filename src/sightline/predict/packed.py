@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sightline.archives import Budget, open_archive
 from sightline.errors import UserError
-from sightline.names import readable
-from sightline.predict.inputs import Input, failed, is_hidden
+from sightline.names import is_litter, readable
+from sightline.predict.inputs import Input, failed
 from sightline.reasons import Reason, Rejected
 
 MAX_RATIO = 100
@@ -31,7 +31,7 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
             budget = Budget(max(_FREE_BYTES, MAX_RATIO * Path(path).stat().st_size))
             empty = True
             for member in open_archive(stream, readable(name), max_bytes, budget):
-                if member.fault is None and is_hidden(member.path):
+                if is_litter(member.path):
                     continue
                 empty = False
                 entry = f"{name}/{member.path}"

@@ -10,8 +10,9 @@ from typing import Any
 from sightline import remote
 from sightline.blob import RemoteBlob
 from sightline.errors import UserError
+from sightline.names import is_litter
 from sightline.predict import packed
-from sightline.predict.inputs import Input, failed, is_archive, is_hidden
+from sightline.predict.inputs import Input, failed, is_archive
 from sightline.reasons import Reason, Rejected
 
 _WEB = ("http://", "https://")
@@ -65,7 +66,7 @@ def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
     elif path.endswith("/") or url.endswith("/") or (not web and fs.info(path).get("type") == "directory"):
         root = path.rstrip("/") + "/"
         below = fs.find(root, detail=True)
-        found = [info for name, info in below.items() if not is_hidden(name.removeprefix(root)) and name != root]
+        found = [info for name, info in below.items() if not is_litter(name.removeprefix(root)) and name != root]
     else:
         return [{"name": path, "size": None}]
     if not found:

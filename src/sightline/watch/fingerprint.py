@@ -23,5 +23,5 @@ def watch(config: IngestConfig, output: Path) -> None:
     seen = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
     if config.labels:
         Labels.read(Path(config.labels))
-        seen["labels"] = files.sha256_file(Path(config.labels))
+        seen["labels"] = files.sha256_file(Path(config.labels).expanduser())
     files.write_json(output, seen)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.databases.options import MongodbOption, SqlOption
 from sightline.ingest import config as options
 from sightline.ingest.config import IngestConfig
+from sightline.ingest.layout_rules import Rules
+from sightline.schema import Option
 
 if TYPE_CHECKING:
     from sightline.ingest.source import Source
@@ -15,25 +19,28 @@ if TYPE_CHECKING:
 
 def open_source(config: IngestConfig) -> Source:
     """Returns the source that the configuration selects. Nothing is opened before one of its methods is called."""
-    match config.source:
+    match _at_home(config.source):
         case options.DigitsOption():
             from sightline.ingest.sources.digits import DigitsSource
 
             return DigitsSource(config.limit)
-        case options.FolderOption(path=str(path)):
+        case options.FolderOption(path=str(path)) as option:
             from sightline.ingest.sources.folder import FolderSource
 
-            return FolderSource(Path(path), config.max_bytes, config.limit)
-        case options.FolderOption(url=str(url)):
+            rules = Rules(option.layout, option.class_depth)
+            return FolderSource(Path(path), config.max_bytes, config.limit, rules)
+        case options.FolderOption(url=str(url)) as option:
             from sightline.ingest.sources.remote_folder import RemoteFolderSource
 
-            return RemoteFolderSource(url, config.max_bytes, config.limit)
+            rules = Rules(option.layout, option.class_depth)
+            return RemoteFolderSource(url, config.max_bytes, config.limit, rules)
         case options.ArchiveOption() as option:
             from sightline.blob import blob_of
             from sightline.ingest.sources.archive import ArchiveSource
 
             blob = blob_of(option.path, option.url)
-            return ArchiveSource(blob, config.max_bytes, option.max_entries, option.max_ratio, config.limit)
+            rules = Rules(option.layout, option.class_depth)
+            return ArchiveSource(blob, config.max_bytes, option.max_entries, option.max_ratio, config.limit, rules)
         case MongodbOption() as option:
             from sightline.databases.mongo_source import MongodbSource
 
@@ -60,3 +67,9 @@ def open_source(config: IngestConfig) -> Source:
             return HuggingfaceSource(option, config.max_bytes, config.limit)
         case other:
             raise NotImplementedError(f"no source for {type(other).__name__}")
+
+
+def _at_home(option: Option) -> Option:
+    """Returns the option with `~` in its paths as the user's home: no shell has seen what params.yaml says."""
+    paths = {name: path for name in ("path", "root") if isinstance(path := getattr(option, name, None), str)}
+    return dataclasses.replace(option, **{name: os.path.expanduser(path) for name, path in paths.items()})  # noqa: PTH111

@@ -8,8 +8,9 @@ from typing import Any
 from sightline.archives import Budget, Member, open_archive
 from sightline.blob import Blob
 from sightline.errors import UserError
-from sightline.ingest.layout import Layout
-from sightline.reasons import Rejected
+from sightline.ingest.layout_rules import AUTO, Rules
+from sightline.names import is_litter
+from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import sample
 
@@ -28,9 +29,23 @@ class ArchiveSource:
         max_entries: An archive with more entries is refused.
         max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
         limit: At most so many entries, an even sample of all.
+        rules: How the tree in it is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
     """
 
-    def __init__(self, blob: Blob, max_bytes: int, max_entries: int, max_ratio: int, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        blob: Blob,
+        max_bytes: int,
+        max_entries: int,
+        max_ratio: int,
+        limit: int | None = None,
+        rules: Rules = AUTO,
+    ) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
         self._blob = blob
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -41,23 +56,26 @@ class ArchiveSource:
         return self._blob.fingerprint(deep)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        layout = Layout.of(member.path for member in self._members() if member.fault is None)
+        layout, self.notes = self._rules.read(member.path for member in self._members() if member.fault is None)
         chosen = None
         if self._limit is not None:
-            chosen = {member.path for member in sample(self._members(), self._limit, key=lambda member: member.path)}
+            chosen = {
+                member.path for member in sample(self._members(), self._limit, key=lambda m: layout.place(m.path).id)
+            }
         for member in self._members():
             if chosen is not None and member.path not in chosen:
                 continue
-            identity, label, split = layout.place(member.path)
+            place = layout.place(member.path)
             try:
                 if member.fault:
-                    identity = member.path
                     raise member.fault
+                if place.label is None:
+                    raise Rejected(Reason.NO_LABEL, place.fault)
                 data = member.read()
             except Rejected as fault:
-                yield Rejection(identity, fault.reason, fault.detail)
+                yield Rejection(member.path if member.fault else place.id, fault.reason, fault.detail)
             else:
-                yield ImageRecord(identity, data, label, split)
+                yield ImageRecord(place.id, data, place.label, place.split)
 
     def _members(self) -> Iterator[Member]:
         budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()), _REMEDY)
@@ -68,4 +86,5 @@ class ArchiveSource:
                         f"{self._blob.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "
                         "if you trust it"
                     )
-                yield member
+                if not is_litter(member.path):
+                    yield member

@@ -9,8 +9,9 @@ from typing import Any
 from sightline.errors import UserError
 from sightline.ingest import tree
 from sightline.ingest.layout import Layout
+from sightline.ingest.layout_rules import AUTO, Rules
 from sightline.names import readable
-from sightline.reasons import Rejected
+from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import sample
 
@@ -22,9 +23,15 @@ class FolderSource:
         root: Holds `class/**/image` or `{train,val,test}/class/**/image`.
         max_bytes: A larger file is refused without being read.
         limit: At most so many files, an even sample of all.
+        rules: How the tree is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
     """
 
-    def __init__(self, root: Path, max_bytes: int, limit: int | None = None) -> None:
+    def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
         self._root = root
         self._max_bytes = max_bytes
         self._limit = limit
@@ -35,17 +42,38 @@ class FolderSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         self._require()
-        layout = Layout.of(entry.path for entry in tree.walk(self._root) if entry.fault is None)
-        for entry in sample(tree.walk(self._root), self._limit, key=lambda entry: entry.path):
-            identity, label, split = layout.place(readable(entry.path))
+        layout = self._layout()
+        for entry in sample(tree.walk(self._root), self._limit, key=lambda e: layout.place(readable(e.path)).id):
+            place = layout.place(readable(entry.path))
             try:
                 if entry.fault:
                     raise entry.fault
+                if place.label is None:
+                    raise Rejected(Reason.NO_LABEL, place.fault)
                 data = tree.read(f"{self._root}/{entry.path}", self._max_bytes)
             except Rejected as fault:
-                yield Rejection(identity, fault.reason, fault.detail)
+                yield Rejection(place.id, fault.reason, fault.detail)
             else:
-                yield ImageRecord(identity, data, label, split)
+                yield ImageRecord(place.id, data, place.label, place.split)
+
+    def _layout(self) -> Layout:
+        links: list[str] = []
+        empty: list[str] = []
+
+        def files() -> Iterator[str]:
+            for entry in tree.walk(self._root, empty=True):
+                if entry.folder:
+                    (links if entry.fault else empty).append(readable(entry.path))
+                elif entry.fault is None:
+                    yield readable(entry.path)
+
+        layout, self.notes = self._rules.read(files(), links)
+        for folders, words in ((links, "a link; put the folder itself there"), (empty, "empty")):
+            lost = [f"class {label!r} ({folder})" for folder in folders if (label := layout.class_of(folder))]
+            if lost:
+                more = f" and {len(lost) - 5:,} more" if len(lost) > 5 else ""
+                self.notes.append(f"no image of {', '.join(lost[:5])}{more}: the folder is {words}")
+        return layout
 
     def _require(self) -> None:
         if not self._root.is_dir():

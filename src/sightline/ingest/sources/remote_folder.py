@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from sightline import remote
-from sightline.ingest.layout import Layout
+from sightline.ingest.layout_rules import AUTO, Rules
+from sightline.names import is_litter
 from sightline.progress import track
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
@@ -22,9 +23,15 @@ class RemoteFolderSource:
         url: Of the root.
         max_bytes: A larger file is refused; without being read, where the service tells sizes.
         limit: At most so many files, an even sample of all.
+        rules: How the tree is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
     """
 
-    def __init__(self, url: str, max_bytes: int, limit: int | None = None) -> None:
+    def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
         self._url = url
         self._max_bytes = max_bytes
         self._limit = limit
@@ -47,10 +54,13 @@ class RemoteFolderSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         fs, listing = self._list()
-        layout = Layout.of(listing)
+        layout, self.notes = self._rules.read(listing)
 
         def fetch(path: str) -> ImageRecord | Rejection:
-            identity, label, split = layout.place(path)
+            place = layout.place(path)
+            identity = place.id
+            if place.label is None:
+                return Rejection(identity, Reason.NO_LABEL, place.fault)
             info = listing[path]
             size = info.get("size")
             if size is not None and size > self._max_bytes:
@@ -61,10 +71,10 @@ class RemoteFolderSource:
                 return Rejection(identity, Reason.MISSING, "gone since it was listed")
             except PermissionError:
                 return Rejection(identity, Reason.UNREADABLE, "no access")
-            return ImageRecord(identity, data, label, split)
+            return ImageRecord(identity, data, place.label, place.split)
 
         with remote.explained(self._url):
-            yield from remote.ahead(fetch, sample(listing, self._limit, key=str))
+            yield from remote.ahead(fetch, sample(listing, self._limit, key=lambda path: layout.place(path).id))
 
     def _list(self) -> tuple[Any, dict[str, dict[str, Any]]]:
         with remote.explained(self._url):
@@ -73,7 +83,8 @@ class RemoteFolderSource:
             found = fs.find(root, detail=True)
             web = root.startswith(("http://", "https://"))
             names = {name.removeprefix(root).removeprefix("/"): info for name, info in found.items()}
-            listing = {unquote(name) if web else name: info for name, info in names.items() if name}
+            listing = {unquote(name) if web else name: info for name, info in names.items()}
+            listing = {name: info for name, info in listing.items() if name and not is_litter(name)}
             if not listing:
                 fs.ls(root)  # says why, where there is a reason
                 raise FileNotFoundError
