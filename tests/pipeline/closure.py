@@ -45,9 +45,10 @@ def _imports(file: Path) -> set[str]:
 
 
 def import_closure(script: Path) -> set[Path]:
-    """Returns the script and every file of the project that it imports, absolute."""
+    """Returns the script, its package and every file of the project that they import, absolute."""
     found: set[Path] = set()
-    todo = [script.resolve()]
+    package = script.resolve().parent / "__init__.py"
+    todo = [script.resolve(), *([package] if package.is_file() else [])]
     while todo:
         file = todo.pop()
         if file in found:

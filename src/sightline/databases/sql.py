@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from sightline.databases import CONNECT_SECONDS, said_by, unreachable
 from sightline.errors import UserError
+from sightline.project import located
 from sightline.secrets import Url
 
 try:
@@ -92,6 +93,8 @@ def _sqlite(url: Url, write: bool) -> tuple[sa.URL, dict[str, Any]]:
     path = unquote(url.path[1:])
     if not path or path == ":memory:" or url.hosts:
         raise UserError("sqlite: write sqlite:///relative/file or sqlite:////absolute/file")
+    if not write:
+        path = str(located(path))
     if not write and not Path(path).is_file():  # SQLite would make an empty one
         raise UserError(f"{url.location}: there is no such file")
     query = {"uri": "true", "mode": "rwc" if write else "ro"}

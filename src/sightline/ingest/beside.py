@@ -73,8 +73,8 @@ class LocalBeside:
     def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
         digest = hashlib.sha256()
         for entry in track(self._images({posixpath.dirname(path) for path in paths}), "watching"):
-            status = entry.stat()
-            digest.update(f"{readable(entry.path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            status, path = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
+            digest.update(f"{readable(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return {"images": digest.hexdigest()}
 
     def _images(self, folders: set[str]) -> Iterator[os.DirEntry[str]]:

@@ -18,6 +18,7 @@ from sightline.ingest.source import Annotated, Source
 from sightline.ingest.spool import Spool
 from sightline.ingest.workers import Workers
 from sightline.progress import track
+from sightline.project import located
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 
@@ -39,7 +40,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
     Raises:
         UserError: If the source cannot be reached, or what it holds cannot make a set.
     """
-    labels = Labels.read(Path(config.labels) if config.labels else None)
+    labels = Labels.read(located(config.labels) if config.labels else None)
     with Spool(out / ".spool") as spool, Workers(limits_of(config), config.workers) as workers:
         inputs = itertools.islice(source.records(), config.limit)
         for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sightline.errors import UserError
+from sightline.project import located
 
 State = dict[str, torch.Tensor]
 
@@ -35,7 +36,7 @@ def read(path: str) -> State:
     Raises:
         UserError: If there is no such file, or it holds no weights.
     """
-    file = Path(path)
+    file = located(path)
     if not file.is_file():
         raise UserError(f"train.model.weights: no file {path}")
     try:

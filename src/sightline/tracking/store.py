@@ -16,6 +16,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sightline import files
+from sightline.project import project_root as project_root  # which callers know from here
 
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
@@ -50,16 +51,6 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
         location = None if uri else str(root / "mlartifacts")
         kind = {"mlflow.experimentKind": "custom_model_development"}  # the web page opens on runs, not on chat traces
         return client, str(client.create_experiment(name, artifact_location=location, tags=kind))
-
-
-def project_root() -> Path:
-    """Returns the project's root, relative where it is this folder.
-
-    `dvc exp run --temp` and DVC's queue run in a copy below `.dvc/tmp`, which is removed afterwards.
-    """
-    here = Path.cwd()
-    inside = next((parent for parent in here.parents if parent.name == ".dvc"), None)
-    return Path() if inside is None else inside.parent
 
 
 def provenance() -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sightline import files
 from sightline.models import store
+from sightline.project import located
 from sightline.records import SPLITS
 from sightline.shards import ProcessedSet
 from sightline.train.config import TrainConfig
@@ -59,8 +60,8 @@ class Training:
         rooms = Path(__file__).parents[1]
         code = [files.sha256_tree(rooms / room) for room in ("augment", "models", "train")]
         weights = getattr(config.model, "weights", None)
-        if weights is not None and Path(weights).is_file():
-            code.append(files.sha256_file(Path(weights)))  # the configuration says only where they are
+        if weights is not None and located(weights).is_file():
+            code.append(files.sha256_file(located(weights)))  # the configuration says only where they are
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 

@@ -8,6 +8,7 @@ from sightline import files
 from sightline.ingest.config import IngestConfig
 from sightline.ingest.labels import Labels
 from sightline.ingest.sources import open_source
+from sightline.project import located
 
 
 def watch(config: IngestConfig, output: Path) -> None:
@@ -22,6 +23,6 @@ def watch(config: IngestConfig, output: Path) -> None:
     """
     seen = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
     if config.labels:
-        Labels.read(Path(config.labels))
-        seen["labels"] = files.sha256_file(Path(config.labels).expanduser())
+        Labels.read(located(config.labels))
+        seen["labels"] = files.sha256_file(located(config.labels))
     files.write_json(output, seen)

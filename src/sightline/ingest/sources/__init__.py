@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sightline.databases.options import MongodbOption, SqlOption
 from sightline.ingest import config as options
 from sightline.ingest.config import IngestConfig
 from sightline.ingest.layout_rules import Rules
+from sightline.project import located
 from sightline.schema import Option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def open_source(config: IngestConfig) -> Source:
     """Returns the source that the configuration selects. Nothing is opened before one of its methods is called."""
-    match _at_home(config.source):
+    match _located(config.source):
         case options.DigitsOption():
             from sightline.ingest.sources.digits import DigitsSource
 
@@ -69,7 +69,8 @@ def open_source(config: IngestConfig) -> Source:
             raise NotImplementedError(f"no source for {type(other).__name__}")
 
 
-def _at_home(option: Option) -> Option:
-    """Returns the option with `~` in its paths as the user's home: no shell has seen what params.yaml says."""
-    paths = {name: path for name in ("path", "root") if isinstance(path := getattr(option, name, None), str)}
-    return dataclasses.replace(option, **{name: os.path.expanduser(path) for name, path in paths.items()})  # noqa: PTH111
+def _located(option: Option) -> Option:
+    """Returns a source's option with its paths as they lead from here, in the project or in an experiment's copy."""
+    given: dict[str, Any] = {name: getattr(option, name, None) for name in ("path", "root")}
+    places = {name: str(located(path)) for name, path in given.items() if path is not None and "://" not in path}
+    return dataclasses.replace(option, **places)
