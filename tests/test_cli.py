@@ -48,7 +48,7 @@ def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path)
     header, first, second = out.splitlines()
     assert header.split() == ["class", "probability", "image"]
     assert first.endswith(str(project.pictures[3]))
-    assert second.endswith(f"{bad}: not_an_image (no signature of an image format)")
+    assert second.endswith(f"{bad}: not_an_image (text)")
     assert err == "2 inputs: 1 predicted, 1 failed (not_an_image: 1)\n"
 
 

@@ -15,10 +15,10 @@ import logging
 import re
 import struct
 import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import PIL
 from PIL import (
@@ -29,14 +29,16 @@ from PIL import (
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
-from sightline import pixels, quick
+from sightline import foreign, pixels, pngchunks, quick
 from sightline.pixels import Pixels
 from sightline.reasons import Reason, Rejected
+
+T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that can be allowed, by Pillow's names; PPM stands for the family PBM, PGM and PPM."""
@@ -54,7 +56,6 @@ MAX_SECONDS = 30.0
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack requires|not enough|image file is", re.I)
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Pillow brings the samples of these PNG layouts to 8 bits, but leaves the transparent colour as the file has it.
 _PNG_KEY_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 
@@ -117,8 +118,7 @@ def inspect(data: bytes, limits: Limits | None = None) -> Info:
     Raises:
         Rejected: If the bytes are no image, or one that `limits` does not allow.
     """
-    with _refusing():
-        return _open(data, limits or _DEFAULT)[1]
+    return _bearing_metadata(data, lambda data: _open(data, limits or _DEFAULT)[1])
 
 
 def decode(
@@ -176,16 +176,36 @@ def _read_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pix
 
 
 def _read(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels]:
+    info, out, turn = _bearing_metadata(data, lambda data: _stored(data, channels, background, limits))
+    return info, pixels.upright(out, turn)  # once the opened file has been let go
+
+
+def _stored(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels, int]:
+    """Returns the header, the pixels as stored, and the EXIF orientation."""
+    image, info = _open(data, limits)
+    if info.format == "PNG":
+        pngchunks.require_sound(data)
+        _scale_png_key(image)
+    image.load()
+    return info, pixels.flat(image, channels, background), pixels.orientation(image)
+
+
+def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:
+    """Returns `work` of a file; a PNG of which Pillow finds texts or profile too large is taken without them.
+
+    Raises:
+        Rejected: With the reason, whatever `work` raises.
+    """
     with _refusing():
-        image, info = _open(data, limits)
-        if info.format == "PNG":
-            _check_png(data)
-            _scale_png_key(image)
-        image.load()
-        turn = pixels.orientation(image)
-        out = pixels.flat(image, channels, background)
-    del image  # before the copy that turning it may need
-    return info, pixels.upright(out, turn)
+        try:
+            return work(data)
+        except Rejected:
+            raise
+        except ValueError:
+            plain = pngchunks.without_metadata(data)
+            if plain is None:
+                raise
+        return work(plain)
 
 
 def encode_png(image: Pixels) -> bytes:
@@ -220,8 +240,14 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
         raise Rejected(Reason.TOO_MANY_BYTES, f"{len(data):,} bytes, allowed {limits.max_bytes:,}")
     try:
         image = Image.open(io.BytesIO(data), formats=limits.formats)
-    except UnidentifiedImageError:
-        raise _unidentified(data, limits) from None
+    except Exception as error:  # a text may begin as a picture does, and raises what a damaged one would
+        if fault := foreign.refusal(data):
+            raise fault from None
+        if isinstance(error, UnidentifiedImageError):
+            raise _unidentified(data, limits) from None
+        raise
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        foreign.require_no_preview(data, image.tag_v2)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, allowed {limits.max_pixels:,}")
@@ -230,7 +256,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
     info = Info(_format(image), width, height, image.mode, _frames(image, limits.max_frames))
     if image.mode not in pixels.MODES and (info.format, image.mode) != ("PPM", "I"):
         raise Rejected(
-            Reason.FORMAT_NOT_ALLOWED,
+            Reason.UNSUPPORTED_FORMAT,
             f"{info.format} with pixels of mode {image.mode}, whose black and white are not defined: "
             "save it as grey, RGB or CMYK with 8 or 16 bits",
         )
@@ -242,11 +268,14 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
 def _unidentified(data: bytes, limits: Limits) -> Rejected:
     """Says why no allowed format reads the file: by its signature alone, no other decoder sees the bytes."""
     Image.init()
-    names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(data[:16]) is True]
+    start = data[:16].ljust(16, b"\0")  # plugins unpack numbers from it
+    names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(start) is True]
     if allowed := [name for name in names if name in limits.formats]:
         return Rejected(Reason.CORRUPT, f"begins as {allowed[0]}, but its header cannot be read")
+    if known := [name for name in names if name in FORMATS]:
+        return Rejected(Reason.FORMAT_NOT_ALLOWED, f"{known[0]}; allowed: {', '.join(limits.formats)}")
     if names:
-        return Rejected(Reason.FORMAT_NOT_ALLOWED, f"{names[0]}; allowed: {', '.join(limits.formats)}")
+        return foreign.unsupported(names[0])
     return Rejected(Reason.NOT_AN_IMAGE, "no signature of an image format")
 
 
@@ -259,20 +288,6 @@ def _frames(image: Image.Image, most: int) -> int:
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return 1
     return 2 if most == 1 else min(int(getattr(image, "n_frames", 1)), most + 1)
-
-
-def _check_png(data: bytes) -> None:
-    """Refuses a PNG with a critical chunk missing or damaged: Pillow checks no checksum of the pixels."""
-    at, kind = len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if at + 12 + length > len(data):
-            raise Rejected(Reason.TRUNCATED, "the file ends inside a PNG chunk")
-        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
-        critical = not kind[0] & 0x20
-        if critical and zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != checksum:
-            raise Rejected(Reason.CORRUPT, "checksum of a PNG chunk")
-        at += 12 + length
 
 
 def _scale_png_key(image: Image.Image) -> None:

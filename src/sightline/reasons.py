@@ -14,6 +14,7 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_FRAMES = "too_many_frames"
     FORMAT_NOT_ALLOWED = "format_not_allowed"
+    UNSUPPORTED_FORMAT = "unsupported_format"
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"

@@ -11,6 +11,7 @@ from sightline.names import composed
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm",
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".svg", ".dcm", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw",
 })  # fmt: skip
 
 _SPLITS = {

@@ -17,6 +17,7 @@ const REASONS = {
   too_many_pixels: "The picture has too many pixels.",
   too_many_frames: "This is an animation, or a document of several pages.",
   format_not_allowed: "This kind of picture is not accepted.",
+  unsupported_format: "This kind of picture cannot be read: send it as JPEG or PNG.",
   not_an_image: "This is no picture.",
   truncated: "The picture is cut off.",
   corrupt: "The picture is damaged.",
