@@ -224,9 +224,9 @@ def _refusing() -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Rejected(Reason.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels") from None
-    except (
-        Exception
-    ) as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError, MemoryError...
+    except MemoryError:
+        raise Rejected(Reason.OUT_OF_MEMORY, "decoding needs more memory than there is") from None
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError...
         text = " ".join(str(error).split())
         truncated = isinstance(error, EOFError | struct.error) or _TRUNCATED.search(text)
         detail = re.sub(r"[^\x20-\x7e]", "?", f"{type(error).__name__}: {text}")[:160]

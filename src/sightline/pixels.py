@@ -12,6 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 """[height, width, 1 or 3]: grey, or red, green and blue."""
 
 _BAND_PIXELS = 2**17
+_SHRUNK_SIDE = 64
 _MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 _MODES_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 MODES = _MODES_8 | _MODES_16
@@ -104,3 +105,21 @@ def upright(image: Pixels, turn: int) -> Pixels:
     if turn in _FLIPS:
         turned = cv2.flip(turned, _FLIPS[turn], None if turned is image else turned)
     return np.asarray(turned, np.uint8).reshape(*turned.shape[:2], image.shape[2])
+
+
+def shrunk(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Averages blocks of pixels, squares but in the thinnest images, so that the longer side gets 64 to 127 pixels.
+
+    Args:
+        grey: [height, width] uint8; one whose longer side is below 128 pixels is returned as it is.
+    """
+    import cv2
+
+    height, width = grey.shape
+    factor = max(height, width) // _SHRUNK_SIDE
+    if factor <= 1:
+        return grey
+    down, across = min(factor, height), min(factor, width)
+    size = (width // across, height // down)
+    whole = grey[: size[1] * down, : size[0] * across]
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)

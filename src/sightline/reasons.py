@@ -19,6 +19,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     BLANK = "blank"
+    OUT_OF_MEMORY = "out_of_memory"  # of this machine: the one reason that is not the input's alone
     # Where they come from
     MISSING = "missing"
     UNREADABLE = "unreadable"

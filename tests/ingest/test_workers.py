@@ -10,11 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from sightline.images import Limits
 from sightline.ingest.outcome import Checked, Refused
 from sightline.ingest.workers import Workers
+from sightline.reasons import Reason
 from tests.ingest.helpers import picture
 
 LIMITS = asdict(Limits())
@@ -53,6 +55,8 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "def check(data, limits):\n"
         "    if data == b'CRASH': os.kill(os.getpid(), 11)\n"
         "    if data == b'HANG': time.sleep(60)\n"
+        "    if data == b'KILL': os.kill(os.getpid(), 9)\n"
+        "    if data == b'EXIT': os._exit(3)\n"
         "    return real(data, limits)\n"
         "c.check = check\n"
     )
@@ -65,7 +69,25 @@ def test_a_crash_costs_one_image() -> None:
     data[3] = data[17] = b"CRASH"
     outcomes = checked(data, count=2)
     assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Refused)] == [3, 17]
-    assert outcomes[3] == Refused(outcomes[3].reason, "the decoder crashed (exit code -11)")
+    assert outcomes[3] == Refused(outcomes[3].reason, "the decoder crashed (signal 11)")
+
+
+@pytest.mark.usefixtures("hooked")
+def test_what_ended_a_process_is_named() -> None:
+    outcomes = checked([picture(1), b"KILL", b"EXIT", picture(2)], count=1)
+    assert [type(outcome) for outcome in outcomes] == [Checked, Refused, Refused, Checked]
+    assert outcomes[1].reason == "out_of_memory"
+    assert "killed (signal 9)" in outcomes[1].detail
+    assert outcomes[2] == Refused(Reason.CORRUPT, "the decoder crashed (exit code 3)")
+
+
+@pytest.mark.parametrize("fault", [MemoryError, cv2.error], ids=["Python", "OpenCV"])
+def test_want_of_memory_is_named(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    error = fault("no room")
+    error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
+    monkeypatch.setattr("sightline.ingest.check.look", lambda _: (_ for _ in ()).throw(error))
+    (outcome,) = checked([picture(1)], count=0)
+    assert outcome == Refused(Reason.OUT_OF_MEMORY, "it needs more memory than there is")
 
 
 @pytest.mark.usefixtures("hooked")

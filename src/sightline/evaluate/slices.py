@@ -18,7 +18,7 @@ from sightline.evaluate.results import Slice
 from sightline.images import ANY_SIZE
 from sightline.metrics.base import Bools, Labels
 from sightline.metrics.intervals import wilson
-from sightline.pixels import Pixels
+from sightline.pixels import Pixels, shrunk
 from sightline.raw import raw_images
 from sightline.records import RawImage
 
@@ -27,8 +27,6 @@ MOST_VALUES = 20
 FEW_NUMBERS = 4
 """A numeric property of so few different values gets a slice for each, others one for each quarter of the images."""
 OTHER, NONE = "(other)", "(none)"
-
-_SIDE = 64
 
 
 def brightness(grey: Pixels) -> float:
@@ -42,14 +40,7 @@ def sharpness(grey: Pixels) -> float:
     Pech-Pacheco et al. (2000), "Diatom autofocusing in brightfield microscopy". A larger image is first averaged down
     to a longer side of 64 to 127 pixels, so that images of different sizes can be compared.
     """
-    height, width = grey.shape[:2]
-    factor = min(max(height, width) // _SIDE, height, width)
-    small = grey[:, :, 0]
-    if factor > 1:
-        small = np.asarray(
-            cv2.resize(small, (width // factor, height // factor), interpolation=cv2.INTER_AREA), np.uint8
-        )
-    return float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))[1].item())
+    return float(cv2.meanStdDev(cv2.Laplacian(shrunk(grey[:, :, 0]), cv2.CV_32F))[1].item())
 
 
 def _size(image: RawImage) -> float:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sightline.pixels import shrunk
+
 cv2.setNumThreads(1)  # images are small; the workers are the parallelism
 
 DARK, BRIGHT, BLURRED, ODD_SHAPE = "dark", "bright", "blurred", "odd_shape"
@@ -20,7 +22,6 @@ _DARK_BELOW = 0.32  # the 99th percentile of brightness, 0..1
 _BRIGHT_ABOVE = 0.95  # the 5th percentile of brightness
 _BLURRED_BELOW = 0.29  # 1 - exp(-variance of the Laplacian / 100)
 _ODD_BELOW = 0.35  # the shorter side over the longer
-_SIDE = 64
 
 _HASH_SIDE = 16
 Grey = npt.NDArray[np.uint8]
@@ -48,7 +49,7 @@ def look(grey: Grey) -> Looks:
         grey: [height, width] uint8.
     """
     height, width = grey.shape
-    small = _shrunk(grey)
+    small = shrunk(grey)
     deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))[1].item()
     found = {
         DARK: np.count_nonzero(small >= _DARK_BELOW * 255) < 0.01 * small.size,
@@ -65,7 +66,7 @@ def phash(grey: Grey) -> bytes:
     Each frequency is held against the median (Zauner, "Implementation and benchmarking of perceptual image hash
     functions", 2010, section 3.2.1), with 256 bits in place of 64, so that small drawings of one kind stay apart.
     """
-    return _phash(_shrunk(grey))
+    return _phash(shrunk(grey))
 
 
 def _phash(grey: Grey) -> bytes:
@@ -84,18 +85,10 @@ def _cosines(size: int) -> npt.NDArray[np.float64]:
     """
     full = max(size, 2 * _HASH_SIDE)
     angles = np.pi * np.outer(np.arange(_HASH_SIDE), 2 * np.arange(full) + 1) / (2 * full)
-    centres = (np.arange(full) + 0.5) * size / full - 0.5
-    interpolation = [np.interp(centres, np.arange(size), unit) for unit in np.eye(size)]
-    whole: npt.NDArray[np.float64] = np.rint(4096 * np.cos(angles) @ np.stack(interpolation, axis=1))
+    bases = 4096 * np.cos(angles)
+    if full > size:
+        centres = (np.arange(full) + 0.5) * size / full - 0.5
+        interpolation = [np.interp(centres, np.arange(size), unit) for unit in np.eye(size)]
+        bases = bases @ np.stack(interpolation, axis=1)
+    whole: npt.NDArray[np.float64] = np.rint(bases)
     return whole
-
-
-def _shrunk(grey: Grey) -> Grey:
-    """Averages squares of pixels, so many that the longer side gets 64 to 127."""
-    height, width = grey.shape
-    factor = min(max(height, width) // _SIDE, height, width)
-    if factor <= 1:
-        return grey
-    size = (width // factor, height // factor)
-    whole = grey[: size[1] * factor, : size[0] * factor]
-    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

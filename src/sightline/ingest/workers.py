@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ TIMEOUT = MAX_SECONDS
 
 _HELD_BYTES = 64 * 2**20
 _MOST = 8  # reading and writing, which one process does, keep no more of them busy
+_END_SECONDS = 10.0  # in which a process ends that has closed its pipe
 _AHEAD = 3  # chunks that a process has before it: it never waits for the next
 
 
@@ -161,12 +163,20 @@ class _Worker:
         return outcomes
 
     def _restart(self, error: Exception) -> Outcome:
+        """Starts the process anew, and says what ended the one before."""
+        if not isinstance(error, TimeoutError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)  # it ends by itself: how it does is what there is to say
+        code = self._process.poll()
         self.stop()
-        code = self._process.returncode
         self._start()
         if isinstance(error, TimeoutError):
             return Refused(Reason.CORRUPT, f"decoding took more than {self._timeout:g} s")
-        return Refused(Reason.CORRUPT, f"the decoder crashed (exit code {code})")
+        if code == -signal.SIGKILL:
+            killed = "its decoder was killed (signal 9), as the system does where memory runs out"
+            return Refused(Reason.OUT_OF_MEMORY, killed)
+        how = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+        return Refused(Reason.CORRUPT, f"the decoder crashed ({how})")
 
     def stop(self) -> None:
         self._process.kill()

@@ -22,6 +22,7 @@ const REASONS = {
   truncated: "The picture is cut off.",
   corrupt: "The picture is damaged.",
   blank: "The picture is blank.",
+  out_of_memory: "The picture needs more memory than there is.",
 };
 
 /** A share as a percentage that never rounds to a certainty it is not. */
