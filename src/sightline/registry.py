@@ -15,12 +15,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sightline import files, secrets, tracking
-from sightline.errors import UserError
+from sightline.errors import DISTRIBUTION, UserError
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -32,6 +32,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
+from packaging.requirements import Requirement
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 BUNDLE_TAG = "sightline.bundle_sha256"
@@ -147,7 +148,8 @@ class Registry:
                     python_model=str(code),
                     artifacts={name: str(path) for name, path in artifacts.items()},
                     signature=SIGNATURE,
-                    pip_requirements=[f"sightline[predict]=={installed_version('sightline')}"],
+                    code_paths=[str(Path(__file__).parent)],  # of this package: no registry has it
+                    pip_requirements=_requirements(),
                 )
             try:
                 self._client.create_registered_model(self.name)
@@ -195,6 +197,13 @@ class Registry:
     def _read(self, number: int | str) -> Version:
         found = self._client.get_model_version(self.name, str(number))
         return Version(int(found.version), sorted(found.aliases), dict(found.tags), found.run_id or None)
+
+
+def _requirements() -> list[str]:
+    """Returns what prediction needs of other packages, in the versions that are installed here."""
+    wanted = map(Requirement, metadata.requires(DISTRIBUTION) or ())
+    needed = [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": "predict"})]
+    return [f"{name}=={metadata.version(name)}" for name in needed]
 
 
 def who() -> str:

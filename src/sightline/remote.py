@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.reasons import Rejected
 from sightline.secrets import mask
 
@@ -49,7 +49,7 @@ def filesystem(url: str) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        remedy = f"install sightline[{extra}]" if extra else "install the package that it names"
+        remedy = how_to_install(extra) if extra else "install the package that it names"
         raise UserError(f"{scheme}:// needs a package that is not there: {remedy} ({error})") from None
     return fs, path
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sightline.databases import mongo, sql
 from sightline.databases.writeback import load_images, write_predictions
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.records import ImageRecord
 from sightline.secrets import parse
 from tests.ingest.pictures import pictures, png
@@ -101,10 +101,10 @@ def test_what_a_database_cannot_hold(sqlite_url: str, table: str) -> None:
 @pytest.mark.parametrize(
     ("absent", "program", "said"),
     [
-        ("pymongo", "load('mongodb://h/d')", "install sightline[mongodb]"),
-        ("sqlalchemy", "load('sqlite:///x')", "install sightline[sql]"),
-        ("pymysql", "load('mysql://h/d')", "mysql needs the driver pymysql: install sightline[sql]"),
-        ("psycopg", "load('postgresql://h/d')", "postgresql needs the driver psycopg: install sightline[sql]"),
+        ("pymongo", "load('mongodb://h/d')", f"MongoDB needs pymongo: {how_to_install('mongodb')}"),
+        ("sqlalchemy", "load('sqlite:///x')", f"SQL databases need SQLAlchemy and drivers: {how_to_install('sql')}"),
+        ("pymysql", "load('mysql://h/d')", f"mysql needs the driver pymysql: {how_to_install('sql')}"),
+        ("psycopg", "load('postgresql://h/d')", f"postgresql needs the driver psycopg: {how_to_install('sql')}"),
     ],
 )
 def test_a_missing_extra_is_named(absent: str, program: str, said: str) -> None:

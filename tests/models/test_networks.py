@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import nn
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.models import store
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import (
@@ -385,7 +385,7 @@ def refused(option: Timm, shape: tuple[int, int, int] = (32, 32, 3)) -> str:
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert refused(Timm("timm", None, "resnet18", {})).endswith("pip install 'sightline[timm]'")
+    assert refused(Timm("timm", None, "resnet18", {})).endswith(how_to_install("timm"))
 
 
 def test_what_timm_does_not_have_or_cannot_build_is_one_line() -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from sightline import records
 from sightline.cli import app
+from sightline.errors import how_to_install
 from sightline.preprocess import cache, preview
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.raw import RawSet
@@ -101,7 +102,7 @@ def test_without_the_pipeline_installed_it_is_one_line(verb: str, module: str):
     program = f"import sys; sys.modules[{module!r}] = None; from sightline.cli import app; app([{verb!r}])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert done.stderr.strip() == f"sightline: {module} is not installed: pip install 'sightline[pipeline]'"
+    assert done.stderr.strip() == f"sightline: {module} is not installed: {how_to_install('pipeline')}"
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,3 +202,46 @@ def test_mlflow_loads_what_was_registered_without_pickle(
     held = [path.name for path in place.rglob("*") if path.is_file()]
     assert not [name for name in held if name.endswith((".pkl", ".pickle", ".pth"))]
     assert "served.py" in held
+
+
+ELSEWHERE = """
+import json, sys
+sys.path[:] = [entry for entry in sys.path if entry] + [{packages!r}]
+try:
+    import sightline
+    raise SystemExit(f"sightline is installed here: {{sightline.__file__}}")
+except ModuleNotFoundError:
+    pass
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model({uri!r})
+picture = open({picture!r}, "rb").read()
+rows = model.predict(pd.DataFrame({{"image": [picture]}})).to_dict("records")
+import sightline
+print(json.dumps([rows[0]["label"], sightline.__file__]))
+"""
+
+
+def test_a_version_carries_its_code_to_where_the_package_is_not_installed(
+    project: Project, make: Make, policy: PromoteConfig, place: Path, tmp_path: Path
+) -> None:
+    import mlflow
+    import numpy as np
+
+    ask(make(), policy)
+    carried = Path(mlflow.artifacts.download_artifacts(f"models:/{policy.name}@champion", dst_path=str(tmp_path)))
+    asked = (carried / "requirements.txt").read_text().split()
+    assert not [line for line in asked if "sightline" in line]
+    assert {"numpy", "onnxruntime", "mlflow"} <= {line.partition("==")[0] for line in asked}
+    assert "sightline" not in (carried / "conda.yaml").read_text()
+    assert not list(carried.rglob("__pycache__"))
+
+    # Without `site`, no .pth file puts an editable install on the path.
+    packages = Path(np.__file__).parents[1]
+    code = ELSEWHERE.format(packages=str(packages), uri=str(carried), picture=str(project.pictures[0]))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, env=environment, capture_output=True,
+                          text=True, check=False, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    label, home = json.loads(done.stdout.splitlines()[-1])
+    assert label == next(iter(Bundle.load(project.bundle).predict(project.pictures[:1]))).label
+    assert Path(home).is_relative_to(carried / "code")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
 from sightline.archives.member import REMEDY, Budget, Member, refused, safe_path
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.names import readable
 from sightline.reasons import Reason, Rejected
 
@@ -151,7 +151,7 @@ def _unpacked(stream: IO[bytes], name: str) -> _Readable:
         try:
             import zstandard
         except ImportError:
-            raise UserError(f"{name}: zstd needs a package that is not there: install sightline[zstd]") from None
+            raise UserError(f"{name}: zstandard is not installed: {how_to_install('zstd')}") from None
         reader: _Readable = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
         return reader
     return stream

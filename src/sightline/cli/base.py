@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sightline.errors import UserError
+from sightline.errors import DISTRIBUTION, UserError
 
 
 class _Group(TyperGroup):
@@ -36,7 +36,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"sightline {version('sightline')}")
+        typer.echo(f"sightline {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

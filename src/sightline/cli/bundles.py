@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError
+from sightline.errors import UserError, not_installed
 
 
 @app.command()
@@ -81,7 +81,7 @@ def promote(
         from sightline.promote import promote as promotion
         from sightline.promote.config import PromoteConfig
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
     policy = config.typed(PromoteConfig, composed.promote, "promote")
@@ -104,7 +104,7 @@ def lineage(
         from sightline.promote.config import PromoteConfig
         from sightline.registry import Registry
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     composed = config.compose(config.saved_overrides(config.read_params()))
     policy = config.typed(PromoteConfig, composed.promote, "promote")

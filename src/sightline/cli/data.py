@@ -9,7 +9,7 @@ import click
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError
+from sightline.errors import not_installed
 
 
 @app.command()
@@ -34,7 +34,7 @@ def load(
         from sightline.ingest.layout_rules import Rules
         from sightline.ingest.load import load as load_source
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline,sources]'") from None
+        raise not_installed(error.name, "pipeline,sources") from None
 
     count, refused, notes = load_source(source, url, table, gridfs, Rules(layout, class_depth))
     for note in notes:
@@ -68,7 +68,7 @@ def preview(
         from sightline.preprocess.config import PreprocessConfig
         from sightline.preprocess.preview import preview as draw
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
     section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
@@ -92,7 +92,7 @@ def cache(
         from sightline.preprocess.cache import lines, size
         from sightline.preprocess.memo import Memo
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     memo = Memo()
     if prune is not None:

@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError
+from sightline.errors import UserError, not_installed
 
 
 class Format(StrEnum):
@@ -97,7 +97,7 @@ def predict(
         from sightline.predict import output as rows
         from sightline.predict.inputs import Database
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[predict]'") from None
+        raise not_installed(error.name, "predict") from None
 
     opened = locate.load(bundle, model.value, threads)
     if abstain and threshold is None and (threshold := opened.threshold) is None:
@@ -153,7 +153,7 @@ def serve(
         from sightline.serve.config import API_KEY, ServeConfig
         from sightline.serve.server import run
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[serve]'") from None
+        raise not_installed(error.name, "serve") from None
 
     config = ServeConfig(
         host=host,

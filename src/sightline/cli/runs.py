@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError
+from sightline.errors import UserError, not_installed
 
 
 @app.command()
@@ -29,7 +29,7 @@ def compare(
     try:
         from sightline.compare import outcome, page, scored
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
     from sightline import files
 
     a, b = scored.load(first), scored.load(second)
@@ -50,7 +50,7 @@ def sync() -> None:
     try:
         from sightline import tracking
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     count = 0
     for line in tracking.sync():

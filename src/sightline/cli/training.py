@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError
+from sightline.errors import UserError, not_installed
 
 
 @app.command()
@@ -24,7 +24,7 @@ def features(
     try:
         from sightline.features import write_features
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     try:
         count = write_features(model, data, output, batch_size)
@@ -98,7 +98,7 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any]:
         from sightline.shards import ProcessedSet
         from sightline.train.config import TrainConfig
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise not_installed(error.name, "pipeline") from None
 
     composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
     return composed, config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from sightline.databases import CONNECT_SECONDS, said_by, unreachable
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.secrets import Url
 
 try:
@@ -19,7 +19,7 @@ try:
     import pymongo
     from pymongo.errors import AutoReconnect, CursorNotFound, InvalidName, PyMongoError
 except ModuleNotFoundError:
-    raise UserError("MongoDB needs pymongo: install sightline[mongodb]") from None
+    raise UserError(f"MongoDB needs pymongo: {how_to_install('mongodb')}") from None
 
 __all__ = ["LOST", "Client", "bson", "connect", "database", "explained", "gridfs", "pymongo"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sightline.databases import CONNECT_SECONDS, said_by, unreachable
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.project import located
 from sightline.secrets import Url
 
@@ -17,7 +17,7 @@ try:
     import sqlalchemy as sa
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 except ModuleNotFoundError:
-    raise UserError("SQL databases need SQLAlchemy and drivers: install sightline[sql]") from None
+    raise UserError(f"SQL databases need SQLAlchemy and drivers: {how_to_install('sql')}") from None
 
 __all__ = [
     "abandoned_stream",
@@ -69,7 +69,7 @@ def engine(url: Url, write: bool = False) -> Iterator[sa.Engine]:
     try:
         made = sa.create_engine(target, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     except ModuleNotFoundError as error:
-        raise UserError(f"{url.family} needs the driver {error.name}: install sightline[sql]") from None
+        raise UserError(f"{url.family} needs the driver {error.name}: {how_to_install('sql')}") from None
     except (TypeError, ValueError) as error:  # a setting in the query that is of the wrong kind
         raise UserError(f"{url.location}: {said_by(url, error)}") from None
     sa.event.listen(made, "connect", _prepare(made.dialect.name, write))

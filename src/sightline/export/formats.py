@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sightline import files
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.export.onnx import Deployed
 from sightline.export.speed import Network
 from sightline.models.classifier import Classifier
@@ -96,7 +96,7 @@ def _openvino(path: Path, model: Path) -> Further:
         import openvino
     except ModuleNotFoundError as error:
         raise UserError(
-            f"export.formats: openvino needs {error.name}, which is not installed: pip install 'sightline[openvino]'"
+            f"export.formats: openvino needs {error.name}, which is not installed: {how_to_install('openvino')}"
         ) from None
     core = openvino.Core()
     openvino.save_model(core.read_model(model), path, compress_to_fp16=False)

@@ -180,7 +180,7 @@ class ViT(Pretrainable):
 
 @dataclass
 class Timm(Pretrainable):
-    """Any network of the timm library, which is an extra: `sightline[timm]`.
+    """Any network of the timm library, which is the extra `timm`.
 
     Attributes:
         model_name: timm's name of it, such as "resnet26d" or "convnext_atto.d2_in1k".

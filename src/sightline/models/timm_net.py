@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.models import pretrained
 from sightline.models.config import Timm
 
@@ -29,7 +29,7 @@ def build(option: Timm, in_channels: int, num_classes: int, size: tuple[int, int
     try:
         import timm
     except ModuleNotFoundError:
-        raise UserError("train.model: timm is not installed: pip install 'sightline[timm]'") from None
+        raise UserError(f"train.model: timm is not installed: {how_to_install('timm')}") from None
     if not timm.is_model(option.model_name):
         near = difflib.get_close_matches(option.model_name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.predict.bundle import Bundle
 
 REGISTRY = "models:/"
@@ -27,7 +27,7 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     try:
         from sightline import registry
     except ModuleNotFoundError as error:
-        raise UserError(f"{text}: {error.name} is not installed: pip install 'sightline[pipeline]'") from None
+        raise UserError(f"{text}: {error.name} is not installed: {how_to_install('pipeline')}") from None
     found: Path = registry.fetch_bundle(text)
     return found
 

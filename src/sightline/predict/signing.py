@@ -1,4 +1,4 @@
-"""Signatures of a bundle: who vouches for it. Sigstore's model-signing does the work, an extra (`sightline[sign]`).
+"""Signatures of a bundle: who vouches for it. Sigstore's model-signing does the work, the extra `sign`.
 
 The signature stands beside the bundle, as `<bundle>.sig`, and not in it: the bundle is an output of the pipeline, which
 another file would change.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import UserError
+from sightline.errors import UserError, not_installed
 from sightline.predict import manifest
 
 
@@ -131,7 +131,7 @@ def _library(module: str) -> Any:
     try:
         from model_signing import signing, verifying
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'sightline[sign]'") from None
+        raise not_installed(error.name, "sign") from None
     return {"signing": signing, "verifying": verifying}[module]
 
 

@@ -1,4 +1,4 @@
-"""Images behind a URL, by fsspec: a file, an archive, or all below a folder. Needs `sightline[remote]`."""
+"""Images behind a URL, by fsspec: a file, an archive, or all below a folder. Needs the extra `remote`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What MLflow runs to serve a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
 
-MLflow keeps a copy of this file with the version and runs it (its "models from code"): no pickle. It needs no more than
-`sightline[predict]` beside MLflow.
+MLflow keeps a copy of this file with the version and runs it (its "models from code"): no pickle. The version carries
+this package's code as well, and asks for what the extra `predict` needs: Sightline itself need not be installed.
 """
 
 from __future__ import annotations

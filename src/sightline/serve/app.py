@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sightline.errors import DISTRIBUTION
 from sightline.predict.bundle import Bundle
 from sightline.predict.output import as_row
 from sightline.reasons import Rejected
@@ -63,7 +64,7 @@ class _Server:
         self.config = config
         self.metrics = Metrics(bundle, lambda: self.batcher.waiting)
         self.held = body.Held(config.max_held)
-        self.about = answers.about(bundle, config, version("sightline"))
+        self.about = answers.about(bundle, config, version(DISTRIBUTION))
         self.described = openapi.describe(self.about["version"], self.about["limits"])
         self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
         self.asked = 0

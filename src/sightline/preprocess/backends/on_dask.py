@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.preprocess.backends import cluster
 from sightline.preprocess.jobs import Done, Job
 from sightline.preprocess.memo import Memo
@@ -33,7 +33,7 @@ def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> Non
     try:
         distributed: Any = importlib.import_module("distributed")
     except ModuleNotFoundError:
-        raise UserError("preprocess.backend=dask: Dask is not installed: pip install 'sightline[dask]'") from None
+        raise UserError(f"preprocess.backend=dask: Dask is not installed: {how_to_install('dask')}") from None
 
     if address is None:
         # One thread a worker: Pillow and the steps hold Python's lock between their calls.

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.errors import UserError
+from sightline.errors import UserError, how_to_install
 from sightline.preprocess.backends import cluster
 from sightline.preprocess.jobs import Done, Job
 from sightline.preprocess.memo import Memo
@@ -36,7 +36,7 @@ def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> Non
     try:
         ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError:
-        raise UserError("preprocess.backend=ray: Ray is not installed: pip install 'sightline[ray]'") from None
+        raise UserError(f"preprocess.backend=ray: Ray is not installed: {how_to_install('ray')}") from None
 
     own = not ray.is_initialized()
     if own:
