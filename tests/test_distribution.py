@@ -117,6 +117,6 @@ def test_git_ignores_what_is_secret_and_what_the_documentation_has_one_write(nam
 
 def test_the_documentation_keeps_keys_outside_the_project() -> None:
     text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-    keys = re.findall(r"(?:--key|-out|-in) ([^\s`]+)", text)
+    keys = re.findall(r"\s(?:--key|-out|-in) ([^\s`]+)", text)
     assert len(keys) > 3
     assert [name for name in keys if not name.startswith("~/")] == []
