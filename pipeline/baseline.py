@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sightline import cores
 from sightline.baseline.config import BaselineConfig
 from sightline.script import Context, stage_main
 
@@ -18,6 +19,8 @@ def run(config: BaselineConfig, context: Context) -> None:
     from sightline.baseline.stage import run_methods
     from sightline.shards import ProcessedSet
 
+    if line := cores.idle("baseline.threads", config.threads):
+        print(f"baseline: {line}", flush=True)
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
     scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"), context.root / RAW)
     for line in report.lines(scored):

@@ -1,38 +1,50 @@
-"""train: data/processed -> models/model.safetensors, models/model.json, reports/history.csv, and an MLflow run."""
+"""train: data/processed -> models/model.safetensors, models/model.json, reports/history.csv, and an MLflow run.
+
+A run by hand to find a fault (`train.debug`) leaves the project's model alone, as a sweep does. Below DVC it is an
+experiment like any other: recorded as what it is, and undone by `dvc checkout` or the next `dvc repro`.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import cast
 
-from sightline import ranks
+from sightline import cores, ranks
 from sightline.script import Context, stage_main
 from sightline.train.config import TrainConfig
+from sightline.train.options import Debug, TrainerOption
 
 DATA = Path("data/processed")
 MODEL = Path("models")
 HISTORY = Path("reports/history.csv")
+DEBUG = Path("multirun/debug")
 
 
 def run(config: TrainConfig, context: Context) -> float:
     """Trains, writes the model, and returns the best epoch's validation metric: what a sweep optimises."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
     from sightline import tracking
+    from sightline.train import hardware
     from sightline.train.stage import Training
 
     training = Training(context.root / DATA, config)
     if ranks.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
         return training.join()
+    output = place(config, context)
+    if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
+        say(cores.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
     tracker = tracking.start_training(context.config, context.overrides, training.checkpoints / "mlflow_run")
     status = "FAILED"
     try:
         tracker.start_system_metrics()
-        trained = training.run(context.output / MODEL, context.output / HISTORY, tracker.log_epoch)
+        trained = training.run(output / MODEL, output / HISTORY, tracker.log_epoch)
         tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest})
         tracker.log_dataset(context.config.ingest.source.name, DATA, trained.data_digest, trained.counts, "training")
         tracker.log_metrics({f"best_{name}": value for name, value in trained.best.items()})
-        tracker.log_artifact(context.output / MODEL / "model.safetensors", "model")
-        tracker.log_artifact(context.output / MODEL / "model.json", "model")
-        tracker.log_artifact(context.output / HISTORY)
+        tracker.log_artifact(output / MODEL / "model.safetensors", "model")
+        tracker.log_artifact(output / MODEL / "model.json", "model")
+        tracker.log_artifact(output / HISTORY)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -40,6 +52,24 @@ def run(config: TrainConfig, context: Context) -> float:
     finally:
         tracker.finish(status)
     return trained.best[config.monitor]
+
+
+def place(config: TrainConfig, context: Context) -> Path:
+    """Returns the folder that the outputs are written below, and says so where they are those of a debug run."""
+    debug = cast(Debug, config.debug)
+    if not debug.active or context.sweep_job is not None:
+        return context.output
+    if os.environ.get("DVC_STAGE"):  # which asks for its outputs
+        say(f"train.debug={debug.name}: a run to find a fault; models/ gets its model until train.debug is none again")
+        return context.output
+    say(f"train.debug={debug.name}: a run to find a fault; it writes to {DEBUG}, and models/ stays as it is")
+    return DEBUG
+
+
+def say(line: str | None) -> None:
+    """Prints a line, if there is one."""
+    if line:
+        print(f"train: {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def world_size(hardware: TrainerOption) -> int:
     return (hardware.devices or max(found, 1)) * hardware.nodes
 
 
+def on_cpu(config: TrainConfig) -> bool:
+    """Says whether the network computes on CPUs."""
+    accelerator = cast(TrainerOption, config.trainer).accelerator
+    there = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return accelerator == "cpu" or (accelerator == "auto" and not there)
+
+
 def prepare(config: TrainConfig) -> str:
     """Sets what must be set before the first tensor, and returns the precision to use, by Lightning's name.
 

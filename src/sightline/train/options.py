@@ -248,6 +248,11 @@ class Debug(Option):
         if self.profiler is not None:
             require_one_of("profiler", self.profiler, ("simple", "advanced"))
 
+    @property
+    def active(self) -> bool:
+        """Whether the run is to find a fault, and its model no model to keep."""
+        return any((self.epochs, self.batches, self.overfit, self.profiler))
+
 
 OPTIMIZERS: dict[str, type[Option]] = {"adamw": AdamW, "lion": Lion, "sgd": Sgd}
 SCHEDULES: dict[str, type[Option]] = {"constant": Constant, "cosine": Cosine, "one_cycle": OneCycle, "step": Step}

@@ -1,0 +1,38 @@
+"""Runs to find a fault: by hand beside the project's model, below DVC as an experiment of that name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.pipeline.project import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_a_debug_run_by_hand_leaves_the_model_alone_and_says_where_it_writes(project: Project):
+    before = project.outputs()
+    done = project.check("python", "-m", "pipeline.train", "train.debug=fast_dev")
+    assert "train: train.debug=fast_dev: a run to find a fault; it writes to multirun/debug" in done.output
+    assert project.outputs() == before
+    written = json.loads(project.read("multirun/debug/models/model.json"))
+    assert written["training"]["debug"]["name"] == "fast_dev"
+    assert project.read("multirun/debug/reports/history.csv").count("\n") == 2
+
+    done = project.check("python", "-m", "pipeline.train", "++train.debug_options.batches=1")
+    assert "it writes to multirun/debug" in done.output  # an option's own setting makes it one as well
+    assert project.outputs() == before
+
+
+def test_below_dvc_a_debug_run_is_recorded_and_undone(project: Project):
+    before = project.outputs()
+    project.set(train__debug="fast_dev")
+    done = project.repro("train")
+    assert done.ran == ["watch", "train"]
+    assert "models/ gets its model until train.debug is none again" in done.output
+    assert json.loads(project.read("models/model.json"))["training"]["debug"]["name"] == "fast_dev"
+    assert not (project.root / "multirun").exists()
+    project.set(train__debug="none")
+    assert project.repro("train").ran == ["watch"]
+    assert project.outputs() == before
