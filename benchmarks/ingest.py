@@ -86,6 +86,7 @@ def configuration(source: Option, workers: int | None, limit: int | None = None)
         labels=None,
         min_per_class=1,
         on_reject="warn",
+        conflicts="drop",
         max_rejected=0.5,
         max_pixels=50_000_000,
         max_bytes=2**25,

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     INCOMPLETE_ARCHIVE = "incomplete_archive"  # of prediction alone: ingestion takes no part for the whole
     # What is said about them
     NO_LABEL = "no_label"
+    BAD_LABEL = "bad_label"
+    CONFLICT = "conflict"
     DROPPED_LABEL = "dropped_label"
     BAD_SPLIT = "bad_split"
     DUPLICATE_ID = "duplicate_id"

@@ -47,6 +47,19 @@ def birds(classes: int = 3, each: int = 4, prefix: str = "") -> dict[str, bytes]
     }
 
 
+def tracked(project: Path, cache: Path, links: Path) -> Path:
+    """Writes a folder as DVC leaves it under `cache.type symlink`: each file a link to its content in the cache."""
+    (project / ".dvc").mkdir(parents=True)
+    for number, (name, data) in enumerate(birds().items()):
+        content = cache / "files/md5" / f"{number:02x}" / f"{number:030x}"
+        content.parent.mkdir(parents=True, exist_ok=True)
+        content.write_bytes(data)
+        path = links / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(content)
+    return links
+
+
 def configuration(**knobs: Any) -> IngestConfig:
     """Returns a configuration that accepts everything and works in this process."""
     values: dict[str, Any] = {
@@ -58,6 +71,7 @@ def configuration(**knobs: Any) -> IngestConfig:
         "labels": None,
         "min_per_class": 1,
         "on_reject": "warn",
+        "conflicts": "keep",
         "max_rejected": 1.0,
         "max_pixels": 50_000_000,
         "max_bytes": 2**25,

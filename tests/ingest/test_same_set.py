@@ -16,7 +16,7 @@ from sightline.ingest.load import load
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
 from sightline.ingest.sources.remote_folder import RemoteFolderSource
-from tests.ingest.helpers import Ingested, birds, picture, run, tree
+from tests.ingest.helpers import Ingested, birds, picture, run, tracked, tree
 
 MAX = 2**20
 APPLE = b"\0\5\x16\x07\0\2\0\0Mac OS X        " + b"\0" * 100
@@ -155,19 +155,6 @@ def test_two_folders_of_one_class_lose_no_picture(tmp_path: Path) -> None:
     result = from_folder(files, tmp_path)
     assert result.summary["classes"] == {names[0]: 6, "tea": 3}
     assert result.rejected == {}
-
-
-def tracked(project: Path, cache: Path, links: Path) -> Path:
-    """Writes a folder as DVC leaves it under `cache.type symlink`: each file a link to its content in the cache."""
-    (project / ".dvc").mkdir(parents=True)
-    for number, (name, data) in enumerate(birds().items()):
-        content = cache / "files/md5" / f"{number:02x}" / f"{number:030x}"
-        content.parent.mkdir(parents=True, exist_ok=True)
-        content.write_bytes(data)
-        path = links / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(content)
-    return links
 
 
 @pytest.mark.parametrize("shared", [None, "config", "config.local", "personal"])

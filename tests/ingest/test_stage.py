@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,92 @@ def test_labels_are_renamed_merged_and_dropped(tmp_path: Path) -> None:
     assert result.rejected == {"c0": "dropped_label", "c1": "dropped_label"}
     assert result.summary["unused_labels"] == ["never"]
     assert "ingest.labels names classes that did not come: never" in report.lines(result.summary)
+
+
+def test_a_labels_file_knows_one_unicode_form(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    mapping = tmp_path / "labels.yaml"
+    mapping.write_text(f"{decomposed}: x{decomposed}\n")
+    result = run(Given(*some(2, composed), *some(1, "b")), tmp_path / "out", labels=str(mapping))
+    assert result.summary["classes"] == {"b": 1, f"x{composed}": 2}
+    mapping.write_text(f"{decomposed}: x\n{composed}: y\n")
+    with pytest.raises(UserError, match="in two Unicode forms, to two labels"):
+        run(Given(*some()), tmp_path / "out2", labels=str(mapping))
+
+
+def test_labels_that_differ_in_case_alone_are_said(tmp_path: Path) -> None:
+    records = [ImageRecord(f"{n}", picture(n), label) for n, label in enumerate(["Cat", "cat", "dog"])]
+    said = report.lines(run(Given(*records), tmp_path / "out").summary)
+    assert "the labels 'Cat', 'cat' differ in case alone; ingest.labels merges them" in said
+
+
+def test_a_class_of_which_all_images_are_refused_is_said(tmp_path: Path) -> None:
+    result = run(Given(*some(2), ImageRecord("x", b"junk", "owl"), ImageRecord("y", b"", "owl")), tmp_path / "out")
+    assert result.summary["lost_classes"] == ["owl"]
+    assert "all images of 'owl' were refused" in report.lines(result.summary)
+
+
+def two_labels() -> list[ImageRecord]:
+    """Two pictures under two labels each, one of them three times and one under one id; one copy with one label."""
+    return [
+        *some(4, "a"),
+        ImageRecord("x", picture(50), "a"),
+        ImageRecord("y", picture(50), "b"),
+        ImageRecord("z", picture(50), "b"),
+        ImageRecord("same", picture(51), "a"),
+        ImageRecord("same", picture(51), "b"),
+        ImageRecord("copy 1", picture(52), "b"),
+        ImageRecord("copy 2", picture(52), "b"),
+        ImageRecord("twice", picture(53), "b"),
+        ImageRecord("twice", picture(53), "b"),
+    ]
+
+
+def test_pictures_under_two_labels_are_dropped(tmp_path: Path) -> None:
+    result = run(Given(*two_labels()), tmp_path / "out", conflicts="drop")
+    assert set(result.images) == {"a0", "a1", "a2", "a3", "copy 1", "copy 2", "twice"}
+    assert result.rejected == {
+        "x": "conflict",
+        "y": "conflict",
+        "z": "conflict",
+        "same": "conflict",
+        "twice": "duplicate_id",
+    }
+    assert result.summary["rejected"] == {"conflict": 5, "duplicate_id": 1}
+    assert result.summary["inputs"] == len(two_labels())
+    assert (
+        "2 picture(s) under two labels, 5 input(s) left out by ingest.conflicts, as one picture, labelled 'a' (same) "
+        "and 'b' (same)"
+    ) in report.lines(result.summary)
+    assert result.summary["audit"]["two_labels"]["groups"] == 0
+
+
+def test_pictures_under_two_labels_are_kept_but_for_one_id(tmp_path: Path) -> None:
+    result = run(Given(*two_labels()), tmp_path / "out", conflicts="keep")
+    assert {"x", "y", "z"} < set(result.images)
+    assert result.rejected == {"same": "conflict", "twice": "duplicate_id"}
+    assert result.summary["rejected"] == {"conflict": 2, "duplicate_id": 1}
+    assert result.summary["audit"]["two_labels"]["groups"] == 1
+
+
+def test_pictures_under_two_labels_can_end_ingestion(tmp_path: Path) -> None:
+    message = r"ingest\.conflicts=fail: 2 picture\(s\) under two labels; the first: one picture, labelled 'a' \(same\)"
+    with pytest.raises(UserError, match=message):
+        run(Given(*two_labels()), tmp_path / "out", conflicts="fail")
+
+
+@pytest.mark.parametrize("conflicts", ["drop", "keep"])
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_conflicts_do_not_depend_on_the_order_of_arrival(
+    tmp_path_factory: pytest.TempPathFactory, conflicts: str, data: st.DataObject
+) -> None:
+    records = [*two_labels(), ImageRecord("same", picture(60), "a"), ImageRecord("x", picture(61), "b")]
+    out = tmp_path_factory.mktemp("runs")
+    straight = run(Given(*records), out / "1", conflicts=conflicts)
+    shuffled = run(Given(*data.draw(st.permutations(records))), out / "2", conflicts=conflicts)
+    assert straight.files == shuffled.files
+    assert straight.summary["inputs"] == len(records)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +329,7 @@ def test_a_bad_source_leaves_the_outputs_and_is_one_line(tmp_path: Path) -> None
         ("ingest.limit=0", "ingest.limit: must be at least 1 or null, not 0"),
         ("ingest.limit=many", "ingest.limit: Value 'many'"),
         ("ingest.on_reject=stop", "ingest.on_reject: 'stop' is not one of warn, fail"),
+        ("ingest.conflicts=both", "ingest.conflicts: 'both' is not one of drop, keep, fail"),
         ("ingest.formats=[PNG,SVG]", "ingest.formats: 'SVG' is not one of JPEG, PNG"),
         ("ingest.max_rejected=2", "ingest.max_rejected: must be a share from 0 to 1, not 2"),
         ("ingest.max_pixels=999999999", "ingest.max_pixels: must be at most 178,956,970"),

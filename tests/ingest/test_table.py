@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from sightline.ingest.config import TableOption
 from sightline.ingest.sources.table import TableSource
 from sightline.ingest.values import image_bytes, text
 from sightline.reasons import Rejected
-from tests.ingest.helpers import picture, run, tree
+from sightline.records import Rejection
+from tests.ingest.helpers import birds, picture, run, tracked, tree
 
 ROWS = [
     {"path": "a/1.png", "label": "cat", "split": "train", "group": "g1"},
@@ -85,7 +87,7 @@ def test_rows_without_a_file_and_files_without_a_row(tmp_path: Path) -> None:
     (root / "out.png").symlink_to("/etc/hostname")
     odd = ["gone.png", "", "../x.png", "/etc/hostname", "out.png", "a\0b", "a", "a/../a/1.png"]
     rows = [*ROWS, *({"path": path, "label": "cat", "split": "", "group": ""} for path in odd)]
-    rows += [{"path": str(root / "b/3.png"), "label": "dog", "split": "", "group": ""}]
+    rows += [{"path": str(root / "b/3.png"), "label": "cat", "split": "", "group": ""}]
     rows += [{"path": "a/no-label.png", "label": "", "split": "", "group": ""}]
     (root / "a/no-label.png").write_bytes(picture(10))
     rows += [{"path": "a/bad-split.png", "label": "cat", "split": "holdout", "group": ""}]
@@ -114,6 +116,117 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     root = tree(tmp_path / "images", FILES)
     path = write(tmp_path / "list.csv", ROWS)
     assert set(run(source(path, root=str(root)), tmp_path / "out").images) == set(FILES)
+
+
+def test_paths_of_windows_are_found(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", {**FILES, "a/back\\slash.png": picture(9)})
+    rows = [{**row, "path": row["path"].replace("/", "\\")} for row in ROWS]
+    odd = ["a\\back\\slash.png", "a/back\\slash.png", "a\\gone.png", "C:\\data\\1.png", "\\\\host\\share\\1.png"]
+    rows += [{"path": path, "label": "dog", "split": "", "group": ""} for path in odd]
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out")
+    assert set(result.images) == {*FILES, "a/back\\slash.png"}
+    assert result.rejected == {
+        "a/back/slash.png": "missing",
+        "a/gone.png": "missing",
+        odd[3]: "unsafe_entry",
+        odd[4]: "unsafe_entry",
+    }
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_table", ["NFC", "NFD"])
+def test_one_path_in_two_unicode_forms_is_one_file(on_disk: Any, in_table: Any, tmp_path: Path) -> None:
+    names = ["é/ü.png", "é/ö.png", "å.png"]
+    root = tree(tmp_path / "in", {unicodedata.normalize(on_disk, name): picture(n) for n, name in enumerate(names)})
+    rows = [{**ROWS[0], "path": unicodedata.normalize(in_table, name), "label": "x"} for name in names]
+    table = source(write(root / "list.csv", rows))
+    result = run(table, tmp_path / "out")
+    assert {image.id: image.data for image in result.images.values()} == {n: picture(i) for i, n in enumerate(names)}
+    assert result.rejected == {}
+    assert {image.path for image in result.images.values()} == {None}
+
+
+def test_a_home_and_a_url_of_a_file_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tree(tmp_path / "my pics", FILES)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = ["~/my pics/a/1.png", (root / "a/2.png").as_uri(), "b/3.png", "~nobody-here/1.png"]
+    rows = [{"path": path, "label": "x", "split": "", "group": ""} for path in paths]
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out")
+    assert set(result.images) == set(FILES)
+    assert result.rejected == {paths[-1]: "missing"}
+
+
+def test_the_url_of_a_service_is_read_where_it_is_the_root(tmp_path: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    names = ["1.png", unicodedata.normalize("NFD", "é.png")]
+    for number, name in enumerate(names):
+        memory.pipe(f"/listed/x/{name}", picture(number))
+    urls = ["memory://listed/x/1.png", "memory://listed/x/é.png", "x\\1.png", "memory://other/1.png"]
+    rows = [{"path": url, "label": "x", "split": "", "group": ""} for url in urls]
+    path = write(tmp_path / "list.csv", rows)
+    refused = [item for item in source(path).records() if isinstance(item, Rejection)]
+    assert "a URL; set ingest.source.root=memory://listed to read what lies there" in refused[0].detail
+    result = run(source(path, root="memory://listed"), tmp_path / "out")
+    assert {image.id: image.data for image in result.images.values()} == {
+        "x/1.png": picture(0),
+        "x/é.png": picture(1),
+    }
+    assert result.rejected == {"x/1.png": "duplicate_id", "memory://other/1.png": "unsafe_entry"}
+    seen = source(path, root="memory://listed").fingerprint()
+    memory.pipe(f"/listed/x/{names[1]}", picture(7, side=40))
+    assert source(path, root="memory://listed").fingerprint() != seen
+
+
+def test_files_that_dvc_has_linked_are_read(tmp_path: Path) -> None:
+    root = tracked(tmp_path / "p", tmp_path / "p/.dvc/cache", tmp_path / "p/birds")
+    rows = [{"path": name, "label": "x", "split": "", "group": ""} for name in [*birds(), "out/1.png"]]
+    (tmp_path / "p/out").mkdir()
+    content = os.path.realpath(root / next(iter(birds())))
+    (tmp_path / "p/out/1.png").symlink_to(content)
+    (root / "out").symlink_to(tmp_path / "p/out")  # a link to a folder that leads out
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out")
+    assert {image.id: image.data for image in result.images.values()} == birds()
+    assert result.rejected == {"out/1.png": "unsafe_entry"}
+
+
+def test_lists_are_no_labels(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", FILES)
+    rows: list[dict[str, Any]] = [
+        {**ROWS[0], "label": ["cat"]},
+        {**ROWS[1], "label": ["cat", "dog"]},
+        {**ROWS[2], "label": {"name": "cat"}},
+    ]
+    (root / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    details = [item.detail for item in source(root / "list.jsonl").records() if isinstance(item, Rejection)]
+    assert details == [
+        "the label is a list of 1 value(s) ('cat'); an image has one class",
+        "the label is a list of 2 value(s) ('cat', 'dog'); an image has one class",
+        "the label is an object with 1 value(s) ('name'); an image has one class",
+    ]
+    with pytest.raises(
+        UserError, match=r"all 3 inputs were refused \(3 bad_label\); the first: a/1\.png: the label is a"
+    ):
+        run(source(root / "list.jsonl"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_one_label_in_two_unicode_forms_is_one_class(kind: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", FILES)
+    forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    rows = [{**row, "label": label, "group": label} for row, label in zip(ROWS, [*forms, "tea"], strict=True)]
+    result = run(source(write(root / f"list.{kind}", rows)), tmp_path / "out")
+    assert result.summary["classes"] == {forms[0]: 2, "tea": 1}
+    assert {image.group for image in result.images.values()} == {forms[0], "tea"}
+
+
+def test_two_rows_that_give_one_picture_two_labels_are_a_conflict(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", FILES)
+    rows = [*ROWS, {**ROWS[0], "label": "dog"}]
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out", conflicts="drop")
+    assert set(result.images) == {"a/2.png", "b/3.png"}
+    assert result.rejected == {"a/1.png": "conflict"}
+    assert result.summary["rejected"] == {"conflict": 2}
+    assert result.summary["conflicts"]["first"] == "one picture, labelled 'cat' (a/1.png) and 'dog' (a/1.png)"
 
 
 def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:

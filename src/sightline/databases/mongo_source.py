@@ -13,7 +13,8 @@ from typing import Any
 from sightline.databases import Patience, as_text, mongo, unreachable
 from sightline.databases.digests import content_digest, set_digest
 from sightline.databases.options import MongodbOption
-from sightline.reasons import Reason
+from sightline.names import one_label
+from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import sample
 from sightline.secrets import Url, database_url
@@ -143,9 +144,12 @@ class _Reader:
         if not isinstance(data, bytes):
             found = type(data).__name__
             return Rejection(identifier, Reason.UNREADABLE, f"{option.image_field} holds {found}, not binary data")
-        label, split, group = (
-            as_text(self._field(document, name)) if name else None
-            for name in (option.label_field, option.split_field, option.group_field)
+        try:
+            label = as_text(one_label(self._field(document, option.label_field)))
+        except Rejected as fault:
+            return Rejection(identifier, fault.reason, fault.detail)
+        split, group = (
+            as_text(self._field(document, name)) if name else None for name in (option.split_field, option.group_field)
         )
         return ImageRecord(identifier, bytes(data), label, split, group)
 

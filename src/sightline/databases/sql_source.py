@@ -13,7 +13,8 @@ from sightline.databases.digests import content_digest, set_digest
 from sightline.databases.options import SqlOption
 from sightline.databases.sql import abandoned_stream, connect, engine, explained, is_lost, mysql, sa
 from sightline.files import sha256
-from sightline.reasons import Reason
+from sightline.names import one_label
+from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import sample
 from sightline.secrets import database_url
@@ -205,5 +206,8 @@ def _record(row: Sequence[Any]) -> ImageRecord | Rejection:
         return Rejection(identifier, Reason.MISSING, "the image's column is NULL")
     if not isinstance(row[2], bytes | bytearray | memoryview):
         return Rejection(identifier, Reason.UNREADABLE, f"the image's column holds {type(row[2]).__name__}, not bytes")
-    label, split, group = map(as_text, row[3:6])
+    try:
+        label, split, group = map(as_text, (one_label(row[3]), *row[4:6]))
+    except Rejected as fault:
+        return Rejection(identifier, fault.reason, fault.detail)
     return ImageRecord(identifier, bytes(row[2]), label, split, group)

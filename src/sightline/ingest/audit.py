@@ -35,7 +35,6 @@ def audit(spool: Spool) -> dict[str, Any]:
     images: dict[str, dict[str, int]] = {}
     for label, split, number in db.execute("SELECT label, split, count(*) FROM image GROUP BY 1, 2"):
         images.setdefault(label, {})[split or "unsplit"] = number
-    db.execute("CREATE INDEX by_content ON image (sha256)")
     near = _near_groups(db)
     spool.link(near)
     return {

@@ -5,23 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from sightline import remote
 from sightline.ingest import tree
+from sightline.ingest.boundary import Boundary
 from sightline.ingest.layout import IMAGE_SUFFIXES
-from sightline.names import is_litter, readable
+from sightline.names import composed, is_litter, readable
 from sightline.progress import track
 from sightline.reasons import Reason, Rejected
+
+_DRIVE = re.compile(r"[A-Za-z]:/|//")
+"""How Windows' absolute paths begin, with its backslashes turned."""
 
 
 class Beside(Protocol):
     """Reads files by the paths that a table gives."""
 
     def place(self, path: str) -> str:
-        """Returns a path relative to the root, in one spelling.
+        """Returns a path relative to the root, as the files there are spelt.
+
+        A table may come from another system: with backslashes, in another Unicode form, with `~` or as a URL.
 
         Raises:
             Rejected: If it leads out of the root.
@@ -46,17 +55,51 @@ class LocalBeside:
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
-        self._real = os.path.realpath(root)
+        self._boundary = Boundary(root)
+        self._real = self._boundary.real
         self._max_bytes = max_bytes
+        self._spellings: dict[str, dict[str, str]] = {}
 
     def place(self, path: str) -> str:
+        if "://" in path:
+            path = _on_disk(path)
         try:
+            path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - a user that is not known is no error
             real = os.path.realpath(self._root / path)
         except ValueError:  # a NUL
             raise Rejected(Reason.UNSAFE_ENTRY, "a name that no file can have") from None
+        if os.path.commonpath([real, self._real]) == self._real:
+            return Path(os.path.relpath(real, self._real)).as_posix()
+        if self._boundary.holds(real):  # a link into DVC's cache; the folder that it lies in has to be inside, too
+            parent, name = os.path.split(self._root / path)
+            real = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
         if os.path.commonpath([real, self._real]) != self._real:
             raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {self._root}; set ingest.source.root to a folder above")
         return Path(os.path.relpath(real, self._real)).as_posix()
+
+    def _spelt(self, path: str) -> str:
+        """Returns the spelling of a path under which there is a file; the last one tried if there is none."""
+        if os.path.lexists(self._root / path):
+            return path
+        path = path.replace("\\", "/")
+        if _DRIVE.match(path):
+            raise Rejected(Reason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root")
+        found = "/" if path.startswith("/") else ""
+        for part in path.split("/"):
+            there = os.path.lexists(self._root / found / part)
+            found = posixpath.join(found, part if there else self._names(found).get(composed(part), part))
+        return found
+
+    def _names(self, folder: str) -> dict[str, str]:
+        """Returns the names in a folder, by their composed form."""
+        if folder not in self._spellings:
+            place = self._root / folder
+            try:
+                names = os.listdir(place)  # noqa: PTH208 - names, not paths
+            except OSError:  # then nothing there is spelt otherwise; to read the file says why
+                names = []
+            self._spellings[folder] = {composed(readable(name)): name for name in names}
+        return self._spellings[folder]
 
     def read(self, path: str) -> bytes:
         file = self._root / path
@@ -97,21 +140,26 @@ class RemoteBeside:
         self._max_bytes = max_bytes
 
     def place(self, path: str) -> str:
-        placed = posixpath.normpath(path)
+        path = path.removeprefix(f"{self._url}/")
+        placed = posixpath.normpath(path if "://" in path else path.replace("\\", "/"))
         if placed.startswith(("/", "..")) or "://" in path:
-            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {remote.location(self._url)}")
+            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {remote.location(self._url)}, ingest.source.root")
         return placed
 
     def read(self, path: str) -> bytes:
         with remote.explained(self._url):
             fs, root = remote.filesystem(self._url)
+            found = _first(fs, root, path)
+            if found is None:
+                raise Rejected(Reason.MISSING, "no such file")
+            path, info = found
+            size = info.get("size")
+            if size is not None and size > self._max_bytes:
+                raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
             try:
-                size = fs.info(f"{root}/{path}").get("size")
-                if size is not None and size > self._max_bytes:
-                    raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
                 return bytes(fs.cat_file(f"{root}/{path}"))
             except FileNotFoundError:
-                raise Rejected(Reason.MISSING, "no such file") from None
+                raise Rejected(Reason.MISSING, "gone since it was looked for") from None
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
         return iter(())
@@ -122,15 +170,31 @@ class RemoteBeside:
             fs, root = remote.filesystem(self._url)
 
             def say(path: str) -> str:
-                try:
-                    return repr(remote.state(fs.info(f"{root}/{path}")))
-                except FileNotFoundError:
-                    return "missing"
+                found = _first(fs, root, path)
+                return repr(remote.state(found[1])) if found else "missing"
 
             wanted = sorted(set(paths))
             for said in track(remote.ahead(say, wanted), "watching", len(wanted)):
                 digest.update(f"{said}\n".encode())
         return {"images": digest.hexdigest()}
+
+
+def _on_disk(url: str) -> str:
+    """Returns the path that a URL of a file on this machine means; refuses the URL of a service, naming the remedy."""
+    if url.startswith("file://"):
+        return unquote(url.removeprefix("file://"))
+    service = "/".join(remote.location(url).split("/")[:3])
+    raise Rejected(Reason.UNSAFE_ENTRY, f"a URL; set ingest.source.root={service} to read what lies there")
+
+
+def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:
+    """Returns the spelling of a path under which a service has a file, and what it says of it."""
+    for form in dict.fromkeys((path, composed(path), unicodedata.normalize("NFD", path))):
+        try:
+            return form, fs.info(f"{root}/{form}")
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def beside(root: str, max_bytes: int) -> Beside:

@@ -208,6 +208,7 @@ class IngestConfig:
     labels: str | None
     min_per_class: int
     on_reject: str
+    conflicts: str
     max_rejected: float
     max_pixels: int
     max_bytes: int
@@ -221,6 +222,7 @@ class IngestConfig:
         require(self.limit is None or self.limit >= 1, f"limit: must be at least 1 or null, not {self.limit}")
         require(self.min_per_class >= 1, f"min_per_class: must be at least 1, not {self.min_per_class}")
         require_one_of("on_reject", self.on_reject, ("warn", "fail"))
+        require_one_of("conflicts", self.conflicts, ("drop", "keep", "fail"))
         require(0 <= self.max_rejected <= 1, f"max_rejected: must be a share from 0 to 1, not {self.max_rejected}")
         most = 178_956_970  # Pillow's own limit
         require(self.max_pixels <= most, f"max_pixels: must be at most {most:,}, not {self.max_pixels}")

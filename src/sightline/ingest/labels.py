@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from sightline.errors import UserError
+from sightline.names import composed
 from sightline.reasons import Reason, Rejected
 
 
@@ -15,11 +16,13 @@ class Labels:
 
     Attributes:
         unused: Labels that the file names and that have not come yet.
+        seen: Labels of the set that have come, whatever became of their images.
     """
 
     def __init__(self, mapping: dict[str, str | None]) -> None:
         self._mapping = mapping
         self.unused = set(mapping)
+        self.seen: set[str] = set()
 
     @classmethod
     def read(cls, path: Path | None) -> Labels:
@@ -39,16 +42,23 @@ class Labels:
             raise UserError(f"ingest.labels: {path} is not YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
             raise UserError(f"ingest.labels: {path} must map a label to a label a line, or to null to drop it")
-        return cls({key: None if value in ("", "null", "~") else value for key, value in content.items()})
+        mapping: dict[str, str | None] = {}
+        for key, value in content.items():
+            mapped = None if value in ("", "null", "~") else composed(value)
+            if mapping.setdefault(composed(key), mapped) != mapped:
+                raise UserError(f"ingest.labels: {path} maps {key!r}, spelt in two Unicode forms, to two labels")
+        return cls(mapping)
 
     def apply(self, label: str) -> str:
-        """Returns the set's label.
+        """Returns the set's label, in Unicode's normal form C.
 
         Raises:
             Rejected: If the file drops the label.
         """
+        label = composed(label)
         self.unused.discard(label)
         mapped = self._mapping.get(label, label)
         if mapped is None:
             raise Rejected(Reason.DROPPED_LABEL, f"ingest.labels drops {label!r}")
+        self.seen.add(mapped)
         return mapped

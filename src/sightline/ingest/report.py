@@ -19,7 +19,29 @@ def lines(summary: dict[str, Any]) -> list[str]:
         said.append(f"{rejected:,} of {summary['inputs']:,} inputs refused: {why} (data/raw/rejected.parquet)")
     if summary["unused_labels"]:
         said.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
+    if lost := summary["lost_classes"]:
+        said.append(f"all images of {_listed(lost)} were refused")
+    if conflicts := summary["conflicts"]["pictures"]:
+        left_out = summary["rejected"].get("conflict", 0)
+        done = f"{left_out:,} input(s) left out by ingest.conflicts" if left_out else "kept by ingest.conflicts=keep"
+        said.append(f"{conflicts:,} picture(s) under two labels, {done}, as {summary['conflicts']['first']}")
+    said += [
+        f"the labels {_listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
+    ]
     return [*said, *summary["notes"], *audit.lines(summary["audit"])]
+
+
+def _alike(summary: dict[str, Any]) -> list[list[str]]:
+    """Returns the groups of classes whose names differ in case alone."""
+    groups: dict[str, list[str]] = {}
+    for name in summary["classes"]:
+        groups.setdefault(name.casefold(), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
 
 
 def class_changes(classes: list[str], memory: Path) -> list[str]:

@@ -18,6 +18,7 @@ _NAMES = ", ".join(f'"{name}"' for name in _FACTS)
 _TABLES = f"""
 CREATE TABLE image ({_NAMES}, PRIMARY KEY (id));
 CREATE TABLE content (data);
+CREATE TABLE claim (id, sha256, label);
 CREATE TABLE rejection (id, reason, detail);
 CREATE TABLE near (id, near_group);
 """
@@ -27,11 +28,12 @@ _PLACES = f"({', '.join('?' * len(_FACTS))})"
 class Spool:
     """A temporary SQLite file: what goes in in any order comes out sorted by id (UTF-8 bytes, thus code points).
 
-    Of two images with one id one is kept and the other rejected. The file is removed when the block ends.
+    Of two images with one id one is kept, and the other a claim, which `settle` rejects. The file is removed when the
+    block ends.
 
     Attributes:
         db: The connection, for questions about the set: tables `image` (what is known of each, without its bytes),
-            `rejection`, and `near`, which `link` fills.
+            `claim`, `rejection`, and `near`, which `link` fills.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +56,7 @@ class Spool:
         self._path.unlink()
 
     def add(self, record: ImageRecord, label: str, split: str | None, checked: Checked) -> None:
-        """Takes an image, or rejects one of two with the same id: by what they are, not by which came first."""
+        """Takes an image; of two with the same id one: by what they are, not by which came first."""
         facts = (
             record.id, label, split, record.group, record.path, checked.sha256, checked.format, checked.width,
             checked.height, checked.mode, " ".join(checked.flags), checked.phash,
@@ -64,10 +66,13 @@ class Spool:
             return
         query = "SELECT rowid, sha256, label, split FROM image WHERE id = ?"
         row, *other = self.db.execute(query, [record.id]).fetchone()
+        sha256, its_label, _ = other
         if _rank(checked.sha256, label, split) < _rank(*other):
             self.db.execute(f"REPLACE INTO image (rowid, {_NAMES}) VALUES (?, {_PLACES[1:]}", (row, *facts))  # noqa: S608
             self.db.execute("UPDATE content SET data = ? WHERE rowid = ?", (record.data, row))
-        self.reject(Rejection(record.id, Reason.DUPLICATE_ID, "the id comes more than once; one was kept"))
+        else:
+            sha256, its_label = checked.sha256, label
+        self.db.execute("INSERT INTO claim VALUES (?, ?, ?)", (record.id, sha256, its_label))
 
     def reject(self, rejection: Rejection) -> None:
         """Takes a rejection."""

@@ -11,12 +11,14 @@ from sightline import files, records
 from sightline.errors import UserError
 from sightline.ingest.audit import audit
 from sightline.ingest.config import IngestConfig
+from sightline.ingest.conflicts import settle
 from sightline.ingest.labels import Labels
 from sightline.ingest.layout import split_of
 from sightline.ingest.outcome import Outcome, Refused
 from sightline.ingest.source import Annotated, Source
 from sightline.ingest.spool import Spool
 from sightline.ingest.workers import Workers
+from sightline.names import composed
 from sightline.progress import track
 from sightline.project import located
 from sightline.reasons import Reason, Rejected
@@ -45,6 +47,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
         inputs = itertools.islice(source.records(), config.limit)
         for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
             _take(record, outcome, spool)
+        conflicts = settle(spool, config.conflicts)
         classes = spool.count("SELECT label, count(*) FROM image GROUP BY 1")
         rejected = spool.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
         _require_a_set(classes, rejected, spool, config)
@@ -58,6 +61,8 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "classes": classes,
             "shards": len(shards),
             "unused_labels": sorted(labels.unused),
+            "conflicts": conflicts,
+            "lost_classes": sorted(labels.seen - set(classes)),
             "notes": list(source.notes) if isinstance(source, Annotated) else [],
             "audit": audit(spool),
         }
@@ -94,7 +99,8 @@ def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, byte
         except Rejected as error:
             yield Rejection(record.id, error.reason, error.detail), None
         else:
-            placed = ImageRecord(record.id, record.data, label, split, record.group, record.path)
+            group = composed(record.group) if record.group else record.group
+            placed = ImageRecord(record.id, record.data, label, split, group, record.path)
             yield placed, record.data
 
 

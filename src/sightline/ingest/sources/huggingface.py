@@ -14,6 +14,7 @@ from sightline.errors import UserError
 from sightline.ingest import tree, values
 from sightline.ingest.config import HuggingfaceOption
 from sightline.ingest.layout import split_of
+from sightline.names import one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import chosen
@@ -126,6 +127,7 @@ class HuggingfaceSource:
 
 
 def _label(cell: Any, names: list[str] | None) -> str | None:
+    cell = one_label(cell)
     if names is not None and isinstance(cell, int):
         return names[cell] if 0 <= cell < len(names) else None
     return values.text(cell)

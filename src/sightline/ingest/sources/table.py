@@ -13,6 +13,7 @@ from sightline.ingest import values
 from sightline.ingest.beside import beside
 from sightline.ingest.config import TableOption
 from sightline.ingest.rows import Row, read_rows
+from sightline.names import composed, one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 
@@ -55,7 +56,8 @@ class TableSource:
                 path = self._path(row)
                 if path is not None:
                     listed.add(path)
-                    identity = named or path
+                    identity = named or composed(path)
+                label = values.text(one_label(_cell(row, option.label_column)))
                 data = self._bytes(row) if path is None else self._files.read(path)
             except Rejected as fault:
                 refused.add(posixpath.normpath(identity))
@@ -64,16 +66,18 @@ class TableSource:
             yield ImageRecord(
                 id=identity,
                 data=data,
-                label=values.text(_cell(row, option.label_column)),
+                label=label,
                 split=values.text(_cell(row, option.split_column)),
                 group=values.text(_cell(row, option.group_column)),
-                path=path if path != identity else None,
+                path=path if path is not None and composed(path) != identity else None,
             )
         if option.unlisted and option.path_column is not None:
             for path in self._files.unlisted(listed):
                 if path in refused:  # a row does name it
                     continue
-                yield Rejection(path, Reason.NO_LABEL, f"no row of {PurePosixPath(self._blob.name).name} names it")
+                yield Rejection(
+                    composed(path), Reason.NO_LABEL, f"no row of {PurePosixPath(self._blob.name).name} names it"
+                )
 
     def _paths(self, column: str) -> Iterator[str]:
         for row in read_rows(self._blob, {"path_column": column}):
