@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from sightline import config
-from sightline.config import CONF, ConfigError, compose, read_params, saved_overrides, typed
+from sightline.config import CONF, compose, read_params, saved_overrides, typed
+from sightline.errors import ConfigError
 from sightline.train.config import TrainConfig
 from sightline.watch.sections import SECTIONS, check
 

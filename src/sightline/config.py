@@ -14,24 +14,24 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import hydra
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sightline import own_settings
+from sightline import own_settings, params
 from sightline.errors import ConfigError as ConfigError  # which callers know from here
+from sightline.params import PARAMS, Plain
 from sightline.schema import Option
 
 CONF = Path("conf")
-PARAMS = Path("params.yaml")
 CONFIG_NAME = "config"
 T = TypeVar("T")
 
@@ -41,19 +41,11 @@ T = TypeVar("T")
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Returns the content of `params.yaml`, a mapping of stages to their knobs."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: run the command in the project's root folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {_one_line(error)}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold one section a stage, not {type(content).__name__}")
-    return content
+    return params.read(path)
 
 
-def saved_overrides(params: Mapping[str, Any], conf: Path = CONF) -> list[str]:
-    r"""Returns `params` as Hydra overrides.
+def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
+    r"""Returns the content of `params.yaml` as Hydra overrides.
 
     A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
     (`train.lr=0.01`), and `model_options: {width: 64}` a setting of the option (`++train.model.width=64`). A mapping is
@@ -66,7 +58,7 @@ def saved_overrides(params: Mapping[str, Any], conf: Path = CONF) -> list[str]:
     ['train.lr=0.1', "train.note='it\\'s'"]
     """
     overrides = []
-    for stage, section in params.items():
+    for stage, section in content.items():
         if not isinstance(section, Mapping | None):
             raise ConfigError(f"{stage}: must be a section of {PARAMS}, not the value {section!r}")
         for key, value in (section or {}).items():  # a section may be empty: all of it commented out
@@ -100,6 +92,8 @@ def _quote(value: Any) -> str:
     """Returns `value` in the grammar of Hydra's overrides."""
     if value is None:
         return "null"
+    if isinstance(value, Plain):
+        return f"'{params.interpolation(value)}'"  # with the text that it stood there as: no quote of this kind
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -237,8 +231,10 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
     choices = {f.name: f.metadata["options"] for f in dataclasses.fields(cast(Any, schema)) if "options" in f.metadata}
     try:
         content = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+        texts = params.texts(node)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {_one_line(error)}") from None
+    content = _declared(schema, content, texts, path)
     given = {name: content.pop(name, None) for name in choices}
     # The section's own values first: an option may read one of them, and the message should name where it was set.
     config = _merge(schema, content, path)
@@ -250,14 +246,16 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
             raise _no_option(f"{path}.{name}", option_name, sorted(options))
         below = f"{path}.{name}"
         try:
+            chosen = options[option["name"]]
             _require_own(option, options, below)
-            config[name] = _object(_merge(options[option["name"]], option, below), below)
+            config[name] = _object(_merge(chosen, _declared(chosen, option, texts[name], below), below), below)
         except ConfigError as error:
             config[name] = Option(option["name"])
             faults.append(error)
     section = cast(T, _object(config, path))  # its own ranges before those of options, for the same reason
     if faults:
         raise faults[0]
+    params.settle(node, dataclasses.asdict(cast(Any, section)))  # for those who read it by no schema, as MLflow's runs
     return section
 
 
@@ -270,6 +268,29 @@ def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]],
                 f"{path}.{key}: no setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
                 f"or take it out (~{path}{own_settings.SUFFIX}.{key})"
             )
+
+
+def _declared(schema: type, content: dict[str, Any], texts: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Returns a section with the text that stood in `params.yaml`, not the value, where the schema wants text."""
+    hints = get_type_hints(schema)
+    return {k: _text(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
+
+
+def _text(declared: Any, value: Any, text: Any, key: str) -> Any:
+    if isinstance(declared, types.UnionType):
+        declared = next((member for member in get_args(declared) if member is not type(None)), None)
+    inner = get_args(declared)
+    if get_origin(declared) is list and isinstance(value, list):
+        return [_text(inner[0], v, t, key) for v, t in zip(value, text, strict=True)]
+    if get_origin(declared) is dict and isinstance(value, dict):
+        return {k: _text(inner[1], v, text[k], key) for k, v in value.items()}
+    if declared is not str:
+        return value
+    if text is None or isinstance(text, str):
+        return text
+    if isinstance(value, bool):  # from conf/, where it may have been `no`, or the command line
+        raise ConfigError(f"{key}: {value!r} is no text; put quotes around what shall be text")
+    return value
 
 
 def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:

@@ -19,7 +19,6 @@ from sightline import files, ranks, secrets
 from sightline.config import (
     CONF,
     CONFIG_NAME,
-    ConfigError,
     compose,
     parse,
     read_params,
@@ -27,7 +26,7 @@ from sightline.config import (
     selecting,
     typed,
 )
-from sightline.errors import UserError
+from sightline.errors import ConfigError, UserError
 
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
 """Hydra's flags that take the next word as their value."""

@@ -16,8 +16,7 @@ from sightline import corruptions, files, predictions
 from sightline.baseline import report
 from sightline.baseline.config import METHODS
 from sightline.baseline.stage import run_methods, training_images
-from sightline.config import ConfigError
-from sightline.errors import UserError
+from sightline.errors import ConfigError, UserError
 from tests.baseline.conftest import Write, configuration, digits
 
 AGAIN = """

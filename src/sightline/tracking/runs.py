@@ -90,7 +90,7 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
 def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
     if overrides:
         return secrets.mask(" ".join(overrides))
-    return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={config.train.lr:g}"
+    return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={float(config.train.lr):g}"
 
 
 def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
