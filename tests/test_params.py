@@ -73,7 +73,7 @@ def section(conf: Path, yaml: str, *command: str) -> tuple[Section, dict[str, st
     return made, flat_params(composed)
 
 
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)  # `-0` is a whole number
 
 
 def spellings(value: float) -> list[str]:
