@@ -42,7 +42,8 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # --- params.yaml as a saved command line ---------------------------------------------------------------------------
 
-# What YAML can hold, but for what ruamel.yaml writes and does not read, and "$", which begins an interpolation: see test_interpolations.
+# What YAML can hold, but for what ruamel.yaml writes and does not read, and "$", which begins an interpolation: see
+# test_interpolations.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="$\0\x85"), max_size=20)
 TRICKY = st.sampled_from(
     [
