@@ -25,6 +25,7 @@ $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	@touch $@
 
 repro: install ## Run the whole pipeline, or what of it is out of date
+	@sightline repair
 	dvc repro
 
 test: check ## Check style and types, and run all tests

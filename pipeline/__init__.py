@@ -12,3 +12,8 @@ _SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 _OTHERS = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", _SOURCE)]
 sys.path.insert(0, _SOURCE)
 os.environ["PYTHONPATH"] = os.pathsep.join([_SOURCE, *_OTHERS])
+
+if os.environ.get("DVC_STAGE"):  # before the imports of the scripts, which take seconds
+    from sightline.dvc_files import begin_stage
+
+    begin_stage()

@@ -6,7 +6,6 @@ It runs at every `dvc repro`, so it also is the place where the configuration of
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +39,6 @@ def main() -> None:
 
         stage_main("ingest", IngestConfig, run, check=check)
         return
-    if os.environ.get("DVC_STAGE"):
-        files.die_with_parent()
     try:
         with files.lock("ingest"):
             watch(config, OUTPUT)

@@ -262,11 +262,16 @@ def waiting_lock(name: str, root: Path = STATE) -> Iterator[None]:
         yield
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """Asks the kernel to end this process when its parent ends (Linux; elsewhere nothing happens).
 
     `kill -9` of DVC otherwise leaves the stage running, and the next `dvc repro` starts a second writer beside it.
+
+    Args:
+        parent: The parent's process id, where it is known: if that has ended already, this process ends at once.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)

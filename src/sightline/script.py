@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,8 +70,6 @@ def stage_main(
 
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
-    if os.environ.get("DVC_STAGE"):
-        files.die_with_parent()
     try:
         user = [selecting(word) for word in sys.argv[1:]]
         params = read_params()

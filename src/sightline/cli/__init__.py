@@ -9,7 +9,7 @@ from importlib import import_module
 
 from sightline.cli.base import app
 
-for _verbs in ("data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
+for _verbs in ("project", "data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
     import_module(f"sightline.cli.{_verbs}")
 
 __all__ = ["app"]

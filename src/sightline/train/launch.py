@@ -80,7 +80,8 @@ def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) ->
 
 def _join(environment: dict[str, str], data: Path, config: TrainConfig, checkpoints: Path) -> None:
     """What each process but the first does."""
-    files.die_with_parent()
+    parent = multiprocessing.parent_process()
+    files.die_with_parent(parent.pid if parent else None)
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process decides for them
     from sightline.shards import ProcessedSet

@@ -79,7 +79,9 @@ class _Program:
 class _Fork:
     def __init__(self, theirs: Connection) -> None:
         self._ended = threading.Lock()
-        self._process = multiprocessing.get_context("fork").Process(target=_copied, args=(theirs,), daemon=True)
+        self._process = multiprocessing.get_context("fork").Process(
+            target=_copied, args=(theirs, os.getpid()), daemon=True
+        )
         self._process.start()
 
     def wait(self) -> int:
@@ -91,8 +93,8 @@ class _Fork:
         self._process.kill()
 
 
-def _copied(theirs: Connection) -> None:
-    files.die_with_parent()
+def _copied(theirs: Connection, parent: int) -> None:
+    files.die_with_parent(parent)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for pipe in _open:  # the stage's ends: as long as one is open, its helper does not see the stage end
         pipe.close()
