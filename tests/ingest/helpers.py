@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,20 @@ def picture(number: int = 0, side: int = 12, kind: str = "PNG", mode: str = "RGB
     stream = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(stream, kind)
     return stream.getvalue()
+
+
+def spellings(data: bytes) -> dict[str, str]:
+    """Returns the texts by which programs write bytes."""
+    plain = base64.b64encode(data).decode()
+    return {
+        "base64": plain,
+        "lines": base64.encodebytes(data).decode(),  # as `base64 FILE`, MySQL's TO_BASE64 and MIME write it
+        "lines of Windows": base64.encodebytes(data).decode().replace("\n", "\r\n"),
+        "the alphabet of URLs": base64.urlsafe_b64encode(data).decode(),
+        "data URL": f"data:image/png;base64,{plain}",
+        "data URL without a kind": f"DATA:;BASE64,{urllib.parse.quote(plain)}",
+        "data URL in percents": f"data:image/png,{urllib.parse.quote_from_bytes(data)}",
+    }
 
 
 def tree(root: Path, files: dict[str, bytes]) -> Path:

@@ -84,11 +84,11 @@ def test_a_limit_takes_an_even_sample(url: str) -> None:
 
 
 def test_documents_without_an_image(url: str) -> None:
-    insert(url, {"_id": 1}, {"_id": 2, "image": None}, {"_id": 3, "image": "text"}, {"_id": 4, "image": png(4)})
+    insert(url, {"_id": 1}, {"_id": 2, "image": None}, {"_id": 3, "image": "text!"}, {"_id": 4, "image": png(4)})
     assert list(source().records()) == [
         Rejection("1", Reason.MISSING, "the document has no image"),
         Rejection("2", Reason.MISSING, "the document has no image"),
-        Rejection("3", Reason.UNREADABLE, "image holds str, not binary data"),
+        Rejection("3", Reason.NOT_AN_IMAGE, "image holds text that is no base64"),
         ImageRecord("4", png(4), None),
     ]
     nameless = list(source(id_field="name").records())

@@ -26,6 +26,7 @@ from sightline.errors import UserError
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
 from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, parse
+from tests.ingest.helpers import spellings
 from tests.ingest.pictures import as_read, pictures, png
 from tests.servers.proxy import proxy
 
@@ -130,6 +131,18 @@ def test_whole_numbers_as_ids_and_rows_that_hold_no_image(url: str, table: str) 
     ]
     assert sorted(items[4:], key=str) == sorted([ImageRecord("9", png(9), "1"), ImageRecord("9", png(8), "2")], key=str)
     assert list(source(table=table).records()) == items
+
+
+def test_images_as_text(url: str, table: str) -> None:
+    columns = [sa.Column("id", sa.String(40)), sa.Column("image", sa.Text), sa.Column("label", sa.String(9))]
+    made = sa.Table(table, sa.MetaData(), *columns)
+    rows = {**spellings(png(1)), "zzz": "no image"}
+    with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+        made.create(connection)
+        connection.execute(made.insert(), [{"id": name, "image": text, "label": "a"} for name, text in rows.items()])
+    *items, last = source(table=table).records()
+    assert items == [ImageRecord(name, png(1), "a") for name in sorted(spellings(png(1)))]
+    assert last == Rejection("zzz", Reason.NOT_AN_IMAGE, "the image's column holds text that is no base64")
 
 
 def test_ids_of_mysqls_other_types(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

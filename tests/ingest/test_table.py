@@ -15,13 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline.errors import UserError
+from sightline.imagebytes import image_bytes
 from sightline.ingest.config import TableOption
 from sightline.ingest.sources.table import TableSource
-from sightline.ingest.values import image_bytes, text
-from sightline.reasons import Rejected
-from sightline.records import Rejection
-from tests.ingest.helpers import birds, picture, run, tracked, tree
+from sightline.ingest.values import text
+from sightline.reasons import Reason, Rejected
+from sightline.records import ImageRecord, Rejection
+from tests.ingest.helpers import birds, picture, run, spellings, tracked, tree
 
+SPELLINGS = spellings(picture(1))
 ROWS = [
     {"path": "a/1.png", "label": "cat", "split": "train", "group": "g1"},
     {"path": "a/2.png", "label": 'Ä, "quoted"', "split": "validation", "group": ""},
@@ -288,7 +290,24 @@ def test_text(cell: Any, expected: str) -> None:
     assert text(cell) == expected
 
 
-@pytest.mark.parametrize("cell", ["no base64!", 3, [1]])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_text_that_stands_for_an_image(spelling: str) -> None:
+    assert image_bytes(SPELLINGS[spelling]) == picture(1)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_images_as_text_in_a_table(ending: str, tmp_path: Path) -> None:
+    cells = [{"image": text, "label": "cat", "id": name} for name, text in SPELLINGS.items()]
+    path = write(tmp_path / f"t.{ending}", cells)
+    made = list(
+        source(
+            path, path_column=None, bytes_column="image", id_column="id", split_column=None, group_column=None
+        ).records()
+    )
+    assert [record.data for record in made if isinstance(record, ImageRecord)] == [picture(1)] * len(SPELLINGS)
+
+
+@pytest.mark.parametrize("cell", ["no base64!", 3, [1], "iVBORw0", "größe", "data:image/png;base64,!"])
 def test_cells_that_hold_no_image(cell: Any) -> None:
-    with pytest.raises(Rejected):
+    with pytest.raises(Rejected, match=f"^{Reason.NOT_AN_IMAGE}: "):
         image_bytes(cell)

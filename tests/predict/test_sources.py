@@ -32,6 +32,7 @@ from sightline.predict.inputs import Database, open_all
 from sightline.records import ImageRecord
 from sightline.secrets import parse
 from tests.exported import Project
+from tests.ingest.helpers import spellings
 from tests.servers.fixtures import sqlite_url, wire_url  # noqa: F401 - fixtures
 from tests.test_cli import run
 
@@ -120,6 +121,17 @@ def test_an_archive_that_breaks_off_gives_its_rows_and_an_error(project: Project
         assert [row["error"] for row in rows] == [None, None, None, "incomplete_archive"]
         assert why in rows[-1]["detail"]
         assert (code, err) == (1, "4 inputs: 3 predicted, 1 failed (incomplete_archive: 1)\n")
+
+
+def test_data_urls(project: Project, bundle: Bundle, expected: list[Any]) -> None:
+    urls = [text for text in spellings(project.pictures[0].read_bytes()).values() if text.lower().startswith("data:")]
+    names, made = tops(bundle, urls)
+    same(made, [expected[0]] * len(urls))
+    assert names[0].startswith("data:image/png;base64,iVBOR")
+    assert {len(name) for name in names} == {49}
+    code, out, err = run("predict", project.bundle, urls[0], "data:image/png;base64,no!", "--format", "jsonl")
+    assert [json.loads(line)["error"] for line in out.splitlines()] == [None, "not_an_image"]
+    assert (code, len(err.splitlines())) == (0, 1)
 
 
 def test_a_list_on_standard_input(project: Project, tmp_path: Path) -> None:

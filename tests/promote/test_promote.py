@@ -197,7 +197,7 @@ def test_mlflow_loads_what_was_registered_without_pickle(
         )
     assert said[2]["error"].startswith("not_an_image")
     assert said[3] == {"label": None, "probability": None, "probabilities": None,
-                       "error": "not_an_image: not base64"}  # fmt: skip
+                       "error": "not_an_image: text that is no base64"}  # fmt: skip
     assert model.metadata.signature.inputs.input_names() == ["image"]
     held = [path.name for path in place.rglob("*") if path.is_file()]
     assert not [name for name in held if name.endswith((".pkl", ".pickle", ".pth"))]

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from sightline.predict.bundle import Bundle
 from tests import bundles
+from tests.ingest.helpers import spellings
 from tests.serve.conftest import COMMAND, Served, serve
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: "
@@ -66,6 +67,13 @@ def test_three_encodings_one_answer(server: Served, images: list[bytes]) -> None
     assert form["model"] == Bundle.load(server.bundle).digest
 
 
+def test_any_spelling_of_base64_is_one_image(server: Served, images: list[bytes]) -> None:
+    sent = list(spellings(images[0]).values())
+    rows = requests.post(f"{server.url}/predict", json={"images": sent}, timeout=30).json()["predictions"]
+    assert {row["probability"] for row in rows} == {rows[0]["probability"]}
+    assert [row["error"] for row in rows] == [None] * len(sent)
+
+
 def test_of_several_images_the_bad_one_has_a_row(server: Served, images: list[bytes]) -> None:
     files = [("image", ("a.png", images[0])), ("image", ("b.png", b"no image at all")), ("image", ("c.png", images[0]))]
     answer = requests.post(f"{server.url}/predict", files=files, timeout=30)
@@ -92,6 +100,7 @@ def test_the_threshold_makes_it_abstain(server: Served, images: list[bytes]) -> 
         (b'{"images": [3]}', "application/json", 400, "bad_json"),
         (b'{"images": []}', "application/json", 400, "no_image"),
         (b'{"images": ["\xc3\xa9"]}', "application/json", 400, "bad_base64"),
+        (b'{"images": ["data:image/png;base64,!"]}', "application/json", 400, "bad_base64"),
         (json.dumps({"images": [""] * 65}).encode(), "application/json", 413, "too_many_images"),
         (b"--x", "multipart/form-data", 400, "bad_form"),
         (b"nonsense", "multipart/form-data; boundary=x", 400, "bad_form"),

@@ -13,6 +13,7 @@ from typing import Any
 from sightline.databases import Patience, as_text, mongo, unreachable
 from sightline.databases.digests import content_digest, set_digest
 from sightline.databases.options import MongodbOption
+from sightline.imagebytes import image_bytes
 from sightline.names import one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
@@ -141,9 +142,10 @@ class _Reader:
             return Rejection(identifier, data, f"GridFS file of {document.get('length')} bytes")
         if data is None:
             return Rejection(identifier, Reason.MISSING, f"the document has no {option.image_field}")
-        if not isinstance(data, bytes):
-            found = type(data).__name__
-            return Rejection(identifier, Reason.UNREADABLE, f"{option.image_field} holds {found}, not binary data")
+        try:
+            content = image_bytes(data) or b""
+        except Rejected as fault:
+            return Rejection(identifier, fault.reason, f"{option.image_field} holds {fault.detail}")
         try:
             label = as_text(one_label(self._field(document, option.label_field)))
         except Rejected as fault:
@@ -151,7 +153,7 @@ class _Reader:
         split, group = (
             as_text(self._field(document, name)) if name else None for name in (option.split_field, option.group_field)
         )
-        return ImageRecord(identifier, bytes(data), label, split, group)
+        return ImageRecord(identifier, content, label, split, group)
 
     def _field(self, document: Document, name: str) -> Any:
         value = _get(document, name)

@@ -13,6 +13,7 @@ from sightline.databases.digests import content_digest, set_digest
 from sightline.databases.options import SqlOption
 from sightline.databases.sql import abandoned_stream, connect, engine, explained, is_lost, mysql, sa
 from sightline.files import sha256
+from sightline.imagebytes import image_bytes
 from sightline.names import one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
@@ -197,17 +198,19 @@ def _binary_text(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElemen
 
 def _content_order(row: Sequence[Any]) -> tuple[str, str]:
     """Puts rows that share an id in an order of their own: the database's may change from one time to the next."""
-    return sha256(row[2]) if isinstance(row[2], bytes) else "", as_text(row[3]) or ""
+    return sha256(row[2] if isinstance(row[2], bytes) else str(row[2]).encode()), as_text(row[3]) or ""
 
 
 def _record(row: Sequence[Any]) -> ImageRecord | Rejection:
     identifier = str(as_text(row[1]))
     if row[2] is None:
         return Rejection(identifier, Reason.MISSING, "the image's column is NULL")
-    if not isinstance(row[2], bytes | bytearray | memoryview):
-        return Rejection(identifier, Reason.UNREADABLE, f"the image's column holds {type(row[2]).__name__}, not bytes")
+    try:
+        data = image_bytes(row[2])
+    except Rejected as fault:
+        return Rejection(identifier, fault.reason, f"the image's column holds {fault.detail}")
     try:
         label, split, group = map(as_text, (one_label(row[3]), *row[4:6]))
     except Rejected as fault:
         return Rejection(identifier, fault.reason, fault.detail)
-    return ImageRecord(identifier, bytes(row[2]), label, split, group)
+    return ImageRecord(identifier, data or b"", label, split, group)

@@ -75,7 +75,7 @@ class TableOption(Option):
         url: The list behind a URL; instead of `path`.
         root: Folder that image paths are relative to; null for the list's own folder.
         path_column: Column that names the image file; null where `bytes_column` holds the image.
-        bytes_column: Column that holds the encoded image (Parquet; base64 text in the others), or null.
+        bytes_column: Column that holds the encoded image (Parquet; base64 text or data URLs in the others), or null.
         label_column: Column of the class.
         split_column: Column of the split, or null.
         group_column: Column of the group whose images stay in one split, or null.

@@ -19,11 +19,14 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from sightline.imagebytes import from_text
 from sightline.names import is_litter
 from sightline.reasons import Reason, Rejected
 
 LIST = "-"
 """Stands for a list of inputs, one a line, on standard input."""
+
+_NAMED = 48  # letters of a data URL
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -65,8 +68,8 @@ def open_all(
     """Yields the images that `names` stand for, in a fixed order, reading none of them yet.
 
     Args:
-        names: Files, folders, patterns, archives, URLs, `db:TABLE`, `gridfs:BUCKET`; `-` for a list of such on
-            standard input.
+        names: Files, folders, patterns, archives, URLs (`data:` too), `db:TABLE`, `gridfs:BUCKET`; `-` for a list of
+            such on standard input.
         max_bytes: A larger file is refused.
         database: For `db:` and `gridfs:`.
         stdin: In place of standard input.
@@ -79,6 +82,8 @@ def open_all(
         if text == LIST:
             lines = (line.rstrip("\r\n") for line in stdin or sys.stdin)
             yield from open_all((line for line in lines if line not in ("", LIST)), max_bytes, database)
+        elif text.lower().startswith("data:") and not os.path.lexists(text):
+            yield Input(shortened(text), functools.partial(from_text, text))
         elif text.startswith(("db:", "gridfs:")) and not os.path.lexists(text):
             yield from _kind("tables").rows(text, database or Database(), max_bytes)
         elif "://" in text and not os.path.lexists(text):
@@ -94,6 +99,11 @@ def open_all(
 def _kind(name: str) -> Any:
     # By name: it is code of those who name such an input, and none of the export stage, which opens bundles.
     return import_module(f".{name}", __package__)
+
+
+def shortened(url: str) -> str:
+    """Returns what to call a data URL."""
+    return url if len(url) <= _NAMED else f"{url[:_NAMED]}…"
 
 
 def failed(name: str, reason: Reason, detail: str) -> Input:

@@ -6,8 +6,6 @@ this package's code as well, and asks for what the extra `predict` needs: Sightl
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,10 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
+from sightline.imagebytes import image_bytes
 from sightline.predict.bundle import Bundle, Probabilities
 from sightline.predict.manifest import BATCH_SIZE
-from sightline.reasons import Reason, Rejected
+from sightline.reasons import Rejected
 
 COLUMNS = ["label", "probability", "probabilities", "error"]
 NOTHING = dict.fromkeys(COLUMNS)
@@ -34,7 +33,7 @@ class ServedBundle(PythonModel):
 
     # Without annotations: MLflow would take them for a schema, of which the version has a better one.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        """Predicts the images of the column `image`: encoded files as bytes, or as base64 text.
+        """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
 
         Returns:
             A row an image, in order: label, probability, probabilities (in the order of `classes.json`), error. An
@@ -49,7 +48,7 @@ class ServedBundle(PythonModel):
         prepared, refusals = [], {}
         for place, image in enumerate(images):
             try:
-                prepared.append(self._bundle.prepare(_bytes(image)))
+                prepared.append(self._bundle.prepare(image_bytes(image) or b""))
             except Rejected as refused:
                 refusals[place] = str(refused)
         answers = iter(self._bundle.probabilities(np.stack(prepared)) if prepared else ())
@@ -66,22 +65,6 @@ class ServedBundle(PythonModel):
             "probabilities": [float(share) for share in probabilities],
             "error": None,
         }
-
-
-def _bytes(image: Any) -> bytes:
-    """Returns an encoded image's bytes, taking text for base64.
-
-    Raises:
-        Rejected: If it is neither.
-    """
-    if isinstance(image, str):
-        try:
-            image = base64.b64decode(image, validate=True)
-        except (binascii.Error, ValueError):
-            raise Rejected(Reason.NOT_AN_IMAGE, "not base64") from None
-    if not isinstance(image, bytes):
-        raise Rejected(Reason.NOT_AN_IMAGE, f"neither bytes nor base64 text but {type(image).__name__}")
-    return image
 
 
 set_model(ServedBundle())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -15,6 +13,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from sightline.imagebytes import from_text
+from sightline.reasons import Rejected
 from sightline.serve.config import ServeConfig
 
 _DRAINED = 16 * 2**20
@@ -188,9 +188,7 @@ def _decoded(one: Any, place: int) -> Sent:
             raise Refusal(400, "bad_json", f"images[{place}] has a name that is no text")
     if not isinstance(data, str):
         raise Refusal(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
-    if data.startswith("data:"):  # as a browser's FileReader gives it
-        data = data.partition(",")[2]
     try:
-        return Sent(name, base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError):
+        return Sent(name, from_text(data))
+    except Rejected:
         raise Refusal(400, "bad_base64", f"images[{place}] is no base64") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import UserError
+from sightline.imagebytes import image_bytes
 from sightline.ingest import tree, values
 from sightline.ingest.config import HuggingfaceOption
 from sightline.ingest.layout import split_of
@@ -99,7 +100,7 @@ class HuggingfaceSource:
                 number += 1
 
     def _image(self, cell: Any) -> bytes:
-        data = values.image_bytes(cell)
+        data = image_bytes(cell)
         if data is not None:
             return data
         path = cell.get("path") if isinstance(cell, dict) else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from sightline.blob import blob_of
 from sightline.databases.digests import content_digest
+from sightline.imagebytes import image_bytes
 from sightline.ingest import values
 from sightline.ingest.beside import beside
 from sightline.ingest.config import TableOption
@@ -96,7 +97,7 @@ class TableSource:
         return self._files.place(path)
 
     def _bytes(self, row: dict[str, Any]) -> bytes:
-        data = values.image_bytes(_cell(row, self._option.bytes_column))
+        data = image_bytes(_cell(row, self._option.bytes_column))
         if data is None:
             raise Rejected(Reason.MISSING, "the row holds no image")
         return data
