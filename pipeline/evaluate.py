@@ -42,6 +42,8 @@ def run(config: EvaluateConfig, context: Context) -> None:
     tracker = tracking.resume_by_model(predictor.info["weights_sha256"], {})
     tracker.log_metrics({f"test_{name}": value for name, value in found.numbers.items()})
     tracker.log_metrics({"temperature": found.temperature})
+    # Tags, since a run's parameters cannot change, and one model may be evaluated more than once.
+    tracker.set_tags(tracking.flat_params(context.config, "evaluate"))
     times = tracker.count_test(data.split_digest("test"))
     for line in lines(found, times):
         print(f"evaluate: {line}")

@@ -27,6 +27,7 @@ def run(config: ExportConfig, context: Context) -> None:
         print(f"export: {line}")
     tracker = tracking.resume_by_model(files.sha256_file(root / MODEL / "model.safetensors"), {})
     tracker.log_metrics(metrics(outcome))
+    tracker.set_tags(tracking.flat_params(context.config, "export"))  # as evaluation's
     tracker.log_artifact(out, "bundle")
 
 

@@ -37,7 +37,7 @@ class Knob:
         key: The key in the section; of an option's own setting the choice.
         option: The option that the setting belongs to, or "".
         setting: The option's own key, or "".
-        other: A value that is allowed and is not the default.
+        other: A value that is allowed, and neither the default nor that of params.yaml now.
     """
 
     stage: str
@@ -74,7 +74,8 @@ class Knob:
 # fmt: off
 OTHER: dict[str, Any] = {
     "ingest.path": "elsewhere", "ingest.url": "s3://bucket/set", "limit": 50, "labels": "labels.yaml",
-    "on_reject": "fail", "ingest.formats": ["PNG"], "workers": 1, "mongodb.max_bytes": 1000, "path": "elsewhere",
+    "on_reject": "fail", "conflicts": "keep", "layout": "classes", "ingest.formats": ["PNG"], "workers": 1,
+    "mongodb.max_bytes": 1000, "path": "elsewhere",
     "url": "s3://bucket/other", "mongodb.url": "mongodb://other/images", "sql.url": "sqlite:///other.db",
     **{f"{part}_{kind}": "another" for kind in ("column", "field") for part in ("image", "label", "group", "id")},
     **{f"{part}_{kind}": "another" for kind in ("column", "field") for part in ("split", "changed", "checksum")},
@@ -82,7 +83,7 @@ OTHER: dict[str, Any] = {
     "collection": "other", "filter": {"approved": True}, "projection": {"image": 1}, "schema": "other",
     "table": "other", "query": "SELECT * FROM images", "root": "other", "dataset": "MNIST",
     "torchvision.variant": "letters",
-    "channels": 1, "fold": "1 of 3", "leaks": "keep", "memo_gib": 1, "max_side": 64, "color": "hsv",
+    "channels": 3, "fold": "1 of 3", "leaks": "keep", "memo_gib": 1, "max_side": 64, "color": "hsv",
     "hsv.color": "lab", "patch_size": 7, "search_size": 17, "diameter": 7, "kernel_size": 5, "wavelet.wavelet": "haar",
     "use": "crop", "block_size": 33, "foreground": "dark", "threshold.method": "triangle", "copies": 2,
     "dask.address": "tcp://host:8786", "ray.address": "host:6379",

@@ -38,6 +38,8 @@ def test_one_run_holds_training_evaluation_and_export(base: Base):
     scored = json.loads(base.project.read("reports/metrics.json"))
     assert {name: metrics[f"test_{name}"] for name in scored} == pytest.approx(scored)
     assert metrics["parity_images"] > 0
+    assert tags["evaluate.gallery"] == str(knobs["evaluate"]["gallery"])
+    assert tags["export.parity_images"] == str(knobs["export"]["parity_images"])
 
     commit = base.project.check("git", "rev-parse", "HEAD~1").output.strip()  # of before the results
     assert tags["mlflow.source.git.commit"] == commit

@@ -9,11 +9,18 @@ from omegaconf import AnyNode, Container, DictConfig, OmegaConf
 
 from sightline import secrets
 
+OF_TRAINING = ("ingest", "preprocess", "train")
+"""The sections that a trained model is a result of. Those of the stages behind it may change without it."""
 
-def flat_params(config: DictConfig) -> dict[str, str]:
+
+def flat_params(config: DictConfig, *sections: str) -> dict[str, str]:
     """Returns a configuration as flat parameters: `train.model.name`, `train.lr`, ...
 
     What comes from the environment stays unresolved, and credentials in URLs are taken out.
+
+    Args:
+        config: The whole composed configuration.
+        sections: The sections to return; none for all.
     """
     resolved = copy.deepcopy(config)
     _hide_environment(resolved)
@@ -27,7 +34,7 @@ def flat_params(config: DictConfig) -> dict[str, str]:
             params[path] = secrets.mask(str(node))
 
     walk(OmegaConf.to_container(resolved, resolve=True), "")
-    return params
+    return {name: value for name, value in params.items() if not sections or name.split(".")[0] in sections}
 
 
 def _hide_environment(node: Any) -> None:

@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline import files, secrets
-from sightline.tracking.params import flat_params
+from sightline.tracking.params import OF_TRAINING, flat_params
 from sightline.tracking.store import BASELINE_TAG, FAILURES, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
 
@@ -24,8 +24,8 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
     """Begins the run of a training, as a child of the sweep's where there is one; or goes on with it.
 
     Args:
-        config: The whole composed configuration; it becomes the run's parameters, without what it takes from the
-            environment and without credentials.
+        config: The whole composed configuration; what a model is a result of becomes the run's parameters, without
+            what it takes from the environment and without credentials.
         overrides: The command line; names the run in a sweep.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
     """
@@ -41,7 +41,7 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
         tracker.give_up(error)
     else:
         tracker = _begin(client, experiment, tags, _run_name(config, overrides))
-    tracker.log_params(flat_params(config))
+    tracker.log_params(flat_params(config, *OF_TRAINING))
     if marker is not None and tracker.run_id is not None:
         files.write_text(marker, tracker.run_id)
     return tracker
@@ -71,7 +71,7 @@ def start_trial(name: str, config: DictConfig) -> Tracker:
         tracker.give_up(error)
     else:
         tracker = _begin(client, experiment, tags, title)
-    tracker.log_params(flat_params(config))
+    tracker.log_params(flat_params(config, *OF_TRAINING))
     return tracker
 
 
@@ -128,7 +128,7 @@ def baseline_run(
         before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
     """
     params = {
-        **{k: v for k, v in flat_params(config).items() if k.split(".")[0] in ("ingest", "preprocess", "baseline")},
+        **flat_params(config, "ingest", "preprocess", "baseline"),
         **{f"fitted.{name}": str(value) for name, value in fitted.items()},
     }
     digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
