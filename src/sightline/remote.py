@@ -32,8 +32,13 @@ R = TypeVar("R")
 
 
 def location(url: str) -> str:
-    """Returns a URL for a person: without what stands before an `@` or behind a `?`, where credentials are."""
-    return mask(url.partition("?")[0])
+    """Returns a URL for a person: without what stands before an `@` or behind a `?`, where credentials are.
+
+    Not on the web, a `?` may be one of a pattern, or of a file's name.
+    """
+    place, mark, rest = url.partition("?")
+    kept = mark + rest if not place.startswith(("http://", "https://")) and "=" not in rest else ""
+    return mask(place) + kept
 
 
 def filesystem(url: str) -> tuple[Any, str]:

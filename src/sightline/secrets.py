@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from sightline.errors import UserError
@@ -28,16 +26,51 @@ _PORTS = {"mysql": 3306, "mariadb": 3306, "postgresql": 5432, "postgres": 5432, 
 _FORM = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
     r"(?:(?P<user>[^/?#:]*)(?::(?P<password>[^/?#]*))?@)?"
-    r"(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?",
+    r"(?P<hosts>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",
     re.DOTALL,
 )
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+)(:\d{1,5})?")
-_USERINFO = re.compile(r"(?<=://)\S*(?=@)")
+_IN_TEXT = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s\"<>]*)")
+_QUERY_ALONE = re.compile(r"(?<=\?)(?=[^\s\"<>]*=)[^\s\"<>]+")
+_CLOSING = ")'],.:;`"  # of the sentence that a URL stands in
 _NAMES = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credential|signature|(?:api|access|private)[_-]?key)"
-_SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
+_SHORT_NAMES = r"(?:sig|sas|jwt|hmac|auth[_-]?key|ssl[_-]?key|authorization)"
 _ASSIGNMENT = re.compile(
-    rf"""(?P<name>[\w-]*{_NAMES}[\w-]*)(?P<sign>["']?\s*[=:]\s*["']?)(?P<value>[^\s&"',;]+)""", re.IGNORECASE
+    rf"""(?P<name>[\w-]*{_NAMES}[\w-]*|(?<![\w-]){_SHORT_NAMES})(?P<sign>["']?\s*[=:]\s*["']?)"""
+    r"""(?P<value>(?:(?:bearer|basic)\s+)?[^\s&"',;]+)""",
+    re.IGNORECASE,
 )
+_WORD = re.compile(r"[A-Za-z][A-Za-z_.-]{0,39}")
+
+_WITH_USER = {*_PORTS, "sftp", "ssh", "hdfs", "webhdfs", "ftp", "smb", "abfs", "abfss", "wasb", "wasbs"}
+"""Kinds of URLs in which a name before the `@` is needed, and says no more than who asks, or in which container."""
+
+_WITH_QUERY = {*_PORTS, "http", "https"}
+"""Kinds of URLs in which what follows `?` or `#` is no part of a file's name."""
+
+_KNOWN = """
+    charset region versionid version generation format download raw dl lang ref rev revision prefix delimiter
+
+    collation use_unicode connect_timeout read_timeout write_timeout unix_socket autocommit compress program_name
+    ssl ssl_ca ssl_capath ssl_cert ssl_cipher ssl_mode ssl_disabled ssl_verify_cert ssl_verify_identity
+
+    sslmode sslrootcert sslcert sslcrl sslsni sslnegotiation ssl_min_protocol_version ssl_max_protocol_version
+    application_name fallback_application_name client_encoding options target_session_attrs load_balance_hosts
+    host hostaddr port dbname keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout
+    gssencmode krbsrvname channel_binding require_auth
+
+    mode cache uri vfs immutable nolock timeout check_same_thread isolation_level
+
+    authsource authmechanism replicaset tls tlscafile tlsinsecure tlsallowinvalidcertificates
+    tlsallowinvalidhostnames tlsdisableocspendpointcheck retrywrites retryreads w wtimeoutms journal readpreference
+    readpreferencetags readconcernlevel maxstalenessseconds maxpoolsize minpoolsize maxidletimems maxconnecting
+    waitqueuetimeoutms connecttimeoutms sockettimeoutms serverselectiontimeoutms heartbeatfrequencyms
+    localthresholdms timeoutms appname compressors zlibcompressionlevel directconnection loadbalanced
+    srvservicename srvmaxhosts uuidrepresentation unicode_decode_error_handler tz_aware servermonitoringmode
+"""
+_HARMLESS = frozenset(_KNOWN.split())
+"""Names in a query, in lower case, whose values are no credentials, of: the web and object stores, MySQL, PostgreSQL,
+SQLite, MongoDB. Whatever is not among them may be one."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +119,7 @@ class Url:
         """Returns what must not be shown: the password, and every value in the query, as written and decoded."""
         values = [value for _, value in parse_qsl(self.query)]
         values += [pair.partition("=")[2] for pair in self.query.split("&")]
+        values += [pair for pair in self.query.split("&") if "=" not in pair.rstrip("=")]  # a token and nothing else
         if self.password is not None:
             values += [self.password, unquote(self.password)]
         elif self.user is not None:  # a token in the place of the user
@@ -114,13 +148,54 @@ def parse(url: str, name: str = "the URL") -> Url:
     return Url(match["scheme"].lower(), hosts, path, match["user"], match["password"], match["query"] or "")
 
 
-def has_password(url: str) -> bool:
-    """Says whether a URL holds something that must not be written down; one that cannot be read may."""
+def credential_in(url: str) -> str | None:
+    """Says which part of a URL must not be written down, as it is a credential or may be one; None if none is.
+
+    A name before the `@` is one where URLs of this kind need none, and what stands in the query unless it is known to
+    be harmless. What cannot be read may be anything.
+
+    >>> credential_in("https://host/a.zip?versionId=3&sig=x"), credential_in("mysql://user@host/images?charset=utf8")
+    ('`sig`', None)
+    """
+    match = _FORM.match(url)
     try:
         parts = parse(url)
     except UserError:
-        return True
-    return bool(parts.password) or any(_SECRET_NAME.search(key) for key, _ in parse_qsl(parts.query))
+        match = None
+    if match is None:
+        return "what cannot be read of it"
+    if parts.password:
+        return "its password"
+    if parts.user and parts.family not in _WITH_USER:
+        return "what stands before the @"
+    for piece in _pieces(f"{parts.query}&{match['fragment'] or ''}"):
+        if not _harmless(piece, parts.family):
+            name = piece.partition("=")[0]
+            return f"`{name}`" if _named(piece) else "what follows the ?"
+    return None
+
+
+def has_password(url: str) -> bool:
+    """Says whether a URL holds something that must not be written down; see `credential_in`."""
+    return credential_in(url) is not None
+
+
+def _pieces(query: str) -> list[str]:
+    """Returns the pieces of a query, `name=value` or something else."""
+    return re.split("[&;?#]", query)
+
+
+def _harmless(piece: str, family: str) -> bool:
+    name, sign, value = piece.partition("=")
+    if sign and value.strip("="):
+        return unquote(name).lower() in _HARMLESS
+    return not piece or family not in _WITH_QUERY  # a `?` in the name of an object in a store, or a pattern
+
+
+def _named(piece: str) -> bool:
+    """Whether a piece has a value and a name that can be shown; a token alone may end in `=`."""
+    name, _, value = piece.partition("=")
+    return bool(value.strip("=")) and _WORD.fullmatch(name) is not None
 
 
 def database_url(configured: str | None) -> Url:
@@ -142,30 +217,37 @@ def database_url(configured: str | None) -> Url:
 def mask(text: str, secrets: list[str] | None = None) -> str:
     """Returns `text` with credentials replaced by `***`.
 
-    Replaced are the user part of every URL, values that are called a password, token or key, and `secrets`, which are
-    found in their plain and percent-encoded forms.
+    Replaced are what every URL has before an `@`, and in its query unless it is known to be harmless; values that are
+    called a password, token or key; and `secrets`, which are found in their plain and percent-encoded forms.
 
-    >>> mask("mysql://root:hunter2@db/x?password=y failed")
-    'mysql://***@db/x?password=*** failed'
+    >>> mask("mysql://root:hunter2@db/x?password=y&charset=utf8 failed")
+    'mysql://***@db/x?password=***&charset=utf8 failed'
     """
     for secret in secrets or []:
         for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
             # A short one, as a user "f" without a password, is no part of a longer word.
             whole = rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) < _SHORT else re.escape(form)
             text = re.sub(whole, MASK, text)
-    return _ASSIGNMENT.sub(rf"\g<name>\g<sign>{MASK}", _USERINFO.sub(MASK, text))
+    text = _IN_TEXT.sub(_masked_url, text)
+    text = _QUERY_ALONE.sub(lambda match: _masked_query(match[0], "http"), text)
+    return _ASSIGNMENT.sub(rf"\g<name>\g<sign>{MASK}", text)
 
 
-def masked(value: Any, name: str = "") -> Any:
-    """Returns a configuration (mappings, lists, scalars) with every credential in it masked, for logs and parameters.
+def _masked_url(match: re.Match[str]) -> str:
+    scheme, rest = match["scheme"], match["rest"]
+    user, at, place = rest.rpartition("@")
+    if at and re.search("[?#]", user):  # an @ in the query, or special characters in a password: who knows
+        return f"{scheme}://{MASK}"
+    place, mark, query = re.match(r"([^?#]*)([?#]?)(.*)", place, re.DOTALL).groups()  # type: ignore[union-attr]
+    family = scheme.lower().partition("+")[0]
+    return f"{scheme}://{MASK + at if at else ''}{place}{mark}{_masked_query(query, family)}"
 
-    >>> masked({"url": "s3://key:pw@bucket", "api_key": "x", "lr": 0.1})
-    {'url': 's3://***@bucket', 'api_key': '***', 'lr': 0.1}
-    """
-    if isinstance(value, Mapping):
-        return {key: masked(child, str(key)) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(child, name) for child in value]
-    if isinstance(value, str):
-        return MASK if value and _SECRET_NAME.search(name) else mask(value)
-    return value
+
+def _masked_query(query: str, family: str) -> str:
+    body = query.rstrip(_CLOSING)
+    parts = re.split("([&;?#])", body)
+    for place in range(0, len(parts), 2):
+        piece = parts[place]
+        if not _harmless(piece, family):
+            parts[place] = f"{piece.partition('=')[0]}={MASK}" if _named(piece) else MASK
+    return "".join(parts) + query.removeprefix(body)

@@ -12,15 +12,30 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from sightline import secrets
+from sightline import remote, secrets
+from sightline.databases.options import SqlOption
 from sightline.databases.writeback import load_images
 from sightline.errors import UserError
-from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, database_url, has_password, mask, masked, parse
+from sightline.ingest.config import FolderOption
+from sightline.secrets import (
+    DATABASE_PASSWORD,
+    DATABASE_URL,
+    credential_in,
+    database_url,
+    has_password,
+    mask,
+    parse,
+)
+from sightline.tracking.params import flat_params
 from tests.ingest.pictures import pictures
 from tests.servers.processes import PASSWORD
 
 ROOT = Path(__file__).parents[2]
+UNSEEN = ("sig", "key", "authkey", "auth", "code", "sas", "jwt", "hmac", "sslkey", "anything")
 
 
 class TestUrls:
@@ -77,10 +92,33 @@ class TestUrls:
             ("https://h/folder@2/a.zip", False),
             ("s3://bucket/key", False),
             ("sqlite:///a@b:c.db", False),
+            ("https://c4nary@host/a.zip", True),
+            ("s3://c4nary@bucket/a", True),
+            ("sftp://user@host/a", False),
+            ("abfs://container@account.dfs.core.windows.net/a", False),
+            *((f"https://h/a.zip?sv=1&{name}=c4nary", True) for name in UNSEEN),
+            *((f"postgresql://u@h/d?{name}=c4nary", True) for name in UNSEEN),
+            ("https://h/a.zip?c4nary", True),
+            ("https://h/a.zip?c4nary==", True),
+            ("https://h/a.zip#c4nary", True),
+            ("https://h/a.zip?%73ig=c4nary", True),
+            ("https://h/a.zip?versionId=3;sig=c4nary", True),
+            ("https://h/a.zip?versionId=3&region=eu", False),
+            ("s3://bucket/what?.png", False),
+            ("mysql+pymysql://u@h/d?charset=utf8mb4&ssl_ca=/ca.pem", False),
+            ("postgresql://u@h/d?sslmode=verify-full&application_name=x", False),
+            ("mongodb://u@a,b/d?replicaSet=r&authSource=admin&tls=true", False),
+            ("sqlite:///x.db?mode=ro", False),
         ],
     )
     def test_has_password(self, url: str, expected: bool) -> None:
         assert has_password(url) is expected
+
+    def test_a_part_is_named_and_not_shown(self) -> None:
+        assert credential_in("https://h/a?sv=c4nary") == "`sv`"
+        assert credential_in("https://h/a?c4nary1") == credential_in("https://h/a#c4nary1") == "what follows the ?"
+        assert credential_in("https://c4nary@h/a") == "what stands before the @"
+        assert credential_in("mysql://u:c4nary@h/a") == "its password"
 
     def test_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in (DATABASE_URL, DATABASE_PASSWORD):
@@ -103,7 +141,15 @@ class TestMasking:
             ("at mysql://u:p@h/d and s3://k:s@b", "at mysql://***@h/d and s3://***@b"),
             ("mysql://u:p/q@r@h/d", "mysql://***@h/d"),
             ('{"password": "x y", "lr": 1}', '{"password": "*** y", "lr": 1}'),
-            ("?api_key=abc&x=1", "?api_key=***&x=1"),
+            ("?api_key=abc&x=1", "?api_key=***&x=***"),
+            ("see 'https://h/a?sig=c4nary' (gone).", "see 'https://h/a?sig=***' (gone)."),
+            ("https://h/a?charset=utf8&c4nary==", "https://h/a?charset=utf8&***"),
+            ("https://h/a?x=a@b/c", "https://***"),
+            ("mysql://u:a?b@h/d", "mysql://***"),
+            ("a pattern: s3://b/img?.png, what? x=1", "a pattern: s3://b/img?.png, what? x=1"),
+            ('{"Authorization": "Bearer c4nary"}', '{"Authorization": "***"}'),
+            ("sig=c4nary hmac: c4nary", "sig=*** hmac: ***"),
+            ("stage: exit code: 7, key=value", "stage: exit code: 7, key=value"),
             ("AWS_SECRET_ACCESS_KEY=abc", "AWS_SECRET_ACCESS_KEY=***"),
             ("nothing to hide: 3 classes", "nothing to hide: 3 classes"),
         ],
@@ -120,10 +166,53 @@ class TestMasking:
         said = "f refused: ref f, f@h and (f)"
         assert mask(said, parse("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
 
-    def test_configurations(self) -> None:
-        config = {"ingest": {"url": "mysql://u:p@h/d", "token": "t", "n": [1, "s3://a:b@c"]}, "password": None}
-        expected = {"ingest": {"url": "mysql://***@h/d", "token": "***", "n": [1, "s3://***@c"]}, "password": None}
-        assert masked(config) == expected
+
+SECRETS = st.text("abcXYZ0189-_.~!$'()*+,:@/%", min_size=6, max_size=30).map(lambda tail: f"c4nary{tail}")
+PLAIN = st.text("abcXYZ0189-_.~", min_size=6, max_size=30).map(lambda tail: f"c4nary{tail}")
+SCHEMES = st.sampled_from(["https", "http", "s3", "gs", "mysql", "postgresql+psycopg", "mongodb+srv", "az", "x"])
+NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC-_.", min_size=1, max_size=20).filter(
+    lambda name: name.lower() not in secrets._HARMLESS
+)
+
+
+@st.composite
+def urls(draw: st.DrawFn) -> tuple[str, str]:
+    """Returns a secret and a URL that holds it in one of its parts, among others."""
+    scheme = draw(SCHEMES)
+    secret = quote(draw(SECRETS), safe="") if draw(st.booleans()) else draw(PLAIN)
+    user, query = draw(st.sampled_from(["", "", "user@"])), draw(st.sampled_from([[], ["charset=utf8"], ["x=1", "y"]]))
+    place = draw(st.sampled_from(["password", "query", "query", *(["user", "token", "fragment"] * (scheme[0] == "h"))]))
+    if place == "password":
+        user = f"{draw(st.sampled_from(['', 'user']))}:{secret}@"
+    elif place == "user":
+        user = f"{secret}@"
+    elif place == "query":
+        query = [*query, f"{draw(NAMES)}={secret}"]
+    elif place == "token":
+        query = [*query, secret + draw(st.sampled_from(["", "=", "=="]))]
+    query = draw(st.permutations(query))
+    end = ("?" + draw(st.sampled_from("&;")).join(query) if query else "") + (f"#{secret}" * (place == "fragment"))
+    return secret, f"{scheme}://{user}host/folder/a.zip{end}"
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(
+    urls(), st.sampled_from(["{}", "cannot read '{}' (gone)", '{{"url": "{}", "x": 1}}', "ingest.url={},lr=1", "({})"])
+)
+def test_a_secret_anywhere_in_a_url_is_refused_and_never_shown(drawn: tuple[str, str], sentence: str) -> None:
+    secret, url = drawn
+    assert has_password(url)
+    assert secret not in str(credential_in(url))
+    assert secret not in mask(sentence.format(url))
+    assert secret not in remote.location(url)
+    for option in (
+        lambda: FolderOption("folder", path=None, url=url, layout="auto", class_depth=1),
+        lambda: SqlOption("sql", url, None, "t", None, "i", "i", "l", None, None, None, None),
+    ):
+        with pytest.raises(ValueError, match=r"url: must not hold") as refused:
+            option()
+        assert secret not in str(refused.value)
+    assert secret not in repr(flat_params(OmegaConf.create({"ingest": {"url": url, "list": [url]}})))
 
 
 def forms(secret: str) -> set[bytes]:
@@ -263,12 +352,28 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
         ["ingest/source=sql", "ingest.url=${oc.env:SECRET_URL}"],
         ["ingest/source=sql", f"ingest.urll='mysql://u:{coded[19]}@h/d'"],
     ]
-    for settings in literal:
-        said = project.run(ingest, settings, {**shell, "SECRET_URL": f"mysql://u:{coded[18]}@h/d"}, 2)
+    for given_settings in literal:
+        said = project.run(ingest, given_settings, {**shell, "SECRET_URL": f"mysql://u:{coded[18]}@h/d"}, 2)
         assert len(said.strip().splitlines()) == 1, said
 
     assert before == {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert project.leaks(canaries) == []
+
+
+def test_signed_urls_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    canaries = [f"c4nary{number}zebra" for number in range(4)]
+    project = Project(tmp_path)
+    for program, given_settings in [
+        ("pipeline.watch", ["ingest/source=archive", f"ingest.url='https://h/a.zip?sv=1&sig={canaries[0]}'"]),
+        ("pipeline.watch", ["ingest/source=folder", f"ingest.url=https://{canaries[1]}@h/a/"]),
+        ("pipeline.ingest", ["ingest/source=sql", f"ingest.url='postgresql://u@h/d?sslkey={canaries[2]}'"]),
+        ("pipeline.ingest", ["ingest/source=folder", f"ingest.url=https://h/a/?code={canaries[3]}"]),  # not quoted
+    ]:
+        said = project.run(["-m", program], given_settings, {}, 2)
+        assert len(said.strip().splitlines()) == 1, said
+        assert "ingest" in said
+    assert project.leaks(canaries) == []
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_documented_names() -> None:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from sightline.errors import DISTRIBUTION, UserError
+from sightline.secrets import mask
 
 
 class _Group(TyperGroup):
@@ -17,7 +18,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            typer.echo(f"sightline: {error}", err=True)
+            typer.echo(f"sightline: {mask(str(error))}", err=True)
             raise typer.Exit(2) from None
 
 

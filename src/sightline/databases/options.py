@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.schema import Option, require
-from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, has_password
+from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, credential_in
 
 FORBIDDEN_OPERATORS = ("$where", "$function", "$accumulator")
 """MongoDB's operators that run JavaScript on the server."""
@@ -99,10 +99,11 @@ class SqlOption(Option):
 
 def _check_url(url: str | None) -> None:
     # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters), whatever it was composed from.
+    part = None if url is None else credential_in(url)
     require(
-        url is None or not has_password(url),
-        f"url: must not hold a password (configuration is recorded); set {DATABASE_PASSWORD}, "
-        f"or the whole URL as {DATABASE_URL} with ingest.url null, in the environment",
+        part is None,
+        f"url: must not hold a password or the like, as {part} may be (configuration is recorded); set "
+        f"{DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} with ingest.url null, in the environment",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sightline.databases.options import MongodbOption, SqlOption
 from sightline.ingest.layout import LAYOUTS
 from sightline.schema import Option, choice, require, require_one_of
-from sightline.secrets import has_password
+from sightline.secrets import credential_in
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Pillow's names of the formats that can be allowed; PPM stands for PGM, PBM and PNM, too."""
@@ -181,7 +181,12 @@ def _one_place(path: str | None, url: str | None) -> None:
             "url: must be the URL of a service, as s3://bucket/folder; name what is on disk by ingest.path",
         )
         # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters).
-        require(not has_password(url), "url: must not hold credentials; set them in the environment")
+        part = credential_in(url)
+        require(
+            part is None,
+            f"url: must not hold credentials, as {part} may be; set them in the environment, as the service's own "
+            "tools take them, or download what is there and set ingest.path",
+        )
 
 
 SOURCES: dict[str, type[Option]] = {

@@ -28,8 +28,6 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
         UserError: If the package for this kind of URL is not installed.
     """
     name = remote.location(url)
-    if not url.startswith(_WEB):
-        name = url
     fs, path = remote.filesystem(url)
     try:
         with remote.explained(url):

@@ -51,7 +51,9 @@ def find_run(reference: str) -> FoundRun:
             run = _run_named(client, experiment, reference)
     except MlflowException as error:
         if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
-            raise UserError(f"{reference}: no such run or registered model in {mlflow.get_tracking_uri()}") from None
+            raise UserError(
+                f"{reference}: no such run or registered model in {secrets.mask(mlflow.get_tracking_uri())}"
+            ) from None
         raise _unreachable(error) from None
     except FAILURES as error:
         raise _unreachable(error) from None
