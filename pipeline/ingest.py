@@ -16,10 +16,12 @@ MEMORY = files.STATE / "ingest-classes.json"
 def run(config: IngestConfig, context: Context) -> None:
     """Writes `data/raw`, whole or not at all."""
     from sightline.ingest import report  # here, so that --help and a bad configuration answer at once
+    from sightline.ingest.demands import require_trainable
     from sightline.ingest.stage import ingest
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = ingest(open_source(config), config, out)
+        require_trainable(summary, config)
     for line in [*report.lines(summary), *report.class_changes(list(summary["classes"]), context.output / MEMORY)]:
         print(f"ingest: {line}")
 

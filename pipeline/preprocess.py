@@ -14,12 +14,15 @@ OUTPUT = Path("data/processed")
 
 def run(config: PreprocessConfig, context: Context) -> None:
     """Writes `data/processed`, whole or not at all."""
-    from sightline.preprocess.memo import FOLDER  # here, so that --help and a bad configuration answer at once
+    # Here, so that --help and a bad configuration answer at once.
+    from sightline.preprocess.division import require_splits
+    from sightline.preprocess.memo import FOLDER
     from sightline.preprocess.report import lines
     from sightline.preprocess.stage import preprocess
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
+        require_splits(summary)
     for line in lines(summary, config, context.root / INPUT):
         print(f"preprocess: {line}")
 

@@ -122,6 +122,8 @@ def selecting(word: str) -> str:
     """
     word = own_settings.composed_word(word, CONF)
     key, equals, value = word.partition("=")
+    if value.startswith("~/"):  # no shell has turned it into the home, and Hydra's grammar has no `~` without quotes
+        return f"{key}={_quote(value)}"
     folder = key.replace(".", "/")
     chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (CONF / folder).is_dir()
     return f"{folder}={value}" if chooses else word

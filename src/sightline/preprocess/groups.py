@@ -38,6 +38,16 @@ class Groups:
         """How many groups have more than one image."""
         return int(np.count_nonzero(np.bincount(self.codes) > 1))
 
+    def sizes(self) -> dict[str, int]:
+        """Returns how many groups there are, the images of the largest, and how many equal ones draw as evenly."""
+        counts = np.bincount(self.codes)
+        effective = int(counts.sum()) ** 2 / max(1, int(np.square(counts).sum()))
+        return {
+            "groups": len(self),
+            "largest_group": int(counts.max(initial=0)),
+            "effective_groups": round(effective),
+        }
+
     def keys(self) -> Iterator[bytes]:
         """Yields of each group what the draw of its split depends on.
 

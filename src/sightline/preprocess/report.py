@@ -8,10 +8,9 @@ from typing import Any
 
 from sightline import detail
 from sightline.errors import UserError
+from sightline.preprocess import division
 from sightline.preprocess.config import PreprocessConfig
 from sightline.records import SUMMARY
-
-_NOTABLE = 0.05
 
 
 def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
@@ -30,12 +29,7 @@ def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[
     said = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
     if loss := _lost(raw / SUMMARY, config):
         said.append(loss)
-    split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1])
-    if most > _NOTABLE:
-        said.append(
-            f"a class's share in {split} is {most:.1%} of the images away from its share of all: the set is small; "
-            "another preprocess.split_seed may come closer"
-        )
+    said += division.lines(summary)
     if leaks := summary["leaks"]["found"]:
         done = "left out" if summary["leaks"]["left_out"] else "kept, as preprocess.leaks=keep asks"
         said.append(

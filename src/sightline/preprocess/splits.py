@@ -81,6 +81,15 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
     return Assigned(split.astype(np.int8), np.flatnonzero(leak))
 
 
+def asked(given: npt.NDArray[np.int8], plan: Plan) -> dict[str, float]:
+    """Returns the share that each split that is drawn is to have, of the images that are drawn from."""
+    named = {SPLITS[place] for place in np.unique(given[given != LEFT_OUT]).tolist()}
+    wanted = {"val": plan.val_fraction, "test": plan.test_fraction}
+    if plan.fold is not None:
+        wanted["val" if "test" in named else "test"] = 1 / plan.fold.n
+    return {split: share for split, share in wanted.items() if split not in named}
+
+
 def _drawn(numbers: npt.NDArray[np.float64], groups: Groups, plan: Plan, named: set[int]) -> npt.NDArray[np.int8]:
     """Draws every group's split among those that the source does not name itself."""
     out = np.full(len(numbers), TRAIN, np.int8)

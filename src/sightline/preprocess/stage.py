@@ -26,7 +26,7 @@ from sightline.preprocess.index import Moments, summary, write_index
 from sightline.preprocess.memo import Memo
 from sightline.preprocess.pixels import make_pixels, start_helpers
 from sightline.preprocess.raw import RawSet
-from sightline.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, assign
+from sightline.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, asked, assign
 from sightline.preprocess.work import Facts
 from sightline.records import CLASSES, SPLITS, write_classes
 from sightline.shards import CONTRACT, INDEX
@@ -76,7 +76,10 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None
         for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):
             moments.add(facts.sums[rows])
         if not moments.count:
-            raise UserError(f"no training images are left of {len(images)}: change preprocess.*_fraction or the data")
+            raise UserError(
+                f"no training images are left of {len(images)}, in {len(groups)} group(s) that stay together: add "
+                "images, or smaller groups, or lower preprocess.val_fraction and test_fraction"
+            )
         tables = [index.table, *make_copies(index.table, config, kept, out, moments)]
     write_index(tables, out / INDEX)
     write_classes(images.classes, out / CLASSES)
@@ -84,6 +87,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None
     said = {
         "augmented_copies": sum(table.num_rows for table in tables[1:]),
         "groups_kept_together": groups.together,
+        "division": {"asked": asked(images.splits(), config.plan), **groups.sizes()},
         "leaks": {"found": len(assigned.leaks), "left_out": int(np.count_nonzero(assigned.splits == LEFT_OUT))},
         "notes": _notes(shards),
     }
