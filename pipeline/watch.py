@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline import files
-from sightline.errors import UserError
 from sightline.ingest.config import IngestConfig
 from sightline.watch import checked
 from sightline.watch.fingerprint import watch
@@ -42,10 +41,10 @@ def main() -> None:
     try:
         with files.lock("ingest"):
             watch(config, OUTPUT)
-    except UserError as error:
-        from sightline.script import fail
+    except Exception as error:
+        from sightline.script import end
 
-        fail("ingest", error)
+        end("ingest", error)
 
 
 if __name__ == "__main__":

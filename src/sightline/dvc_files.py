@@ -33,7 +33,8 @@ def begin_stage() -> None:
     files.die_with_parent()
     if _orphaned():
         sys.exit("the dvc that started this stage has ended")
-    keep_lock()
+    with contextlib.suppress(OSError):  # a full disk: what the stage writes itself will say so
+        keep_lock()
 
 
 def keep_lock() -> None:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
 DISTRIBUTION = "sightline-vision"
 """The package's name where packages are kept; `sightline` is somebody else's there."""
 
@@ -22,9 +30,7 @@ def not_installed(package: str | None, extra: str) -> UserError:
 def how_to_install(extra: str) -> str:
     """Returns the command that installs an extra, from the clone or the wheel that this program was installed from."""
     import json
-    import shlex
     from importlib.metadata import PackageNotFoundError, distribution
-    from pathlib import Path
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
@@ -39,3 +45,121 @@ def how_to_install(extra: str) -> str:
     place = "." if path == Path.cwd() else str(path)
     editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
     return f"pip install {editable}{shlex.quote(f'{place}[{extra}]')}"
+
+
+# --- faults of the machine -------------------------------------------------------------------------------------------
+
+WRITING = "while writing "
+"""Begins the note that `sightline.files` adds to an error: few that a full disk raises name the file."""
+
+_SAID = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EFBIG: "the file would be larger than this process may write",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "the network drive does not answer",
+}
+_PHRASES = {
+    **{os.strerror(code): code for code in _SAID if code != errno.EPERM},
+    "database or disk is full": errno.ENOSPC,  # SQLite, as the next three
+    "readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+    "file write failed": errno.ENOSPC,  # torch keeps the reason to itself, in two ways; and so does NumPy
+    "unexpected pos": errno.ENOSPC,
+    " requested and ": errno.ENOSPC,
+}
+_FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
+"""What libraries raise of Python's own errors where the machine fails; all others are the program's."""
+_TEMPORARY = re.compile(r"\.([^/]+)\.\w+\.(?:tmp|old)(?=/|$)")
+
+
+def fault(error: BaseException) -> UserError | None:
+    """Returns what the user can mend as an error of one line, and None for an error of the program.
+
+    Beside a `UserError` itself these are faults of the machine, by whatever a library raises for them: a full disk, a
+    folder that must not be written, too many open files. The line names the path and what to do.
+    """
+    if isinstance(error, UserError):
+        return error
+    for each in _chain(error):
+        code = _code(each)
+        if code is not None:
+            path = _path(each)
+            return UserError(f"{path}: {_SAID[code]}{_remedy(code, path)}")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error and what it was raised for, up to the first that only a fault of the program raises."""
+    while error is not None and (isinstance(error, _FOREIGN) or not hasattr(builtins, type(error).__name__)):
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(error: BaseException) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in _SAID else None
+    text = str(error)
+    return next((code for phrase, code in _PHRASES.items() if phrase in text), None)
+
+
+def _path(error: BaseException) -> Path:
+    """Returns the file that an error names, else the one that was being written, else the current folder."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str | bytes):
+        notes = [note.removeprefix(WRITING) for note in getattr(error, "__notes__", ()) if note.startswith(WRITING)]
+        quoted = re.findall(r"'([^'\n]+)'", str(error))
+        named = (notes or quoted or ["."])[0]
+    path = Path(_TEMPORARY.sub(r"\1", os.fsdecode(named)))  # by the name that it was to have
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) and path != Path.cwd() else path
+
+
+def _remedy(code: int, path: Path) -> str:
+    """Returns what to do about a fault at `path`, to be put behind what is wrong."""
+    there = path.absolute()
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    quoted, again = shlex.quote(str(there)), "and give the same command again"
+    match code:
+        case errno.ENOSPC | errno.EDQUOT:
+            import shutil
+
+            return f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are free): make room there, {again}"
+        case errno.EFBIG:
+            return f": ulimit -f unlimited, {again}"
+        case errno.EROFS:
+            mount = next(folder for folder in (there, *there.parents) if folder.is_mount() or folder == folder.parent)
+            return f": mount -o remount,rw {shlex.quote(str(mount))}, or work in a copy of the project elsewhere"
+        case errno.EACCES | errno.EPERM:
+            return f": {_permission(there, quoted)}, {again}"
+        case errno.EMFILE:
+            import resource
+
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            more = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+            return f" ({soft} are allowed): {f'ulimit -n {more}' if more > soft else 'have the limit raised'}, {again}"
+        case errno.ENFILE:
+            return f": end other programs, {again}"
+        case _:
+            return ": see what `dmesg` says of it, or work in a copy of the project elsewhere"
+
+
+def _permission(there: Path, quoted: str) -> str:
+    import pwd
+
+    if os.geteuid() == 0:
+        return f"chattr -i {quoted} if it is immutable"
+    owner = there.lstat().st_uid
+    if owner == os.geteuid():
+        return f"chmod -R u+rwX {quoted}"
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container
+        name = str(os.geteuid())
+    return f"sudo chown -R {name} {quoted}"

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import UserError
+from sightline.errors import WRITING, UserError
 
 STATE = Path(".sightline")
 """Folder in the project's root for what is neither input nor output: locks, checkpoints, memo files."""
@@ -166,12 +166,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
-    with _temporary(f".{path.name}.", ".tmp", path.parent, folder=False) as temporary:
+    with _noted(path), _temporary(f".{path.name}.", ".tmp", path.parent, folder=False) as temporary:
         yield temporary
         fsync_path(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         fsync_path(path.parent)
+
+
+@contextlib.contextmanager
+def _noted(path: Path) -> Iterator[None]:
+    """Adds to an error which file or folder was being written, the innermost: few that a full disk raises name it."""
+    try:
+        yield
+    except Exception as error:
+        if not any(note.startswith(WRITING) for note in getattr(error, "__notes__", ())):
+            error.add_note(f"{WRITING}{path}")
+        raise
 
 
 def _umask() -> int:
@@ -206,7 +217,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
-    with temporary_folder(f".{path.name}.", ".tmp", path.parent) as fresh:
+    with _noted(path), temporary_folder(f".{path.name}.", ".tmp", path.parent) as fresh:
         fresh.chmod(0o777 & ~_umask())
         yield fresh
         for written in fresh.rglob("*"):

@@ -25,7 +25,7 @@ from sightline.config import (
     selecting,
     typed,
 )
-from sightline.errors import ConfigError, UserError
+from sightline.errors import ConfigError, fault
 
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
 """Hydra's flags that take the next word as their value."""
@@ -87,8 +87,8 @@ def stage_main(
         if sweep_callback and multirun:
             extra = [f"+hydra.callbacks.sweep._target_={sweep_callback}"]
         sys.argv[1:] = [*user[:first], *saved, *extra, *user[first:]]
-    except ConfigError as error:
-        fail(stage, error)
+    except Exception as error:
+        end(stage, error)
 
     failed_jobs: list[int] = []
 
@@ -99,11 +99,14 @@ def stage_main(
                 return run(section, context)
             with files.lock(stage):
                 return run(section, context)
-        except UserError as error:  # here, since Hydra would print a stack trace
+        except Exception as error:  # here, since Hydra would print a stack trace
             if context.sweep_job is None:
-                fail(stage, error)
+                end(stage, error)
+            mendable = fault(error)
+            if mendable is None:
+                raise
             # One job that diverges, or asks for too much, does not end the others.
-            say(f"job {context.sweep_job}: {error}")
+            say(f"job {context.sweep_job}: {mendable}")
             failed_jobs.append(context.sweep_job)
             return math.nan
 
@@ -159,9 +162,12 @@ def _preflight(
     return config
 
 
-def fail(stage: str, error: Exception) -> NoReturn:
-    """Ends the process with exit code 2 and one line that says why."""
-    say(f"{stage}: {error}")
+def end(stage: str, error: Exception) -> NoReturn:
+    """Ends the process with exit code 2 and one line that says why; an error of the program it raises again."""
+    mendable = fault(error)
+    if mendable is None:
+        raise error
+    say(f"{stage}: {mendable}")
     raise SystemExit(2)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sightline.errors import DISTRIBUTION, UserError
+from sightline.errors import DISTRIBUTION, fault
 from sightline.secrets import mask
 
 
@@ -17,8 +17,11 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except UserError as error:
-            typer.echo(f"sightline: {mask(str(error))}", err=True)
+        except Exception as error:
+            mendable = fault(error)
+            if mendable is None:
+                raise
+            typer.echo(f"sightline: {mask(str(mendable))}", err=True)
             raise typer.Exit(2) from None
 
 
