@@ -70,7 +70,7 @@ def test_lossless_formats_give_the_pixels(fmt: str) -> None:
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
     assert image.flags.writeable
-    assert images.inspect(data) == images.Info(fmt, 31, 23, "RGB", 1)
+    assert images.read(data)[0] == images.Info(fmt, 31, 23, "RGB", 1)
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "PPM", "GIF"])
@@ -258,8 +258,8 @@ def test_animations_are_refused_or_give_their_first_frame(fmt: str) -> None:
     frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (255, 0, 128)]
     options = {"lossless": True} if fmt == "WEBP" else {}
     data = encode(frames[0], fmt, save_all=True, append_images=frames[1:], **options)
-    assert images.inspect(data, Limits(max_frames=9)).frames == 3
-    assert images.inspect(data, Limits(first_frame=True)).frames == 2
+    assert images.read(data, limits=Limits(max_frames=9))[0].frames == 3
+    assert images.read(data, limits=Limits(first_frame=True))[0].frames == 2
     assert reason(data) == Reason.TOO_MANY_FRAMES
     assert reason(data, max_frames=2) == Reason.TOO_MANY_FRAMES
     for limits in (Limits(first_frame=True), Limits(max_frames=3)):
@@ -269,7 +269,7 @@ def test_animations_are_refused_or_give_their_first_frame(fmt: str) -> None:
 def test_a_cameras_jpeg_with_a_preview_is_one_frame() -> None:
     first, second = Image.fromarray(np.full((8, 8, 3), 250, np.uint8)), Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     data = encode(first, "MPO", save_all=True, append_images=[second])
-    assert images.inspect(data) == images.Info("JPEG", 8, 8, "RGB", 1)
+    assert images.read(data)[0] == images.Info("JPEG", 8, 8, "RGB", 1)
     assert images.decode(data).min() > 240
 
 

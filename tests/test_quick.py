@@ -308,7 +308,7 @@ def test_the_hostile_corpus() -> None:
 
 def test_a_format_that_is_not_allowed_and_limits() -> None:
     for data in (PLAIN, jpeg(picture(10, 20, 1))):
-        name = images.inspect(data).format
+        name = images.read(data)[0].format
         for limits in (
             images.Limits(formats=tuple(set(images.FORMATS) - {name})),
             images.Limits(max_pixels=199),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import io
 import logging
 import re
@@ -34,7 +35,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from sightline import foreign, pixels, pngchunks, quick
+from sightline import foreign, pixels, pngchunks, quick, samples
 from sightline.pixels import Pixels
 from sightline.reasons import Reason, Rejected
 
@@ -95,14 +96,15 @@ ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, firs
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the header says.
+    """What an image is.
 
     Attributes:
         format: One of `FORMATS`.
-        width: In pixels, before the EXIF orientation is applied.
-        height: In pixels, before the EXIF orientation is applied.
+        width: In pixels, as seen: with the EXIF orientation applied.
+        height: In pixels, as seen.
         mode: Pillow's name for the kind of pixel, as "L", "RGB", "P", "CMYK", "I;16".
         frames: Counted no further than one more than is allowed.
+        bits: Of a file whose samples have 16 bits, how many the largest needs, 8..16; None for all others.
     """
 
     format: str
@@ -110,15 +112,7 @@ class Info:
     height: int
     mode: str
     frames: int
-
-
-def inspect(data: bytes, limits: Limits | None = None) -> Info:
-    """Reads the header of an encoded image, and decodes nothing.
-
-    Raises:
-        Rejected: If the bytes are no image, or one that `limits` does not allow.
-    """
-    return _bearing_metadata(data, lambda data: _open(data, limits or _DEFAULT)[1])
+    bits: int | None = None
 
 
 def decode(
@@ -126,10 +120,11 @@ def decode(
     channels: int = 3,
     background: Sequence[int] = (255, 255, 255),
     limits: Limits | None = None,
+    sample_bits: int | None = samples.ALL_BITS,
 ) -> Pixels:
     """Decodes an image strictly: a truncated or damaged file is refused, never half decoded.
 
-    The EXIF orientation is applied. Samples of more than 8 bits are scaled, by their high 8 bits, never clipped.
+    The EXIF orientation is applied. Samples of more than 8 bits are scaled, by the high 8 of their bits, never clipped.
     Transparent pixels, of an alpha channel or a palette, are laid over `background`. Grey is the luma of ITU-R BT.601.
     Embedded colour profiles are ignored: CMYK is converted by the textbook formula. The pictures that follow the first
     in a camera's JPEG (MPO: previews, depth) are no frames.
@@ -139,6 +134,8 @@ def decode(
         channels: 1 for grey, 3 for RGB.
         background: (red, green, blue), 0..255.
         limits: What is accepted.
+        sample_bits: How many bits white has in files of 16-bit samples, 8..16; None: as many as the image uses, where
+            it uses 14 or fewer. Files whose samples have fewer bits say so themselves.
 
     Returns:
         [height, width, channels] uint8, in memory of its own.
@@ -146,7 +143,7 @@ def decode(
     Raises:
         Rejected: With the reason, for any bytes that do not become an image.
     """
-    return read(data, channels, background, limits)[1]
+    return read(data, channels, background, limits, sample_bits)[1]
 
 
 def read(
@@ -154,12 +151,15 @@ def read(
     channels: int = 3,
     background: Sequence[int] = (255, 255, 255),
     limits: Limits | None = None,
+    sample_bits: int | None = samples.ALL_BITS,
 ) -> tuple[Info, Pixels]:
-    """Does what `inspect` and `decode` do, and opens the file once."""
+    """Returns what an image is, and what `decode` returns."""
     if channels not in (1, 3):
         raise ValueError(f"channels: {channels} is neither 1 nor 3")
     limits = limits or _DEFAULT
-    return _read_quickly(data, channels, limits) or _read(data, channels, background, limits)
+    if sample_bits is not None and not samples.FEWEST_BITS <= sample_bits <= samples.ALL_BITS:
+        raise ValueError(f"sample_bits: {sample_bits} is not in {samples.FEWEST_BITS}..{samples.ALL_BITS}")
+    return _read_quickly(data, channels, limits) or _read(data, channels, background, limits, sample_bits)
 
 
 def _read_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pixels] | None:
@@ -170,24 +170,40 @@ def _read_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pix
     if found is None:
         return None
     format_, stored, turn = found
-    height, width, own = stored.shape
-    info = Info(format_, width, height, "L" if own == 1 else "RGB", 1)
-    return info, pixels.upright(pixels.in_channels(stored, channels), turn)
+    out = pixels.upright(pixels.in_channels(stored, channels), turn)
+    return Info(format_, out.shape[1], out.shape[0], "L" if stored.shape[2] == 1 else "RGB", 1), out
 
 
-def _read(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels]:
-    info, out, turn = _bearing_metadata(data, lambda data: _stored(data, channels, background, limits))
-    return info, pixels.upright(out, turn)  # once the opened file has been let go
+def _read(
+    data: bytes,
+    channels: int,
+    background: Sequence[int],
+    limits: Limits,
+    sample_bits: int | None = samples.ALL_BITS,
+) -> tuple[Info, Pixels]:
+    info, out, turn = _bearing_metadata(data, lambda data: _stored(data, channels, background, limits, sample_bits))
+    out = pixels.upright(out, turn)  # once the opened file has been let go
+    return dataclasses.replace(info, width=out.shape[1], height=out.shape[0]), out
 
 
-def _stored(data: bytes, channels: int, background: Sequence[int], limits: Limits) -> tuple[Info, Pixels, int]:
-    """Returns the header, the pixels as stored, and the EXIF orientation."""
+def _stored(
+    data: bytes, channels: int, background: Sequence[int], limits: Limits, sample_bits: int | None
+) -> tuple[Info, Pixels, int]:
+    """Returns what an image is, as stored; the pixels as stored; and the EXIF orientation."""
     image, info = _open(data, limits)
+    scale = 1.0
     if info.format == "PNG":
         pngchunks.require_sound(data)
-        _scale_png_key(image)
+        scale = _png_key_scale(image)
+    is_16 = samples.has_16_bits(image)
     image.load()
-    return info, pixels.flat(image, channels, background), pixels.orientation(image)
+    turn, shift = pixels.orientation(image), None
+    if is_16:
+        deep = samples.in_eight_bits(image, sample_bits, lambda: Image.open(io.BytesIO(data), formats=limits.formats))
+        scale = scale if deep.image is image else 1 / 2**deep.shift
+        info, image, shift = dataclasses.replace(info, bits=deep.bits), deep.image, deep.shift
+    _scale_png_key(image, scale)
+    return info, pixels.flat(image, channels, background, shift), turn
 
 
 def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:
@@ -290,9 +306,15 @@ def _frames(image: Image.Image, most: int) -> int:
     return 2 if most == 1 else min(int(getattr(image, "n_frames", 1)), most + 1)
 
 
-def _scale_png_key(image: Image.Image) -> None:
-    key, layout = image.info.get("transparency"), None
-    if isinstance(image, ImageFile.ImageFile) and image.tile:
-        layout = image.tile[0].args
-    if (scale := _PNG_KEY_SCALE.get(layout if isinstance(layout, str) else "")) and isinstance(key, int | tuple):
-        image.info["transparency"] = tuple(int(v * scale) for v in key) if isinstance(key, tuple) else int(key * scale)
+def _png_key_scale(image: Image.Image) -> float:
+    layout = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else None
+    return _PNG_KEY_SCALE.get(layout if isinstance(layout, str) else "", 1.0)
+
+
+def _scale_png_key(image: Image.Image, scale: float) -> None:
+    key = image.info.get("transparency")
+    if scale != 1 and isinstance(key, int | tuple):
+        scaled = [int(v * scale) for v in (key if isinstance(key, tuple) else (key,))]
+        del image.info["transparency"]
+        if max(scaled) <= 255:  # else no pixel has that colour
+            image.info["transparency"] = tuple(scaled) if isinstance(key, tuple) else scaled[0]

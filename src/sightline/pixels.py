@@ -8,28 +8,36 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
+from sightline import samples
+
 Pixels = npt.NDArray[np.uint8]
 """[height, width, 1 or 3]: grey, or red, green and blue."""
 
 _BAND_PIXELS = 2**17
 _SHRUNK_SIDE = 64
 _MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
-_MODES_16 = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-MODES = _MODES_8 | _MODES_16
+MODES = _MODES_8 | samples.GREY
 """Kinds of pixel whose black and white are defined, by Pillow's names; "I" is none but in a PPM file."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes, by orientation: 1 left and right, 0 top and bottom
 
 
-def flat(image: Image.Image, channels: int, background: Sequence[int]) -> Pixels:
+def flat(image: Image.Image, channels: int, background: Sequence[int], shift: int | None = None) -> Pixels:
     """Returns a loaded image as stored, in 8 bits, its transparent pixels laid over `background`.
+
+    Args:
+        image: The image.
+        channels: 1 or 3.
+        background: (red, green, blue), 0..255.
+        shift: How far to shift samples of 16 bits in grey to the right; None: as far as the file says.
 
     Raises:
         Exception: Whatever Pillow raises.
     """
     mode = "L" if channels == 1 else "RGB"
-    depth = _depth(image)
+    declared, white_is_zero = _depth(image)
+    depth = (declared if shift is None else shift, white_is_zero)
     width, height = image.size
     # In bands, so that memory holds the image twice at most, however many conversions its kind of pixel needs.
     out = np.empty((height, width, channels), np.uint8)
@@ -55,7 +63,7 @@ def in_channels(array: Pixels, channels: int) -> Pixels:
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
     """Returns how far to shift samples of more than 8 bits to the right, and whether their white is 0."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in _MODES_16:
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in samples.GREY:
         bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0])
         return bits - 8, image.tag_v2.get(_PHOTOMETRIC) == 0
     return 8, False
@@ -64,15 +72,15 @@ def _depth(image: Image.Image) -> tuple[int, bool]:
 def _flatten(image: Image.Image, depth: tuple[int, bool], background: Sequence[int]) -> Image.Image:
     """Returns an image of mode L or RGB, without transparency."""
     paper = (background[0], background[1], background[2])
-    if image.mode in _MODES_16 or image.mode == "I":
+    if image.mode in samples.GREY or image.mode == "I":
         shift, white_is_zero = depth
-        samples = np.asarray(image)
-        grey = (samples >> shift).astype(np.uint8)
+        levels = np.asarray(image)
+        grey = samples.eight_bits(levels, shift)
         flat = Image.fromarray(255 - grey if white_is_zero else grey)
         key = image.info.get("transparency")
         if not isinstance(key, int):
             return flat
-        opaque = Image.fromarray(np.where(samples == key, np.uint8(0), np.uint8(255)))
+        opaque = Image.fromarray(np.where(levels == key, np.uint8(0), np.uint8(255)))
         under = Image.new("RGB", image.size, paper)
         under.paste(flat.convert("RGB"), mask=opaque)
         return under

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     BLANK = "blank"
+    TOO_MANY_BITS = "too_many_bits"
     OUT_OF_MEMORY = "out_of_memory"  # of this machine: the one reason that is not the input's alone
     # Where they come from
     MISSING = "missing"

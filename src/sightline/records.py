@@ -109,7 +109,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """One row of a raw shard: a record that has been checked. `width` and `height` are in pixels, as stored."""
+    """One row of a raw shard: a record that has been checked. `width` and `height` are in pixels, as seen."""
 
     id: str
     data: bytes

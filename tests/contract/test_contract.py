@@ -214,10 +214,12 @@ def broken(content: dict, *path: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("version",), 2, "version"),
+        (("version",), 1, "version"),
         (("size",), 0, "size: 0"),
         (("size",), "32", "size: '32'"),
         (("channels",), 4, "channels: 4"),
+        (("sample_bits",), 7, "sample_bits: 7"),
+        (("sample_bits",), 12.0, "sample_bits: 12.0"),
         (("background",), [256], "background"),
         (("background",), None, "steps"),
         (("steps",), {}, "clean: missing"),

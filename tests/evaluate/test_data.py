@@ -38,7 +38,7 @@ def test_the_audit_tells_what_was_found(raw):
             ("x = y", "z = w", "film"),
         ),
     }
-    assert audit.looked_for == 9
+    assert audit.looked_for == 10
     assert dict(audit.facts) == {
         "Width": "8 to 10 px, median 9",
         "Height": "7 px",

@@ -148,3 +148,19 @@ def test_a_picture_of_one_colour_is_blurred_and_no_error() -> None:
 def test_an_unknown_extension_is_no_wrong_one(tmp_path: Path) -> None:
     result = run(Given(ImageRecord("a.dat", picture(1), "x"), ImageRecord("b", picture(2), "x")), tmp_path / "out")
     assert result.summary["audit"]["wrong_extension"]["images"] == 0
+
+
+@pytest.mark.parametrize("side", [10, 1500], ids=["small", "large"])
+def test_width_and_height_are_those_of_the_picture_as_seen(tmp_path: Path, side: int) -> None:
+    """Phones store portraits lying, and turn them by EXIF; large files are decoded another way than small ones."""
+    lying = np.asarray(cv2.resize(scene(1), (2 * side, side)), np.uint8)
+    given = []
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = turn
+        given.append(ImageRecord(str(turn), png(lying, "JPEG", exif=exif), "ab"[turn % 2]))
+    result = run(Given(*given), tmp_path / "out")
+    tall, wide = (side, 2 * side), (2 * side, side)
+    found = {identity: (image.width, image.height) for identity, image in result.images.items()}
+    assert found == {str(turn): tall if turn >= 5 else wide for turn in range(1, 9)}
+    assert result.summary["audit"]["sizes"]["most_common"] == {f"{w}x{h}": 4 for w, h in (tall, wide)}

@@ -22,9 +22,10 @@ from sightline.contract.options import STEPS, Clean, Segment, read
 from sightline.contract.pixels import Pixels
 from sightline.contract.resize import resize
 from sightline.contract.segment import segment
+from sightline.samples import ALL_BITS, FEWEST_BITS
 from sightline.schema import Option
 
-VERSION = 1
+VERSION = 2
 SEGMENT_FALLBACK = "segment_fallback"
 
 
@@ -45,6 +46,7 @@ class Contract:
     Attributes:
         size: Height and width of the result in pixels.
         channels: What decoding gives: 1 for grey, 3 for RGB.
+        sample_bits: How many bits white has in files of 16-bit samples.
         background: A level for each channel; under transparent pixels, outside masks, around padded images.
         steps: The options by step, in order.
         statistics: Of the training set, where known.
@@ -52,6 +54,7 @@ class Contract:
 
     size: int
     channels: int
+    sample_bits: int
     background: tuple[int, ...]
     steps: Mapping[str, Option]
     statistics: Statistics | None = None
@@ -67,6 +70,7 @@ class Contract:
         enhance: Option,
         segment: Option,
         resize: Option,
+        sample_bits: int = ALL_BITS,
     ) -> Contract:
         """Builds a contract from checked options.
 
@@ -79,12 +83,14 @@ class Contract:
             enhance: See `clean`.
             segment: See `clean`.
             resize: See `clean`.
+            sample_bits: How many bits white has in files of 16-bit samples, 8..16.
 
         Raises:
             ValueError: For a value outside its range; the message begins with its name.
         """
         given = {"clean": clean, "denoise": denoise, "enhance": enhance, "segment": segment, "resize": resize}
-        return _checked(size, channels, list(background), {k: dataclasses.asdict(v) for k, v in given.items()}, None)
+        steps = {name: dataclasses.asdict(option) for name, option in given.items()}
+        return _checked(size, channels, sample_bits, list(background), steps, None)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -132,7 +138,7 @@ class Contract:
         Raises:
             Rejected: With the reason, for bytes that do not become an image.
         """
-        return images.decode(data, self.channels, self._rgb, limits)
+        return images.decode(data, self.channels, self._rgb, limits, self.sample_bits)
 
     def run(self, image: Pixels) -> tuple[Pixels, list[str]]:
         """Returns the preprocessed image and what is to be counted: SEGMENT_FALLBACK."""
@@ -189,6 +195,7 @@ class Contract:
             "version": VERSION,
             "size": self.size,
             "channels": self.channels,
+            "sample_bits": self.sample_bits,
             "background": list(self.background),
             "steps": {name: dataclasses.asdict(option) for name, option in self.steps.items()},
             "statistics": None
@@ -206,10 +213,10 @@ class Contract:
             ValueError: For anything that is not a contract of this version; the message names the key.
         """
         if not isinstance(content, Mapping) or content.get("version") != VERSION:
-            raise ValueError(f"version: not a preprocessing contract of version {VERSION}")
+            raise ValueError(f"version: not a preprocessing contract of version {VERSION}, which is read here")
         try:
             contract = _checked(
-                content["size"], content["channels"], content["background"], content["steps"], content["statistics"]
+                *(content[key] for key in ("size", "channels", "sample_bits", "background", "steps", "statistics"))
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]}: missing") from None
@@ -234,18 +241,25 @@ class Contract:
 
 
 def _checked(
-    size: Any, channels: Any, background: Any, steps: Mapping[str, Any], statistics: Mapping[str, Any] | None
+    size: Any,
+    channels: Any,
+    sample_bits: Any,
+    background: Any,
+    steps: Mapping[str, Any],
+    statistics: Mapping[str, Any] | None,
 ) -> Contract:
     if type(size) is not int or not 1 <= size <= 4096:
         raise ValueError(f"size: {size!r} is not a whole number in 1..4096")
     if channels not in (1, 3):
         raise ValueError(f"channels: {channels!r} is neither 1 nor 3")
+    if type(sample_bits) is not int or not FEWEST_BITS <= sample_bits <= ALL_BITS:
+        raise ValueError(f"sample_bits: {sample_bits!r} is not a whole number in {FEWEST_BITS}..{ALL_BITS}")
     if len(background) not in (1, 3) or not all(type(v) is int and 0 <= v <= 255 for v in background):
         raise ValueError(f"background: {background!r} is not one or three levels in 0..255")
     if channels == 1 and len(set(background)) != 1:
         raise ValueError(f"background: {background!r} is not grey, as channels: 1 asks")
     level = tuple(background[:1] if channels == 1 else (background * 3)[:3])
-    contract = Contract(size, channels, level, {name: read(name, steps[name]) for name in STEPS})
+    contract = Contract(size, channels, sample_bits, level, {name: read(name, steps[name]) for name in STEPS})
     if channels == 1 and contract._color != "keep":
         raise ValueError(f"clean.color: {contract._color!r} needs channels: 3")
     return contract if statistics is None else contract.with_statistics(statistics["mean"], statistics["std"])

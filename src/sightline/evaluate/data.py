@@ -29,6 +29,11 @@ _FINDINGS = {
     "exact_duplicates": ("groups", "groups of images with the same bytes", _TOGETHER),
     "two_labels": ("groups", "groups of images with the same bytes under several labels", "one label is wrong"),
     "near_duplicates": ("groups", "groups of near duplicates", _TOGETHER),
+    "few_bits": (
+        "images",
+        "images with 16-bit samples that use 14 bits or fewer",
+        "dark with few levels, unless preprocess.sample_bits is set",
+    ),
     "wrong_extension": ("images", "images whose extension names another format", "read by their content"),
     "dark": ("images", "images suspiciously dark", "look at them"),
     "bright": ("images", "images suspiciously bright", "look at them"),

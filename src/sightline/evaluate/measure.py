@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.contract.contract import Contract
 from sightline.errors import UserError
 from sightline.evaluate import baselines as beside
 from sightline.evaluate import robustness, slices
@@ -71,7 +72,9 @@ def measure(
     numbers |= _of_abstention(test, abstention.threshold)
     found: list[Slice] = []
     if raw is not None:
-        found = slices.slices(slices.properties(raw, rows.ids, config.slices), test.correct, config.slice_min_images)
+        bits = Contract.load(data.contract).sample_bits
+        properties = slices.properties(raw, rows.ids, config.slices, bits)
+        found = slices.slices(properties, test.correct, config.slice_min_images)
     worst = slices.worst(found)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)

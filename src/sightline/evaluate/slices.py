@@ -21,6 +21,7 @@ from sightline.metrics.intervals import wilson
 from sightline.pixels import Pixels, shrunk
 from sightline.raw import raw_images
 from sightline.records import RawImage
+from sightline.samples import ALL_BITS
 
 MOST_VALUES = 20
 """Of a property in words, the most frequent values get a slice each; the others share one."""
@@ -62,7 +63,9 @@ _SHOWN = {"size": "{} px", "blur": "sharpness {}"}
 PROPERTIES = (*_DERIVED, *_PIXELS, *_COLUMNS)
 
 
-def properties(raw: Path, ids: Sequence[str], wanted: Sequence[str]) -> dict[str, list[Any]]:
+def properties(
+    raw: Path, ids: Sequence[str], wanted: Sequence[str], sample_bits: int = ALL_BITS
+) -> dict[str, list[Any]]:
     """Returns the wanted properties of images, each [n] in the order of `ids`.
 
     Args:
@@ -71,6 +74,7 @@ def properties(raw: Path, ids: Sequence[str], wanted: Sequence[str]) -> dict[str
         wanted: Some of `PROPERTIES`: size (square root of the original's pixels), aspect (width over height),
             brightness, blur (`sharpness`), source (the folder that the image lay in), and the columns of the raw
             images: format, group, width, ...
+        sample_bits: As preprocessing has it.
 
     Raises:
         UserError: If there is no such property, or an image is not there.
@@ -83,7 +87,7 @@ def properties(raw: Path, ids: Sequence[str], wanted: Sequence[str]) -> dict[str
         return found
     for image in raw_images(raw, ids):
         looked_at = set(wanted) & set(_PIXELS)
-        grey = images.decode(image.data, channels=1, limits=ANY_SIZE) if looked_at else None
+        grey = images.decode(image.data, channels=1, limits=ANY_SIZE, sample_bits=sample_bits) if looked_at else None
         for name in wanted:
             if name in _PIXELS and grey is not None:
                 value: Any = _PIXELS[name](grey)

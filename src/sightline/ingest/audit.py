@@ -27,9 +27,9 @@ def audit(spool: Spool) -> dict[str, Any]:
     Returns:
         JSON values, a function of the set alone: `images` (by class and split), `sizes`, `modes`, `formats`; and for
         each kind of finding how many there are, and the first of them by id: `exact_duplicates`, `two_labels` (the same
-        bytes), `two_splits` (of the source's own splits: the same bytes, near
-        duplicates, a group of the source's), `near_duplicates` (groups
-        of one image of each content), `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
+        bytes), `two_splits` (of the source's own splits: the same bytes, near duplicates, a group of the source's),
+        `near_duplicates` (groups of one image of each content), `few_bits` (of files with 16-bit samples),
+        `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
     """
     db = spool.db
     images: dict[str, dict[str, int]] = {}
@@ -50,6 +50,7 @@ def audit(spool: Spool) -> dict[str, Any]:
         "two_labels": _same_bytes(db, "count(DISTINCT label) > 1"),
         "two_splits": _two_splits(db, near),
         "near_duplicates": {"groups": len(near), "examples": [ids[:EXAMPLES] for ids in near[:EXAMPLES]]},
+        "few_bits": _few_bits(db),
         "wrong_extension": _wrong_extension(db),
         **{flag: _flagged(db, flag) for flag in ("dark", "bright", "blurred", "odd_shape")},
     }
@@ -110,6 +111,16 @@ def _splits(db: sqlite3.Connection, identity: str) -> set[str]:
     return {split for (split,) in db.execute(same, [identity]) if split is not None}
 
 
+def _few_bits(db: sqlite3.Connection) -> dict[str, Any]:
+    """Finds files with 16-bit samples that use no more than 14 bits; `bits` is how many the most of them use."""
+    from sightline.samples import FEW_BITS  # here, as above: the stage is to answer at once where there is a fault
+
+    where = "FROM image WHERE bits <= ?"
+    count, bits = db.execute(f"SELECT count(*), max(bits) {where}", [FEW_BITS]).fetchone()
+    found = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
+    return {"images": count, "bits": bits, "examples": [identity for (identity,) in found]}
+
+
 def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
     examples: list[str] = []
     number = 0
@@ -146,6 +157,12 @@ def lines(found: dict[str, Any]) -> list[str]:
         if number := found[kind][unit]:
             first = found[kind]["examples"][0]
             out.append(f"{number:,} {words}, as {first if isinstance(first, str) else ' = '.join(first[:2])}")
+    if few := found["few_bits"]["images"]:
+        bits, first = found["few_bits"]["bits"], found["few_bits"]["examples"][0]
+        out.append(
+            f"{few:,} image(s) with 16-bit samples use {bits} of the bits at most, as {first}, and become dark with "
+            f"few levels: if white has {bits} bits there, set preprocess.sample_bits={bits}"
+        )
     if leaks := sum(found["two_splits"][kind] for kind in ("groups", "near_groups", "source_groups")):
         out.append(
             f"{leaks:,} group(s) of the same or nearly the same image, or of the source's, "

@@ -14,7 +14,7 @@ from sightline.reasons import Reason, Rejected
 def check(data: bytes, limits: Limits) -> Outcome:
     """Decodes an image strictly and says what it is, or why it is refused."""
     try:
-        info, pixels = images.read(data, channels=1, limits=limits)
+        info, pixels = images.read(data, channels=1, limits=limits, sample_bits=None)
         looks = look(pixels[:, :, 0])
     except Rejected as error:
         return Refused(error.reason, error.detail)
@@ -22,4 +22,6 @@ def check(data: bytes, limits: Limits) -> Outcome:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
         return Refused(Reason.OUT_OF_MEMORY, "it needs more memory than there is")
-    return Checked(files.sha256(data), info.format, info.width, info.height, info.mode, looks.flags, looks.phash)
+    return Checked(
+        files.sha256(data), info.format, info.width, info.height, info.mode, info.bits, looks.flags, looks.phash
+    )

@@ -14,9 +14,10 @@ class Checked:
     Attributes:
         sha256: Of the encoded bytes.
         format: Pillow's name.
-        width: In pixels, as stored.
-        height: In pixels, as stored.
+        width: In pixels, as seen.
+        height: In pixels, as seen.
         mode: Pillow's name for the kind of pixel.
+        bits: Of a file whose samples have 16 bits, how many the largest needs; None for all others.
         flags: What stands out (`looks.FLAGS`).
         phash: Perceptual hash (`looks.phash`).
     """
@@ -26,6 +27,7 @@ class Checked:
     width: int
     height: int
     mode: str
+    bits: int | None
     flags: tuple[str, ...]
     phash: bytes
 

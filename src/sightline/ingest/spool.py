@@ -12,7 +12,8 @@ from sightline.reasons import Reason
 from sightline.records import ImageRecord, RawImage, Rejection
 
 _FACTS = (
-    "id", "label", "split", "group", "path", "sha256", "format", "width", "height", "mode", "flags", "phash",
+    "id", "label", "split", "group", "path", "sha256", "format", "width", "height", "mode", "bits",
+    "flags", "phash",
 )  # fmt: skip
 _NAMES = ", ".join(f'"{name}"' for name in _FACTS)
 _TABLES = f"""
@@ -59,7 +60,7 @@ class Spool:
         """Takes an image; of two with the same id one: by what they are, not by which came first."""
         facts = (
             record.id, label, split, record.group, record.path, checked.sha256, checked.format, checked.width,
-            checked.height, checked.mode, " ".join(checked.flags), checked.phash,
+            checked.height, checked.mode, checked.bits, " ".join(checked.flags), checked.phash,
         )  # fmt: skip
         if self.db.execute(f"INSERT OR IGNORE INTO image VALUES {_PLACES}", facts).rowcount:  # noqa: S608 - constants
             self.db.execute("INSERT INTO content (rowid, data) VALUES (last_insert_rowid(), ?)", (record.data,))

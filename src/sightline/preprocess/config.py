@@ -24,6 +24,7 @@ class PreprocessConfig:
         backend: Where the work is done; the result does not depend on it.
         size: Height and width of every image, in pixels.
         channels: 1 (grey) or 3 (RGB).
+        sample_bits: How many bits white has in files of 16-bit samples, 8 to 16.
         background: Grey level, 0 to 255, behind transparent pixels and around letterboxed images.
         copies: What the options of `augment` read: augmented copies of each training image.
         augment_seed: Another seed, other copies.
@@ -44,6 +45,7 @@ class PreprocessConfig:
     backend: Option = choice(BACKEND)
     size: int
     channels: int
+    sample_bits: int
     background: int
     copies: int
     augment_seed: int
@@ -57,6 +59,7 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         require(1 <= self.size <= 4096, f"size: must be 1 to 4096 pixels, is {self.size}")
         require(self.channels in (1, 3), f"channels: must be 1 or 3, is {self.channels}")
+        require(8 <= self.sample_bits <= 16, f"sample_bits: must be 8 to 16, is {self.sample_bits}")
         require(0 <= self.background <= 255, f"background: must be 0 to 255, is {self.background}")
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)

@@ -39,6 +39,7 @@ def build_contract(config: PreprocessConfig) -> Contract:
     return Contract.build(
         size=config.size,
         channels=config.channels,
+        sample_bits=config.sample_bits,
         background=[config.background] * config.channels,
         clean=config.clean,
         denoise=config.denoise,

@@ -28,7 +28,7 @@ from sightline.reasons import Rejected
 _HOME = Path(__file__).parents[1]
 _OURS = ("preprocess/work.py", "preprocess/pixelfile.py", "reasons.py", "schema.py")
 _CODE = {
-    "pixels": (*_OURS, "images.py", "pixels.py", "quick.py", "contract"),
+    "pixels": (*_OURS, "images.py", "pixels.py", "pngchunks.py", "quick.py", "samples.py", "contract"),
     "copies": (*_OURS, "seeds.py", "augment"),
 }
 _LIBRARIES = {

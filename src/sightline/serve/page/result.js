@@ -22,6 +22,7 @@ const REASONS = {
   truncated: "The picture is cut off.",
   corrupt: "The picture is damaged.",
   blank: "The picture is blank.",
+  too_many_bits: "The picture's samples have more bits than the model was trained on.",
   out_of_memory: "The picture needs more memory than there is.",
 };
 
