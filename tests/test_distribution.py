@@ -20,7 +20,7 @@ from sightline.errors import DISTRIBUTION, how_to_install, not_installed
 ROOT = Path(__file__).parents[1]
 REASONS = ROOT / "docs/decisions/0032-a-name-of-our-own.md"  # quotes what it was before
 STRANGER = re.compile(
-    r"""(?<![\w.-])sightline(?:\[|\s*[=~>]=)"""  # a requirement
+    r"""(?<![\w.-])sightline(?:\[|\s*[=~>]=)|requirements=\[["']sightline["']"""  # a requirement
     r"""|install[^\n`]*?[\s"']sightline(?=["'`\s;,.]|$)"""  # an install line
     r"""|(?:version|distribution|requires)\(["']sightline["']\)"""
 )

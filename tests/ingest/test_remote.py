@@ -177,5 +177,5 @@ def test_urls_that_are_not_taken(url: str, message: str) -> None:
 
 
 def test_a_kind_of_url_without_its_package_names_the_extra() -> None:
-    with pytest.raises(UserError, match=r"install sightline\[gcs\]"):
+    with pytest.raises(UserError, match=r"pip install .*\[gcs\]"):
         RemoteFolderSource("gs://bucket/set", 2**20).fingerprint()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sightline.errors import DISTRIBUTION
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -75,6 +77,6 @@ def test_what_is_installed_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["predict"], *extras["serve"], "mlflow"]
-    names = {re.split(r"[\s<>=!\[]", one)[0].lower() for one in wanted} - {"sightline"}
+    names = {re.split(r"[\s<>=!\[]", one)[0].lower() for one in wanted} - {DISTRIBUTION}
     locked = set(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     assert names <= locked

@@ -84,7 +84,7 @@ def _mlflow(bundle: Path, contents: list[bytes], folder: Path) -> list[Row]:
         python_model=str(code),
         artifacts={"bundle": str(bundle)},
         signature=SIGNATURE,
-        pip_requirements=["sightline"],
+        pip_requirements=["numpy"],
     )
     answers = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"image": contents}))
     rows: list[Row] = answers.to_dict("records")
