@@ -89,6 +89,29 @@ def test_each_filter(filter_: int, taken: bool, first: int) -> None:
     same(data)
 
 
+@pytest.mark.parametrize("window", range(8))
+def test_a_stream_that_refers_further_back_than_it_says_is_left_to_pillow(
+    window: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 1300, np.uint8).tobytes()
+    rows = b"".join(b"\1" + (noise * 9)[at : at + 99] for at in range(0, 99 * 80, 99))  # distances of 1,300 and more
+    assert len(rows) < 2**14
+    stream = bytearray(zlib.compress(rows, 9))
+    stream[0] = window << 4 | 8
+    stream[1] = 31 - (stream[0] << 8) % 31
+    data = quick._PNG + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (
+            (b"IHDR", struct.pack(">IIBBBBB", 99, 80, 8, 0, 0, 0, 0)),
+            (b"IDAT", bytes(stream)),
+            (b"IEND", b""),
+        )
+    )
+    assert (quick.png(data) is not None) == (2 ** (window + 8) >= len(rows))
+    assert np.array_equal(images.decode(data, 1)[:, :, 0], np.asarray(Image.open(io.BytesIO(data))))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_large_png_with_filters_is_left_to_pillow() -> None:
     stream = io.BytesIO()
     picture(100, 100, 3, smooth=True).save(stream, "PNG")

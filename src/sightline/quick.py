@@ -95,8 +95,9 @@ def png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     if kind != b"IEND" or length or end + 4 != len(data):
         return None
     inflate = zlib.decompressobj()
+    stream = b"".join(parts)
     try:
-        rows = inflate.decompress(b"".join(parts), 1)
+        rows = inflate.decompress(stream, 1)
         if rows != b"\0" and height * stride > _MOST_FILTERED:  # to inflate it twice would take longer than Pillow
             return None
         rows += inflate.decompress(inflate.unconsumed_tail, height * stride)
@@ -107,7 +108,9 @@ def png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     lines = np.frombuffer(rows, np.uint8).reshape(height, stride)
     filters = lines[:, 0]
     if filters.any():
-        known = filters.max() <= _MOST_FILTER and len(rows) <= _MOST_FILTERED
+        # The stream says how far back it refers. OpenCV takes it at its word, and complains on standard error.
+        window = 1 << (stream[0] >> 4) + 8
+        known = filters.max() <= _MOST_FILTER and len(rows) <= min(window, _MOST_FILTERED)
         return _unfiltered(data, (height, width, channels)) if known else None
     return lines[:, 1:].copy().reshape(height, width, channels)
 
