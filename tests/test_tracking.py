@@ -629,7 +629,7 @@ def test_what_was_said_while_mlflow_was_away_is_told_later(
         evaluation.close()
         assert (training.run_id, evaluation.run_id) == (None, None)
         (project / "note.txt").write_text("as the next run left it")
-        with pytest.raises(UserError, match=r"^MLflow failed .* try again later$"):
+        with pytest.raises(UserError, match=r"^MLflow failed .* then try again$"):
             list(tracking.sync())
     back(monkeypatch, project)
     assert len(list(tracking.sync())) == 2

@@ -7,7 +7,6 @@ from the registry alone. `challenger` is the newest candidate, `champion` what i
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import re
 import tempfile
@@ -19,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sightline import files, secrets, tracking
+from sightline import files, tracking
 from sightline.errors import DISTRIBUTION, UserError
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -75,11 +74,10 @@ class Version:
 def _asking() -> Iterator[None]:
     """Turns a failure of MLflow into one line that says where and why: to promote is to ask for it to be there."""
     try:
-        yield
-    except tracking.FAILURES as error:
-        where = os.environ.get("MLFLOW_TRACKING_URI") or "mlflow.db"
-        lines = secrets.mask(str(error)).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"MLflow ({secrets.mask(where)}): {lines[0][:300]}") from None
+        with tracking.reaching():
+            yield
+    except tracking.Unreachable as error:
+        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
 
 
 class Registry:
@@ -231,25 +229,22 @@ def fetch_bundle(uri: str) -> Path:
     embedded = tracking.project_root() / "mlflow.db"
     if store is None and not embedded.is_file():
         raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(store or f"sqlite:///{embedded}")
-    client = mlflow.MlflowClient()
     try:
-        if match["alias"]:
-            found = client.get_model_version_by_alias(match["name"], match["alias"])
-        else:
-            found = client.get_model_version(match["name"], match["version"])
-        # Every store counts its versions from 1: what tells them apart is the store and the time.
-        identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
-        kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
-        if not kept.is_dir():
-            with files.atomic_directory(kept) as fresh:
-                exact = f"models:/{found.name}/{found.version}"
-                mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
-    except tracking.FAILURES as error:
-        said = secrets.mask(" ".join(str(error).split()))[:200]
-        raise UserError(f"{uri}: cannot be fetched from MLflow ({said})") from None
+        with tracking.reaching():
+            client = tracking.open_store()
+            if match["alias"]:
+                found = client.get_model_version_by_alias(match["name"], match["alias"])
+            else:
+                found = client.get_model_version(match["name"], match["version"])
+            # Every store counts its versions from 1: what tells them apart is the store and the time.
+            identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
+            kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
+            if not kept.is_dir():
+                with files.atomic_directory(kept) as fresh:
+                    exact = f"models:/{found.name}/{found.version}"
+                    mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
+    except tracking.Unreachable as error:
+        raise UserError(f"{uri}: cannot be fetched from MLflow ({error.why}); {error.remedy}") from None
     for path in sorted(kept.rglob("manifest.json")):
         if (path.parent / "model.onnx").is_file():
             return path.parent

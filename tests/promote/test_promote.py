@@ -132,7 +132,7 @@ def test_mlflow_that_is_away_is_one_line(make: Make, policy: PromoteConfig, monk
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError) as caught:
         ask(make(), policy)
-    assert str(caught.value).startswith("MLflow (http://***@127.0.0.1:9): ")
+    assert str(caught.value).startswith("MLflow failed (http://***@127.0.0.1:9: ")
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
 

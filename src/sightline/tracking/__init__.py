@@ -16,6 +16,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from sightline.tracking.found import FoundRun, download, find_run
+from sightline.tracking.guard import Unreachable, reaching
 from sightline.tracking.later import sync
 from sightline.tracking.params import flat_params
 from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
@@ -23,13 +24,13 @@ from sightline.tracking.store import (
     BASELINE_TAG,
     DATA_TAG,
     EXPERIMENT,
-    FAILURES,
     MAX_PARAM_LENGTH,
     MODEL_TAG,
     SWEEP_VARIABLE,
     TEST_TAG,
     connect,
     git,
+    open_store,
     project_root,
     provenance,
 )
@@ -40,7 +41,6 @@ __all__ = [
     "BASELINE_TAG",
     "DATA_TAG",
     "EXPERIMENT",
-    "FAILURES",
     "MAX_PARAM_LENGTH",
     "MODEL_TAG",
     "SWEEP_VARIABLE",
@@ -48,14 +48,17 @@ __all__ = [
     "FoundRun",
     "SweepRun",
     "Tracker",
+    "Unreachable",
     "baseline_run",
     "connect",
     "download",
     "find_run",
     "flat_params",
     "git",
+    "open_store",
     "project_root",
     "provenance",
+    "reaching",
     "resume_by_model",
     "run_of_model",
     "start_training",

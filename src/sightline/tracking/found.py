@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from sightline import secrets
 from sightline.errors import UserError
-from sightline.tracking.store import DATA_TAG, FAILURES, MODEL_TAG, connect
+from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.store import DATA_TAG, MODEL_TAG, connect
 
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
 
@@ -37,29 +40,31 @@ def find_run(reference: str) -> FoundRun:
     Raises:
         UserError: If there is none, several have that name, or MLflow cannot be reached.
     """
+    with _asking():
+        run = _run(reference)
+    told = [(said, str(run.data.tags[tag])) for tag, said in _ABOUT.items() if tag in run.data.tags]
+    told += [(name, run.data.params[name]) for name in ("train.model.name", "train.lr") if name in run.data.params]
+    return FoundRun(run.info.run_id, str(run.info.run_name), told)
+
+
+def _run(reference: str) -> Run:
+    client, experiment = connect()
     try:
-        client, experiment = connect()
         if match := re.fullmatch(r"models:/([^/@]+)(?:@(.+)|/(\d+))", reference):
             name, alias, version = match.groups()
             get = client.get_model_version_by_alias if alias else client.get_model_version
-            run = client.get_run(str(get(name, alias or version).run_id))
-        elif reference.startswith("models:/"):
+            return client.get_run(str(get(name, alias or version).run_id))
+        if reference.startswith("models:/"):
             raise UserError(f"{reference}: a registered model is models:/name@alias or models:/name/version")
-        elif re.fullmatch(r"[0-9a-f]{32}", reference):
-            run = client.get_run(reference)
-        else:
-            run = _run_named(client, experiment, reference)
+        if re.fullmatch(r"[0-9a-f]{32}", reference):
+            return client.get_run(reference)
+        return _run_named(client, experiment, reference)
     except MlflowException as error:
         if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
             raise UserError(
                 f"{reference}: no such run or registered model in {secrets.mask(mlflow.get_tracking_uri())}"
             ) from None
-        raise _unreachable(error) from None
-    except FAILURES as error:
-        raise _unreachable(error) from None
-    told = [(said, str(run.data.tags[tag])) for tag, said in _ABOUT.items() if tag in run.data.tags]
-    told += [(name, run.data.params[name]) for name in ("train.model.name", "train.lr") if name in run.data.params]
-    return FoundRun(run.info.run_id, str(run.info.run_name), told)
+        raise
 
 
 def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> Run:
@@ -82,18 +87,17 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
     Raises:
         UserError: If MLflow cannot be reached.
     """
-    try:
+    with _asking():
         client, _ = connect()
         if artifact not in {file.path for file in client.list_artifacts(run_id)}:
             return None
         return Path(client.download_artifacts(run_id, artifact, str(folder)))
-    except FAILURES as error:
-        raise _unreachable(error) from None
 
 
-def _unreachable(error: Exception) -> UserError:
-    first_line = "".join(secrets.mask(str(error)).strip().splitlines()[:1])[:200]
-    return UserError(
-        f"MLflow at {secrets.mask(mlflow.get_tracking_uri())} failed ({type(error).__name__}: {first_line}); start it, "
-        "or set MLFLOW_TRACKING_URI to one that runs"
-    )
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        with reaching():
+            yield
+    except Unreachable as error:
+        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import mlflow
 
-from sightline import files, outbox, secrets
+from sightline import files, outbox
 from sightline.errors import UserError
+from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.open_runs import end, is_open
 from sightline.tracking.runs import run_of_model
-from sightline.tracking.store import FAILURES, connect
+from sightline.tracking.store import connect
 from sightline.tracking.tracker import Tracker
 
 
@@ -23,15 +25,16 @@ def sync() -> Iterator[str]:
     with files.lock("sync"):
         for entry in outbox.kept():
             try:
-                client, experiment = connect()
-                tracker = Tracker(client, _run_of(client, experiment, entry))
-                for method, arguments in entry.calls:
-                    getattr(Tracker, method).__wrapped__(tracker, **arguments)
-            except FAILURES as error:
-                line = secrets.mask(str(error)).strip().splitlines()[:1]
-                raise UserError(
-                    f"MLflow failed ({''.join(line)[:200]}); what is left is kept: try again later"
-                ) from None
+                with reaching():
+                    client, experiment = connect()
+                    tracker = Tracker(client, _run_of(client, experiment, entry))
+                    for method, arguments in entry.calls:
+                        getattr(Tracker, method).__wrapped__(tracker, **arguments)
+                    if not is_open(str(tracker.run_id)):
+                        end(client, str(tracker.run_id))  # of a process that was killed before it could say so
+            except Unreachable as error:
+                line = f"MLflow failed ({error.why}); what is left is kept: {error.remedy}, then try again"
+                raise UserError(line) from None
             shutil.rmtree(entry.folder)
             yield f"run {tracker.run_id}: {len(entry.calls)} calls"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline import files, secrets
+from sightline.tracking.guard import Unreachable, reaching
 from sightline.tracking.params import OF_TRAINING, flat_params
-from sightline.tracking.store import BASELINE_TAG, FAILURES, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
 
 
@@ -32,29 +33,41 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
     parent = os.environ.get(SWEEP_VARIABLE)
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
     begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
-    try:
-        client, experiment = connect()
-        if begun and (tracker := _go_on(client, begun)):
-            return tracker
-    except FAILURES as error:
-        tracker = Tracker(None, None, found_by={"id": begun} if begun else _new(tags, _run_name(config, overrides)))
-        tracker.give_up(error)
-    else:
-        tracker = _begin(client, experiment, tags, _run_name(config, overrides))
+    name = _run_name(config, overrides)
+    found_by = {"id": begun} if begun else _new(tags, name)
+
+    def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
+        return (begun and _go_on(client, begun)) or _begin(client, experiment, tags, name)
+
+    tracker = _reach(found_by, find)
+    if tracker.run_id == begun is not None:
+        return tracker
     tracker.log_params(flat_params(config, *OF_TRAINING))
     if marker is not None and tracker.run_id is not None:
         files.write_text(marker, tracker.run_id)
     return tracker
 
 
-def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
-    """Makes a run."""
+def _reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str], Tracker]) -> Tracker:
+    """Connects and finds or makes a run; where MLflow fails, what is said is kept for a run that is found as told."""
     try:
-        return Tracker(client, client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
-    except FAILURES as error:
-        tracker = Tracker(None, None, found_by=_new(tags, name))
+        with reaching():
+            return find(*connect())
+    except Unreachable as error:
+        tracker = Tracker(None, None, found_by=found_by)
         tracker.give_up(error)
         return tracker
+
+
+def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
+    """Makes a run."""
+    run_id = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
+    return Tracker(client, run_id, begun=True)
+
+
+def start_run(tags: Mapping[str, str], name: str) -> Tracker:
+    """Begins a run that is not to be found again."""
+    return _reach(_new(tags, name), lambda client, experiment: _begin(client, experiment, tags, name))
 
 
 def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -64,13 +77,7 @@ def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
 def start_trial(name: str, config: DictConfig) -> Tracker:
     """Begins the run of a trial before training, as the search for a learning rate."""
     tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
-    try:
-        client, experiment = connect()
-    except FAILURES as error:
-        tracker = Tracker(None, None, found_by=_new(tags, title))
-        tracker.give_up(error)
-    else:
-        tracker = _begin(client, experiment, tags, title)
+    tracker = start_run(tags, title)
     tracker.log_params(flat_params(config, *OF_TRAINING))
     return tracker
 
@@ -84,7 +91,7 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
             raise
         return None
     logged = client.get_metric_history(run_id, "train_loss")
-    return Tracker(client, run_id, {metric.step for metric in logged})
+    return Tracker(client, run_id, {metric.step for metric in logged}, begun=True)
 
 
 def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
@@ -103,13 +110,8 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
         digest: The model's digest.
         tags: Tags for a run that has to be made.
     """
-    try:
-        client, experiment = connect()
-        return Tracker(client, run_of_model(client, experiment, digest, tags))
-    except FAILURES as error:
-        tracker = Tracker(None, None, found_by={"model": digest, "tags": dict(tags)})
-        tracker.give_up(error)
-        return tracker
+    found_by = {"model": digest, "tags": dict(tags)}
+    return _reach(found_by, lambda client, experiment: Tracker(client, run_of_model(client, experiment, digest, tags)))
 
 
 def baseline_run(
@@ -137,16 +139,12 @@ def baseline_run(
         tracker = Tracker(None, None, found_by=_new(tags, name))
         tracker.log_params(params)
         return tracker
-    try:
-        client, experiment = connect()
+
+    def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
         found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)
-        if found:
-            return Tracker(client, found[0].info.run_id)
-    except FAILURES as error:
-        tracker = Tracker(None, None, found_by=_new(tags, name))
-        tracker.give_up(error)
-    else:
-        tracker = _begin(client, experiment, tags, name)
+        return Tracker(client, found[0].info.run_id) if found else _begin(client, experiment, tags, name)
+
+    tracker = _reach(_new(tags, name), find)
     tracker.log_params(params)
     return tracker
 

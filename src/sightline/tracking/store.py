@@ -12,11 +12,11 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from sightline import files
 from sightline.project import project_root as project_root  # which callers know from here
+from sightline.tracking.database import ARTIFACTS, alone, follow, require_open
+from sightline.tracking.guard import own_uri, reaching, store_uri
+from sightline.tracking.open_runs import close_abandoned
 
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
@@ -25,32 +25,56 @@ BASELINE_TAG = "sightline.baseline"
 RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
-FAILURES = (MlflowException, RequestException, SQLAlchemyError, OSError)
 MAX_PARAM_LENGTH = 6000
 
 
 def connect() -> tuple[mlflow.MlflowClient, str]:
     """Connects to the tracking store: MLFLOW_TRACKING_URI, or SQLite in the project's root.
 
+    Runs that killed processes have left open are ended.
+
     Returns:
         A client and the id of the experiment (MLFLOW_EXPERIMENT_NAME, or "sightline").
+
+    Raises:
+        Unreachable: If it cannot be opened.
     """
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    with reaching(), alone(store_uri()):
+        client = open_store()
+        experiment = _experiment(client, name)
+        close_abandoned(client)
+        return client, experiment
+
+
+def open_store() -> mlflow.MlflowClient:
+    """Opens the tracking store as it is; to be called in a `reaching` block."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    # Two processes that make the database, or the experiment, at the same time would trip over each other.
-    with files.waiting_lock("mlflow"):
-        root = project_root()
-        mlflow.set_tracking_uri(uri or f"sqlite:///{root / 'mlflow.db'}")
-        client = mlflow.MlflowClient()
-        experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            return client, str(experiment.experiment_id)
-        # A server keeps artifacts where it was told to; beside the embedded store they are a folder.
-        location = None if uri else str(root / "mlartifacts")
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # the web page opens on runs, not on chat traces
-        return client, str(client.create_experiment(name, artifact_location=location, tags=kind))
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # pages of traceback: one line says it
+    uri = store_uri()
+    require_open(uri)
+    if uri == own_uri():
+        follow(project_root() / "mlflow.db", project_root())
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """Returns the id of the experiment of that name, and makes it where there is none."""
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    # A server keeps artifacts where it was told to; beside the embedded store they are a folder.
+    location = str(project_root() / ARTIFACTS) if store_uri() == own_uri() else None
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the web page opens on runs, not on chat traces
+    try:
+        return str(client.create_experiment(name, artifact_location=location, tags=kind))
+    except MlflowException:
+        known = client.get_experiment_by_name(name)  # another process, at the same server, was first
+        if known is None:
+            raise
+        return str(known.experiment_id)
 
 
 def provenance() -> dict[str, str]:

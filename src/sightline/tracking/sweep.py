@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
@@ -11,46 +12,58 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline import secrets
-from sightline.tracking.store import FAILURES, SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.runs import start_run
+from sightline.tracking.store import SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
 
 
 class SweepRun(Callback):
     """Hydra's callback for a sweep: the parent run of its jobs' runs."""
 
+    def __init__(self) -> None:
+        self._tracker: Tracker | None = None
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the parent; its id reaches the jobs, in whatever process, by an environment variable."""
         given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         overrides = [secrets.mask(str(o.input_line)) for o in given if o.is_sweep_override()]
-        try:
-            client, experiment = connect()
-            tags = {**provenance(), "sightline.sweep": "true"}
-            run = client.create_run(experiment, tags=tags, run_name="sweep " + " ".join(overrides))
-        except FAILURES as error:
-            Tracker(None, None).give_up(error)
-            return
-        os.environ[SWEEP_VARIABLE] = run.info.run_id
-        Tracker(client, run.info.run_id).log_params({f"sweep.{i}": o for i, o in enumerate(overrides)})
+        tags, name = {**provenance(), "sightline.sweep": "true"}, "sweep " + " ".join(overrides)
+        tracker = start_run(tags, name)
+        if tracker.run_id is not None:
+            os.environ[SWEEP_VARIABLE] = tracker.run_id
+            self._tracker = tracker
+            atexit.register(self._stop)  # Hydra calls nothing back when a sweep is interrupted
+        tracker.log_params({f"sweep.{i}": o for i, o in enumerate(overrides)})
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends the parent, with the best child's metrics as its own."""
+        tracker, self._tracker = self._tracker, None
         parent = os.environ.pop(SWEEP_VARIABLE, None)
-        if parent is None:
+        if tracker is None or parent is None:
             return
         try:
-            client, experiment = connect()
-            children = client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'", max_results=1000)
-            monitor = config.train.monitor
-            done = [run for run in children if f"best_{monitor}" in run.data.metrics]
-            tracker = Tracker(client, parent)
-            if done:
-                sign = 1 if monitor.endswith("loss") else -1
-                best = min(done, key=lambda run: sign * run.data.metrics[f"best_{monitor}"])
-                metrics = {k: v for k, v in best.data.metrics.items() if k.startswith("best_")}
-                tracker.log_metrics(metrics)
-                tracker.set_tags({"sightline.best_child": best.info.run_id, "sightline.best_name": best.info.run_name})
-                said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-                print(f"sweep: {len(done)} of {len(children)} jobs done; best: {best.info.run_name}  {said}")
-            tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
-        except FAILURES as error:
-            Tracker(None, None).give_up(error)
+            with reaching():
+                client, experiment = connect()
+                wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"
+                children = client.search_runs([experiment], wanted, max_results=1000)
+        except Unreachable as error:
+            tracker.give_up(error)
+            tracker.close()  # the next command that reaches MLflow ends the run
+            return
+        monitor = config.train.monitor
+        done = [run for run in children if f"best_{monitor}" in run.data.metrics]
+        if done:
+            sign = 1 if monitor.endswith("loss") else -1
+            best = min(done, key=lambda run: sign * run.data.metrics[f"best_{monitor}"])
+            metrics = {k: v for k, v in best.data.metrics.items() if k.startswith("best_")}
+            tracker.log_metrics(metrics)
+            tracker.set_tags({"sightline.best_child": best.info.run_id, "sightline.best_name": best.info.run_name})
+            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            print(f"sweep: {len(done)} of {len(children)} jobs done; best: {best.info.run_name}  {said}")
+        tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
+
+    def _stop(self) -> None:
+        tracker, self._tracker = self._tracker, None
+        if tracker is not None:
+            tracker.finish("KILLED")

@@ -15,9 +15,10 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from sightline import secrets
 from sightline.outbox import Outbox
-from sightline.tracking.store import FAILURES, MAX_PARAM_LENGTH, TEST_TAG
+from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.open_runs import OpenRun
+from sightline.tracking.store import MAX_PARAM_LENGTH, TEST_TAG
 
 P = ParamSpec("P")
 
@@ -30,8 +31,9 @@ def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concate
     def guarded(self: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
         if self.run_id is not None:
             try:
-                method(self, *args, **kwargs)
-            except FAILURES as error:
+                with reaching():
+                    method(self, *args, **kwargs)
+            except Unreachable as error:
                 self.give_up(error)
             else:
                 return
@@ -50,6 +52,7 @@ class Tracker:
         run_id: The run's id, or None where there is no store to log to.
         logged_epochs: Epochs whose metrics the run already has.
         found_by: How the run is to be found where it has no id yet; see `outbox.Outbox`.
+        begun: Whether this process begins the run, or goes on with it, and is to end it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Tracker:
         run_id: str | None,
         logged_epochs: Collection[int] = (),
         found_by: Mapping[str, Any] | None = None,
+        begun: bool = False,
     ) -> None:
         self._client = client
         self.run_id = run_id
@@ -66,6 +70,7 @@ class Tracker:
         self._logged_epochs = set(logged_epochs)
         self._scored: int | None = None
         self._monitor: SystemMetricsMonitor | None = None
+        self._open = OpenRun(run_id) if begun and run_id is not None else None
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -74,12 +79,11 @@ class Tracker:
             raise RuntimeError("not connected")
         return self._client
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: Unreachable) -> None:
         """Warns and stops logging."""
-        first_line = secrets.mask(str(error)).strip().splitlines()[:1]
         print(
-            f"tracking: MLflow failed ({type(error).__name__}: {''.join(first_line)[:200]}); "
-            "the stage goes on without it, its outputs are complete; sightline sync tells MLflow later",
+            f"tracking: MLflow failed ({error.why}); the stage goes on without it, its outputs are complete; "
+            f"{error.remedy}, then `sightline sync` tells it what it missed",
             file=sys.stderr,
         )
         self.run_id = None
@@ -195,16 +199,26 @@ class Tracker:
         self._monitor = SystemMetricsMonitor(str(self.run_id), sampling_interval=2, samples_before_logging=1)
         self._monitor.start()
 
+    def _stop_system_metrics(self) -> None:
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            try:
+                with reaching():
+                    monitor.finish()
+            except Unreachable as error:
+                self.give_up(error)
+
     def finish(self, status: str = "FINISHED") -> None:
         """Ends the run; `status` is FINISHED, FAILED or KILLED."""
-        if self._monitor is not None:
-            self._monitor.finish()
-            self._monitor = None
+        self._stop_system_metrics()
         self._terminate(status, _now())
         self.close()
 
     def close(self) -> None:
         """Says that nothing more will be logged."""
+        if self._open is not None:
+            self._open.close(ended=self.run_id is not None)
+            self._open = None
         if self._outbox is not None:
             self._outbox.close()
 
