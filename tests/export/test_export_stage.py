@@ -53,7 +53,8 @@ def test_the_bundle_is_complete_and_lists_its_files(project: Project) -> None:
     }
     assert manifest["default"] == "fp32"
     assert manifest["proof"]["images"] == {"test": TEST_ROWS}
-    assert manifest["proof"]["available"] == sum(len(project.data.split(name)) for name in ("test", "val"))
+    data = shards.ProcessedSet(project.processed)
+    assert manifest["proof"]["available"] == sum(len(data.split(name)) for name in ("test", "val"))
     assert manifest["proof"]["agreement"] == 1.0
     assert json.loads((project.bundle / "calibration.json").read_text()) == CALIBRATION
 
