@@ -43,31 +43,26 @@ def test_batching_changes_nothing(digits, settings, found):
 
 def test_corruption_errors_relate_to_the_baseline():
     rng = np.random.default_rng(0)
-    labels, clean = rng.integers(0, 3, 50), np.ones(50, bool)
+    clean = np.ones(50, bool)
     correct = rng.random((50, len(corruptions.NAMES), 5)) < 0.8
-    config = _Config()
     own = {name: list(1 - correct[:, i].mean(axis=0)) for i, name in enumerate(corruptions.NAMES)}
-    same = robustness.summarize(labels, clean, correct, own, config)
+    same = robustness.summarize(clean, correct, own)
     assert same.mean_corruption_error == pytest.approx(1)
     low, high = same.mean_corruption_error_interval
     assert low < 1 < high
     worse = {name: [2 * e for e in errors] for name, errors in own.items()}
     worse["fog"] = [0.0] * 5  # where the baseline makes no error there is nothing to relate to
-    half = robustness.summarize(labels, clean, correct, worse, config)
+    half = robustness.summarize(clean, correct, worse)
     assert half.mean_corruption_error == pytest.approx(0.5)
     assert "fog" not in half.relative
     numbers = robustness.numbers(half)
     assert numbers["mean_corruption_error"] == half.mean_corruption_error
-    none = robustness.summarize(labels, clean, correct, {}, config)
+    none = robustness.summarize(clean, correct, {})
     assert none.mean_corruption_error is None
     assert "mean_corruption_error" not in robustness.numbers(none)
     for name, value in robustness.numbers(none).items():
         if f"{name}_low" in robustness.numbers(none):
             assert robustness.numbers(none)[f"{name}_low"] <= value <= robustness.numbers(none)[f"{name}_high"]
-
-
-class _Config:
-    seed, resamples = 0, 100
 
 
 def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):

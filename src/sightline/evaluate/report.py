@@ -15,6 +15,7 @@ from sightline.evaluate.data import Audit, class_counts, contact_cells, lost_det
 from sightline.evaluate.explain import Explainer
 from sightline.evaluate.results import Evaluation, Suspect
 from sightline.metrics.base import Labels
+from sightline.metrics.per_class import PER_CLASS
 from sightline.page.cards import Card, View
 from sightline.page.html import Picture, render
 from sightline.page.numbers import rows as number_rows
@@ -74,6 +75,7 @@ def write(data: ProcessedSet, results: Results) -> str:
         facts=facts(results),
         rows=number_rows(found.numbers),
         class_counts=table,
+        per_class=PER_CLASS,
         lost=lost_detail(results.audit, data.shape),
         splits=split_rows(data, table),
         confusions=most_confused(found.counts),

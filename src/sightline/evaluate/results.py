@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sightline.metrics import base
 from sightline.metrics.base import Bools, Floats, Interval, Labels
 from sightline.metrics.calibration import Bin
-from sightline.metrics.classification import ClassScore
+from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import Abstention, RiskCoverage
 
 if TYPE_CHECKING:

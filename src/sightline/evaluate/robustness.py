@@ -13,9 +13,9 @@ from sightline import corruptions
 from sightline.errors import UserError
 from sightline.evaluate.config import EvaluateConfig
 from sightline.evaluate.results import Robustness
-from sightline.metrics import bootstrap
-from sightline.metrics.base import Bools, Labels
+from sightline.metrics.base import Bools
 from sightline.metrics.classification import proportion
+from sightline.metrics.intervals import mean
 from sightline.robustness import Predict, withstand
 from sightline.shards import ProcessedSet, Split
 
@@ -57,7 +57,7 @@ def measure(
     errors, sample = _baseline_errors(baselines) if baselines is not None and baselines.is_file() else ({}, None)
     comparable = sample == found.sample
     note = OTHER if errors and not comparable else ""
-    return summarize(found.labels, found.clean, found.correct, errors if comparable else {}, config, note)
+    return summarize(found.clean, found.correct, errors if comparable else {}, note)
 
 
 def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
@@ -75,11 +75,9 @@ def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
 
 
 def summarize(
-    labels: Labels,
     clean: Bools,
     correct: Bools,
     baseline: Mapping[str, Sequence[float]],
-    config: EvaluateConfig,
     note: str = "",
 ) -> Robustness:
     """Returns what right answers under corruption amount to.
@@ -89,11 +87,9 @@ def summarize(
     percent, of AlexNet). A corruption under which the baseline makes no error has none.
 
     Args:
-        labels: [n] true classes.
         clean: [n] right answers without corruption.
         correct: [n, corruptions, severities] right answers.
         baseline: Error rates of the reference by corruption.
-        config: The seed and the number of the bootstrap's resamples.
         note: Why `baseline` is empty where there is one.
     """
     names = corruptions.NAMES
@@ -101,17 +97,15 @@ def summarize(
     of_image = {"error": 1 - correct.mean(axis=(1, 2))}
     of_image |= {name: correct[:, i].mean(axis=1) for i, name in enumerate(names)}
     relative = {name: float((~correct[:, names.index(name)]).mean(axis=0).sum() / sums[name]) for name in sums}
+    bounds = dict.fromkeys(of_image, (0.0, 1.0))
     if sums:
         each = [(~correct[:, names.index(name)]).sum(axis=1) / sums[name] for name in sums]
         of_image["relative"] = np.mean(each, axis=0)
-    order = np.argsort(labels, kind="stable")
-    drawn = bootstrap.resample_means(
-        labels[order], {name: value[order] for name, value in of_image.items()}, config.seed, config.resamples
-    )
+        bounds["relative"] = (0.0, float(np.mean([corruptions.SEVERITIES / total for total in sums.values()])))
     means = {name: float(value.mean()) for name, value in of_image.items()}
-    intervals = {name: bootstrap.percentile_interval(means[name], drawn[name]) for name in means}
+    intervals = {name: mean(of_image[name], bounds[name]) for name in of_image}
     return Robustness(
-        images=len(labels),
+        images=len(clean),
         clean=float(clean.mean()),
         accuracies={name: correct[:, i].mean(axis=0).tolist() for i, name in enumerate(names)},
         intervals={name: intervals[name] for name in names},

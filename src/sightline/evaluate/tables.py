@@ -14,8 +14,8 @@ from sightline import corruptions
 from sightline.evaluate.results import Evaluation, Slice
 from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.calibration import Bin
-from sightline.metrics.classification import ClassScore
 from sightline.metrics.intervals import wilson
+from sightline.metrics.per_class import PER_CLASS, ClassScore
 from sightline.metrics.selective import RiskCoverage
 
 SUSPECTS_SCHEMA = pa.schema(
@@ -46,24 +46,18 @@ def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequ
 
 
 def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
-    """Writes one row a class: its scores, with 95 % Wilson intervals of precision and recall."""
-    header = ("class", "index", "support", "predicted", "correct", "precision", "recall", "f1")
-    bounds = ("precision_low", "precision_high", "recall_low", "recall_high", "specificity")
+    """Writes one row a class: its counts, then each of its numbers with its 95 % interval."""
+    columns = [f"{name}{end}" for name in PER_CLASS for end in ("", "_low", "_high")]
     rows = (
         (
             classes[i],
             i,
-            s.support,
-            s.predicted,
-            s.correct,
-            *(
-                round(v, DIGITS)
-                for v in (s.precision, s.recall, s.f1, *s.precision_interval, *s.recall_interval, s.specificity)
-            ),
+            *(s.support, s.predicted, s.correct),
+            *(round(v, DIGITS) for name in PER_CLASS for v in (s.values[name], *s.intervals[name])),
         )
         for i, s in enumerate(scores)
     )
-    write_csv(path, header + bounds, rows)
+    write_csv(path, ("class", "index", "support", "predicted", "correct", *columns), rows)
 
 
 def write_reliability(path: Path, bins: Sequence[Bin]) -> None:

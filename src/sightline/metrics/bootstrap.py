@@ -1,21 +1,24 @@
-"""Intervals of numbers that have no formula for one: the stratified percentile bootstrap.
+"""Intervals of numbers that have no formula for one: a smoothed, stratified bootstrap.
 
-Efron and Tibshirani (1993), "An introduction to the bootstrap", chapter 13. A resample draws each class's images with
-replacement, as many as the class has: the class balance of a test set is chosen, not sampled. An interval is widened
-to hold its number, which the percentiles of a biased one (calibration error) need not. It is a function of the seed
-and of the set of rows, not of their order. Where a model makes no error, no resample has one, and the interval has no
-width: Wilson's, of the accuracy, says what so few images can show.
+Efron and Tibshirani (1993), "An introduction to the bootstrap", chapters 6 and 16. A resample draws each class's images
+with replacement, as many as the class has: the class balance of a test set is chosen, not sampled. Where a model makes
+no error, no resample of its answers has one; so the answers of `intervals.PSEUDO` images in all are others: half of
+them right, half wrong, with the certainty that the model has. The interval is the mean of the resamples plus and minus
+1.96 of their standard deviations: their percentiles would lean the wrong way near a perfect score. All is a function of
+the seed and of the set of rows, not of their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.metrics import calibration, ranking
-from sightline.metrics.base import Floats, Interval, Labels
+from sightline.metrics import ranking
+from sightline.metrics.base import Floats, Interval, Labels, predictions
+from sightline.metrics.intervals import PSEUDO, within
 
 RANKING_CELLS = 50_000_000
 """Ranking looks at images x classes x resamples so many, at most: in some seconds."""
@@ -23,10 +26,9 @@ LEAST_RANKINGS = 100
 _CHUNK_CELLS = 2_000_000
 
 
-def percentile_interval(value: float, resampled: Floats) -> Interval:
-    """Returns the 95 % percentile interval, widened to hold the value."""
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return min(float(low), value), max(float(high), value)
+def interval(value: float, resampled: Floats, bounds: Interval) -> Interval:
+    """Returns the 95 % interval of a number that lies in `bounds`, from its resamples."""
+    return within(value, float(resampled.mean()), float(resampled.std()), bounds)
 
 
 def canonical_order(labels: Labels, probabilities: Floats) -> npt.NDArray[np.intp]:
@@ -34,66 +36,86 @@ def canonical_order(labels: Labels, probabilities: Floats) -> npt.NDArray[np.int
     return np.lexsort((*probabilities.T, labels))
 
 
-def draw(labels: Labels, rng: np.random.Generator, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yields stratified resamples, some at a time: row numbers [r, n].
+@dataclass(frozen=True)
+class Answers:
+    """Answers to be drawn from: those that were given, then as many right ones, then as many wrong ones.
 
-    Args:
-        labels: [n] sorted true classes.
-        rng: Where the draws come from.
-        resamples: How many in all.
+    Attributes:
+        labels: [n] true classes, sorted.
+        probabilities: [3n, K]. In the second n, the largest probability of a row is moved to the true class; in the
+            third, that of the true class to another one, where the row was right.
     """
-    _, starts, counts = np.unique(labels, return_index=True, return_counts=True)
-    at_once = max(1, _CHUNK_CELLS // len(labels))
-    for begin in range(0, resamples, at_once):
-        size = min(at_once, resamples - begin)
-        parts = [rng.integers(s, s + c, size=(size, c)) for s, c in zip(starts, counts, strict=True)]
-        yield np.concatenate(parts, axis=1)
+
+    labels: Labels
+    probabilities: Floats
+
+    @classmethod
+    def of(cls, labels: Labels, probabilities: Floats, seed: int) -> Answers:
+        """Makes them of labels [n], sorted, and probabilities [n, K]."""
+        n, num_classes = probabilities.shape
+        rows, best = np.arange(n), predictions(probabilities)
+        others = (labels + np.random.default_rng(seed).integers(1, max(2, num_classes), n)) % num_classes
+        right, wrong = probabilities.copy(), probabilities.copy()
+        right[rows, labels], right[rows, best] = probabilities[rows, best], probabilities[rows, labels]
+        others = np.where(best == labels, others, labels)  # what is wrong already stays
+        wrong[rows, labels], wrong[rows, others] = probabilities[rows, others], probabilities[rows, labels]
+        return cls(labels, np.concatenate([probabilities, right, wrong]))
+
+    @property
+    def all_labels(self) -> Labels:
+        """[3n] the true class of each row."""
+        return np.tile(self.labels, 3)
+
+    def draw(self, rng: np.random.Generator, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yields stratified resamples, some at a time: row numbers [r, n], below 3n."""
+        n = len(self.labels)
+        _, starts, counts = np.unique(self.labels, return_index=True, return_counts=True)
+        at_once = max(1, _CHUNK_CELLS // n)
+        unsure = PSEUDO / (n + PSEUDO)
+        for begin in range(0, resamples, at_once):
+            size = min(at_once, resamples - begin)
+            parts = [rng.integers(s, s + c, size=(size, c)) for s, c in zip(starts, counts, strict=True)]
+            rows = np.concatenate(parts, axis=1)
+            # How many places get another answer, and where: few, so that no number is drawn for each place.
+            for row in rows:
+                places = rng.choice(n, rng.binomial(n, unsure), replace=False)
+                row[places] += n * rng.integers(1, 3, len(places))
+            yield rows
 
 
-def resample_means(labels: Labels, values: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, Floats]:
-    """Returns the means of values [n], by name, in stratified resamples: [resamples] each, for rows sorted by class."""
+def resample_means(answers: Answers, values: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, Floats]:
+    """Returns the means of values [3n], by name, in resamples: [resamples] each."""
     rng = np.random.default_rng(seed)
-    parts = [{name: v[rows].mean(axis=1) for name, v in values.items()} for rows in draw(labels, rng, resamples)]
+    parts = [{name: v[rows].mean(axis=1) for name, v in values.items()} for rows in answers.draw(rng, resamples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in values}
 
 
-def resample_confidences(
-    labels: Labels, confidences: Floats, correct: npt.NDArray[np.bool_], seed: int, resamples: int
-) -> tuple[Floats, Floats]:
-    """Returns calibration errors and areas under the risk-coverage curve in stratified resamples, [resamples] each.
-
-    Args:
-        labels: [n] true classes, sorted.
-        confidences: [n] probabilities of the predicted classes.
-        correct: [n] whether they were right.
-        seed: All draws are a function of it.
-        resamples: How many.
-    """
-    n = len(labels)
+def resample_areas(answers: Answers, seed: int, resamples: int) -> Floats:
+    """Returns the areas under the risk-coverage curve of resamples, [resamples]."""
+    n = len(answers.labels)
+    confidences = answers.probabilities.max(axis=1)
     order = np.argsort(confidences, kind="stable")
-    rank = np.empty(n, np.int32)
-    rank[order] = np.arange(n, dtype=np.int32)
-    gap = (correct - confidences)[order]  # the error of a bin is the mean of this
-    wrong = (~correct[order]).astype(np.float64)
-    starts = [int(part[0]) for part in np.array_split(np.arange(n), min(calibration.BINS, n))]
-    errors, areas = [], []
-    for rows in draw(labels, np.random.default_rng(seed), resamples):
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    wrong = (predictions(answers.probabilities) != answers.all_labels)[order].astype(np.float64)
+    areas = []
+    for rows in answers.draw(np.random.default_rng(seed), resamples):
         ranked = np.sort(rank[rows], axis=1)
-        errors.append(np.abs(np.add.reduceat(gap[ranked], starts, axis=1)).sum(axis=1) / n)
         areas.append((np.cumsum(wrong[ranked[:, ::-1]], axis=1) / np.arange(1, n + 1)).mean(axis=1))
-    return np.concatenate(errors), np.concatenate(areas)
+    return np.concatenate(areas)
 
 
-def resample_rankings(labels: Labels, probabilities: Floats, seed: int, resamples: int) -> tuple[Floats, Floats]:
-    """Returns `ranking.one_vs_rest` of stratified resamples, [r, K] each, for rows sorted by class.
+def resample_rankings(answers: Answers, seed: int, resamples: int) -> Floats:
+    """Returns the areas under the ROC curves of `ranking.one_vs_rest` in resamples, [r, K].
 
     Of large sets with many classes there are fewer than `resamples`; see `RANKING_CELLS`.
     """
-    n, num_classes = probabilities.shape
-    fewer = min(resamples, max(RANKING_CELLS // (n * num_classes), LEAST_RANKINGS))
+    size, num_classes = answers.probabilities.shape
+    fewer = min(resamples, max(RANKING_CELLS // (size * num_classes), LEAST_RANKINGS))
+    order = np.argsort(answers.all_labels, kind="stable")
     parts = []
-    for rows in draw(labels, np.random.default_rng(seed), fewer):
-        weights = np.stack([np.bincount(r, minlength=n).astype(np.int32) for r in rows])
-        parts.append(ranking.one_vs_rest(labels, probabilities, weights))
-    areas, average_precisions = zip(*parts, strict=True)
-    return np.concatenate(areas), np.concatenate(average_precisions)
+    for rows in answers.draw(np.random.default_rng(seed), fewer):
+        weights = np.stack([np.bincount(r, minlength=size).astype(np.int32) for r in rows])
+        found = ranking.one_vs_rest(answers.all_labels[order], answers.probabilities[order], weights[:, order])
+        parts.append(found[0])
+    return np.concatenate(parts)

@@ -6,64 +6,28 @@ is absent, or never named, counts as.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sightline.metrics import bootstrap, calibration, counts, ranking
+from sightline.metrics import bootstrap, calibration, counts, per_class, ranking
 from sightline.metrics.base import DIGITS, Floats, Interval, Labels, check, confusion, predictions
-from sightline.metrics.intervals import wilson
+from sightline.metrics.intervals import mean, wilson, within
+from sightline.metrics.per_class import PER_CLASS, ClassScore
 from sightline.metrics.selective import risk_coverage
 
 RESAMPLES = 1000
 
-_PER_CLASS = {
-    "precision": counts.precision,
-    "recall": counts.recall,
-    "f1": counts.f1,
-    "specificity": counts.specificity,
-}
+LARGEST_LOSS = -float(np.log(np.finfo(np.float64).eps))
+"""Log loss of an image whose true class got probability 0, which is clipped."""
 
-
-@dataclass(frozen=True)
-class ClassScore:
-    """How one class fares. `support` counts its test images, `predicted` how often the model named it."""
-
-    support: int
-    predicted: int
-    correct: int
-    precision: float
-    recall: float
-    f1: float
-    precision_interval: Interval
-    recall_interval: Interval
-    specificity: float
-    specificity_interval: Interval
+_SIGNED = ("matthews_corrcoef", "cohen_kappa")
+"""Numbers that may be below 0."""
 
 
 def class_scores(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassScore]:
-    """Returns each class's scores, in order of index, with Wilson intervals."""
-    c = counts.Counts.of(confusion(labels, predicted, num_classes))
-    precision, recall, f1, specificity = (f(c) for f in _PER_CLASS.values())
-    scores = []
-    for i in range(num_classes):
-        support, named, correct = int(c.support[i]), int(c.named[i]), int(c.correct[i])
-        others = len(labels) - support
-        score = ClassScore(
-            support=support,
-            predicted=named,
-            correct=correct,
-            precision=float(precision[i]),
-            recall=float(recall[i]),
-            f1=float(f1[i]),
-            precision_interval=wilson(correct, named),
-            recall_interval=wilson(correct, support),
-            specificity=float(specificity[i]),
-            specificity_interval=wilson(others - (named - correct), others),
-        )
-        scores.append(score)
-    return scores
+    """Returns each class's scores, in order of index."""
+    return per_class.scores(counts.Counts.of(confusion(labels, predicted, num_classes)))
 
 
 def row_log_loss(labels: Labels, probabilities: Floats) -> Floats:
@@ -123,31 +87,26 @@ def evaluate(
         resamples: Of the bootstrap; 0 leaves out its intervals.
 
     Returns:
-        Values rounded to `DIGITS` places: `<name>` with its 95 % interval `<name>_low`, `<name>_high`. What is not
-        defined (an ROC curve of one class) is left out.
+        Values rounded to `DIGITS` places: `<name>` with its 95 % interval `<name>_low`, `<name>_high` where it has
+        one that holds. What is not defined (an ROC curve of one class) is left out.
     """
     check(labels, probabilities)
     order = bootstrap.canonical_order(labels, probabilities)
     labels, probabilities = labels[order], probabilities[order]
     predicted = predictions(probabilities)
-    per_class = probabilities.shape[1] <= per_class_limit
+    single = probabilities.shape[1] <= per_class_limit
     hits, n = int((labels == predicted).sum()), len(labels)
     numbers: dict[str, float] = {"images": n, "errors": n - hits, **proportion("accuracy", hits, n)}
-    numbers |= _of_counts(confusion(labels, predicted, probabilities.shape[1]), per_class, seed, resamples)
+    numbers |= _of_counts(confusion(labels, predicted, probabilities.shape[1]), single, seed, resamples)
     numbers |= _of_probabilities(labels, probabilities, seed, resamples)
     if uncalibrated is not None:
         before = _of_probabilities(labels, uncalibrated[order], seed, resamples)
         for name in ("log_loss", "ece"):
             numbers |= {k.replace(name, f"{name}_uncalibrated"): v for k, v in before.items() if k.startswith(name)}
-    numbers |= _of_rankings(labels, probabilities, per_class, seed, resamples)
+    numbers |= _of_rankings(labels, probabilities, single, seed, resamples)
     if probabilities.shape[1] > 2:
         k = min(top_k, probabilities.shape[1] - 1)
         numbers |= proportion(f"top_{k}_accuracy", round(top_k_accuracy(labels, probabilities, k) * n), n)
-    if per_class:
-        for i, score in enumerate(class_scores(labels, predicted, probabilities.shape[1])):
-            for name in ("precision", "recall", "specificity"):
-                low, high = getattr(score, f"{name}_interval")
-                numbers |= {f"{name}/class_{i}_low": low, f"{name}/class_{i}_high": high}
     return {name: round(value, DIGITS) for name, value in numbers.items()}
 
 
@@ -157,63 +116,100 @@ def proportion(name: str, hits: float, trials: int) -> dict[str, float]:
     return {name: hits / trials, f"{name}_low": low, f"{name}_high": high}
 
 
-def with_intervals(values: Mapping[str, float], resampled: Mapping[str, Floats]) -> dict[str, float]:
-    """Returns values by name, each with the interval of its resamples where it has some."""
+def with_intervals(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """Returns values by name, each with its interval where it has one."""
     numbers: dict[str, float] = {}
     for name, value in values.items():
         numbers[name] = value
-        if name in resampled:
-            numbers[f"{name}_low"], numbers[f"{name}_high"] = bootstrap.percentile_interval(value, resampled[name])
+        if name in intervals:
+            numbers[f"{name}_low"], numbers[f"{name}_high"] = intervals[name]
     return numbers
 
 
-def _of_counts(matrix: Labels, per_class: bool, seed: int, resamples: int) -> dict[str, float]:
+def _of_counts(matrix: Labels, single: bool, seed: int, resamples: int) -> dict[str, float]:
     def values(c: counts.Counts) -> dict[str, Floats]:
         found = {
             "balanced_accuracy": counts.balanced_accuracy(c),
             "matthews_corrcoef": counts.matthews(c),
             "cohen_kappa": counts.kappa(c),
         }
-        for name, function in _PER_CLASS.items():
-            each = function(c)
-            found |= {f"{name}_macro": counts.macro(each, c), f"{name}_weighted": counts.weighted(each, c)}
-            if per_class:
-                found |= {f"{name}/class_{i}": each[..., i] for i in range(len(c.support))}
+        for name, each in PER_CLASS.items():
+            of_classes = each.values(c)
+            found[f"{name}_macro"] = counts.macro(of_classes, c)
+            found[f"{name}_weighted"] = counts.weighted(of_classes, c)
         return found
 
-    drawn = values(counts.resample(matrix, np.random.default_rng(seed), resamples)) if resamples else {}
-    return with_intervals({k: float(v) for k, v in values(counts.Counts.of(matrix)).items()}, drawn)
+    exact = {name: float(value) for name, value in values(counts.Counts.of(matrix)).items()}
+    numbers = with_intervals(exact, _smoothed(matrix, values, exact, seed, resamples) if resamples else {})
+    for i, score in enumerate(per_class.scores(counts.Counts.of(matrix)) if single else ()):
+        of_class = {name: (f"{name}/class_{i}", ends) for name, ends in score.intervals.items()}
+        told = {f"{name}/class_{i}": value for name, value in score.values.items()}
+        numbers |= with_intervals(told, dict(of_class.values()))
+    return numbers
+
+
+def _smoothed(
+    matrix: Labels,
+    values: Callable[[counts.Counts], dict[str, Floats]],
+    exact: Mapping[str, float],
+    seed: int,
+    resamples: int,
+) -> dict[str, Interval]:
+    """Returns the intervals of functions of counts: around their values for smoothed counts, as wide as resamples."""
+    rng, support = np.random.default_rng(seed), matrix.sum(axis=1)
+    shares = counts.smoothed(matrix)
+    centre = values(counts.Counts.expected(support, shares[0]))
+    drawn = [values(counts.resample(support, each, rng, resamples)) for each in shares]
+    return {
+        name: within(
+            value,
+            float(centre[name]),
+            max(float(each[name].std()) for each in drawn),
+            (-1.0 if name in _SIGNED else 0.0, 1.0),
+        )
+        for name, value in exact.items()
+    }
 
 
 def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resamples: int) -> dict[str, float]:
-    rows = {"log_loss": row_log_loss(labels, probabilities), "brier": row_brier(labels, probabilities)}
+    briers = row_brier(labels, probabilities)
     confidences, correct = probabilities.max(axis=1), predictions(probabilities) == labels
-    values = {name: float(value.mean()) for name, value in rows.items()} | {
+    values = {
+        "log_loss": log_loss(labels, probabilities),
+        "brier": float(briers.mean()),
         "ece": calibration.ece(confidences, correct),
         "aurc": risk_coverage(confidences, correct).area,
     }
     if not resamples:
         return values
-    drawn = bootstrap.resample_means(labels, rows, seed, resamples)
-    drawn["ece"], drawn["aurc"] = bootstrap.resample_confidences(labels, confidences, correct, seed, resamples)
-    return with_intervals(values, drawn)
+    answers = bootstrap.Answers.of(labels, probabilities, seed)
+    losses = {"log_loss": row_log_loss(answers.all_labels, answers.probabilities)}
+    drawn = bootstrap.resample_means(answers, losses, seed, resamples)
+    drawn["aurc"] = bootstrap.resample_areas(answers, seed, resamples)
+    bounds = {"log_loss": (0.0, LARGEST_LOSS), "aurc": (0.0, 1.0)}
+    ends = {name: bootstrap.interval(values[name], drawn[name], bounds[name]) for name in bounds}
+    # The calibration error has none: it is the larger the fewer the images, whatever the model.
+    return with_intervals(values, {**ends, "brier": mean(briers, (0.0, 1.0 if probabilities.shape[1] == 2 else 2.0))})
 
 
-def _of_rankings(labels: Labels, probabilities: Floats, per_class: bool, seed: int, resamples: int) -> dict[str, float]:
+def _of_rankings(labels: Labels, probabilities: Floats, single: bool, seed: int, resamples: int) -> dict[str, float]:
     support = np.bincount(labels, minlength=probabilities.shape[1])
 
-    def values(found: tuple[Floats, Floats]) -> dict[str, Floats]:
-        said: dict[str, Floats] = {}
-        for name, each in zip(("roc_auc", "average_precision"), found, strict=True):
-            defined = np.flatnonzero(~np.isnan(each[0]))
-            if not len(defined):
-                continue
-            shares = support[defined] / support[defined].sum()
-            said |= {f"{name}_macro": each[:, defined].mean(axis=1), f"{name}_weighted": each[:, defined] @ shares}
-            if per_class:
-                said |= {f"{name}/class_{i}": each[:, i] for i in defined}
-        return said
+    def values(name: str, each: Floats) -> dict[str, Floats]:
+        defined = np.flatnonzero(~np.isnan(each[0]))
+        if not len(defined):
+            return {}
+        shares = support[defined] / support[defined].sum()
+        said = {f"{name}_macro": each[:, defined].mean(axis=1), f"{name}_weighted": each[:, defined] @ shares}
+        return said | ({f"{name}/class_{i}": each[:, i] for i in defined} if single else {})
 
-    drawn = values(bootstrap.resample_rankings(labels, probabilities, seed, resamples)) if resamples else {}
-    exact = values(ranking.one_vs_rest(labels, probabilities))
-    return with_intervals({name: float(value[0]) for name, value in exact.items()}, drawn)
+    areas, average_precisions = ranking.one_vs_rest(labels, probabilities)
+    exact = {**values("roc_auc", areas), **values("average_precision", average_precisions)}
+    numbers = {name: float(value[0]) for name, value in exact.items()}
+    if not resamples:
+        return numbers
+    answers = bootstrap.Answers.of(labels, probabilities, seed)
+    drawn = values("roc_auc", bootstrap.resample_rankings(answers, seed, resamples))
+    # Average precision has none: with few images of a class it is too high, and so is its every resample.
+    ends = {name: bootstrap.interval(numbers[name], each, (0.0, 1.0)) for name, each in drawn.items()}
+    return with_intervals(numbers, ends)

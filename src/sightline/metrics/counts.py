@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics.base import Floats, Labels
+from sightline.metrics.intervals import PSEUDO
 
 Numbers = npt.NDArray[Any]
 
@@ -26,18 +27,24 @@ class Counts:
 
     Attributes:
         support: [K] test images of the class; the same in every resample.
-        named: [..., K] images that were given the class.
-        correct: [..., K] images of the class that were given it.
+        named: [..., K] images that were given the class; fractions where they are expected ones.
+        correct: [..., K] images of the class that were given it, likewise.
     """
 
     support: Labels
-    named: Labels
-    correct: Labels
+    named: Numbers
+    correct: Numbers
 
     @classmethod
     def of(cls, confusion: Labels) -> Counts:
         """Counts a confusion matrix [K, K], rows true."""
         return cls(confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal().copy())
+
+    @classmethod
+    def expected(cls, support: Labels, shares: Floats) -> Counts:
+        """Returns the counts that classes of so many images have on average, each with its shares [K, K]."""
+        matrix = support[:, None] * shares
+        return cls(support, matrix.sum(axis=0), matrix.diagonal().copy())
 
     @property
     def images(self) -> int:
@@ -45,21 +52,52 @@ class Counts:
         return int(self.support.sum())
 
 
-def resample(confusion: Labels, rng: np.random.Generator, resamples: int) -> Counts:
-    """Draws the counts of stratified bootstrap resamples.
+POOLED = 2.0
+"""Images that each class borrows from all for the spread of its answers: one or two say nothing of it."""
 
-    To draw a class's images with replacement is to draw its row of the confusion matrix from a multinomial
-    distribution: the same resamples at a small part of the cost, which does not grow with the number of images.
+
+def smoothed(confusion: Labels) -> tuple[Floats, Floats]:
+    """Returns the shares of each class's images that are given each class, [K, K], twice, as if there were more images.
+
+    Both take `intervals.PSEUDO` images more into account, spread over the classes as the others are: half of them are
+    answered right, half wrong, evenly among the classes that occur. In the second, `POOLED` images of each class are
+    answered right as often as all images are. Rows without images are zero.
+    """
+    support = confusion.sum(axis=1)
+    n, size = support.sum(), len(confusion)
+    occurs = (support > 0) | (confusion.sum(axis=0) > 0)
+    if occurs.sum() == 1:
+        occurs[np.flatnonzero(~occurs)[:1]] = True  # a wrong answer would be another class
+    right = np.eye(size)
+    wrong = quotient((1 - right) * occurs, ((1 - right) * occurs).sum(axis=1, keepdims=True))
+    wrong = np.where(wrong.sum(axis=1, keepdims=True) > 0, wrong, right)  # of one class, no answer is wrong
+    unsure = PSEUDO / (n + PSEUDO)
+    has = (support > 0)[:, None]
+    light = has * ((1 - unsure) * quotient(confusion, support[:, None]) + unsure / 2 * (right + wrong))
+    rate = (confusion.trace() + PSEUDO / 2) / (n + PSEUDO)
+    borrowed = POOLED / (support[:, None] + POOLED)
+    return light, has * ((1 - borrowed) * light + borrowed * (rate * right + (1 - rate) * wrong))
+
+
+def resample(support: Labels, shares: Floats, rng: np.random.Generator, resamples: int) -> Counts:
+    """Draws the counts of stratified resamples: each class keeps its images, and its row is multinomial.
+
+    The cost does not grow with the number of images.
+
+    Args:
+        support: [K] images of each class.
+        shares: [K, K] of a class's images, the share that is given each class.
+        rng: Where the draws come from.
+        resamples: How many.
 
     Returns:
         Counts [resamples, K].
     """
-    support = confusion.sum(axis=1)
-    named = np.zeros((resamples, len(confusion)), np.int64)
+    named = np.zeros((resamples, len(support)), np.int64)
     correct = np.zeros_like(named)
     for label in np.flatnonzero(support):
-        columns = np.flatnonzero(confusion[label])
-        drawn = rng.multinomial(support[label], confusion[label, columns] / support[label], size=resamples)
+        columns = np.flatnonzero(shares[label])
+        drawn = rng.multinomial(support[label], shares[label, columns] / shares[label].sum(), size=resamples)
         named[:, columns] += drawn
         correct[:, label] = drawn[:, columns == label].sum(axis=1)
     return Counts(support, named, correct)

@@ -19,8 +19,8 @@ def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None =
     Args:
         labels: [n] true classes.
         probabilities: [n, K].
-        weights: [R, n] how often each image counts in each of R resamples, in which every class must keep its number
-            of images (stratified); once by default.
+        weights: [R, n] how often each image counts in each of R resamples, of which every one must have the same number
+            of images of each class (stratified); once by default.
 
     Returns:
         Areas and average precisions, [R, K] each; NaN where a class has no images, or for the area all images.
@@ -43,7 +43,7 @@ def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None =
         total = int(found[0, -1])
         precision = np.divide(found, at_end, out=np.zeros(found.shape), where=at_end > 0)
         average_precisions[:, label] = (gained * precision).sum(axis=1) / total
-        if others := len(labels) - total:
+        if others := int(w[0].sum()) - total:
             ranked_above = (before - (found - gained)) + (at_end - found)  # twice: before the group and at its end
             areas[:, label] = (gained * (others - ranked_above / 2)).sum(axis=1) / (total * others)
     return areas, average_precisions

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sightline.metrics.base import Labels
 from sightline.metrics.calibration import Bin
-from sightline.metrics.classification import ClassScore
 from sightline.metrics.curves import GRID, Curves
+from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
 from sightline.page.html import Picture, picture
 from sightline.plots import bars, confusion, curves

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sightline.metrics.per_class import PER_CLASS
 from sightline.page.text import PERCENT, percent
 
 
@@ -26,16 +27,14 @@ class Metric:
 METRICS = {
     "accuracy": Metric("Accuracy", "share of test images answered right"),
     "balanced_accuracy": Metric("Balanced accuracy", "mean recall of the classes that have test images"),
-    "precision_macro": Metric(
-        "Precision, macro", "of the images given a class, the share that is right (0 if none); mean over classes"
-    ),
-    "recall_macro": Metric("Recall, macro", "of a class's images, the share found; mean over classes"),
-    "f1_macro": Metric("F1, macro", "harmonic mean of precision and recall; mean over classes"),
-    "specificity_macro": Metric("Specificity, macro", "of other classes' images, the share not given the class"),
-    "precision_weighted": Metric("Precision, weighted", "mean over classes by number of test images"),
-    "recall_weighted": Metric("Recall, weighted", "mean over classes by number of test images; equals accuracy"),
-    "f1_weighted": Metric("F1, weighted", "mean over classes by number of test images"),
-    "specificity_weighted": Metric("Specificity, weighted", "mean over classes by number of test images"),
+    **{
+        f"{name}_macro": Metric(f"{number.title}, macro", f"{number.meaning}; mean over classes")
+        for name, number in PER_CLASS.items()
+    },
+    **{
+        f"{name}_weighted": Metric(f"{number.title}, weighted", "mean over classes by number of test images")
+        for name, number in PER_CLASS.items()
+    },
     "matthews_corrcoef": Metric("Matthews correlation", "1 is perfect, 0 no better than chance", False),
     "cohen_kappa": Metric("Cohen's kappa", "agreement with the labels beyond chance; 1 is perfect", False),
     "roc_auc_macro": Metric("Area under ROC, macro", "one class against the rest; 1 is perfect, 0.5 chance", False),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sightline.metrics.classification import ClassScore
+from sightline.metrics.per_class import PER_CLASS, ClassScore
 from sightline.plots.style import Theme, dress, new_figure, png, shown, shown_all, styled
 
 MOST_BARS = 30
@@ -16,32 +16,27 @@ MOST_BARS = 30
 
 @styled
 def per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: Theme) -> bytes:
-    """Draws precision, recall and F1 of each class as bars, the first two with their 95 % intervals.
+    """Draws the numbers of each class as bars, with their 95 % intervals.
 
     Beyond `MOST_BARS` classes only those with the lowest F1 are drawn, worst first, of those with test images.
     """
     order = list(range(len(classes)))
     note = ""
     if len(order) > MOST_BARS:
-        order = sorted((i for i in order if scores[i].support), key=lambda i: (scores[i].f1, i))[:MOST_BARS]
+        order = sorted((i for i in order if scores[i].support), key=lambda i: (scores[i].values["f1"], i))[:MOST_BARS]
         note = f"; the {len(order)} lowest of {len(classes)} classes"
     height = np.arange(len(order))
     figure = new_figure(8.0, 1.1 + 0.24 * len(order), theme)
-    panels = figure.subplots(1, 3, sharey=True)
+    panels = figure.subplots(1, len(PER_CLASS), sharey=True)
     chosen = [scores[i] for i in order]
-    columns = [
-        ("Precision", [s.precision for s in chosen], [s.precision_interval for s in chosen]),
-        ("Recall", [s.recall for s in chosen], [s.recall_interval for s in chosen]),
-        ("F1", [s.f1 for s in chosen], None),
-    ]
-    for axes, (title, values, intervals) in zip(panels, columns, strict=True):
+    for axes, (name, number) in zip(panels, PER_CLASS.items(), strict=True):
+        values = [s.values[name] for s in chosen]
         dress(axes, theme)
         axes.barh(height, values, height=0.7, color=theme.right, alpha=0.45, linewidth=0)
         axes.vlines(values, height - 0.35, height + 0.35, color=theme.right, linewidth=2.0)
-        if intervals:
-            low, high = np.array(intervals).T
-            axes.hlines(height, low, high, color=theme.ink, linewidth=1.0)
-        axes.set_title(title, color=theme.ink)
+        low, high = np.array([s.intervals[name] for s in chosen]).T
+        axes.hlines(height, low, high, color=theme.ink, linewidth=1.0)
+        axes.set_title(number.title, color=theme.ink)
         axes.set_xlim(0, 1.01)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xticks([0, 0.5, 1])
