@@ -53,6 +53,9 @@ class LocalBlob:
     def open(self) -> AbstractContextManager[IO[bytes]]:
         try:
             return self._path.open("rb")
+        except IsADirectoryError:
+            remedy = "; set ingest.source=folder to read it" if self._knob == "ingest.path" else ""
+            raise UserError(f"{self._knob}: {self.name} is a folder{remedy}") from None
         except OSError as error:
             raise UserError(f"{self._knob}: cannot read {self.name}: {error.strerror}") from None
 

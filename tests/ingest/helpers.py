@@ -120,10 +120,10 @@ class Ingested:
         return {path.name: path.read_bytes() for path in self.out.iterdir()}
 
 
-def run(source: Source, out: Path, **knobs: Any) -> Ingested:
+def run(opened: Source, out: Path, **knobs: Any) -> Ingested:
     """Ingests a source into a fresh folder."""
     out.mkdir(parents=True)
-    return Ingested(out, ingest(source, configuration(**knobs), out))
+    return Ingested(out, ingest(opened, configuration(**knobs), out))
 
 
 def shared_data(name: str) -> Path:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sightline.blob import LocalBlob
 from sightline.errors import UserError
+from sightline.ingest.config import FolderOption
+from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
 from sightline.records import Rejection
 from tests.ingest.helpers import birds, picture, run, shared_data, tree
@@ -143,6 +146,23 @@ def test_no_folder_is_one_line(tmp_path: Path) -> None:
     for call in ("fingerprint", "records"):
         with pytest.raises(UserError, match=r"ingest\.path: .*none is no folder"):
             list(getattr(FolderSource(tmp_path / "none", MAX), call)())
+
+
+def test_a_file_in_place_of_a_folder_and_the_reverse_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"a\.zip is a file; set ingest\.source=archive"):
+        FolderSource(tmp_path / "a.zip", MAX).fingerprint()
+    with pytest.raises(UserError, match=r"is a folder; set ingest\.source=folder to read it"):
+        ArchiveSource(LocalBlob(tmp_path), MAX, 10, 10).fingerprint()
+
+
+def test_pictures_in_no_folder_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", {f"{n}.png": picture(n) for n in range(3)})
+    option = FolderOption("folder", str(root), None, "auto", 1)
+    with pytest.raises(
+        UserError, match=r"all 3 inputs were refused \(3 no_label\).*put the images into a folder a class"
+    ):
+        run(FolderSource(root, MAX), tmp_path / "out", source=option)
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import datetime
 import itertools
 import json
 import time
+import unicodedata
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -21,6 +23,7 @@ from sightline.errors import UserError
 from sightline.reasons import Reason
 from sightline.records import ImageRecord, Rejection
 from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, parse
+from tests.ingest.helpers import run
 from tests.ingest.pictures import as_read, pictures, png
 from tests.servers.proxy import proxy
 
@@ -72,6 +75,15 @@ def test_fields_filter_and_projection(url: str) -> None:
     assert as_read(list(source(**names, filter=recent).records())) == expected
     chosen = {"name": 1, "file": 1}
     assert [item.label for item in as_read(list(source(**names, projection=chosen).records()))] == [None] * 3
+
+
+def test_a_list_is_no_label_and_a_label_has_one_unicode_form(url: str, tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    labels: list[Any] = [*forms, ["cat", "dog"], {"name": "cat"}]
+    insert(url, *({"_id": n, "image": png(n), "label": label} for n, label in enumerate(labels)))
+    result = run(source(), tmp_path / "out")
+    assert result.summary["classes"] == {forms[0]: 2}
+    assert result.rejected == {"2": "bad_label", "3": "bad_label"}
 
 
 def test_a_limit_takes_an_even_sample(url: str) -> None:

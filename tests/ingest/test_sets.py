@@ -60,6 +60,7 @@ class TestIdx:
         write_idx(tmp_path / "in", "train", 7)
         write_idx(tmp_path / "in", "train", 7, zipped=True)  # as torchvision leaves them: the pair counts once
         write_idx(tmp_path / "in", "t10k", 4, zipped=True)
+        (tmp_path / "in/._train-images-idx3-ubyte").write_bytes(b"a Mac's")
         result = run(IdxSource(tmp_path / "in", []), tmp_path / "out")
         assert len(result.images) == 11
         assert {i.split for i in result.images.values() if i.id.startswith("t10k")} == {"test"}
@@ -276,6 +277,9 @@ class TestHuggingface:
                 writer.write_table(table, max_chunksize=4)
             (folder / "dataset_info.json").write_text(json.dumps(FEATURES["info"]))
             (folder / "cache-1.arrow").write_bytes(b"left over")
+            (folder / "._data-00000-of-00001.arrow").write_bytes(b"a Mac's")
+            (folder / ".cache").mkdir()
+            (folder / ".cache/x.arrow").write_bytes(b"a program's")
         result = run(self.source(tmp_path / "in"), tmp_path / "out")
         assert result.summary["classes"] == {"cat": 6, "dog": 6}
         assert result.images["test/data-00000-of-00001-000000"].split == "test"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sightline.databases import sql
+from sightline.databases import sql, sql_source
 from sightline.databases.options import SqlOption
 from sightline.databases.sql_source import SqlSource
 from sightline.databases.writeback import load_images
@@ -163,6 +163,12 @@ def test_ids_of_mysqls_other_types(mariadb_url: str, monkeypatch: pytest.MonkeyP
         assert len({record.id for record in read}) == 4
         assert as_read(list(source(query="SELECT * FROM kinds").records())) == read
     change(mariadb_url, sa.text("DROP TABLE kinds"))
+
+
+def test_an_array_is_no_label() -> None:
+    refused = sql_source._record(["1", "1", png(1), ["cat", "dog"], None, None])  # as PostgreSQL's driver gives it
+    assert isinstance(refused, Rejection)
+    assert (refused.id, refused.reason) == ("1", "bad_label")
 
 
 def test_a_hostile_name_is_a_name(url: str, table: str) -> None:

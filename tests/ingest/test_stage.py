@@ -217,7 +217,9 @@ def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
         run(Given(*records), tmp_path / "2", max_rejected=0.19)
     with pytest.raises(UserError, match=r"ingest\.on_reject=fail: 2 of 10 .*; the first: bad: "):
         run(Given(*records), tmp_path / "3", on_reject="fail")
-    with pytest.raises(UserError, match="the source is empty"):
+    with pytest.raises(
+        UserError, match=r"ingest\.source=digits: nothing is in the source \(hidden files do not count\)"
+    ):
         run(Given(), tmp_path / "4")
     with pytest.raises(UserError, match="all 1 inputs were refused"):
         run(Given(Rejection("gone", Reason.MISSING)), tmp_path / "5")

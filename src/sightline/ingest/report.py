@@ -16,7 +16,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
     said = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {summary['shards']} shards"]
     if rejected:
         why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
-        said.append(f"{rejected:,} of {summary['inputs']:,} inputs refused: {why} (data/raw/rejected.parquet)")
+        said.append(
+            f"{rejected:,} of {summary['inputs']:,} inputs refused: {why} (data/raw/rejected.parquet); the first: "
+            + summary["first_rejected"]
+        )
     if summary["unused_labels"]:
         said.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
     if lost := summary["lost_classes"]:

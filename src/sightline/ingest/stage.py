@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sightline import files, records
+from sightline import files, records, remote
 from sightline.errors import UserError
 from sightline.ingest.audit import audit
 from sightline.ingest.config import IngestConfig
@@ -62,6 +62,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "shards": len(shards),
             "unused_labels": sorted(labels.unused),
             "conflicts": conflicts,
+            "first_rejected": _first(spool),
             "lost_classes": sorted(labels.seen - set(classes)),
             "notes": list(source.notes) if isinstance(source, Annotated) else [],
             "audit": audit(spool),
@@ -115,17 +116,31 @@ def _take(record: Input, outcome: Outcome | None, spool: Spool) -> None:
         raise AssertionError(f"{record.id!r} was not checked")
 
 
+def _first(spool: Spool) -> str | None:
+    first = next(spool.rejections(), None)
+    return f"{first.id}: {first.detail or first.reason}" if first else None
+
+
 def _require_a_set(classes: dict[str, int], rejected: dict[str, int], spool: Spool, config: IngestConfig) -> None:
     """Ends the stage where what came in is not what the configuration asks for."""
     refused, accepted = sum(rejected.values()), sum(classes.values())
     total = accepted + refused
     if not total:
-        raise UserError(f"ingest.source={config.source.name}: the source is empty")
+        where = config.path or (remote.location(config.url) if config.url else "the source")
+        raise UserError(
+            f"ingest.source={config.source.name}: nothing is in {where} (hidden files do not count); name the place of "
+            "the images by ingest.path or ingest.url"
+        )
     why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
-    first = next(spool.rejections(), None)
-    example = f"; the first: {first.id}: {first.detail or first.reason}" if first else ""
+    first = _first(spool)
+    example = f"; the first: {first}" if first else ""
     if not accepted:
-        raise UserError(f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}")
+        remedy = ""
+        if set(rejected) == {str(Reason.NO_LABEL)} and config.source.name in ("folder", "archive"):
+            remedy = "; put the images into a folder a class, or list them and their classes (ingest.source=table)"
+        raise UserError(
+            f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}{remedy}"
+        )
     if refused and config.on_reject == "fail":
         raise UserError(f"ingest.on_reject=fail: {refused:,} of {total:,} inputs were refused ({why}){example}")
     if refused > config.max_rejected * total:

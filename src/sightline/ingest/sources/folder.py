@@ -76,5 +76,7 @@ class FolderSource:
         return layout
 
     def _require(self) -> None:
+        if self._root.is_file():
+            raise UserError(f"ingest.path: {self._root} is a file; set ingest.source=archive if it is a zip or tar")
         if not self._root.is_dir():
             raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds a folder a class")

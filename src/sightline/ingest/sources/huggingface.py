@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import UserError
 from sightline.imagebytes import image_bytes
 from sightline.ingest import tree, values
+from sightline.ingest.boundary import Boundary
 from sightline.ingest.config import HuggingfaceOption
 from sightline.ingest.layout import split_of
-from sightline.names import one_label
+from sightline.names import is_litter, one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import chosen
@@ -81,7 +82,9 @@ class HuggingfaceSource:
         if self._path.is_file():
             return [self._path]
         paths = sorted(p for p in self._path.rglob("*") if p.suffix in (".parquet", ".arrow"))
-        kept = [p for p in paths if not p.name.startswith((".", "cache-"))]
+        kept = [
+            p for p in paths if not (p.name.startswith("cache-") or is_litter(p.relative_to(self._path).as_posix()))
+        ]
         if not kept:
             raise UserError(f"ingest.path: no .parquet or .arrow file at {self._path}")
         return kept
@@ -107,8 +110,7 @@ class HuggingfaceSource:
         if not path:
             raise Rejected(Reason.MISSING, "the row holds no image")
         real = os.path.realpath(self._root / path)
-        root = os.path.realpath(self._root)
-        if os.path.commonpath([real, root]) != root:
+        if not Boundary(self._root).holds(real):
             raise Rejected(Reason.UNSAFE_ENTRY, f"names a file outside {self._root}")
         return tree.read(Path(real), self._max_bytes)
 

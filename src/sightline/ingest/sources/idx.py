@@ -15,6 +15,7 @@ from typing import IO, Any
 from sightline.errors import UserError
 from sightline.ingest import png, tree
 from sightline.ingest.layout import split_of
+from sightline.names import is_litter
 from sightline.records import ImageRecord, Rejection
 from sightline.sample import chosen
 
@@ -87,7 +88,9 @@ class IdxSource:
         for path in sorted(self._root.iterdir()):
             match = _FILE.fullmatch(path.name)
             name = path.name.removesuffix(".gz")
-            if match and path.is_file() and name not in files:  # sorted, the file that is not compressed comes first
+            if (
+                match and path.is_file() and not is_litter(name) and name not in files
+            ):  # sorted, the file that is not compressed comes first
                 files[name] = match["stem"], path, match["dimensions"] == "1"
         images = [(stem, path) for stem, path, is_labels in files.values() if not is_labels]
         labels = [(stem, path) for stem, path, is_labels in files.values() if is_labels]
