@@ -140,6 +140,38 @@ def test_a_zip_that_unpacks_itself_is_read() -> None:
     assert dict(read(b"MZ" + bytes(1000) + ARCHIVES["zip"])) == MEMBERS
 
 
+def test_a_member_of_less_than_no_bytes_is_no_endless_loop() -> None:
+    info = tarfile.TarInfo("a.png")
+    info.size = -1024
+    header = info.tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(UserError, match="a member of less than no bytes"):
+        list(read(header + bytes(1024)))
+
+
+def test_a_file_of_a_zip_that_is_called_as_a_folder_is_said() -> None:
+    data = bytearray(zipped({"a.png": b"1", "b.png": b"2"}))
+    data[data.rindex(b"a.png") + 4] = ord("/")  # in the directory alone
+    assert isinstance(dict(read(bytes(data)))["a.pn"], Rejected)
+    both = bytes(data).replace(b"a.png", b"a.pn/")
+    assert dict(read(both)) == {"a.pn": b"1", "b.png": b"2"}
+    assert dict(read(zipped({"a/": b"", "a/b.png": b"2"}))) == {"a/b.png": b"2"}
+
+
+@pytest.mark.parametrize("at", [12, 16])  # the directory's size, and its place
+def test_a_zip_whose_directory_is_elsewhere_is_said_in_plain_words(at: int) -> None:
+    data = bytearray(ARCHIVES["zip"])
+    end = data.rindex(b"PK\5\6")
+    for value in range(0, 2**16, 257):
+        data[end + at : end + at + 2] = value.to_bytes(2, "little")
+        said = []
+        try:
+            said = [str(content) for _, content in read(bytes(data)) if isinstance(content, Rejected)]
+        except UserError as error:
+            said = [str(error)]
+        assert said or bytes(data) == ARCHIVES["zip"]
+        assert not [text for text in said if "Invalid argument" in text or "Errno" in text]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([kind for kind in ARCHIVES if kind not in ("tar", "pax")]), st.data())
 def test_flips_and_cuts_together(kind: str, data: st.DataObject) -> None:

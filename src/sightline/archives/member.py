@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sightline.reasons import Reason, Rejected
 
-REMEDY = "fetch it again, or unpack what it still holds by a program of your own and name the folder"
+REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
 """What to do about an archive that is damaged: nobody can say what it held, so nothing of it is taken as the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")

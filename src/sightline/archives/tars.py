@@ -72,7 +72,7 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: a damaged archive, or none: {detail}; {REMEDY}") from None
+        raise UserError(f"{name}: a damaged archive, or none: {detail}; {REMEDY.format('tar -xif')}") from None
 
 
 def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_bytes: int) -> Member:

@@ -37,7 +37,7 @@ def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> It
         # The system's word for a place in front of the file is "Invalid argument".
         outside = isinstance(error, OSError) and error.errno == errno.EINVAL
         detail = "its directory leads out of it" if outside else " ".join(str(error).split())
-        raise UserError(f"{name}: a damaged zip archive: {detail}; {REMEDY}") from None
+        raise UserError(f"{name}: a damaged zip archive: {detail}; {REMEDY.format('unzip')}") from None
     with archive:
         for entry in archive.infolist():
             if not entry.is_dir() or not _is_folder(archive, entry):
