@@ -175,9 +175,18 @@ def credential_in(url: str) -> str | None:
     return None
 
 
-def has_password(url: str) -> bool:
-    """Says whether a URL holds something that must not be written down; see `credential_in`."""
-    return credential_in(url) is not None
+def require_harmless(url: str | None) -> None:
+    """Refuses a URL of the command line that holds what `credential_in` finds: others could read it there.
+
+    Raises:
+        UserError: If it does.
+    """
+    if url is not None and (part := credential_in(url)):
+        raise UserError(
+            f"--url: must not hold a password or the like, as {part} may be, which the shell and the system's list of "
+            f"programs would show; set {DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} and no --url, in the "
+            "environment"
+        )
 
 
 def _pieces(query: str) -> list[str]:

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from typer.testing import CliRunner
 
 from sightline import remote, secrets
+from sightline.cli import app
 from sightline.databases.options import SqlOption
 from sightline.databases.writeback import load_images
 from sightline.errors import UserError
@@ -26,7 +28,6 @@ from sightline.secrets import (
     DATABASE_URL,
     credential_in,
     database_url,
-    has_password,
     mask,
     parse,
 )
@@ -79,7 +80,7 @@ class TestUrls:
         with pytest.raises(UserError) as error:
             parse(url)
         assert "c4nary" not in str(error.value)
-        assert has_password(url)
+        assert credential_in(url)
 
     @pytest.mark.parametrize(
         ("url", "expected"),
@@ -111,8 +112,8 @@ class TestUrls:
             ("sqlite:///x.db?mode=ro", False),
         ],
     )
-    def test_has_password(self, url: str, expected: bool) -> None:
-        assert has_password(url) is expected
+    def test_credentials(self, url: str, expected: bool) -> None:
+        assert (credential_in(url) is not None) is expected
 
     def test_a_part_is_named_and_not_shown(self) -> None:
         assert credential_in("https://h/a?sv=c4nary") == "`sv`"
@@ -201,7 +202,7 @@ def urls(draw: st.DrawFn) -> tuple[str, str]:
 )
 def test_a_secret_anywhere_in_a_url_is_refused_and_never_shown(drawn: tuple[str, str], sentence: str) -> None:
     secret, url = drawn
-    assert has_password(url)
+    assert credential_in(url)
     assert secret not in str(credential_in(url))
     assert secret not in mask(sentence.format(url))
     assert secret not in remote.location(url)
@@ -374,6 +375,15 @@ def test_signed_urls_are_refused_before_anything_is_written(tmp_path: Path) -> N
         assert "ingest" in said
     assert project.leaks(canaries) == []
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("url", ["mysql://u:c4nary1@h/d", "postgresql://u@h/d?sslkey=c4nary1"])
+def test_a_credential_on_the_command_line_is_refused(tmp_path: Path, url: str) -> None:
+    done = CliRunner().invoke(app, ["load", str(tmp_path), "--table", "t", "--url", url])
+    assert done.exit_code == 2
+    assert done.output.startswith("sightline: --url: must not hold a password")
+    assert DATABASE_URL in done.output
+    assert "c4nary1" not in done.output
 
 
 def test_the_documented_names() -> None:

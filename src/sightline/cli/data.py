@@ -10,6 +10,7 @@ import typer
 
 from sightline.cli.base import app
 from sightline.errors import not_installed
+from sightline.secrets import require_harmless
 
 
 @app.command()
@@ -36,6 +37,7 @@ def load(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
 
+    require_harmless(url)
     count, refused, notes = load_source(source, url, table, gridfs, Rules(layout, class_depth))
     for note in notes:
         typer.echo(note, err=True)

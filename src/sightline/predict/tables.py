@@ -11,7 +11,7 @@ from sightline.errors import UserError
 from sightline.predict.bundle import Prediction
 from sightline.predict.inputs import Database, Input, failed
 from sightline.records import ImageRecord
-from sightline.secrets import DATABASE_PASSWORD, DATABASE_URL, database_url, has_password
+from sightline.secrets import database_url, require_harmless
 
 
 def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
@@ -29,19 +29,11 @@ def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
 
 
 def _source(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
-    _require_no_password(database)
+    require_harmless(database.url)
     try:
         return _reader(table, gridfs, database, max_bytes)
     except ValueError as error:  # what the source's own options say
         raise UserError(f"{'gridfs' if gridfs else 'db'}:{table}: {error}") from None
-
-
-def _require_no_password(database: Database) -> None:
-    if database.url is not None and has_password(database.url):
-        raise UserError(
-            f"--url: must not hold a password, which the shell and the system's list of programs would show; set "
-            f"{DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} and no --url, in the environment"
-        )
 
 
 def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
@@ -81,7 +73,7 @@ def write(predictions: Iterable[Prediction], table: str, database: Database, mod
     from sightline.databases.writeback import write_predictions
     from sightline.names import readable
 
-    _require_no_password(database)
+    require_harmless(database.url)
 
     def said(p: Prediction) -> dict[str, Any]:
         reason = p.error or ("abstained" if p.abstained else None)
