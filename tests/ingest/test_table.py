@@ -311,3 +311,11 @@ def test_images_as_text_in_a_table(ending: str, tmp_path: Path) -> None:
 def test_cells_that_hold_no_image(cell: Any) -> None:
     with pytest.raises(Rejected, match=f"^{Reason.NOT_AN_IMAGE}: "):
         image_bytes(cell)
+
+
+def test_half_a_pair_of_surrogates_is_text_that_can_be_written(tmp_path: Path) -> None:
+    gone = {"path": "\ud800.png", "label": "cat", "split": "", "group": ""}
+    odd = {**ROWS[0], "label": "c\udfff", "group": "\ud800"}
+    result = run(source(write(tree(tmp_path / "in", FILES) / "list.jsonl", [odd, *ROWS[1:], gone])), tmp_path / "out")
+    assert set(result.rejected) == {"\\ud800.png"}
+    assert {record.label for record in result.images.values()} == {"c\\udfff", "cat", 'Ä, "quoted"'}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from sightline.names import readable
+
 
 def text(value: Any) -> str | None:
     """Returns a cell as text, None where it is empty; 3 and 3.0, as which libraries read it back, are one.
@@ -18,4 +20,4 @@ def text(value: Any) -> str | None:
         value = int(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    return str(value).strip() or None
+    return readable(str(value).strip()) or None  # JSON can hold what no file of ours can
