@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 import unicodedata
 import zipfile
@@ -147,6 +148,17 @@ def test_a_class_that_is_lost_is_named(tmp_path: Path) -> None:
         "no image of class 'owl' (owl): the folder is a link; put the folder itself there",
         "no image of class 'kea' (kea): the folder is empty",
     ]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_class_that_is_empty_in_an_archive_is_named(kind: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", wrapped(birds(2), "w"))
+    (root / "w/kea").mkdir()
+    (root / "w/.git").mkdir()
+    path = Path(shutil.make_archive(str(tmp_path / "a"), kind, root))  # which names every folder by itself
+    result = run(ArchiveSource(LocalBlob(path), MAX, 1000, 100), tmp_path / "out")
+    assert result.summary["notes"] == ["no image of class 'kea' (w/kea): the folder is empty"]
+    assert set(result.images) == set(birds(2))
 
 
 def test_two_folders_of_one_class_lose_no_picture(tmp_path: Path) -> None:

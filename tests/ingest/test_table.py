@@ -148,6 +148,15 @@ def test_one_path_in_two_unicode_forms_is_one_file(on_disk: Any, in_table: Any, 
     assert {image.path for image in result.images.values()} == {None}
 
 
+def test_rows_that_name_litter_are_refused(tmp_path: Path) -> None:
+    names = ["a/._1.png", ".ipynb_checkpoints/1-checkpoint.png", "Thumbs.db", "__MACOSX/a/1.png"]
+    root = tree(tmp_path / ".in", {**FILES, **{name: picture(20) for name in names}})
+    rows = [*ROWS, *({**ROWS[0], "path": name} for name in names)]
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out")
+    assert set(result.images) == set(FILES)
+    assert result.rejected == dict.fromkeys(names, "not_an_image")
+
+
 def test_a_home_and_a_url_of_a_file_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tree(tmp_path / "my pics", FILES)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -45,14 +45,16 @@ def is_tar(start: bytes) -> bool:
     return True
 
 
-def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> Iterator[Member]:
-    """Yields the members in the order of the archive, reading it once from start to end."""
+def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+    """Yields the members in the order of the archive, reading it once from start to end; folders go into `folders`."""
     with _explained(name):
         unpacked = _Metered(_unpacked(stream, name), name, budget)
         with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
             for entry in archive:
                 archive.members = []  # else it keeps every header
-                if not entry.isdir():
+                if entry.isdir():
+                    folders.add(readable(entry.name).removeprefix("./").strip("/"))
+                else:
                     yield _member(archive, entry, name, max_bytes)
             _require_nothing_more(archive)
 

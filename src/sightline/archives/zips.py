@@ -27,8 +27,8 @@ _METHODS = (
 )  # the others are rare, and LZMA takes as much memory as the entry says
 
 
-def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> Iterator[Member]:
-    """Yields the members in the order of the directory."""
+def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+    """Yields the members in the order of the directory; puts the folders into `folders`."""
     try:
         archive = zipfile.ZipFile(stream)
         if fault := _fault(archive, stream):
@@ -42,6 +42,8 @@ def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget) -> It
         for entry in archive.infolist():
             if not entry.is_dir() or not _is_folder(archive, entry):
                 yield _member(archive, entry, max_bytes, budget)
+            else:
+                folders.add(_name(entry).strip("/"))
 
 
 def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sightline.names import composed
@@ -124,6 +124,12 @@ class Layout:
         if len(folders) < self.class_depth:
             return Place(identity, None, split, "it lies in no class's folder")
         return Place(identity, "/".join(folders[: self.class_depth]), split)
+
+    def lost(self, folders: Iterable[str], words: str) -> list[str]:
+        """Returns a line that names the classes whose folders these are, and what the folders are, if there are any."""
+        lost = [f"class {label!r} ({folder})" for folder in sorted(folders) if (label := self.class_of(folder))]
+        more = f" and {len(lost) - 5:,} more" if len(lost) > 5 else ""
+        return [f"no image of {', '.join(lost[:5])}{more}: the folder is {words}"] if lost else []
 
     def class_of(self, folder: str) -> str | None:
         """Returns the class whose folder `folder` itself is, or None."""

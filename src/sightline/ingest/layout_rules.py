@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from sightline.errors import UserError
 from sightline.ingest.layout import IMAGE_SUFFIXES, Layout, Split, is_called_split, split_in, split_of
@@ -101,7 +101,7 @@ def _fill(root: Folder, paths: Iterable[str], folders: Iterable[str]) -> frozens
     images = (
         path.rpartition("/")[0]
         for path in paths
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)
+        if posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES and not is_litter(path)
     )
     for source in (images, folders):
         for raw in source:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.archives import Budget, Member, open_archive
 from sightline.blob import Blob
 from sightline.errors import UserError
+from sightline.ingest.layout import Layout
 from sightline.ingest.layout_rules import AUTO, Rules
 from sightline.names import is_litter
 from sightline.reasons import Reason, Rejected
@@ -56,7 +58,7 @@ class ArchiveSource:
         return self._blob.fingerprint(deep)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        layout, self.notes = self._rules.read(member.path for member in self._members() if member.fault is None)
+        layout = self._layout()
         chosen = None
         if self._limit is not None:
             chosen = {
@@ -77,10 +79,27 @@ class ArchiveSource:
             else:
                 yield ImageRecord(place.id, data, place.label, place.split)
 
-    def _members(self) -> Iterator[Member]:
+    def _layout(self) -> Layout:
+        named: set[str] = set()
+        filled: set[str] = set()
+
+        def files() -> Iterator[str]:
+            for member in self._members(named):
+                filled.add(member.path.rpartition("/")[0])
+                if member.fault is None:
+                    yield member.path
+
+        layout, self.notes = self._rules.read(files())
+        for folder in tuple(filled):
+            filled.update(str(above) for above in PurePosixPath(folder).parents)
+        self.notes += layout.lost((folder for folder in named - filled if not is_litter(folder)), "empty")
+        return layout
+
+    def _members(self, folders: set[str] | None = None) -> Iterator[Member]:
         budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()), _REMEDY)
         with self._blob.open() as stream:
-            for count, member in enumerate(open_archive(stream, self._blob.name, self._max_bytes, budget), 1):
+            members = open_archive(stream, self._blob.name, self._max_bytes, budget, folders)
+            for count, member in enumerate(members, 1):
                 if count > self._max_entries:
                     raise UserError(
                         f"{self._blob.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "

@@ -68,11 +68,7 @@ class FolderSource:
                     yield readable(entry.path)
 
         layout, self.notes = self._rules.read(files(), links)
-        for folders, words in ((links, "a link; put the folder itself there"), (empty, "empty")):
-            lost = [f"class {label!r} ({folder})" for folder in folders if (label := layout.class_of(folder))]
-            if lost:
-                more = f" and {len(lost) - 5:,} more" if len(lost) > 5 else ""
-                self.notes.append(f"no image of {', '.join(lost[:5])}{more}: the folder is {words}")
+        self.notes += layout.lost(links, "a link; put the folder itself there") + layout.lost(empty, "empty")
         return layout
 
     def _require(self) -> None:

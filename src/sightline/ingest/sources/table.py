@@ -14,7 +14,7 @@ from sightline.ingest import values
 from sightline.ingest.beside import beside
 from sightline.ingest.config import TableOption
 from sightline.ingest.rows import Row, read_rows
-from sightline.names import composed, one_label
+from sightline.names import composed, is_litter, one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
 
@@ -94,7 +94,10 @@ class TableSource:
         path = values.text(row.get(self._option.path_column))
         if path is None:
             raise Rejected(Reason.MISSING, "the row names no file")
-        return self._files.place(path)
+        placed = self._files.place(path)
+        if is_litter(placed):
+            raise Rejected(Reason.NOT_AN_IMAGE, "hidden, or left behind by an operating system; if not, rename it")
+        return placed
 
     def _bytes(self, row: dict[str, Any]) -> bytes:
         data = image_bytes(_cell(row, self._option.bytes_column))
