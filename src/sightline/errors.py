@@ -65,14 +65,14 @@ _SAID = {
     errno.ESTALE: "the network drive does not answer",
 }
 _PHRASES = {
-    **{os.strerror(code): code for code in _SAID if code != errno.EPERM},
+    **{re.escape(os.strerror(code)): code for code in _SAID},
     "database or disk is full": errno.ENOSPC,  # SQLite, as the next three
     "readonly database": errno.EROFS,
     "unable to open database file": errno.EACCES,
     "disk I/O error": errno.EIO,
     "file write failed": errno.ENOSPC,  # torch keeps the reason to itself, in two ways; and so does NumPy
     "unexpected pos": errno.ENOSPC,
-    " requested and ": errno.ENOSPC,
+    r"\d requested and \d+ written": errno.ENOSPC,
 }
 _FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
 """What libraries raise of Python's own errors where the machine fails; all others are the program's."""
@@ -95,6 +95,11 @@ def fault(error: BaseException) -> UserError | None:
     return None
 
 
+def is_shortage(error: OSError) -> bool:
+    """Says whether an error is of the machine and says nothing of the file: it is no reason to refuse that one."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yields the error and what it was raised for, up to the first that only a fault of the program raises."""
     while error is not None and (isinstance(error, _FOREIGN) or not hasattr(builtins, type(error).__name__)):
@@ -106,7 +111,7 @@ def _code(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _SAID else None
     text = str(error)
-    return next((code for phrase, code in _PHRASES.items() if phrase in text), None)
+    return next((code for phrase, code in _PHRASES.items() if re.search(phrase, text)), None)
 
 
 def _path(error: BaseException) -> Path:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import files
-from sightline.errors import UserError
+from sightline.errors import UserError, fault
 from sightline.records import CLASSES, read_classes
 
 INDEX = "index.parquet"
@@ -113,7 +113,7 @@ class ProcessedSet:
             raise UserError(f"{error.filename or root / INDEX} is missing: run the preprocess stage") from None
         except (OSError, ValueError, EOFError) as error:
             what = str(error).splitlines()[0]
-            raise UserError(f"{root} is damaged ({what}): run the preprocess stage again") from None
+            raise fault(error) or UserError(f"{root} is damaged ({what}): run the preprocess stage again") from None
         height, width, channels = self._maps[0].shape[1:]
         self.shape: tuple[int, int, int] = (height, width, channels)
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sightline.ingest import tree as ingest_tree
+from sightline.predict import inputs
 from sightline.predict.inputs import expand, read
 from sightline.reasons import Reason, Rejected
 
@@ -104,3 +108,13 @@ def test_no_permission() -> None:
     with pytest.raises(Rejected, match="unreadable: Permission denied"):
         read("a.png", 10)
     assert list(expand(["b"])) == ["b/10.png", "b/2.png", "b/c"]
+
+
+def test_want_of_file_handles_refuses_no_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", "a.png")
+
+    monkeypatch.setattr(os, "open", full)
+    for module in (inputs, ingest_tree):
+        with pytest.raises(OSError, match="Too many open files"):
+            module.read("a.png", 10)

@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, not_installed
+from sightline.errors import UserError, fault, not_installed
 
 
 class Format(StrEnum):
@@ -184,7 +184,7 @@ def _explained(output: str | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+        raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, not_installed
+from sightline.errors import UserError, fault, not_installed
 
 
 @app.command()
@@ -40,7 +40,7 @@ def compare(
     try:
         files.write_text(output, page.write(a, b, result, data))
     except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+        raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
     typer.echo(f"-> {output}", err=True)
 
 

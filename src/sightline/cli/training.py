@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, not_installed
+from sightline.errors import UserError, fault, not_installed
 
 
 @app.command()
@@ -29,7 +29,7 @@ def features(
     try:
         count = write_features(model, data, output, batch_size)
     except OSError as error:
-        raise UserError(f"--output {output}: {error.strerror}") from None
+        raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
     typer.echo(f"{count} images -> {output}", err=True)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import files
+from sightline.errors import is_shortage
 from sightline.ingest.boundary import Boundary
 from sightline.names import is_litter, readable
 from sightline.progress import track
@@ -56,6 +57,8 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[
             kept = [entry for entry in found if not is_litter(entry.name)]
             inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
     except OSError as error:
+        if is_shortage(error):
+            raise
         yield Entry(folder.rstrip("/"), 0, 0, Rejected(Reason.UNREADABLE, f"folder: {error.strerror}"))
         return
     if empty and folder and not inside:
@@ -77,6 +80,8 @@ def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> Entry:
     except FileNotFoundError:
         return Entry(path, 0, 0, Rejected(Reason.MISSING, "no such file, or a link to none"))
     except OSError as error:
+        if is_shortage(error):
+            raise
         return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__))
     if stat.S_ISDIR(status.st_mode):
         fault = Rejected(Reason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
@@ -108,6 +113,8 @@ def read(path: Path | str, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise Rejected(Reason.MISSING, "no such file") from None
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__) from None
 
 
@@ -128,6 +135,8 @@ def fingerprint(root: Path, deep: bool) -> dict[str, Any]:
             try:
                 said = files.sha256_file(root / entry.path)
             except OSError as error:
+                if is_shortage(error):
+                    raise
                 said = str(error.strerror)
         digest.update(f"{readable(entry.path)}\0{said}\n".encode())
         count += 1

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from sightline.errors import UserError
+from sightline.errors import UserError, fault
 from sightline.project import located
 
 State = dict[str, torch.Tensor]
@@ -57,7 +57,9 @@ def read(path: str) -> State:
         BadZipFile,
         zlib.error,
     ) as error:
-        raise UserError(f"train.model.weights: {path} is not a weights file ({type(error).__name__})") from None
+        raise fault(error) or UserError(
+            f"train.model.weights: {path} is not a weights file ({type(error).__name__})"
+        ) from None
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):

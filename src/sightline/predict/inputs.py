@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from sightline.errors import is_shortage
 from sightline.imagebytes import from_text
 from sightline.names import is_litter
 from sightline.reasons import Reason, Rejected
@@ -180,6 +181,8 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     except IsADirectoryError:
         raise Rejected(Reason.MISSING, "the folder holds no file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if isinstance(error, OSError) and is_shortage(error):
+            raise
         raise Rejected(Reason.UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(status.st_mode):
         raise Rejected(Reason.UNREADABLE, "not a regular file")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import files
-from sightline.errors import UserError
+from sightline.errors import UserError, fault
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -72,7 +72,7 @@ def verify(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is not a bundle: it holds no {MANIFEST}; the export stage writes one") from None
     except OSError as error:
-        raise UserError(f"{folder / MANIFEST}: {error.strerror}") from None
+        raise fault(error) or UserError(f"{folder / MANIFEST}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _damaged(folder, f"{MANIFEST} cannot be read") from None
     if version != FORMAT:
@@ -85,7 +85,7 @@ def verify(folder: Path) -> dict[str, Any]:
         try:
             actual = files.sha256_file(folder / name)
         except OSError as error:
-            raise _damaged(folder, f"{name}: {error.strerror}") from None
+            raise fault(error) or _damaged(folder, f"{name}: {error.strerror}") from None
         except ValueError:  # a NUL, half of a surrogate pair
             raise _damaged(folder, f"{MANIFEST} lists {name!a}, a name that no file can have") from None
         if actual != expected:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.archives import Budget, open_archive
-from sightline.errors import UserError
+from sightline.errors import UserError, is_shortage
 from sightline.names import is_litter, readable
 from sightline.predict.inputs import Input, failed
 from sightline.reasons import Reason, Rejected
@@ -47,4 +47,6 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
     except UserError as error:
         yield failed(name, Reason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
     except OSError as error:
+        if is_shortage(error):
+            raise
         yield failed(name, Reason.UNREADABLE, error.strerror or str(error))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sightline.errors import UserError
+from sightline.errors import UserError, fault
 from sightline.ingest import png, tree
 from sightline.ingest.layout import split_of
 from sightline.names import is_litter
@@ -204,4 +204,4 @@ def _open(path: Path) -> IO[bytes]:
     try:
         return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise fault(error) or UserError(f"{path}: {error.strerror}") from None

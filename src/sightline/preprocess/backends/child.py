@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 from sightline import files
-from sightline.errors import UserError
+from sightline.errors import fault
 from sightline.preprocess.jobs import Job
 from sightline.preprocess.memo import Memo
 
@@ -116,10 +116,8 @@ def serve(descriptor: int) -> None:
                 answer: Exception | None = None
                 try:
                     job.do(memo)
-                except UserError as error:
-                    answer = error
-                except Exception:  # by its text: not every exception survives pickling
-                    answer = RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
+                except Exception as error:  # by its text: not every exception survives pickling
+                    answer = fault(error) or RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
                 pipe.send(answer)
         except (EOFError, ConnectionError):  # the stage has ended
             return
