@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install repro test check lock clean
+.PHONY: help install repro test test-all check lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Install the locked dependencies and the project into .venv
 
@@ -30,6 +30,9 @@ repro: install ## Run the whole pipeline, or what of it is out of date
 
 test: check ## Check style and types, and run all tests
 	pytest
+
+test-all: check ## The same, and the tests of many minutes: each setting through real runs of its stage
+	pytest --full
 
 check: install ## Check style and types only
 	ruff check

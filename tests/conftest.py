@@ -16,6 +16,21 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("SIGHTLINE_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the flag that lets the tests of many minutes in."""
+    parser.addoption("--full", action="store_true", help="run the tests marked full as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests of many minutes out, unless they are asked for."""
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Says, as the last line but one, how many tests were skipped, and why."""

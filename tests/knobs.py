@@ -113,6 +113,7 @@ FIXED = {"preprocess.augment.none.copies"}
 def knobs() -> list[Knob]:
     """Returns every key of every section and of every option file."""
     found = []
+    params = read_params(ROOT / "params.yaml")
     for stage in SECTIONS:
         default = CONF / stage / "default.yaml"
         section = yaml.safe_load(default.read_text())
@@ -127,8 +128,7 @@ def knobs() -> list[Knob]:
             if not choice.startswith(f"{stage}."):
                 continue
             key = choice.removeprefix(f"{stage}.")
-            chosen = read_params(ROOT / "params.yaml")[stage][key]
-            found += [Knob(stage, key, "", "", option) for option in options if option != chosen]
+            found += [Knob(stage, key, "", "", option) for option in options if option != params[stage][key]]
             for option in options:
                 content = yaml.safe_load((CONF / stage / key / f"{option}.yaml").read_text())
                 for setting, value in content.items():
