@@ -79,11 +79,11 @@ OTHER: dict[str, Any] = {
     "url": "s3://bucket/other", "mongodb.url": "mongodb://other/images", "sql.url": "sqlite:///other.db",
     **{f"{part}_{kind}": "another" for kind in ("column", "field") for part in ("image", "label", "group", "id")},
     **{f"{part}_{kind}": "another" for kind in ("column", "field") for part in ("split", "changed", "checksum")},
-    "bytes_column": "another", "path_column": "another", "class_names": ["zero", "one"], "database": "other",
+    "bytes_column": "another", "path_column": "another", "class_names": ["no", "007", "1e-3"], "database": "other",
     "collection": "other", "filter": {"approved": True}, "projection": {"image": 1}, "schema": "other",
     "table": "other", "query": "SELECT * FROM images", "root": "other", "dataset": "MNIST",
     "torchvision.variant": "letters",
-    "channels": 3, "fold": "1 of 3", "leaks": "keep", "memo_gib": 1, "max_side": 64, "color": "hsv",
+    "channels": 3, "fold": "1 of 3", "leaks": "keep", "sample_bits": 12, "memo_gib": 1.5, "rotate": 12.5, "max_side": 64, "color": "hsv",
     "hsv.color": "lab", "patch_size": 7, "search_size": 17, "diameter": 7, "kernel_size": 5, "wavelet.wavelet": "haar",
     "use": "crop", "block_size": 33, "foreground": "dark", "threshold.method": "triangle", "copies": 2,
     "dask.address": "tcp://host:8786", "ray.address": "host:6379",
@@ -95,17 +95,20 @@ OTHER: dict[str, Any] = {
     "arguments": {"drop_rate": 0.1}, "depth": 10, "lr": 0.003, "betas": [0.8, 0.9], "milestones": [0.25],
     "accelerator": "cpu", "cpu.accelerator": "auto", "precision": "32-true", "cpu.precision": "bf16-mixed",
     "mps.precision": "16-mixed", "profiler": "advanced", "debug.none.epochs": 1, "batches": 3, "overfit.epochs": 1,
-    "weight_decay": 0.25, "final": 0.5,
     "slices": ["size"], "export.formats": ["pt2"], "license": "MIT", "int8.default": "fp32", "min_speedup": 2.0,
-    "parity_tolerance": 0.001, "promote.name": "other",
+    "promote.name": "other",
 }
 # fmt: on
+CLEANING = ("color", "max_side", "trim_borders", "trim_tolerance", "drop_blank", "blank_tolerance")
 # What a value is not allowed without, by the key as composed.
 NEEDS: dict[str, dict[str, Any]] = {
     "ingest.source.url": {"path": None},
     "ingest.source.query": {"source_options": {"table": None}},
     "ingest.source.bytes_column": {"source_options": {"path_column": None}},
+    **{f"preprocess.clean{f'.{setting}' if setting else ''}": {"channels": 3} for setting in ("", *CLEANING)},
 }
+ALONE = {"ingest.source.url", "ingest.source.query", "ingest.source.bytes_column"}
+"""Settings that others are not allowed with."""
 FIXED = {"preprocess.augment.none.copies"}
 """Settings that have one value."""
 
@@ -159,8 +162,9 @@ def together(knobs: list[Knob]) -> list[list[Knob]]:
     groups: list[tuple[dict[str, dict[str, Any]], list[Knob]]] = []
     for knob in knobs:
         section = knob.section()
-        for params, group in groups:  # noqa: B007 - used after it
-            if _fits(params.setdefault(knob.stage, {}), section):
+        for params, group in groups:
+            closed = any(other.composed in ALONE for other in [knob, *group] if other.stage == knob.stage)
+            if not closed and _fits(params.setdefault(knob.stage, {}), section):
                 break
         else:
             params, group = {knob.stage: {}}, []
@@ -177,8 +181,7 @@ def _fits(there: dict[str, Any], section: dict[str, Any]) -> bool:
                 return False
         elif key in there and there[key] != value:
             return False
-    # What one value is not allowed without, another may not be allowed with.
-    return not (there and any(section.items() >= needs.items() for needs in NEEDS.values()))
+    return True
 
 
 def merge(there: dict[str, Any], section: dict[str, Any]) -> None:

@@ -208,6 +208,7 @@ BAD = {
     "train.lr=${train.nowhere}": ["train", "nowhere"],
     "train.lr=${oc.env:SIGHTLINE_SURELY_UNSET}": ["train", "SIGHTLINE_SURELY_UNSET"],
     "preprocess.val_fraction=0.9": ["preprocess.val_fraction: leaves nothing to train on"],
+    "preprocess/clean=hsv": ["preprocess.clean.color: 'hsv' needs preprocess.channels=3"],
     "preprocess.channels=2": ["preprocess.channels: must be 1 or 3, is 2"],
     "evaluate.gallery=-1": ["evaluate.gallery: -1 is not between 0 and 200"],
     "export.opset=5": ["export.opset: must be 18 to 23, is 5"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -48,8 +49,10 @@ def keys(folder: Path) -> Iterator[Keys]:
                 if not isinstance(dep, ParamsDependency):
                     dep.hash_info = HashInfo("md5", "0" * 32)
 
+        original = read_params(ROOT / "params.yaml")
+
         def of(changes: dict[str, Any]) -> dict[str, str]:
-            params = read_params(ROOT / "params.yaml")
+            params = copy.deepcopy(original)
             merge(params, changes)
             Path("params.yaml").write_text(yaml.safe_dump(params))
             for stage in stages.values():

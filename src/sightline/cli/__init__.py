@@ -8,8 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 
 from sightline.cli.base import app
+from sightline.cli.checkout import run_own_code
 
 for _verbs in ("project", "data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
     import_module(f"sightline.cli.{_verbs}")
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """The command."""
+    run_own_code()
+    app()

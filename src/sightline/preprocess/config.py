@@ -60,6 +60,11 @@ class PreprocessConfig:
         require(1 <= self.size <= 4096, f"size: must be 1 to 4096 pixels, is {self.size}")
         require(self.channels in (1, 3), f"channels: must be 1 or 3, is {self.channels}")
         require(8 <= self.sample_bits <= 16, f"sample_bits: must be 8 to 16, is {self.sample_bits}")
+        color = getattr(self.clean, "color", "keep")
+        require(
+            self.channels == 3 or color in ("keep", "grey"),
+            f"clean.color: {color!r} needs preprocess.channels=3",
+        )
         require(0 <= self.background <= 255, f"background: must be 0 to 255, is {self.background}")
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)
