@@ -39,7 +39,8 @@ def run(config: TrainConfig, context: Context) -> float:
     try:
         tracker.start_system_metrics()
         trained = training.run(output / MODEL, output / HISTORY, tracker.log_epoch)
-        tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest})
+        initial = {f"{tracking.INITIAL_TAG}.{name}": value for name, value in (trained.initial or {}).items()}
+        tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest, **initial})
         tracker.log_dataset(context.config.ingest.source.name, DATA, trained.data_digest, trained.counts, "training")
         tracker.log_metrics({f"best_{name}": value for name, value in trained.best.items()})
         tracker.log_artifact(output / MODEL / "model.safetensors", "model")

@@ -1,4 +1,6 @@
-"""watch: a cheap fingerprint of the source -> data/source.json; what follows reruns only when that file changes.
+"""watch: cheap fingerprints of the source (data/source.json) and of the weights file (data/weights.json).
+
+What reads one of them reruns only when that file changes.
 
 It runs at every `dvc repro`, so it also is the place where the configuration of all stages is checked, before any work.
 `ingest.deep=true` fingerprints the content of the images in place of their sizes and times.
@@ -13,25 +15,33 @@ from typing import TYPE_CHECKING
 from sightline import files
 from sightline.ingest.config import IngestConfig
 from sightline.watch import checked
-from sightline.watch.fingerprint import watch
+from sightline.watch.fingerprint import watch, watch_weights
 
 if TYPE_CHECKING:
     from sightline.script import Context
 
 OUTPUT = Path("data/source.json")
+WEIGHTS = Path("data/weights.json")
 
 
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
-    watch(config, context.output / OUTPUT)
+    watched = checked.Watched(config, context.config.train.model.get("weights"))
+    look(watched, context.output)
     if not context.overrides:
-        checked.remember(config)
+        checked.remember(watched)
+
+
+def look(watched: checked.Watched, output: Path) -> None:
+    """Writes both fingerprints; neither where one thing is missing."""
+    watch_weights(watched.weights, output / WEIGHTS)
+    watch(watched.ingest, output / OUTPUT)
 
 
 def main() -> None:
     """Watches; with the configuration that was found good before, if nothing of it has changed."""
-    config = checked.recall() if len(sys.argv) == 1 else None
-    if config is None:
+    watched = checked.recall() if len(sys.argv) == 1 else None
+    if watched is None:
         # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
         from sightline.script import stage_main
         from sightline.watch.sections import check
@@ -40,7 +50,7 @@ def main() -> None:
         return
     try:
         with files.lock("ingest"):
-            watch(config, OUTPUT)
+            look(watched, Path())
     except Exception as error:
         from sightline.script import end
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,47 @@ def test_paths_with_odd_characters_are_only_paths(project: Project, tmp_path: Pa
     odd = Project(tmp_path / "it's $HOME; a & 'b' ü")
     os.rename(project.root, odd.root)  # noqa: PTH104
     assert odd.repro().ran == ["watch"]
+
+
+def test_a_weights_file_is_a_dependency_of_training(project: Project):
+    torch = pytest.importorskip("torch")
+    from torchvision.models import resnet18
+
+    first, second = (project.root / "weights.pth", project.root.parent / "others.pth")
+    for seed, path in enumerate((first, second)):
+        torch.manual_seed(seed)
+        torch.save(resnet18().state_dict(), path)
+    kept = first.read_bytes()
+    (project.root / "weights.pth.license").write_text("SPDX-License-Identifier: BSD-3-Clause\n")
+    project.set(train__model="resnet18")
+    project.edit("params.yaml", '  model: "resnet18"', '  model: "resnet18"\n  model_options: {weights: weights.pth} #')
+    assert project.repro("train").ran == ["watch", "train"]
+    info = json.loads(project.read("models/model.json"))
+    expected = {"sha256": hashlib.sha256(kept).hexdigest(), "license": "BSD-3-Clause"}
+    assert info["initial_weights"] == expected
+    tags = project.runs()[0].data.tags
+    assert {name: tags[f"sightline.initial_weights.{name}"] for name in expected} == expected
+    assert project.repro("train").ran == ["watch"]
+
+    shutil.copy(second, first)
+    assert project.repro("watch").ran == ["watch"]
+    assert re.search(r"^train:\n\tchanged deps:\n\t\tmodified: +data/weights.json$", status(project), re.MULTILINE)
+    assert project.repro("train").ran == ["watch", "train"]
+    again = json.loads(project.read("models/model.json"))
+    assert again["initial_weights"]["sha256"] != expected["sha256"]
+    assert again["weights_sha256"] != info["weights_sha256"]
+
+    first.write_bytes(kept)  # what was trained once is not trained again
+    assert project.repro("train").ran == ["watch"]
+    assert json.loads(project.read("models/model.json")) == info
+
+    first.unlink()
+    before = project.outputs()
+    missing = project.command("dvc", "repro", "train")
+    assert missing.code != 0
+    assert "train.model.weights: no file weights.pth" in missing.output
+    assert project.outputs() == before
+
+
+def status(project: Project) -> str:
+    return project.check("dvc", "status", "train").output

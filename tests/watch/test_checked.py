@@ -22,8 +22,9 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def composed() -> IngestConfig:
-    return typed(IngestConfig, compose(saved_overrides(read_params())).ingest, "ingest")
+def composed() -> checked.Watched:
+    config = compose(saved_overrides(read_params()))
+    return checked.Watched(typed(IngestConfig, config.ingest, "ingest"), config.train.model.get("weights"))
 
 
 def test_what_was_found_good_is_recalled_as_it_was(project):
@@ -61,7 +62,7 @@ def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
     monkeypatch.setenv("PLACE", "/a/secret/place")
     params = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(params.replace("path: null", "path: ${oc.env:PLACE}"))
-    assert composed().path == "/a/secret/place"
+    assert composed().ingest.path == "/a/secret/place"
     checked.remember(composed())
     assert checked.recall() is None
     assert not checked.MEMORY.exists()

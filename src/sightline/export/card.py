@@ -26,6 +26,7 @@ class Facts:
         metrics: Of the test split, flat.
         calibration: How its probabilities were calibrated.
         lineage: Digests of what the bundle was made from.
+        initial: SHA-256 and licence of the weights that training began with; None where that was no file.
     """
 
     license: str
@@ -36,6 +37,7 @@ class Facts:
     metrics: Mapping[str, Any]
     calibration: Calibration
     lineage: dict[str, str]
+    initial: Mapping[str, str] | None = None
 
 
 def render(facts: Facts, outcome: Outcome, tolerance: float) -> str:
@@ -60,7 +62,7 @@ pipeline_tag: image-classification
 
 # Image classifier: {len(facts.classes)} classes
 
-Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license)}.
+Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license)}.{_initial(facts.initial)}
 
 ## Use
 
@@ -97,6 +99,12 @@ encoded bytes to probabilities: the same class for each, and no probability more
 
 {chr(10).join(f"- {name}: `{digest}`" for name, digest in facts.lineage.items() if digest)}
 """
+
+
+def _initial(initial: Mapping[str, str] | None) -> str:
+    if initial is None:
+        return ""
+    return f" Trained from weights of the licence {_text(initial['license'])} (SHA-256 `{initial['sha256']}`)."
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -61,6 +61,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         images_per_split={name: len(data.split(name)) for name in SPLITS},
         metrics=_read_metrics(reports / METRICS),
         calibration=calibrated,
+        initial=predictor.info.get("initial_weights"),
         lineage={
             "data_sha256": data.digest,
             "model_sha256": predictor.info["weights_sha256"],

@@ -21,6 +21,7 @@ from sightline.tracking.open_runs import close_abandoned
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
 DATA_TAG = "sightline.data_sha256"
+INITIAL_TAG = "sightline.initial_weights"
 BASELINE_TAG = "sightline.baseline"
 RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline import files
-from sightline.models import store
-from sightline.project import located
+from sightline.models import origin, store
 from sightline.records import SPLITS
 from sightline.shards import ProcessedSet
 from sightline.train.config import TrainConfig
@@ -33,12 +32,14 @@ class Trained:
         data_digest: SHA-256 of the processed set.
         counts: Images per split, and classes.
         best: The best epoch's metrics.
+        initial: SHA-256 and licence of the weights file that it began with; None without.
     """
 
     model_digest: str
     data_digest: str
     counts: Mapping[str, int]
     best: Mapping[str, float]
+    initial: Mapping[str, str] | None = None
 
 
 class Training:
@@ -49,6 +50,7 @@ class Training:
         config: The train section.
 
     Attributes:
+        initial: See `Trained`.
         checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
             outside the outputs, which DVC removes before a stage runs.
     """
@@ -59,9 +61,9 @@ class Training:
         self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
         rooms = Path(__file__).parents[1]
         code = [files.sha256_tree(rooms / room) for room in ("augment", "models", "train")]
-        weights = getattr(config.model, "weights", None)
-        if weights is not None and located(weights).is_file():
-            code.append(files.sha256_file(located(weights)))  # the configuration says only where they are
+        self.initial = origin.of_weights(getattr(config.model, "weights", None))
+        if self.initial:
+            code.append(self.initial["sha256"])  # the configuration says only where they are
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 
@@ -86,6 +88,7 @@ class Training:
             lineage = {
                 "data_sha256": data.digest,
                 "contract_sha256": files.sha256_file(data.contract),
+                **({"initial_weights": self.initial} if self.initial else {}),
                 "training": {name: value for name, value in self._settings.items() if name != "model"},
                 "best_epoch": best,
                 "profile": fitted.profile,
@@ -94,7 +97,7 @@ class Training:
             shutil.rmtree(self.checkpoints)
         said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
         print(f"train: best epoch {best['epoch']}: {said}")
-        return Trained(digest, data.digest, {**counts, "classes": len(data.classes)}, best)
+        return Trained(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
     def join(self) -> float:
         """Takes part in the training that another process of a group runs; returns what nobody asks for."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from sightline import files
@@ -23,27 +24,35 @@ _COMMENT = re.compile(rb"#[^\n]*")
 _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 
-def recall() -> IngestConfig | None:
-    """Returns the ingest section as it was found good, or None if anything may have changed."""
+@dataclass(frozen=True)
+class Watched:
+    """What `watch` looks at of a configuration: the ingest section, and the weights that training begins with."""
+
+    ingest: IngestConfig
+    weights: str | None
+
+
+def recall() -> Watched | None:
+    """Returns what was found good, or None if anything may have changed."""
     try:
         kept = json.loads(MEMORY.read_text())
         if kept["key"] != _key():  # which is not None: nothing would have been kept
             return None
         section = kept["ingest"]
         source = SOURCES[section["source"]["name"]](**section["source"])
-        return IngestConfig(**{**section, "source": source})
+        return Watched(IngestConfig(**{**section, "source": source}), kept["weights"])
     except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
         return None
 
 
-def remember(config: IngestConfig) -> None:
-    """Keeps the ingest section of a configuration of which all sections were found good.
+def remember(watched: Watched) -> None:
+    """Keeps what is looked at of a configuration of which all sections were found good.
 
     Not where the environment is read for it: what is kept must hold no credential.
     """
     key = _key()
     if key is not None:
-        files.write_json(MEMORY, {"key": key, "ingest": dataclasses.asdict(config)})
+        files.write_json(MEMORY, {"key": key, **dataclasses.asdict(watched)})
 
 
 def _key() -> str | None:

@@ -1,4 +1,4 @@
-"""The fingerprint of a source."""
+"""The fingerprint of a source, and of the weights that training begins with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sightline import files
 from sightline.ingest.config import IngestConfig
 from sightline.ingest.labels import Labels
 from sightline.ingest.sources import open_source
+from sightline.models import origin
 from sightline.project import located
 
 
@@ -26,3 +27,16 @@ def watch(config: IngestConfig, output: Path) -> None:
         Labels.read(located(config.labels))
         seen["labels"] = files.sha256_file(located(config.labels))
     files.write_json(output, seen)
+
+
+def watch_weights(weights: str | None, output: Path) -> None:
+    """Writes digest and licence of the weights file, as `watch` does of the source; null where there is none.
+
+    Args:
+        weights: As `train.model.weights` has it.
+        output: The file to write.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    files.write_json(output, {"weights": origin.of_weights(weights)})

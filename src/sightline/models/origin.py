@@ -1,0 +1,70 @@
+"""The origin of the weights that a network begins with: digest and licence of their file, for the record.
+
+PyTorch is not imported: `watch` asks at every `dvc repro`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sightline import files
+from sightline.errors import UserError
+from sightline.project import located
+
+UNSPECIFIED = "unspecified"
+_LICENCE = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n]*)")
+_LARGEST_HEADER = 100_000_000
+"""Bytes that a safetensors file's header may have, by that format's own library."""
+
+
+def of_weights(weights: str | None) -> dict[str, str] | None:
+    """Returns what to record of a network's weights: `sha256` and `license` of the file.
+
+    The licence is the one that the file itself names (the entry `license` of a `.safetensors` file's metadata), or a
+    file beside it, `<name>.license` with a line `SPDX-License-Identifier: ...`, as the REUSE specification has it.
+
+    Args:
+        weights: As configured: a path, DEFAULT for those of the library that has the network, or None.
+
+    Returns:
+        None without a file: random weights, and those that a library is asked for by name.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if weights is None or weights == "DEFAULT":
+        return None
+    path = located(weights)
+    if not path.is_file():
+        raise UserError(f"train.model.weights: no file {weights}")
+    return {"sha256": files.sha256_file(path), "license": _beside(path) or _inside(path) or UNSPECIFIED}
+
+
+def _beside(path: Path) -> str | None:
+    beside = path.with_name(f"{path.name}.license")
+    if not beside.is_file():
+        return None
+    found = _LICENCE.search(beside.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        raise UserError(f"{beside}: has no line 'SPDX-License-Identifier: ...' that names the licence of {path.name}")
+    return found[1].strip()
+
+
+def _inside(path: Path) -> str | None:
+    """Returns the licence in a safetensors file's header; what is no such file is the reader's to refuse."""
+    if path.suffix != ".safetensors":
+        return None
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > min(_LARGEST_HEADER, path.stat().st_size):
+            return None
+        header = stream.read(size)
+    try:
+        content: Any = json.loads(header)
+        found = content["__metadata__"]["license"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(found)
