@@ -79,12 +79,13 @@ def write_raw(items: Iterator[Item], out: Path) -> None:
     def rows() -> Iterator[records.RawImage]:
         for identity, data, label in items:
             labels.add(label)
-            info = images.inspect(data)
+            info = images.read(data)[0]
             sha = files.sha256(data)
             yield records.RawImage(identity, data, label, None, None, None, sha, info.format, info.width, info.height)
 
     records.write_raw_shards(rows(), out)
     records.write_classes(sorted(labels), out / records.CLASSES)
+    records.write_near([], out / records.NEAR)
 
 
 def write_folder(items: Iterator[Item], out: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline import files
+from sightline import files, rawfile
 from sightline.reasons import Reason
 
 if TYPE_CHECKING:
@@ -33,34 +33,6 @@ SHARD_GLOB = "shard-*.parquet"
 
 TARGET_ROWS = 1024
 TARGET_BYTES = 16 * 2**20
-
-# The `Image` feature of Hugging Face `datasets`: the shards load there as pictures, with no configuration.
-_HF_FEATURES = {
-    "image": {"_type": "Image"},
-    **{name: {"dtype": "string", "_type": "Value"} for name in ("id", "label", "split", "group", "sha256", "format")},
-    **{name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")},
-}
-
-
-@functools.cache
-def shard_schema() -> pa.Schema:
-    """Returns the Arrow schema of a raw shard."""
-    import pyarrow as pa
-
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
-            pa.field("label", pa.string(), nullable=False),
-            pa.field("split", pa.string()),
-            pa.field("group", pa.string()),
-            pa.field("sha256", pa.string(), nullable=False),
-            pa.field("format", pa.string(), nullable=False),
-            pa.field("width", pa.int32(), nullable=False),
-            pa.field("height", pa.int32(), nullable=False),
-        ],
-        metadata={"huggingface": json.dumps({"info": {"features": _HF_FEATURES}}, sort_keys=True)},
-    )
 
 
 @functools.cache
@@ -122,11 +94,6 @@ class RawImage:
     width: int
     height: int
 
-    def digest(self) -> bytes:
-        """Returns a digest of everything that the row says, the 32 bytes that stand for it in its shard's name."""
-        said = [self.id, self.label, self.split, self.group, self.path, self.sha256, self.format]
-        return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).digest()
-
     def ends_shard(self) -> bool:
         """Says whether a shard ends with this row: a pure function of the row's id and size.
 
@@ -148,14 +115,22 @@ class RawShard:
         return self.path.stem.removeprefix("shard-")
 
     def images(self, batch_size: int = 256) -> Iterator[RawImage]:
-        """Yields the rows in order of id, reading `batch_size` rows at a time."""
-        import pyarrow.parquet as pq
+        """Yields the rows in order of id, reading `batch_size` rows at a time.
 
-        with pq.ParquetFile(self.path) as file:
+        Raises:
+            UserError: If the shard is missing or damaged.
+        """
+        count = rawfile.facts(self.path).num_rows
+        with rawfile.opened(self.path) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 for row in batch.to_pylist():
                     image = row.pop("image")
+                    if files.sha256(image["bytes"]) != row["sha256"]:
+                        raise ValueError(f"the bytes of {row['id']!r} are not those that were written")
+                    count -= 1
                     yield RawImage(data=image["bytes"], path=image["path"], **row)
+            if count:
+                raise ValueError("rows are missing")
 
 
 def raw_shards(root: Path) -> list[RawShard]:
@@ -191,8 +166,7 @@ def _write_shard(rows: list[RawImage], root: Path) -> RawShard:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = shard_schema()
-    digest = hashlib.sha256(b"".join(row.digest() for row in rows)).hexdigest()[:16]
+    schema = rawfile.shard_schema()
     data = pa.array([row.data for row in rows], pa.binary())
     paths = pa.array([row.path for row in rows], pa.string())
     image = pa.StructArray.from_arrays([data, paths], fields=list(schema.field("image").type))
@@ -200,14 +174,16 @@ def _write_shard(rows: list[RawImage], root: Path) -> RawShard:
         image if field.name == "image" else pa.array([getattr(row, field.name) for row in rows], field.type)
         for field in schema
     ]
-    path = root / f"shard-{digest}.parquet"
+    table = pa.table(arrays, schema=schema)
+    path = root / f"shard-{rawfile.digest_of(table)}.parquet"
     # Encoded images do not compress; small row groups let a reader hold a few hundred rows, not the shard.
     pq.write_table(
-        pa.table(arrays, schema=schema),
+        table,
         path,
         compression="none",
         row_group_size=256,
         use_dictionary=["label", "split", "format"],
+        write_page_checksum=True,
     )
     return RawShard(path)
 
@@ -228,17 +204,19 @@ def write_near(members: Iterable[tuple[str, str]], path: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = list(zip(*members, strict=True)) or [(), ()]
-    pq.write_table(pa.table({n: pa.array(c, pa.string()) for n, c in zip(("id", "group"), columns, strict=True)}), path)
+    table = pa.table({n: pa.array(c, pa.string()) for n, c in zip(("id", "group"), columns, strict=True)})
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def read_near(path: Path) -> dict[str, str]:
-    """Returns the near-duplicate group of every image in the file; empty where there is none."""
-    import pyarrow.parquet as pq
+    """Returns the near-duplicate group of every image in the file.
 
-    if not path.is_file():
-        return {}
-    table = pq.ParquetFile(path).read()  # `read_table` would import all of Arrow, and pandas
-    return dict(zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True))
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    with rawfile.opened(path) as file:
+        table = file.read()  # `read_table` would import all of Arrow, and pandas
+        return dict(zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True))
 
 
 def write_classes(classes: list[str], path: Path) -> None:

@@ -18,6 +18,7 @@ from sightline.baseline.stage import fixed_threads
 from sightline.config import compose, typed
 from sightline.contract.contract import Contract
 from sightline.contract.options import Nothing, Squash
+from sightline.files import sha256
 from sightline.images import encode_png
 from sightline.shards import ProcessedSet
 
@@ -74,7 +75,7 @@ def write(tmp_path: Path) -> Write:
         (tmp_path / "raw").mkdir()
         files = [encode_png(image) for image in images]
         raw = (
-            records.RawImage(name, data, str(label), None, None, None, "0" * 64, "PNG", 8, 8)
+            records.RawImage(name, data, str(label), None, None, None, sha256(data), "PNG", 8, 8)
             for name, data, label in zip(ids, files, labels, strict=True)
         )
         records.write_raw_shards(raw, tmp_path / "raw")

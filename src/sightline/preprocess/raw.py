@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sightline.errors import UserError
 from sightline.preprocess.columns import integers, numbers, strings, valid
 from sightline.preprocess.groups import Groups, group_images
 from sightline.preprocess.splits import LEFT_OUT
+from sightline.rawfile import facts
 from sightline.records import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
 
 _COLUMNS = ["id", "label", "split", "group", "sha256"]
@@ -49,7 +49,7 @@ class RawSet:
         """Reads what the ingest stage wrote.
 
         Raises:
-            UserError: If there are no images.
+            UserError: If there are no images, or a shard is damaged.
         """
         paths = [shard.path for shard in raw_shards(root)]
         if not paths:
@@ -57,7 +57,7 @@ class RawSet:
         # Files are read beside each other: their columns are too short for several threads to share one, or to be
         # fetched before they are asked for.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            tables = list(pool.map(_read, paths))
+            tables = [table.select(_COLUMNS) for table in pool.map(facts, paths)]
         order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
         begins = np.cumsum([0, *(tables[shard].num_rows for shard in order)])
         table = pa.concat_tables([tables[shard] for shard in order]).combine_chunks()
@@ -109,11 +109,6 @@ class RawSet:
         ids: Sequence[str] = self.table["id"].to_pylist() if named or near else []
         places = {identity: place for place, identity in enumerate(ids) if identity in near} if near else {}
         return group_images(ids, self.digests, named, near, places)
-
-
-def _read(shard: Path) -> pa.Table:
-    with pq.ParquetFile(shard, pre_buffer=False) as file:
-        return file.read(_COLUMNS, use_threads=False)
 
 
 def content_key(contents: bytes) -> str:

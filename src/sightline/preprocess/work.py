@@ -23,6 +23,7 @@ from sightline.augment import policy as augment_policy
 from sightline.contract.contract import Contract
 from sightline.images import ANY_SIZE
 from sightline.preprocess.pixelfile import PixelFile, PixelWriter, Sums
+from sightline.rawfile import damaged, opened
 from sightline.reasons import Rejected
 
 _HOME = Path(__file__).parents[1]
@@ -124,6 +125,7 @@ class Pixels:
         refused: dict[str, list[int]] = {}
         notes: dict[str, list[int]] = {}
         opened: dict[Path, Any] = {}
+        place = -1
         with PixelWriter(out, contract.shape) as writer:
             for place, (batch, row) in enumerate(_images(source)):
                 known = self.known.get(place)
@@ -135,14 +137,19 @@ class Pixels:
                 if known and opened[known.path] is not None:
                     result, said = opened[known.path][known.row], list(known.notes)
                 else:
+                    data = batch[row].as_py()
+                    if hashlib.sha256(data).digest() != self.contents[32 * place : 32 * place + 32]:
+                        raise damaged(source, f"the bytes of image {place} are not those that were written")
                     try:
-                        result, said = contract.run(contract.open(batch[row].as_py(), ANY_SIZE))
+                        result, said = contract.run(contract.open(data, ANY_SIZE))
                     except Rejected as refusal:  # ingestion has let it in, but the contract may refuse blank images
                         refused.setdefault(str(refusal.reason), []).append(place)
                         continue
                 for note in said:
                     notes.setdefault(note, []).append(place)
                 writer.add(result)
+            if 32 * (place + 1) != len(self.contents):
+                raise damaged(source, "rows are missing")
         return Facts(writer.file, writer.sums, self.contents, refused, notes)
 
 
@@ -187,9 +194,7 @@ def encoded(shard: Path) -> Iterator[bytes]:
 
 def _images(shard: Path) -> Iterator[tuple[Any, int]]:
     """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(shard) as file:
+    with opened(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["image.bytes"]):
             column = batch.column("image").field("bytes")
             for row in range(len(column)):
