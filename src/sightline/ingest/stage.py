@@ -37,7 +37,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             `ingest.json`.
 
     Returns:
-        What stands in `ingest.json`: a pure function of the set and the configuration.
+        What stands in `ingest.json`, a pure function of the set and the configuration; and the source's `notes`.
 
     Raises:
         UserError: If the source cannot be reached, or what it holds cannot make a set.
@@ -64,13 +64,13 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "conflicts": conflicts,
             "first_rejected": _first(spool),
             "lost_classes": sorted(labels.seen - set(classes)),
-            "notes": list(source.notes) if isinstance(source, Annotated) else [],
             "audit": audit(spool),
         }
         records.write_near(spool.near(), out / records.NEAR)
     records.write_classes(list(classes), out / records.CLASSES)
     files.write_json(out / records.SUMMARY, summary)
-    return summary
+    # Of the place that the set came from, so no part of it: the same set from elsewhere gives the same files.
+    return {**summary, "notes": list(source.notes) if isinstance(source, Annotated) else []}
 
 
 def limits_of(config: IngestConfig) -> dict[str, Any]:
