@@ -3,6 +3,10 @@
     python benchmarks/gpu.py throughput [--images 50000] [--epochs 4]
     python benchmarks/gpu.py fashion [--epochs 10]
     python benchmarks/gpu.py same [--images 10000] [--epochs 2]
+    python benchmarks/gpu.py resume [--images 10000] [--epochs 4]
+    python benchmarks/gpu.py augment [--images 4096]
+    python benchmarks/gpu.py export [--images 10000] [--epochs 2]
+    python benchmarks/gpu.py all [--minutes 8]
 
 Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `sightline.train.fit` after the first epoch, as
 a ratio to a bare loop of the same network, compiled, in bf16, over one batch that stands on the GPU (target: at least
@@ -10,7 +14,15 @@ a ratio to a bare loop of the same network, compiled, in bf16, over one batch th
 
 Fashion: seconds of training, compilation apart, to 94 % of Fashion-MNIST's test images (target: under 30).
 
-Same: two trainings' weights have the same digest.
+Same: two trainings' weights have the same digest. Resume: so have those of one that is killed (SIGKILL) after its first
+epoch and goes on, and of one that is not.
+
+Augment: images a second of each policy on batches on the GPU, and how far its pixels are from the CPU's.
+
+Export: the ONNX file of weights trained on the GPU names the same class as the GPU's network on all images; the largest
+difference of a probability.
+
+All: each of these in a process of its own, with a limit of time, and the name of the chip.
 
 `--device cpu`, with a few images, only shows that the commands run.
 """
@@ -19,7 +31,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,9 +54,10 @@ from sightline.train.parts import network
 BATCH = 512
 
 
-def configured(options: argparse.Namespace, *more: str) -> TrainConfig:
-    """Returns the train section: resnet9, compiled, on the device."""
-    settings = ["train/model=resnet9", f"train/trainer={options.device}", "train.augment_on=batch", *FLIP]
+def configured(options: argparse.Namespace, *more: str, plain: bool = False) -> TrainConfig:
+    """Returns the train section: resnet9, compiled, on the device; `plain`: without the augmentation by flips alone."""
+    flip = [] if plain else FLIP
+    settings = ["train/model=resnet9", f"train/trainer={options.device}", "train.augment_on=batch", *flip]
     settings += [f"train.trainer.compile={options.device == 'gpu'}", f"train.batch_size={BATCH}", "train.patience=99"]
     settings += ["train/schedule=one_cycle", "train/optimizer=sgd", "train.lr=0.4", "train.loss.label_smoothing=0.1"]
     return typed(TrainConfig, compose([*settings, f"train.max_epochs={options.epochs}", *more]).train, "train")
@@ -118,15 +134,134 @@ def same(options: argparse.Namespace) -> None:
     print("the same weights" if len(digests) == 1 else "two trainings differ")
 
 
+def one(options: argparse.Namespace) -> None:
+    """Trains with checkpoints in a folder that stays, and prints the digest of the weights; for `resume`."""
+    folder = Path(options.folder)
+    data = ProcessedSet(folder / "set")
+    fitted = fit(data, configured(options, "train.trainer.compile=false"), folder / options.name)
+    print("DIGEST", files.sha256(weights_bytes(fitted.classifier)))
+
+
+def resume(options: argparse.Namespace) -> None:
+    """Prints whether a training that was killed and went on gave the weights of one that was left alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        random_set(Path(folder) / "set", options.images, (32, 32, 3))
+        words = [sys.executable, __file__, "one", "--device", options.device, "--folder", folder]
+        words += ["--epochs", str(options.epochs), "--name"]
+        whole = subprocess.run([*words, "whole"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        cut = subprocess.Popen([*words, "cut"], stdout=subprocess.DEVNULL)
+        while not (Path(folder) / "cut" / "last.ckpt").exists():
+            if cut.poll() is not None:
+                raise SystemExit("the training ended before it could be killed")
+            time.sleep(0.02)
+        cut.send_signal(signal.SIGKILL)
+        cut.wait()
+        rest = subprocess.run([*words, "cut"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    way = "went on" if "going on with epoch" in rest else "began anew"
+    outcome = "the same" if whole.splitlines()[-1] == rest.splitlines()[-1] else "OTHER"
+    print(f"killed and resumed: it {way}, {outcome} weights")
+
+
+def augment(options: argparse.Namespace) -> None:
+    """Prints each policy's speed on the device, and the largest difference of a pixel from the CPU's."""
+    import torch
+
+    from sightline.augment import batch
+
+    device = "cuda" if options.device == "gpu" else "cpu"
+    images = torch.randint(0, 256, (options.images, 32, 32, 3), dtype=torch.uint8)
+    keys = torch.arange(options.images, dtype=torch.int64) * 0x9E3779B97F4A7C1
+    for name in ("light", "standard", "cutout", "randaugment", "trivialaugment"):
+        change = batch.build(configured(options, f"train/augment={name}", plain=True).augment)
+        if change is None:
+            raise SystemExit(f"{name} does nothing")
+        there, keys_there = images.to(device), keys.to(device)
+        result = change(there, keys_there)
+        far = (result.cpu() - change(images, keys)).abs()
+        synchronize()
+        started = time.perf_counter()
+        for _ in range(10):
+            change(there, keys_there)
+        synchronize()
+        rate = 10 * options.images / (time.perf_counter() - started)
+        print(
+            f"{name:<15} {rate:>14,.0f} images/s, from the CPU's pixels: largest {far.max():.3f}, "
+            f"above 1 level: {(far > 1).float().mean():.5%}"
+        )
+
+
+def export(options: argparse.Namespace) -> None:
+    """Prints whether the ONNX file on the CPU says what the network on the device says."""
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    from sightline.export.onnx import to_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = processed(Path(folder) / "set")
+        settings = ["train/augment=standard", "train.augment.rotate=0", "train.trainer.compile=false"]
+        fitted, _ = trained(data, configured(options, *settings))
+        images = data.split("val").images(slice(min(options.images, 10_000)))
+    device = "cuda" if options.device == "gpu" else "cpu"
+    model = to_onnx(fitted.classifier, data.shape, 20)
+    network_there = fitted.classifier.to(device).eval()
+    with torch.inference_mode():
+        parts = [network_there(torch.from_numpy(part).to(device)) for part in np.array_split(images, 20)]
+        theirs = torch.softmax(torch.cat(parts).float(), dim=1).cpu().numpy()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    ours = np.concatenate([session.run(None, {"images": part})[0] for part in np.array_split(images, 20)])
+    differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    print(f"{differ} of {len(images)} images get another class; largest difference {np.abs(ours - theirs).max():.2e}")
+
+
+def everything(options: argparse.Namespace) -> None:
+    """Runs each measurement in a process of its own."""
+    import torch
+
+    chip = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"{chip}, torch {torch.__version__}", flush=True)
+    ends = time.monotonic() + 60 * options.minutes
+    small = ["--images", "512"] if options.device == "cpu" else []
+    for words in (["same"], ["resume"], ["augment", "--images", "4096"], ["export"], ["fashion"], ["throughput"]):
+        left = ends - time.monotonic()
+        if left < 10:
+            print(f"{words[0]}: no time left")
+            continue
+        command = [sys.executable, __file__, *words, "--device", options.device, *small]
+        started = time.monotonic()
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=left)
+            output, code = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as error:
+            output, code = bytes(error.stdout or b"").decode(), 124
+        print(f"--- {words[0]} (exit {code}, {time.monotonic() - started:.0f} s)\n{output[-2500:]}", flush=True)
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs: dict[str, Any] = {"throughput": throughput, "fashion": fashion, "same": same}
+    verbs: dict[str, Any] = {
+        "throughput": throughput,
+        "fashion": fashion,
+        "same": same,
+        "resume": resume,
+        "augment": augment,
+        "export": export,
+        "all": everything,
+        "one": one,
+    }
+    defaults = {"same": (10_000, 2), "resume": (10_000, 4), "export": (10_000, 2), "fashion": (0, 12)}
     parser.add_argument("what", choices=list(verbs))
     parser.add_argument("--device", choices=["gpu", "cpu"], default="gpu")
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    parser.add_argument("--name", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    images, epochs = defaults.get(options.what, (50_000, 4))
+    options.images, options.epochs = options.images or images, options.epochs or epochs
     os.chdir(ROOT)
     verbs[options.what](options)
 
