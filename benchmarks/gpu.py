@@ -127,18 +127,30 @@ def fashion(options: argparse.Namespace) -> None:
 
 
 def same(options: argparse.Namespace) -> None:
-    """Prints whether two trainings gave the same weights."""
+    """Prints whether two trainings, each a process of its own, gave the same weights."""
     with tempfile.TemporaryDirectory() as folder:
-        data = random_set(Path(folder) / "set", options.images, (32, 32, 3))
-        digests = {files.sha256(weights_bytes(trained(data, configured(options))[0].classifier)) for _ in range(2)}
+        random_set(Path(folder) / "set", options.images, (32, 32, 3))
+        digests = {run_one(options, folder, name, compiled=True).splitlines()[-1] for name in ("first", "second")}
     print("the same weights" if len(digests) == 1 else "two trainings differ")
+
+
+def one_words(options: argparse.Namespace, folder: str, name: str, compiled: bool) -> list[str]:
+    """Returns the command of one training with checkpoints in `folder`/`name`."""
+    words = [sys.executable, __file__, "one", "--device", options.device, "--folder", folder, "--name", name]
+    return [*words, "--epochs", str(options.epochs), *(["--compiled"] if compiled else [])]
+
+
+def run_one(options: argparse.Namespace, folder: str, name: str, compiled: bool) -> str:
+    """Runs one training to its end; returns what it printed."""
+    command = one_words(options, folder, name, compiled)
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def one(options: argparse.Namespace) -> None:
     """Trains with checkpoints in a folder that stays, and prints the digest of the weights; for `resume`."""
     folder = Path(options.folder)
     data = ProcessedSet(folder / "set")
-    fitted = fit(data, configured(options, "train.trainer.compile=false"), folder / options.name)
+    fitted = fit(data, configured(options, f"train.trainer.compile={options.compiled}"), folder / options.name)
     print("DIGEST", files.sha256(weights_bytes(fitted.classifier)))
 
 
@@ -146,17 +158,15 @@ def resume(options: argparse.Namespace) -> None:
     """Prints whether a training that was killed and went on gave the weights of one that was left alone."""
     with tempfile.TemporaryDirectory() as folder:
         random_set(Path(folder) / "set", options.images, (32, 32, 3))
-        words = [sys.executable, __file__, "one", "--device", options.device, "--folder", folder]
-        words += ["--epochs", str(options.epochs), "--name"]
-        whole = subprocess.run([*words, "whole"], check=True, stdout=subprocess.PIPE, text=True).stdout
-        cut = subprocess.Popen([*words, "cut"], stdout=subprocess.DEVNULL)
+        whole = run_one(options, folder, "whole", compiled=False)
+        cut = subprocess.Popen(one_words(options, folder, "cut", compiled=False), stdout=subprocess.DEVNULL)
         while not (Path(folder) / "cut" / "last.ckpt").exists():
             if cut.poll() is not None:
                 raise SystemExit("the training ended before it could be killed")
             time.sleep(0.02)
         cut.send_signal(signal.SIGKILL)
         cut.wait()
-        rest = subprocess.run([*words, "cut"], check=True, stdout=subprocess.PIPE, text=True).stdout
+        rest = run_one(options, folder, "cut", compiled=False)
     way = "went on" if "going on with epoch" in rest else "began anew"
     outcome = "the same" if whole.splitlines()[-1] == rest.splitlines()[-1] else "OTHER"
     print(f"killed and resumed: it {way}, {outcome} weights")
@@ -257,6 +267,7 @@ def main() -> None:
     parser.add_argument("--images", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--name", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -141,6 +141,20 @@ def test_the_generator_is_splitmix64():
         assert draws.uniform().item() == (output >> 40) / 2**24
 
 
+def test_draws_go_on_beyond_a_block_as_the_generator_does():
+    mask = 2**64 - 1
+    keys = [0, 1, -1, 2**63 - 1, -(2**63), 123456789]
+    draws = batch.Draws(torch.tensor(keys, dtype=torch.int64))
+    for count in range(1, 3 * batch.Draws.BLOCK):
+        expected = []
+        for key in keys:
+            state = (key + count * 0x9E3779B97F4A7C15) & mask
+            state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & mask
+            state = (state ^ (state >> 27)) * 0x94D049BB133111EB & mask
+            expected.append(((state ^ (state >> 31)) >> 40) / 2**24)
+        assert draws.uniform().tolist() == expected
+
+
 def test_equalize_spreads_levels_evenly_and_autocontrast_to_the_ends():
     ramp = torch.arange(64, dtype=torch.float32).view(1, 8, 8, 1) + 60
     one = torch.ones(1)
