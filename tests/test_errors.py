@@ -29,19 +29,10 @@ from safetensors.torch import save_file
 from sightline import files
 from sightline.errors import UserError, fault
 from sightline.train.checkpoint import DurableCheckpointIO
+from tests.disks import mounted
 
 SIZE = 256 * 1024
 FULL = r": the disk is full \(0\.\d MiB are free\): make room there, and give the same command again$"
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
-    yield folder
-    # Lazily: an exception that pytest keeps may hold a file that a library had open.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -135,6 +126,16 @@ def test_a_read_only_file_system_is_one_line(read_only: Path, kind: str) -> None
         # SQLite and torch do not say why they cannot open a file, and then neither is known.
         assert said == f"{path}: the file system is read-only: {remedy}" or kind in ("sqlite", "torch", "safetensors")
         assert "read-only" in said or "permission denied" in said
+
+
+def test_standard_output_on_a_full_disk() -> None:
+    with Path("/dev/full").open("w") as stream:
+        code = "from sightline.cli import app; app()"
+        words = [sys.executable, "-c", code, "verify", "--help"]
+        done = subprocess.run(words, stdout=stream, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    place = "standard output, or a temporary file"
+    assert done.stderr == f"sightline: {place}: the disk is full: make room there, and give the same command again\n"
 
 
 @pytest.fixture

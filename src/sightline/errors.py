@@ -74,6 +74,8 @@ _PHRASES = {
     "unexpected pos": errno.ENOSPC,
     r"\d requested and \d+ written": errno.ENOSPC,
 }
+UNNAMED = "standard output, or a temporary file"
+"""What was being written where an error names no file and no writer of ours does."""
 _FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
 """What libraries raise of Python's own errors where the machine fails; all others are the program's."""
 _TEMPORARY = re.compile(r"\.([^/]+)\.\w+\.(?:tmp|old)(?=/|$)")
@@ -91,7 +93,8 @@ def fault(error: BaseException) -> UserError | None:
         code = _code(each)
         if code is not None:
             path = _path(each)
-            return UserError(f"{path}: {_SAID[code]}{_remedy(code, path)}")
+            place = path or ("the program" if code in (errno.EMFILE, errno.ENFILE) else UNNAMED)
+            return UserError(f"{place}: {_SAID[code]}{_remedy(code, path)}")
     return None
 
 
@@ -114,24 +117,28 @@ def _code(error: BaseException) -> int | None:
     return next((code for phrase, code in _PHRASES.items() if re.search(phrase, text)), None)
 
 
-def _path(error: BaseException) -> Path:
-    """Returns the file that an error names, else the one that was being written, else the current folder."""
+def _path(error: BaseException) -> Path | None:
+    """Returns the file that an error names, else the one that was being written, None where that is not known."""
     named = getattr(error, "filename", None)
     if not isinstance(named, str | bytes):
         notes = [note.removeprefix(WRITING) for note in getattr(error, "__notes__", ()) if note.startswith(WRITING)]
         quoted = re.findall(r"'([^'\n]+)'", str(error))
-        named = (notes or quoted or ["."])[0]
+        if not notes and not quoted:
+            return None
+        named = (notes or quoted)[0]
     path = Path(_TEMPORARY.sub(r"\1", os.fsdecode(named)))  # by the name that it was to have
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) and path != Path.cwd() else path
 
 
-def _remedy(code: int, path: Path) -> str:
+def _remedy(code: int, path: Path | None) -> str:
     """Returns what to do about a fault at `path`, to be put behind what is wrong."""
-    there = path.absolute()
+    there = (path or Path()).absolute()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     quoted, again = shlex.quote(str(there)), "and give the same command again"
     match code:
+        case errno.ENOSPC | errno.EDQUOT if path is None:
+            return f": make room there, {again}"
         case errno.ENOSPC | errno.EDQUOT:
             import shutil
 

@@ -10,24 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import mounted
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import STAGES, Project, Ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-SIZE = "size=128m"
 FULL = "the disk is full (0.0 MiB are free): make room there, and give the same command again"
 
 
 @pytest.fixture(scope="module")
 def project(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A reproduced copy of the project on a file system of its own."""
-    disk = tmp_path_factory.mktemp("disk")
-    command = ["mount", "-t", "tmpfs", "-o", SIZE, "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
-    yield base.project.copy(disk / "project")
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with mounted(tmp_path_factory.mktemp("disk"), "size=128m") as disk:
+        yield base.project.copy(disk / "project")
 
 
 def fill(project: Project, rest: int) -> Path:
