@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from sightline import script
 from sightline.config import read_params
 from sightline.evaluate.config import EvaluateConfig
+from tests.disks import mounted
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +31,7 @@ class Run:
         """Returns the exit code and what was written to standard error."""
         self._monkeypatch.setattr(sys, "argv", ["pipeline/evaluate.py", *arguments])
         self._monkeypatch.delenv("DVC_STAGE", raising=False)
+        self._monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and back at the end, since a sweep sets it
         GlobalHydra.instance().clear()
         try:
             script.stage_main("evaluate", EvaluateConfig, self._keep)
@@ -110,6 +113,41 @@ def test_a_bad_command_line_is_one_line_before_any_work(
         assert part in said
     assert not run.calls
     assert sorted(project.rglob("*")) == before
+
+
+def test_a_sweep_that_cannot_write_is_one_line(run: Run, project: Path) -> None:
+    sweeps = project / "multirun"
+    sweeps.mkdir()
+    with mounted(sweeps, "ro"):
+        code, said = run("-m", "evaluate.gallery=1,2")
+    assert code == 2
+    assert said.startswith("evaluate: multirun/")
+    assert said.endswith(
+        f": the file system is read-only: mount -o remount,rw {sweeps}, or work in a copy of the project elsewhere\n"
+    )
+    assert said.count("\n") == 1
+    assert not run.calls
+
+
+def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> float:
+        raise OSError(errno.EIO, "Input/output error", "data/raw/x.parquet")
+
+    def bug(*_: object) -> float:
+        raise KeyError("x")
+
+    for words in ((), ("-m", "evaluate.gallery=1,2")):
+        monkeypatch.setattr(run, "_keep", full)
+        code, said = run(*words)
+        jobs = ["job 0: ", "job 1: "] if words else ["evaluate: "]
+        remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
+        assert said.splitlines() == [f"{job}data/raw/x.parquet: the disk reports an error: {remedy}" for job in jobs]
+        assert code == (1 if words else 2)
+        monkeypatch.setattr(run, "_keep", bug)
+        with pytest.raises(KeyError, match="x"):
+            run(*words)
 
 
 def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:

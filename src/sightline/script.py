@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import NoReturn, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -129,7 +131,14 @@ def stage_main(
         # A plain run: composed above, and to compose it again would be a third of what `watch` takes.
         execute(Context(Path(), Path(), composed, None, tuple(given.values())))
         return
-    hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name=CONFIG_NAME)(task)()
+    if multirun:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # an error outside of the jobs comes here, and is not printed there
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name=CONFIG_NAME)(task)()
+    except HydraException as error:
+        end(stage, ConfigError(" ".join(str(error).split())))
+    except Exception as error:
+        end(stage, error)
     if failed_jobs:
         raise SystemExit(1)
 
