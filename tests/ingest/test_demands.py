@@ -50,6 +50,12 @@ def test_what_cannot_be_trained_on_is_refused(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("images", [{"cat": {"unsplit": 5}}, {"cat": {"unsplit": 2}, "dog": {"unsplit": 2}}])
+def test_a_sample_that_is_too_small_is_no_fault_of_the_source(images: dict[str, dict[str, int]]) -> None:
+    with pytest.raises(UserError, match=r"ingest\.limit=5: \d images of \d class\(es\) are too few .* raise it"):
+        require_trainable(summary(images), configuration(source=TREE, limit=5))
+
+
 @pytest.mark.parametrize(
     ("images", "knobs"),
     [

@@ -11,8 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sightline.blob import LocalBlob
+from sightline.cli import app
 from sightline.ingest.load import load
 from sightline.ingest.sources.archive import ArchiveSource
 from sightline.ingest.sources.folder import FolderSource
@@ -205,6 +207,18 @@ def test_other_links_out_stay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (root / "owl/4.png").symlink_to(os.path.realpath(other / next(iter(birds()))))  # another project's cache
     result = run(FolderSource(root, MAX), tmp_path / "out")
     assert result.rejected == {f"owl/{number}.png": "unsafe_entry" for number in range(1, 5)}
+
+
+def test_load_asks_with_its_own_options(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    root = tree(tmp_path / "in", {**SETS["splits"], **birds(2, 1, "holdout/")})
+    words = ["load", str(root), "--table", "images", "--url", f"sqlite:///{tmp_path}/images.db"]
+    asked = CliRunner().invoke(app, words)
+    assert "holdout" in asked.stderr
+    assert "set --layout splits" in asked.stderr
+    assert "ingest." not in asked.stderr
+    done = CliRunner().invoke(app, [*words, "--layout", "splits"])
+    assert (done.exit_code, "10 images -> images, 2 inputs not read" in done.stderr) == (1, True), done.stderr
 
 
 def test_load_reads_by_the_same_rules(tmp_path: Path) -> None:

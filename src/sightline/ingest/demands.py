@@ -40,6 +40,11 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     classes: dict[str, int] = summary["classes"]
     splits: dict[str, dict[str, int]] = summary["audit"]["images"]
     where = f"ingest.source={config.source.name}"
+    if config.limit is not None and (len(classes) < 2 or max(classes.values()) < _LEAST):
+        raise UserError(
+            f"ingest.limit={config.limit}: {summary['accepted']:,} images of {len(classes)} class(es) are too few to "
+            "train, validate and test on: raise it"
+        )
     if len(classes) < 2:
         why = [*(f"all images of {name!r} were refused" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
