@@ -35,6 +35,12 @@ SETTINGS = (
 )
 
 
+def of(stage: str, settings: tuple[str, ...]) -> list[str]:
+    """Returns the settings of a stage's own section: it takes no others."""
+    section = "ingest" if stage == "watch" else stage
+    return [word for word in settings if word.startswith((f"{section}.", f"{section}/"))]
+
+
 def main() -> None:
     """Prints what the stage says, its seconds and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,9 +51,9 @@ def main() -> None:
         copies.make(project)
         settings = (f"ingest.path={source}", *SETTINGS)
         for stage in STAGES:
-            copies.run(project, sys.executable, "-m", f"pipeline.{stage}", *settings)
+            copies.run(project, sys.executable, "-m", f"pipeline.{stage}", *of(stage, settings))
         start, before = time.perf_counter(), os.times()
-        print(copies.run(project, sys.executable, "-m", "pipeline.evaluate", *settings), end="")
+        print(copies.run(project, sys.executable, "-m", "pipeline.evaluate", *of("evaluate", settings)), end="")
         wall, after = time.perf_counter() - start, os.times()
         images = json.loads((project / "reports/metrics.json").read_text())["images"]
     cpu = after.children_user + after.children_system - before.children_user - before.children_system

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import cores
+from sightline import cores, settings
 from sightline.baseline.config import BaselineConfig
 from sightline.script import Context, stage_main
 
@@ -30,10 +30,11 @@ def run(config: BaselineConfig, context: Context) -> None:
 
     from sightline import tracking  # after the results are written: it takes seconds to import
 
+    made_with = settings.of_data(context.root, data.digest)
     tracker: tracking.Tracker | None = None
     for each in scored:
         answers = out / f"{each.name}.parquet"
-        tracker = tracking.baseline_run(each.name, context.config, each.parameters, answers, tracker)
+        tracker = tracking.baseline_run(each.name, context.config, each.parameters, answers, tracker, made_with)
         tracker.set_tags({tracking.DATA_TAG: data.digest})
         numbers = {f"test_{name}": value for name, value in each.numbers.items()}
         seconds = {"fit_seconds": each.fit_seconds, "predict_seconds": each.predict_seconds}

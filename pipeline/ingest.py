@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import files
+from sightline import files, settings
 from sightline.ingest.config import IngestConfig
 from sightline.ingest.sources import open_source
 from sightline.script import Context, stage_main
@@ -22,6 +22,8 @@ def run(config: IngestConfig, context: Context) -> None:
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = ingest(open_source(config), config, out)
         require_trainable(summary, config)
+    digest = settings.raw_digest(context.output / OUTPUT)
+    settings.record(context.output / settings.RAW, context.config, "ingest", digest)
     for line in [*report.lines(summary), *report.class_changes(list(summary["classes"]), context.output / MEMORY)]:
         print(f"ingest: {line}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import files
+from sightline import files, settings
 from sightline.preprocess.config import PreprocessConfig
 from sightline.script import Context, stage_main
 
@@ -19,10 +19,13 @@ def run(config: PreprocessConfig, context: Context) -> None:
     from sightline.preprocess.memo import FOLDER
     from sightline.preprocess.report import lines
     from sightline.preprocess.stage import preprocess
+    from sightline.shards import ProcessedSet
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
         require_splits(summary)
+    digest, raw = ProcessedSet(context.output / OUTPUT).digest, settings.raw_digest(context.root / INPUT)
+    settings.record(context.output / settings.PROCESSED, context.config, "preprocess", digest, raw)
     for line in lines(summary, config, context.root / INPUT):
         print(f"preprocess: {line}")
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import cast
 
-from sightline import cores, ranks
+from sightline import cores, ranks, settings
 from sightline.script import Context, stage_main
 from sightline.train.config import TrainConfig
 from sightline.train.options import Debug, TrainerOption
@@ -34,14 +34,17 @@ def run(config: TrainConfig, context: Context) -> float:
     output = place(config, context)
     if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
         say(cores.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
-    tracker = tracking.start_training(context.config, context.overrides, training.checkpoints / "mlflow_run")
+    made_with = settings.of_data(context.root, training.data.digest)
+    marker = training.checkpoints / "mlflow_run"
+    tracker = tracking.start_training(context.config, context.overrides, marker, made_with)
     status = "FAILED"
     try:
         tracker.start_system_metrics()
         trained = training.run(output / MODEL, output / HISTORY, tracker.log_epoch)
         initial = {f"{tracking.INITIAL_TAG}.{name}": value for name, value in (trained.initial or {}).items()}
         tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest, **initial})
-        tracker.log_dataset(context.config.ingest.source.name, DATA, trained.data_digest, trained.counts, "training")
+        source = made_with.get("ingest.source.name", DATA.name)
+        tracker.log_dataset(source, DATA, trained.data_digest, trained.counts, "training")
         tracker.log_metrics({f"best_{name}": value for name, value in trained.best.items()})
         tracker.log_artifact(output / MODEL / "model.safetensors", "model")
         tracker.log_artifact(output / MODEL / "model.json", "model")

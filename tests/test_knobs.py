@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sightline.config import ConfigError, compose, read_params, saved_overrides, selecting
 from sightline.own_settings import UNSEEN_BY_DVC
-from sightline.tracking.params import flat_params
+from sightline.settings import flat_params
 from sightline.watch.sections import check
 from tests.knobs import CHOICES, CONF, ROOT, Knob, knobs, merge, together
 

@@ -19,7 +19,7 @@ from sightline.config import compose, read_params, saved_overrides, typed
 from sightline.errors import ConfigError
 from sightline.ingest.config import IngestConfig
 from sightline.schema import Option, choice
-from sightline.tracking.params import flat_params
+from sightline.settings import flat_params
 from sightline.train.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]

@@ -93,7 +93,7 @@ def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, proje
         (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
         (["-m", "evaluate.gallery=1,201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
         (["-m", "evaluate.gallery=1,x"], ["evaluate.gallery", "'x'"]),
-        (["-m", "train/model=cnn,dens"], ["train.model: no option 'dens'", "did you mean 'dense'?"]),
+        (["-m", "train/model=cnn,dens"], ["train.model: a setting of train, which is not run here"]),
         (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
         (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
         (["word"], ["word: not of the form key=value"]),
@@ -150,6 +150,37 @@ def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
             run(*words)
 
 
+@pytest.mark.parametrize(
+    ("words", "key", "command"),
+    [
+        (["preprocess.size=32"], "preprocess.size", "dvc exp run -S preprocess.size=32"),
+        (
+            ["-m", "preprocess.size=16,24"],
+            "preprocess.size",
+            "dvc exp run --queue -S preprocess.size=16,24 && dvc queue start",
+        ),
+        (
+            ["evaluate.gallery=1", "ingest/source=folder", "ingest.path='a b'"],
+            "ingest.source",
+            """dvc exp run -S ingest.source=folder -S 'ingest.path='"'"'a b'"'"''""",
+        ),
+        (["ingest.source=folder"], "ingest.source", "dvc exp run -S ingest.source=folder"),
+        (["preprocess.val_fraction=0.3"], "preprocess.val_fraction", "dvc exp run -S ++preprocess.val_fraction=0.3"),
+        (["train.model.width=8"], "train.model.width", "dvc exp run -S ++train.model_options.width=8"),
+        (["++train.model_options.width=8"], "train.model.width", "dvc exp run -S ++train.model_options.width=8"),
+        (["hydra.verbose=true", "+export.x=1"], "export.x", "dvc exp run -S ++export.x=1"),
+    ],
+)
+def test_another_stages_knobs_are_refused_with_the_command_that_does_it(
+    run: Run, project: Path, words: list[str], key: str, command: str
+) -> None:
+    before = sorted(project.rglob("*"))
+    line = f"{key}: a setting of {key.split('.')[0]}, which is not run here; this does it: {command} (or set it in "
+    assert run(*words) == (2, f"evaluate: {line}params.yaml and run dvc repro)\n")
+    assert not run.calls
+    assert sorted(project.rglob("*")) == before
+
+
 def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
     from sightline import files
 
@@ -168,7 +199,7 @@ def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
         ("train", ["train.lerning_rate=1"], ["train: train.lerning_rate: unknown key", "lr"]),
         ("ingest", ["ingest/source=disk"], ["ingest: ingest.source: no option 'disk'", "digits", "folder"]),
         ("preprocess", ["preprocess.size=big"], ["preprocess: preprocess.size", "'big'", "Integer"]),
-        ("watch", ["train.batch_size=0"], ["ingest: train.batch_size: must be at least 1, is 0"]),
+        ("watch", ["ingest.max_rejected=2"], ["ingest: ingest.max_rejected: must be a share from 0 to 1, not 2"]),
         ("evaluate", None, ["evaluate: params.yaml is missing"]),
     ],
 )

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from sightline import files, ranks, secrets
+from sightline import files, other_sections, ranks, secrets
 from sightline.config import (
     CONF,
     CONFIG_NAME,
@@ -73,14 +73,15 @@ def stage_main(
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
     try:
-        user = [selecting(word) for word in sys.argv[1:]]
+        words = sys.argv[1:]
+        user = [selecting(word) for word in words]
         params = read_params()
         saved = saved_overrides(params)
         takers = ["", *user]  # whether the word before takes this one as its value
         first = next((i for i, w in enumerate(user) if w[:1] != "-" and takers[i] not in WITH_VALUE), len(user))
-        command = [
-            word for i, word in enumerate(user) if i >= first and word[:1] != "-" and takers[i] not in WITH_VALUE
-        ]
+        places = [i for i, w in enumerate(user) if i >= first and w[:1] != "-" and takers[i] not in WITH_VALUE]
+        command = [user[i] for i in places]
+        other_sections.refuse([words[i] for i in places], stage, params)
         multirun = any(word in ("-m", "--multirun") for word in user)
         composed = _preflight(stage, schema, saved, command, multirun, check)
         parsed = parse(command)

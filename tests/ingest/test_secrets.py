@@ -31,7 +31,7 @@ from sightline.secrets import (
     mask,
     parse,
 )
-from sightline.tracking.params import flat_params
+from sightline.settings import flat_params
 from tests.ingest.pictures import pictures
 from tests.servers.processes import PASSWORD
 

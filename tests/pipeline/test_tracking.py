@@ -73,6 +73,21 @@ def test_each_baseline_is_a_run(base: Base):
         assert run.data.tags["sightline.data_sha256"] == training.data.tags["sightline.data_sha256"]
 
 
+def test_a_run_says_what_its_data_were_made_with_not_what_is_asked_for_now(project: Project):
+    size = yaml.safe_load(project.read("params.yaml"))["preprocess"]["size"]
+    project.set(preprocess__size=size + 8, ingest__limit=100)
+    project.check("python", "-m", "pipeline.train", "train.seed=7")
+    run = project.runs()[0]
+    assert run.data.params["train.seed"] == "7"
+    assert run.data.params["preprocess.size"] == str(size)
+    assert run.data.params["ingest.limit"] == "200"
+    for words in (["preprocess.size=32"], ["-m", "ingest/source=folder,idx"]):
+        done = project.command("python", "-m", "pipeline.train", *words)
+        assert done.code == 2
+        assert "which is not run here; this does it: dvc exp run " in done.output
+    assert len(project.runs()) == 2
+
+
 @contextlib.contextmanager
 def user_interface(project: Project) -> Iterator[str]:
     """Runs `mlflow ui` with no flag but a port, and yields its address."""

@@ -66,13 +66,15 @@ def preview(
     `dvc repro ingest`.
     """
     try:
-        from sightline import config
+        from sightline import config, other_sections
         from sightline.preprocess.config import PreprocessConfig
         from sightline.preprocess.preview import preview as draw
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
+    params, words = config.read_params(), changes or []
+    other_sections.refuse(words, "preprocess", params)
+    composed = config.compose([*config.saved_overrides(params), *map(config.selecting, words)])
     section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
     count, unread = draw(Path("data/raw"), section, output, images, seed)
     for line in unread:

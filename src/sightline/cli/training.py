@@ -50,13 +50,13 @@ def find_lr(
     Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed; nothing is kept but
     the picture and a run in MLflow.
     """
-    composed, section, data = _training(changes)
+    composed, section, data, made_with = _training(changes)
     from sightline import tracking
     from sightline.train.find import draw, learning_rates
 
     curve = learning_rates(data, section, steps)
     draw(curve, output)
-    tracker = tracking.start_trial("find-lr", composed)
+    tracker = tracking.start_trial("find-lr", composed, made_with)
     tracker.log_curve("find_lr_loss", curve.losses)
     tracker.log_curve("find_lr_rate", curve.rates)
     tracker.log_artifact(output)
@@ -72,7 +72,7 @@ def find_batch_size(changes: Changes = None) -> None:
 
     Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed.
     """
-    composed, section, data = _training(changes)
+    composed, section, data, made_with = _training(changes)
     from sightline import tracking
     from sightline.train.find import batch_sizes, best_batch_size
 
@@ -85,20 +85,23 @@ def find_batch_size(changes: Changes = None) -> None:
     if not trials:
         raise UserError("no batch could be trained: there are too few training images, or too little memory")
     best = best_batch_size(trials)
-    tracker = tracking.start_trial("find-batch-size", composed)
+    tracker = tracking.start_trial("find-batch-size", composed, made_with)
     tracker.log_metrics({f"images_per_second/batch_{t.batch_size}": t.images_per_second for t in trials})
     tracker.finish()
     typer.echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
 
 
-def _training(changes: list[str] | None) -> tuple[Any, Any, Any]:
-    """Returns the composed configuration with changes, its train section, and the processed set."""
+def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
+    """Returns the composed configuration with changes, its train section, the processed set, and its settings."""
     try:
-        from sightline import config
+        from sightline import config, other_sections, settings
         from sightline.shards import ProcessedSet
         from sightline.train.config import TrainConfig
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = config.compose([*config.saved_overrides(config.read_params()), *map(config.selecting, changes or [])])
-    return composed, config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+    params, words = config.read_params(), changes or []
+    other_sections.refuse(words, "train", params)
+    composed = config.compose([*config.saved_overrides(params), *map(config.selecting, words)])
+    section, data = config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+    return composed, section, data, settings.of_data(Path(), data.digest)

@@ -15,20 +15,26 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline import files, secrets
+from sightline.settings import flat_params
 from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.params import OF_TRAINING, flat_params
 from sightline.tracking.store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
 
 
-def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Path | None = None) -> Tracker:
+def start_training(
+    config: DictConfig,
+    overrides: Sequence[str] = (),
+    marker: Path | None = None,
+    data: Mapping[str, str] | None = None,
+) -> Tracker:
     """Begins the run of a training, as a child of the sweep's where there is one; or goes on with it.
 
     Args:
-        config: The whole composed configuration; what a model is a result of becomes the run's parameters, without
-            what it takes from the environment and without credentials.
+        config: The whole composed configuration; its train section becomes the run's parameters, without what it takes
+            from the environment and without credentials.
         overrides: The command line; names the run in a sweep.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
+        data: The settings that the data were made with, as `settings.of_data` tells them; parameters as well.
     """
     parent = os.environ.get(SWEEP_VARIABLE)
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
@@ -42,7 +48,7 @@ def start_training(config: DictConfig, overrides: Sequence[str] = (), marker: Pa
     tracker = _reach(found_by, find)
     if tracker.run_id == begun is not None:
         return tracker
-    tracker.log_params(flat_params(config, *OF_TRAINING))
+    tracker.log_params({**(data or {}), **flat_params(config, "train")})
     if marker is not None and tracker.run_id is not None:
         files.write_text(marker, tracker.run_id)
     return tracker
@@ -74,11 +80,11 @@ def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
     return {"new": name, "tags": dict(tags)}
 
 
-def start_trial(name: str, config: DictConfig) -> Tracker:
+def start_trial(name: str, config: DictConfig, data: Mapping[str, str] | None = None) -> Tracker:
     """Begins the run of a trial before training, as the search for a learning rate."""
     tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
     tracker = start_run(tags, title)
-    tracker.log_params(flat_params(config, *OF_TRAINING))
+    tracker.log_params({**(data or {}), **flat_params(config, "train")})
     return tracker
 
 
@@ -115,7 +121,12 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
 
 
 def baseline_run(
-    method: str, config: DictConfig, fitted: Mapping[str, Any], result: Path, before: Tracker | None = None
+    method: str,
+    config: DictConfig,
+    fitted: Mapping[str, Any],
+    result: Path,
+    before: Tracker | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> Tracker:
     """Finds the run of a baseline's result, or makes it.
 
@@ -124,13 +135,15 @@ def baseline_run(
 
     Args:
         method: The baseline's name.
-        config: The whole composed configuration; what the result depends on becomes the run's parameters.
+        config: The whole composed configuration; its baseline section becomes the run's parameters.
         fitted: The settings that the method was fitted with; parameters as well.
         result: The file of its answers.
         before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
+        data: The settings that the data were made with; parameters as well.
     """
     params = {
-        **flat_params(config, "ingest", "preprocess", "baseline"),
+        **(data or {}),
+        **flat_params(config, "baseline"),
         **{f"fitted.{name}": str(value) for name, value in fitted.items()},
     }
     digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())

@@ -1,0 +1,65 @@
+"""What a set was made with is told by the record beside it, or not at all; never by what is configured now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sightline import settings
+from sightline.config import compose
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project whose raw and processed sets have been made."""
+    config = compose(["ingest.limit=50", "preprocess.size=24", "ingest.path=${oc.env:SECRET}"], ROOT / "conf")
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "shard-1.parquet").write_text("x")
+    (raw / "classes.json").write_text("{}")
+    settings.record(tmp_path / settings.RAW, config, "ingest", settings.raw_digest(raw))
+    settings.record(tmp_path / settings.PROCESSED, config, "preprocess", "p1", settings.raw_digest(raw))
+    return tmp_path
+
+
+def test_the_settings_that_a_set_was_made_with(root: Path) -> None:
+    told = settings.of_data(root, "p1")
+    assert told["ingest.limit"] == "50"
+    assert told["preprocess.size"] == "24"
+    assert told["ingest.path"] == "{oc.env:SECRET}"
+    assert {name.split(".")[0] for name in told} == {"ingest", "preprocess"}
+
+
+def test_a_record_of_another_set_is_no_record(root: Path) -> None:
+    told = settings.of_data(root, "p2")
+    assert set(told) == {"ingest", "preprocess"}
+    assert all(value.startswith("not known: data/processed is not what") for value in told.values())
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"digest": "p1"}'])
+def test_a_record_that_is_gone_or_damaged_is_no_record(root: Path, content: str | None) -> None:
+    (root / settings.PROCESSED).unlink()
+    if content is not None:
+        (root / settings.PROCESSED).write_text(content)
+    assert set(settings.of_data(root, "p1")) == {"ingest", "preprocess"}
+
+
+def test_a_raw_set_made_anew_says_nothing_of_the_older_one(root: Path) -> None:
+    (root / "data" / "raw" / "shard-2.parquet").write_text("y")
+    config = compose(["ingest.limit=60"], ROOT / "conf")
+    settings.record(root / settings.RAW, config, "ingest", settings.raw_digest(root / "data" / "raw"))
+    told = settings.of_data(root, "p1")
+    assert told["preprocess.size"] == "24"
+    assert told["ingest"].startswith("not known: what data/processed was made from is not what")
+    assert "ingest.limit" not in told
+
+
+def test_a_raw_sets_digest_follows_its_content(root: Path) -> None:
+    raw = root / "data" / "raw"
+    before = settings.raw_digest(raw)
+    assert settings.raw_digest(raw) == before
+    (raw / "classes.json").write_text("[]")
+    assert settings.raw_digest(raw) != before
