@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -140,6 +139,8 @@ def _restore() -> str:
     if KEPT.is_file() and _is_sound(kept := KEPT.read_bytes()):
         files.write_bytes(LOCK, kept)
         return "it is as it was when the last stage began"
+    import subprocess
+
     committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False)
     if committed.returncode == 0 and _is_sound(committed.stdout):
         files.write_bytes(LOCK, committed.stdout)
