@@ -34,7 +34,6 @@ MOST_SHOWN = 24
 class Differing:
     """Images that only one of the two answered right: how many, the first of them with pictures, or by name alone."""
 
-    winner: str
     count: int
     cards: Sequence[Card] = ()
     ids: Sequence[str] = ()
@@ -80,8 +79,8 @@ def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> s
         ),
         order=[i for i in order if outcome.recalls[i][2]],
         differing=[
-            _differing(a.name, outcome.only_a, b, split),
-            _differing(b.name, outcome.only_b, a, split),
+            _differing(outcome.only_a, b, split),
+            _differing(outcome.only_b, a, split),
         ],
     )
 
@@ -96,12 +95,12 @@ def _column(scored: Scored) -> Column:
     return Column(scored.name, scored.about, drawn)
 
 
-def _differing(winner: str, places: Labels, loser: Scored, split: Split | None) -> Differing:
-    """Describes the images that `winner` answered right and `loser` did not, by what the loser said."""
+def _differing(places: Labels, loser: Scored, split: Split | None) -> Differing:
+    """Describes the images at `places`, which `loser` alone answered wrong, by what it said."""
     worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
     if split is None:
-        return Differing(winner, len(places), ids=[example.id for example in worst])
-    return Differing(winner, len(places), cards(worst, split, loser.classes))
+        return Differing(len(places), ids=[example.id for example in worst])
+    return Differing(len(places), cards(worst, split, loser.classes))
 
 
 def find_images(data: Path, scored: Scored) -> Split | None:

@@ -91,8 +91,8 @@ class Robustness:
         intervals: By corruption, the 95 % interval of the mean of these.
         error: Mean error rate over corruptions and severities.
         error_interval: Its 95 % interval.
-        relative: By corruption, the error relative to the baseline's (1: as bad); empty without a baseline.
-        mean_corruption_error: The mean of `relative`; None without a baseline.
+        mean_corruption_error: The mean over corruptions of the error relative to the baseline's (1: as bad); None
+            without a baseline.
         mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
         note: Why there is no mean, where there is a baseline.
     """
@@ -103,7 +103,6 @@ class Robustness:
     intervals: Mapping[str, Interval]
     error: float
     error_interval: Interval
-    relative: Mapping[str, float]
     mean_corruption_error: float | None
     mean_corruption_error_interval: Interval | None
     note: str = ""

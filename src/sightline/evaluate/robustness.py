@@ -96,7 +96,6 @@ def summarize(
     sums = {name: sum(baseline[name]) for name in names if name in baseline and sum(baseline[name]) > 0}
     of_image = {"error": 1 - correct.mean(axis=(1, 2))}
     of_image |= {name: correct[:, i].mean(axis=1) for i, name in enumerate(names)}
-    relative = {name: float((~correct[:, names.index(name)]).mean(axis=0).sum() / sums[name]) for name in sums}
     bounds = dict.fromkeys(of_image, (0.0, 1.0))
     if sums:
         each = [(~correct[:, names.index(name)]).sum(axis=1) / sums[name] for name in sums]
@@ -111,7 +110,6 @@ def summarize(
         intervals={name: intervals[name] for name in names},
         error=means["error"],
         error_interval=intervals["error"],
-        relative=relative,
         mean_corruption_error=means.get("relative"),
         mean_corruption_error_interval=intervals.get("relative"),
         note=note,

@@ -37,18 +37,8 @@ def confident_classes(labels: Labels, probabilities: Floats) -> Labels:
     return np.where(reached.any(axis=1), best, -1)
 
 
-def confident_joint(labels: Labels, probabilities: Floats) -> Labels:
-    """Returns counts [K, K] (equation 1): images with the row's label that confidently belong to the column's class."""
-    num_classes = probabilities.shape[1]
-    joint = np.zeros((num_classes, num_classes), np.int64)
-    confident = confident_classes(labels, probabilities)
-    known = confident >= 0
-    np.add.at(joint, (labels[known], confident[known]), 1)
-    return joint
-
-
 def suspected(labels: Labels, probabilities: Floats) -> Bools:
-    """Returns which images stand off the diagonal of the confident joint, [n]."""
+    """Returns which images confidently belong to another class than their label's, [n]."""
     confident = confident_classes(labels, probabilities)
     off: Bools = (confident >= 0) & (confident != labels)
     return off

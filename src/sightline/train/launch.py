@@ -25,7 +25,6 @@ from sightline.train.config import TrainConfig
 from sightline.train.options import TrainerOption
 
 _SECONDS_TO_END = 20
-_STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # by a signal, after a save: see `train.progress`
 
 
 @contextlib.contextmanager
