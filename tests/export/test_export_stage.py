@@ -167,6 +167,17 @@ def test_the_card_gives_metrics_with_interval_licence_calibration_and_limits(pro
     assert not re.search(r"\b20\d\d-\d\d-\d\d\b", text)  # a date would make two equal exports differ
 
 
+def test_the_card_names_the_weights_that_training_began_with(project: Project, tmp_path: Path) -> None:
+    model = shutil.copytree(project.model, tmp_path / "model")
+    info = json.loads((model / "model.json").read_text())
+    files.write_json(model / "model.json", {**info, "initial_weights": {"sha256": "ab" * 32, "license": "CC-BY-4.0"}})
+    config = dataclasses.replace(CONFIG, int8=dataclasses.replace(CONFIG.int8, enabled=False))
+    stage.export(config, project.raw, project.processed, model, tmp_path / "bundle", project.reports)
+    card = (tmp_path / "bundle" / "model_card.md").read_text()
+    assert f"Trained from weights of the licence CC-BY-4.0 (SHA-256 `{'ab' * 32}`)." in card
+    assert "Trained from weights" not in (project.bundle / "model_card.md").read_text()
+
+
 def test_a_target_that_is_never_met_has_no_threshold(project: Project, tmp_path: Path) -> None:
     reports = shutil.copytree(project.reports, tmp_path / "reports")
     files.write_json(reports / "calibration.json", {**CALIBRATION, "threshold": None, "coverage": 0.0})
