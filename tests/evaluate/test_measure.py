@@ -177,6 +177,18 @@ def test_the_terminal_and_the_report_say_that_a_baseline_is_better(found, differ
     assert f"The best baseline, “HOG with an SVM”, {sentence}" in summary(Results(beaten, {}), table)[2]
 
 
+def test_a_class_without_a_training_image_is_not_blamed_on_the_network(found):
+    scores = list(found.scores)
+    scores[3] = dataclasses.replace(scores[3], correct=0, values={**scores[3].values, "recall": 0.0})
+    counts = np.ones(len(found.classes))
+    blamed = summary(Results(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
+    assert f"It finds “{found.classes[3]}” least reliably" in blamed
+    counts[3] = 0
+    said = summary(Results(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
+    assert f"“{found.classes[3]}” least reliably" not in said
+    assert said.endswith(f" It cannot know “{found.classes[3]}”: no training image has the label.")
+
+
 def test_no_line_where_the_network_is_ahead(found):
     ahead = dataclasses.replace(found, baselines=[lead(0.1, (0.05, 0.15))])
     assert not any("hog_svm" in line for line in lines(ahead))

@@ -102,11 +102,17 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
     confused = most_confused(found.counts, 1)
     if confused:
         true, said, count, _ = confused[0]
-        worst = min((i for i, s in enumerate(found.scores) if s.support), key=lambda i: (found.scores[i].recall, i))
+        # A class that no training image has is no fault of the network's.
+        tested = [i for i, s in enumerate(found.scores) if s.support]
+        unknown = [classes[i] for i in tested if not table["train"][i]]
+        taught = [i for i in tested if table["train"][i]]
+        worst = min(taught or tested, key=lambda i: (found.scores[i].recall, i))
         second = (
             f"It finds “{classes[worst]}” least reliably ({percent(found.scores[worst].recall)} of its images), and "
             f"most often takes “{classes[true]}” for “{classes[said]}” ({times(count)})."
         )
+        if unknown:
+            second += f" It cannot know {', '.join(f'“{name}”' for name in unknown)}: no training image has the label."
     else:
         second = "It makes no error on these images, so that they cannot show where it would fail."
     if found.baselines:

@@ -24,10 +24,12 @@ def lines(summary: dict[str, Any]) -> list[str]:
         said.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
     if lost := summary["lost_classes"]:
         said.append(f"all images of {_listed(lost)} were refused")
-    if conflicts := summary["conflicts"]["pictures"]:
-        left_out = summary["rejected"].get("conflict", 0)
-        done = f"{left_out:,} input(s) left out by ingest.conflicts" if left_out else "kept by ingest.conflicts=keep"
-        said.append(f"{conflicts:,} picture(s) under two labels, {done}, as {summary['conflicts']['first']}")
+    if left_out := summary["rejected"].get("conflict", 0):  # those that are kept are the audit's to name
+        conflicts = summary["conflicts"]
+        said.append(
+            f"{conflicts['pictures']:,} picture(s) under two labels, {left_out:,} input(s) left out by "
+            f"ingest.conflicts, as {conflicts['first']}"
+        )
     said += [
         f"the labels {_listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
     ]
