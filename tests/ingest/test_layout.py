@@ -38,6 +38,7 @@ def spread(*folders: str) -> list[str]:
         (["train/cat", "test/dog", "__MACOSX/train", ".git/x"], (), TRAIN_TEST),
         (["train/cat/tabby", "train/dog/pug", "test/cat/tabby", "test/dog/pug"], (), TRAIN_TEST),
         (["train/cat", "train/dog", "test/cat", "to_predict"], (), TRAIN_TEST),
+        (["train/cat", "train/dog", "val/cat", "test"], (), {"train": Split("train"), "val": Split("val")}),
         (["training_set/cat", "test_set/cat"], (), {"training_set": Split("train"), "test_set": Split("test")}),
         (
             ["seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_pred/seg_pred"],

@@ -113,8 +113,10 @@ class Layout:
         if not self.splits:
             return self._labelled(identity, tuple(folders), None)
         if not folders or folders[0] not in self.splits:
-            said = f"{folders[0]} is no split" if folders else "it lies beside the splits"
-            return Place(identity, None, fault=f"{said} ({', '.join(sorted(self.splits))} are): left out")
+            said = folders[0] if folders else "it"
+            return Place(
+                identity, None, fault=f"{said}, beside the splits {', '.join(sorted(self.splits))}, is left out"
+            )
         split = self.splits[folders[0]]
         end = 1 + len(split.inner)
         inside = tuple(folders[1:end]) == split.inner

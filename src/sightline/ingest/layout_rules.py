@@ -136,7 +136,7 @@ def _splits(here: Folder, asked: bool) -> dict[str, str]:
             "set ingest.source=table; if these are the classes, set ingest.source.layout=classes"
         )
     if full and all(map(split_of, here.folders)):
-        return dict(like)
+        return full
     if len(set(full.values())) > 1:
         return _alike(here, full, rest)
     for name in filter(is_called_split, full):
