@@ -188,6 +188,15 @@ def test_the_url_of_a_service_is_read_where_it_is_the_root(tmp_path: Path) -> No
     assert source(path, root="memory://listed").fingerprint() != seen
 
 
+def test_the_signature_of_a_url_in_a_list_is_not_written(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", FILES)
+    rows = [*ROWS, {**ROWS[0], "path": "https://user:c4nary@host/1.png?sig=c4nary"}]
+    result = run(source(write(root / "list.csv", rows)), tmp_path / "out")
+    assert list(result.rejected.values()) == ["unsafe_entry"]
+    assert not [name for name, content in result.files.items() if b"c4nary" in content]
+    assert "c4nary" not in str(result.summary)
+
+
 def test_files_that_dvc_has_linked_are_read(tmp_path: Path) -> None:
     root = tracked(tmp_path / "p", tmp_path / "p/.dvc/cache", tmp_path / "p/birds")
     rows = [{"path": name, "label": "x", "split": "", "group": ""} for name in [*birds(), "out/1.png"]]

@@ -17,6 +17,7 @@ from sightline.ingest.rows import Row, read_rows
 from sightline.names import composed, is_litter, one_label
 from sightline.reasons import Reason, Rejected
 from sightline.records import ImageRecord, Rejection
+from sightline.secrets import mask
 
 
 class TableSource:
@@ -53,7 +54,8 @@ class TableSource:
                 if isinstance(row, Rejected):
                     raise row
                 named = values.text(_cell(row, option.id_column))
-                identity = named or values.text(_cell(row, option.path_column)) or identity
+                # What a list gives as a URL may hold a signature; rejections are written and printed.
+                identity = named or mask(values.text(_cell(row, option.path_column)) or identity)
                 path = self._path(row)
                 if path is not None:
                     listed.add(path)
