@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 REASONS = ROOT / "docs/decisions/0032-a-name-of-our-own.md"  # quotes what it was before
 STRANGER = re.compile(
     r"""(?<![\w.-])sightline(?:\[|\s*[=~>]=)|requirements=\[["']sightline["']"""  # a requirement
-    r"""|install[^\n`]*?[\s"']sightline(?=["'`\s;,.]|$)"""  # an install line
+    r"""|\binstall(?=\s)[^\n`]*?[\s"']sightline(?=["'`\s;,.]|$)"""  # an install line
     r"""|(?:version|distribution|requires)\(["']sightline["']\)"""
 )
 
