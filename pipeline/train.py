@@ -63,10 +63,11 @@ def place(config: TrainConfig, context: Context) -> Path:
     debug = cast(Debug, config.debug)
     if not debug.active or context.sweep_job is not None:
         return context.output
+    kind = "train.debug_options" if debug.name == "none" else f"train.debug={debug.name}"
     if os.environ.get("DVC_STAGE"):  # which asks for its outputs
-        say(f"train.debug={debug.name}: a run to find a fault; models/ gets its model until train.debug is none again")
+        say(f"{kind}: a run to find a fault; models/ gets its model until params.yaml has it no more")
         return context.output
-    say(f"train.debug={debug.name}: a run to find a fault; it writes to {DEBUG}, and models/ stays as it is")
+    say(f"{kind}: a run to find a fault; it writes to {DEBUG}, and models/ stays as it is")
     return DEBUG
 
 

@@ -21,7 +21,9 @@ def test_a_debug_run_by_hand_leaves_the_model_alone_and_says_where_it_writes(pro
     assert project.read("multirun/debug/reports/history.csv").count("\n") == 2
 
     done = project.check("python", "-m", "pipeline.train", "++train.debug_options.batches=1")
-    assert "it writes to multirun/debug" in done.output  # an option's own setting makes it one as well
+    assert (
+        "train.debug_options: a run to find a fault; it writes to multirun/debug" in done.output
+    )  # an option's own setting makes it one as well
     assert project.outputs() == before
 
 
@@ -30,7 +32,7 @@ def test_below_dvc_a_debug_run_is_recorded_and_undone(project: Project):
     project.set(train__debug="fast_dev")
     done = project.repro("train")
     assert done.ran == ["watch", "train"]
-    assert "models/ gets its model until train.debug is none again" in done.output
+    assert "train.debug=fast_dev: a run to find a fault; models/ gets its model" in done.output
     assert json.loads(project.read("models/model.json"))["training"]["debug"]["name"] == "fast_dev"
     assert not (project.root / "multirun").exists()
     project.set(train__debug="none")
