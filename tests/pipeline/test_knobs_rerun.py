@@ -73,8 +73,13 @@ def tried(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proj
 
 
 def logged(project: Project, stage: str) -> dict[str, str]:
-    """Returns what the newest MLflow run knows of a stage's settings."""
-    run = project.runs(baselines=BEHIND.get(stage, stage) == "baseline")[0]
+    """Returns what MLflow knows of a stage's settings: the newest run of a baseline, or that of the model now."""
+    of_baselines = BEHIND.get(stage, stage) == "baseline"
+    runs = project.runs(baselines=of_baselines)
+    if not of_baselines:
+        digest = json.loads(project.read("models/model.json"))["weights_sha256"]
+        runs = [run for run in runs if run.data.tags.get("sightline.model_sha256") == digest]
+    run = runs[0]
     return {**run.data.tags, **run.data.params}
 
 
