@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sightline import settings
+from sightline.cli import app
 from sightline.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -63,3 +65,13 @@ def test_a_raw_sets_digest_follows_its_content(root: Path) -> None:
     assert settings.raw_digest(raw) == before
     (raw / "classes.json").write_text("[]")
     assert settings.raw_digest(raw) != before
+
+
+@pytest.mark.parametrize(
+    ("verb", "section"), [("find-lr", "preprocess"), ("find-batch-size", "ingest"), ("preview", "train")]
+)
+def test_verbs_take_no_knobs_that_change_nothing(project: Path, verb: str, section: str) -> None:
+    result = CliRunner().invoke(app, [verb, f"{section}.seed=32"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"sightline: {section}.seed: a setting of {section}, which is not run here; ")
+    assert result.stderr.count("\n") == 1

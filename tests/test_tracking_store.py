@@ -317,11 +317,13 @@ def test_a_run_is_not_ended_in_another_store(
     assert store.get_run(killed.run_id).info.status == "KILLED"
 
 
-def test_a_sweep_that_is_interrupted_ends_its_parent(store: Any) -> None:  # noqa: F811
-    sweep = SweepRun()
-    sweep.on_multirun_start(sweep_config("train.lr=1,2"))
+def test_a_sweep_that_is_interrupted_ends_its_parent(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(tracking.sweep.atexit, "register", at_exit.append)
+    SweepRun().on_multirun_start(sweep_config("train.lr=1,2"))
     assert the_run(store).info.status == "RUNNING"
-    sweep._stop()  # as at the end of the interpreter
+    (stop,) = at_exit
+    stop()
     assert the_run(store).info.status == "KILLED"
     del os.environ[tracking.SWEEP_VARIABLE]
 

@@ -33,7 +33,7 @@ def sync() -> Iterator[str]:
                     if not is_open(str(tracker.run_id)):
                         end(client, str(tracker.run_id))  # of a process that was killed before it could say so
             except Unreachable as error:
-                line = f"MLflow failed ({error.why}); what is left is kept: {error.remedy}, then try again"
+                line = f"MLflow failed ({error.why}); what is left is kept: {error.remedy}; then try again"
                 raise UserError(line) from None
             shutil.rmtree(entry.folder)
             yield f"run {tracker.run_id}: {len(entry.calls)} calls"

@@ -83,7 +83,7 @@ class Tracker:
         """Warns and stops logging."""
         print(
             f"tracking: MLflow failed ({error.why}); the stage goes on without it, its outputs are complete; "
-            f"{error.remedy}, then `sightline sync` tells it what it missed",
+            f"{error.remedy}; then `sightline sync` tells it what it missed",
             file=sys.stderr,
         )
         self.run_id = None
