@@ -50,6 +50,12 @@ def spread(*folders: str) -> list[str]:
             (),
             {"train": Split("train", ("images",)), "test": Split("test", ("images",))},
         ),
+        (
+            [f"{split}/a/b/{label}" for split in ("train", "test") for label in ("cat", "dog")],
+            (),
+            {"train": Split("train", ("a", "b")), "test": Split("test", ("a", "b"))},
+        ),
+        (["test_set"], (), {}),
         ([], (), {}),
     ],
 )
@@ -94,6 +100,20 @@ def test_what_was_decided_is_said() -> None:
     _, notes = AUTO.read(spread("training_set/cat", "test_set/cat", "to_predict", "more"))
     assert notes == ["read as splits: test_set as test, training_set as train; left out: more, to_predict"]
     assert AUTO.read(spread("train/cat", "test/cat"))[1] == []
+    _, notes = AUTO.read(spread("training_set/cat", "test_set/cat"))
+    assert notes == ["read as splits: test_set as test, training_set as train"]
+    _, notes = AUTO.read(spread("train/cat", "test/cat", "new"))
+    assert notes == ["read as splits: test as test, train as train; left out: new"]
+    _, notes = AUTO.read(spread(*(f"{label}/{series}" for label in ("a", "b", "c") for series in ("1", "2"))))
+    assert notes[0].startswith("the images of all folders in 'a' (and in 2 more) are of that one class")
+    _, notes = Rules(class_depth=2).read(spread("pet/cat/1", "pet/cat/2", "pet/dog", "farm/cow"))
+    assert notes[0].startswith(
+        "the images of all folders in 'pet/cat' are of that one class; ingest.source.class_depth=3"
+    )
+    with pytest.raises(UserError, match="and a, b, c, d, e and 2 more beside it not"):
+        AUTO.read(spread("train/cat", *"abcdefg"))
+    with pytest.raises(UserError, match="and a, b, c, d, e beside it not"):
+        AUTO.read(spread("train/cat", *"abcde"))
     _, notes = AUTO.read(spread("train/cat/a", "train/cat/b", "train/dog/a", "test/cat/a"))
     (note,) = notes
     assert note.startswith(
