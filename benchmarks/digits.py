@@ -24,13 +24,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sightline.config import compose, read_params, saved_overrides, selecting, typed
-from sightline.preprocess.config import PreprocessConfig
-from sightline.preprocess.splits import draws
-from sightline.preprocess.stage import preprocess
-from sightline.records import NEAR, SPLITS, read_near
-from sightline.shards import INDEX, ProcessedSet
-from sightline.train.config import TrainConfig
+from sightline.config.compose import compose, read_params, saved_overrides, selecting, typed
+from sightline.datasets.processed_set import INDEX, ProcessedSet
+from sightline.datasets.raw_set import NEAR, SPLITS, read_near
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.splits import draws
+from sightline.stages.preprocess.stage import preprocess
+from sightline.stages.train.config import TrainConfig
 
 RAW = Path("data/raw")
 FOLDS = 5
@@ -59,7 +59,7 @@ def prepared(config: Any, folder: Path) -> Path:
 def seeds(count: int, overrides: list[str]) -> None:
     """Prints each seed's test accuracy and seconds, their mean and the verdict."""
     from sightline.models.inference import Predictor
-    from sightline.train.stage import Training
+    from sightline.stages.train.stage import Training
 
     found, times = [], []
     with tempfile.TemporaryDirectory() as temporary:
@@ -105,7 +105,7 @@ def folds(data: Path, folder: Path) -> Iterator[ProcessedSet]:
 
 def steps(count: int, overrides: list[str]) -> None:
     """Prints the errors of each combination of steps."""
-    from sightline.train.fit import fit
+    from sightline.stages.train.fit import fit
 
     for denoise, enhance, segment in STEPS:
         chosen = [f"preprocess/denoise={denoise}", f"preprocess/enhance={enhance}", f"preprocess/segment={segment}"]

@@ -5,7 +5,7 @@
 
 Race: seconds from the first batch until an epoch ends with the target accuracy on the test images, scored after every
 epoch, of three roads with the same network (`cnn`, three blocks from 16 channels), augmentation (a flip), batch size,
-optimiser and one-cycle schedule: ours (`sightline.train.fit`); `plain`, a PyTorch loop as tutorials have it (a Dataset
+optimiser and one-cycle schedule: ours (`sightline.stages.train.fit`); `plain`, a PyTorch loop as tutorials have it (a Dataset
 that gives one image at a time, torchvision's transforms, a DataLoader with 2 workers); and `fastai`, where it is
 installed (its own environment is best: --fastai /path/to/python). Each run is a process of its own, in turn, another
 seed each round; printed are the medians and the ratios to ours. Target: at least 1.5.
@@ -71,9 +71,9 @@ def processed(root: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from sightline import files
-    from sightline.records import CLASSES, write_classes
-    from sightline.shards import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+    from sightline.core import files
+    from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+    from sightline.datasets.raw_set import CLASSES, write_classes
 
     data = arrays()
     root.mkdir(parents=True)
@@ -99,9 +99,9 @@ def processed(root: Path) -> Any:
 
 def ours(seed: int, epochs: int, threads: int, more: list[str]) -> list[tuple[float, float]]:
     """Trains by this project; returns (seconds, test accuracy) at the end of each epoch."""
-    from sightline.config import compose, typed
-    from sightline.train.config import TrainConfig
-    from sightline.train.fit import fit
+    from sightline.config.compose import compose, typed
+    from sightline.stages.train.config import TrainConfig
+    from sightline.stages.train.fit import fit
 
     settings = [*COMMON, *FLIP, f"train.seed={seed}", f"train.max_epochs={epochs}", f"train.threads={threads}", *more]
     config = typed(TrainConfig, compose(settings).train, "train")

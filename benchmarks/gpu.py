@@ -8,7 +8,7 @@
     python benchmarks/gpu.py export [--images 10000] [--epochs 2]
     python benchmarks/gpu.py all [--minutes 8]
 
-Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `sightline.train.fit` after the first epoch, as
+Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `sightline.stages.train.fit` after the first epoch, as
 a ratio to a bare loop of the same network, compiled, in bf16, over one batch that stands on the GPU (target: at least
 0.9); and the share of time spent waiting for data (target: under 2 %).
 
@@ -43,13 +43,13 @@ from typing import Any
 from fashion import FLIP, ROOT, processed
 from train import random_set
 
-from sightline import files
-from sightline.config import compose, typed
+from sightline.config.compose import compose, typed
+from sightline.core import files
+from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.store import weights_bytes
-from sightline.shards import ProcessedSet
-from sightline.train.config import TrainConfig
-from sightline.train.fit import Fitted, fit
-from sightline.train.parts import network
+from sightline.stages.train.build import network
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.fit import Fitted, fit
 
 BATCH = 512
 
@@ -176,13 +176,13 @@ def augment(options: argparse.Namespace) -> None:
     """Prints each policy's speed on the device, and the largest difference of a pixel from the CPU's."""
     import torch
 
-    from sightline.augment import batch
+    from sightline.imaging.augment import torch_backend
 
     device = "cuda" if options.device == "gpu" else "cpu"
     images = torch.randint(0, 256, (options.images, 32, 32, 3), dtype=torch.uint8)
     keys = torch.arange(options.images, dtype=torch.int64) * 0x9E3779B97F4A7C1
     for name in ("light", "standard", "cutout", "randaugment", "trivialaugment"):
-        change = batch.build(configured(options, f"train/augment={name}", plain=True).augment)
+        change = torch_backend.build(configured(options, f"train/augment={name}", plain=True).augment)
         if change is None:
             raise SystemExit(f"{name} does nothing")
         there, keys_there = images.to(device), keys.to(device)
@@ -206,7 +206,7 @@ def export(options: argparse.Namespace) -> None:
     import onnxruntime
     import torch
 
-    from sightline.export.onnx import to_onnx
+    from sightline.stages.export.onnx import to_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         data = processed(Path(folder) / "set")

@@ -30,11 +30,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sightline import images
-from sightline.ingest.config import FORMATS, FolderOption, IdxOption, IngestConfig
-from sightline.ingest.sources import open_source
-from sightline.ingest.stage import ingest
-from sightline.schema import Option
+from sightline.config.schema import Option
+from sightline.imaging import decode
+from sightline.sources import open_source
+from sightline.stages.ingest.config import FORMATS, FolderOption, IdxOption, IngestConfig
+from sightline.stages.ingest.stage import ingest
 
 CLASSES = 10
 TARGET = 0.8
@@ -67,7 +67,7 @@ def bare(root: Path, out: Path) -> None:
 
         for path in sorted(root.rglob("*.jpg")):
             data = path.read_bytes()
-            images.decode(data)
+            decode.decode(data)
             rows.append((data, path.parent.name))
             if len(rows) == 1024:
                 flush()

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import yaml
 
-from sightline.export import speed
-from sightline.export.int8 import to_int8
-from sightline.export.onnx import INPUT, to_onnx
 from sightline.models.classifier import build
 from sightline.models.config import MODELS
 from sightline.predict.bundle import _session
+from sightline.stages.export import latency
+from sightline.stages.export.int8 import to_int8
+from sightline.stages.export.onnx import INPUT, to_onnx
 
 TARGET = 2.0
 SHAPE = (64, 64, 3)
@@ -39,16 +39,16 @@ def measure(name: str) -> dict[int, float]:
     forms["int8"] = to_int8(forms["fp32"], images)
     sessions = {form: _session(model, 0) for form, model in forms.items()}
     networks = {form: (lambda x, s=session: s.run(None, {INPUT: x})) for form, session in sessions.items()}
-    found = speed.latencies(networks, images)
+    found = latency.latencies(networks, images)
     for form, times in found.items():
         cells = "".join(f"{1000 * seconds:>10.2f}" for seconds in times.values())
         print(f"{name:14}{form:6}{len(forms[form]) / 1e6:>8.2f}{cells}")
-    return {size: found["fp32"][size] / found["int8"][size] for size in speed.BATCHES}
+    return {size: found["fp32"][size] / found["int8"][size] for size in latency.BATCHES}
 
 
 def main() -> None:
     """Measures both networks; the exit code says whether the target was reached."""
-    print(f"{'network':14}{'form':6}{'MB':>8}" + "".join(f"{f'ms, {size}':>10}" for size in speed.BATCHES))
+    print(f"{'network':14}{'form':6}{'MB':>8}" + "".join(f"{f'ms, {size}':>10}" for size in latency.BATCHES))
     ratios = {name: measure(name) for name in ("resnet18", "mobilenet_v3")}
     for name, ratio in ratios.items():
         print(f"{name}: int8 is " + ", ".join(f"{r:.2f} times as fast for {size}" for size, r in ratio.items()))

@@ -25,7 +25,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from sightline import images
+from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 
 BATCH = 64
@@ -38,7 +38,7 @@ def write_pictures(source: Path, folder: Path, count: int) -> list[Path]:
     paths = []
     for place, image in enumerate(pixels.reshape(-1, 28, 28, 1)[:count]):
         paths.append(folder / f"{place:05}.png")
-        paths[-1].write_bytes(images.encode_png(image))
+        paths[-1].write_bytes(decode.encode_png(image))
     return paths
 
 
@@ -94,7 +94,7 @@ def start(folder: Path, rounds: int) -> None:
     """Prints how long one image takes in a new process."""
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "one.png"
-        path.write_bytes(images.encode_png(np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)))
+        path.write_bytes(decode.encode_png(np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)))
         command = [*COMMAND, "predict", str(folder), str(path)]
         walls, processors = [], []
         for _ in range(rounds):

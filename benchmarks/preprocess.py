@@ -37,13 +37,14 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from sightline import files, images, records
-from sightline.config import compose, typed
-from sightline.contract.contract import Contract
-from sightline.ingest import png
-from sightline.preprocess.config import PreprocessConfig
-from sightline.preprocess.stage import build_contract, preprocess
-from sightline.preprocess.work import ANY_SIZE
+from sightline.config.compose import compose, typed
+from sightline.core import files
+from sightline.datasets import raw_set
+from sightline.imaging import decode, png
+from sightline.imaging.transform.pipeline import Contract
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.stage import build_contract, preprocess
+from sightline.stages.preprocess.tasks import ANY_SIZE
 
 PROCESSES = 2
 Item = tuple[str, bytes, str]
@@ -76,16 +77,16 @@ def write_raw(items: Iterator[Item], out: Path) -> None:
     out.mkdir()
     labels = set()
 
-    def rows() -> Iterator[records.RawImage]:
+    def rows() -> Iterator[raw_set.RawImage]:
         for identity, data, label in items:
             labels.add(label)
-            info = images.read(data)[0]
+            info = decode.read(data)[0]
             sha = files.sha256(data)
-            yield records.RawImage(identity, data, label, None, None, None, sha, info.format, info.width, info.height)
+            yield raw_set.RawImage(identity, data, label, None, None, None, sha, info.format, info.width, info.height)
 
-    records.write_raw_shards(rows(), out)
-    records.write_classes(sorted(labels), out / records.CLASSES)
-    records.write_near([], out / records.NEAR)
+    raw_set.write_raw_shards(rows(), out)
+    raw_set.write_classes(sorted(labels), out / raw_set.CLASSES)
+    raw_set.write_near([], out / raw_set.NEAR)
 
 
 def write_folder(items: Iterator[Item], out: Path) -> None:
@@ -123,7 +124,7 @@ def _bare_shard(task: tuple[Path, Path, dict[str, Any]]) -> None:
 def bare(raw: Path, out: Path, config: PreprocessConfig) -> None:
     """The same decoding and the same steps, shard by shard; labels, splits, digests and statistics left out."""
     plain = build_contract(config).to_dict()
-    tasks = [(shard.path, out, plain) for shard in records.raw_shards(raw)]
+    tasks = [(shard.path, out, plain) for shard in raw_set.raw_shards(raw)]
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
         pool.map(_bare_shard, tasks, chunksize=1)
 
@@ -154,7 +155,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
         {"image": datasets.Image(), "pixels": datasets.Array3D((config.size, config.size, config.channels), "uint8")}
     )
     whole = datasets.Dataset.from_parquet(
-        [str(shard.path) for shard in records.raw_shards(raw)], cache_dir=str(out.parent / "hf"), columns=["image"]
+        [str(shard.path) for shard in raw_set.raw_shards(raw)], cache_dir=str(out.parent / "hf"), columns=["image"]
     ).cast_column("image", datasets.Image())
 
     def run() -> None:
@@ -205,7 +206,7 @@ def compare(items: Callable[[], Iterator[Item]], config: list[str], rounds: int,
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         write_raw(items(), home / "raw")
-        count = sum(pq.read_metadata(shard.path).num_rows for shard in records.raw_shards(home / "raw"))
+        count = sum(pq.read_metadata(shard.path).num_rows for shard in raw_set.raw_shards(home / "raw"))
         if "DataLoader" in only:
             write_folder(items(), home / "folder")
         seconds: dict[str, list[float]] = {name: [] for name in roads}
@@ -275,7 +276,7 @@ def change(items: Callable[[], Iterator[Item]], config: list[str], channels: int
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         write_raw(items(), home / "raw")
-        count = sum(pq.read_metadata(shard.path).num_rows for shard in records.raw_shards(home / "raw"))
+        count = sum(pq.read_metadata(shard.path).num_rows for shard in raw_set.raw_shards(home / "raw"))
         for number in range(rounds):
             write_raw(with_another(items(), count * (2 * number + 1) // (2 * rounds), channels), home / "changed")
             for name, times in seconds.items():
@@ -292,7 +293,7 @@ def change(items: Callable[[], Iterator[Item]], config: list[str], channels: int
 def with_another(items: Iterator[Item], place: int, channels: int) -> Iterator[Item]:
     """Yields images, of which one is the negative of what it was."""
     for number, (identity, data, label) in enumerate(items):
-        changed = images.encode_png(255 - images.decode(data, channels)) if number == place else data
+        changed = decode.encode_png(255 - decode.decode(data, channels)) if number == place else data
         yield identity, changed, label
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline import predictions
+from sightline.datasets import predictions
+from sightline.datasets.predictions import Predictions
 from sightline.metrics import paired
 from sightline.metrics.intervals import wilson
 from sightline.metrics.paired import mcnemar
-from sightline.predictions import Predictions
 
 NETWORK = Path("reports/predictions.parquet")
 BASELINES = Path("reports/baselines")

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from sightline import images
+from sightline.imaging import decode
 
 CLIENTS = 16
 GROUPS = 4
@@ -105,7 +105,7 @@ class Seen:
 def pictures(source: Path, count: int) -> list[bytes]:
     """Returns images of Fashion-MNIST as PNG."""
     pixels = np.frombuffer(gzip.decompress((source / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    return [images.encode_png(image) for image in pixels.reshape(-1, 28, 28, 1)[:count]]
+    return [decode.encode_png(image) for image in pixels.reshape(-1, 28, 28, 1)[:count]]
 
 
 def request(path: str, kind: str, body: bytes) -> Request:
@@ -306,7 +306,7 @@ def _attacks(folder: Path) -> list[Request]:
     """Returns hostile requests: every file of the corpus, and malformed, oversized or lying bodies."""
     files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
     bad = [encode(data) for data in files for encode in (raw, form) if len(data) < 2**20]
-    bomb = images.encode_png(np.zeros((9000, 9000, 1), np.uint8))
+    bomb = decode.encode_png(np.zeros((9000, 9000, 1), np.uint8))
     shapes = [
         (b"", "image/png"),
         (bomb, "image/png"),

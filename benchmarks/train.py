@@ -6,7 +6,7 @@
 Loader: images a second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
 least 0.8), and to a DataLoader with 2 workers over the same images as PNG files (target: at least 10).
 
-Step: images a second of `sightline.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
+Step: images a second of `sightline.stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
 as a ratio to a bare PyTorch loop over one batch of random tensors in memory, with the same network, batch size,
 optimiser, memory format and threads. Target: at least 0.95, for resnet18 at 32x32x3 and cnn at 28x28.
 
@@ -26,14 +26,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sightline import files
-from sightline.config import compose, typed
-from sightline.records import CLASSES, write_classes
-from sightline.shards import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
-from sightline.train.config import TrainConfig
-from sightline.train.data import EpochBatches, EpochSampler
-from sightline.train.fit import fit
-from sightline.train.parts import loaders, network
+from sightline.config.compose import compose, typed
+from sightline.core import files
+from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+from sightline.datasets.raw_set import CLASSES, write_classes
+from sightline.stages.train.build import loaders, network
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.dataloader import EpochBatches, EpochSampler
+from sightline.stages.train.fit import fit
 
 BATCH = 128
 MODELS = {"cnn": ((28, 28, 1), 50), "resnet18": ((32, 32, 3), 8)}
@@ -167,7 +167,7 @@ def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
     """Images a second of the same network in a bare loop."""
     import torch
 
-    from sightline.train.optim import build_optimizer
+    from sightline.stages.train.optimizers import build_optimizer
 
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(False)

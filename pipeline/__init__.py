@@ -14,6 +14,6 @@ sys.path.insert(0, _SOURCE)
 os.environ["PYTHONPATH"] = os.pathsep.join([_SOURCE, *_OTHERS])
 
 if os.environ.get("DVC_STAGE"):  # before the imports of the scripts, which take seconds
-    from sightline.dvc_files import begin_stage
+    from sightline.core.dvc_files import begin_stage
 
     begin_stage()

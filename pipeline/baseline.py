@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import cores, settings
-from sightline.baseline.config import BaselineConfig
-from sightline.script import Context, stage_main
+from sightline.config.stage_runner import Context, stage_main
+from sightline.core import cpu_threads
+from sightline.datasets import data_settings
+from sightline.stages.baseline.config import BaselineConfig
 
 DATA = Path("data/processed")
 RAW = Path("data/raw")
@@ -15,22 +16,22 @@ OUTPUT = Path("reports/baselines")
 
 def run(config: BaselineConfig, context: Context) -> None:
     """Writes `reports/baselines`, whole or not at all."""
-    from sightline.baseline import report  # here, so that --help and a bad configuration answer at once
-    from sightline.baseline.stage import run_methods
-    from sightline.shards import ProcessedSet
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.stages.baseline import console  # here, so that --help and a bad configuration answer at once
+    from sightline.stages.baseline.stage import run_methods
 
-    if line := cores.idle("baseline.threads", config.threads):
+    if line := cpu_threads.idle("baseline.threads", config.threads):
         print(f"baseline: {line}", flush=True)
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
     scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"), context.root / RAW)
-    for line in report.lines(scored):
+    for line in console.lines(scored):
         print(f"baseline: {line}")
     if not scored:
         return
 
     from sightline import tracking  # after the results are written: it takes seconds to import
 
-    made_with = settings.of_data(context.root, data.digest)
+    made_with = data_settings.of_data(context.root, data.digest)
     tracker: tracking.Tracker | None = None
     for each in scored:
         answers = out / f"{each.name}.parquet"

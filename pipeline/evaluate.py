@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline.evaluate.config import EvaluateConfig
-from sightline.script import Context, stage_main
+from sightline.config.stage_runner import Context, stage_main
+from sightline.stages.evaluate.config import EvaluateConfig
 
 DATA = Path("data/processed")
 MODEL = Path("models")
@@ -18,11 +18,11 @@ OUTPUT = Path("reports")
 def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
     from sightline import tracking
-    from sightline.evaluate import stage
-    from sightline.evaluate.explain import explainer
-    from sightline.evaluate.summary import lines
+    from sightline.datasets.processed_set import ProcessedSet
     from sightline.models.inference import Predictor
-    from sightline.shards import ProcessedSet
+    from sightline.stages.evaluate import stage
+    from sightline.stages.evaluate.console import lines
+    from sightline.stages.evaluate.explain import explainer
 
     predictor = Predictor.load(context.root / MODEL)
     data = ProcessedSet(context.root / DATA)

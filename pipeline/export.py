@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import files
-from sightline.export.config import ExportConfig
-from sightline.script import Context, stage_main
+from sightline.config.stage_runner import Context, stage_main
+from sightline.core import files
+from sightline.stages.export.config import ExportConfig
 
 RAW = Path("data/raw")
 DATA = Path("data/processed")
@@ -18,8 +18,8 @@ OUTPUT = Path("models/bundle")
 def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it proves equal to the trained model."""
     from sightline import tracking
-    from sightline.export.outcome import lines, metrics
-    from sightline.export.stage import export
+    from sightline.stages.export.result import lines, metrics
+    from sightline.stages.export.stage import export
 
     root, out = context.root, context.output / OUTPUT
     outcome = export(config, root / RAW, root / DATA, root / MODEL, out, root / REPORTS)

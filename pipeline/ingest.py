@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import files, settings
-from sightline.ingest.config import IngestConfig
-from sightline.ingest.sources import open_source
-from sightline.script import Context, stage_main
+from sightline.config.stage_runner import Context, stage_main
+from sightline.core import files
+from sightline.datasets import data_settings
+from sightline.sources import open_source
+from sightline.stages.ingest.config import IngestConfig
 
 OUTPUT = Path("data/raw")
 MEMORY = files.STATE / "ingest-classes.json"
@@ -15,16 +16,16 @@ MEMORY = files.STATE / "ingest-classes.json"
 
 def run(config: IngestConfig, context: Context) -> None:
     """Writes `data/raw`, whole or not at all."""
-    from sightline.ingest import report  # here, so that --help and a bad configuration answer at once
-    from sightline.ingest.demands import require_trainable
-    from sightline.ingest.stage import ingest
+    from sightline.stages.ingest import console  # here, so that --help and a bad configuration answer at once
+    from sightline.stages.ingest.demands import require_trainable
+    from sightline.stages.ingest.stage import ingest
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = ingest(open_source(config), config, out)
         require_trainable(summary, config)
-    digest = settings.raw_digest(context.output / OUTPUT)
-    settings.record(context.output / settings.RAW, context.config, "ingest", digest)
-    for line in [*report.lines(summary), *report.class_changes(list(summary["classes"]), context.output / MEMORY)]:
+    digest = data_settings.raw_digest(context.output / OUTPUT)
+    data_settings.record(context.output / data_settings.RAW, context.config, "ingest", digest)
+    for line in [*console.lines(summary), *console.class_changes(list(summary["classes"]), context.output / MEMORY)]:
         print(f"ingest: {line}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline import files, settings
-from sightline.preprocess.config import PreprocessConfig
-from sightline.script import Context, stage_main
+from sightline.config.stage_runner import Context, stage_main
+from sightline.core import files
+from sightline.datasets import data_settings
+from sightline.stages.preprocess.config import PreprocessConfig
 
 INPUT = Path("data/raw")
 OUTPUT = Path("data/processed")
@@ -15,17 +16,17 @@ OUTPUT = Path("data/processed")
 def run(config: PreprocessConfig, context: Context) -> None:
     """Writes `data/processed`, whole or not at all."""
     # Here, so that --help and a bad configuration answer at once.
-    from sightline.preprocess.division import require_splits
-    from sightline.preprocess.memo import FOLDER
-    from sightline.preprocess.report import lines
-    from sightline.preprocess.stage import preprocess
-    from sightline.shards import ProcessedSet
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.stages.preprocess.cache import FOLDER
+    from sightline.stages.preprocess.console import lines
+    from sightline.stages.preprocess.division import require_splits
+    from sightline.stages.preprocess.stage import preprocess
 
     with files.atomic_directory(context.output / OUTPUT) as out:
         summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
         require_splits(summary)
-    digest, raw = ProcessedSet(context.output / OUTPUT).digest, settings.raw_digest(context.root / INPUT)
-    settings.record(context.output / settings.PROCESSED, context.config, "preprocess", digest, raw)
+    digest, raw = ProcessedSet(context.output / OUTPUT).digest, data_settings.raw_digest(context.root / INPUT)
+    data_settings.record(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
     for line in lines(summary, config, context.root / INPUT):
         print(f"preprocess: {line}")
 

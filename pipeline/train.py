@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 from typing import cast
 
-from sightline import cores, ranks, settings
-from sightline.script import Context, stage_main
-from sightline.train.config import TrainConfig
-from sightline.train.options import Debug, TrainerOption
+from sightline.config.stage_runner import Context, stage_main
+from sightline.core import cpu_threads, distributed
+from sightline.datasets import data_settings
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.options import Debug, TrainerOption
 
 DATA = Path("data/processed")
 MODEL = Path("models")
@@ -25,16 +26,16 @@ def run(config: TrainConfig, context: Context) -> float:
     """Trains, writes the model, and returns the best epoch's validation metric: what a sweep optimises."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
     from sightline import tracking
-    from sightline.train import hardware
-    from sightline.train.stage import Training
+    from sightline.stages.train import hardware
+    from sightline.stages.train.stage import Training
 
     training = Training(context.root / DATA, config)
-    if ranks.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
+    if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
         return training.join()
     output = place(config, context)
     if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
-        say(cores.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
-    made_with = settings.of_data(context.root, training.data.digest)
+        say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
+    made_with = data_settings.of_data(context.root, training.data.digest)
     marker = training.checkpoints / "mlflow_run"
     tracker = tracking.start_training(context.config, context.overrides, marker, made_with)
     status = "FAILED"

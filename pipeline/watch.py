@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline import files
-from sightline.ingest.config import IngestConfig
-from sightline.watch import checked
-from sightline.watch.fingerprint import watch, watch_weights
+from sightline.config import cache
+from sightline.core import files
+from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch.fingerprint import watch, watch_weights
 
 if TYPE_CHECKING:
-    from sightline.script import Context
+    from sightline.config.stage_runner import Context
 
 OUTPUT = Path("data/source.json")
 WEIGHTS = Path("data/weights.json")
@@ -26,13 +26,13 @@ WEIGHTS = Path("data/weights.json")
 
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
-    watched = checked.Watched(config, context.config.train.model.get("weights"))
+    watched = cache.Watched(config, context.config.train.model.get("weights"))
     look(watched, context.output)
     if not context.overrides:
-        checked.remember(watched)
+        cache.remember(watched)
 
 
-def look(watched: checked.Watched, output: Path) -> None:
+def look(watched: cache.Watched, output: Path) -> None:
     """Writes both fingerprints; neither where one thing is missing."""
     watch_weights(watched.weights, output / WEIGHTS)
     watch(watched.ingest, output / OUTPUT)
@@ -40,11 +40,11 @@ def look(watched: checked.Watched, output: Path) -> None:
 
 def main() -> None:
     """Watches; with the configuration that was found good before, if nothing of it has changed."""
-    watched = checked.recall() if len(sys.argv) == 1 else None
+    watched = cache.recall() if len(sys.argv) == 1 else None
     if watched is None:
         # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
-        from sightline.script import stage_main
-        from sightline.watch.sections import check
+        from sightline.config.sections import check
+        from sightline.config.stage_runner import stage_main
 
         stage_main("ingest", IngestConfig, run, check=check)
         return
@@ -52,7 +52,7 @@ def main() -> None:
         with files.lock("ingest"):
             look(watched, Path())
     except Exception as error:
-        from sightline.script import end
+        from sightline.config.stage_runner import end
 
         end("ingest", error)
 

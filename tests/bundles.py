@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline import files, images
-from sightline.contract.contract import Contract
-from sightline.contract.options import Clahe, Clean, Nothing, Pad, Squash
+from sightline.core import files
+from sightline.core.rejection import Rejected
+from sightline.imaging import decode
+from sightline.imaging.transform.options import Clahe, Clean, Nothing, Pad, Squash
+from sightline.imaging.transform.pipeline import Contract
 from sightline.predict import manifest
-from sightline.reasons import Rejected
 
 SETS = ("fashion-mnist", "mnist", "sign-language-digits")
 FASHION = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -60,7 +61,7 @@ def encoded(name: str, count: int) -> list[Encoded]:
     labels = gzip.decompress((root / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
     names = FASHION if name == "fashion-mnist" else [str(digit) for digit in range(10)]
     return [
-        Encoded(f"{place:05}.png", images.encode_png(image), names[label])
+        Encoded(f"{place:05}.png", decode.encode_png(image), names[label])
         for place, (image, label) in enumerate(zip(pixels.reshape(-1, 28, 28, 1)[:count], labels[:count], strict=True))
     ]
 
@@ -82,7 +83,7 @@ def accepted_hostile_files() -> list[Path]:
     for path in sorted(shared("hostile").rglob("*")):
         if path.is_file():
             with contextlib.suppress(Rejected):
-                images.decode(path.read_bytes())
+                decode.decode(path.read_bytes())
                 found.append(path)
     return found
 
@@ -91,10 +92,10 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     """Trains a network for a moment and writes its bundle; returns the network itself, as evaluation calls it."""
     import torch
 
-    from sightline.export.onnx import to_onnx
     from sightline.models.classifier import build
     from sightline.models.config import Cnn
     from sightline.models.inference import Predictor
+    from sightline.stages.export.onnx import to_onnx
 
     preprocessing = contract(name)
     drawn = encoded(name, count)

@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sightline import files, images, records, shards
-from sightline.contract.contract import Contract
-from sightline.contract.options import AutoContrast, Median, Nothing, Squash
-from sightline.export.config import ExportConfig, Int8Config
+from sightline.core import files
+from sightline.datasets import processed_set, raw_set
+from sightline.imaging import decode
+from sightline.imaging.transform.options import AutoContrast, Median, Nothing, Squash
+from sightline.imaging.transform.pipeline import Contract
+from sightline.stages.export.config import ExportConfig, Int8Config
 
 # The form that predicts is not left to what was measured: the tests are to do the same on every machine.
 INT8 = Int8Config(
@@ -62,7 +64,7 @@ def make_project() -> Project:
     """Makes the project, once in a test run."""
     from sklearn.datasets import load_digits
 
-    from sightline.export.stage import export
+    from sightline.stages.export.stage import export
 
     root = Path(_keep().name)
     raw, processed, model, reports = root / "data/raw", root / "data/processed", root / "models", root / "reports"
@@ -70,12 +72,12 @@ def make_project() -> Project:
         folder.mkdir(parents=True)
     digits = load_digits()
     pixels = np.round(digits.images[:900] * 255 / 16).astype(np.uint8)[..., None]
-    encoded = [images.encode_png(image) for image in pixels]
+    encoded = [decode.encode_png(image) for image in pixels]
     ids = [f"digit-{i:04d}" for i in range(len(encoded))]
     labels = digits.target[: len(encoded)]
-    records.write_raw_shards(
+    raw_set.write_raw_shards(
         (
-            records.RawImage(i, data, str(label), None, None, None, files.sha256(data), "PNG", 8, 8)
+            raw_set.RawImage(i, data, str(label), None, None, None, files.sha256(data), "PNG", 8, 8)
             for i, data, label in zip(ids, encoded, labels, strict=True)
         ),
         raw,
@@ -92,7 +94,7 @@ def make_project() -> Project:
     )
     prepared = np.stack([contract.decode(data) for data in encoded])
     _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
-    contract.save(processed / shards.CONTRACT)
+    contract.save(processed / processed_set.CONTRACT)
     _train(prepared[TEST_ROWS:], labels[TEST_ROWS:], model)
     _evaluate(processed, model, reports)
     bundle = model / "bundle"
@@ -117,8 +119,8 @@ def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: n
         }
         for i in range(len(ids))
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=shards.INDEX_SCHEMA), root / shards.INDEX)
-    records.write_classes(CLASSES, root / records.CLASSES)
+    pq.write_table(pa.Table.from_pylist(rows, schema=processed_set.INDEX_SCHEMA), root / processed_set.INDEX)
+    raw_set.write_classes(CLASSES, root / raw_set.CLASSES)
 
 
 def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
@@ -144,11 +146,11 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
-    from sightline.export.calibration import Calibration
+    from sightline.datasets.predictions import write as write_predictions
     from sightline.models.inference import Predictor
-    from sightline.predictions import write as write_predictions
+    from sightline.stages.export.calibration import Calibration
 
-    split = shards.ProcessedSet(processed).split("test")
+    split = processed_set.ProcessedSet(processed).split("test")
     probabilities = Calibration(**CALIBRATION).apply(Predictor.load(model)(split.images()))
     predicted = probabilities.argmax(axis=1)
     write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)

@@ -32,8 +32,8 @@ class _Clock:
             self.depth -= 1
             if self.depth == 0 and self.entered:
                 self.importing += time.perf_counter() - start
-            if not self.entered and hasattr(sys.modules.get("sightline.script"), "stage_main"):
-                self.watch_for_entry(sys.modules["sightline.script"])
+            if not self.entered and hasattr(sys.modules.get("sightline.config.stage_runner"), "stage_main"):
+                self.watch_for_entry(sys.modules["sightline.config.stage_runner"])
 
     def watch_for_entry(self, config) -> None:
         original = config.stage_main

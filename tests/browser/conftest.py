@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.evaluate.conftest import config, digits, history, hostile, make_set, model
 from tests.servers.processes import browser_program
+from tests.stages.evaluate.conftest import config, digits, history, hostile, make_set, model
 
 __all__ = ["config", "digits", "history", "hostile", "make_set", "model"]
 

@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from sightline import predictions
-from sightline.compare import outcome, page, scored
-from sightline.evaluate.data import _FINDINGS
-from sightline.evaluate.explain import Explainer
-from sightline.evaluate.stage import evaluate_split
+from sightline.compare import comparison, page, run_predictions
+from sightline.datasets import predictions
+from sightline.stages.evaluate.dataset_summary import _FINDINGS
+from sightline.stages.evaluate.explain import Explainer
+from sightline.stages.evaluate.stage import evaluate_split
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,15 +94,15 @@ def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):
 
 
 def test_the_comparison(report_of_digits, digits, look, width, scheme):
-    a, b = scored.load(str(report_of_digits)), scored.load(str(report_of_digits / "reports"))
+    a, b = run_predictions.load(str(report_of_digits)), run_predictions.load(str(report_of_digits / "reports"))
     file = report_of_digits / "compare.html"
-    file.write_text(page.write(a, b, outcome.compare(a, b), digits.data.root))
+    file.write_text(page.write(a, b, comparison.compare(a, b), digits.data.root))
     check(look(file, width, scheme), file, 20)
 
 
 def test_the_comparison_of_hostile_names_without_pictures(report_of_hostile, look, width, scheme):
-    a = scored.load(str(report_of_hostile))
+    a = run_predictions.load(str(report_of_hostile))
     b = dataclasses.replace(a, name="<b>" + "x" * 90, probabilities=a.probabilities[:, ::-1])
     file = report_of_hostile / "compare.html"
-    file.write_text(page.write(a, b, outcome.compare(a, b)))
+    file.write_text(page.write(a, b, comparison.compare(a, b)))
     check(look(file, width, scheme), file, 9)

@@ -1,3 +1,3 @@
-from tests.evaluate.conftest import make_set
+from tests.stages.evaluate.conftest import make_set
 
 __all__ = ["make_set"]

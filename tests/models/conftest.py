@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sightline.config.schema import Option
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import Cnn, Dense, ResNet18
-from sightline.schema import Option
 
 OPTIONS: dict[str, Option] = {
     "cnn": Cnn("cnn", width=4, blocks=2, hidden=8, dropout=0.2),

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sightline.config.schema import Option
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import Cnn, Dense, ResNet18
 from sightline.models.inference import Predictor
-from sightline.schema import Option
 from tests.models.conftest import MEAN, OPTIONS, STD, make, pictures
 
 

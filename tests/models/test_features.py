@@ -11,12 +11,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sightline import files
 from sightline.cli import app
-from sightline.features import write_features
+from sightline.core import files
+from sightline.datasets.processed_set import CLASSES, CONTRACT, INDEX, INDEX_SCHEMA
+from sightline.datasets.raw_set import write_classes
 from sightline.models import store
-from sightline.records import write_classes
-from sightline.shards import CLASSES, CONTRACT, INDEX, INDEX_SCHEMA
+from sightline.models.embeddings import write_features
 from tests.models.conftest import OPTIONS, make
 
 SHAPE = (8, 8, 1)

@@ -11,11 +11,11 @@ import torch
 import torchvision
 from torch import nn
 
-from sightline.errors import UserError
+from sightline.config.schema import Option
+from sightline.core.errors import UserError
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import Pretrainable, Timm, ViT
 from sightline.models.head import start
-from sightline.schema import Option
 from tests.models.conftest import pictures
 from tests.models.test_networks import NETWORKS, make
 from tests.models.test_pretrained import FAMILIES

@@ -13,7 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from sightline.errors import UserError, how_to_install
+from sightline.config.schema import Option
+from sightline.core.errors import UserError, how_to_install
 from sightline.models import store
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import (
@@ -30,8 +31,7 @@ from sightline.models.config import (
     ViT,
     WideResNet,
 )
-from sightline.schema import Option
-from sightline.train.config import TrainConfig
+from sightline.stages.train.config import TrainConfig
 from tests.models.conftest import pictures
 
 NETWORKS: dict[str, Option] = {
@@ -362,7 +362,7 @@ def test_a_small_transformer_has_no_weights_to_download() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_each_option_composes(name: str) -> None:
-    from sightline.config import compose, typed
+    from sightline.config.compose import compose, typed
 
     overrides = [f"train/model={name}"]
     if name == "timm":

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.models import origin
-from sightline.watch.fingerprint import watch_weights
+from sightline.stages.watch.fingerprint import watch_weights
 
 
 def test_no_file_has_nothing_to_record() -> None:

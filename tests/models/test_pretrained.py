@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from sightline.errors import UserError
+from sightline.core.errors import UserError
 from sightline.models import store
 from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, Timm, ViT
 from sightline.models.pretrained import fit_channels, fit_kernel, read

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.models import store
 from sightline.models.inference import Predictor
 from tests.models.conftest import OPTIONS, make, pictures

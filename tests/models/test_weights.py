@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from sightline.errors import UserError
+from sightline.core.errors import UserError
 from sightline.models.classifier import build
 from sightline.models.config import ResNet18
 

@@ -37,7 +37,7 @@ def _imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
             assert node.module
-            # `from sightline import files` names a module, `from sightline.files import lock` something in one.
+            # `from sightline.core import files` names a module, `from sightline.core.files import lock` something in one.
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("sightline."):
             names.add(node.value.rpartition(".")[0])  # an import path, as Hydra takes them

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline import settings
+from sightline.datasets import data_settings
 from tests.pipeline.closure import ROOT, import_closure
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import OUTPUTS, STAGES, stages
@@ -87,13 +87,17 @@ def test_a_section_reads_no_other_section(stage: str):
 def test_the_closure_sees_an_import_wherever_it_stands(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
-        "def work():\n    from sightline import files\n\n"
-        "if False:\n    import sightline.train.fit as fit\n"
-        'plugin = "sightline.export.card.Card"\n'
+        "def work():\n    from sightline.core import files\n\n"
+        "if False:\n    import sightline.stages.train.fit as fit\n"
+        'plugin = "sightline.stages.export.model_card.Card"\n'
     )
     found = {str(path.relative_to(ROOT)) for path in import_closure(script) if path != script}
-    expected = {"src/sightline/files.py", "src/sightline/train/fit.py", "src/sightline/export/card.py"}
-    assert expected | {"src/sightline/errors.py", "src/sightline/train/module.py"} <= found
+    expected = {
+        "src/sightline/core/files.py",
+        "src/sightline/stages/train/fit.py",
+        "src/sightline/stages/export/model_card.py",
+    }
+    assert expected | {"src/sightline/core/errors.py", "src/sightline/stages/train/lightning_module.py"} <= found
 
 
 @pytest.mark.slow
@@ -109,7 +113,7 @@ def test_a_stage_uses_only_files_that_it_names(base: Base, stage: str):
     assert len(conf) > 1, "the trace saw no configuration"
     data = {path for path in used if path.split("/")[0] in OUTPUTS}
     # What the data were made with is told to MLflow and has no part in any output.
-    told = [str(settings.RAW), str(settings.PROCESSED)]
+    told = [str(data_settings.RAW), str(data_settings.PROCESSED)]
     named = [*deps_of(stage), *outs_of(stage), *told]
     missed = {path for path in code | conf | data if not is_empty(path) and not covers(named, path)}
     assert not missed

@@ -42,7 +42,7 @@ def test_an_experiment_in_a_copy_sees_the_source_as_the_project_does(pictures: P
 
 
 def test_a_queued_experiment_runs_the_code_that_it_records(pictures: Project) -> None:
-    code = "src/sightline/ingest/report.py"
+    code = "src/sightline/stages/ingest/console.py"
     before = pictures.read(code)
     pictures.check("dvc", "exp", "run", "--queue", "ingest", "-S", "ingest.limit=8", "-S", "++ingest.min_per_class=2")
     pictures.append(code, "raise RuntimeError('the code of the workspace')")

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sightline.config import read_params
-from tests.knobs import CHOICES, ROOT, Knob, knobs, merge, together
+from sightline.config.compose import read_params
+from tests.config.knobs import CHOICES, ROOT, Knob, knobs, merge, together
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import Project
 

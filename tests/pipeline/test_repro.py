@@ -44,7 +44,7 @@ def test_editing_a_selected_option_reruns_its_stage_and_what_follows(project: Pr
 
 def test_a_comment_in_training_code_reruns_training_alone(project: Project):
     before = project.outputs()
-    project.append("src/sightline/train/fit.py", "# edited")
+    project.append("src/sightline/stages/train/fit.py", "# edited")
     assert project.repro().ran == ["watch", "train"]  # the model is the same, so nothing follows
     assert project.outputs() == before
 

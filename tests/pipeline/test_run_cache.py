@@ -17,8 +17,8 @@ from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile.hash_info import HashInfo
 
-from sightline.config import read_params
-from tests.knobs import CHOICES, ROOT, knobs, merge
+from sightline.config.compose import read_params
+from tests.config.knobs import CHOICES, ROOT, knobs, merge
 from tests.pipeline.project import STAGES
 
 KNOBS = knobs()

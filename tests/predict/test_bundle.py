@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 from tests.exported import CALIBRATION, Project
@@ -182,7 +182,7 @@ def test_a_part_that_is_not_what_it_should_be_is_a_users_fault(copy: Path, name:
 
 def test_importing_and_predicting_loads_nothing_heavy(project: Project) -> None:
     code = (
-        "import sys; from sightline.predict import bundle, inputs, output; from pathlib import Path;"
+        "import sys; from sightline.predict import bundle, inputs, writers as output; from pathlib import Path;"
         "print(list(bundle.Bundle.load(sys.argv[1]).predict([sys.argv[2]]))[0].error)"
     )
     command = [sys.executable, "-X", "importtime", "-c", code, str(project.bundle), str(project.pictures[0])]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sightline.ingest import tree as ingest_tree
+from sightline.core.rejection import Reason, Rejected
 from sightline.predict import inputs
 from sightline.predict.inputs import expand, read
-from sightline.reasons import Reason, Rejected
+from sightline.sources import tree as ingest_tree
 
 
 @pytest.fixture

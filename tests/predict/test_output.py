@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from sightline.predict import output
+from sightline.predict import writers
 from sightline.predict.bundle import Prediction
 
 CLASSES = ["cat", "dog, small", "数字"]
@@ -23,7 +23,7 @@ ROWS = [
 
 def written(form: str, rows: list[Prediction] = ROWS, top_k: int = 2) -> str:
     stream = io.StringIO()
-    output.write(form, iter(rows), stream, CLASSES, top_k)
+    writers.write(form, iter(rows), stream, CLASSES, top_k)
     stream.getvalue().encode()  # is valid Unicode
     return stream.getvalue()
 
@@ -82,7 +82,7 @@ def test_the_table_is_one_aligned_line_a_row() -> None:
 
 def test_long_labels_are_cut_and_columns_stay() -> None:
     stream = io.StringIO()
-    output.write("table", [Prediction("a", (("x" * 99, 0.25),))], stream, ["x" * 99], 5)
+    writers.write("table", [Prediction("a", (("x" * 99, 0.25),))], stream, ["x" * 99], 5)
     header, row = stream.getvalue().splitlines()
     assert row == "x" * 31 + "…" + "      25.00 %  a"
     assert header.index("image") == row.rindex("a")
@@ -95,20 +95,20 @@ class Terminal(io.StringIO):
 
 def test_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    output.write("table", ROWS, terminal := Terminal(), CLASSES, 1)
+    writers.write("table", ROWS, terminal := Terminal(), CLASSES, 1)
     assert "\x1b[31m-" in terminal.getvalue()
     assert "\x1b[31m[bold]" not in terminal.getvalue()  # a file's name colours nothing
     monkeypatch.setenv("NO_COLOR", "1")
-    output.write("table", ROWS, plain := Terminal(), CLASSES, 1)
+    writers.write("table", ROWS, plain := Terminal(), CLASSES, 1)
     assert "\x1b" not in plain.getvalue()
 
 
 def test_tally_counts_as_rows_pass() -> None:
-    tally = output.Tally()
+    tally = writers.Tally()
     assert list(tally.count(ROWS)) == ROWS
     assert (tally.predicted, tally.failed) == (3, 2)
     assert str(tally) == "5 inputs: 3 predicted, 2 failed (corrupt: 1, missing: 1)"
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(output).failed == 0
+    assert doctest.testmod(writers).failed == 0

@@ -9,12 +9,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.predict.bundle import Bundle
 from sightline.predict.signing import Signer, sign, signature_of, verify
+from tests.cli.test_cli import run
 from tests.exported import Project
-from tests.test_cli import run
 
 pytest.importorskip("OpenSSL", reason="model-signing imports pyopenssl, and the extra `sign` brings it")
 

@@ -23,18 +23,18 @@ import sqlalchemy as sa
 from PIL import Image
 
 import sightline
-from sightline import images, pixels
-from sightline.databases import mongo
-from sightline.databases.writeback import load_images
-from sightline.errors import UserError
+from sightline.core.credentials import parse
+from sightline.core.errors import UserError
+from sightline.datasets.raw_set import ImageRecord
+from sightline.imaging import convert, decode
 from sightline.predict.bundle import Bundle
 from sightline.predict.inputs import Database, open_all
-from sightline.records import ImageRecord
-from sightline.secrets import parse
+from sightline.sources.databases import mongo
+from sightline.sources.databases.writeback import load_images
+from tests.cli.test_cli import run
 from tests.exported import Project
-from tests.ingest.helpers import spellings
 from tests.servers.fixtures import sqlite_url, wire_url  # noqa: F401 - fixtures
-from tests.test_cli import run
+from tests.stages.ingest.helpers import spellings
 
 COUNT = 12
 
@@ -170,9 +170,9 @@ def test_what_is_no_image_is_a_fault_of_the_program(bundle: Bundle, given: Any, 
 
 def test_grey_from_colours_as_the_decoder_makes_it() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    encoded = images.encode_png(colours)
+    encoded = decode.encode_png(colours)
     for channels in (1, 3):
-        np.testing.assert_array_equal(pixels.in_channels(colours, channels), images.decode(encoded, channels))
+        np.testing.assert_array_equal(convert.in_channels(colours, channels), decode.decode(encoded, channels))
 
 
 @pytest.fixture

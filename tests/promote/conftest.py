@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sightline import files
+from sightline.core import files
 from sightline.promote.config import PromoteConfig
 from tests.exported import Project, project  # noqa: F401
 

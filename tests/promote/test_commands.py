@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_cli import run
 from tests.exported import Project
 from tests.promote.conftest import Candidate
-from tests.test_cli import run
 
 ROOT = Path(__file__).parents[2]
 POLICY = ("promote.min_accuracy=0.5", "promote.min_class_recall=0.1", "promote.max_ece=0.5")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sightline import files, tracking
-from sightline.errors import UserError
+from sightline import tracking
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.predict.bundle import Bundle
 from sightline.promote import lineage, promote
 from sightline.promote.config import PromoteConfig
-from sightline.registry import Registry
+from sightline.tracking.registry import Registry
 from tests.exported import Project
 from tests.promote.conftest import Candidate
 

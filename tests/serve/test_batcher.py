@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.reasons import Reason, Rejected
+from sightline.core.rejection import Reason, Rejected
 from sightline.serve.batcher import Batcher, Busy
 
 

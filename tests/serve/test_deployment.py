@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sightline.errors import DISTRIBUTION
+from sightline.core.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 

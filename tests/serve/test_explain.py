@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.contract.contract import Statistics
-from sightline.serve import explain
+from sightline.imaging.transform.pipeline import Statistics
+from sightline.serve import occlusion
 
 
 class Corner:
@@ -35,12 +35,12 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("batch_size", [1, 16, 100])
 def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int) -> None:
     bundle: Any = Corner()
-    heat = explain.occlusion(bundle, image, 1, 1.0, batch_size)
+    heat = occlusion.occlusion(bundle, image, 1, 1.0, batch_size)
     assert np.unravel_index(heat.falls.argmax(), heat.falls.shape) == (7, 7)
     assert heat.falls[:6, :6].max() == 0
     assert heat.where == "lower right"
     assert heat.lowest == pytest.approx(image.mean().round() / 255)
-    drawn = np.asarray(Image.open(io.BytesIO(explain.overlay(heat))))
+    drawn = np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))
     assert drawn.shape == (224, 224, 4)
     assert drawn[-10, -10, 3] > 200
     assert drawn[:100, :100, 3].max() == 0
@@ -49,20 +49,20 @@ def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int)
 def test_the_patch_has_the_training_sets_colour_where_that_is_known(image: np.ndarray) -> None:
     bundle: Any = Corner()
     bundle.contract = SimpleNamespace(statistics=Statistics((0.5,), (0.1,)))
-    assert explain.occlusion(bundle, image, 1, 1.0).lowest == pytest.approx(128 / 255, abs=0.01)
+    assert occlusion.occlusion(bundle, image, 1, 1.0).lowest == pytest.approx(128 / 255, abs=0.01)
 
 
 def test_a_network_that_does_not_care_leaves_the_picture_cold(image: np.ndarray) -> None:
     bundle: Any = Corner()
-    heat = explain.occlusion(bundle, image, 0, 0.0)
+    heat = occlusion.occlusion(bundle, image, 0, 0.0)
     assert heat.falls.max() == 0
-    assert np.asarray(Image.open(io.BytesIO(explain.overlay(heat))))[:, :, 3].max() == 0
+    assert np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))[:, :, 3].max() == 0
 
 
 @pytest.mark.parametrize("side", [1, 3, 8, 9])
 def test_images_smaller_than_the_grid(side: int) -> None:
     bundle: Any = Corner()
-    assert explain.occlusion(bundle, np.full((side, side, 3), 9, np.uint8), 1, 9 / 255).falls.shape == (8, 8)
+    assert occlusion.occlusion(bundle, np.full((side, side, 3), 9, np.uint8), 1, 9 / 255).falls.shape == (8, 8)
 
 
 SIZES = [((600, 20, 1), (9, 256)), ((8, 8, 3), (8, 8)), ((9, 9, 2), (9, 9)), ((9, 9, 4), (9, 9))]
@@ -70,8 +70,8 @@ SIZES = [((600, 20, 1), (9, 256)), ((8, 8, 3), (8, 8)), ((9, 9, 2), (9, 9)), ((9
 
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 def test_every_step_can_be_shown(shape: tuple[int, int, int], size: tuple[int, int]) -> None:
-    assert Image.open(io.BytesIO(explain.picture(np.zeros(shape, np.uint8)))).size == size
+    assert Image.open(io.BytesIO(occlusion.picture(np.zeros(shape, np.uint8)))).size == size
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(explain).failed == 0
+    assert doctest.testmod(occlusion).failed == 0

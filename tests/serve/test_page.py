@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline import images
+from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from tests import bundles
 from tests.serve.conftest import Served, serve
@@ -82,7 +82,7 @@ def test_bad_huge_and_good_side_by_side(page: Any, pictures: list[Path], tmp_pat
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0nothing")
     (tmp_path / "text.png").write_text("<script>alert(1)</script>")
     (tmp_path / "<img src=x onerror=alert(1)>.png").write_bytes(pictures[0].read_bytes())
-    (tmp_path / "wide.png").write_bytes(images.encode_png(np.zeros((8000, 8000, 1), np.uint8)))
+    (tmp_path / "wide.png").write_bytes(decode.encode_png(np.zeros((8000, 8000, 1), np.uint8)))
     page.set_input_files("#files", [str(path) for path in sorted(tmp_path.iterdir())])
     done(page, 4)
     problems = page.locator(".problem").all_inner_texts()

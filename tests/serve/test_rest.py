@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 
 from sightline.predict.bundle import Bundle
 from tests import bundles
-from tests.ingest.helpers import spellings
 from tests.serve.conftest import COMMAND, Served, serve
+from tests.stages.ingest.helpers import spellings
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: "
 ALL = "0.0.0.0"  # noqa: S104 - what is tested is that it is refused

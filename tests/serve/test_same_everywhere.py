@@ -15,10 +15,10 @@ import pytest
 import requests
 
 import sightline
-from sightline.registry import SIGNATURE
+from sightline.tracking.registry import SIGNATURE
 from tests import bundles
+from tests.cli.test_cli import run
 from tests.serve.conftest import Served, serve
-from tests.test_cli import run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

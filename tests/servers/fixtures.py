@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from sightline.databases import mongo, sql
-from sightline.secrets import parse
+from sightline.core.credentials import parse
+from sightline.sources.databases import mongo, sql
 from tests.servers import mongowire, processes
 
 

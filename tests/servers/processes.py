@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sightline.files import die_with_parent
+from sightline.core.files import die_with_parent
 
 USER = "pipe"
 PASSWORD = "c4nary p@ss:w/rd% 1"  # every character that a URL must have encoded

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sightline.errors import DISTRIBUTION, fault
-from sightline.secrets import mask
+from sightline.core.credentials import mask
+from sightline.core.errors import DISTRIBUTION, fault
 
 
 class _Group(TyperGroup):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, not_installed
+from sightline.core.errors import UserError, not_installed
 
 
 @app.command()
@@ -77,14 +77,14 @@ def promote(
     if reason is not None and not force:
         raise UserError("--reason is for --force")
     try:
-        from sightline import config
+        from sightline.config import compose
         from sightline.promote import promote as promotion
         from sightline.promote.config import PromoteConfig
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = config.compose([*config.saved_overrides(config.read_params()), *(changes or [])])
-    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    composed = compose.compose([*compose.saved_overrides(compose.read_params()), *(changes or [])])
+    policy = compose.typed(PromoteConfig, composed.promote, "promote")
     done = promotion.promote(bundle, predictions, policy, reason)
     for line in promotion.lines(done, policy.name):
         typer.echo(line)
@@ -99,14 +99,15 @@ def lineage(
 ) -> None:
     """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
     try:
-        from sightline import config, files
+        from sightline.config import compose
+        from sightline.core import files
         from sightline.promote import lineage as lineages
         from sightline.promote.config import PromoteConfig
-        from sightline.registry import Registry
+        from sightline.tracking.registry import Registry
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = config.compose(config.saved_overrides(config.read_params()))
-    policy = config.typed(PromoteConfig, composed.promote, "promote")
+    composed = compose.compose(compose.saved_overrides(compose.read_params()))
+    policy = compose.typed(PromoteConfig, composed.promote, "promote")
     traced = lineages.trace(Registry(policy.name), version)
     typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))

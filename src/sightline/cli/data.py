@@ -9,8 +9,8 @@ import click
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import not_installed
-from sightline.secrets import require_harmless
+from sightline.core.credentials import require_harmless
+from sightline.core.errors import not_installed
 
 
 @app.command()
@@ -32,8 +32,8 @@ def load(
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
-        from sightline.ingest.layout_rules import Rules
-        from sightline.ingest.load import load as load_source
+        from sightline.sources.load_to_database import load as load_source
+        from sightline.stages.ingest.layout_rules import Rules
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
 
@@ -66,16 +66,16 @@ def preview(
     `dvc repro ingest`.
     """
     try:
-        from sightline import config, other_sections
-        from sightline.preprocess.config import PreprocessConfig
-        from sightline.preprocess.preview import preview as draw
+        from sightline.config import compose, other_sections
+        from sightline.stages.preprocess.config import PreprocessConfig
+        from sightline.stages.preprocess.preview import preview as draw
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    params, words = config.read_params(), changes or []
+    params, words = compose.read_params(), changes or []
     other_sections.refuse(words, "preprocess", params)
-    composed = config.compose([*config.saved_overrides(params), *map(config.selecting, words)])
-    section = config.typed(PreprocessConfig, composed.preprocess, "preprocess")
+    composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
+    section = compose.typed(PreprocessConfig, composed.preprocess, "preprocess")
     count, unread = draw(Path("data/raw"), section, output, images, seed)
     for line in unread:
         typer.echo(line, err=True)
@@ -93,8 +93,8 @@ def cache(
     Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
     """
     try:
-        from sightline.preprocess.cache import lines, size
-        from sightline.preprocess.memo import Memo
+        from sightline.stages.preprocess.cache import Memo
+        from sightline.stages.preprocess.cache_summary import lines, size
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 

@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, fault, not_installed
+from sightline.core.errors import UserError, fault, not_installed
 
 
 class Format(StrEnum):
@@ -93,31 +93,31 @@ def predict(
     if chosen is Format.PARQUET and output is None:
         raise UserError("--format parquet: name a file with --output")
     try:
-        from sightline.predict import locate
-        from sightline.predict import output as rows
+        from sightline.predict import load
+        from sightline.predict import writers as rows
         from sightline.predict.inputs import Database
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "predict") from None
 
-    opened = locate.load(bundle, model.value, threads)
+    opened = load.load(bundle, model.value, threads)
     if abstain and threshold is None and (threshold := opened.threshold) is None:
         raise UserError(f"--abstain: {bundle} came without a threshold; give one with --threshold")
     database = Database(url, id_column, image_column)
     tally = rows.Tally()
     predictions = tally.count(opened.predict(inputs, top_k, threshold, batch_size, workers, database))
     if output is not None or not sys.stdout.isatty():  # else the rows are the progress
-        from sightline.progress import track
+        from sightline.core.progress import track
 
         predictions = track(predictions, "predicting")
     if output is not None and output.startswith("db:"):
-        from sightline.predict import tables
+        from sightline.predict import database_inputs
 
-        tables.write(predictions, output.removeprefix("db:"), database, opened.digest)
+        database_inputs.write(predictions, output.removeprefix("db:"), database, opened.digest)
     elif chosen is Format.PARQUET:
-        from sightline.predict import parquet
+        from sightline.predict import parquet_writer
 
         with _explained(output):
-            parquet.write(predictions, Path(output or ""))
+            parquet_writer.write(predictions, Path(output or ""))
     else:
         with _destination(output) as stream:
             rows.write(chosen, predictions, stream, opened.classes, top_k)
@@ -149,7 +149,7 @@ def serve(
     SIGINT and SIGTERM end it once what was begun is answered.
     """
     try:
-        from sightline.predict import locate
+        from sightline.predict import load
         from sightline.serve.config import API_KEY, ServeConfig
         from sightline.serve.server import run
     except ModuleNotFoundError as error:
@@ -164,7 +164,7 @@ def serve(
         batch_size=batch_size,
         workers=workers,
     )
-    opened = locate.load(bundle, model.value, threads)
+    opened = load.load(bundle, model.value, threads)
     run(opened, config, lambda address: typer.echo(f"sightline: {bundle} at {address}", err=True))
 
 
@@ -196,7 +196,7 @@ def _destination(output: str | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
-    from sightline import files
+    from sightline.core import files
 
     with (
         _explained(output),

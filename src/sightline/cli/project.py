@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import not_installed
+from sightline.core.errors import not_installed
 
 
 @app.command()
@@ -17,7 +17,7 @@ def repair() -> None:
     try:
         import dvc  # noqa: F401
 
-        from sightline import dvc_files
+        from sightline.core import dvc_files
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 

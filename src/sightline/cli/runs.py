@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, fault, not_installed
+from sightline.core.errors import UserError, fault, not_installed
 
 
 @app.command()
@@ -27,15 +27,15 @@ def compare(
     difference, and writes a page.
     """
     try:
-        from sightline.compare import outcome, page, scored
+        from sightline.compare import comparison, page, run_predictions
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
-    from sightline import files
+    from sightline.core import files
 
-    a, b = scored.load(first), scored.load(second)
-    scored.require_same(a, b)
-    result = outcome.compare(a, b)
-    for line in outcome.lines(a, b, result):
+    a, b = run_predictions.load(first), run_predictions.load(second)
+    run_predictions.require_same(a, b)
+    result = comparison.compare(a, b)
+    for line in comparison.lines(a, b, result):
         typer.echo(line)
     try:
         files.write_text(output, page.write(a, b, result, data))

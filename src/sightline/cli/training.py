@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.base import app
-from sightline.errors import UserError, fault, not_installed
+from sightline.core.errors import UserError, fault, not_installed
 
 
 @app.command()
@@ -22,7 +22,7 @@ def features(
 ) -> None:
     """Write what a trained network sees in each image: id, label, split and embedding, a row an image."""
     try:
-        from sightline.features import write_features
+        from sightline.models.embeddings import write_features
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
@@ -52,7 +52,7 @@ def find_lr(
     """
     composed, section, data, made_with = _training(changes)
     from sightline import tracking
-    from sightline.train.find import draw, learning_rates
+    from sightline.stages.train.tuner import draw, learning_rates
 
     curve = learning_rates(data, section, steps)
     draw(curve, output)
@@ -74,7 +74,7 @@ def find_batch_size(changes: Changes = None) -> None:
     """
     composed, section, data, made_with = _training(changes)
     from sightline import tracking
-    from sightline.train.find import batch_sizes, best_batch_size
+    from sightline.stages.train.tuner import batch_sizes, best_batch_size
 
     trials = []
     typer.echo(f"{'batch size':>10}  {'images/s':>10}  {'GPU memory':>10}")
@@ -94,14 +94,15 @@ def find_batch_size(changes: Changes = None) -> None:
 def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
     """Returns the composed configuration with changes, its train section, the processed set, and its settings."""
     try:
-        from sightline import config, other_sections, settings
-        from sightline.shards import ProcessedSet
-        from sightline.train.config import TrainConfig
+        from sightline.config import compose, other_sections
+        from sightline.datasets import data_settings
+        from sightline.datasets.processed_set import ProcessedSet
+        from sightline.stages.train.config import TrainConfig
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    params, words = config.read_params(), changes or []
+    params, words = compose.read_params(), changes or []
     other_sections.refuse(words, "train", params)
-    composed = config.compose([*config.saved_overrides(params), *map(config.selecting, words)])
-    section, data = config.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
-    return composed, section, data, settings.of_data(Path(), data.digest)
+    composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
+    section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+    return composed, section, data, data_settings.of_data(Path(), data.digest)

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.compare.outcome import Outcome
-from sightline.compare.scored import Scored
-from sightline.errors import UserError
+from sightline.compare.comparison import Outcome
+from sightline.compare.run_predictions import Scored
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics import base
 from sightline.metrics.base import Labels
 from sightline.metrics.calibration import reliability
 from sightline.metrics.curves import curves
 from sightline.metrics.intervals import wilson
 from sightline.metrics.selective import risk_coverage
-from sightline.page import figures
-from sightline.page.cards import Card, cards
-from sightline.page.examples import examples
-from sightline.page.html import Picture, picture, render
-from sightline.plots import bars
-from sightline.plots.bars import Measured
-from sightline.shards import ProcessedSet, Split
+from sightline.reporting import figures
+from sightline.reporting.cards import Card, cards
+from sightline.reporting.examples import examples
+from sightline.reporting.plots import bars
+from sightline.reporting.plots.bars import Measured
+from sightline.reporting.render import Picture, picture, render
 
 TEMPLATE = "compare.html.j2"
 MOST_SHOWN = 24

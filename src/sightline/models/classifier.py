@@ -8,9 +8,9 @@ from typing import Self
 import torch
 from torch import nn
 
+from sightline.config.schema import Option
 from sightline.models.config import Cnn, Dense, Pretrainable, ResNet9, Timm, WideResNet
 from sightline.models.head import start
-from sightline.schema import Option
 
 
 class Classifier(nn.Module):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.schema import Option, require, require_one_of
+from sightline.config.schema import Option, require, require_one_of
 
 
 @dataclass

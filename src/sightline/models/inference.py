@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sightline.errors import UserError
+from sightline.core.errors import UserError
 from sightline.models import store
 from sightline.models.classifier import Classifier
 

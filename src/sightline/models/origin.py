@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sightline import files
-from sightline.errors import UserError
-from sightline.project import located
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.project import located
 
 UNSPECIFIED = "unspecified"
 _LICENCE = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n]*)")

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from sightline.errors import UserError, fault
-from sightline.project import located
+from sightline.core.errors import UserError, fault
+from sightline.core.project import located
 
 State = dict[str, torch.Tensor]
 

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.config.schema import Option
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import MODELS
-from sightline.schema import Option
 
 WEIGHTS = "model.safetensors"
 INFO = "model.json"

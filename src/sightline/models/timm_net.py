@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.errors import UserError, how_to_install
+from sightline.core.errors import UserError, how_to_install
 from sightline.models import pretrained
 from sightline.models.config import Timm
 

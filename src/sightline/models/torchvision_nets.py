@@ -19,7 +19,7 @@ import torchvision
 from torch import nn
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
-from sightline.errors import UserError
+from sightline.core.errors import UserError
 from sightline.models import pretrained
 from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, ViT
 

@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sightline import pixels
-from sightline.contract.contract import Contract
-from sightline.errors import UserError
-from sightline.images import Limits
-from sightline.predict import given, inputs, manifest, run
-from sightline.predict.given import Given
+from sightline.core.errors import UserError
+from sightline.core.rejection import Rejected
+from sightline.imaging import convert
+from sightline.imaging.decode import Limits
+from sightline.imaging.transform.pipeline import Contract
+from sightline.predict import batching, inputs, manifest, python_inputs
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
-from sightline.reasons import Rejected
+from sightline.predict.python_inputs import Given
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class Prediction:
     Attributes:
         path: The input, as it was named.
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
-        error: Why it failed, a word of `sightline.reasons.Reason`; None if it did not.
+        error: Why it failed, a word of `sightline.core.rejection.Reason`; None if it did not.
         detail: The same for a person; may be empty.
         abstained: Whether the likeliest class is less probable than was asked for, so that there is no answer.
     """
@@ -145,7 +145,7 @@ class Bundle:
         """
         if isinstance(data, bytes):
             return self._contract.decode(data)
-        return self._contract(pixels.in_channels(data, self._contract.channels))
+        return self._contract(convert.in_channels(data, self._contract.channels))
 
     def probabilities(self, images: Images) -> Probabilities:
         """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
@@ -179,8 +179,8 @@ class Bundle:
         def prepare(item: inputs.Input) -> Images:
             return self.prepare(item.read())
 
-        items = given.images(images, Limits().max_bytes, database)
-        for batch in run.batches(items, prepare, batch_size, workers):
+        items = python_inputs.images(images, Limits().max_bytes, database)
+        for batch in batching.batches(items, prepare, batch_size, workers):
             arrays = [array for _, array in batch if not isinstance(array, Rejected)]
             rows = iter(self.probabilities(np.stack(arrays)) if arrays else ())
             for item, array in batch:

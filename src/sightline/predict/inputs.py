@@ -19,10 +19,10 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from sightline.errors import is_shortage
-from sightline.imagebytes import from_text
-from sightline.names import is_litter
-from sightline.reasons import Reason, Rejected
+from sightline.core.errors import is_shortage
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import is_litter
+from sightline.imaging.encoded import from_text
 
 LIST = "-"
 """Stands for a list of inputs, one a line, on standard input."""

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline import files
-from sightline.errors import UserError, fault
+from sightline.core import files
+from sightline.core.errors import UserError, fault
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"

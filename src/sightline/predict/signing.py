@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import UserError, not_installed
+from sightline.core.errors import UserError, not_installed
 from sightline.predict import manifest
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.schema import require
+from sightline.config.schema import require
 
 
 @dataclass

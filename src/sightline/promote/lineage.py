@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sightline.errors import UserError
-from sightline.registry import BUNDLE_TAG, PREFIX, Registry, Version
+from sightline.core.errors import UserError
+from sightline.tracking.registry import BUNDLE_TAG, PREFIX, Registry, Version
 
 COMMIT, DIRTY, BRANCH = "mlflow.source.git.commit", "git.dirty", "git.branch"
 

@@ -9,14 +9,24 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline import files
-from sightline.errors import UserError
+from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.predict.signing import signature_of
-from sightline.promote import evidence
+from sightline.promote import candidate as evidence
+from sightline.promote.candidate import Bundled
 from sightline.promote.config import PromoteConfig
-from sightline.promote.evidence import Bundled
 from sightline.promote.policy import Decision, decide
-from sightline.registry import BUNDLE, BUNDLE_TAG, CHALLENGER, CHAMPION, PREDICTIONS, PREFIX, Registry, Version, who
+from sightline.tracking.registry import (
+    BUNDLE,
+    BUNDLE_TAG,
+    CHALLENGER,
+    CHAMPION,
+    PREDICTIONS,
+    PREFIX,
+    Registry,
+    Version,
+    who,
+)
 
 SERVED = Path(__file__).with_name("served.py")
 

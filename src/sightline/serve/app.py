@@ -15,16 +15,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sightline.errors import DISTRIBUTION
+from sightline.core.errors import DISTRIBUTION
+from sightline.core.rejection import Rejected
 from sightline.predict.bundle import Bundle
-from sightline.predict.output import as_row
-from sightline.reasons import Rejected
-from sightline.serve import answers, body, openapi, site
+from sightline.predict.writers import as_row
+from sightline.serve import openapi, request_body, responses, static_files
 from sightline.serve.batcher import Batcher, Busy
-from sightline.serve.body import Refusal
 from sightline.serve.config import ServeConfig
-from sightline.serve.guard import Guard
 from sightline.serve.metrics import CONTENT_TYPE, Metrics
+from sightline.serve.middleware import Guard
+from sightline.serve.request_body import Refusal
 
 CLOSED = {"/predict", "/explain", "/model", "/metrics"}
 """Paths that need the key, where there is one: health, the page and the API's description say nothing of the model."""
@@ -49,7 +49,7 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
         Route("/health", server.health, methods=["GET"]),
         Route("/metrics", server.scrape, methods=["GET"]),
         Route("/openapi.json", server.describe, methods=["GET"]),
-        *site.routes(),
+        *static_files.routes(),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
     app.router.redirect_slashes = False  # it would send a client to whatever host its own Host header names
@@ -63,8 +63,8 @@ class _Server:
         self.bundle = bundle
         self.config = config
         self.metrics = Metrics(bundle, lambda: self.batcher.waiting)
-        self.held = body.Held(config.max_held)
-        self.about = answers.about(bundle, config, version(DISTRIBUTION))
+        self.held = request_body.Held(config.max_held)
+        self.about = responses.about(bundle, config, version(DISTRIBUTION))
         self.described = openapi.describe(self.about["version"], self.about["limits"])
         self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
         self.asked = 0
@@ -79,10 +79,10 @@ class _Server:
     async def predict(self, request: Request) -> Response:
         top_k, threshold = _wishes(request, len(self.bundle.classes))
         with self.held.request() as take:
-            sent = await body.images(request, self.config, take)
+            sent = await request_body.images(request, self.config, take)
             found = await self.batcher.predict([one.data for one in sent], self.config.seconds)
         predictions = [
-            answers.judge(self.bundle, one.name, answer, top_k, threshold)
+            responses.judge(self.bundle, one.name, answer, top_k, threshold)
             for one, answer in zip(sent, found, strict=True)
         ]
         for p in predictions:
@@ -101,12 +101,12 @@ class _Server:
         self.asked += 1
         try:
             with self.held.request() as take:
-                sent = await body.images(request, self.config, take)
+                sent = await request_body.images(request, self.config, take)
                 if len(sent) > 1:
                     raise Refusal(413, "too_many_images", "one image at a time is explained")
                 async with self.explaining:
                     said = await asyncio.to_thread(
-                        answers.explanation, self.bundle, sent[0].name, sent[0].data, top_k, threshold
+                        responses.explanation, self.bundle, sent[0].name, sent[0].data, top_k, threshold
                     )
         except Rejected as refused:
             raise Refusal(422, str(refused.reason), refused.detail) from None

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sightline.core.rejection import Reason, Rejected
 from sightline.predict.bundle import Bundle, Images, Probabilities
-from sightline.reasons import Reason, Rejected
 
 PATIENCE = 0.05
 """Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""

@@ -6,8 +6,8 @@ import ipaddress
 import os
 from dataclasses import dataclass, field
 
-from sightline.errors import UserError
-from sightline.images import MAX_SECONDS, Limits
+from sightline.core.errors import UserError
+from sightline.imaging.decode import MAX_SECONDS, Limits
 
 API_KEY = "SIGHTLINE_API_KEY"
 """Environment variable with the key that clients must show: a command line can be read by every user of a machine."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.reasons import Reason
+from sightline.core.rejection import Reason
 
 _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}

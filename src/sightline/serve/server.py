@@ -13,7 +13,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sightline.errors import UserError
+from sightline.core.errors import UserError
 from sightline.predict.bundle import Bundle
 from sightline.serve.app import application
 from sightline.serve.config import ServeConfig

@@ -15,10 +15,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from sightline.settings import flat_params
-from sightline.tracking.found import FoundRun, download, find_run
+from sightline.datasets.data_settings import flat_params
+from sightline.tracking.find_run import FoundRun, download, find_run
 from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.later import sync
 from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
 from sightline.tracking.store import (
     BASELINE_TAG,
@@ -36,6 +35,7 @@ from sightline.tracking.store import (
     provenance,
 )
 from sightline.tracking.sweep import SweepRun
+from sightline.tracking.sync import sync
 from sightline.tracking.tracker import Tracker
 
 __all__ = [

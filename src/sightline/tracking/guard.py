@@ -16,9 +16,9 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from sightline import secrets
-from sightline.errors import UserError
-from sightline.project import project_root
+from sightline.core import credentials
+from sightline.core.errors import UserError
+from sightline.core.project import project_root
 
 
 class Unreachable(Exception):
@@ -31,9 +31,9 @@ class Unreachable(Exception):
 
     def __init__(self, error: Exception) -> None:
         database = sqlite_file(store_uri())
-        where = str(database) if database else secrets.mask(store_uri())
+        where = str(database) if database else credentials.mask(store_uri())
         cause = _cause(error)
-        first_line = "".join(secrets.mask(str(cause)).strip().splitlines()[:1])[:200]
+        first_line = "".join(credentials.mask(str(cause)).strip().splitlines()[:1])[:200]
         self.why = f"{where}: {type(cause).__name__}: {first_line}"
         self.remedy = _remedy(database, cause)
         super().__init__(self.why)

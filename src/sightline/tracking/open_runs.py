@@ -14,8 +14,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from sightline import files
-from sightline.project import project_root
+from sightline.core import files
+from sightline.core.project import project_root
 from sightline.tracking.guard import own_uri, store_uri
 
 FOLDER = files.STATE / "runs"

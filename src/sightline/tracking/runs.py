@@ -14,8 +14,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
-from sightline import files, secrets
-from sightline.settings import flat_params
+from sightline.core import credentials, files
+from sightline.datasets.data_settings import flat_params
 from sightline.tracking.guard import Unreachable, reaching
 from sightline.tracking.store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
@@ -102,7 +102,7 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
 
 def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
     if overrides:
-        return secrets.mask(" ".join(overrides))
+        return credentials.mask(" ".join(overrides))
     return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={float(config.train.lr):g}"
 
 

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
-from sightline.project import project_root as project_root  # which callers know from here
+from sightline.core.project import project_root as project_root  # which callers know from here
 from sightline.tracking.database import ARTIFACTS, alone, follow, require_open
 from sightline.tracking.guard import own_uri, reaching, store_uri
 from sightline.tracking.open_runs import close_abandoned

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
-from sightline import secrets
+from sightline.core import credentials
 from sightline.tracking.guard import Unreachable, reaching
 from sightline.tracking.runs import start_run
 from sightline.tracking.store import SWEEP_VARIABLE, connect, provenance
@@ -27,7 +27,7 @@ class SweepRun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the parent; its id reaches the jobs, in whatever process, by an environment variable."""
         given = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        overrides = [secrets.mask(str(o.input_line)) for o in given if o.is_sweep_override()]
+        overrides = [credentials.mask(str(o.input_line)) for o in given if o.is_sweep_override()]
         tags, name = {**provenance(), "sightline.sweep": "true"}, "sweep " + " ".join(overrides)
         tracker = start_run(tags, name)
         if tracker.run_id is not None:

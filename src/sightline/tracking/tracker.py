@@ -15,8 +15,8 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from sightline.outbox import Outbox
 from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.offline_queue import Outbox
 from sightline.tracking.open_runs import OpenRun
 from sightline.tracking.store import MAX_PARAM_LENGTH, TEST_TAG
 

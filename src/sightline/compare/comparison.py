@@ -1,0 +1,108 @@
+"""The paired comparison of two models, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.compare.run_predictions import Scored
+from sightline.metrics import classification, paired
+from sightline.metrics.base import Interval, Labels
+from sightline.reporting.formatting import p_value, points
+from sightline.reporting.metric_titles import MAIN, Metric, known
+
+SIGNIFICANT = 0.05
+"""Below this p-value a difference is called one."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One metric of both models."""
+
+    name: str
+    metric: Metric
+    a: float
+    b: float
+
+    @property
+    def main(self) -> bool:
+        """Whether a first look should see it."""
+        return self.name in MAIN or self.name.startswith("top_")
+
+    @property
+    def better(self) -> int:
+        """1 where the first is better, -1 where the second is, 0 where what is shown is equal."""
+        if self.metric.shown(self.a) == self.metric.shown(self.b):
+            return 0
+        return self.metric.sign if self.a > self.b else -self.metric.sign
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is to be said of two models, `a` and `b`, on the same images.
+
+    Attributes:
+        difference: Accuracy of a minus that of b.
+        interval: Its 95 % interval, paired (Tango's score interval).
+        p: McNemar's exact two-sided p-value.
+        both_right: Images that both answered right.
+        only_a: Places of the images that only a answered right.
+        only_b: Places of the images that only b answered right.
+        both_wrong: Images that neither answered right.
+        metrics: Each metric of both.
+        recalls: By class, the recall of both and the number of test images.
+    """
+
+    difference: float
+    interval: Interval
+    p: float
+    both_right: int
+    only_a: Labels
+    only_b: Labels
+    both_wrong: int
+    metrics: list[Side]
+    recalls: list[tuple[float, float, int]]
+
+    def verdict(self, a: str, b: str) -> str:
+        """Returns a sentence for a person: which is better, or that these images cannot tell."""
+        low, high = self.interval
+        said = f"{points(self.difference)} points of accuracy, 95 % interval {points(low)} to {points(high)}"
+        tested = f"McNemar's p {p_value(self.p)}"
+        if self.p >= SIGNIFICANT:
+            return f"These images do not tell which is better: {said}; {tested}."
+        return f"The better one is {a if self.difference > 0 else b}: {said}; {tested}."
+
+
+def compare(a: Scored, b: Scored) -> Outcome:
+    """Compares two models that `scored.require_same` has let pass."""
+    right_a, right_b = a.correct, b.correct
+    difference, low, high = paired.difference(right_a, right_b)
+    numbers = [classification.evaluate(s.labels, s.probabilities, per_class_limit=0, resamples=0) for s in (a, b)]
+    k = len(a.classes)
+    scores = [classification.class_scores(s.labels, s.predicted, k) for s in (a, b)]
+    return Outcome(
+        difference=difference,
+        interval=(low, high),
+        p=paired.mcnemar(right_a, right_b),
+        both_right=int((right_a & right_b).sum()),
+        only_a=np.flatnonzero(right_a & ~right_b),
+        only_b=np.flatnonzero(right_b & ~right_a),
+        both_wrong=int((~right_a & ~right_b).sum()),
+        metrics=[Side(name, m, numbers[0][name], numbers[1][name]) for name, m in known(numbers[0]).items()],
+        recalls=[(x.recall, y.recall, x.support) for x, y in zip(*scores, strict=True)],
+    )
+
+
+def lines(a: Scored, b: Scored, outcome: Outcome) -> list[str]:
+    """Returns what the terminal shows: a table of the metrics, who errs where, the verdict."""
+    rows = [("", "first", "second")]
+    rows += [(s.metric.title, s.metric.shown(s.a), s.metric.shown(s.b)) for s in outcome.metrics]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    table = [f"{n.ljust(widths[0])}  {x.rjust(widths[1])}  {y.rjust(widths[2])}" for n, x, y in rows]
+    counted = (
+        f"{len(a.ids):,} images: both right {outcome.both_right:,}, only the first {len(outcome.only_a):,}, "
+        f"only the second {len(outcome.only_b):,}, both wrong {outcome.both_wrong:,}"
+    )
+    verdict = outcome.verdict("the first", "the second")
+    return [f"first:  {a.name}", f"second: {b.name}", "", *table, "", counted, verdict]

@@ -1,0 +1,121 @@
+"""A run's answers: from the tracking server, or from a folder of reports."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from sightline.core.errors import UserError
+from sightline.datasets import predictions
+from sightline.metrics import base
+from sightline.metrics.base import Bools, Floats, Labels
+
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one model said of a test set.
+
+    Attributes:
+        name: What to call it.
+        ids: [n], sorted.
+        labels: [n] true classes.
+        probabilities: [n, K].
+        classes: K names; indices where the file does not tell names.
+        about: (name, value) of what is known of the run.
+    """
+
+    name: str
+    ids: list[str]
+    labels: Labels
+    probabilities: Floats
+    classes: list[str]
+    about: list[tuple[str, str]]
+
+    @property
+    def predicted(self) -> Labels:
+        """The most probable class of each image, [n]."""
+        return base.predictions(self.probabilities)
+
+    @property
+    def correct(self) -> Bools:
+        """Whether each answer is right, [n]."""
+        right: Bools = self.predicted == self.labels
+        return right
+
+
+def load(run: str) -> Scored:
+    """Finds a run's answers.
+
+    Args:
+        run: An existing folder with `predictions.parquet`, itself or in its `reports/`; else what
+            `tracking.find_run` takes: a run's id or name, `models:/name@alias`, `models:/name/version`.
+
+    Raises:
+        UserError: If there is no such run, or it has no predictions.
+    """
+    folder = Path(run)
+    if folder.is_dir():
+        for path in (folder / PREDICTIONS, folder / "reports" / PREDICTIONS):
+            if path.is_file():
+                return read(path, run, [("folder", str(folder))])
+        raise UserError(f"{run}: no {PREDICTIONS} in this folder or its reports/; run the evaluate stage")
+    from sightline import tracking
+
+    found = tracking.find_run(run)
+    with tempfile.TemporaryDirectory() as temporary:
+        fetched = tracking.download(found.id, PREDICTIONS, Path(temporary))
+        if fetched is None:
+            raise UserError(f"{run}: the run {found.id} has no {PREDICTIONS}: run the evaluate stage on its model")
+        name = found.name if run in (found.name, found.id) else f"{run} ({found.name})"
+        return read(fetched, name, [("run", found.id), *found.about])
+
+
+def read(path: Path, name: str, about: list[tuple[str, str]]) -> Scored:
+    """Reads a file of predictions.
+
+    Raises:
+        UserError: If it is not one.
+    """
+    try:
+        told = predictions.read(path)
+        order = sorted(range(len(told.ids)), key=told.ids.__getitem__)
+        ids, labels = [told.ids[i] for i in order], told.labels[order]
+        # Stored in single precision: the rows are brought to a sum of 1 again.
+        probabilities = told.probabilities[order] / told.probabilities[order].sum(axis=1, keepdims=True)
+        base.check(labels, probabilities)
+        classes = told.classes or [str(i) for i in range(probabilities.shape[1])]
+        if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
+            raise ValueError("classes or ids that do not fit")
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
+    return Scored(name, ids, labels, probabilities, classes, about)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def require_same(a: Scored, b: Scored) -> None:
+    """Checks that two runs answered the same questions.
+
+    Raises:
+        UserError: If images, labels or classes differ, saying how many.
+    """
+    only_a, only_b = set(a.ids) - set(b.ids), set(b.ids) - set(a.ids)
+    if only_a or only_b:
+        examples = ", ".join(f"{min(ids)}" for ids in (only_a, only_b) if ids)
+        raise UserError(
+            f"{a.name} and {b.name} scored different test sets: {len(only_a):,} ids only in the first, {len(only_b):,} "
+            f"only in the second (as {examples}), {len(set(a.ids) & set(b.ids)):,} in both"
+        )
+    if a.classes != b.classes:
+        raise UserError(
+            f"{a.name} and {b.name} know different classes: {', '.join(a.classes[:10])} and {', '.join(b.classes[:10])}"
+        )
+    if other := int((a.labels != b.labels).sum()):
+        raise UserError(f"{a.name} and {b.name} scored different test sets: {other:,} of {len(a.ids):,} labels differ")

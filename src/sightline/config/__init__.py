@@ -1,0 +1,1 @@
+"""The configuration: conf/, params.yaml and the command line, composed and checked."""

@@ -1,0 +1,74 @@
+"""A configuration that has been checked before, and has not changed since.
+
+`watch` runs at every `dvc repro`. Composing and checking the configuration is most of its time, and nearly always the
+answer is the last one; so the answer is kept, under a digest of everything that it was worked out from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.core import files
+from sightline.stages.ingest.config import SOURCES, IngestConfig
+
+MEMORY = files.STATE / "checked.json"
+CONF, PARAMS = Path("conf"), Path("params.yaml")
+
+_COMMENT = re.compile(rb"#[^\n]*")
+_VARIABLE = re.compile(rb"oc\.env:(\w+)")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What `watch` looks at of a configuration: the ingest section, and the weights that training begins with."""
+
+    ingest: IngestConfig
+    weights: str | None
+
+
+def recall() -> Watched | None:
+    """Returns what was found good, or None if anything may have changed."""
+    try:
+        kept = json.loads(MEMORY.read_text())
+        if kept["key"] != _key():  # which is not None: nothing would have been kept
+            return None
+        section = kept["ingest"]
+        source = SOURCES[section["source"]["name"]](**section["source"])
+        return Watched(IngestConfig(**{**section, "source": source}), kept["weights"])
+    except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
+        return None
+
+
+def remember(watched: Watched) -> None:
+    """Keeps what is looked at of a configuration of which all sections were found good.
+
+    Not where the environment is read for it: what is kept must hold no credential.
+    """
+    key = _key()
+    if key is not None:
+        files.write_json(MEMORY, {"key": key, **dataclasses.asdict(watched)})
+
+
+def _key() -> str | None:
+    """Digests what a configuration is made of and checked by; None where the ingest section reads the environment."""
+    package = Path(__file__).parents[1]
+    schemas = [
+        p for p in package.rglob("*.py") if p.stem in ("schema", "config", "own_settings") or "options" in p.as_posix()
+    ]
+    digest = hashlib.sha256()
+    for path in [PARAMS, *sorted(CONF.rglob("*.yaml")), *sorted(schemas)]:
+        content = path.read_bytes()
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+        if path.suffix == ".yaml":
+            variables = _VARIABLE.findall(_COMMENT.sub(b"", content))
+            if variables and (path == PARAMS or path.is_relative_to(CONF / "ingest")):
+                return None
+            for name in variables:
+                digest.update(f"{name!r}={os.environ.get(name.decode())!r}\0".encode())
+    return digest.hexdigest()

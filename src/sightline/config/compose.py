@@ -1,0 +1,322 @@
+"""conf/ + params.yaml + command line -> one typed configuration.
+
+`conf/` holds every choice with its defaults, `params.yaml` what this experiment chose: it is a saved command line,
+applied over `conf/` as Hydra overrides. What stands on the command line comes after and wins. So one script serves
+`dvc repro`, `dvc exp run -S` and Hydra's multirun alike.
+
+A section's schema is a dataclass (a Hydra structured config). A field that is a choice between options names the
+options' dataclasses with `choice(...)`: the option file `conf/<stage>/<field>/<name>.yaml` is checked against the
+dataclass of that name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sightline.config import option_settings, params
+from sightline.config.params import PARAMS, Plain
+from sightline.config.schema import Option
+from sightline.core.errors import ConfigError as ConfigError  # which callers know from here
+
+CONF = Path("conf")
+CONFIG_NAME = "config"
+T = TypeVar("T")
+
+
+# --- params.yaml as a saved command line ---------------------------------------------------------------------------
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Returns the content of `params.yaml`, a mapping of stages to their knobs."""
+    return params.read(path)
+
+
+def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
+    r"""Returns the content of `params.yaml` as Hydra overrides.
+
+    A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
+    (`train.lr=0.01`), and `model_options: {width: 64}` a setting of the option (`++train.model.width=64`). A mapping is
+    merged into what is there, new keys and all: a database's filter has none of its own to begin with, and elsewhere
+    `typed` finds what does not belong.
+
+    A text with `${...}` is an interpolation, as in `conf/` itself; `\${...}` is the text.
+
+    >>> saved_overrides({"train": {"lr": 0.1, "note": "it's"}})
+    ['train.lr=0.1', "train.note='it\\'s'"]
+    """
+    overrides = []
+    for stage, section in content.items():
+        if not isinstance(section, Mapping | None):
+            raise ConfigError(f"{stage}: must be a section of {PARAMS}, not the value {section!r}")
+        for key, value in (section or {}).items():  # a section may be empty: all of it commented out
+            path = f"{stage}.{key}"
+            folder = path.replace(".", "/")
+            options = _options(conf / folder)
+            option_settings.require_seen_by_dvc(path, value, conf)
+            if "." in str(key):
+                raise ConfigError(f"{path}: {_nested(str(key), conf / str(stage))} in {PARAMS}, without dots in a key")
+            if choice := option_settings.choice_of(str(key), conf / str(stage)):
+                settings = option_settings.checked(path, value)
+                overrides += [f"++{stage}.{choice}.{name}={_quote(setting)}" for name, setting in settings.items()]
+            elif options and isinstance(value, Mapping):
+                raise ConfigError(f"{path}: name an option; its settings go below {path}{option_settings.SUFFIX}")
+            elif options and not isinstance(value, str):
+                raise _no_option(path, value, options)
+            elif isinstance(value, Mapping) and (conf / str(stage)).is_dir():
+                overrides.append(f"++{path}={_quote(value)}")
+            else:
+                overrides.append(f"{folder if options else path}={_quote(value)}")
+    return overrides
+
+
+def _nested(key: str, folder: Path) -> str:
+    """Says how a dotted key is written."""
+    first, _, rest = key.partition(".")
+    return f"write {first}{option_settings.SUFFIX if _options(folder / first) else ''}: {{{rest}: ...}}"
+
+
+def _quote(value: Any) -> str:
+    """Returns `value` in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, Plain):
+        return f"'{params.interpolation(value)}'"  # with the text that it stood there as: no quote of this kind
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_quote, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{_quote_key(k)}:{_quote(v)}' for k, v in value.items())}}}"
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return text
+    # In Hydra's grammar a backslash escapes only a quote or the backslashes before one.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
+
+
+def _quote_key(key: Any) -> str:
+    """Returns a mapping's key in that grammar, which has no quotes for it, but escapes."""
+    return re.sub(r"[\\()\[\]{}:=, \t]", r"\\\g<0>", str(key)) if isinstance(key, str) else _quote(key)
+
+
+def selecting(word: str) -> str:
+    """Writes a word of the command line as Hydra wants it, under the keys that params.yaml has.
+
+    `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for settings of one see `own_settings`.
+    """
+    word = option_settings.composed_word(word, CONF)
+    key, equals, value = word.partition("=")
+    if value.startswith("~/"):  # no shell has turned it into the home, and Hydra's grammar has no `~` without quotes
+        return f"{key}={_quote(value)}"
+    folder = key.replace(".", "/")
+    chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (CONF / folder).is_dir()
+    return f"{folder}={value}" if chooses else word
+
+
+# --- composing and checking ----------------------------------------------------------------------------------------
+
+
+def compose(overrides: list[str], conf: Path = CONF) -> DictConfig:
+    """Composes `conf/` with overrides.
+
+    Raises:
+        ConfigError: If a key or an option is unknown, naming what is allowed.
+    """
+    if not (conf / f"{CONFIG_NAME}.yaml").is_file():
+        raise ConfigError(f"{conf}/{CONFIG_NAME}.yaml is missing: run the command in the project's root folder")
+    try:
+        with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            return hydra.compose(CONFIG_NAME, overrides=overrides)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: null in place of an option
+        raise _explain(error, overrides, conf) from None
+
+
+def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
+    """Turns Hydra's account of a bad override into one line that names the key and what is allowed."""
+    choices, values = [], []
+    for override in parse(overrides):
+        options = _options(conf / override.key_or_group.replace(".", "/"))
+        if not options:
+            values.append(override)
+        elif not override.is_sweep_override():
+            if override.value() not in options:
+                return _no_option(override.key_or_group.replace("/", "."), override.value(), options)
+            choices.append(str(override.input_line))
+    with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        known = hydra.compose(CONFIG_NAME, overrides=choices)
+    for override in values:
+        key = override.key_or_group.replace("/", ".")
+        if override.is_add() or override.is_force_add():
+            continue
+        unknown = _first_unknown(known, key)
+        if unknown and unknown[1]:
+            return _unknown(*unknown)
+        if unknown or isinstance(override.value(), dict):
+            return ConfigError(f"{key}: new keys are added by ++{override.input_line}")
+    return ConfigError(_one_line(error))
+
+
+def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None:
+    """Finds the first part of a key that a configuration does not have.
+
+    Returns:
+        The key up to and including that part, and the keys that stand beside it; None where all parts are known.
+    """
+    node: Any = config
+    parts = key.split(".")
+    for depth, part in enumerate(parts, 1):
+        if not isinstance(node, DictConfig):
+            return None
+        if part not in node:
+            return ".".join(parts[:depth]), sorted(map(str, node))
+        node = node._get_node(part)
+    return None
+
+
+def _options(folder: Path) -> list[str]:
+    """Returns the options of a choice; none where `folder` is not one of `conf/`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _no_option(key: str, given: Any, options: list[str]) -> ConfigError:
+    return ConfigError(f"{key}: no option {given!r}; {_allowed(str(given), options)}")
+
+
+def _unknown(key: str, known: list[str]) -> ConfigError:
+    return ConfigError(f"{key}: unknown key; {_allowed(key.rpartition('.')[2], known)}")
+
+
+def _allowed(given: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(given, allowed, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"allowed: {', '.join(allowed)}"
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """Takes overrides apart; ConfigError for what is none."""
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException:
+            raise ConfigError(f"{text}: not of the form key=value, or special characters without quotes") from None
+    return parsed
+
+
+def typed(schema: type[T], node: DictConfig, path: str) -> T:
+    """Checks a section against its schema and returns it as the schema's dataclass.
+
+    Args:
+        schema: A dataclass; fields made with `choice` hold an option.
+        node: The section, as composed.
+        path: The section's key, for messages.
+
+    Raises:
+        ConfigError: For a missing or unknown key, a value of the wrong type or outside its range.
+    """
+    choices = {f.name: f.metadata["options"] for f in dataclasses.fields(cast(Any, schema)) if "options" in f.metadata}
+    try:
+        content = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
+        texts = params.texts(node)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {_one_line(error)}") from None
+    content = _declared(schema, content, texts, path)
+    given = {name: content.pop(name, None) for name in choices}
+    # The section's own values first: an option may read one of them, and the message should name where it was set.
+    config = _merge(schema, content, path)
+    faults: list[ConfigError] = []
+    for name, options in choices.items():
+        option = given[name]
+        option_name = option.get("name") if isinstance(option, dict) else option
+        if not isinstance(option, dict) or option_name not in options:
+            raise _no_option(f"{path}.{name}", option_name, sorted(options))
+        below = f"{path}.{name}"
+        try:
+            chosen = options[option["name"]]
+            _require_own(option, options, below)
+            config[name] = _object(_merge(chosen, _declared(chosen, option, texts[name], below), below), below)
+        except ConfigError as error:
+            config[name] = Option(option["name"])
+            faults.append(error)
+    section = cast(T, _object(config, path))  # its own ranges before those of options, for the same reason
+    if faults:
+        raise faults[0]
+    params.settle(node, dataclasses.asdict(cast(Any, section)))  # for those who read it by no schema, as MLflow's runs
+    return section
+
+
+def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]], path: str) -> None:
+    """Refuses a setting that belongs to another option of the choice: it would do nothing."""
+    fields = {name: {field.name for field in dataclasses.fields(schema)} for name, schema in options.items()}
+    for key in option.keys() - fields[option["name"]]:
+        if owners := [name for name, known in fields.items() if key in known]:
+            raise ConfigError(
+                f"{path}.{key}: no setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
+                f"or take it out (~{path}{option_settings.SUFFIX}.{key})"
+            )
+
+
+def _declared(schema: type, content: dict[str, Any], texts: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Returns a section with the text that stood in `params.yaml`, not the value, where the schema wants text."""
+    hints = get_type_hints(schema)
+    return {k: _text(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
+
+
+def _text(declared: Any, value: Any, text: Any, key: str) -> Any:
+    if isinstance(declared, types.UnionType):
+        declared = next((member for member in get_args(declared) if member is not type(None)), None)
+    inner = get_args(declared)
+    if get_origin(declared) is list and isinstance(value, list):
+        return [_text(inner[0], v, t, key) for v, t in zip(value, text, strict=True)]
+    if get_origin(declared) is dict and isinstance(value, dict):
+        return {k: _text(inner[1], v, text[k], key) for k, v in value.items()}
+    if declared is not str:
+        return value
+    if text is None or isinstance(text, str):
+        return text
+    if isinstance(value, bool):  # from conf/, where it may have been `no`, or the command line
+        raise ConfigError(f"{key}: {value!r} is no text; put quotes around what shall be text")
+    return value
+
+
+def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:
+    """Checks names and types."""
+    known = [f.name for f in dataclasses.fields(schema)]
+    if unknown := [key for key in content if key not in known]:
+        raise _unknown(f"{path}.{unknown[0]}", known)
+    try:
+        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), content))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{path}.{key}: {_one_line(error)}" if key else f"{path}: {_one_line(error)}") from None
+
+
+def _object(config: DictConfig, path: str) -> Any:
+    """Checks that nothing is missing, and the ranges, which the schemas hold in `__post_init__`."""
+    if missing := OmegaConf.missing_keys(config):
+        raise ConfigError(f"{path}.{min(missing)}: has no value; set it in {PARAMS} or on the command line")
+    try:
+        return OmegaConf.to_object(config)
+    except ValueError as error:
+        raise ConfigError(f"{path}.{_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("full_key:", "object_type="))), type(error).__name__)

@@ -1,0 +1,87 @@
+"""Settings of the chosen options in params.yaml: `denoise_options: {sigma: 1.0}` beside `denoise: gaussian`.
+
+A choice is one word there, by which dvc.yaml finds the option's file; so what belongs to the option stands beside it.
+The key is the same in params.yaml, in `dvc exp run -S ++preprocess.denoise_options.sigma=1.0` and on the command line
+of a stage's script, where Hydra's own `preprocess.denoise.sigma` means the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sightline.core.errors import ConfigError
+
+SUFFIX = "_options"
+UNSEEN_BY_DVC = ("size", "nfiles")
+"""DVC leaves out of its run cache's key what has one of these names, at any depth of a parameter (treeverse/dvc#10296).
+
+A changed value would bring back the outputs of the old one. `preprocess.size` is a parameter by itself in dvc.yaml,
+under its whole name, which helps; a key within a value has no such way out.
+"""
+
+
+def choice_of(key: str, folder: Path) -> str | None:
+    """Returns the choice whose option a key sets up, `denoise` for `denoise_options`; None where it is another key.
+
+    Args:
+        key: A key of a stage's section.
+        folder: The stage's folder in `conf/`.
+    """
+    choice = key.removesuffix(SUFFIX)
+    return choice if choice != key and (folder / choice).is_dir() else None
+
+
+def checked(path: str, value: Any) -> Mapping[str, Any]:
+    """Returns the settings below a key `<stage>.<choice>_options`.
+
+    Raises:
+        ConfigError: If they are no mapping, or name the option itself.
+    """
+    choice = path.removesuffix(SUFFIX)
+    if not isinstance(value, Mapping | None):
+        raise ConfigError(f"{path}: must map settings of the option to values, as in conf/{choice.replace('.', '/')}/")
+    if "name" in (value or {}):
+        raise ConfigError(f"{path}.name: an option is chosen by {choice}")
+    return value or {}
+
+
+def composed_word(word: str, conf: Path) -> str:
+    """Writes an override of a setting under the key that Hydra composes.
+
+    `train.model_options.width=64` becomes `++train.model.width=64`, as from params.yaml; `~train.model_options.width`,
+    which takes a setting of params.yaml out again, `~train.model.width`.
+    """
+    match = re.match(r"(\+\+?|~)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
+    choice = match and choice_of(match[3], conf / match[2])
+    return f"{'~' if match[1] == '~' else '++'}{match[2]}.{choice}.{match[4]}" if match and choice else word
+
+
+def require_seen_by_dvc(path: str, value: Any, conf: Path) -> None:
+    """Refuses keys within a value of params.yaml that DVC would not see change.
+
+    Raises:
+        ConfigError: For the first of them, with the place where it can stand.
+    """
+    stage, key = path.split(".", 1)
+    choice = choice_of(key, conf / stage)
+    place = f"an option file in {conf}/{stage}/{choice}/" if choice else f"{conf}/{stage}/default.yaml"
+    for below in _keys(value):
+        if below.rpartition(".")[2] in UNSEEN_BY_DVC:
+            raise ConfigError(
+                f"{path}.{below}: DVC does not notice when a key called {' or '.join(UNSEEN_BY_DVC)} changes in "
+                f"params.yaml (treeverse/dvc#10296); set it in {place}"
+            )
+
+
+def _keys(node: Any) -> Iterator[str]:
+    """Yields the path of every key of a value, at any depth."""
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            yield str(key)
+            yield from (f"{key}.{below}" for below in _keys(child))
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from (f"{number}.{below}" for below in _keys(child))

@@ -1,0 +1,57 @@
+"""Knobs of other stages on a stage's command line: refused, with the command that does what they ask for.
+
+Training with `preprocess.size=32` would train on the images that are there, of whatever size, and say 32.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.config.compose import CONF, parse, selecting
+from sightline.config.option_settings import SUFFIX
+from sightline.config.params import PARAMS
+from sightline.core.errors import ConfigError
+
+
+def refuse(words: Sequence[str], section: str, params: Mapping[str, Any], conf: Path = CONF) -> None:
+    """Refuses what sets a knob of another stage's section.
+
+    Args:
+        words: Overrides as the user wrote them.
+        section: The section of the stage at work; Hydra's own settings are allowed as well.
+        params: The content of params.yaml.
+        conf: The folder of choices, which has a folder for each section.
+
+    Raises:
+        ConfigError: For all of them in one line, with the command that does what they ask for.
+    """
+    sections = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {section}
+    others = [word for word in words if re.split(r"[./=]", word.lstrip("+~"), maxsplit=1)[0] in sections]
+    if not others:
+        return
+    (first,) = parse([selecting(others[0])])
+    owner = re.split(r"[./]", first.key_or_group)[0]
+    several = any(override.is_sweep_override() for override in parse([selecting(word) for word in others]))
+    settings = " ".join(f"-S {shlex.quote(_for_dvc(word, params, conf))}" for word in others)
+    does = f"dvc exp run {'--queue ' if several else ''}{settings}{' && dvc queue start' if several else ''}"
+    raise ConfigError(
+        f"{first.key_or_group.replace('/', '.')}: a setting of {owner}, which is not run here; this does it: {does} "
+        f"(or set it in {PARAMS} and run dvc repro)"
+    )
+
+
+def _for_dvc(word: str, params: Mapping[str, Any], conf: Path) -> str:
+    """Writes an override as `dvc exp run -S` takes it: under the key of params.yaml, `++` where it has none yet."""
+    sign, key, value = re.fullmatch(r"(\+\+?|~)?([^=]*)(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
+    parts = key.replace("/", ".").split(".")
+    if len(parts) > 2 and (conf / parts[0] / parts[1]).is_dir():
+        parts[1] += SUFFIX
+    node: Any = params
+    for part in parts:
+        node = node.get(part, params) if isinstance(node, Mapping) else params
+    known = node is not params
+    return f"{'~' if sign == '~' else '' if known else '++'}{'.'.join(parts)}{value}"

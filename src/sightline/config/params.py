@@ -1,0 +1,162 @@
+"""`params.yaml` as DVC reads it: YAML 1.2, in which `1e-3` is a number and `no` is text.
+
+DVC reads and writes the file with ruamel.yaml; so does this module, and both see the same values. (PyYAML's YAML 1.1
+takes `1e-3` and DVC's own `3e-05` for text, and `no` for false.) A plain scalar that its value would not be written as
+keeps the text that it stood there as, since a knob for text wants that: in a list of class names `007` is no 7.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from sightline.core.errors import ConfigError
+
+PARAMS = Path("params.yaml")
+_TAG = "tag:yaml.org,2002:"
+
+
+class PlainInt(int):
+    """A number that stood in the file in another way than Python writes it, as `007`."""
+
+    text: str
+
+
+class PlainFloat(float):
+    """A number that stood in the file in another way than Python writes it, as `1e-3`."""
+
+    text: str
+
+
+class PlainBool(int):
+    """`true` or `false`; a type of its own, since Python's `bool` cannot keep the text."""
+
+    text: str
+
+
+Plain = PlainInt | PlainFloat | PlainBool
+
+
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """Returns the content of `params.yaml`, a mapping of stages to their knobs.
+
+    Booleans, and numbers that are written unusually, are `Plain`: they compare and count as what they are.
+
+    Raises:
+        ConfigError: If it is missing, no YAML, or holds something else.
+    """
+    try:
+        content = parse(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: run the command in the project's root folder") from None
+    except (YAMLError, ValueError) as error:  # ValueError: of bytes that are no UTF-8, or a scalar no type can hold
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())[:300]}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold one section a stage, not {type(content).__name__}")
+    return content
+
+
+def parse(text: str) -> Any:
+    """Returns YAML 1.2 as Python's values.
+
+    >>> parse("{lr: 1e-3, names: [no, 'yes', 07], more: null}")
+    {'lr': 0.001, 'names': ['no', 'yes', 7], 'more': None}
+    """
+    reader: Any = YAML(typ="safe")
+    node = reader.compose(text)
+    return None if node is None else _value(node, reader.constructor, set())
+
+
+def _value(node: Node, constructor: Any, within: set[int]) -> Any:
+    if id(node) in within:
+        raise YAMLError(f"line {node.start_mark.line + 1}: an alias that holds itself")
+    inside = within | {id(node)}
+    if not isinstance(node, ScalarNode) and str(node.tag) not in (f"{_TAG}seq", f"{_TAG}map"):
+        raise YAMLError(f"line {node.start_mark.line + 1}: the tag {node.tag} has no meaning here")
+    if isinstance(node, SequenceNode):
+        return [_value(child, constructor, inside) for child in node.value]
+    if isinstance(node, MappingNode):
+        constructor.flatten_mapping(node)  # `<<: *other`
+        content: dict[Any, Any] = {}
+        for key, child in node.value:
+            name = _value(key, constructor, inside)
+            if isinstance(name, dict | list):
+                raise YAMLError(f"line {key.start_mark.line + 1}: a key must be text")
+            if name in content:
+                raise YAMLError(f"line {key.start_mark.line + 1}: the key {name!r} stands twice")
+            content[name] = _value(child, constructor, inside)
+        return content
+    return _scalar(node, constructor)
+
+
+def _scalar(node: Node, constructor: Any) -> Any:
+    text, tag = node.value, str(node.tag)
+    if tag == f"{_TAG}timestamp":  # no knob is a date
+        return text
+    value = constructor.construct_object(node)
+    if isinstance(value, bool):
+        plain: Plain = PlainBool(value)
+    elif isinstance(value, int) and text != str(value):
+        plain = PlainInt(value)
+    elif isinstance(value, float) and text != repr(value):
+        plain = PlainFloat(value)
+    else:
+        return value
+    plain.text = text
+    return plain
+
+
+# --- a plain scalar on its way through a configuration -----------------------------------------------------------
+
+_as_text: ContextVar[bool] = ContextVar("as_text", default=False)
+
+
+def interpolation(scalar: Plain | bool) -> str:
+    """Returns a scalar as an interpolation, which is its value or, for `texts`, the text that it stood there as.
+
+    >>> interpolation(parse("007"))
+    '${plain:"007"}'
+    """
+    text = scalar.text if isinstance(scalar, Plain) else str(scalar).lower()
+    return f'${{plain:"{text}"}}'
+
+
+def _resolve(text: str) -> Any:
+    if _as_text.get():
+        return text
+    value = parse(text)
+    return bool(value) if isinstance(value, PlainBool) else float(value) if isinstance(value, float) else int(value)
+
+
+OmegaConf.register_new_resolver("plain", _resolve, replace=True)
+
+
+def texts(node: Any) -> Any:
+    """Returns a configuration's content in which scalars of `params.yaml` are the texts that stood there."""
+    token = _as_text.set(True)
+    try:
+        return OmegaConf.to_container(node, resolve=True)
+    finally:
+        _as_text.reset(token)
+
+
+def settle(node: Any, content: Any) -> None:
+    """Puts what a schema made of values, `1e-3` a number and `007` a text, in the place of what was composed.
+
+    Args:
+        node: A configuration, or a part of it; other interpolations stay, so that the environment's secrets stay there.
+        content: What it holds in the end: mappings and lists of the same shape.
+    """
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(key)
+        if isinstance(child, DictConfig | ListConfig):
+            if not (child._is_none() or child._is_missing() or child._is_interpolation()):
+                settle(child, content[key])
+        elif child is not None and (str(child._value()).startswith("${plain:") or not child._is_interpolation()):
+            node[key] = content[key]

@@ -1,0 +1,1 @@
+"""The ground floor: files, errors, seeds, credentials, text."""

@@ -1,0 +1,176 @@
+"""The files that DVC keeps in a project's folder: what a killed DVC leaves of them, and their repair.
+
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed while it does, it leaves them empty or cut, and then ends
+with code 255 at every start, until somebody mends them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+
+LOCK = Path("dvc.lock")
+KEPT = files.STATE / "dvc.lock"
+RWLOCK = Path(".dvc/tmp/rwlock")
+"""Which process of DVC reads and writes what, as long as it does."""
+
+_SECONDS = 3.0  # that another DVC gets to finish writing
+
+
+def begin_stage() -> None:
+    """Is called before anything else in a process that DVC runs as a stage: it will end when DVC does."""
+    files.die_with_parent()
+    if _orphaned():
+        sys.exit("the dvc that started this stage has ended")
+    with contextlib.suppress(OSError):  # a full disk: what the stage writes itself will say so
+        keep_lock()
+
+
+def keep_lock() -> None:
+    """Keeps a copy of `dvc.lock` while a stage runs: DVC has just read it, so it is sound, and writes it afterwards."""
+    with contextlib.suppress(FileNotFoundError):  # the first stage of a new project
+        now = LOCK.read_bytes()
+        if not KEPT.is_file() or KEPT.read_bytes() != now:
+            files.write_bytes(KEPT, now)
+
+
+def _orphaned() -> bool:
+    """Says whether the DVC that started this process has ended before this process asked to end with it.
+
+    Who then is its parent depends on the machine. But DVC notes in `RWLOCK` that it runs a stage, before it does.
+    """
+    try:
+        noted = {blocker["pid"] for blocker in json.loads(RWLOCK.read_text())["write"].values()}
+        return noted.isdisjoint(_ancestors())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False  # it cannot be known: another system, or another DVC has just been killed as well
+
+
+def _ancestors() -> Iterator[int]:
+    process = os.getppid()
+    while process > 0:
+        yield process
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def repair() -> list[str]:
+    """Mends what a killed DVC left in the project's folder, which is the current one.
+
+    Returns:
+        A line for each file that was mended.
+
+    Raises:
+        UserError: If a file is damaged, and must not be touched.
+    """
+    if not Path("dvc.yaml").is_file():
+        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
+    done = []
+    if _damaged_rwlock():
+        with _guard():
+            if _damaged_rwlock():  # still, so that nobody is about to write it
+                _refuse_while_dvc_runs(RWLOCK)
+                RWLOCK.unlink()
+                done.append(f"{RWLOCK} was cut short when dvc was killed: removed")
+    if _damaged_lock():
+        _refuse_while_dvc_runs(LOCK)
+        source = _restore()
+        done.append(f"{LOCK} was cut short when dvc was killed: {source}")
+    return done
+
+
+def _damaged_rwlock() -> bool:
+    from dvc.rwlock import SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        SCHEMA(json.loads(RWLOCK.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (ValueError, Invalid):
+        return True
+    return False
+
+
+def _damaged_lock() -> bool:
+    try:
+        content = LOCK.read_bytes()
+    except FileNotFoundError:
+        return False
+    if KEPT.is_file() and KEPT.read_bytes() == content:  # as at the start of the last stage that ran
+        return False
+    return not _is_sound(content)
+
+
+def _is_sound(content: bytes) -> bool:
+    """Says whether it is a lock file, and whole: DVC's end with a line's end, and a cut one may read as another."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
+    from voluptuous import Invalid
+
+    if not content.endswith(b"\n"):
+        return False
+    try:
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(content.decode(), str(LOCK)))
+    except (UnicodeDecodeError, YAMLFileCorruptedError, Invalid):
+        return False
+    return True
+
+
+def _restore() -> str:
+    """Puts the last sound `dvc.lock` in the place of the damaged one, and says where it comes from.
+
+    What it lacks of the stages that have run since, DVC takes from its run cache.
+    """
+    content = LOCK.read_bytes()
+    if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in content.splitlines()):
+        raise UserError(f"{LOCK} holds both sides of a merge: git checkout --ours {LOCK}, then dvc repro")
+    if content:
+        files.write_bytes(KEPT.with_name(f"{LOCK.name}.damaged"), content)
+    if KEPT.is_file() and _is_sound(kept := KEPT.read_bytes()):
+        files.write_bytes(LOCK, kept)
+        return "it is as it was when the last stage began"
+    import subprocess
+
+    committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False)
+    if committed.returncode == 0 and _is_sound(committed.stdout):
+        files.write_bytes(LOCK, committed.stdout)
+        return "it is as it was last committed"
+    LOCK.unlink()
+    return "removed, there was no copy; dvc repro writes it anew"
+
+
+@contextlib.contextmanager
+def _guard() -> Iterator[None]:
+    """Holds the lock under which DVC writes `RWLOCK`, or waits long enough for anybody to finish writing."""
+    with RWLOCK.with_name("rwlock.lock").open("a") as stream:
+        deadline = time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield
+
+
+def _refuse_while_dvc_runs(path: Path) -> None:
+    """Raises UserError if a DVC runs in this project: it would miss what it wrote there."""
+    import psutil
+
+    here, mine = Path.cwd().resolve(), {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words: list[Any] = process.cmdline()
+            is_dvc = any(Path(word).name == "dvc" for word in words[:3])  # dvc; python dvc; python -m dvc
+            if is_dvc and process.pid not in mine and Path(process.cwd()).is_relative_to(here):
+                raise UserError(f"{path} is damaged, and dvc runs here (process {process.pid}): wait for it, or end it")

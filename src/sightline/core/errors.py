@@ -1,0 +1,177 @@
+"""Faults that the user can mend."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+DISTRIBUTION = "sightline-vision"
+"""The package's name where packages are kept; `sightline` is somebody else's there."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong. The message is one line that names the thing and the remedy."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used: the key, what is wrong, what is allowed."""
+
+
+def not_installed(package: str | None, extra: str) -> UserError:
+    """Returns the error for a package that one of the extras brings."""
+    return UserError(f"{package} is not installed: {how_to_install(extra)}")
+
+
+def how_to_install(extra: str) -> str:
+    """Returns the command that installs an extra, from the clone or the wheel that this program was installed from."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:  # run from a folder on PYTHONPATH
+        origin = {}
+    url = urlsplit(origin.get("url", ""))
+    path = Path(url2pathname(url.path))
+    if url.scheme != "file" or not path.exists():
+        return f"pip install '.[{extra}]' in a clone of Sightline"
+    place = "." if path == Path.cwd() else str(path)
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"pip install {editable}{shlex.quote(f'{place}[{extra}]')}"
+
+
+# --- faults of the machine -------------------------------------------------------------------------------------------
+
+WRITING = "while writing "
+"""Begins the note that `sightline.core.files` adds to an error: few that a full disk raises name the file."""
+
+_SAID = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EFBIG: "the file would be larger than this process may write",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EIO: "the disk reports an error",
+    errno.ESTALE: "the network drive does not answer",
+}
+_PHRASES = {
+    **{re.escape(os.strerror(code)): code for code in _SAID},
+    "database or disk is full": errno.ENOSPC,  # SQLite, as the next three
+    "readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+    "file write failed": errno.ENOSPC,  # torch keeps the reason to itself, in two ways; and so does NumPy
+    "unexpected pos": errno.ENOSPC,
+    r"\d requested and \d+ written": errno.ENOSPC,
+}
+UNNAMED = "standard output, or a temporary file"
+"""What was being written where an error names no file and no writer of ours does."""
+_FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
+"""What libraries raise of Python's own errors where the machine fails; all others are the program's."""
+_TEMPORARY = re.compile(r"\.([^/]+)\.\w+\.(?:tmp|old)(?=/|$)")
+
+
+def fault(error: BaseException) -> UserError | None:
+    """Returns what the user can mend as an error of one line, and None for an error of the program.
+
+    Beside a `UserError` itself these are faults of the machine, by whatever a library raises for them: a full disk, a
+    folder that must not be written, too many open files. The line names the path and what to do.
+    """
+    if isinstance(error, UserError):
+        return error
+    for each in _chain(error):
+        code = _code(each)
+        if code is not None:
+            path = _path(each)
+            place = path or ("the program" if code in (errno.EMFILE, errno.ENFILE) else UNNAMED)
+            return UserError(f"{place}: {_SAID[code]}{_remedy(code, path)}")
+    return None
+
+
+def is_shortage(error: OSError) -> bool:
+    """Says whether an error is of the machine and says nothing of the file: it is no reason to refuse that one."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error and what it was raised for, up to the first that only a fault of the program raises."""
+    while error is not None and (isinstance(error, _FOREIGN) or not hasattr(builtins, type(error).__name__)):
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(error: BaseException) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in _SAID else None
+    text = str(error)
+    return next((code for phrase, code in _PHRASES.items() if re.search(phrase, text)), None)
+
+
+def _path(error: BaseException) -> Path | None:
+    """Returns the file that an error names, else the one that was being written, None where that is not known."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str | bytes):
+        notes = [note.removeprefix(WRITING) for note in getattr(error, "__notes__", ()) if note.startswith(WRITING)]
+        quoted = re.findall(r"'([^'\n]+)'", str(error))
+        if not notes and not quoted:
+            return None
+        named = (notes or quoted)[0]
+    path = Path(_TEMPORARY.sub(r"\1", os.fsdecode(named)))  # by the name that it was to have
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) and path != Path.cwd() else path
+
+
+def _remedy(code: int, path: Path | None) -> str:
+    """Returns what to do about a fault at `path`, to be put behind what is wrong."""
+    there = (path or Path()).absolute()
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    quoted, again = shlex.quote(str(there)), "and give the same command again"
+    match code:
+        case errno.ENOSPC | errno.EDQUOT if path is None:
+            return f": make room there, {again}"
+        case errno.ENOSPC | errno.EDQUOT:
+            import shutil
+
+            return f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are free): make room there, {again}"
+        case errno.EFBIG:
+            return f": ulimit -f unlimited, {again}"
+        case errno.EROFS:
+            mount = next(folder for folder in (there, *there.parents) if folder.is_mount() or folder == folder.parent)
+            return f": mount -o remount,rw {shlex.quote(str(mount))}, or work in a copy of the project elsewhere"
+        case errno.EACCES | errno.EPERM:
+            return f": {_permission(there, quoted)}, {again}"
+        case errno.EMFILE:
+            import resource
+
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            more = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+            return f" ({soft} are allowed): {f'ulimit -n {more}' if more > soft else 'have the limit raised'}, {again}"
+        case errno.ENFILE:
+            return f": end other programs, {again}"
+        case _:
+            return ": see what `dmesg` says of it, or work in a copy of the project elsewhere"
+
+
+def _permission(there: Path, quoted: str) -> str:
+    import pwd
+
+    if os.geteuid() == 0:
+        return f"chattr -i {quoted} if it is immutable"
+    owner = there.lstat().st_uid
+    if owner == os.geteuid():
+        return f"chmod -R u+rwX {quoted}"
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container
+        name = str(os.geteuid())
+    return f"sudo chown -R {name} {quoted}"

@@ -1,0 +1,65 @@
+"""Names of files and of classes: as text that can be written, in one Unicode form, and those that name no input."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from sightline.core.rejection import Reason, Rejected
+
+_LEFT_BEHIND = frozenset({
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
+    "@eadir",
+})  # fmt: skip
+
+
+def readable(name: str) -> str:
+    r"""Returns a file's name as text that can be written as UTF-8.
+
+    Bytes that are no UTF-8 become `\xNN`; half a pair of surrogates, which JSON can hold, becomes `\udNNN`.
+    """
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
+def composed(name: str) -> str:
+    r"""Returns a name in Unicode's normal form C: file systems, archives and keyboards write one name in several ways.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def one_label(cell: Any) -> Any:
+    """Returns what a cell or a field says of the class, as it is.
+
+    Raises:
+        Rejected: If it holds several values: an image has one class, and a list would become a class of its own.
+    """
+    if isinstance(cell, list | tuple | set | dict):
+        held = ", ".join(f"{value!r}" for value in list(cell)[:3]) + (", ..." if len(cell) > 3 else "")
+        kind = "an object with" if isinstance(cell, dict) else "a list of"
+        raise Rejected(Reason.BAD_LABEL, f"the label is {kind} {len(cell)} value(s) ({held}); an image has one class")
+    return cell
+
+
+def is_litter(path: str) -> bool:
+    """Says whether a path names what an operating system or a program left behind, and nobody's picture.
+
+    That is whatever is hidden (a name, or a folder's name in the path, that begins with a dot), what macOS adds to
+    archives, and what Windows and network drives add to folders.
+
+    Args:
+        path: Relative to what the user named, with `/`.
+
+    >>> [is_litter(path) for path in ("cat/._1.png", ".git/x", "cat/Thumbs.db", "./cat/../1.png")]
+    [True, True, True, False]
+    """
+    return any(_is_left_behind(part) for part in path.split("/"))
+
+
+def _is_left_behind(name: str) -> bool:
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _LEFT_BEHIND

@@ -1,0 +1,1 @@
+"""The data sets that flow between the stages: raw shards, processed shards, predictions."""

@@ -1,0 +1,107 @@
+"""Settings as they were when something was made: a section of the configuration, flat, and a record of it beside data.
+
+What MLflow says of a model's data comes from these records. The command line and params.yaml say what would be made
+now; the images that are there may be older. A record is an output of its stage and no dependency of the next: another
+number of workers, or another way to the same images, trains nothing anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import AnyNode, Container, DictConfig, OmegaConf
+
+from sightline.core import credentials, files
+
+RAW = Path("data/raw.settings.json")
+PROCESSED = Path("data/processed.settings.json")
+UNKNOWN = "not known: {} is not what {} tells of"
+
+
+def flat_params(config: DictConfig, *sections: str) -> dict[str, str]:
+    """Returns a configuration as flat parameters: `train.model.name`, `train.lr`, ...
+
+    What comes from the environment stays unresolved, and credentials in URLs are taken out.
+
+    Args:
+        config: The whole composed configuration.
+        sections: The sections to return; none for all.
+    """
+    resolved = copy.deepcopy(config)
+    _hide_environment(resolved)
+    params: dict[str, str] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            params[path] = credentials.mask(str(node))
+
+    walk(OmegaConf.to_container(resolved, resolve=True), "")
+    return {name: value for name, value in params.items() if not sections or name.split(".")[0] in sections}
+
+
+def _hide_environment(node: Any) -> None:
+    """Replaces every value that reads an environment variable by the text that says so."""
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(key)
+        if isinstance(child, Container) and not child._is_none() and not child._is_missing():
+            if child._is_interpolation():
+                continue
+            _hide_environment(child)
+        elif child is not None and "oc.env:" in str(child._value()):
+            text = str(child._value()).replace("${", "{")
+            node._set_item_impl(key, AnyNode(text)) if isinstance(node, DictConfig) else node.__setitem__(key, text)
+
+
+def record(path: Path, config: DictConfig, section: str, digest: str, made_from: str | None = None) -> None:
+    """Writes which settings a set was made with.
+
+    Args:
+        path: `RAW` or `PROCESSED`, below where the set was written.
+        config: The whole composed configuration.
+        section: The section of the stage that made it.
+        digest: The set's digest.
+        made_from: The digest of the set that it was made from.
+    """
+    settings = flat_params(config, section)
+    files.write_json(path, {"digest": digest, "made_from": made_from, "settings": settings})
+
+
+def raw_digest(folder: Path) -> str:
+    """Returns a digest of a raw set: of its files' names, which for shards follow from content, and other content."""
+    parts = [(p.name, "" if p.name.startswith("shard-") else files.sha256_file(p)) for p in sorted(folder.iterdir())]
+    return files.sha256(json.dumps(parts).encode())
+
+
+def of_data(root: Path, digest: str) -> dict[str, str]:
+    """Returns the settings that a processed set was made with, those of its raw set included.
+
+    Args:
+        root: The project's root.
+        digest: The processed set's digest.
+
+    Returns:
+        Flat parameters; for a section whose record is gone, or of another set, one that says so.
+    """
+    processed = _read(root / PROCESSED)
+    if processed.get("digest") != digest:
+        why = UNKNOWN.format("data/processed", PROCESSED)
+        return {"ingest": why, "preprocess": why}
+    raw = _read(root / RAW)
+    if raw.get("digest") != processed["made_from"]:
+        return {"ingest": UNKNOWN.format("what data/processed was made from", RAW), **processed["settings"]}
+    return {**raw["settings"], **processed["settings"]}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and isinstance(content.get("settings"), dict) else {}

@@ -1,0 +1,159 @@
+"""What flows from preprocessing to training, evaluation and export: fixed-size pixels in memory-mapped shards.
+
+A processed set is a folder of `shard-<digest>.npy` files (uint8, [rows, height, width, channels]), one `index.parquet`
+that says what each row is, the class map and the preprocessing contract.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sightline.core import files
+from sightline.core.errors import UserError, fault
+from sightline.datasets.raw_set import CLASSES, read_classes
+
+INDEX = "index.parquet"
+CONTRACT = "contract.json"
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),  # index into the class map
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),  # file name
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("origin", pa.string(), nullable=False),  # id of the raw image; differs from id in augmented copies
+        pa.field("sha256", pa.string(), nullable=False),  # of the raw image's encoded bytes
+    ]
+)
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split, in order of id.
+
+    Attributes:
+        ids: [n] sample ids.
+        labels: [n] int64 class indices.
+    """
+
+    ids: list[str]
+    labels: npt.NDArray[np.int64]
+    _origin: tuple[Path, str]
+    _maps: list[Images]
+    _shard: npt.NDArray[np.int64]
+    _row: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        height, width, channels = self._maps[0].shape[1:]
+        return height, width, channels
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A data loader's process opens the shards itself: pickled, a memory map would become a copy of its content.
+        return open_split, self._origin
+
+    def images(self, positions: Sequence[int] | npt.NDArray[np.int64] | slice = slice(None)) -> Images:
+        """Gathers images into memory.
+
+        Args:
+            positions: Places in this split, in any order.
+
+        Returns:
+            [n, height, width, channels] uint8, a copy.
+        """
+        shard, row = self._shard[positions], self._row[positions]
+        used = np.unique(shard)
+        if len(used) == 1:
+            return np.ascontiguousarray(self._maps[used[0]][row])
+        out = np.empty((len(row), *self._maps[0].shape[1:]), np.uint8)
+        for number in used:
+            here = shard == number
+            out[here] = self._maps[number][row[here]]
+        return out
+
+
+class ProcessedSet:
+    """A folder written by the preprocess stage, opened by memory map.
+
+    Attributes:
+        root: The folder.
+        classes: Class names in order of index.
+        index: The index as an Arrow table (`INDEX_SCHEMA`), sorted by id.
+        shape: (height, width, channels) of every image.
+
+    Raises:
+        UserError: If a file is missing or damaged.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            self.classes = read_classes(root / CLASSES)
+            self.index = pq.read_table(root / INDEX)
+            self._names = sorted(set(self.index["shard"].to_pylist()))
+            self._maps = [np.load(root / name, mmap_mode="r") for name in self._names]
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename or root / INDEX} is missing: run the preprocess stage") from None
+        except (OSError, ValueError, EOFError) as error:
+            what = str(error).splitlines()[0]
+            raise fault(error) or UserError(f"{root} is damaged ({what}): run the preprocess stage again") from None
+        height, width, channels = self._maps[0].shape[1:]
+        self.shape: tuple[int, int, int] = (height, width, channels)
+
+    @property
+    def contract(self) -> Path:
+        """The preprocessing contract that made this set (JSON)."""
+        return self.root / CONTRACT
+
+    @property
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Per-channel mean and standard deviation of the training split, in 0..1, as the contract states them."""
+        stated = json.loads(self.contract.read_text())["statistics"]
+        return stated["mean"], stated["std"]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that stands for the whole set: its index, which names shards by content, class map and contract."""
+        parts = [files.sha256_file(self.root / name) for name in (INDEX, CLASSES, CONTRACT)]
+        return files.sha256("".join(parts).encode())
+
+    def split_digest(self, name: str) -> str:
+        """SHA-256 that stands for the images of one split and their labels, whatever the preprocessing made of them."""
+        table = self.index.filter(pc.equal(self.index["split"], name))
+        rows = zip(*(table[column].to_pylist() for column in ("id", "label", "sha256")), strict=True)
+        return files.sha256(json.dumps([self.classes, *rows]).encode())
+
+    def split(self, name: str) -> Split:
+        """Returns the rows of the split "train", "val" or "test"; it may be empty."""
+        table = self.index.filter(pc.equal(self.index["split"], name))
+        number = {shard: i for i, shard in enumerate(self._names)}
+        return Split(
+            ids=table["id"].to_pylist(),
+            labels=table["label"].to_numpy().astype(np.int64),
+            _origin=(self.root, name),
+            _maps=self._maps,
+            _shard=np.array([number[s] for s in table["shard"].to_pylist()], np.int64),
+            _row=table["row"].to_numpy().astype(np.int64),
+        )
+
+
+def open_split(root: Path, name: str) -> Split:
+    """Opens one split of the processed set in `root`."""
+    return ProcessedSet(root).split(name)

@@ -1,0 +1,29 @@
+"""The raw images behind a split's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from sightline.core.errors import UserError
+from sightline.datasets.raw_set import RawImage, raw_shards
+
+
+def raw_images(root: Path, ids: Collection[str]) -> Iterator[RawImage]:
+    """Yields the raw images with these ids, some hundred of the folder in memory at a time.
+
+    Args:
+        root: Folder written by the ingest stage.
+        ids: Ids of images, each once.
+
+    Raises:
+        UserError: If some are not there, once the others have been yielded.
+    """
+    wanted, found = set(ids), 0
+    for shard in raw_shards(root):
+        for image in shard.images():
+            if image.id in wanted:
+                found += 1
+                yield image
+    if found != len(wanted):
+        raise UserError(f"{root} lacks {len(wanted) - found} of the prepared images: run the preprocess stage again")

@@ -1,0 +1,125 @@
+"""The files of raw shards: their schema, and the digest of all that their rows say, which names them.
+
+A shard is held against both when it is read. Parquet's own checksums tell flipped bits in its pages, those of the
+pictures included; the digest tells everything else: rows or columns that a damaged header leaves out, a shard that
+bears another's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+# PyArrow is imported where a file is read, as in `records`.
+
+_TEXTS = ("id", "label", "split", "group", "sha256", "format")
+_NUMBERS = ("width", "height")
+_COLUMNS = [*_TEXTS, *_NUMBERS, "image.path"]
+
+# The `Image` feature of Hugging Face `datasets`: the shards load there as pictures, with no configuration.
+_HF_FEATURES = {
+    "image": {"_type": "Image"},
+    **{name: {"dtype": "string", "_type": "Value"} for name in ("id", "label", "split", "group", "sha256", "format")},
+    **{name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")},
+}
+
+
+@functools.cache
+def shard_schema() -> pa.Schema:
+    """Returns the Arrow schema of a raw shard."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("split", pa.string()),
+            pa.field("group", pa.string()),
+            pa.field("sha256", pa.string(), nullable=False),
+            pa.field("format", pa.string(), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+        ],
+        metadata={"huggingface": json.dumps({"info": {"features": _HF_FEATURES}}, sort_keys=True)},
+    )
+
+
+def digest_of(table: pa.Table) -> str:
+    """Returns the digest of a raw shard's rows, 16 hexadecimal digits: of everything but the pictures' bytes.
+
+    These have a digest of their own in each row, so that the shard's covers them.
+    """
+    import numpy as np
+
+    path = table["image"].combine_chunks().field("path")
+    columns = [path, *(table[name].combine_chunks() for name in _TEXTS)]
+    state = hashlib.sha256(b"".join(part for column in columns for part in _parts(column)))
+    for name in _NUMBERS:
+        state.update(np.asarray(table[name].combine_chunks()).astype("<i4").tobytes())
+    return state.hexdigest()[:16]
+
+
+def _parts(texts: Any) -> Iterator[bytes]:
+    """Yields the length of each text, -1 for none, then all of them: as arrays, not as Python's objects."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pa.concat_arrays(texts.chunks) if isinstance(texts, pa.ChunkedArray) else texts
+    yield pc.fill_null(pc.binary_length(texts), -1).to_numpy(zero_copy_only=False).astype("<i4").tobytes()
+    _, ends, data = pc.fill_null(texts, "").buffers()
+    if data is not None and len(texts):
+        begin, end = np.frombuffer(ends, np.int32)[[texts.offset, texts.offset + len(texts)]]
+        yield bytes(memoryview(data)[begin:end])
+
+
+@contextlib.contextmanager
+def opened(shard: Path) -> Iterator[pq.ParquetFile]:
+    """Opens a file of Parquet with its checksums compared. Let nothing but reading stand in the block.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(shard, pre_buffer=False, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{shard} is missing: run the ingest stage again (dvc repro -f -s ingest)") from None
+    except (pa.ArrowException, OSError, LookupError, ValueError) as error:
+        raise damaged(shard, str(error)) from None
+
+
+def damaged(shard: Path, why: str) -> UserError:
+    """Returns the error of a shard that is not as it was written."""
+    detail = " ".join(why.split())[:100]
+    return UserError(f"{shard} is damaged ({detail}): run the ingest stage again (dvc repro -f -s ingest)")
+
+
+def facts(shard: Path) -> pa.Table:
+    """Returns all columns of a raw shard but the pictures, in order of its schema, held against the shard's name.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    with opened(shard) as file:
+        if not file.schema_arrow.equals(shard_schema()):
+            raise ValueError("its columns are others than ingestion writes")
+        table = file.read(_COLUMNS, use_threads=False)
+        if digest_of(table) != shard.stem.removeprefix("shard-"):
+            raise ValueError("its rows are not those that its name tells of")
+    return table

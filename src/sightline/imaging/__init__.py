@@ -1,0 +1,1 @@
+"""Images: decoding, the preprocessing transform, augmentation, corruptions."""

@@ -1,0 +1,133 @@
+"""The pixels of an opened image: of 8 bits, without transparency, upright."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, TiffImagePlugin
+
+from sightline.imaging import bit_depth
+
+Pixels = npt.NDArray[np.uint8]
+"""[height, width, 1 or 3]: grey, or red, green and blue."""
+
+_BAND_PIXELS = 2**17
+_SHRUNK_SIDE = 64
+_MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+MODES = _MODES_8 | bit_depth.GREY
+"""Kinds of pixel whose black and white are defined, by Pillow's names; "I" is none but in a PPM file."""
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes, by orientation: 1 left and right, 0 top and bottom
+
+
+def flat(image: Image.Image, channels: int, background: Sequence[int], shift: int | None = None) -> Pixels:
+    """Returns a loaded image as stored, in 8 bits, its transparent pixels laid over `background`.
+
+    Args:
+        image: The image.
+        channels: 1 or 3.
+        background: (red, green, blue), 0..255.
+        shift: How far to shift samples of 16 bits in grey to the right; None: as far as the file says.
+
+    Raises:
+        Exception: Whatever Pillow raises.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    declared, white_is_zero = _depth(image)
+    depth = (declared if shift is None else shift, white_is_zero)
+    width, height = image.size
+    # In bands, so that memory holds the image twice at most, however many conversions its kind of pixel needs.
+    out = np.empty((height, width, channels), np.uint8)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        band = image if bottom - top == height else image.crop((0, top, width, bottom))
+        plain = _flatten(band, depth, background)
+        if plain.mode != mode:
+            plain = plain.convert(mode)
+        out[top:bottom] = np.asarray(plain).reshape(bottom - top, width, channels)
+    return out
+
+
+def in_channels(array: Pixels, channels: int) -> Pixels:
+    """Brings decoded pixels to 1 or 3 channels, by the conversions of `flat`; in memory of its own where it must."""
+    if array.shape[2] == channels:
+        return np.ascontiguousarray(array)
+    if channels == 3:
+        return np.repeat(array, 3, axis=2)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None].copy()
+
+
+def _depth(image: Image.Image) -> tuple[int, bool]:
+    """Returns how far to shift samples of more than 8 bits to the right, and whether their white is 0."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in bit_depth.GREY:
+        bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0])
+        return bits - 8, image.tag_v2.get(_PHOTOMETRIC) == 0
+    return 8, False
+
+
+def _flatten(image: Image.Image, depth: tuple[int, bool], background: Sequence[int]) -> Image.Image:
+    """Returns an image of mode L or RGB, without transparency."""
+    paper = (background[0], background[1], background[2])
+    if image.mode in bit_depth.GREY or image.mode == "I":
+        shift, white_is_zero = depth
+        levels = np.asarray(image)
+        grey = bit_depth.eight_bits(levels, shift)
+        flat = Image.fromarray(255 - grey if white_is_zero else grey)
+        key = image.info.get("transparency")
+        if not isinstance(key, int):
+            return flat
+        opaque = Image.fromarray(np.where(levels == key, np.uint8(0), np.uint8(255)))
+        under = Image.new("RGB", image.size, paper)
+        under.paste(flat.convert("RGB"), mask=opaque)
+        return under
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        under = Image.new("RGB", image.size, paper)
+        under.paste(over, mask=over)
+        return under
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1..8; 1 where there is none or the EXIF block, no part of the pixels, is broken."""
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # as in `images`: a parser of untrusted bytes
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def upright(image: Pixels, turn: int) -> Pixels:
+    """Turns an image upright by its EXIF orientation, 1..8 (the table of EXIF 2.32 section 4.6.4)."""
+    if turn == 1:
+        return image
+    import cv2  # few images need it; it turns large ones several times faster than NumPy
+
+    turned = cv2.transpose(image) if turn >= 5 else image
+    if turn in _FLIPS:
+        turned = cv2.flip(turned, _FLIPS[turn], None if turned is image else turned)
+    return np.asarray(turned, np.uint8).reshape(*turned.shape[:2], image.shape[2])
+
+
+def shrunk(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Averages blocks of pixels, squares but in the thinnest images, so that the longer side gets 64 to 127 pixels.
+
+    Args:
+        grey: [height, width] uint8; one whose longer side is below 128 pixels is returned as it is.
+    """
+    import cv2
+
+    height, width = grey.shape
+    factor = max(height, width) // _SHRUNK_SIDE
+    if factor <= 1:
+        return grey
+    down, across = min(factor, height), min(factor, width)
+    size = (width // across, height // down)
+    whole = grey[: size[1] * down, : size[0] * across]
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,100 @@
+"""Chunks of a PNG: what must be sound, and what can be left out."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from sightline.core.rejection import Reason, Rejected
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CRITICAL, _CHUNK = 0x20, struct.Struct(">I4s")
+_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+_ORIENTING = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+_MOST_TEXT = 16 * 2**20
+
+
+def require_sound(data: bytes) -> None:
+    """Refuses a PNG with a critical chunk missing or damaged: Pillow checks no checksum of the pixels.
+
+    Raises:
+        Rejected: If it is one.
+        struct.error: If the file ends before a chunk does.
+    """
+    for kind, start, end in _chunks(data):
+        if not kind[0] & _CRITICAL and not _is_sound(data, start, end):
+            raise Rejected(Reason.CORRUPT, "checksum of a PNG chunk")
+
+
+def without_metadata(data: bytes) -> bytes | None:
+    """Returns a PNG without its texts and colour profile, but for texts that may hold the orientation.
+
+    Those are unpacked, 16 MiB of them at most, since Pillow refuses one of more than 1 MiB if, and only if, it is
+    compressed.
+
+    Returns:
+        The file, the same in its pixels; None for one that has no such chunks, is damaged, or is no PNG.
+    """
+    parts, dropped, left = [_SIGNATURE], False, _MOST_TEXT
+    try:
+        for kind, start, end in _chunks(data):
+            if kind not in _METADATA:
+                parts.append(data[start:end])
+                continue
+            if not _is_sound(data, start, end):
+                return None
+            dropped = True
+            text = _orienting(kind, data[start + 8 : end - 4], left)
+            left -= len(text)
+            if text:
+                parts.append(_chunk(b"iTXt" if kind == b"iTXt" else b"tEXt", text))
+    except (struct.error, Rejected):
+        return None
+    return b"".join(parts) if dropped else None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields the kind of each chunk and where it begins and ends, up to the last."""
+    at, kind = len(_SIGNATURE), b""
+    if not data.startswith(_SIGNATURE):
+        raise Rejected(Reason.CORRUPT, "no PNG")
+    while kind != b"IEND":
+        length, kind = _CHUNK.unpack_from(data, at)
+        end = at + 12 + length
+        if end > len(data):
+            raise Rejected(Reason.TRUNCATED, "the file ends inside a PNG chunk")
+        yield kind, at, end
+        at = end
+
+
+def _is_sound(data: bytes, start: int, end: int) -> bool:
+    (checksum,) = struct.unpack_from(">I", data, end - 4)
+    return bool(zlib.crc32(memoryview(data)[start + 4 : end - 4]) == checksum)
+
+
+def _orienting(kind: bytes, body: bytes, most: int) -> bytes:
+    """Returns the content of an uncompressed chunk with a text that may hold the orientation; empty if it is none."""
+    keyword, _, rest = body.partition(b"\0")
+    if keyword not in _ORIENTING:
+        return b""
+    head, text, is_packed = keyword + b"\0", rest, False
+    if kind == b"zTXt":
+        text, is_packed = rest[1:], True
+    elif kind == b"iTXt":
+        language, _, translated = rest[2:].partition(b"\0")
+        text, is_packed = translated.partition(b"\0")[2], rest[:1] == b"\1"
+        head += b"\0\0" + language + b"\0\0"
+    if is_packed:
+        inflate = zlib.decompressobj()
+        try:
+            text = inflate.decompress(text, most)
+        except zlib.error:  # as Pillow has it: it is no text
+            return b""
+        if not inflate.eof:
+            return b""
+    return head + text if len(text) <= most else b""
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

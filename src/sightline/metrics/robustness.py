@@ -1,0 +1,125 @@
+"""Which corrupted pictures a classifier still recognises: raw images, corrupted, then prepared as always.
+
+Shared by all that are held against each other: the same images, corrupted by the same random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.core import files, seeds
+from sightline.core.rejection import Rejected
+from sightline.datasets.processed_set import Images, ProcessedSet, Split
+from sightline.datasets.raw_lookup import raw_images
+from sightline.imaging import corruptions
+from sightline.imaging.convert import Pixels
+from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.transform.pipeline import Contract
+from sightline.metrics.base import Bools, Floats, Labels
+
+Predict = Callable[[Images], Floats]
+"""[n, height, width, channels] uint8 -> [n, K] probabilities."""
+
+_BATCH = 16
+"""Raw images at a time: each becomes 51 prepared ones."""
+
+
+@dataclass(frozen=True)
+class Withstood:
+    """Right answers to corrupted images.
+
+    Attributes:
+        labels: [n] true classes.
+        clean: [n] right answers without corruption.
+        correct: [n, corruptions, severities] right answers, in the order of `corruptions.NAMES`.
+        sample: Which images were corrupted by which random numbers; of two classifiers with the same, the answers can
+            be held against each other.
+    """
+
+    labels: Labels
+    clean: Bools
+    correct: Bools
+    sample: Mapping[str, Any]
+
+    def error_rates(self) -> dict[str, list[float]]:
+        """Returns by corruption the share of wrong answers at severities 1 to 5."""
+        return {name: (~self.correct[:, i]).mean(axis=0).tolist() for i, name in enumerate(corruptions.NAMES)}
+
+
+def withstand(
+    predict: Predict, data: ProcessedSet, split: Split, raw: Path, *, images: int, seed: int, batch_size: int
+) -> Withstood:
+    """Corrupts raw images of a split, prepares them as always, and asks a classifier.
+
+    Args:
+        predict: The classifier: images [n, height, width, channels] uint8 -> probabilities [n, K].
+        data: The processed set, whose contract prepares the images.
+        split: Its rows to take images from, evenly spaced, since ids often sort by class.
+        raw: Folder written by the ingest stage.
+        images: How many, at most; at least 1.
+        seed: All randomness of the corruptions is a function of it and of an image's id.
+        batch_size: Prepared images that the classifier is asked about at a time.
+
+    Raises:
+        UserError: If raw images are missing.
+    """
+    count = min(images, len(split))
+    chosen = np.linspace(0, len(split) - 1, count).round().astype(int)
+    labels = {split.ids[at]: int(split.labels[at]) for at in chosen}
+    contract = Contract.load(data.contract)
+    found: dict[str, Bools] = {}
+    batch: dict[str, Pixels] = {}
+    for image in raw_images(raw, labels):
+        batch[image.id] = corruptions.shrink(contract.open(image.data, ANY_SIZE))
+        if len(batch) == _BATCH or len(found) + len(batch) == count:
+            found |= _answers(predict, contract, batch, labels, seed, batch_size)
+            batch = {}
+    correct = np.stack([found[identity] for identity in labels])
+    shape = (count, len(corruptions.NAMES), corruptions.SEVERITIES)
+    ids = files.sha256(files.canonical_json(list(labels)).encode())
+    sample = {"images": count, "seed": seed, "ids_sha256": ids}
+    return Withstood(np.array(list(labels.values())), correct[:, 0], correct[:, 1:].reshape(shape), sample)
+
+
+def _answers(
+    predict: Predict,
+    contract: Contract,
+    batch: Mapping[str, Pixels],
+    labels: Mapping[str, int],
+    seed: int,
+    batch_size: int,
+) -> dict[str, Bools]:
+    """Returns for each image whether the classifier is right on it, and on each corrupted form of it, [51].
+
+    What the preprocessing refuses once it is corrupted (as blank) is not recognised.
+    """
+    prepared: list[Images] = []
+    places: list[tuple[str, int]] = []
+    for identity, pixels in batch.items():
+        for column, variant in enumerate(_variants(pixels, identity, seed)):
+            try:
+                prepared.append(contract(variant))
+            except Rejected:
+                continue
+            places.append((identity, column))
+    correct = {identity: np.zeros(1 + len(corruptions.NAMES) * corruptions.SEVERITIES, np.bool_) for identity in batch}
+    for start in range(0, len(prepared), batch_size):
+        here = slice(start, start + batch_size)
+        said = predict(np.stack(prepared[here])).argmax(axis=1)
+        for (identity, column), answer in zip(places[here], said, strict=True):
+            correct[identity][column] = answer == labels[identity]
+    return correct
+
+
+def _variants(pixels: Pixels, identity: str, seed: int) -> Iterator[Pixels]:
+    """Yields the image itself, then its corrupted forms."""
+    yield pixels
+    for name in corruptions.NAMES:
+        drawn = seeds.derive(seed, "corruption", name, identity)
+        for severity in range(1, corruptions.SEVERITIES + 1):
+            yield corruptions.corrupt(pixels, name, severity, drawn)

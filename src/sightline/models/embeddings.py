@@ -1,0 +1,81 @@
+"""What a trained network sees in images: their embeddings, as a Parquet table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.datasets.raw_set import SPLITS
+from sightline.models.inference import Predictor
+
+
+def write_features(model: Path, data: Path, output: Path, batch_size: int = 256) -> int:
+    """Writes the embeddings of every image of a processed set: what the network's last layer makes logits of.
+
+    The columns are `id`, `label` (the class's name in this set, which need not be one of the model's), `split` and
+    `embedding` (a list of fixed size, float32); the rows come split by split ("train", "val", "test"), each sorted by
+    id. Digests of model and set stand in the file's metadata. Memory holds one batch of images at a time, and the
+    same model, set, batch size and machine give the same bytes.
+
+    Args:
+        model: Folder with `model.safetensors` and `model.json`.
+        data: Folder written by the preprocess stage, with the settings that the model was trained with.
+        output: The Parquet file to write.
+        batch_size: Images in a pass, and rows in a row group.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        UserError: If model or set are missing or damaged, or the set's images are of another shape than the model's.
+    """
+    predictor = Predictor.load(model)
+    processed = ProcessedSet(data)
+    size = predictor.info["input"]
+    shape = (size["height"], size["width"], size["channels"])
+    if processed.shape != shape:
+        theirs, ours = ("x".join(map(str, s)) for s in (processed.shape, shape))
+        raise UserError(f"{data} holds images of {theirs}, the model takes {ours} (height x width x channels)")
+    length = embed(predictor, np.zeros((1, *shape), np.uint8)).shape[1]
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), length), nullable=False),
+        ],
+        metadata={"model_sha256": predictor.info["weights_sha256"], "data_sha256": processed.digest},
+    )
+    count = 0
+    with files.atomic_file(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for name in SPLITS:
+            split = processed.split(name)
+            for start in track(range(0, len(split), batch_size), name, len(split), each=batch_size):
+                here = slice(start, start + batch_size)
+                embedding = embed(predictor, split.images(here))
+                labels = [processed.classes[label] for label in split.labels[here]]
+                columns = [
+                    pa.array(split.ids[here], pa.string()),
+                    pa.array(labels, pa.string()),
+                    pa.array([name] * len(labels), pa.string()),
+                    pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), length),
+                ]
+                writer.write_table(pa.table(columns, schema=schema))
+            count += len(split)
+    return count
+
+
+@torch.inference_mode()
+def embed(predictor: Predictor, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Returns the embeddings [n, D] of images [n, H, W, C]."""
+    embedding: npt.NDArray[np.float32] = predictor.classifier.features(torch.from_numpy(images)).numpy()
+    return embedding

@@ -1,0 +1,52 @@
+"""Images in an archive, read entry by entry: nothing is unpacked to disk, and no entry is trusted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.core.errors import UserError, is_shortage
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import is_litter, readable
+from sightline.predict.inputs import Input, failed
+from sightline.sources.archives import Budget, open_archive
+
+MAX_RATIO = 100
+"""So many times its size may an archive unpack to, or a gibibyte where that is more: what needs more is a bomb."""
+
+_FREE_BYTES = 2**30
+
+
+def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
+    """Yields the images in an archive as `name/path-in-it`; an archive that breaks off ends with a row that says so.
+
+    Args:
+        path: The archive on disk.
+        name: What to call it.
+        max_bytes: A larger entry is refused without being unpacked.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            budget = Budget(max(_FREE_BYTES, MAX_RATIO * Path(path).stat().st_size))
+            empty = True
+            for member in open_archive(stream, readable(name), max_bytes, budget):
+                if is_litter(member.path):
+                    continue
+                empty = False
+                entry = f"{name}/{member.path}"
+                # It is read before the archive goes on to the next one.
+                try:
+                    data = member.read()
+                except Rejected as fault:
+                    yield failed(entry, fault.reason, fault.detail)
+                else:
+                    yield Input(entry, functools.partial(bytes, data))
+            if empty:
+                yield failed(name, Reason.MISSING, "the archive holds no file")
+    except UserError as error:
+        yield failed(name, Reason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        yield failed(name, Reason.UNREADABLE, error.strerror or str(error))

@@ -1,0 +1,85 @@
+"""Many images through a bundle: read and decoded by threads, computed in batches, answered in order.
+
+Decoding and the network both let go of Python's lock, so threads share the cores; memory holds a few batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.rejection import Rejected
+
+CHUNK = 16
+"""Images that a thread takes at a time: so few that photographs spread over the threads, so many that digits pay."""
+
+Images = npt.NDArray[np.uint8]
+Prepared = Images | Rejected
+T = TypeVar("T")
+
+
+def batches(
+    items: Iterable[T], prepare: Callable[[T], Images], size: int, workers: int | None = None
+) -> Iterator[list[tuple[T, Prepared]]]:
+    """Yields `items` in order, `size` at a time, each with what `prepare` made of it or its refusal.
+
+    Args:
+        items: Are taken a few batches ahead.
+        prepare: Is called in threads; what it raises but Rejected ends the iteration.
+        size: Items a batch.
+        workers: Threads; None is one a core, 0 prepares in this thread.
+    """
+    rest = iter(items)
+    chunk = min(CHUNK, size)
+    count = (os.cpu_count() or 1) if workers is None else workers
+
+    def work(part: list[T]) -> list[tuple[T, Prepared]]:
+        return [(item, _attempt(prepare, item)) for item in part]
+
+    first = list(itertools.islice(rest, chunk))
+    if count == 0 or len(first) < 2:  # nothing to share out: a single image starts no thread
+        while first:
+            first += itertools.islice(rest, size - len(first))
+            yield work(first)
+            first = list(itertools.islice(rest, size))
+        return
+    chunks = itertools.chain([first], iter(lambda: list(itertools.islice(rest, chunk)), []))
+    pool = ThreadPoolExecutor(count, thread_name_prefix="prepare")
+    try:
+        yield from _gathered(_ahead(pool, work, chunks, 2 * count + size // chunk), size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(prepare: Callable[[T], Images], item: T) -> Prepared:
+    try:
+        return prepare(item)
+    except Rejected as refused:
+        return refused
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[list[T]], list[tuple[T, Prepared]]],
+    chunks: Iterable[list[T]],
+    most: int,
+) -> Iterator[tuple[T, Prepared]]:
+    waiting: deque[Future[list[tuple[T, Prepared]]]] = deque()
+    for part in chunks:
+        waiting.append(pool.submit(work, part))
+        if len(waiting) > most:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _gathered(prepared: Iterator[tuple[T, Prepared]], size: int) -> Iterator[list[tuple[T, Prepared]]]:
+    while batch := list(itertools.islice(prepared, size)):
+        yield batch

@@ -1,0 +1,89 @@
+"""Images in a database's table, collection or GridFS bucket, and predictions back into it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sightline.core.credentials import database_url, require_harmless
+from sightline.core.errors import UserError
+from sightline.datasets.raw_set import ImageRecord
+from sightline.predict.bundle import Prediction
+from sightline.predict.inputs import Database, Input, failed
+from sightline.sources.databases.options import MongodbOption, SqlOption
+
+
+def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
+    """Yields the images of `db:TABLE` or `gridfs:BUCKET`, in order of id, each under its id.
+
+    Raises:
+        UserError: If the database cannot be reached, or has no such table or columns.
+    """
+    kind, _, table = name.partition(":")
+    for record in _source(table, kind == "gridfs", database, max_bytes).records():
+        if isinstance(record, ImageRecord):
+            yield Input(record.id, functools.partial(bytes, record.data))
+        else:
+            yield failed(record.id, record.reason, record.detail)
+
+
+def _source(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
+    require_harmless(database.url)
+    try:
+        return _reader(table, gridfs, database, max_bytes)
+    except ValueError as error:  # what the source's own options say
+        raise UserError(f"{'gridfs' if gridfs else 'db'}:{table}: {error}") from None
+
+
+def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
+    # There need be no labels: the id is read in their place.
+    if gridfs or database_url(database.url).family == "mongodb":
+        from sightline.sources.databases.mongo_source import MongodbSource
+
+        identity = database.id_column or "_id"
+        fields: dict[str, Any] = dict.fromkeys(["split_field", "group_field", "changed_field", "checksum_field"])
+        fields |= {"database": None, "filter": {}, "projection": None, "max_bytes": max_bytes, "gridfs": gridfs}
+        fields |= {"id_field": identity, "label_field": identity, "image_field": database.image_column}
+        return MongodbSource(MongodbOption("mongodb", url=database.url, collection=table, **fields))
+    from sightline.sources.databases.sql_source import SqlSource
+
+    identity = database.id_column or "id"
+    columns: dict[str, Any] = dict.fromkeys(["split_column", "group_column", "changed_column", "checksum_column"])
+    columns |= {"schema": None, "query": None}
+    columns |= {"id_column": identity, "label_column": identity, "image_column": database.image_column}
+    return SqlSource(SqlOption("sql", url=database.url, table=table, **columns))
+
+
+def write(predictions: Iterable[Prediction], table: str, database: Database, model: str) -> int:
+    """Writes predictions into a table or collection, made where there is none; again gives the same rows.
+
+    Args:
+        predictions: Their paths become the rows' ids.
+        table: Its name.
+        database: Where it is.
+        model: The model's digest, part of a row's key.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        UserError: If the database cannot be reached, or refuses them.
+    """
+    from sightline.core.text import readable
+    from sightline.sources.databases.writeback import write_predictions
+
+    require_harmless(database.url)
+
+    def said(p: Prediction) -> dict[str, Any]:
+        reason = p.error or ("abstained" if p.abstained else None)
+        return {
+            "id": readable(p.path),
+            "model": model,
+            "label": p.label,
+            "probability": p.probability,
+            "reason": reason,
+            "detail": p.detail or None,
+        }
+
+    return write_predictions(map(said, predictions), database.url, table)

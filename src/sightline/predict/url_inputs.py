@@ -1,0 +1,92 @@
+"""Images behind a URL, by fsspec: a file, an archive, or all below a folder. Needs the extra `remote`."""
+
+from __future__ import annotations
+
+import functools
+import glob
+from collections.abc import Iterator
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import is_litter
+from sightline.predict import archive_inputs
+from sightline.predict.inputs import Input, failed, is_archive
+from sightline.sources import remote
+from sightline.sources.file import RemoteBlob
+
+_WEB = ("http://", "https://")
+
+
+def images(url: str, max_bytes: int) -> Iterator[Input]:
+    """Yields the images behind a URL; some are fetched ahead of being asked for.
+
+    A URL that ends with `/`, or that the service calls a folder, stands for the files below it; a pattern for those
+    that it matches (not on the web, where `?` and `*` are characters as any other).
+
+    Raises:
+        UserError: If the package for this kind of URL is not installed.
+    """
+    name = remote.location(url)
+    fs, path = remote.filesystem(url)
+    try:
+        with remote.explained(url):
+            if is_archive(path.partition("?")[0]):
+                blob = RemoteBlob(url)
+                with blob.open() as copy:
+                    yield from archive_inputs.members(str(copy.name), name, max_bytes)
+                return
+            found = _listing(fs, path, url)
+            for file, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), found):
+                label = name if file["name"] == path else _name(url, str(file["name"]))
+                if isinstance(data, Rejected):
+                    yield failed(label, data.reason, data.detail)
+                else:
+                    yield Input(label, functools.partial(bytes, data))
+    except UserError as error:
+        missing = str(error).startswith("there is nothing")
+        yield failed(name, Reason.MISSING if missing else Reason.UNREADABLE, str(error))
+
+
+def _name(url: str, file: str) -> str:
+    """Returns a listed file's URL, for a person."""
+    if "://" in file:
+        return remote.location(file)
+    scheme = url.partition("://")[0]
+    return f"{scheme}://{file.lstrip('/') if scheme != 'file' else file}"
+
+
+def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
+    web = url.startswith(_WEB)
+    if glob.has_magic(path) and not web:
+        matches = fs.glob(path, detail=True)
+        found = [info for info in matches.values() if info.get("type") != "directory"]
+    elif path.endswith("/") or url.endswith("/") or (not web and fs.info(path).get("type") == "directory"):
+        root = path.rstrip("/") + "/"
+        below = fs.find(root, detail=True)
+        found = [info for name, info in below.items() if not is_litter(name.removeprefix(root)) and name != root]
+    else:
+        return [{"name": path, "size": None}]
+    if not found:
+        raise FileNotFoundError
+    return sorted(found, key=lambda info: str(info["name"]))
+
+
+def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], bytes | Rejected]:
+    """Returns a file's content or why it is refused; never more than `max_bytes` is read, whatever the service says."""
+    size = info.get("size")
+    if size is not None and size > max_bytes:
+        return info, Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+    try:
+        with fs.open(info["name"], "rb") as stream:
+            data = stream.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec says of a web server that does not answer that the file is not found
+        if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
+            return info, Rejected(Reason.MISSING, "there is no such file")
+        return info, Rejected(Reason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")
+    except PermissionError:
+        return info, Rejected(Reason.UNREADABLE, "no access; set its credentials in the environment")
+    if len(data) > max_bytes:
+        return info, Rejected(Reason.TOO_MANY_BYTES, f"more than {max_bytes:,} bytes")
+    return info, bytes(data)

@@ -1,0 +1,198 @@
+"""Predictions as text, written row by row as they come: a table for people, CSV, JSON and JSON lines for programs."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from sightline.core.rejection import Reason
+from sightline.core.text import readable
+from sightline.predict.bundle import Prediction
+
+_BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
+_WIDEST_LABEL = 32
+
+
+@dataclass
+class Tally:
+    """Counts predictions as they pass, for the closing line and the exit code."""
+
+    predicted: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    abstained: int = 0
+
+    def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Passes `predictions` on, counting them."""
+        for prediction in predictions:
+            if prediction.error:
+                self.errors[prediction.error] += 1
+            elif prediction.abstained:
+                self.abstained += 1
+            else:
+                self.predicted += 1
+            yield prediction
+
+    @property
+    def failed(self) -> int:
+        """How many inputs got no prediction."""
+        return self.errors.total()
+
+    def is_failure(self, strict: bool = False) -> bool:
+        """Says whether the whole is a failure: no input got a prediction, or some are not even known.
+
+        Args:
+            strict: Whether a single failed input makes it one.
+        """
+        none_left = self.failed and not self.predicted + self.abstained
+        return bool(none_left or self.errors[Reason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
+
+    def __str__(self) -> str:
+        """One line for a person.
+
+        >>> str(Tally(1200, Counter(missing=1)))
+        '1,201 inputs: 1,200 predicted, 1 failed (missing: 1)'
+        """
+        total = self.predicted + self.abstained + self.failed
+        line = f"{total:,} input{'' if total == 1 else 's'}: {self.predicted:,} predicted"
+        if self.abstained:
+            line += f", {self.abstained:,} abstained"
+        if self.errors:
+            why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
+            line += f", {self.failed:,} failed ({why})"
+        return line
+
+
+def write_table(predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], columns: int) -> None:
+    """Writes aligned columns, colours on a terminal.
+
+    The path comes last, since its length is the one thing that is not known before the last row: so rows appear as
+    they are predicted, however many there are, and each is one line that `grep` finds.
+    """
+    colour = stream.isatty() and not os.environ.get("NO_COLOR")
+    label_width = min(max((_width(_printable(name)) for name in [*classes, "class"]), default=0), _WIDEST_LABEL)
+    header = f"{_pad('class', label_width)}  probability  " * columns + "image"
+    blank = f"{_pad('-', label_width)}  {'-':>11}  " * columns
+    print(_paint(header, _BOLD, colour), file=stream)
+    for p in predictions:
+        if p.error:
+            why = f"{p.error} ({_printable(p.detail)})" if p.detail else p.error
+            line = _paint(f"{blank}{_printable(p.path)}: {why}", _RED, colour)
+        else:
+            cells = [f"{_pad(_printable(label), label_width)}  {_percent(share):>11}" for label, share in p.top]
+            line = "  ".join([*cells, _printable(p.path)]) + ("  (abstained)" if p.abstained else "")
+        print(line, file=stream, flush=colour)
+
+
+def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -> None:
+    """Writes CSV (RFC 4180, lines ended as on Unix): best class, error, then the second best class and so on."""
+    ranks = range(2, columns + 1)
+    further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "probability", "error", "detail", "abstained", *further])
+    for p in predictions:
+        others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
+        first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
+        said = [*first, p.error or "", p.detail, str(p.abstained).lower()]
+        writer.writerow([readable(p.path), *said, *(others or [""] * len(further))])
+
+
+def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:
+    """Writes one JSON object a line."""
+    for p in predictions:
+        stream.write(_json(p) + "\n")
+
+
+def write_json(predictions: Iterable[Prediction], stream: TextIO) -> None:
+    """Writes one JSON array."""
+    separator = "["
+    for p in predictions:
+        stream.write(f"{separator}\n{_json(p)}")
+        separator = ","
+    stream.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], top_k: int) -> None:
+    """Writes predictions in the format `form`: table, csv, json or jsonl.
+
+    Args:
+        form: The format.
+        predictions: Are consumed one by one.
+        stream: Text goes here.
+        classes: All class names: the table's width depends on them.
+        top_k: How many classes a prediction names, at most.
+    """
+    columns = min(top_k, len(classes))
+    rest = iter(predictions)
+    first = list(itertools.islice(rest, 1))  # what cannot be begun leaves no half-written table behind
+    predictions = itertools.chain(first, rest)
+    match form:
+        case "table":
+            write_table(predictions, stream, classes, columns)
+        case "csv":
+            write_csv(predictions, stream, columns)
+        case "json":
+            write_json(predictions, stream)
+        case "jsonl":
+            write_jsonl(predictions, stream)
+        case _:
+            raise ValueError(f"no format {form!r}")
+
+
+def as_row(p: Prediction) -> dict[str, Any]:
+    """Returns a prediction as JSON values."""
+    return {
+        "path": readable(p.path),
+        "label": p.label,
+        "probability": _number(p.probability) if p.probability is not None else None,
+        "top": [{"label": label, "probability": _number(share)} for label, share in p.top],
+        "error": p.error,
+        "detail": p.detail,
+        "abstained": p.abstained,
+    }
+
+
+def _json(p: Prediction) -> str:
+    return json.dumps(as_row(p), ensure_ascii=False, allow_nan=False)
+
+
+def _number(probability: float) -> float:
+    """Returns the shortest decimal that is the same float32: 0.1, not 0.10000000149011612."""
+    return float(f"{probability:.9g}")
+
+
+def _percent(probability: float) -> str:
+    """Returns a share as a percentage that never rounds to a certainty it is not.
+
+    >>> _percent(0.5), _percent(0.99999), _percent(1.0)
+    ('50.00 %', '>99.99 %', '100.00 %')
+    """
+    return ">99.99 %" if 0.99995 <= probability < 1 else f"{100 * probability:.2f} %"
+
+
+def _printable(name: str) -> str:
+    """Returns a name that cannot move the cursor, colour the terminal or break the line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable(name))
+
+
+def _width(text: str) -> int:
+    """Returns how many columns of a terminal `text` takes: wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+    )
+
+
+def _pad(text: str, width: int) -> str:
+    while _width(text) > width:
+        text = f"{text[:-2]}…"
+    return text + " " * (width - _width(text))
+
+
+def _paint(text: str, code: str, colour: bool) -> str:
+    return f"{code}{text}{_PLAIN}" if colour else text

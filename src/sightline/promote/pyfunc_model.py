@@ -1,0 +1,70 @@
+"""What MLflow runs to serve a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
+
+MLflow keeps a copy of this file with the version and runs it (its "models from code"): no pickle. The version carries
+this package's code as well, and asks for what the extra `predict` needs: Sightline itself need not be installed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+from sightline.core.rejection import Rejected
+from sightline.imaging.encoded import image_bytes
+from sightline.predict.bundle import Bundle, Probabilities
+from sightline.predict.manifest import BATCH_SIZE
+
+COLUMNS = ["label", "probability", "probabilities", "error"]
+NOTHING = dict.fromkeys(COLUMNS)
+
+
+class ServedBundle(PythonModel):
+    """A bundle as MLflow's universal model: a table of encoded images in, a table of answers out."""
+
+    _skip_type_hint_validation = True  # the version has a signature; else MLflow asks for annotations at every start
+
+    def load_context(self, context: Any) -> None:
+        """Opens the bundle that was registered."""
+        self._bundle = Bundle.load(context.artifacts["bundle"])
+
+    # Without annotations: MLflow would take them for a schema, of which the version has a better one.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
+
+        Returns:
+            A row an image, in order: label, probability, probabilities (in the order of `classes.json`), error. An
+            image that cannot be read has an error, and no more.
+        """
+        images = list(model_input["image"])
+        batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+        rows = [row for batch in batches for row in self._rows(batch)]
+        return pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # else what is missing would become NaN, not null
+
+    def _rows(self, images: list[Any]) -> list[dict[str, Any]]:
+        prepared, refusals = [], {}
+        for place, image in enumerate(images):
+            try:
+                prepared.append(self._bundle.prepare(image_bytes(image) or b""))
+            except Rejected as refused:
+                refusals[place] = str(refused)
+        answers = iter(self._bundle.probabilities(np.stack(prepared)) if prepared else ())
+        return [
+            {**NOTHING, "error": refusals[place]} if place in refusals else self._answer(next(answers))
+            for place in range(len(images))
+        ]
+
+    def _answer(self, probabilities: Probabilities) -> dict[str, Any]:
+        best = int(probabilities.argmax())
+        return {
+            "label": self._bundle.classes[best],
+            "probability": float(probabilities[best]),
+            "probabilities": [float(share) for share in probabilities],
+            "error": None,
+        }
+
+
+set_model(ServedBundle())

@@ -1,0 +1,84 @@
+"""Examples with their pictures: the image as the model sees it and, where it is explained, what speaks for a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.datasets.processed_set import Images, Split
+from sightline.metrics.base import Floats, Labels
+from sightline.reporting.examples import Example
+from sightline.reporting.plots.gallery import Tile
+from sightline.reporting.plots.overlay import SMALL, encoded, overlay
+from sightline.reporting.plots.style import shown
+
+Maps = Callable[[Images, Labels], Floats]
+"""Images [n, height, width, channels] and a class for each, [n] -> heat maps [n, height, width] in 0..1."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of a card: PNG or JPEG, words for who cannot see it, a title, whether its pixels are squares."""
+
+    image: bytes
+    alt: str
+    title: str = ""
+    pixelated: bool = False
+
+
+@dataclass(frozen=True)
+class Card:
+    """An example with its views: the image first, then what speaks for the answer and, of errors, for the truth.
+
+    Attributes:
+        example: The answer.
+        views: What the page shows.
+        image: [height, width, channels] uint8.
+        heats: The further views as pixels, [height', width', 3] uint8.
+    """
+
+    example: Example
+    views: tuple[View, ...]
+    image: Images
+    heats: tuple[Images, ...] = ()
+
+
+def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], maps: Maps | None = None) -> list[Card]:
+    """Returns the examples' cards, with what speaks for a class where there is something to tell it."""
+    images = split.images(np.array([example.position for example in examples], np.int64))
+    said = np.array([example.predicted for example in examples], np.int64)
+    true = np.array([example.label for example in examples], np.int64)
+    made = []
+    heats: list[tuple[Images, ...]] = [()] * len(examples)
+    if maps is not None and len(examples):
+        wrong = np.flatnonzero(said != true)
+        of_true = dict(zip(wrong.tolist(), maps(images[wrong], true[wrong]), strict=True))
+        heats = [
+            (overlay(image, heat), *([overlay(image, of_true[i])] if i in of_true else []))
+            for i, (image, heat) in enumerate(zip(images, maps(images, said), strict=True))
+        ]
+    for example, image, laid in zip(examples, images, heats, strict=True):
+        what = f"Image {example.id}: {classes[example.label]}"
+        taken = f"{what}, taken for {classes[example.predicted]}" if example.wrong else what
+        views = [View(encoded(image), taken, pixelated=max(image.shape[:2]) <= SMALL)]
+        for heat, label in zip(laid, (example.predicted, example.label), strict=False):
+            speaks = f"What speaks for {classes[label]}"
+            views.append(View(encoded(heat), f"{speaks} in image {example.id}", speaks))
+        made.append(Card(example, tuple(views), image, laid))
+    return made
+
+
+def tiles(cards: Sequence[Card], classes: Sequence[str], heats: bool = False) -> list[Tile]:
+    """Returns cards as tiles of a gallery: the image alone, or each image followed by its heat maps."""
+    out = []
+    for card in cards:
+        e = card.example
+        said = f"{shown(classes[e.predicted], e.predicted, 16)}  {100 * e.probability:.0f} %"
+        true = shown(classes[e.label], e.label, 16)
+        out.append(Tile(card.image, said, f"is {true}", e.wrong))
+        if heats:
+            names = (shown(classes[e.predicted], e.predicted, 16), true)
+            out += [Tile(heat, "", f"speaks for {n}", e.wrong) for heat, n in zip(card.heats, names, strict=False)]
+    return out

@@ -1,0 +1,127 @@
+"""A contact sheet: images before and after every preprocessing step, for `sightline preview` and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sightline.core.rejection import Rejected
+from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.transform.ops import Pixels
+from sightline.imaging.transform.pipeline import Contract
+
+CELL, _GAP, _MARGIN, _LINE = 176, 14, 24, 20
+_INK, _FAINT, _PAPER, _FRAME = (26, 32, 44), (94, 104, 120), (255, 255, 255), (208, 214, 222)
+_MASK = "mask"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of the sheet.
+
+    Attributes:
+        id: Its id.
+        label: Its class.
+        states: (title, pixels) of the original and of the result of every step; copies after them. None where the
+            image cannot be read.
+        note: What is to be said of it, as why the contract refused it.
+    """
+
+    id: str
+    label: str
+    states: list[tuple[str, Pixels]]
+    note: str = ""
+
+
+def row_of(contract: Contract, identity: str, label: str, data: bytes) -> Row:
+    """Returns an encoded image's row: the original and the result of every step that does something."""
+    try:
+        original = contract.open(data, ANY_SIZE)
+    except Rejected as refusal:
+        return Row(identity, label, [], f"{refusal.reason} {refusal.detail}".rstrip())
+    try:
+        states = contract.trace(original)
+    except Rejected as refusal:
+        return Row(identity, label, [("original", original)], f"refused: {refusal.reason}")
+    return Row(identity, label, [(_title(contract, name), state) for name, state in states])
+
+
+def _title(contract: Contract, step: str) -> str:
+    if step == "original":
+        return step
+    if step == "color":
+        return f"colour: {', '.join(contract.channel_names[:3])}"
+    return f"{step}: {contract.steps[step].name}"
+
+
+def draw(rows: Sequence[Row]) -> Image.Image:
+    """Draws the sheet: a row an image, a column a step, the size in pixels below each."""
+    cells = [cells_of(row) for row in rows]
+    columns = max(map(len, cells))
+    height = CELL + _LINE + _GAP
+    size = (
+        2 * _MARGIN + columns * CELL + (columns - 1) * _GAP,
+        2 * _MARGIN + _LINE + len(rows) * (height + _LINE) - _GAP,
+    )
+    sheet = Image.new("RGB", size, _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    bold, plain = ImageFont.load_default(15), ImageFont.load_default(13)
+    titles = max(cells, key=len)
+    for column, (title, _) in enumerate(titles):
+        _text(pen, (_left(column), _MARGIN - 8), title, bold, _INK)
+    for number, (row, found) in enumerate(zip(rows, cells, strict=True)):
+        top = _MARGIN + _LINE - 2 + number * (height + _LINE)
+        name = f"{row.label}  ·  {row.id}" + (f"  ·  {row.note}" if row.note else "")
+        _text(pen, (_MARGIN, top), name, plain, _INK, columns * (CELL + _GAP) - _GAP)
+        for column, (_, state) in enumerate(found):
+            left, below = _left(column), top + _LINE
+            picture = fitted(state)
+            at = left + (CELL - picture.width) // 2, below + (CELL - picture.height) // 2
+            pen.rectangle((left - 1, below - 1, left + CELL, below + CELL), outline=_FRAME, fill=(244, 246, 248))
+            sheet.paste(picture, at)
+            said = f"{state.shape[1]} x {state.shape[0]} px"
+            _text(pen, (left, below + CELL + 3), said, plain, _FAINT)
+    return sheet
+
+
+def _left(column: int) -> int:
+    return _MARGIN + column * (CELL + _GAP)
+
+
+def cells_of(row: Row) -> list[tuple[str, Pixels]]:
+    """Returns a row's states as what can be shown: a mask that is a channel of its own gets a cell of its own."""
+    cells: list[tuple[str, Pixels]] = []
+    for title, state in row.states:
+        if state.shape[2] in (1, 3):
+            cells.append((title, state))
+        else:
+            cells += [(title, state[..., :-1]), (_MASK, state[..., -1:])]
+    return cells
+
+
+def fitted(state: Pixels) -> Image.Image:
+    """Brings pixels to the cell's size: small ones as squares, so that every pixel can be seen."""
+    height, width = state.shape[:2]
+    scale = CELL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_LINEAR
+    shown = cv2.resize(np.ascontiguousarray(state), size, interpolation=method)
+    return Image.fromarray(shown.reshape(size[1], size[0], -1).repeat(3 if state.shape[2] == 1 else 1, axis=2))
+
+
+def _text(
+    pen: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    ink: tuple[int, int, int],
+    room: int = CELL,
+) -> None:
+    """Writes a line, cut with dots where it is wider than its room."""
+    while text and pen.textlength(text, font=font) > room:
+        text = text.removesuffix("…")[:-1].rstrip() + "…"
+    pen.text(at, text, fill=ink, font=font)

@@ -1,0 +1,92 @@
+"""The report's figures by name, each for light and dark paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sightline.metrics.base import Labels
+from sightline.metrics.calibration import Bin
+from sightline.metrics.curves import GRID, Curves
+from sightline.metrics.per_class import ClassScore
+from sightline.metrics.selective import RiskCoverage
+from sightline.reporting.plots import bars, confusion, curves
+from sightline.reporting.render import Picture, picture
+
+Figures = dict[str, Picture]
+
+
+def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
+    """Returns the confusion matrix in images and, where numbers fit into its cells, in percent."""
+    figures = {
+        "confusion_counts": picture(
+            lambda theme: confusion.confusion(counts, classes, theme),
+            "Confusion matrix: number of images for each pair of true and predicted class",
+            "Rows are true classes; right answers in blue, errors in orange. The shade is the share of the row.",
+        )
+    }
+    if len(classes) <= confusion.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
+        figures["confusion_rates"] = picture(
+            lambda theme: confusion.confusion(counts, classes, theme, rates=True),
+            "Confusion matrix: percent of each true class",
+            "The same in percent of each row; the diagonal is the recall.",
+        )
+    return figures
+
+
+def of_classes(scores: Sequence[ClassScore], classes: Sequence[str]) -> Figures:
+    """Returns the bars of precision, recall and F1."""
+    return {
+        "per_class": picture(
+            lambda theme: bars.per_class(scores, classes, theme),
+            "Bars of precision, recall and F1 for each class; the table below holds the numbers",
+            "Precision, recall and F1 of each class.",
+        )
+    }
+
+
+def of_curves(found: Curves) -> Figures:
+    """Returns ROC and precision-recall curves, where any class has one."""
+    figures = {}
+    if found.roc:
+        lines = [(found.false_rates, y) for y in found.roc.values()]
+        figures["roc"] = picture(
+            lambda theme: curves.roc(lines, (found.false_rates, found.mean_roc), theme),
+            "ROC curve of each class against the rest, and their mean",
+            "Each class against the rest (faint) and their mean (strong).",
+        )
+    lines_pr = [(GRID, y) for y in found.precision.values()]
+    figures["precision_recall"] = picture(
+        lambda theme: curves.precision_recall(lines_pr, (GRID, found.mean_precision), theme),
+        "Precision by recall of each class against the rest, and their mean",
+        "Each class against the rest (faint) and their mean (strong).",
+    )
+    return figures
+
+
+def of_confidence(
+    bins: Sequence[Bin],
+    curve: RiskCoverage,
+    before: Sequence[Bin] = (),
+    chosen: tuple[float, float] | None = None,
+) -> Figures:
+    """Returns the reliability diagram and the risk-coverage curve.
+
+    Args:
+        bins: Of images of similar confidence.
+        curve: Share of wrong answers by share of images answered.
+        before: The bins before calibration.
+        chosen: Coverage and risk of the threshold chosen on the validation split.
+    """
+    return {
+        "reliability": picture(
+            lambda theme: curves.reliability(bins, theme, before),
+            "Reliability diagram: share of right answers by confidence",
+            "Images in groups of equal size by confidence, with 95 % intervals. On the dashed line, a probability "
+            "of 90 % is right nine times in ten; below it, the model is too sure of itself.",
+        ),
+        "risk_coverage": picture(
+            lambda theme: curves.risk_coverage(curve.coverage, curve.risk, theme, chosen),
+            "Share of wrong answers by the share of images answered",
+            "Wrong answers if only the images of which the model is most certain are answered; dashed: all answered.",
+        ),
+    }

@@ -1,0 +1,183 @@
+"""Lines: training, ROC and precision-recall, reliability, risk by coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from sightline.metrics.base import Floats
+from sightline.metrics.calibration import Bin
+from sightline.reporting.plots.style import Theme, dress, new_figure, png, styled
+
+SIZE = (4.6, 3.7)
+Line = tuple[Floats, Floats]
+"""x and y, [n] each."""
+
+_INSET_FROM = 0.9
+_PERCENT = PercentFormatter(1, decimals=0)
+
+
+@styled
+def learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) -> bytes:
+    """Draws one quantity by epoch, a line for training and one for validation where the history has them."""
+    figure = new_figure(4.6, 3.1, theme)
+    axes = figure.subplots()
+    dress(axes, theme)
+    for side, label, colour in (("train", "training", theme.third), ("val", "validation", theme.right)):
+        if f"{side}_{what}" in history:
+            y = history[f"{side}_{what}"]
+            # A single epoch is a point: a line alone would not be seen.
+            marker = "o" if len(y) == 1 else None
+            axes.plot(history["epoch"], y, color=colour, linewidth=1.8, marker=marker, label=label)
+    axes.set_title(what.replace("_", " ").capitalize(), color=theme.ink)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.grid(axis="y", color=theme.grid, linewidth=0.7)
+    axes.spines[["left"]].set_visible(False)
+    if what.endswith("loss"):
+        axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, labelcolor=theme.ink, loc="best")
+    return png(figure)
+
+
+@styled
+def roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
+    """Draws ROC curves, one class against the rest: each class faint, their average strong.
+
+    Args:
+        lines: False and true positive rates of each class that has them.
+        average: The same of their average.
+        theme: The colours.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=theme.third, linewidth=1.0, linestyle=(0, (4, 3)))
+        _bundle(axes, lines, average, theme)
+
+    corner = (0.0, 1 - _INSET_FROM)
+    enlarged = corner if np.interp(corner[1], *average) >= _INSET_FROM else None
+    return _square("ROC", "false positive rate", "true positive rate", draw, theme, enlarged)
+
+
+@styled
+def precision_recall(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
+    """Draws precision by recall, one class against the rest: each class faint, their average strong.
+
+    Args:
+        lines: Recall and precision of each class that has them.
+        average: The same of their average.
+        theme: The colours.
+    """
+
+    def draw(axes: Axes) -> None:
+        _bundle(axes, lines, average, theme)
+
+    enlarged = (_INSET_FROM, 1.0) if np.interp(_INSET_FROM, *average) >= _INSET_FROM else None
+    return _square("Precision and recall", "recall", "precision", draw, theme, enlarged)
+
+
+def _bundle(axes: Axes, lines: Sequence[Line], average: Line, theme: Theme) -> None:
+    faint = float(np.clip(3 / max(len(lines), 1), 0.12, 0.45))
+    for x, y in lines:
+        axes.plot(x, y, color=theme.right, linewidth=0.8, alpha=faint)
+    axes.plot(*average, color=theme.right, linewidth=2.0)
+
+
+def _square(
+    title: str, x: str, y: str, draw: Callable[[Axes], None], theme: Theme, corner: tuple[float, float] | None
+) -> bytes:
+    """Draws in the unit square and, where `corner` gives its range of x, the upper corner once more, enlarged.
+
+    That is where the curves of good models are. Those of poor ones do not come there.
+    """
+    figure = new_figure(*SIZE, theme)
+    axes = figure.subplots()
+    dress(axes, theme)
+    draw(axes)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
+    axes.set_title(title, color=theme.ink)
+    _percent_grid(axes, theme)
+    if corner is None:
+        return png(figure)
+    inset = axes.inset_axes((0.44, 0.13, 0.5, 0.5))
+    dress(inset, theme)
+    draw(inset)
+    margin = (1 - _INSET_FROM) * 0.03
+    inset.set(xlim=(corner[0] - margin, corner[1] + margin), ylim=(_INSET_FROM - margin, 1 + margin))
+    inset.tick_params(labelsize=7, labelcolor=theme.muted)
+    inset.set_xticks([corner[0], corner[1]])
+    inset.set_yticks([_INSET_FROM, 1.0])
+    inset.xaxis.set_major_formatter(_PERCENT)
+    inset.yaxis.set_major_formatter(_PERCENT)
+    inset.spines[:].set_visible(True)
+    inset.spines[:].set_color(theme.muted)
+    return png(figure)
+
+
+@styled
+def reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -> bytes:
+    """Draws the share of right answers by confidence, with 95 % intervals; on the diagonal, words are kept.
+
+    Args:
+        bins: Of images of similar confidence.
+        theme: The colours.
+        before: The same before calibration, drawn hollow.
+    """
+    figure = new_figure(*SIZE, theme)
+    axes = figure.subplots()
+    dress(axes, theme)
+    low = min([b.confidence for b in [*bins, *before]] + [b.interval[0] for b in bins])
+    start = float(np.floor(max(low - 0.02, 0) * 10) / 10)
+    axes.plot([start, 1], [start, 1], color=theme.third, linewidth=1.0, linestyle=(0, (4, 3)))
+    if before:
+        x, y = [b.confidence for b in before], [b.accuracy for b in before]
+        axes.plot(x, y, color=theme.wrong, marker="o", linewidth=0.8, markersize=4, mfc=theme.paper, label="before")
+    x, y = [b.confidence for b in bins], [b.accuracy for b in bins]
+    axes.vlines(x, *np.array([b.interval for b in bins]).T, color=theme.right, linewidth=1.2, alpha=0.55)
+    axes.plot(x, y, color=theme.right, marker="o", linewidth=1.4, markersize=5, label="calibrated")
+    margin = (1 - start) * 0.03
+    axes.set(xlim=(start - margin, 1 + margin), ylim=(start - margin, 1 + margin))
+    axes.set(xlabel="confidence: probability of the answer", ylabel="share of right answers")
+    axes.set_title("Reliability", color=theme.ink)
+    _percent_grid(axes, theme)
+    if before:
+        axes.legend(frameon=False, labelcolor=theme.ink, loc="upper left")
+    return png(figure)
+
+
+@styled
+def risk_coverage(coverage: Floats, risk: Floats, theme: Theme, chosen: tuple[float, float] | None = None) -> bytes:
+    """Draws the share of wrong answers by the share of images answered, the most confident first.
+
+    Args:
+        coverage: [n], rising to 1.
+        risk: [n], the share of wrong answers among those.
+        theme: The colours.
+        chosen: Coverage and risk of the threshold chosen on the validation split, where there is one.
+    """
+    figure = new_figure(*SIZE, theme)
+    axes = figure.subplots()
+    dress(axes, theme)
+    axes.axhline(float(risk[-1]), color=theme.third, linewidth=1.0, linestyle=(0, (4, 3)))
+    marker = "o" if len(coverage) == 1 else None
+    axes.plot(coverage, risk, color=theme.right, linewidth=2.0, marker=marker)
+    top = max(float(risk.max()), chosen[1] if chosen else 0.0, 0.001)
+    if chosen:
+        axes.plot(*chosen, color=theme.wrong, marker="o", markersize=7, linestyle="none", label="chosen threshold")
+        axes.legend(frameon=False, labelcolor=theme.ink, loc="upper left")
+    axes.set(xlim=(-0.01, 1.02), ylim=(-0.03 * top, top * 1.25), xlabel="coverage: share of the images answered")
+    axes.set_ylabel("risk: share of wrong answers")
+    axes.set_title("Risk by coverage", color=theme.ink)
+    _percent_grid(axes, theme)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1 if top > 0.005 else 2))
+    return png(figure)
+
+
+def _percent_grid(axes: Axes, theme: Theme) -> None:
+    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.grid(color=theme.grid, linewidth=0.7)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,66 @@
+"""Images as pictures: channels that a screen shows, sizes that a page can carry, heat maps laid over them."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
+from PIL import Image
+
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats
+
+SMALL = 96
+"""Up to this many pixels a side, an image is kept as it is, every pixel a square; beyond, it is a photograph."""
+LARGEST = 192
+"""Pixels a side of a photograph on the page."""
+
+_HEAT = LinearSegmentedColormap.from_list("heat", ["#3b0f70", "#b63679", "#f8765c", "#fde725"])
+_STRONGEST = 0.72
+_JPEG_QUALITY = 82
+
+
+def rgb(image: Images) -> Images:
+    """Returns [height, width, 3] for an image of any number of channels: of grey or colour, a mask left out.
+
+    Channels beyond the first (of two) or the first three (of four) are masks; see `contract.Contract`.
+    """
+    colours = 1 if image.shape[2] < 3 else 3
+    return np.repeat(image[:, :, :1], 3, axis=2) if colours == 1 else np.ascontiguousarray(image[:, :, :3])
+
+
+def overlay(image: Images, heat: Floats) -> Images:
+    """Returns an image in grey with a heat map over it, small images enlarged so that the map is smooth.
+
+    Args:
+        image: [height, width, channels] uint8.
+        heat: [height, width] in 0..1; where it is 0 the image shows through.
+
+    Returns:
+        [s * height, s * width, 3] uint8, for a whole number s >= 1.
+    """
+    height, width = image.shape[:2]
+    factor = max(1, round(LARGEST / max(height, width)))
+    size = (width * factor, height * factor)
+    grey = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)
+    base = np.repeat(cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST)[:, :, None], 3, axis=2) / 255
+    smooth = np.clip(cv2.resize(heat.astype(np.float64), size, interpolation=cv2.INTER_LINEAR), 0, 1)
+    strength = _STRONGEST * np.sqrt(smooth)[:, :, None]
+    blended = (1 - strength) * base + strength * _HEAT(smooth)[:, :, :3]
+    laid: Images = (blended * 255).round().astype(np.uint8)
+    return laid
+
+
+def encoded(image: npt.NDArray[np.uint8]) -> bytes:
+    """Returns an image as a page carries it: PNG where it is small, else JPEG of at most `LARGEST` pixels a side."""
+    picture = Image.fromarray(rgb(image)) if image.shape[2] > 1 else Image.fromarray(image[:, :, 0])
+    stream = io.BytesIO()
+    if max(image.shape[:2]) <= SMALL:
+        picture.save(stream, "PNG", optimize=True)
+    else:
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+        picture.save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return stream.getvalue()

@@ -1,0 +1,76 @@
+"""A page from a template: everything it shows is in it, the same bytes for the same results."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sightline.reporting import formatting
+from sightline.reporting.plots.style import DARK, DPI, LIGHT, Theme
+
+TEMPLATES = Path(__file__).parent
+_KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of a page, drawn for light and for dark paper (PNG), and its description in words."""
+
+    light: bytes
+    dark: bytes
+    alt: str
+    caption: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in CSS pixels, from the PNG's header."""
+        width, height = struct.unpack(">II", self.light[16:24])
+        return round(width * 96 / DPI), round(height * 96 / DPI)
+
+
+def picture(draw: Callable[[Theme], bytes], alt: str, caption: str) -> Picture:
+    """Returns a figure drawn in both themes."""
+    return Picture(draw(LIGHT), draw(DARK), alt, caption)
+
+
+def data_uri(image: bytes) -> str:
+    """Returns a PNG or JPEG as a `data:` address."""
+    kind = next(name for start, name in _KINDS.items() if image.startswith(start))
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def render(folder: Path, template: str, **values: Any) -> str:
+    """Fills a template.
+
+    Names of classes and ids are escaped, whatever they hold; a value that is missing is an error.
+
+    Args:
+        folder: Where the template is; those it extends stand in `TEMPLATES`.
+        template: Its file name.
+        values: What it shows.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    named = (
+        formatting.share,
+        formatting.percent,
+        formatting.points,
+        formatting.p_value,
+        formatting.grouped,
+        formatting.size,
+        data_uri,
+    )
+    environment.filters |= {function.__name__: function for function in named}
+    return environment.get_template(template).render(values)

@@ -1,0 +1,194 @@
+"""What a client sends, as encoded images: raw bytes, a multipart form, or JSON with base64."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from sightline.core.rejection import Rejected
+from sightline.imaging.encoded import from_text
+from sightline.serve.config import ServeConfig
+
+_DRAINED = 16 * 2**20
+"""Bytes beyond the limit that are read and thrown away, so that a client that has sent them gets to read the answer."""
+
+_LARGE = 2**20
+"""Bytes of JSON that are parsed in a thread: the others' requests go on meanwhile."""
+
+
+@dataclass
+class Refusal(Exception):
+    """A request that is not answered with predictions.
+
+    Attributes:
+        status: The HTTP status.
+        error: What is wrong, a word.
+        detail: The same for a person.
+        close: Whether the connection ends, since the body was not read.
+    """
+
+    status: int
+    error: str
+    detail: str = ""
+    close: bool = False
+
+
+class Held:
+    """Counts the bytes of all bodies that are being worked on.
+
+    Args:
+        most: So many are held; a request that brings more is refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[Callable[[int], None]]:
+        """Yields what a request is to call with the number of bytes that it has just read."""
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            if self._count + count > self._most:
+                raise Refusal(429, "busy", "the server is at work on many large requests", close=True)
+            own += count
+            self._count += count
+
+        try:
+            yield take
+        finally:
+            self._count -= own
+
+
+Take = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An image as the client named and sent it."""
+
+    name: str
+    data: bytes
+
+
+async def images(request: Request, config: ServeConfig, take: Take) -> list[Sent]:
+    """Reads a request's images.
+
+    Args:
+        request: Its body is read, no further than its kind allows.
+        config: The limits.
+        take: Is told of the bytes that are read; see `Held.request`.
+
+    Raises:
+        Refusal: If the body is too large, too slow, of another kind, or cannot be read.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        found = await _form(request, config, take)
+    elif kind == "application/json":
+        found = await _json(await _whole(request, config, config.max_body, take), config)
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        found = [Sent("image", await _whole(request, config, config.limits.max_bytes, take))]
+    else:
+        said = "send an image (image/*, application/octet-stream), multipart/form-data, or application/json"
+        raise Refusal(415, "unsupported_media_type", said)
+    if not found:
+        raise Refusal(400, "no_image", "the request holds no image")
+    if len(found) > config.max_images:
+        raise _too_many(config)
+    return found
+
+
+def _too_many(config: ServeConfig) -> Refusal:
+    return Refusal(413, "too_many_images", f"at most {config.max_images} images a request", close=True)
+
+
+async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) -> AsyncGenerator[bytes, None]:
+    """Yields the body as it comes; what is too much is noticed before it is kept."""
+    too_large = Refusal(413, "too_many_bytes", f"at most {most:,} bytes", close=True)
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most + _DRAINED:
+        raise too_large
+    read = 0
+    try:
+        async with asyncio.timeout(config.seconds):
+            async for chunk in request.stream():
+                read += len(chunk)
+                if read > most + _DRAINED:
+                    raise too_large
+                if read > most:
+                    continue
+                take(len(chunk))
+                yield chunk
+    except TimeoutError:
+        raise Refusal(408, "too_slow", f"the body took more than {config.seconds:g} s", close=True) from None
+    if read > most:
+        raise too_large
+
+
+async def _whole(request: Request, config: ServeConfig, most: int, take: Take) -> bytes:
+    chunks = [chunk async for chunk in _chunks(request, config, most, take)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _form(request: Request, config: ServeConfig, take: Take) -> list[Sent]:
+    stream = _chunks(request, config, config.max_body, take)
+    parser = MultiPartParser(request.headers, stream, max_files=config.max_images, max_fields=config.max_images)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        if "Too many" in error.message:
+            raise _too_many(config) from None
+        raise Refusal(400, "bad_form", error.message, close=True) from None
+    except (ValueError, KeyError, UnicodeError) as error:  # a charset, or a header, that there is none such
+        raise Refusal(400, "bad_form", type(error).__name__, close=True) from None
+    try:
+        parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        return [Sent(part.filename or f"[{place}]", await part.read()) for place, part in enumerate(parts)]
+    finally:
+        await form.close()
+
+
+async def _json(body: bytes, config: ServeConfig) -> list[Sent]:
+    if len(body) > _LARGE:
+        return await asyncio.to_thread(_parse, body, config)
+    return _parse(body, config)
+
+
+def _parse(body: bytes, config: ServeConfig) -> list[Sent]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "bad_json", "the body is no JSON") from None
+    listed = content.get("images", content.get("image")) if isinstance(content, dict) else None
+    if isinstance(listed, str | dict):
+        listed = [listed]
+    if not isinstance(listed, list):
+        raise Refusal(400, "bad_json", 'send {"images": ["<base64>", {"name": "a.png", "data": "<base64>"}]}')
+    if len(listed) > config.max_images:
+        raise _too_many(config)
+    return [_decoded(one, place) for place, one in enumerate(listed)]
+
+
+def _decoded(one: Any, place: int) -> Sent:
+    name, data = f"[{place}]", one
+    if isinstance(one, dict):
+        name, data = one.get("name", name), one.get("data")
+        if not isinstance(name, str):
+            raise Refusal(400, "bad_json", f"images[{place}] has a name that is no text")
+    if not isinstance(data, str):
+        raise Refusal(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
+    try:
+        return Sent(name, from_text(data))
+    except Rejected:
+        raise Refusal(400, "bad_base64", f"images[{place}] is no base64") from None

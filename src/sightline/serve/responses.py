@@ -1,0 +1,81 @@
+"""What the server says: predictions, explanations, and the model itself."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from sightline.core.rejection import Rejected
+from sightline.imaging.decode import FORMATS
+from sightline.predict.bundle import Bundle, Prediction
+from sightline.predict.writers import as_row
+from sightline.serve import occlusion
+from sightline.serve.batcher import Answer
+from sightline.serve.config import ServeConfig
+
+
+def judge(bundle: Bundle, name: str, answer: Answer, top_k: int, threshold: float | None) -> Prediction:
+    """Returns what the network, or the decoder, said of an image."""
+    if isinstance(answer, Rejected):
+        return Prediction(name, error=str(answer.reason), detail=answer.detail)
+    return bundle.judge(name, answer, top_k, threshold)
+
+
+def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: float | None) -> dict[str, Any]:
+    """Predicts one image, and shows what preprocessing made of it and what the network looked at.
+
+    Raises:
+        Rejected: If the bytes do not become an image.
+    """
+    decoded = bundle.contract.open(data)
+    steps = bundle.contract.trace(decoded)
+    prepared = bundle.prepare(decoded)
+    row = bundle.probabilities(prepared[None])[0]
+    target = int(np.argmax(row))
+    heat = occlusion.occlusion(bundle, prepared, target, float(row[target]))
+    return {
+        "prediction": as_row(bundle.judge(name, row, top_k, threshold)),
+        "steps": [{"name": step, "png": _text(occlusion.picture(image)), **_size(image)} for step, image in steps],
+        "input": {"png": _text(occlusion.picture(prepared)), **_size(prepared)},
+        "heat": {
+            "png": _text(occlusion.overlay(heat)),
+            "falls": [[round(float(fall), 6) for fall in line] for line in heat.falls],
+            "label": bundle.classes[target],
+            "probability": float(row[target]),
+            "lowest": heat.lowest,
+            "where": heat.where,
+        },
+    }
+
+
+def about(bundle: Bundle, config: ServeConfig, version: str) -> dict[str, Any]:
+    """Returns what a client can know of the model, and what the server takes."""
+    return {
+        "classes": bundle.classes,
+        "model": bundle.digest,
+        "form": bundle.model,
+        "lineage": bundle.manifest["lineage"],
+        "calibration": bundle.calibration,
+        "threshold": bundle.threshold,
+        "input": list(bundle.contract.shape),
+        "card": bundle.card,
+        "version": version,
+        "limits": {
+            "max_bytes": config.limits.max_bytes,
+            "max_pixels": config.limits.max_pixels,
+            "max_images": config.max_images,
+            "max_body": config.max_body,
+            "seconds": config.seconds,
+            "formats": list(FORMATS),
+        },
+    }
+
+
+def _size(image: Any) -> dict[str, int]:
+    return {"height": int(image.shape[0]), "width": int(image.shape[1])}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,109 @@
+"""A zip or tar of a folder of images, read entry by entry: nothing is unpacked to disk, and no entry is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.sampling import sample
+from sightline.core.text import is_litter
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources.archives import Budget, Member, open_archive
+from sightline.sources.file import Blob
+from sightline.sources.layout import Layout
+from sightline.stages.ingest.layout_rules import AUTO, Rules
+
+_FREE_BYTES = 2**30
+"""An archive that unpacks to no more than this is no bomb, whatever its ratio."""
+
+_REMEDY = "raise ingest.source.max_ratio if you trust it"
+
+
+class ArchiveSource:
+    """Every file in an archive is an input; hostile entries are refused one by one.
+
+    Args:
+        blob: The archive.
+        max_bytes: A larger entry is refused without being unpacked.
+        max_entries: An archive with more entries is refused.
+        max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
+        limit: At most so many entries, an even sample of all.
+        rules: How the tree in it is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
+    """
+
+    def __init__(
+        self,
+        blob: Blob,
+        max_bytes: int,
+        max_entries: int,
+        max_ratio: int,
+        limit: int | None = None,
+        rules: Rules = AUTO,
+    ) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
+        self._blob = blob
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._max_ratio = max_ratio
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        return self._blob.fingerprint(deep)
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        layout = self._layout()
+        chosen = None
+        if self._limit is not None:
+            chosen = {
+                member.path for member in sample(self._members(), self._limit, key=lambda m: layout.place(m.path).id)
+            }
+        for member in self._members():
+            if chosen is not None and member.path not in chosen:
+                continue
+            place = layout.place(member.path)
+            try:
+                if member.fault:
+                    raise member.fault
+                if place.label is None:
+                    raise Rejected(Reason.NO_LABEL, place.fault)
+                data = member.read()
+            except Rejected as fault:
+                yield Rejection(member.path if member.fault else place.id, fault.reason, fault.detail)
+            else:
+                yield ImageRecord(place.id, data, place.label, place.split)
+
+    def _layout(self) -> Layout:
+        named: set[str] = set()
+        filled: set[str] = set()
+
+        def files() -> Iterator[str]:
+            for member in self._members(named):
+                filled.add(member.path.rpartition("/")[0])
+                if member.fault is None:
+                    yield member.path
+
+        layout, self.notes = self._rules.read(files())
+        for folder in tuple(filled):
+            filled.update(str(above) for above in PurePosixPath(folder).parents)
+        self.notes += layout.lost((folder for folder in named - filled if not is_litter(folder)), "empty")
+        return layout
+
+    def _members(self, folders: set[str] | None = None) -> Iterator[Member]:
+        budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()), _REMEDY)
+        with self._blob.open() as stream:
+            members = open_archive(stream, self._blob.name, self._max_bytes, budget, folders)
+            for count, member in enumerate(members, 1):
+                if count > self._max_entries:
+                    raise UserError(
+                        f"{self._blob.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "
+                        "if you trust it"
+                    )
+                if not is_litter(member.path):
+                    yield member

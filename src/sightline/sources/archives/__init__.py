@@ -1,0 +1,40 @@
+"""Readers of archives that nobody vouches for."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from typing import IO
+
+from sightline.sources.archives.member import Budget, Member
+from sightline.sources.archives.tars import is_tar, read_tar
+from sightline.sources.archives.zips import read_zip
+
+__all__ = ["Budget", "Member", "open_archive"]
+
+_ZIP = (b"PK\3\4", b"PK\5\6")
+
+
+def open_archive(
+    stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str] | None = None
+) -> Iterator[Member]:
+    """Yields the files in an archive, told by its content and not its name; folders are no members.
+
+    After the last member of an archive of which nothing is missing, it ends; else it raises. What a zip's own digests
+    and a compression's tell is compared; a plain tar has digests of its headers alone.
+
+    Args:
+        stream: The archive; seekable.
+        name: What to call it in messages.
+        max_bytes: A larger member is refused without being unpacked.
+        budget: What may be unpacked in all.
+        folders: Gets the names of the folders that the archive names by themselves, with the members around them.
+
+    Raises:
+        UserError: If it is no archive, is damaged, or unpacks to more than the budget.
+    """
+    start = stream.read(512)
+    # A zip may begin with anything, and its directory, at the end, may be that of another zip within a tar.
+    is_zip = start.startswith(_ZIP) or (not is_tar(start) and zipfile.is_zipfile(stream))
+    stream.seek(0)
+    return (read_zip if is_zip else read_tar)(stream, name, max_bytes, budget, set() if folders is None else folders)

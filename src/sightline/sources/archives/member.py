@@ -1,0 +1,74 @@
+"""What the readers of archives share: a member, a budget, and which names are safe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sightline.core.rejection import Reason, Rejected
+
+REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
+"""What to do about an archive that is damaged: nobody can say what it held, so nothing of it is taken as the whole."""
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        path: Without `./`; as the archive has it where it is not safe.
+        read: Unpacks it, once, before the next member is asked for; raises Rejected.
+        fault: Why it cannot be read, or None.
+    """
+
+    path: str
+    read: Callable[[], bytes]
+    fault: Rejected | None = None
+
+
+@dataclass
+class Budget:
+    """Bytes that may still be unpacked.
+
+    Attributes:
+        left: So many.
+        remedy: What to do about an archive that needs more, for its message.
+    """
+
+    left: int
+    remedy: str = "unpack it yourself if you trust it"
+
+    def spend(self, count: int) -> bool:
+        """Takes `count` bytes; says whether they were there."""
+        self.left -= count
+        return self.left >= 0
+
+
+def refused(path: str, reason: Reason, detail: str) -> Member:
+    """Returns a member that cannot be read."""
+    fault = Rejected(reason, detail)
+
+    def read() -> bytes:
+        raise fault
+
+    return Member(path, read, fault)
+
+
+def safe_path(name: str) -> str:
+    """Returns the path that a name stands for, without `./` and doubled slashes.
+
+    Raises:
+        Rejected: If it leads out of the folder that an archive would be unpacked to. Nothing is, but who made such an
+            archive meant harm.
+    """
+    if name.startswith(("/", "\\")) or _DRIVE.match(name):
+        raise Rejected(Reason.UNSAFE_ENTRY, "an absolute path")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in re.split(r"[/\\]", name):
+        raise Rejected(Reason.UNSAFE_ENTRY, "a path that leads out of the archive")
+    if "\0" in name or not parts:
+        raise Rejected(Reason.UNSAFE_ENTRY, "a name that no file can have")
+    return "/".join(parts)

@@ -1,0 +1,193 @@
+"""Tar archives, plain or compressed."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import functools
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, Protocol
+
+from sightline.core.errors import UserError, how_to_install
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import readable
+from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
+
+_GZIP, _BZIP2, _XZ, _ZSTD = _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+_BLOCK = 2**16
+_XZ_MEMORY = 256 * 2**20
+_MAX_HEADER = 2**20
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def is_tar(start: bytes) -> bool:
+    """Says whether a file that starts so (512 bytes) is a tar archive, or compressed as one may be."""
+    if start.startswith(_COMPRESSED):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+    """Yields the members in the order of the archive, reading it once from start to end; folders go into `folders`."""
+    with _explained(name):
+        unpacked = _Metered(_unpacked(stream, name), name, budget)
+        with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
+            for entry in archive:
+                archive.members = []  # else it keeps every header
+                if entry.isdir():
+                    folders.add(readable(entry.name).removeprefix("./").strip("/"))
+                else:
+                    yield _member(archive, entry, name, max_bytes)
+            _require_nothing_more(archive)
+
+
+def _require_nothing_more(archive: tarfile.TarFile) -> None:
+    """Reads on behind the end marker: members may follow one made of damage, and gzip and xz compare digests there."""
+    stream: Any = archive.fileobj
+    while block := stream.read(_BLOCK):
+        if block.count(0) != len(block):
+            raise tarfile.ReadError("more follows behind its end marker")
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    # A tar has no directory: what follows a damaged place cannot be found, so it is no matter of one member.
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name}: a damaged archive, or none: {detail}; {REMEDY.format('tar -xif')}") from None
+
+
+def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_bytes: int) -> Member:
+    path = readable(entry.name)
+    try:
+        path = safe_path(path)
+    except Rejected as fault:
+        return refused(path, fault.reason, fault.detail)
+    if entry.issym() or entry.islnk():
+        return refused(path, Reason.UNSAFE_ENTRY, "a link")
+    if not entry.isreg():
+        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+    if entry.size > max_bytes:
+        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
+    return Member(path, functools.partial(_read, archive, entry, name))
+
+
+def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
+    with _explained(name):
+        content = archive.extractfile(entry)
+        if content is None:
+            raise Rejected(Reason.UNSAFE_ENTRY, "no content")
+        with content:
+            return content.read()
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header.
+
+    tarfile takes a header that is damaged, cut or missing for the archive's end unless it is the first: all that
+    follows would be lost unsaid. It reads long names into memory whole, so they are measured before.
+    """
+
+    @classmethod
+    def frombuf(cls, *args: Any, **kwargs: Any) -> _Header:
+        try:
+            header = super().frombuf(*args, **kwargs)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros: the end marker
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("it ends without an end marker, as one that was cut off does") from None
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"the header of a member: {error}") from None
+        if header.size < 0:
+            raise tarfile.ReadError("a member of less than no bytes")
+        if header.type in _HEADERS and header.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a name or header of {header.size:,} bytes")
+        return header
+
+
+class _Metered:
+    """Counts what is unpacked."""
+
+    def __init__(self, stream: _Readable, name: str, budget: Budget) -> None:
+        self._stream = stream
+        self._name = name
+        self._budget = budget
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        if not self._budget.spend(len(block)):
+            raise UserError(f"{self._name}: unpacks to too much; {self._budget.remedy}")
+        return block
+
+
+def _unpacked(stream: IO[bytes], name: str) -> _Readable:
+    start = stream.read(6)
+    stream.seek(0)
+    if start.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=stream)
+    if start.startswith(_BZIP2):
+        return bz2.BZ2File(stream)
+    if start.startswith(_XZ):
+        return _Xz(stream)
+    if start.startswith(_ZSTD):
+        try:
+            import zstandard
+        except ImportError:
+            raise UserError(f"{name}: zstandard is not installed: {how_to_install('zstd')}") from None
+        reader: _Readable = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+        return reader
+    return stream
+
+
+def _zstd_error() -> type[Exception]:
+    try:
+        import zstandard
+    except ImportError:
+        return EOFError
+    return zstandard.ZstdError
+
+
+class _Xz:
+    """Unpacks xz with a limit on memory, which lzma.open does not offer: an archive may ask for 4 GiB."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._start()
+
+    def _start(self) -> None:
+        self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        while True:
+            data = b""
+            if self._decompressor.eof:
+                data = self._decompressor.unused_data.lstrip(b"\0") or self._stream.read(_BLOCK).lstrip(b"\0")
+                if not data:
+                    return b""
+                self._start()
+            elif self._decompressor.needs_input:
+                data = self._stream.read(_BLOCK)
+                if not data:
+                    raise EOFError("the compressed data ends too early")
+            if block := self._decompressor.decompress(data, size):
+                return block

@@ -1,0 +1,114 @@
+"""Zip archives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason, Rejected
+from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
+
+_END = struct.Struct("<4s6xH10x")  # the end of the directory: its signature, the number of its entries
+_ZIP64 = 0xFFFF  # in its place, where there are more: zipfile then compares the directory's size and place
+_ENCRYPTED = 0x1
+_UTF8 = 0x800
+_METHODS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+)  # the others are rare, and LZMA takes as much memory as the entry says
+
+
+def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+    """Yields the members in the order of the directory; puts the folders into `folders`."""
+    try:
+        archive = zipfile.ZipFile(stream)
+        if fault := _fault(archive, stream):
+            raise zipfile.BadZipFile(fault)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        # The system's word for a place in front of the file is "Invalid argument".
+        outside = isinstance(error, OSError) and error.errno == errno.EINVAL
+        detail = "its directory leads out of it" if outside else " ".join(str(error).split())
+        raise UserError(f"{name}: a damaged zip archive: {detail}; {REMEDY.format('unzip')}") from None
+    with archive:
+        for entry in archive.infolist():
+            if not entry.is_dir() or not _is_folder(archive, entry):
+                yield _member(archive, entry, max_bytes, budget)
+            else:
+                folders.add(_name(entry).strip("/"))
+
+
+def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:
+    """Says what zipfile does not notice: a directory that is another archive's, or of which a part is left out."""
+    entries = archive.infolist()
+    stream.seek(-_END.size - len(archive.comment), os.SEEK_END)
+    signature, count = _END.unpack(stream.read(_END.size))
+    if signature != b"PK\5\6":
+        return "more follows behind its end"
+    if count not in (_ZIP64, len(entries) & 0xFFFF):
+        return "its directory does not hold as many entries as it says"
+    stream.seek(0)
+    if stream.read(4) == b"PK\3\4" and min((entry.header_offset for entry in entries), default=1):
+        return "its directory does not begin with what stands first in it"
+    return None
+
+
+def _is_folder(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Says whether what is called as a folder is one: a flipped bit makes a file's name end with a slash."""
+    try:
+        with archive.open(entry) as unpacked:
+            return not unpacked.read(1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
+        return False
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, budget: Budget) -> Member:
+    name = _name(entry)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    try:
+        path = safe_path(name)
+    except Rejected as fault:
+        return refused(name, fault.reason, fault.detail)
+    if kind == stat.S_IFLNK:
+        return refused(path, Reason.UNSAFE_ENTRY, "a symbolic link")
+    if kind not in (0, stat.S_IFREG):
+        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+    if entry.flag_bits & _ENCRYPTED:
+        return refused(path, Reason.UNREADABLE, "encrypted")
+    if entry.compress_type not in _METHODS:
+        return refused(path, Reason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate")
+    if entry.file_size > max_bytes:
+        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}")
+    return Member(path, functools.partial(_read, archive, entry, budget))
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
+    # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
+    if not budget.spend(entry.file_size):
+        raise Rejected(Reason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")
+    try:
+        with archive.open(entry) as unpacked:
+            return unpacked.read()
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Rejected(Reason.CORRUPT, "damaged in the archive: its place is not in the file") from None
+        raise UserError(f"{archive.filename or 'the archive'}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise Rejected(Reason.CORRUPT, f"damaged in the archive: {' '.join(str(error).split())}"[:160]) from None
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Returns the name, read as UTF-8 where it is, which many programs write without saying so."""
+    name = entry.orig_filename
+    if not entry.flag_bits & _UTF8:
+        with contextlib.suppress(UnicodeError):  # it stays in the code page that zip means where nothing is said
+            name = name.encode("cp437").decode("utf-8")
+    return name if "/" in name or ".." in name else name.replace("\\", "/")

@@ -1,0 +1,77 @@
+"""Databases: reached in one way by the stage that reads images and by the commands that write to them.
+
+This module is what both kinds of database share; `sql.py` and `mongo.py` need their extras installed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, Url, mask
+from sightline.core.errors import UserError
+
+CONNECT_SECONDS = 5
+"""How long a server that does not answer is waited for."""
+
+_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+
+
+class Patience:
+    """Counts failures in a row to go on reading, and waits longer after each: in all some 13 seconds."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    @property
+    def tried(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._failures > 0
+
+    def progress(self) -> None:
+        """Says that something was read."""
+        self._failures = 0
+
+    def exhausted(self) -> bool:
+        """Says whether there is no point in trying again; waits if there is."""
+        if self._failures == len(_DELAYS):
+            return True
+        time.sleep(_DELAYS[self._failures])
+        self._failures += 1
+        return False
+
+
+def as_text(value: Any) -> str | None:
+    """Returns an id or a label as text, the same from every database.
+
+    Bytes are taken for UTF-8, or else written in hexadecimal; a whole floating-point number (which is how JavaScript
+    stores 7) as a whole number.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        raw = bytes(value)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return raw.hex()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def unreachable(url: Url, error: Exception) -> UserError:
+    """Returns the error for a database that cannot be reached or refuses the user: raise it `from None`."""
+    return UserError(
+        f"{url.family} at {url.address or url.path} cannot be reached ({said_by(url, error)}): start it, or set "
+        f"ingest.url or {DATABASE_URL} (and {DATABASE_PASSWORD}) to the right one"
+    )
+
+
+def said_by(url: Url, error: Exception) -> str:
+    """Returns the driver's account of a fault as one short line without credentials.
+
+    The driver's exception itself must not travel on: its text, or its cause's, may quote the URL or a statement.
+    """
+    text = " ".join(mask(str(error), url.secrets()).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,0 +1,83 @@
+"""Connections to MongoDB."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from sightline.core.credentials import Url
+from sightline.core.errors import UserError, how_to_install
+from sightline.sources.databases import CONNECT_SECONDS, said_by, unreachable
+
+try:
+    import bson
+    import bson.json_util
+    import gridfs
+    import gridfs.errors
+    import pymongo
+    from pymongo.errors import AutoReconnect, CursorNotFound, InvalidName, PyMongoError
+except ModuleNotFoundError:
+    raise UserError(f"MongoDB needs pymongo: {how_to_install('mongodb')}") from None
+
+__all__ = ["LOST", "Client", "bson", "connect", "database", "explained", "gridfs", "pymongo"]
+
+Client = pymongo.MongoClient[dict[str, Any]]
+
+LOST = (AutoReconnect, CursorNotFound)
+"""The connection broke, or the server forgot the cursor (after ten minutes of silence): reading can go on."""
+
+
+@contextlib.contextmanager
+def connect(url: Url) -> Iterator[Client]:
+    """Yields a client that has reached its server. Its threads do not survive a fork: connect after it.
+
+    Raises:
+        UserError: If the server cannot be reached, or refuses the user.
+    """
+    given = {name.lower() for name, _ in parse_qsl(url.query)}
+    timeouts = {"connectTimeoutMS": CONNECT_SECONDS * 1000, "serverSelectionTimeoutMS": CONNECT_SECONDS * 1000}
+    settings: dict[str, Any] = {name: value for name, value in timeouts.items() if name.lower() not in given}
+    try:
+        client: Client = pymongo.MongoClient(url.text(), appname="sightline", **settings)
+    except (PyMongoError, OSError, TypeError, ValueError) as error:  # missing certificates, settings that are none
+        raise UserError(f"{url.location}: {said_by(url, error)}") from None
+    with client:
+        try:
+            # A command that needs the user's rights: `ping` would answer before the login is checked.
+            client.admin.command("listDatabases", nameOnly=True, authorizedDatabases=True)
+        except PyMongoError as error:
+            raise unreachable(url, _short(error)) from None
+        yield client
+
+
+def database(client: Client, url: Url, name: str | None) -> Any:
+    """Returns the database called `name`, or else the one that the URL names.
+
+    Raises:
+        UserError: If neither names one.
+    """
+    name = name or unquote(url.path.removeprefix("/"))
+    if not name:
+        raise UserError(f"{url.location}: names no database; write mongodb://host/database")
+    with explained(url, "check the database's name"):
+        return client[name]
+
+
+@contextlib.contextmanager
+def explained(url: Url, remedy: str) -> Iterator[None]:
+    """Turns the database's complaints while the block runs into one line without credentials.
+
+    Raises:
+        UserError: In place of every exception of pymongo.
+    """
+    try:
+        yield
+    except (PyMongoError, InvalidName) as error:
+        raise UserError(f"{url.location}: {said_by(url, _short(error))}: {remedy}") from None
+
+
+def _short(error: Exception) -> Exception:
+    """Returns the fault without pymongo's description of the whole topology."""
+    return Exception(str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured")[0])

@@ -1,0 +1,206 @@
+"""Images in a MongoDB collection or a GridFS bucket."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.core.credentials import Url, database_url
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.sampling import sample
+from sightline.core.text import one_label
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging.encoded import image_bytes
+from sightline.sources.databases import Patience, as_text, mongo, unreachable
+from sightline.sources.databases.digests import content_digest, set_digest
+from sightline.sources.databases.options import MongodbOption
+
+REMEDY = "check the collection, fields and filter in ingest.source"
+
+Document = dict[str, Any]
+
+_BRACKETS = (
+    ("minKey",), ("null",), ("int", "long", "double", "decimal"), ("string", "symbol"), ("object",), ("array",),
+    ("binData",), ("objectId",), ("bool",), ("date",), ("timestamp",), ("regex",), ("maxKey",),
+)  # fmt: skip
+"""BSON's types in MongoDB's sort order. `$gt` compares only within one of these brackets."""
+
+
+@dataclass(frozen=True)
+class MongodbSource:
+    """Reads documents in order of `_id`, which every document has once, and goes on from the last after a lost link.
+
+    Nothing is opened before one of the methods is called.
+
+    Attributes:
+        option: What to read.
+        limit: At most so many documents, an even sample of all; memory holds their ids.
+    """
+
+    option: MongodbOption
+    limit: int | None = None
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        """Returns the number of documents, the largest id, and what tells a change: see `docs/databases.md`."""
+        if deep:
+            count, digest = content_digest(self.records())
+            return {"documents": count, "content": digest}
+        option = self.option
+        url = database_url(option.url)
+        with mongo.connect(url) as client, mongo.explained(url, REMEDY):
+            reader = _Reader(client, url, option)
+            chosen = reader.filter
+            largest = reader.documents.find_one(chosen, {"_id": 1}, sort=[("_id", -1)]) or {}
+            result = {"location": url.location, "database": reader.documents.database.name}
+            result |= {"collection": option.collection, "gridfs": option.gridfs, "filter": option.filter}
+            result |= {"documents": reader.documents.count_documents(chosen), "largest_id": as_text(largest.get("_id"))}
+            if option.changed_field:
+                field = option.changed_field
+                newest = reader.documents.find_one(chosen, {field: 1}, sort=[(field, -1)]) or {}
+                result["newest_change"] = as_text(_get(newest, field))
+            if option.checksum_field or not option.changed_field:
+                names = [
+                    option.id_field,
+                    option.label_field,
+                    option.split_field,
+                    option.group_field,
+                    option.checksum_field,
+                ]
+                # A replaced GridFS file has another date of upload: no further column is needed.
+                names += ["length", "uploadDate"] if option.gridfs else []
+                result["digest"] = set_digest(reader.fields([name for name in names if name]))[1]
+        return result
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        url = database_url(self.option.url)
+        with mongo.connect(url) as client:
+            reader = _Reader(client, url, self.option)
+            if self.limit is None:
+                chosen = [reader.filter]
+            else:
+                ids = [document["_id"] for document in reader.sampled(self.limit)]
+                chosen = [{"_id": {"$in": ids[start : start + 1000]}} for start in range(0, len(ids), 1000)]
+            for document in itertools.chain.from_iterable(map(reader.all, chosen)):
+                yield reader.record(document)
+
+
+class _Reader:
+    """One reading of the source, over one client."""
+
+    def __init__(self, client: mongo.Client, url: Url, option: MongodbOption) -> None:
+        self._url, self._option = url, option
+        database = mongo.database(client, url, option.database)
+        self.documents = database[f"{option.collection}.files" if option.gridfs else option.collection]
+        self._bucket = mongo.gridfs.GridFSBucket(database, option.collection) if option.gridfs else None
+        with mongo.explained(url, "write ingest.source.filter in MongoDB's Extended JSON"):
+            self.filter = mongo.bson.json_util.loads(json.dumps(option.filter))
+        names = [option.id_field, option.image_field, option.label_field, option.split_field, option.group_field]
+        self._projection = option.projection or ({name: 1 for name in names if name} if not option.gridfs else None)
+
+    def sampled(self, limit: int) -> Iterator[Document]:
+        """Yields an even sample of the documents, their ids alone."""
+        with mongo.explained(self._url, REMEDY):
+            ids = self.documents.find(self.filter, {"_id": 1}).sort("_id", 1)
+            yield from sample(ids, limit, key=lambda document: str(as_text(document["_id"])))
+
+    def all(self, wanted: Document) -> Iterator[Document]:
+        """Yields every document that a filter selects once, in order of `_id`."""
+        patience = Patience()
+        chosen = wanted
+        while True:
+            try:
+                for document in self.documents.find(chosen, self._projection).sort("_id", 1):
+                    yield document
+                    chosen = {"$and": [wanted, _beyond(document["_id"])]}
+                    patience.progress()
+                return
+            except mongo.LOST as error:
+                if patience.exhausted():
+                    raise unreachable(self._url, error) from None
+            except mongo.pymongo.errors.PyMongoError:
+                with mongo.explained(self._url, REMEDY):
+                    raise
+
+    def fields(self, names: list[str]) -> Iterator[list[Any]]:
+        """Yields some fields of every document, in any order."""
+        projection = None if self._option.gridfs else dict.fromkeys(names, 1)
+        for document in self.documents.find(self.filter, projection):
+            yield [document["_id"], *(self._field(document, name) for name in names)]
+
+    def record(self, document: Document) -> ImageRecord | Rejection:
+        option = self._option
+        identifier = as_text(self._field(document, option.id_field))
+        if identifier is None:
+            return Rejection(str(as_text(document["_id"])), Reason.MISSING, f"the document has no {option.id_field}")
+        data = self._file(self._bucket, document) if self._bucket else self._field(document, option.image_field)
+        if isinstance(data, Reason):
+            return Rejection(identifier, data, f"GridFS file of {document.get('length')} bytes")
+        if data is None:
+            return Rejection(identifier, Reason.MISSING, f"the document has no {option.image_field}")
+        try:
+            content = image_bytes(data) or b""
+        except Rejected as fault:
+            return Rejection(identifier, fault.reason, f"{option.image_field} holds {fault.detail}")
+        try:
+            label = as_text(one_label(self._field(document, option.label_field)))
+        except Rejected as fault:
+            return Rejection(identifier, fault.reason, fault.detail)
+        split, group = (
+            as_text(self._field(document, name)) if name else None for name in (option.split_field, option.group_field)
+        )
+        return ImageRecord(identifier, content, label, split, group)
+
+    def _field(self, document: Document, name: str) -> Any:
+        value = _get(document, name)
+        if value is None and self._option.gridfs:
+            return _get(document.get("metadata") or {}, name)
+        return value
+
+    def _file(self, bucket: Any, document: Document) -> bytes | Reason:
+        """Returns a GridFS file's content, or why there is none."""
+        if document.get("length", 0) > self._option.max_bytes:
+            return Reason.TOO_MANY_BYTES
+        patience = Patience()
+        while True:
+            try:
+                with bucket.open_download_stream(document["_id"]) as stream:
+                    return bytes(stream.read())
+            except mongo.LOST as error:
+                if patience.exhausted():
+                    raise unreachable(self._url, error) from None
+            except mongo.gridfs.errors.NoFile:
+                return Reason.MISSING
+            except mongo.gridfs.errors.CorruptGridFile:  # chunks are missing, or too many
+                return Reason.TRUNCATED
+
+
+def _beyond(last: Any) -> Document:
+    """Returns the filter for ids that sort after `last`, of its own type and of the types behind it."""
+    bracket = next(i for i, names in enumerate(_BRACKETS) if _type_of(last) in names)
+    behind = [name for names in _BRACKETS[bracket + 1 :] for name in names]
+    others = [{"_id": {"$type": behind}}] if behind else []
+    return {"$or": [{"_id": {"$gt": last}}, *others]}
+
+
+def _type_of(value: Any) -> str:
+    """Returns the BSON type that a value read from the server had, as `$type` calls it (any of its bracket's)."""
+    bson = mongo.bson
+    types: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "bool"), (str, "string"), (bytes, "binData"), (uuid.UUID, "binData"), (bson.ObjectId, "objectId"),
+        ((int, float, bson.Decimal128), "int"), (datetime.datetime, "date"), (bson.Timestamp, "timestamp"),
+        (dict, "object"), (list, "array"), (type(None), "null"), (bson.MinKey, "minKey"), (bson.MaxKey, "maxKey"),
+    ]  # fmt: skip
+    return next((name for kind, name in types if isinstance(value, kind)), "regex")
+
+
+def _get(document: Document, name: str) -> Any:
+    """Returns the field, reaching into embedded documents by dots; None where there is none."""
+    value: Any = document
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

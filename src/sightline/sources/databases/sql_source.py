@@ -1,0 +1,216 @@
+"""Images in a table, or in a query's result, of MySQL, MariaDB, PostgreSQL or SQLite."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.core.credentials import database_url
+from sightline.core.files import sha256
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.sampling import sample
+from sightline.core.text import one_label
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging.encoded import image_bytes
+from sightline.sources.databases import Patience, as_text, unreachable
+from sightline.sources.databases.digests import content_digest, set_digest
+from sightline.sources.databases.options import SqlOption
+from sightline.sources.databases.sql import abandoned_stream, connect, engine, explained, is_lost, mysql, sa
+
+REMEDY = "check the table and columns in ingest.source"
+
+ID_PAGE = 100_000
+"""Ids that are fetched, and held (some 25 MB), at a time: finding them may cost the server a scan of its table."""
+
+PAGE_BYTES = 8 * 2**20
+"""Content that is fetched at a time, by the size of what came before."""
+
+Key = str | bytes
+"""The id as the database sorts it: text in code-point order, on MySQL its UTF-8 bytes."""
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class SqlSource:
+    """Reads a table in keyset pages, a query as a stream; either goes on after a lost connection.
+
+    Rows come in the order of their ids' code points, whatever the column's collation, so that every database gives
+    the same sequence. Nothing is opened before one of the methods is called.
+
+    Attributes:
+        option: What to read.
+        limit: At most so many rows, an even sample of all; memory holds their ids.
+    """
+
+    option: SqlOption
+    limit: int | None = None
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        """Returns the number of rows, the largest id, and what tells a change: see `docs/databases.md`."""
+        if deep:
+            count, digest = content_digest(self.records())
+            return {"rows": count, "content": digest}
+        url = database_url(self.option.url)
+        columns = [self.option.label_column, self.option.split_column, self.option.group_column]
+        with engine(url) as made, connect(made, url) as connection, explained(url, REMEDY):
+            option = dataclasses.replace(self.option, checksum_column=self._checksum_column(connection))
+            table = _Table(option, made.dialect.name)
+            newest = sa.func.max(table.column(self.option.changed_column)) if self.option.changed_column else sa.null()
+            seen = connection.execute(
+                sa.select(sa.func.count(), sa.func.max(table.key), newest).select_from(table.source)
+            )
+            count, largest, change = seen.one()
+            result = {"location": url.location, "table": self.option.table, "query": self.option.query}
+            result |= {"rows": count, "largest_id": as_text(largest)}
+            if self.option.changed_column:
+                result["newest_change"] = as_text(change)
+            if option.checksum_column or not option.changed_column:
+                names = [option.id_column, *columns, option.checksum_column]
+                small = sa.select(*(table.column(name) for name in names if name))
+                stream = connection.execute(small, execution_options={"yield_per": 1000})
+                result["digest"] = set_digest(stream)[1]
+        return result
+
+    def _checksum_column(self, connection: sa.Connection) -> str | None:
+        """Returns the column that tells a replaced image: for "auto", the one that `sightline load` makes, if any."""
+        option = self.option
+        if option.checksum_column != AUTO:
+            return option.checksum_column
+        if option.table is None:
+            return None
+        found = sa.inspect(connection).get_columns(option.table, schema=option.schema)
+        return "sha256" if any(column["name"] == "sha256" for column in found) else None
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        url = database_url(self.option.url)
+        with engine(url) as made:
+            table = _Table(self.option, made.dialect.name)
+            with connect(made, url) as connection, explained(url, REMEDY):
+                if self.limit is not None:
+                    ids = connection.execute(table.keys(), execution_options={"yield_per": 1000}).scalars()
+                    table.sample = set(sample(ids, self.limit, key=lambda key: str(as_text(key))))
+                nameless = sa.select(sa.func.count()).select_from(table.source).where(table.id.is_(None))
+                for number in range(connection.execute(nameless).scalar_one()):
+                    yield Rejection(f"(row without an id {number + 1})", Reason.MISSING, "the row has no id")
+            after: Key | None = None
+            patience = Patience()
+            while True:
+                try:
+                    with made.connect() as connection:
+                        # A group is complete, or not given at all: rows under one id stay together over a broken link.
+                        for key, rows in itertools.groupby(table.rows(connection, after), key=lambda row: row[0]):
+                            yield from (_record(row) for row in sorted(rows, key=_content_order))
+                            after = key
+                            patience.progress()
+                    return
+                except sa.exc.DBAPIError as error:
+                    reconnecting = patience.tried and isinstance(error, sa.exc.OperationalError)
+                    if not is_lost(error) and not reconnecting:
+                        with explained(url, REMEDY):
+                            raise
+                    if patience.exhausted():
+                        raise unreachable(url, error) from None
+
+
+class _Table:
+    """The statements that read one table or query."""
+
+    def __init__(self, option: SqlOption, dialect: str) -> None:
+        names = [option.id_column, option.image_column, option.label_column, option.split_column, option.group_column]
+        names += [option.changed_column, None if option.checksum_column == AUTO else option.checksum_column]
+        columns: list[sa.ColumnClause[Any]] = [
+            sa.column(sa.quoted_name(name, quote=True)) for name in dict.fromkeys(names) if name
+        ]
+        self.sample: set[Key] | None = None
+        self.is_query = option.query is not None
+        if option.query is not None:
+            # A text as a subquery of a statement with parameters: a second statement in it is a syntax error.
+            text = sa.text(option.query.strip().rstrip(";").replace(":", r"\:") + "\n")  # after a comment
+            self.source: sa.FromClause = text.columns(*columns).subquery("images")
+        else:
+            schema = sa.quoted_name(option.schema, quote=True) if option.schema else None
+            self.source = sa.table(sa.quoted_name(str(option.table), quote=True), *columns, schema=schema)
+        self.id = self.column(option.id_column)
+        self.key = _binary_text(self.id, dialect).label("key")
+        optional = (option.split_column, option.group_column)
+        self.wanted = [
+            self.id,
+            self.column(option.image_column),
+            self.column(option.label_column),
+            *(self.column(name) if name else sa.null() for name in optional),
+        ]
+
+    def column(self, name: str) -> sa.ColumnElement[Any]:
+        return self.source.c[name]
+
+    def keys(self) -> sa.Select[Any]:
+        return sa.select(self.key).where(self.id.is_not(None))
+
+    def rows(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+        """Yields `(key, id, image, label, split, group)` in order of key, from the one after `after` on."""
+        return self._stream(connection, after) if self.is_query else self._pages(connection, after)
+
+    def _after(self, after: Key | None) -> sa.ColumnElement[bool]:
+        return self.id.is_not(None) if after is None else self.key.element > after
+
+    def _stream(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+        statement = sa.select(self.key, *self.wanted).where(self._after(after)).order_by(self.key)
+        result = connection.execute(statement, execution_options={"yield_per": 16})
+        with abandoned_stream(connection, result.cursor):
+            yield from (row for row in result if self.sample is None or row.key in self.sample)
+
+    def _pages(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+        """Fetches pages of ids, and the images to them by the table's own index: no scan of the table for each page."""
+        size = 16
+        while True:
+            ids = sa.select(self.key, self.id).where(self._after(after)).distinct().order_by(self.key)
+            found = connection.execute(ids.limit(ID_PAGE)).all()
+            if not found:
+                return
+            after = found[-1].key
+            if self.sample is not None:
+                found = [row for row in found if row.key in self.sample]
+            start = 0
+            while start < len(found):
+                page = found[start : start + size]
+                start += size
+                keys = {row.key for row in page}
+                chosen = sa.select(self.key, *self.wanted).where(self.id.in_([row[1] for row in page]))
+                # Under the column's collation `a` may equal `A`: the key tells them apart.
+                rows = [row for row in connection.execute(chosen) if row.key in keys]
+                connection.commit()  # no transaction stays open while the reader is busy
+                yield from sorted(rows, key=lambda row: row.key)
+                size = max(1, min(500, PAGE_BYTES * len(rows) // (sum(len(row[2] or b"") for row in rows) + 1)))
+
+
+def _binary_text(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
+    if dialect == "mysql":
+        # Bytes, not the collation utf8mb4_bin: that one ignores trailing spaces, and would take `a` and `a ` for one.
+        text = sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
+        # A number's or a binary string's bytes as they are: read as UTF-8, many would become the same `?`.
+        return sa.case((sa.func.charset(column) == "binary", sa.cast(column, sa.BINARY)), else_=text)
+    return sa.collate(sa.cast(column, sa.Text), "C" if dialect == "postgresql" else "BINARY")
+
+
+def _content_order(row: Sequence[Any]) -> tuple[str, str]:
+    """Puts rows that share an id in an order of their own: the database's may change from one time to the next."""
+    return sha256(row[2] if isinstance(row[2], bytes) else str(row[2]).encode()), as_text(row[3]) or ""
+
+
+def _record(row: Sequence[Any]) -> ImageRecord | Rejection:
+    identifier = str(as_text(row[1]))
+    if row[2] is None:
+        return Rejection(identifier, Reason.MISSING, "the image's column is NULL")
+    try:
+        data = image_bytes(row[2])
+    except Rejected as fault:
+        return Rejection(identifier, fault.reason, f"the image's column holds {fault.detail}")
+    try:
+        label, split, group = map(as_text, (one_label(row[3]), *row[4:6]))
+    except Rejected as fault:
+        return Rejection(identifier, fault.reason, fault.detail)
+    return ImageRecord(identifier, data or b"", label, split, group)

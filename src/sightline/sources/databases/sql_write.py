@@ -1,0 +1,88 @@
+"""Tables for images and predictions, and upserts into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sightline.core.credentials import Url
+from sightline.core.errors import UserError
+from sightline.sources.databases.sql import connect, engine, explained, mysql, postgresql, sa, sqlite
+
+MAX_ID = 512
+"""Characters of an id: with a model's digest it still fits into an index of MySQL's (3,072 bytes)."""
+
+Row = Mapping[str, Any]
+
+
+def upsert(
+    batches: Iterable[list[Row]],
+    url: Url,
+    name: str,
+    columns: Callable[[sa.Dialect], list[sa.Column[Any]]],
+    key: Sequence[str],
+) -> Iterator[int]:
+    """Writes batches of rows, each in a transaction, and yields how many rows each had; makes the table if need be.
+
+    Raises:
+        UserError: If the database cannot be reached, or refuses the rows.
+    """
+    remedy = f"check the table {name}, the user's rights and the server's max_allowed_packet"
+    with engine(url, write=True) as made, connect(made, url) as connection:
+        table = sa.Table(sa.quoted_name(name, quote=True), sa.MetaData(), *columns(made.dialect))
+        with explained(url, remedy), connection.begin():
+            table.create(connection, checkfirst=True)
+        statement = _statement(table, key, made.dialect.name)
+        for batch in batches:
+            for row in batch:
+                if len(row["id"]) > MAX_ID:
+                    raise UserError(f"id {row['id'][:60]!r}... has {len(row['id'])} characters; {MAX_ID} are allowed")
+            # In one statement an id may stand only once: the last counts, as it would one by one.
+            unique = {tuple(row[part] for part in key): dict(row) for row in batch}
+            with explained(url, remedy), connection.begin():
+                connection.execute(statement, list(unique.values()))
+            yield len(batch)
+
+
+def _statement(table: sa.Table, key: Sequence[str], dialect: str) -> Any:
+    rest = [column.name for column in table.columns if column.name not in key]
+    if dialect == "mysql":
+        statement = mysql.insert(table)
+        return statement.on_duplicate_key_update({name: statement.inserted[name] for name in rest})
+    other: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return other.on_conflict_do_update(index_elements=list(key), set_={name: other.excluded[name] for name in rest})
+
+
+def image_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
+    """Returns the columns of a table of images."""
+    blob = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")  # BLOB, the default, ends at 64 KiB
+    return [
+        sa.Column("id", _id_type(dialect), primary_key=True),
+        sa.Column("image", blob, nullable=False),
+        *(sa.Column(name, _text(512)) for name in ("label", "split", "group")),
+        sa.Column("sha256", _text(64)),
+    ]
+
+
+def prediction_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
+    """Returns the columns of a table of predictions."""
+    return [
+        sa.Column("id", _id_type(dialect), primary_key=True),
+        sa.Column("model", _text(64), primary_key=True),
+        sa.Column("label", _text(512)),
+        sa.Column("probability", sa.Double()),
+        sa.Column("reason", _text(64)),
+        sa.Column("detail", sa.Text()),
+    ]
+
+
+def _id_type(dialect: Any) -> sa.types.TypeEngine[Any]:
+    """Returns a type whose values are equal only when their bytes are: case, accents and trailing spaces count."""
+    if dialect.name == "mysql":
+        collation = "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
+        return mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation=collation)
+    return sa.String(MAX_ID, collation="C" if dialect.name == "postgresql" else "BINARY")
+
+
+def _text(length: int) -> sa.types.TypeEngine[Any]:
+    return sa.String(length).with_variant(mysql.VARCHAR(length, charset="utf8mb4"), "mysql")

@@ -1,0 +1,58 @@
+"""scikit-learn's handwritten digits: real images that are there wherever the pipeline is installed."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.sampling import sample
+from sightline.datasets.raw_set import ImageRecord
+from sightline.imaging import png
+
+if TYPE_CHECKING:
+    from sightline.datasets.raw_set import Rejection
+
+_SIDE = 8
+_LEVELS = 16  # a pixel counts the inked dots of a 4x4 cell
+
+
+class DigitsSource:
+    """1,797 images, 8x8 grey, 10 classes: the UCI set of handwritten digits that scikit-learn carries.
+
+    Its file is read directly: importing scikit-learn would take two seconds.
+
+    Args:
+        limit: At most so many images, an even sample of all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:  # noqa: ARG002 - the cheap one is deep
+        return {"sha256": files.sha256_file(_path())}
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        yield from sample(self._all(), self._limit, key=lambda record: record.id)
+
+    def _all(self) -> Iterator[ImageRecord]:
+        with gzip.open(_path(), "rt") as lines:
+            for number, line in enumerate(lines):
+                *pixels, label = map(int, line.split(","))
+                grey = bytes((value * 255 + _LEVELS // 2) // _LEVELS for value in pixels)
+                yield ImageRecord(
+                    id=f"digits-{number:04}", data=png.encode(grey, _SIDE, _SIDE, channels=1), label=str(label)
+                )
+
+
+def _path() -> Path:
+    spec = importlib.util.find_spec("sklearn")
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(root) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            return path
+    raise UserError("ingest.source=digits: scikit-learn's digits are not installed; run `make install`")

@@ -1,0 +1,120 @@
+"""One file to read images or a list from: on disk, or behind a URL."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.sources import remote
+
+_BLOCK = 2**20
+
+
+class Blob(Protocol):
+    """A file that can be opened several times; `name` is for a person and holds no credentials."""
+
+    name: str
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """Opens it for reading; seekable.
+
+        Raises:
+            UserError: If it cannot be opened.
+        """
+        ...
+
+    def size(self) -> int:
+        """Returns its size in bytes."""
+        ...
+
+    def fingerprint(self, deep: bool) -> dict[str, Any]:
+        """Returns its size and its last change or, where `deep`, its content's digest."""
+        ...
+
+
+class LocalBlob:
+    """A file on disk.
+
+    Args:
+        path: The file.
+        knob: The setting that names it, for messages.
+    """
+
+    def __init__(self, path: Path, knob: str = "ingest.path") -> None:
+        self.name = str(path)
+        self._path = path
+        self._knob = knob
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        try:
+            return self._path.open("rb")
+        except IsADirectoryError:
+            remedy = "; set ingest.source=folder to read it" if self._knob == "ingest.path" else ""
+            raise UserError(f"{self._knob}: {self.name} is a folder{remedy}") from None
+        except OSError as error:
+            raise UserError(f"{self._knob}: cannot read {self.name}: {error.strerror}") from None
+
+    def size(self) -> int:
+        with self.open():
+            return self._path.stat().st_size
+
+    def fingerprint(self, deep: bool) -> dict[str, Any]:
+        size = self.size()
+        return {"bytes": size, **(_digest(self) if deep else {"mtime": self._path.stat().st_mtime_ns})}
+
+
+class RemoteBlob:
+    """A file behind a URL that fsspec knows; to be read it is copied to the temporary folder, once.
+
+    A zip is read from its end, and any archive is read more than once: not every server can do the first, and over a
+    network neither is fast.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = remote.location(url)
+        self._url = url
+        self._copy: IO[bytes] | None = None
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        if self._copy is None:
+            copy = tempfile.NamedTemporaryFile(prefix="sightline-")  # noqa: SIM115 - lives as long as this object
+            with remote.explained(self._url):
+                fs, path = remote.filesystem(self._url)
+                fs.get_file(path, copy.name)
+            self._copy = copy
+        return Path(self._copy.name).open("rb")
+
+    def size(self) -> int:
+        with remote.explained(self._url):
+            fs, path = remote.filesystem(self._url)
+            return int(fs.info(path).get("size") or 0)
+
+    def fingerprint(self, deep: bool) -> dict[str, Any]:
+        if deep:
+            return _digest(self)
+        with remote.explained(self._url):
+            fs, path = remote.filesystem(self._url)
+            return remote.state(fs.info(path))
+
+
+def _digest(blob: Blob) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with blob.open() as stream:
+        blocks = iter(lambda: stream.read(_BLOCK), b"")
+        for block in track(blocks, "watching", blob.size() / _BLOCK, unit="MiB"):
+            digest.update(block)
+    return {"sha256": digest.hexdigest()}
+
+
+def blob_of(path: str | None, url: str | None) -> Blob:
+    """Returns the file at a path or, where that is None, behind a URL."""
+    if path is not None:
+        return LocalBlob(Path(path))
+    if url is None:
+        raise UserError("ingest.path: has no value; set ingest.path (or ingest.url)")
+    return RemoteBlob(url)

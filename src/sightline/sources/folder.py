@@ -1,0 +1,78 @@
+"""A folder with one folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.sampling import sample
+from sightline.core.text import readable
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources import tree
+from sightline.sources.layout import Layout
+from sightline.stages.ingest.layout_rules import AUTO, Rules
+
+
+class FolderSource:
+    """Every file below a root is an input: an image, or a row in the list of what was refused.
+
+    Args:
+        root: Holds `class/**/image` or `{train,val,test}/class/**/image`.
+        max_bytes: A larger file is refused without being read.
+        limit: At most so many files, an even sample of all.
+        rules: How the tree is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
+    """
+
+    def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
+        self._root = root
+        self._max_bytes = max_bytes
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        self._require()
+        return tree.fingerprint(self._root, deep)
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        self._require()
+        layout = self._layout()
+        for entry in sample(tree.walk(self._root), self._limit, key=lambda e: layout.place(readable(e.path)).id):
+            place = layout.place(readable(entry.path))
+            try:
+                if entry.fault:
+                    raise entry.fault
+                if place.label is None:
+                    raise Rejected(Reason.NO_LABEL, place.fault)
+                data = tree.read(f"{self._root}/{entry.path}", self._max_bytes)
+            except Rejected as fault:
+                yield Rejection(place.id, fault.reason, fault.detail)
+            else:
+                yield ImageRecord(place.id, data, place.label, place.split)
+
+    def _layout(self) -> Layout:
+        links: list[str] = []
+        empty: list[str] = []
+
+        def files() -> Iterator[str]:
+            for entry in tree.walk(self._root, empty=True):
+                if entry.folder:
+                    (links if entry.fault else empty).append(readable(entry.path))
+                elif entry.fault is None:
+                    yield readable(entry.path)
+
+        layout, self.notes = self._rules.read(files(), links)
+        self.notes += layout.lost(links, "a link; put the folder itself there") + layout.lost(empty, "empty")
+        return layout
+
+    def _require(self) -> None:
+        if self._root.is_file():
+            raise UserError(f"ingest.path: {self._root} is a file; set ingest.source=archive if it is a zip or tar")
+        if not self._root.is_dir():
+            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds a folder a class")

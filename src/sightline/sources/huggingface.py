@@ -1,0 +1,182 @@
+"""Sets as Hugging Face's `datasets` stores them: Parquet, or the Arrow files of `save_to_disk`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.sampling import chosen
+from sightline.core.text import is_litter, one_label
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging.encoded import image_bytes
+from sightline.sources import table_cells, tree
+from sightline.sources.layout import split_of
+from sightline.stages.ingest.boundary import Boundary
+from sightline.stages.ingest.config import HuggingfaceOption
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH = 64
+_INFO = "dataset_info.json"
+
+
+class HuggingfaceSource:
+    """Every row is an input. A file's or folder's name tells the split (`train-00000-of-00001.parquet`, `test/...`).
+
+    Args:
+        option: Where the files are, and their columns.
+        max_bytes: A larger file, where a row names one instead of holding the image, is refused.
+        limit: At most so many rows, an even sample of all.
+    """
+
+    def __init__(self, option: HuggingfaceOption, max_bytes: int, limit: int | None = None) -> None:
+        self._option = option
+        self._path = Path(option.path or "")
+        self._root = self._path if self._path.is_dir() else self._path.parent
+        self._max_bytes = max_bytes
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        self._files()
+        if self._path.is_dir():
+            return tree.fingerprint(self._path, deep)
+        from sightline.sources.file import LocalBlob
+
+        return LocalBlob(self._path).fingerprint(deep)
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        option = self._option
+        found = self._files()
+        named = [option.id_column] if option.id_column else []
+        wanted = [
+            option.image_column,
+            option.label_column,
+            *named,
+            *([option.group_column] if option.group_column else []),
+        ]
+        all_ids = (identity for file in found for identity, _ in self._rows(file, named or [option.label_column]))
+        is_chosen = chosen(all_ids if self._limit is not None else (), self._limit)
+        for file in found:
+            names = self._class_names(file)
+            for identity, row in self._rows(file, wanted):
+                if not is_chosen(identity):
+                    continue
+                try:
+                    data = self._image(row[option.image_column])
+                    label = _label(row[option.label_column], names)
+                except Rejected as fault:
+                    yield Rejection(identity, fault.reason, fault.detail)
+                    continue
+                group = table_cells.text(row[option.group_column]) if option.group_column else None
+                yield ImageRecord(identity, data, label, self._split(file), group)
+
+    def _files(self) -> list[Path]:
+        if self._path.is_file():
+            return [self._path]
+        paths = sorted(p for p in self._path.rglob("*") if p.suffix in (".parquet", ".arrow"))
+        kept = [
+            p for p in paths if not (p.name.startswith("cache-") or is_litter(p.relative_to(self._path).as_posix()))
+        ]
+        if not kept:
+            raise UserError(f"ingest.path: no .parquet or .arrow file at {self._path}")
+        return kept
+
+    def _split(self, file: Path) -> str | None:
+        words = [re.split(r"[-._]", file.name)[0], *reversed(file.relative_to(self._root).parent.parts)]
+        return next(filter(None, map(split_of, words)), None)
+
+    def _rows(self, file: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        stem = file.relative_to(self._root).with_suffix("").as_posix()
+        number = 0
+        for batch in _batches(file, columns):
+            for row in batch.to_pylist():
+                named = table_cells.text(row[self._option.id_column]) if self._option.id_column else None
+                yield named or f"{stem}-{number:06}", row
+                number += 1
+
+    def _image(self, cell: Any) -> bytes:
+        data = image_bytes(cell)
+        if data is not None:
+            return data
+        path = cell.get("path") if isinstance(cell, dict) else None
+        if not path:
+            raise Rejected(Reason.MISSING, "the row holds no image")
+        real = os.path.realpath(self._root / path)
+        if not Boundary(self._root).holds(real):
+            raise Rejected(Reason.UNSAFE_ENTRY, f"names a file outside {self._root}")
+        return tree.read(Path(real), self._max_bytes)
+
+    def _class_names(self, file: Path) -> list[str] | None:
+        """Returns the names of a `ClassLabel`, from the file's own metadata or the description beside it."""
+        metadata = _schema(file).metadata or {}
+        features: Any = {}
+        with contextlib.suppress(ValueError, KeyError, AttributeError):
+            features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        beside = file.with_name(_INFO)
+        if not features and beside.is_file():
+            with contextlib.suppress(ValueError, KeyError):
+                features = json.loads(beside.read_text(encoding="utf-8"))["features"]
+        feature = features.get(self._option.label_column) if isinstance(features, dict) else None
+        names = feature.get("names") if isinstance(feature, dict) else None
+        return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def _label(cell: Any, names: list[str] | None) -> str | None:
+    cell = one_label(cell)
+    if names is not None and isinstance(cell, int):
+        return names[cell] if 0 <= cell < len(names) else None
+    return table_cells.text(cell)
+
+
+def _schema(file: Path) -> pa.Schema:
+    with _opened(file) as reader:
+        return reader.schema_arrow if file.suffix == ".parquet" else reader.schema
+
+
+def _batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with _opened(file) as reader:
+        there = (reader.schema_arrow if file.suffix == ".parquet" else reader.schema).names
+        for column in columns:
+            if column not in there:
+                raise UserError(
+                    f"ingest.source: no column {column!r} in {file}; it has {', '.join(there)}: "
+                    "set image_column, label_column, group_column or id_column"
+                )
+        if file.suffix == ".parquet":
+            yield from reader.iter_batches(batch_size=_BATCH, columns=columns)
+        else:
+            for batch in reader:
+                for start in range(0, batch.num_rows, _BATCH):
+                    yield batch.select(columns).slice(start, _BATCH)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if file.suffix == ".parquet":
+            with pq.ParquetFile(file, buffer_size=2**20) as reader:
+                yield reader
+            return
+        with pa.memory_map(str(file)) as stream:
+            try:
+                reader = pa.ipc.open_stream(stream)  # what `datasets` writes
+            except pa.ArrowInvalid:
+                stream.seek(0)
+                opened = pa.ipc.open_file(stream)
+                reader = pa.RecordBatchReader.from_batches(
+                    opened.schema, (opened.get_batch(i) for i in range(opened.num_record_batches))
+                )
+            yield reader
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None

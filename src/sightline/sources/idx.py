@@ -1,0 +1,208 @@
+"""IDX files, as MNIST and its relatives come in (http://yann.lecun.com/exdb/mnist, "the IDX file format")."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sightline.core.errors import UserError, fault
+from sightline.core.sampling import chosen
+from sightline.core.text import is_litter
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging import png
+from sightline.sources import tree
+from sightline.sources.layout import split_of
+
+_UNSIGNED_BYTE = 8
+_FILE = re.compile(r"(?P<stem>.+)[-._]idx(?P<dimensions>[134])([-._]ubyte)?(\.gz)?", re.IGNORECASE)
+_ROLES = {
+    "images",
+    "image",
+    "x",
+    "data",
+    "labels",
+    "label",
+    "y",
+    "targets",
+}  # words that tell one of a pair from the other
+_BLOCK = 2**20
+_MAX_SIDE = 2**15
+
+
+@dataclass(frozen=True)
+class _Pair:
+    prefix: str
+    images: Path
+    labels: Path
+
+    @property
+    def split(self) -> str | None:
+        words = _words(self.prefix)
+        return "test" if "t10k" in words else next(filter(None, map(split_of, words)), None)
+
+
+class IdxSource:
+    """Images and their labels, in pairs of files, compressed or not.
+
+    A file's name tells by `idx3` (`idx4` for colours) that it holds images, by `idx1` that it holds labels; a pair's
+    names are alike but for words as `images` and `labels`, `X` and `y`. They tell splits where one of them is `train`.
+
+    Args:
+        root: The folder that holds them.
+        class_names: Names in order of the class's number; empty to call them by number.
+        limit: At most so many images, an even sample of all.
+    """
+
+    def __init__(self, root: Path, class_names: list[str], limit: int | None = None) -> None:
+        self._root = root
+        self._names = class_names
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        self._pairs()
+        return tree.fingerprint(self._root, deep)
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        pairs = self._pairs()
+        counts = [_checked_count(pair) for pair in pairs]  # before anything is taken from any of them
+        ids = (_id(pair, number) for pair, count in zip(pairs, counts, strict=True) for number in range(count))
+        is_chosen = chosen(ids, self._limit)
+        has_splits = any(pair.split == "train" for pair in pairs)
+        for pair in pairs:
+            for number, (pixels, shape, label) in enumerate(_read(pair)):
+                identity = _id(pair, number)
+                if is_chosen(identity):
+                    data = png.encode(pixels, *shape)
+                    yield ImageRecord(identity, data, self._name(label), pair.split if has_splits else None)
+
+    def _pairs(self) -> list[_Pair]:
+        if not self._root.is_dir():
+            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds the IDX files")
+        files: dict[str, tuple[str, Path, bool]] = {}
+        for path in sorted(self._root.iterdir()):
+            match = _FILE.fullmatch(path.name)
+            name = path.name.removesuffix(".gz")
+            if (
+                match and path.is_file() and not is_litter(name) and name not in files
+            ):  # sorted, the file that is not compressed comes first
+                files[name] = match["stem"], path, match["dimensions"] == "1"
+        images = [(stem, path) for stem, path, is_labels in files.values() if not is_labels]
+        labels = [(stem, path) for stem, path, is_labels in files.values() if is_labels]
+        if not images:
+            raise UserError(f"ingest.path: {self._root} holds no *-images-idx3-ubyte or *-images-idx3-ubyte.gz")
+        if len(images) == len(labels) == 1:
+            return [_Pair(_prefix(images[0][0]), images[0][1], labels[0][1])]
+        for stem, path in labels:
+            _partner(stem, path, images, "images")
+        return [_Pair(_prefix(stem), path, _partner(stem, path, labels, "labels")) for stem, path in images]
+
+    def _name(self, label: int) -> str | None:
+        if not self._names:
+            return str(label)
+        return self._names[label] if label < len(self._names) else None
+
+
+def _id(pair: _Pair, number: int) -> str:
+    return f"{pair.prefix}-{number:06}"
+
+
+def _words(stem: str) -> list[str]:
+    return re.split(r"[-._ ]+", stem.lower())
+
+
+def _prefix(stem: str) -> str:
+    return re.sub(r"[-._]images?$", "", stem)
+
+
+def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -> Path:
+    """Returns the file that is called as this one is, but for the words for its role."""
+    key = [word for word in _words(stem) if word not in _ROLES]
+    found = [other for name, other in others if [word for word in _words(name) if word not in _ROLES] == key]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"ingest.path: {path} has several {role}: {', '.join(other.name for other in found)}; leave one"
+        )
+    raise UserError(
+        f"ingest.path: {path} has no {role} beside it: call the two as train-images-idx3-ubyte and "
+        "train-labels-idx1-ubyte, compressed (.gz) or not"
+    )
+
+
+def _shapes(images: IO[bytes], labels: IO[bytes], pair: _Pair) -> tuple[int, tuple[int, int, int]]:
+    """Reads the headers; returns how many images there are to be, and their (height, width, channels)."""
+    count, *shape = _header(images, pair.images)
+    (labelled, *rest) = _header(labels, pair.labels)
+    if rest or labelled != count:
+        raise UserError(f"{pair.labels}: holds {labelled:,} labels for {count:,} images")
+    channels = shape[2] if len(shape) == 3 else 1
+    if len(shape) not in (2, 3) or channels not in (1, 3) or not all(0 < side <= _MAX_SIDE for side in shape):
+        raise UserError(f"{pair.images}: holds arrays of shape {shape}, not grey or RGB images")
+    return count, (shape[0], shape[1], channels)
+
+
+def _checked_count(pair: _Pair) -> int:
+    """Returns the number of a pair's images, once both files are known to hold what their headers tell of."""
+    with _open(pair.images) as images, _open(pair.labels) as labels:
+        count, shape = _shapes(images, labels, pair)
+        for stream, path, size in ((images, pair.images, count * math.prod(shape)), (labels, pair.labels, count)):
+            left = _size(stream, path, size)
+            if left < size:
+                raise UserError(f"{path}: ends before its last item, of {count:,} in its header; fetch it again")
+            if left > size:
+                raise UserError(f"{path}: goes on behind the {count:,} items of its header; fetch it again")
+    return count
+
+
+def _size(stream: IO[bytes], path: Path, most: int) -> int:
+    """Returns how many bytes follow, or a number above `most`; read to its end, gzip compares its checksum."""
+    if path.suffix != ".gz":
+        return path.stat().st_size - stream.tell()
+    size = 0
+    while size <= most and (block := _some(stream, _BLOCK, path)):
+        size += len(block)
+    return size
+
+
+def _read(pair: _Pair) -> Iterator[tuple[bytes, tuple[int, int, int], int]]:
+    """Yields (pixels, (height, width, channels), label)."""
+    with _open(pair.images) as images, _open(pair.labels) as labels:
+        count, shape = _shapes(images, labels, pair)
+        for label in _exactly(labels, count, pair.labels):
+            yield _exactly(images, math.prod(shape), pair.images), shape, label
+
+
+def _header(stream: IO[bytes], path: Path) -> list[int]:
+    zero, kind, dimensions = struct.unpack(">HBB", _exactly(stream, 4, path))
+    if zero or kind != _UNSIGNED_BYTE or not 1 <= dimensions <= 4:
+        raise UserError(f"{path}: no IDX file of bytes")
+    return list(struct.unpack(f">{dimensions}I", _exactly(stream, 4 * dimensions, path)))
+
+
+def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
+    data = _some(stream, size, path)
+    if len(data) < size:
+        raise UserError(f"{path}: ends before its last item; fetch it again")
+    return data
+
+
+def _some(stream: IO[bytes], size: int, path: Path) -> bytes:
+    try:
+        return stream.read(size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}; fetch it again") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise fault(error) or UserError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,139 @@
+"""The layout of a tree of images: the class and the split that a path says (the ImageFolder convention)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sightline.core.text import composed
+
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".svg", ".dcm", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw",
+})  # fmt: skip
+
+_SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+LAYOUTS = ("auto", "classes", "splits")
+"""How a tree can be read: as it looks, its first folders as classes, or as splits."""
+
+_GENERIC = frozenset({
+    "set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "seg", "split", "part", "folder",
+})  # fmt: skip
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that `name` stands for, or None.
+
+    >>> split_of("Validation"), split_of("cats")
+    ('val', None)
+    """
+    return _SPLITS.get(name.lower())
+
+
+def split_in(name: str) -> str | None:
+    """Returns the split that a word of `name` stands for; None where there is none, or more than one.
+
+    >>> split_in("training_set"), split_in("seg_test"), split_in("val2017"), split_in("train_or_test")
+    ('train', 'test', 'val', None)
+    """
+    found = {_SPLITS[word] for word in _words(name) if word in _SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", name.lower())
+
+
+def is_called_split(name: str) -> bool:
+    """Says whether a name says split and nothing else, as `training_set` does and `bullet_train` does not."""
+    return split_in(name) is not None and all(word in _SPLITS or word in _GENERIC for word in _words(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path says of the file at it.
+
+    Attributes:
+        id: The path without the folders that wrap all, in Unicode's normal form C.
+        label: The class, in that form; None for a file that is in no class's folder.
+        split: "train", "val" or "test", or None.
+        fault: Why there is no label.
+    """
+
+    id: str
+    label: str | None
+    split: str | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A folder that is a split: which, and the folders between it and its classes, if any."""
+
+    name: str
+    inner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a tree of images, `[wrapper/...][split/]class/**/image`.
+
+    Attributes:
+        wrapper: Folders above the split or the class that hold all images, as archives and downloads often have.
+        splits: The folders that are splits; none where the next folder is the class.
+        class_depth: How many folders make a class's name.
+        twins: Folders of which there are two that differ in their Unicode form alone.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    class_depth: int = 1
+    twins: frozenset[str] = frozenset()
+
+    def place(self, path: str) -> Place:
+        """Returns what `path` says."""
+        whole = composed(path)
+        if self.twins and path.rpartition("/")[0] != (folder := whole.rpartition("/")[0]) and folder in self.twins:
+            identity = path  # the other folder may hold a file of this name
+        else:
+            identity = whole
+        parts = tuple(whole.split("/"))
+        depth = len(self.wrapper)
+        if parts[:depth] != self.wrapper or len(parts) == depth:
+            return Place(identity, None, fault=f"outside of {'/'.join(self.wrapper)}, which holds the classes")
+        identity = identity.split("/", depth)[depth]
+        *folders, _ = parts[depth:]
+        if not self.splits:
+            return self._labelled(identity, tuple(folders), None)
+        if not folders or folders[0] not in self.splits:
+            said = folders[0] if folders else "it"
+            return Place(
+                identity, None, fault=f"{said}, beside the splits {', '.join(sorted(self.splits))}, is left out"
+            )
+        split = self.splits[folders[0]]
+        end = 1 + len(split.inner)
+        inside = tuple(folders[1:end]) == split.inner
+        return self._labelled(identity, tuple(folders[end:]) if inside else (), split.name)
+
+    def _labelled(self, identity: str, folders: tuple[str, ...], split: str | None) -> Place:
+        if len(folders) < self.class_depth:
+            return Place(identity, None, split, "it lies in no class's folder")
+        return Place(identity, "/".join(folders[: self.class_depth]), split)
+
+    def lost(self, folders: Iterable[str], words: str) -> list[str]:
+        """Returns a line that names the classes whose folders these are, and what the folders are, if there are any."""
+        lost = [f"class {label!r} ({folder})" for folder in sorted(folders) if (label := self.class_of(folder))]
+        more = f" and {len(lost) - 5:,} more" if len(lost) > 5 else ""
+        return [f"no image of {', '.join(lost[:5])}{more}: the folder is {words}"] if lost else []
+
+    def class_of(self, folder: str) -> str | None:
+        """Returns the class whose folder `folder` itself is, or None."""
+        inside, outside = self.place(f"{folder}/x").label, self.place(folder).label
+        return inside if outside is None else None

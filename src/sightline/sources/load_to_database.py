@@ -1,0 +1,63 @@
+"""A folder or archive of images into a database, so that anyone can try reading them from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging.decode import Limits
+from sightline.sources.archive import ArchiveSource
+from sightline.sources.databases.writeback import load_images
+from sightline.sources.file import blob_of
+from sightline.sources.folder import FolderSource
+from sightline.stages.ingest.layout_rules import AUTO, Rules
+
+MAX_ENTRIES = 2_000_000
+MAX_RATIO = 100
+
+
+def load(
+    path: Path, url: str | None, table: str, gridfs: bool = False, rules: Rules = AUTO
+) -> tuple[int, list[Rejection], list[str]]:
+    """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
+
+    Args:
+        path: A folder with one folder a class, or an archive of one.
+        url: The database, without a password; None takes it from the environment.
+        table: Table, collection or GridFS bucket.
+        gridfs: Whether to use GridFS (MongoDB).
+        rules: How the tree of folders is read.
+
+    Returns:
+        How many images were written, the inputs that were not read, and what a person should know about the tree.
+
+    Raises:
+        UserError: If the folder or the database cannot be used.
+    """
+    limits = Limits()
+    source = (
+        FolderSource(path, limits.max_bytes, rules=rules)
+        if path.is_dir()
+        else ArchiveSource(blob_of(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
+    )
+    refused: list[Rejection] = []
+
+    def images() -> Iterator[ImageRecord]:
+        for record in track(source.records(), "loading"):
+            if isinstance(record, Rejection):
+                refused.append(record)
+            else:
+                yield record
+
+    try:
+        return load_images(images(), url, table, gridfs), refused, [_as_options(note) for note in source.notes]
+    except UserError as error:
+        raise UserError(_as_options(str(error))) from None
+
+
+def _as_options(line: str) -> str:
+    """Names the command's options in place of the configuration's keys."""
+    return line.replace("ingest.source.class_depth=", "--class-depth ").replace("ingest.source.layout=", "--layout ")

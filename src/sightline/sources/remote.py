@@ -1,0 +1,99 @@
+"""What lies behind a URL, by fsspec. Credentials come from the environment, as each service's own tools take them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sightline.core.credentials import mask
+from sightline.core.errors import UserError, how_to_install
+from sightline.core.rejection import Rejected
+
+# fsspec's names for what tells that a file has changed, as the services call it.
+_CHANGE = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "Content-MD5",
+    "LastModified",
+    "last_modified",
+    "Last-Modified",
+    "updated",
+    "mtime",
+)
+
+_EXTRAS = {"s3": "remote", "s3a": "remote", "http": "remote", "https": "remote", "gs": "gcs", "gcs": "gcs"}
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def location(url: str) -> str:
+    """Returns a URL for a person: without what stands before an `@` or behind a `?`, where credentials are.
+
+    Not on the web, a `?` may be one of a pattern, or of a file's name.
+    """
+    place, mark, rest = url.partition("?")
+    kept = mark + rest if not place.startswith(("http://", "https://")) and "=" not in rest else ""
+    return mask(place) + kept
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """Returns fsspec's file system for a URL, and the path in it.
+
+    Raises:
+        UserError: If the package for this kind of URL is not installed.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        import fsspec.core
+
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        remedy = how_to_install(extra) if extra else "install the package that it names"
+        raise UserError(f"{scheme}:// needs a package that is not there: {remedy} ({error})") from None
+    return fs, path
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turns what a service's client raises into one line without credentials. Only calls of fsspec stand inside."""
+    try:
+        yield
+    except (UserError, Rejected):
+        raise
+    except FileNotFoundError:
+        raise UserError(f"there is nothing at {location(url)}") from None
+    except PermissionError:
+        raise UserError(f"no access to {location(url)}; set its credentials in the environment") from None
+    except Exception as error:  # clients raise their own: botocore, aiohttp, google, ...
+        kind = type(error).__name__
+        if type(error).__module__ == "builtins" and not isinstance(error, OSError | ValueError):
+            raise  # a fault of this program
+        remedy = "check the address, the network, and the credentials in the environment"
+        raise UserError(f"cannot read {location(url)} ({kind}); {remedy}") from None
+
+
+def state(info: dict[str, Any]) -> dict[str, Any]:
+    """Returns what fsspec says of a file's content: its size, and what changes with it."""
+    changes = {key.lower(): str(info[key]).strip('"') for key in _CHANGE if info.get(key)}
+    return {"bytes": info.get("size"), **changes}
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], threads: int = 16) -> Iterator[R]:
+    """Yields `work` of each item, in order, worked out some items ahead: a network's answer takes its time."""
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="remote")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,91 @@
+"""A folder with one folder a class, behind a URL."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from sightline.core.progress import track
+from sightline.core.rejection import Reason
+from sightline.core.sampling import sample
+from sightline.core.text import is_litter
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources import remote
+from sightline.stages.ingest.layout_rules import AUTO, Rules
+
+
+class RemoteFolderSource:
+    """Every file below a URL is an input, as in `FolderSource`; memory holds the listing.
+
+    Args:
+        url: Of the root.
+        max_bytes: A larger file is refused; without being read, where the service tells sizes.
+        limit: At most so many files, an even sample of all.
+        rules: How the tree is read.
+
+    Attributes:
+        notes: What a person should know about the tree, once records have been asked for.
+    """
+
+    def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+        self.notes: list[str] = []
+        self._rules = rules
+        self._url = url
+        self._max_bytes = max_bytes
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        fs, listing = self._list()
+        digest = hashlib.sha256()
+
+        def say(path: str) -> str:
+            if deep:
+                return hashlib.sha256(fs.cat_file(listing[path]["name"])).hexdigest()
+            info = listing[path]
+            return repr(remote.state(info if info.get("size") is not None else fs.info(info["name"])))
+
+        with remote.explained(self._url):
+            watched = track(remote.ahead(say, listing), "watching", len(listing), unit="files")
+            for path, said in zip(listing, watched, strict=True):
+                digest.update(f"{path}\0{said}\n".encode())
+        return {"files": len(listing), "digest": digest.hexdigest(), "deep": deep}
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        fs, listing = self._list()
+        layout, self.notes = self._rules.read(listing)
+
+        def fetch(path: str) -> ImageRecord | Rejection:
+            place = layout.place(path)
+            identity = place.id
+            if place.label is None:
+                return Rejection(identity, Reason.NO_LABEL, place.fault)
+            info = listing[path]
+            size = info.get("size")
+            if size is not None and size > self._max_bytes:
+                return Rejection(identity, Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
+            try:
+                data = fs.cat_file(info["name"])
+            except FileNotFoundError:
+                return Rejection(identity, Reason.MISSING, "gone since it was listed")
+            except PermissionError:
+                return Rejection(identity, Reason.UNREADABLE, "no access")
+            return ImageRecord(identity, data, place.label, place.split)
+
+        with remote.explained(self._url):
+            yield from remote.ahead(fetch, sample(listing, self._limit, key=lambda path: layout.place(path).id))
+
+    def _list(self) -> tuple[Any, dict[str, dict[str, Any]]]:
+        with remote.explained(self._url):
+            fs, root = remote.filesystem(self._url)
+            root = root.rstrip("/") + "/"
+            found = fs.find(root, detail=True)
+            web = root.startswith(("http://", "https://"))
+            names = {name.removeprefix(root).removeprefix("/"): info for name, info in found.items()}
+            listing = {unquote(name) if web else name: info for name, info in names.items()}
+            listing = {name: info for name, info in listing.items() if name and not is_litter(name)}
+            if not listing:
+                fs.ls(root)  # says why, where there is a reason
+                raise FileNotFoundError
+        return fs, dict(sorted(listing.items()))

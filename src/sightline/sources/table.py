@@ -1,0 +1,115 @@
+"""A list of images: a table with a row for each."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from sightline.core.credentials import mask
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import composed, is_litter, one_label
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging.encoded import image_bytes
+from sightline.sources import table_cells
+from sightline.sources.databases.digests import content_digest
+from sightline.sources.file import blob_of
+from sightline.sources.table_files import beside
+from sightline.sources.table_rows import Row, read_rows
+from sightline.stages.ingest.config import TableOption
+
+
+class TableSource:
+    """Every row is an input, and so is every image file beside listed ones that no row names.
+
+    Args:
+        option: The table and its columns.
+        max_bytes: A larger file is refused without being read.
+    """
+
+    def __init__(self, option: TableOption, max_bytes: int) -> None:
+        self._option = option
+        self._blob = blob_of(option.path, option.url)
+        place = option.path or option.url or ""
+        self._files = beside(option.root or place.rpartition("/")[0] or ".", max_bytes)
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        if deep:
+            count, digest = content_digest(self.records())
+            return {"inputs": count, "content": digest}
+        column = self._option.path_column
+        if column is None:
+            return self._blob.fingerprint(deep=False)
+        return {**self._blob.fingerprint(deep=False), **self._files.fingerprint(self._paths(column))}
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        option = self._option
+        listed: set[str] = set()
+        refused: set[str] = set()
+        columns = {name: getattr(option, name) for name in _COLUMNS}
+        for number, row in enumerate(read_rows(self._blob, columns), 1):
+            identity = f"row-{number:07}"
+            try:
+                if isinstance(row, Rejected):
+                    raise row
+                named = table_cells.text(_cell(row, option.id_column))
+                # What a list gives as a URL may hold a signature; rejections are written and printed.
+                identity = named or mask(table_cells.text(_cell(row, option.path_column)) or identity)
+                path = self._path(row)
+                if path is not None:
+                    listed.add(path)
+                    identity = named or composed(path)
+                label = table_cells.text(one_label(_cell(row, option.label_column)))
+                data = self._bytes(row) if path is None else self._files.read(path)
+            except Rejected as fault:
+                refused.add(posixpath.normpath(identity))
+                yield Rejection(identity, fault.reason, fault.detail)
+                continue
+            yield ImageRecord(
+                id=identity,
+                data=data,
+                label=label,
+                split=table_cells.text(_cell(row, option.split_column)),
+                group=table_cells.text(_cell(row, option.group_column)),
+                path=path if path is not None and composed(path) != identity else None,
+            )
+        if option.unlisted and option.path_column is not None:
+            for path in self._files.unlisted(listed):
+                if path in refused:  # a row does name it
+                    continue
+                yield Rejection(
+                    composed(path), Reason.NO_LABEL, f"no row of {PurePosixPath(self._blob.name).name} names it"
+                )
+
+    def _paths(self, column: str) -> Iterator[str]:
+        for row in read_rows(self._blob, {"path_column": column}):
+            try:
+                if not isinstance(row, Rejected) and (path := self._path(row)) is not None:
+                    yield path
+            except Rejected:
+                continue  # said at ingestion
+
+    def _path(self, row: dict[str, Any]) -> str | None:
+        if self._option.path_column is None:
+            return None
+        path = table_cells.text(row.get(self._option.path_column))
+        if path is None:
+            raise Rejected(Reason.MISSING, "the row names no file")
+        placed = self._files.place(path)
+        if is_litter(placed):
+            raise Rejected(Reason.NOT_AN_IMAGE, "hidden, or left behind by an operating system; if not, rename it")
+        return placed
+
+    def _bytes(self, row: dict[str, Any]) -> bytes:
+        data = image_bytes(_cell(row, self._option.bytes_column))
+        if data is None:
+            raise Rejected(Reason.MISSING, "the row holds no image")
+        return data
+
+
+_COLUMNS = ("path_column", "bytes_column", "label_column", "split_column", "group_column", "id_column")
+
+
+def _cell(row: Row, column: str | None) -> Any:
+    return None if column is None or isinstance(row, Rejected) else row.get(column)

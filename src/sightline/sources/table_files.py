@@ -1,0 +1,201 @@
+"""The files that a table names: in a folder on disk, or behind a URL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from sightline.core.progress import track
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import composed, is_litter, readable
+from sightline.sources import remote, tree
+from sightline.sources.layout import IMAGE_SUFFIXES
+from sightline.stages.ingest.boundary import Boundary
+
+_DRIVE = re.compile(r"[A-Za-z]:/|//")
+"""How Windows' absolute paths begin, with its backslashes turned."""
+
+
+class Beside(Protocol):
+    """Reads files by the paths that a table gives."""
+
+    def place(self, path: str) -> str:
+        """Returns a path relative to the root, as the files there are spelt.
+
+        A table may come from another system: with backslashes, in another Unicode form, with `~` or as a URL.
+
+        Raises:
+            Rejected: If it leads out of the root.
+        """
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Returns the content at a placed path, or raises Rejected."""
+        ...
+
+    def unlisted(self, listed: set[str]) -> Iterator[str]:
+        """Yields the image files that lie in one folder with a listed one, and are not listed."""
+        ...
+
+    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+        """Returns what changes when one of these files does, or one comes to lie beside them, cheaply."""
+        ...
+
+
+class LocalBeside:
+    """Files below a folder on disk."""
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self._root = root
+        self._boundary = Boundary(root)
+        self._real = self._boundary.real
+        self._max_bytes = max_bytes
+        self._spellings: dict[str, dict[str, str]] = {}
+
+    def place(self, path: str) -> str:
+        if "://" in path:
+            path = _on_disk(path)
+        try:
+            path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - a user that is not known is no error
+            real = os.path.realpath(self._root / path)
+        except ValueError:  # a NUL
+            raise Rejected(Reason.UNSAFE_ENTRY, "a name that no file can have") from None
+        if os.path.commonpath([real, self._real]) == self._real:
+            return Path(os.path.relpath(real, self._real)).as_posix()
+        if self._boundary.holds(real):  # a link into DVC's cache; the folder that it lies in has to be inside, too
+            parent, name = os.path.split(self._root / path)
+            real = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
+        if os.path.commonpath([real, self._real]) != self._real:
+            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {self._root}; set ingest.source.root to a folder above")
+        return Path(os.path.relpath(real, self._real)).as_posix()
+
+    def _spelt(self, path: str) -> str:
+        """Returns the spelling of a path under which there is a file; the last one tried if there is none."""
+        if os.path.lexists(self._root / path):
+            return path
+        path = path.replace("\\", "/")
+        if _DRIVE.match(path):
+            raise Rejected(Reason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root")
+        found = "/" if path.startswith("/") else ""
+        for part in path.split("/"):
+            there = os.path.lexists(self._root / found / part)
+            found = posixpath.join(found, part if there else self._names(found).get(composed(part), part))
+        return found
+
+    def _names(self, folder: str) -> dict[str, str]:
+        """Returns the names in a folder, by their composed form."""
+        if folder not in self._spellings:
+            place = self._root / folder
+            try:
+                names = os.listdir(place)  # noqa: PTH208 - names, not paths
+            except OSError:  # then nothing there is spelt otherwise; to read the file says why
+                names = []
+            self._spellings[folder] = {composed(readable(name)): name for name in names}
+        return self._spellings[folder]
+
+    def read(self, path: str) -> bytes:
+        file = self._root / path
+        if file.exists() and not file.is_file():
+            raise Rejected(Reason.UNREADABLE, "not a file")
+        return tree.read(file, self._max_bytes)
+
+    def unlisted(self, listed: set[str]) -> Iterator[str]:
+        for entry in self._images({posixpath.dirname(path) for path in listed}):
+            path = readable(Path(entry.path).relative_to(self._root).as_posix())
+            if path not in listed:
+                yield path
+
+    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for entry in track(self._images({posixpath.dirname(path) for path in paths}), "watching"):
+            status, path = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
+            digest.update(f"{readable(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return {"images": digest.hexdigest()}
+
+    def _images(self, folders: set[str]) -> Iterator[os.DirEntry[str]]:
+        for folder in sorted(folders):
+            if not (self._root / folder).is_dir():
+                continue
+            with os.scandir(self._root / folder) as found:
+                for entry in sorted(found, key=lambda entry: entry.name):
+                    if is_litter(entry.name):
+                        continue
+                    if PurePosixPath(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+                        yield entry
+
+
+class RemoteBeside:
+    """Files below a URL. Those that are not listed stay unknown: a service may hold millions."""
+
+    def __init__(self, url: str, max_bytes: int) -> None:
+        self._url = url.rstrip("/")
+        self._max_bytes = max_bytes
+
+    def place(self, path: str) -> str:
+        path = path.removeprefix(f"{self._url}/")
+        placed = posixpath.normpath(path if "://" in path else path.replace("\\", "/"))
+        if placed.startswith(("/", "..")) or "://" in path:
+            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {remote.location(self._url)}, ingest.source.root")
+        return placed
+
+    def read(self, path: str) -> bytes:
+        with remote.explained(self._url):
+            fs, root = remote.filesystem(self._url)
+            found = _first(fs, root, path)
+            if found is None:
+                raise Rejected(Reason.MISSING, "no such file")
+            path, info = found
+            size = info.get("size")
+            if size is not None and size > self._max_bytes:
+                raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
+            try:
+                return bytes(fs.cat_file(f"{root}/{path}"))
+            except FileNotFoundError:
+                raise Rejected(Reason.MISSING, "gone since it was looked for") from None
+
+    def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
+        return iter(())
+
+    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        with remote.explained(self._url):
+            fs, root = remote.filesystem(self._url)
+
+            def say(path: str) -> str:
+                found = _first(fs, root, path)
+                return repr(remote.state(found[1])) if found else "missing"
+
+            wanted = sorted(set(paths))
+            for said in track(remote.ahead(say, wanted), "watching", len(wanted)):
+                digest.update(f"{said}\n".encode())
+        return {"images": digest.hexdigest()}
+
+
+def _on_disk(url: str) -> str:
+    """Returns the path that a URL of a file on this machine means; refuses the URL of a service, naming the remedy."""
+    if url.startswith("file://"):
+        return unquote(url.removeprefix("file://"))
+    service = "/".join(remote.location(url).split("/")[:3])
+    raise Rejected(Reason.UNSAFE_ENTRY, f"a URL; set ingest.source.root={service} to read what lies there")
+
+
+def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:
+    """Returns the spelling of a path under which a service has a file, and what it says of it."""
+    for form in dict.fromkeys((path, composed(path), unicodedata.normalize("NFD", path))):
+        try:
+            return form, fs.info(f"{root}/{form}")
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def beside(root: str, max_bytes: int) -> Beside:
+    """Returns what reads files below a folder or a URL."""
+    return RemoteBeside(root, max_bytes) if "://" in root else LocalBeside(Path(root), max_bytes)

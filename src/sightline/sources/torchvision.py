@@ -1,0 +1,125 @@
+"""Sets that torchvision knows, read by torchvision's own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Rejected
+from sightline.core.sampling import chosen
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.imaging import png
+from sightline.sources import tree
+from sightline.stages.ingest.config import TorchvisionOption
+
+_Splits = dict[str | None, dict[str, Any]]
+
+_BY_FLAG: _Splits = {"train": {"train": True}, "test": {"train": False}}
+_BY_NAME: _Splits = {"train": {"split": "train"}, "test": {"split": "test"}}
+# How each class is asked for its splits. EuroSAT comes without.
+_SPLITS: dict[str, _Splits] = {
+    "MNIST": _BY_FLAG,
+    "FashionMNIST": _BY_FLAG,
+    "KMNIST": _BY_FLAG,
+    "EMNIST": _BY_FLAG,
+    "CIFAR10": _BY_FLAG,
+    "CIFAR100": _BY_FLAG,
+    "SVHN": _BY_NAME,
+    "STL10": _BY_NAME,
+    "Flowers102": {**_BY_NAME, "val": {"split": "val"}},
+    "EuroSAT": {None: {}},
+}
+
+
+class TorchvisionSource:
+    """A set of torchvision's, with its own split. Importing torchvision takes seconds, and is done for images only.
+
+    Args:
+        option: Which set, where it is, and whether it may be fetched.
+        max_bytes: A larger file is refused without being read.
+        limit: At most so many images, an even sample of all.
+    """
+
+    def __init__(self, option: TorchvisionOption, max_bytes: int, limit: int | None = None) -> None:
+        self._option = option
+        self._root = Path(option.path or "")
+        self._max_bytes = max_bytes
+        self._limit = limit
+
+    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+        """Returns the set's name: published sets do not change; `deep` looks at the files all the same."""
+        named = {"dataset": self._option.dataset, "variant": self._option.variant}
+        return {**named, **(tree.fingerprint(self._root, deep=True) if deep else {})}
+
+    def records(self) -> Iterator[ImageRecord | Rejection]:
+        splits = {split: self._dataset(how) for split, how in _SPLITS[self._option.dataset].items()}
+        ids = (_id(split, number) for split, dataset in splits.items() for number in range(len(dataset)))
+        is_chosen = chosen(ids, self._limit)
+        for split, dataset in splits.items():
+            names = getattr(dataset, "classes", None)
+            paths = _files(dataset)
+            for number in range(len(dataset)):
+                identity = _id(split, number)
+                if not is_chosen(identity):
+                    continue
+                try:
+                    data, target, path = self._image(dataset, number, paths)
+                except Rejected as fault:
+                    yield Rejection(identity, fault.reason, fault.detail)
+                else:
+                    yield ImageRecord(identity, data, str(names[target]) if names else str(target), split, path=path)
+
+    def _image(self, dataset: Any, number: int, paths: list[tuple[Path, int]] | None) -> tuple[bytes, int, str | None]:
+        if paths is None:
+            picture, target = dataset[number]
+            return _png(picture), int(target), None
+        path, target = paths[number]
+        return tree.read(path, self._max_bytes), int(target), path.name
+
+    def _dataset(self, how: dict[str, Any]) -> Any:
+        option = self._option
+        if option.dataset == "EMNIST":
+            how = {**how, "split": option.variant or "balanced"}
+        try:
+            from torchvision import datasets
+        except ImportError:
+            raise UserError("ingest.source=torchvision: torchvision is not installed; install torchvision") from None
+        try:
+            return getattr(datasets, option.dataset)(str(self._root), download=option.download, **how)
+        except ImportError as error:  # scipy, for the labels of some
+            raise UserError(
+                f"ingest.source.dataset={option.dataset}: needs a package that is not there: {error}"
+            ) from None
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # what torchvision raises where files are missing, or no network is there
+            if option.download:
+                raise UserError(
+                    f"ingest.source.dataset={option.dataset}: cannot be fetched ({type(error).__name__}); without a "
+                    f"network, put its files below {self._root} as torchvision has them"
+                ) from None
+            raise UserError(
+                f"ingest.source.dataset={option.dataset}: not below {self._root}; fetch it with "
+                "ingest.source.download=true, or name the folder that holds it by ingest.path"
+            ) from None
+
+
+def _id(split: str | None, number: int) -> str:
+    return f"{split or 'all'}-{number:06}"
+
+
+def _files(dataset: Any) -> list[tuple[Path, int]] | None:
+    """Returns the files of a set that keeps its images as files: they are taken as they are."""
+    if hasattr(dataset, "samples"):  # ImageFolder and what is built on it
+        return [(Path(path), target) for path, target in dataset.samples]
+    if hasattr(dataset, "_image_files"):  # Flowers102
+        return [(Path(path), target) for path, target in zip(dataset._image_files, dataset._labels, strict=True)]
+    return None
+
+
+def _png(picture: Any) -> bytes:
+    """Returns a PIL image of mode L or RGB as PNG."""
+    return png.encode(picture.tobytes(), picture.height, picture.width, len(picture.getbands()))

@@ -1,0 +1,144 @@
+"""Walks a folder on disk, without following links out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+from sightline.core.errors import is_shortage
+from sightline.core.progress import track
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import is_litter, readable
+from sightline.stages.ingest.boundary import Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something in a tree that is not a folder, or a folder that holds nothing or is a link.
+
+    Attributes:
+        path: Relative to the root, with `/`; bytes that are no UTF-8 stay surrogates, as the system calls want them.
+        size: In bytes; of what a link points to.
+        mtime: Of the last change, in nanoseconds.
+        fault: Why it cannot be read, or None.
+        folder: Whether it is a folder.
+    """
+
+    path: str
+    size: int
+    mtime: int
+    fault: Rejected | None = None
+    folder: bool = False
+
+
+def walk(root: Path, empty: bool = False) -> Iterator[Entry]:
+    """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
+
+    A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
+    is not: it could lead in a circle.
+
+    Args:
+        root: A folder.
+        empty: Whether to yield the folders with nothing in them, too.
+    """
+    yield from _walk(root, "", Boundary(root), empty)
+
+
+def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[Entry]:
+    try:
+        with os.scandir(root / folder) as found:
+            # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
+            kept = [entry for entry in found if not is_litter(entry.name)]
+            inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        yield Entry(folder.rstrip("/"), 0, 0, Rejected(Reason.UNREADABLE, f"folder: {error.strerror}"))
+        return
+    if empty and folder and not inside:
+        yield Entry(folder.rstrip("/"), 0, 0, folder=True)
+    for entry in inside:
+        path = folder + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(root, f"{path}/", boundary, empty)
+        else:
+            yield _entry(entry, path, boundary)
+
+
+def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> Entry:
+    try:
+        if entry.is_symlink() and not boundary.holds(os.path.realpath(entry.path)):
+            fault = Rejected(Reason.UNSAFE_ENTRY, "a link that leads out of the folder")
+            return Entry(path, 0, 0, fault, folder=entry.is_dir())
+        status = entry.stat()
+    except FileNotFoundError:
+        return Entry(path, 0, 0, Rejected(Reason.MISSING, "no such file, or a link to none"))
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__))
+    if stat.S_ISDIR(status.st_mode):
+        fault = Rejected(Reason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
+        return Entry(path, 0, 0, fault, folder=True)
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, "neither a file nor a folder"))
+    return Entry(path, status.st_size, status.st_mtime_ns)
+
+
+def read(path: Path | str, max_bytes: int) -> bytes:
+    """Reads a regular file of at most `max_bytes`.
+
+    Raises:
+        Rejected: If it is larger, gone, or cannot be read.
+    """
+    try:
+        # Not waiting for the writer of a pipe that has taken the file's place since it was listed.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > max_bytes:
+                raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+            data = os.read(descriptor, size)
+            while len(data) < size and (more := os.read(descriptor, size - len(data))):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise Rejected(Reason.MISSING, "no such file") from None
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        raise Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__) from None
+
+
+def fingerprint(root: Path, deep: bool) -> dict[str, Any]:
+    """Returns the number of files below `root`, their bytes, and a digest of their paths, sizes and times.
+
+    Args:
+        root: A folder.
+        deep: Read the files: the digest is of paths and content, and does not depend on times.
+    """
+    digest = hashlib.sha256()
+    count = total = 0
+    for entry in track(walk(root), "watching", unit="files"):
+        said = f"{entry.size}\0{entry.mtime}"
+        if entry.fault:
+            said = str(entry.fault)
+        elif deep:
+            try:
+                said = files.sha256_file(root / entry.path)
+            except OSError as error:
+                if is_shortage(error):
+                    raise
+                said = str(error.strerror)
+        digest.update(f"{readable(entry.path)}\0{said}\n".encode())
+        count += 1
+        total += entry.size
+    return {"files": count, "bytes": total, "digest": digest.hexdigest(), "deep": deep}

@@ -1,0 +1,79 @@
+"""Images as the methods want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sightline.datasets.processed_set import Images
+
+Features = npt.NDArray[np.float32]
+
+BATCH = 256
+"""Images whose features are computed together: memory holds some hundred of what comes in between."""
+
+
+def in_batches(compute: Callable[[Images], Features], images: Images, threads: int) -> Features:
+    """Returns features [n, ...] of images, computed a batch at a time; the number of threads does not change them."""
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(compute, batches)))
+
+
+def reduced(images: Images, side: int) -> Images:
+    """Returns images [n, h, w, c] whose longer side is at most `side` px, each pixel the mean of those it replaces."""
+    height, width, channels = images.shape[1:]
+    if max(height, width) <= side:
+        return images
+    factor = side / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
+    return np.stack(small).reshape(-1, size[1], size[0], channels)
+
+
+def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Returns an image [h, w, c] as [h, w]: the brightness of its first three channels, or the first channel alone.
+
+    What comes after them is a mask, as `preprocess.segment` can add it.
+    """
+    if image.shape[2] < 3:
+        return np.ascontiguousarray(image[..., 0])
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+class Standard:
+    """Pixels as standardised numbers: each channel with mean 0 and standard deviation 1 over the training images.
+
+    Args:
+        side: px; larger images are reduced to it.
+    """
+
+    def __init__(self, side: int) -> None:
+        self._side = side
+        self.mean: Features = np.zeros(0, np.float32)
+        self.std: Features = np.zeros(0, np.float32)
+
+    def fit(self, images: Images) -> Features:
+        """Learns means and deviations, and returns the images' numbers [n, h * w * c]."""
+        small = reduced(images, self._side)
+        levels = np.arange(256)
+        counts = [np.bincount(small[..., c].reshape(-1), minlength=256) for c in range(small.shape[3])]
+        mean = [np.average(levels, weights=count) for count in counts]
+        var = [np.average((levels - m) ** 2, weights=count) for m, count in zip(mean, counts, strict=True)]
+        self.mean = np.array(mean, np.float32)
+        self.std = np.maximum(np.sqrt(var), 1).astype(np.float32)  # 1 of 255 levels: a channel may hold one value
+        return self._numbers(small)
+
+    def __call__(self, images: Images) -> Features:
+        """Returns images' numbers [n, h * w * c]."""
+        return self._numbers(reduced(images, self._side))
+
+    def _numbers(self, images: Images) -> Features:
+        numbers = images.astype(np.float32)
+        numbers -= self.mean
+        numbers /= self.std
+        return numbers.reshape(len(images), -1)

@@ -1,0 +1,37 @@
+"""`majority`: the most frequent class, whatever the image shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats, Labels
+from sightline.stages.baseline.config import BaselineConfig
+
+
+class Majority:
+    """Gives each class its share of the training images, and so always names the most frequent one."""
+
+    title: ClassVar[str] = "most frequent class"
+
+    def __init__(self, config: BaselineConfig, num_classes: int) -> None:  # noqa: ARG002  every method takes it
+        self.notes: list[str] = []
+        self._shares = np.zeros(num_classes)
+        self._images = 0
+
+    def fit(self, images: Images, labels: Labels) -> None:  # noqa: ARG002  it does not look
+        self._images = len(labels)
+        self._shares = np.bincount(labels, minlength=len(self._shares)) / len(labels)
+
+    def predict_proba(self, images: Images) -> Floats:
+        return np.tile(self._shares, (len(images), 1))
+
+    def parameters(self) -> dict[str, Any]:
+        return {"images": self._images}
+
+    def arrays(self) -> Iterable[npt.NDArray[Any]]:
+        return [self._shares]

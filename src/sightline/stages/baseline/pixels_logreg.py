@@ -1,0 +1,52 @@
+"""`pixels_logreg`: multinomial logistic regression on the pixels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats, Labels
+from sightline.stages.baseline.config import BaselineConfig
+from sightline.stages.baseline.features import Features, Standard
+from sightline.stages.baseline.tuning import Settings, Tuned
+
+GRID = [{"C": c} for c in (1e-3, 1e-2, 1e-1, 1.0)]
+"""Inverse strengths of the L2 penalty on the weights, to choose from."""
+
+ITERATIONS = 200
+"""Of L-BFGS, at most: what comes later moves no answer that a test set of some thousand images could tell."""
+
+
+class PixelsLogreg:
+    """Standardised pixels, a linear model, its L2 penalty chosen by cross-validation."""
+
+    title: ClassVar[str] = "pixels, logistic regression"
+
+    def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        self._pixels = Standard(config.pixels_side)
+        self._model = Tuned(_fit, GRID, config, num_classes)
+        self.notes = self._model.notes
+
+    def fit(self, images: Images, labels: Labels) -> None:
+        self._model.fit(self._pixels.fit(images), labels)
+
+    def predict_proba(self, images: Images) -> Floats:
+        return self._model.predict_proba(self._pixels(images))
+
+    def parameters(self) -> dict[str, Any]:
+        return self._model.parameters()
+
+    def arrays(self) -> Iterable[npt.NDArray[Any]]:
+        return [self._pixels.mean, self._pixels.std, *self._model.arrays("coef_", "intercept_")]
+
+
+def _fit(features: Features, labels: Labels, settings: Settings) -> LogisticRegression:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # see ITERATIONS
+        return LogisticRegression(C=settings["C"], max_iter=ITERATIONS).fit(features, labels)

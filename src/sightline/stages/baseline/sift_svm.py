@@ -1,0 +1,137 @@
+"""`sift_svm`: SIFT descriptors as a bag of visual words, and a support vector machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
+
+from sightline.core.seeds import derive
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats, Labels
+from sightline.stages.baseline.config import BaselineConfig
+from sightline.stages.baseline.features import BATCH, Features, grey
+from sightline.stages.baseline.stratified_sample import draw
+from sightline.stages.baseline.tuning import Settings, Tuned
+
+GRID = [{"C": c, "gamma": gamma} for c in (1.0, 10.0) for gamma in (1.0, 2.0, 4.0)]
+"""Settings of the kernel machine to choose from. The histograms have length 1, so that gamma needs no scale."""
+
+GRID_STEPS = 8
+"""Points along the shorter side of the dense grid, where an image has no keypoint."""
+
+
+class SiftSvm:
+    """Keypoints' descriptors, assigned to the nearest of a vocabulary's words; the histogram of words, classified.
+
+    Csurka et al. (2004), "Visual categorization with bags of keypoints"; descriptors and histograms are compared by
+    their square roots (Arandjelovic and Zisserman (2012), "Three things everyone should know to improve object
+    retrieval"); the machine has a Gaussian kernel.
+    """
+
+    title: ClassVar[str] = "SIFT, bag of words, SVM"
+
+    def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        self._config = config
+        self._words = np.zeros((0, 128), np.float32)
+        self._assign: MiniBatchKMeans | None = None
+        self._model = Tuned(_fit, GRID, config, num_classes)
+        self.notes = self._model.notes
+
+    def fit(self, images: Images, labels: Labels) -> None:
+        config = self._config
+        rows = draw(labels, config.kernel_images, config.seed, "kernel")
+        if len(rows) < len(labels):
+            self.notes.append(f"fitted on {len(rows):,} of {len(labels):,} training images (kernel_images)")
+        images, labels = images[rows], labels[rows]
+        some = draw(labels, config.vocabulary_images, config.seed, "vocabulary")
+        found = np.concatenate([descriptors(image, config.sift_side) for image in images[some]])
+        # Threads add up their parts of a mean in the order in which they end, which is another one every time.
+        with threadpool_limits(1, "openmp"):
+            self._assign = MiniBatchKMeans(
+                min(config.words, len(found)),
+                batch_size=4096,
+                max_iter=20,
+                n_init=1,
+                random_state=derive(config.seed, "words") % 2**32,
+            ).fit(found)
+        self._model.fit(self._features(images), labels)
+
+    def predict_proba(self, images: Images) -> Floats:
+        return self._model.predict_proba(self._features(images))
+
+    def parameters(self) -> dict[str, Any]:
+        return {"words": 0 if self._assign is None else self._assign.n_clusters, **self._model.parameters()}
+
+    def arrays(self) -> Iterable[npt.NDArray[Any]]:
+        words = [] if self._assign is None else [self._assign.cluster_centers_]
+        return [*words, *self._model.arrays("support_vectors_", "dual_coef_", "intercept_")]
+
+    def _features(self, images: Images) -> Features:
+        if self._assign is None:
+            raise RuntimeError("not fitted")
+        parts = []
+        with ThreadPoolExecutor(self._config.threads) as pool:
+            for start in range(0, len(images), BATCH):
+                of_images = list(pool.map(self._descriptors, images[start : start + BATCH]))
+                words = self._assign.predict(np.concatenate(of_images))
+                parts.append(histograms(words, [len(found) for found in of_images], self._assign.n_clusters))
+        return np.concatenate(parts)
+
+    def _descriptors(self, image: npt.NDArray[np.uint8]) -> Features:
+        return descriptors(image, self._config.sift_side)
+
+
+def _fit(features: Features, labels: Labels, settings: Settings) -> SVC:
+    return SVC(C=settings["C"], gamma=settings["gamma"]).fit(features, labels)
+
+
+def histograms(words: npt.NDArray[np.int32], numbers: Sequence[int], count: int) -> Features:
+    """Returns square roots of the shares of words in each image, [n, count]: each row has length 1.
+
+    Args:
+        words: The word of each descriptor, image after image.
+        numbers: How many descriptors each image has, at least one.
+        count: How many words there are.
+    """
+    row = np.repeat(np.arange(len(numbers)), numbers)
+    counts = np.bincount(row * count + words, minlength=len(numbers) * count).reshape(-1, count)
+    roots: Features = np.sqrt(counts / np.array(numbers)[:, None]).astype(np.float32)
+    return roots
+
+
+def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
+    """Returns the square roots of an image's SIFT descriptors, [keypoints, 128], at least one, each of length 1 or 0.
+
+    Args:
+        image: [h, w, c].
+        side: px; an image whose shorter side is less is enlarged to it. SIFT finds blobs of some pixels' size, and
+            reads 16 x 16 of them around each, more than a small image has.
+    """
+    brightness = grey(image)
+    factor = side / min(brightness.shape)
+    if factor > 1:
+        brightness = np.asarray(
+            cv2.resize(brightness, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8
+        )
+    sift = cv2.SIFT.create()
+    keypoints, found = sift.detectAndCompute(brightness, None)
+    if not len(keypoints):
+        _, found = sift.compute(brightness, grid(*brightness.shape))
+    sums = found.sum(axis=1, keepdims=True)
+    roots: Features = np.sqrt(found / np.maximum(sums, 1)).astype(np.float32)
+    return roots
+
+
+def grid(height: int, width: int) -> list[cv2.KeyPoint]:
+    """Returns evenly spaced keypoints, `GRID_STEPS` along the shorter side, each seeing two steps around it."""
+    step = min(height, width) / GRID_STEPS
+    rows, columns = (np.arange(step / 2, length, step) for length in (height, width))
+    return [cv2.KeyPoint(float(x), float(y), 2 * step) for y in rows for x in columns]

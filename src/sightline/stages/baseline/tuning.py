@@ -1,0 +1,128 @@
+"""An estimator of scikit-learn whose settings cross-validation chooses, and whose scores become probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedKFold
+
+from sightline.metrics.base import Floats, Labels
+from sightline.metrics.calibration import fit_temperature, log_probabilities
+from sightline.stages.baseline.config import BaselineConfig
+from sightline.stages.baseline.features import Features
+from sightline.stages.baseline.stratified_sample import draw
+
+Settings = Mapping[str, float]
+Fit = Callable[[Features, Labels, Settings], Any]
+"""Features [n, d], labels [n] of at least two classes, settings -> a fitted estimator."""
+
+
+class Tuned:
+    """Chooses settings by stratified cross-validation, then fits on all images.
+
+    The settings with most right answers on the held-out folds win, the first of equals. Scores (decision values, or
+    logarithms of probabilities) become probabilities by softmax(scores / T), where T makes the held-out answers most
+    likely: Platt's idea for support vector machines (1999), with the one parameter of Guo et al. (2017), which leaves
+    the most probable class as it is.
+
+    A class with fewer images than folds lowers their number; one with a single image takes no part in the choice.
+
+    Args:
+        fit: Makes a fitted estimator.
+        grid: The settings to choose from, the most cautious first.
+        config: The section `baseline` of the configuration.
+        num_classes: Of the whole set; a class without training images gets probability 0.
+
+    Attributes:
+        settings: What was chosen; the middle of the grid where there was nothing to choose by.
+        temperature: T; 1 in that case.
+        folds: Of the cross-validation; 0 in that case.
+        notes: What differs from the configuration, a line each.
+    """
+
+    def __init__(self, fit: Fit, grid: Sequence[Settings], config: BaselineConfig, num_classes: int) -> None:
+        self._fit, self._grid, self._config, self._num_classes = fit, grid, config, num_classes
+        self.settings = grid[len(grid) // 2]
+        self.temperature = 1.0
+        self.folds = 0
+        self.images = 0
+        self.notes: list[str] = []
+        self.estimator: Any = None
+        self._classes = np.zeros(0, np.int64)
+
+    def fit(self, features: Features, labels: Labels) -> None:
+        """Learns from features [n, d] and class indices [n]."""
+        self._classes, encoded = np.unique(labels, return_inverse=True)
+        self.images = len(labels)
+        if len(self._classes) == 1:
+            self.notes.append("all training images are of one class, which is the answer to everything")
+            return
+        self._choose(features, encoded.astype(np.int64))
+        self.estimator = self._fit(features, encoded, self.settings)
+
+    def predict_proba(self, features: Features) -> Floats:
+        """Returns probabilities [n, num_classes]."""
+        found = np.zeros((len(features), self._num_classes))
+        scores = np.zeros((len(features), 1)) if self.estimator is None else _scores(self.estimator, features)
+        scaled = (scores - scores.max(axis=1, keepdims=True)) / self.temperature
+        weights = np.exp(scaled)
+        found[:, self._classes] = weights / weights.sum(axis=1, keepdims=True)
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns what was chosen, and on how many images."""
+        chosen = {**self.settings, "temperature": round(self.temperature, 6)} if self.estimator is not None else {}
+        return {"images": self.images, "folds": self.folds, **chosen}
+
+    def arrays(self, *names: str) -> Iterator[npt.NDArray[Any]]:
+        """Yields the estimator's attributes of these names: arrays, or lists of arrays."""
+        for name in names if self.estimator is not None else ():
+            value = getattr(self.estimator, name)
+            yield from value if isinstance(value, list) else [value]
+
+    def _choose(self, features: Features, labels: Labels) -> None:
+        rows, self.folds = self._rows_and_folds(labels)
+        if not self.folds:
+            return
+        classes, truth = np.unique(labels[rows], return_inverse=True)
+        splitter = StratifiedKFold(self.folds, shuffle=True, random_state=self._config.seed)
+        folds = list(splitter.split(rows, truth))
+        most = -1
+        for settings in self._grid:
+            scores = np.zeros((len(rows), len(classes)))
+            for fitted, held_out in folds:
+                estimator = self._fit(features[rows[fitted]], truth[fitted], settings)
+                scores[held_out] = _scores(estimator, features[rows[held_out]])
+            right = int((scores.argmax(axis=1) == truth).sum())
+            if right > most:
+                most, self.settings, self.temperature = right, settings, fit_temperature(truth, scores)
+
+    def _rows_and_folds(self, labels: Labels) -> tuple[npt.NDArray[np.intp], int]:
+        """Returns the positions that take part in the choice, and the number of folds; 0 where none can be made."""
+        rows = draw(labels, self._config.tuning_images, self._config.seed, "tuning")
+        counts = np.bincount(labels[rows])
+        single = int((counts == 1).sum())
+        rows = rows[counts[labels[rows]] > 1]
+        several = counts[counts > 1]
+        if len(several) < 2:
+            self.notes.append("settings are not tuned: fewer than two classes have two training images or more")
+            return rows, 0
+        if single:
+            self.notes.append(f"{single} class(es) with one training image took no part in tuning")
+        folds = min(self._config.folds, int(several.min()))
+        if folds < self._config.folds:
+            self.notes.append(f"tuned on {folds} folds, not {self._config.folds}: a class has {folds} training images")
+        return rows, folds
+
+
+def _scores(estimator: Any, features: Features) -> Floats:
+    """Returns an estimator's scores [n, K]: softmax of them, at some temperature, gives probabilities."""
+    if not hasattr(estimator, "decision_function"):
+        return log_probabilities(np.asarray(estimator.predict_proba(features), np.float64))
+    scores = np.asarray(estimator.decision_function(features), np.float64)
+    if scores.ndim == 1:  # two classes: how much more the second than the first
+        scores = np.column_stack([-scores / 2, scores / 2])
+    return scores

@@ -1,0 +1,93 @@
+"""The network against what is simpler: each baseline on the same test images, paired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sightline.core.errors import UserError
+from sightline.datasets import predictions
+from sightline.metrics import paired
+from sightline.metrics.base import Bools, Interval
+from sightline.stages.evaluate.results import Answers
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One method beside the network.
+
+    Attributes:
+        name: The method's.
+        title: What it is, in words.
+        accuracy: Share of right answers.
+        interval: Its 95 % interval.
+        f1: Mean over classes.
+        bytes: Of the numbers that it predicts with.
+        difference: The network's accuracy minus this one's.
+        difference_interval: Its 95 % interval, paired (Tango's score interval).
+        p: McNemar's exact two-sided p-value.
+    """
+
+    name: str
+    title: str
+    accuracy: float
+    interval: Interval
+    f1: float
+    bytes: int
+    difference: float
+    difference_interval: Interval
+    p: float
+
+    @property
+    def beats(self) -> bool:
+        """Whether it is better than the network beyond chance: the interval of the difference is below 0."""
+        return self.difference_interval[1] < 0
+
+
+def read(path: Path, answers: Answers) -> list[Baseline]:
+    """Reads what the baseline stage wrote and holds it against the network's answers.
+
+    Args:
+        path: `baselines.json`; beside it stands `<method>.parquet` of each method.
+        answers: The network's, on the same images.
+
+    Returns:
+        The methods, the most accurate first.
+
+    Raises:
+        UserError: If a file is damaged, or tells of other images.
+    """
+    try:
+        methods: Mapping[str, Mapping[str, Any]] = json.loads(path.read_bytes())["methods"]
+        found = [_against(name, told, _correct(path, name, answers), answers) for name, told in methods.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
+    return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
+
+
+def _correct(path: Path, name: str, answers: Answers) -> Bools:
+    told = predictions.read(path.with_name(f"{name}.parquet"))
+    if told.ids != list(answers.ids) or not np.array_equal(told.labels, answers.labels):
+        raise UserError(f"{path.parent} tells of other {answers.split} images: run the baseline stage again")
+    return told.correct
+
+
+def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: Answers) -> Baseline:
+    difference, low, high = paired.difference(answers.correct, correct)
+    return Baseline(
+        name=name,
+        title=str(told["title"]),
+        accuracy=float(told["accuracy"]),
+        interval=(float(told["accuracy_low"]), float(told["accuracy_high"])),
+        f1=float(told["f1_macro"]),
+        bytes=int(told["bytes"]),
+        difference=difference,
+        difference_interval=(low, high),
+        p=paired.mcnemar(answers.correct, correct),
+    )

@@ -1,0 +1,40 @@
+"""What can be chosen about evaluation; see `conf/evaluate/default.yaml` for the values and what they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.config.schema import require
+
+
+@dataclass
+class EvaluateConfig:
+    """The section `evaluate` of the configuration."""
+
+    batch_size: int
+    top_k: int
+    per_class_limit: int
+    gallery: int
+    explain: bool
+    seed: int
+    resamples: int
+    target_accuracy: float
+    slices: list[str]
+    slice_min_images: int
+    robustness_images: int
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ValueError: If a value is outside its range, naming the field.
+        """
+        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is not at least 1")
+        require(self.top_k >= 2, f"top_k: {self.top_k} is not at least 2 (top-1 is `accuracy`)")
+        require(self.per_class_limit >= 0, f"per_class_limit: {self.per_class_limit} is negative")
+        require(0 <= self.gallery <= 200, f"gallery: {self.gallery} is not between 0 and 200")
+        require(self.seed >= 0, f"seed: {self.seed} is negative")
+        require(self.resamples >= 100, f"resamples: {self.resamples} is not at least 100: too few for an interval")
+        require(0 < self.target_accuracy <= 1, f"target_accuracy: {self.target_accuracy} is not in 0..1")
+        require(self.slice_min_images >= 1, f"slice_min_images: {self.slice_min_images} is not at least 1")
+        require(self.robustness_images >= 0, f"robustness_images: {self.robustness_images} is negative")

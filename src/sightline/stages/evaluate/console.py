@@ -1,0 +1,84 @@
+"""What one evaluation found, in a few lines for the terminal."""
+
+from __future__ import annotations
+
+from sightline.stages.evaluate.results import Evaluation
+
+WORN = 10
+"""From so many looks at one test set on, a line says what that means."""
+
+
+def lines(found: Evaluation, scored: int | None = None) -> list[str]:
+    """Returns the lines.
+
+    Args:
+        found: The evaluation.
+        scored: How often this test split has been scored, where that is known.
+    """
+    n = found.numbers
+    said = [
+        (
+            f"accuracy {n['accuracy']:.4f} ({n['accuracy_low']:.4f} to {n['accuracy_high']:.4f}) on {n['images']} "
+            f"{found.test.split} images"
+        ),
+        (
+            f"calibration error {n['ece']:.4f}; {n['ece_uncalibrated']:.4f} without the temperature "
+            f"{found.temperature:.3g} from {len(found.validation.ids)} validation images"
+        ),
+        _abstention(found),
+    ]
+    if found.worst is not None:
+        worst = found.worst
+        odds = f"p = {worst.p_value:.2g}" if worst.p_value < 0.05 else "which may be chance"
+        said.append(
+            f"worst slice: {worst.by} {worst.value}, accuracy {worst.accuracy:.4f} on {worst.images} images ({odds})"
+        )
+    if found.robustness is not None:
+        hardest = min(found.robustness.accuracies.items(), key=lambda item: (sum(item[1]), item[0]))
+        mean = found.robustness.mean_corruption_error
+        relative = "" if mean is None else f"; mean corruption error {mean:.3f} of the baseline's"
+        said.append(
+            f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are right (clean: "
+            f"{found.robustness.clean:.4f}); hardest: {hardest[0]} {sum(hardest[1]) / len(hardest[1]):.4f}{relative}"
+        )
+        if found.robustness.note:
+            said.append(f"no mean corruption error: {found.robustness.note}")
+    if found.baselines:
+        said += _baselines(found)
+    if found.suspects_note:
+        said.append(f"no list of doubtful labels: {found.suspects_note}")
+    if found.suspects:
+        said.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
+    if scored is not None:
+        said.append(
+            f"these {found.test.split} images have been scored {_times(scored)}" + ("" if scored < WORN else _WORN)
+        )
+    return said
+
+
+_WORN = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
+
+
+def _baselines(found: Evaluation) -> list[str]:
+    """Says which baseline is more accurate than the network, the best one; nothing where none is."""
+    best = found.baselines[0]
+    if best.difference >= 0:
+        return []
+    low, high = (100 * -end for end in reversed(best.difference_interval))
+    lead = f"{-100 * best.difference:.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
+    return [f"{best.name} is better by {lead}" if best.beats else f"{best.name} leads by {lead}, which may be chance"]
+
+
+def _abstention(found: Evaluation) -> str:
+    wanted, threshold = found.target_accuracy, found.abstention.threshold
+    if threshold is None:
+        return f"no confidence reaches an accuracy of {wanted:g} on the validation images"
+    said = f"an accuracy of {wanted:g} is wanted: answering from confidence {threshold:.3g} on"
+    if "selective_accuracy" not in found.numbers:
+        return f"{said}, it answers no {found.test.split} image"
+    n = found.numbers
+    return f"{said}, it answers {n['coverage']:.4f} of the images, {n['selective_accuracy']:.4f} of them right"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -1,0 +1,191 @@
+"""What the report says of the data: splits and classes, the audit of the raw images, preprocessing step by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.datasets.raw_lookup import raw_images
+from sightline.datasets.raw_set import SPLITS, SUMMARY
+from sightline.imaging.transform.pipeline import Contract
+from sightline.metrics.base import Labels
+from sightline.reporting import contact_sheet
+from sightline.reporting.plots.overlay import SMALL, encoded
+from sightline.stages.preprocess import lost_detail as detail
+
+STEPS_SHOWN = 6
+"""Images on the contact sheet."""
+
+_TOGETHER = "kept in one split, where the source names no splits"
+
+# Kind of finding in ingest.json: (key of its count, what it is, what to do about it).
+_FINDINGS = {
+    "exact_duplicates": ("groups", "groups of images with the same bytes", _TOGETHER),
+    "two_labels": ("groups", "groups of images with the same bytes under several labels", "one label is wrong"),
+    "near_duplicates": ("groups", "groups of near duplicates", _TOGETHER),
+    "few_bits": (
+        "images",
+        "images with 16-bit samples that use 14 bits or fewer",
+        "dark with few levels, unless preprocess.sample_bits is set",
+    ),
+    "wrong_extension": ("images", "images whose extension names another format", "read by their content"),
+    "dark": ("images", "images suspiciously dark", "look at them"),
+    "bright": ("images", "images suspiciously bright", "look at them"),
+    "blurred": ("images", "images suspiciously blurred", "look at them"),
+    "odd_shape": ("images", "images of an odd shape", "look at them"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that the audit found: how many, what it is, a remark, ids of the first."""
+
+    count: int
+    what: str
+    remark: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The raw set as `ingest.json` has it.
+
+    Attributes:
+        inputs: How many there were.
+        accepted: How many became images.
+        rejected: How many were refused, by reason.
+        facts: (name, value) for sizes, formats and modes.
+        findings: What a person should know, kinds that were not found left out.
+        looked_for: How many kinds there are.
+        content: The part `audit` of the file, for what is worked out from it.
+    """
+
+    inputs: int
+    accepted: int
+    rejected: Mapping[str, int]
+    facts: Sequence[tuple[str, str]]
+    findings: Sequence[Finding]
+    looked_for: int
+    content: Mapping[str, Any]
+
+
+def read_audit(raw: Path) -> Audit:
+    """Reads what the ingest stage found.
+
+    Raises:
+        UserError: If the file is missing or damaged.
+    """
+    path = raw / SUMMARY
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        audit = told["audit"]
+        findings = [_finding(audit[kind], *words) for kind, words in _FINDINGS.items()]
+        findings.append(_across(audit["two_splits"]))
+        return Audit(
+            told["inputs"],
+            told["accepted"],
+            told["rejected"],
+            _facts(audit),
+            [finding for finding in findings if finding.count],
+            len(findings),
+            audit,
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the ingest stage") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: run the ingest stage again") from None
+
+
+def _finding(found: Mapping[str, Any], unit: str, what: str, remark: str) -> Finding:
+    return Finding(found[unit], what, remark, _texts(found["examples"]))
+
+
+def _across(found: Mapping[str, Any]) -> Finding:
+    kinds = ("", "near_", "source_")
+    return Finding(
+        sum(found[f"{kind}groups"] for kind in kinds),
+        "groups of the same or nearly the same image, or of the source's, in several splits of the source's",
+        "left out of training, unless preprocess.leaks says otherwise",
+        _texts([example for kind in kinds for example in found[f"{kind}examples"]]),
+    )
+
+
+def _texts(examples: Sequence[str | Sequence[str]], most: int = 3) -> tuple[str, ...]:
+    return tuple(e if isinstance(e, str) else " = ".join(e[:3]) for e in examples[:most])
+
+
+def _facts(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    sizes = audit["sizes"]
+
+    def spread(side: str) -> str:
+        low, middle, high = (sizes[side][key] for key in ("min", "median", "max"))
+        return f"{low} px" if low == high else f"{low} to {high} px, median {middle}"
+
+    def counted(counts: Mapping[str, int]) -> str:
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{name} ({number:,})" if len(ranked) > 1 else name for name, number in ranked)
+
+    return [
+        ("Width", spread("width")),
+        ("Height", spread("height")),
+        ("Formats", counted(audit["formats"])),
+        ("Pixels", counted(audit["modes"])),
+    ]
+
+
+def lost_detail(audit: Audit | None, shape: tuple[int, int, int]) -> str | None:
+    """Returns what the preprocessing to `shape` (height, width, channels) gives up; None where nothing of weight."""
+    return detail.lost(audit.content, shape[0], shape[2]) if audit else None
+
+
+def class_counts(data: ProcessedSet) -> dict[str, Labels]:
+    """Returns for each split the number of rows of each class, [K]."""
+    labels, splits = data.index["label"].to_numpy(), np.array(data.index["split"].to_pylist())
+    return {name: np.bincount(labels[splits == name], minlength=len(data.classes)) for name in SPLITS}
+
+
+def split_rows(data: ProcessedSet, table: Mapping[str, Labels]) -> list[dict[str, Any]]:
+    """Returns what the table of splits shows: images, augmented copies, smallest and largest class."""
+    splits, ids = data.index["split"].to_pylist(), data.index["id"].to_pylist()
+    copies = [s for s, i, origin in zip(splits, ids, data.index["origin"].to_pylist(), strict=True) if i != origin]
+    return [
+        {
+            "name": name,
+            "images": int(counts.sum()) - copies.count(name),
+            "copies": copies.count(name),
+            "smallest": int(counts.min()),
+            "largest": int(counts.max()),
+        }
+        for name, counts in table.items()
+    ]
+
+
+def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[contact_sheet.Row]:
+    """Returns the rows of the contact sheet: some images before and after every preprocessing step.
+
+    Raises:
+        UserError: If the raw set lacks one of them.
+    """
+    contract = Contract.load(data.contract)
+    rows = {i.id: contact_sheet.row_of(contract, i.id, i.label, i.data) for i in raw_images(raw, ids)}
+    return [rows[identity] for identity in ids if rows[identity].states]
+
+
+def contact_cells(row: contact_sheet.Row) -> list[dict[str, Any]]:
+    """Returns a row's pictures for the page: title, size in pixels, PNG or JPEG, whether its pixels are squares."""
+    return [
+        {
+            "title": title,
+            "size": f"{state.shape[1]} \u00d7 {state.shape[0]}",
+            "image": encoded(state),
+            "pixelated": max(state.shape[:2]) <= SMALL,
+        }
+        for title, state in contact_sheet.cells_of(row)
+    ]

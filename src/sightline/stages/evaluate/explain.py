@@ -1,0 +1,139 @@
+"""Where a network looks: heat maps of what in an image speaks for a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats, Labels
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from sightline.models.classifier import Classifier
+
+BATCH = 16
+WINDOWS = 7
+"""Occlusion: windows a side, each half over the next."""
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A way to explain answers.
+
+    Attributes:
+        method: Its name, for a person.
+        how: A sentence on what its maps mean.
+        maps: Images [n, height, width, channels] uint8 and a class for each, [n], -> heat maps [n, height, width] in
+            0..1: the larger, the more the place speaks for that class. All zero where nothing does.
+    """
+
+    method: str
+    how: str
+    maps: Callable[[Images, Labels], Floats]
+
+
+def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
+    """Returns Grad-CAM where the network has convolutions that see the whole image, else occlusion.
+
+    Grad-CAM (Selvaraju et al. 2017) weighs the maps of the last convolutional layer by the mean gradient of the
+    class's logit. A dense network has no such layer. A vision transformer's one convolution only cuts the image into
+    patches: what it sees of a patch says nothing of the class. Both are explained by occlusion (Zeiler and Fergus
+    2014) instead: how far the logit falls when a window of the image is covered by the training pixels' mean.
+
+    Args:
+        classifier: The model, in evaluation mode, on the CPU.
+        shape: (height, width, channels) of its images.
+    """
+    layer = last_convolution(classifier, shape)
+    if layer is None:
+        return Explainer(
+            "Occlusion",
+            "This network has no convolutional layer for Grad-CAM; shown is how far the class's logit falls when a "
+            "part of the image is covered.",
+            lambda images, targets: _explain(classifier, images, targets, _occlusion),
+        )
+    name, module = layer
+
+    def grad_cam(network: nn.Module, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        from captum.attr import LayerAttribution, LayerGradCam
+
+        maps = LayerGradCam(network, module).attribute(pixels, targets, relu_attributions=True)
+        size = (pixels.shape[2], pixels.shape[3])
+        scaled: torch.Tensor = LayerAttribution.interpolate(maps, size, "bilinear").detach().sum(dim=1)
+        return scaled
+
+    return Explainer(
+        "Grad-CAM",
+        f"Bright is what speaks for the class, as the last convolutional layer ({name}) sees it.",
+        lambda images, targets: _explain(classifier, images, targets, grad_cam),
+    )
+
+
+def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tuple[str, nn.Module] | None:
+    """Returns the name and the module of the last convolution whose maps have a height and a width to speak of.
+
+    It is found by passing an image through, so that any network will do; the one-pixel convolutions of
+    squeeze-and-excitation are passed over. None where there is no such layer, or where the only one cuts the image
+    into patches that do not overlap.
+    """
+    import torch
+    from torch import nn
+
+    seen: list[tuple[str, nn.Module]] = []
+
+    def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def hook(module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+                seen.append((name, module))
+
+        return hook
+
+    named = [(n, m) for n, m in classifier.network.named_modules() if isinstance(m, nn.Conv2d)]
+    hooks = [module.register_forward_hook(note(name)) for name, module in named]
+    try:
+        with torch.inference_mode():
+            classifier(torch.zeros((1, *shape), dtype=torch.uint8))
+    finally:
+        for hook_handle in hooks:
+            hook_handle.remove()
+    if not seen or (len(named) == 1 and named[0][1].kernel_size == named[0][1].stride != (1, 1)):
+        return None
+    return seen[-1]
+
+
+def _occlusion(network: nn.Module, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from captum.attr import Occlusion
+
+    channels, height, width = pixels.shape[1:]
+    # WINDOWS of them, each half over the next, span (WINDOWS + 1) halves of a window.
+    window = tuple(max(1, round(2 * side / (WINDOWS + 1))) for side in (height, width))
+    stride = tuple(max(1, side // 2) for side in window)
+    falls = Occlusion(network).attribute(pixels, (channels, *window), (channels, *stride), baselines=0, target=targets)
+    positive: torch.Tensor = falls.mean(dim=1).clamp(min=0).detach()
+    return positive
+
+
+Attribute = Callable[["nn.Module", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""Network, normalised pixels [N, C, H, W], classes [N] -> maps [N, H, W], none below 0."""
+
+
+def _explain(classifier: Classifier, images: Images, targets: Labels, attribute: Attribute) -> Floats:
+    """Runs a method over images, a batch at a time, and scales each map to a maximum of 1."""
+    import torch
+
+    maps = [np.zeros((0, *images.shape[1:3]))]
+    for start in range(0, len(images), BATCH):
+        batch = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).float()
+        pixels = ((batch - classifier.mean) * classifier.scale).requires_grad_()
+        found = attribute(classifier.network, pixels, torch.from_numpy(targets[start : start + BATCH]))
+        maps.append(found.double().numpy())
+    joined = np.concatenate(maps)
+    largest = joined.max(axis=(1, 2), keepdims=True, initial=0)
+    scaled: Floats = joined / np.where(largest > 0, largest, 1)
+    return scaled

@@ -1,0 +1,83 @@
+"""The figures of the report that no other page has, beside those that it shares."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from sightline.metrics.base import Floats
+from sightline.metrics.curves import curves
+from sightline.reporting import figures as shared
+from sightline.reporting.figures import Figures
+from sightline.reporting.plots import bars, heat
+from sightline.reporting.plots.bars import Measured
+from sightline.reporting.plots.curves import learning_curve
+from sightline.reporting.render import picture
+from sightline.stages.evaluate.history import quantities
+from sightline.stages.evaluate.results import Evaluation, Robustness
+
+
+def figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
+    """Returns all figures of the report by name.
+
+    Args:
+        found: The evaluation.
+        history: Columns of the training's history, [epochs] each.
+    """
+    test = found.test
+    chosen = None
+    if found.abstention.threshold and "selective_accuracy" in found.numbers:
+        chosen = (found.numbers["coverage"], 1 - found.numbers["selective_accuracy"])
+    return {
+        **shared.of_confusion(found.counts, found.classes),
+        **shared.of_classes(found.scores, found.classes),
+        **shared.of_curves(curves(test.labels, test.probabilities)),
+        **shared.of_confidence(
+            found.bins,
+            found.risk_coverage,
+            found.bins_uncalibrated if found.temperature != 1 else (),
+            chosen,
+        ),
+        **(_of_baselines(found) if found.baselines else {}),
+        **(_of_robustness(found.robustness) if found.robustness else {}),
+        **_of_training(history),
+    }
+
+
+def _of_baselines(found: Evaluation) -> Figures:
+    n = found.numbers
+    rows = [Measured("This network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
+    rows += [Measured(b.title, b.accuracy, *b.interval) for b in found.baselines]
+    return {
+        "baselines": picture(
+            lambda theme: bars.intervals(rows, "Accuracy", theme),
+            "Accuracy of the network and of each baseline, with 95 % intervals; the table below holds the numbers",
+            "Points: accuracy; bands: 95 % intervals (Wilson).",
+        )
+    }
+
+
+def _of_robustness(found: Robustness) -> Figures:
+    table = np.array(list(found.accuracies.values()))
+    return {
+        "robustness": picture(
+            lambda theme: heat.robustness(list(found.accuracies), table, found.clean, theme),
+            "Table of the accuracy under each corruption and severity",
+            f"The hardest first; “none” is the accuracy on the same {found.images:,} images as they are. "
+            "The shade grows with what is lost.",
+        )
+    }
+
+
+def _of_training(history: Mapping[str, Floats]) -> Figures:
+    drawn = {}
+    for what in quantities(history):
+        title = what.replace("_", " ")
+        drawn[f"training_{what}"] = picture(
+            functools.partial(learning_curve, history, what),
+            f"{title.capitalize()} by epoch, of training and validation",
+            f"{title.capitalize()} by epoch.",
+        )
+    return drawn

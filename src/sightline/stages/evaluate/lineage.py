@@ -1,0 +1,64 @@
+"""What made the numbers: digests of data, configuration and model; settings; the machine that trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.core import files
+from sightline.datasets.processed_set import CONTRACT, INDEX, ProcessedSet
+from sightline.datasets.raw_set import CLASSES
+
+_CONFIGURATION = ("architecture", "input", "training")
+_SHOWN = {
+    "device": "device",
+    "machine": "processor",
+    "cpu_capability": "processor's instructions",
+    "threads": "threads",
+    "precision": "precision",
+    "torch": "PyTorch",
+}
+
+
+def digests(info: Mapping[str, Any], data: ProcessedSet) -> list[tuple[str, str]]:
+    """Returns the SHA-256 digests that name the model, its configuration and its data.
+
+    The data's index names every shard, and so every pixel, by its content.
+    """
+    rows = []
+    if "weights_sha256" in info:
+        rows.append(("model: weights", info["weights_sha256"]))
+    settings = {name: info[name] for name in _CONFIGURATION if name in info}
+    if settings:
+        rows.append(("model: configuration", files.sha256(files.canonical_json(settings).encode())))
+    rows.append(("data: the whole set", data.digest))
+    names = {INDEX: "index", CLASSES: "class map", CONTRACT: "preprocessing"}
+    return rows + [(f"data: {said}", files.sha256_file(data.root / name)) for name, said in names.items()]
+
+
+def environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the model was trained on: device, threads, versions, as far as `model.json` says."""
+    profile = info.get("profile", {})
+    named = [(said, str(profile[name])) for name, said in _SHOWN.items() if name in profile]
+    return named + [(name, str(value)) for name, value in profile.items() if name not in _SHOWN]
+
+
+def settings(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns all else that is known of the model: its architecture and how it was trained, key by key."""
+    told = {"classes", "weights_sha256", "profile"}
+    return flatten({key: value for key, value in info.items() if key not in told})
+
+
+def flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Returns nested mappings as pairs of dotted key and text, in the order given.
+
+    >>> flatten({"name": "cnn", "train": {"lr": 0.1}})
+    [('name', 'cnn'), ('train.lr', '0.1')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

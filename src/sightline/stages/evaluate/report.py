@@ -1,0 +1,165 @@
+"""The report: one HTML page that holds everything it shows, the same bytes for the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.metrics.base import Labels
+from sightline.metrics.per_class import PER_CLASS
+from sightline.reporting.cards import Card, View
+from sightline.reporting.contact_sheet import Row
+from sightline.reporting.formatting import grouped, percent, points, share, times
+from sightline.reporting.metric_titles import rows as number_rows
+from sightline.reporting.plots.overlay import SMALL, encoded
+from sightline.reporting.render import Picture, render
+from sightline.stages.evaluate import lineage
+from sightline.stages.evaluate.dataset_summary import Audit, class_counts, contact_cells, lost_detail, split_rows
+from sightline.stages.evaluate.explain import Explainer
+from sightline.stages.evaluate.results import Evaluation, Suspect
+
+TEMPLATE = "report.html.j2"
+MOST_CONFUSIONS = 10
+FEW_IMAGES = 10
+MOST_SLICES = 12
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report shows; what is missing has no section.
+
+    Attributes:
+        found: The evaluation.
+        figures: By name; any may be missing.
+        errors: The errors to show, worst first.
+        uncertain: The most uncertain answers.
+        typical: The most typical image of each class.
+        suspects: Labels that are probably wrong, with their pictures.
+        explainer: What made the heat maps of the cards.
+        audit: What ingestion found.
+        contact: The contact sheet's rows.
+        model_info: What to say about the model, nested mappings of plain values.
+    """
+
+    found: Evaluation
+    figures: Mapping[str, Picture]
+    errors: Sequence[Card] = ()
+    uncertain: Sequence[Card] = ()
+    typical: Sequence[Card] = ()
+    suspects: Sequence[tuple[Suspect, View]] = ()
+    explainer: Explainer | None = None
+    audit: Audit | None = None
+    contact: Sequence[Row] = ()
+    model_info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(data: ProcessedSet, results: Results) -> str:
+    """Returns the page. Class names and ids are escaped, whatever they hold; the page asks for nothing outside it."""
+    table = class_counts(data)
+    found = results.found
+    return render(
+        Path(__file__).parent,
+        TEMPLATE,
+        r=results,
+        found=found,
+        numbers=found.numbers,
+        split=found.test.split,
+        classes=data.classes,
+        shape=data.shape,
+        summary=summary(results, table),
+        facts=facts(results),
+        rows=number_rows(found.numbers),
+        class_counts=table,
+        per_class=PER_CLASS,
+        lost=lost_detail(results.audit, data.shape),
+        splits=split_rows(data, table),
+        confusions=most_confused(found.counts),
+        slices=sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES],
+        steps=[(row, contact_cells(row)) for row in results.contact],
+        digests=lineage.digests(results.model_info, data),
+        environment=lineage.environment(results.model_info),
+        settings=lineage.settings(results.model_info),
+        absent=[i for i, score in enumerate(found.scores) if score.support == 0],
+        few=[i for i, score in enumerate(found.scores) if 0 < score.support < FEW_IMAGES],
+        few_images=FEW_IMAGES,
+        training=[name for name in results.figures if name.startswith("training_")],
+    )
+
+
+def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
+    """Returns three sentences: how good, where it fails, against what."""
+    found, n, classes = results.found, results.found.numbers, results.found.classes
+    low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
+    first = (
+        f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {found.test.split} images "
+        f"(95\u00a0% interval {low} to {high}\u00a0%)."
+    )
+    confused = most_confused(found.counts, 1)
+    if confused:
+        true, said, count, _ = confused[0]
+        # A class that no training image has is no fault of the network's.
+        tested = [i for i, s in enumerate(found.scores) if s.support]
+        unknown = [classes[i] for i in tested if not table["train"][i]]
+        taught = [i for i in tested if table["train"][i]]
+        worst = min(taught or tested, key=lambda i: (found.scores[i].recall, i))
+        second = (
+            f"It finds “{classes[worst]}” least reliably ({percent(found.scores[worst].recall)} of its images), and "
+            f"most often takes “{classes[true]}” for “{classes[said]}” ({times(count)})."
+        )
+        if unknown:
+            second += f" It cannot know {', '.join(f'“{name}”' for name in unknown)}: no training image has the label."
+    else:
+        second = "It makes no error on these images, so that they cannot show where it would fail."
+    if found.baselines:
+        best = found.baselines[0]
+        low, high = map(points, best.difference_interval)
+        verdict = "is better than the network: it is" if best.beats else "is"
+        third = (
+            f"The best baseline, “{best.title}”, {verdict} right on {percent(best.accuracy)}: "
+            f"{points(best.difference)} points for the network (95\u00a0% interval {low} to {high})."
+        )
+    else:
+        guess = int(table["train"].argmax())
+        always = found.scores[guess].support / n["images"]
+        third = (
+            f"Always answering “{classes[guess]}”, the most frequent training class, would be right on "
+            f"{percent(always)}."
+        )
+    return [first, second, third]
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Returns the few numbers that stand at the top: value and name."""
+    found, n = results.found, results.found.numbers
+    wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
+    wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
+    wanted.append((percent(n["ece"]), "calibration error: how far its certainty is from the truth"))
+    if found.abstention.threshold and "selective_accuracy" in n:
+        where = f"answered at the threshold chosen for {percent(found.target_accuracy)} accuracy"
+        wanted.append((percent(n["coverage"]), where))
+    if found.robustness:
+        wanted.append((percent(1 - found.robustness.error), "accuracy on corrupted images"))
+    return wanted
+
+
+def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Suspect, View]]:
+    """Returns suspected labels with their images, as the model sees them."""
+    shown = []
+    for suspect in suspects:
+        image = data.split(suspect.split).images([suspect.position])[0]
+        alt = f"Image {suspect.id}, labelled {data.classes[suspect.label]}"
+        shown.append((suspect, View(encoded(image), alt, pixelated=max(image.shape[:2]) <= SMALL)))
+    return shown
+
+
+def most_confused(counts: Labels, n: int = MOST_CONFUSIONS) -> list[tuple[int, int, int, float]]:
+    """Returns the most frequent errors: true class, predicted class, images, share of the true class's images."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    pairs = [(int(t), int(p), int(wrong[t, p])) for t, p in zip(*np.nonzero(wrong), strict=True)]
+    pairs.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+    return [(t, p, count, count / int(counts[t].sum())) for t, p, count in pairs[:n]]

@@ -1,0 +1,174 @@
+"""What one evaluation found: plain values, for the report and the tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.metrics import base
+from sightline.metrics.base import Bools, Floats, Interval, Labels
+from sightline.metrics.calibration import Bin
+from sightline.metrics.per_class import ClassScore
+from sightline.metrics.selective import Abstention, RiskCoverage
+
+if TYPE_CHECKING:
+    from sightline.stages.evaluate.baselines import Baseline
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model said about one split.
+
+    Attributes:
+        split: "test" or "val".
+        ids: [n] sorted; n may be 0 for "val".
+        labels: [n] true classes.
+        probabilities: [n, K] calibrated.
+        uncalibrated: [n, K] as the model gave them.
+    """
+
+    split: str
+    ids: Sequence[str]
+    labels: Labels
+    probabilities: Floats
+    uncalibrated: Floats
+
+    @functools.cached_property
+    def predicted(self) -> Labels:
+        """[n] most probable classes."""
+        return base.predictions(self.uncalibrated)
+
+    @functools.cached_property
+    def correct(self) -> Bools:
+        """[n] whether the most probable class is the true one."""
+        right: Bools = self.predicted == self.labels
+        return right
+
+    @functools.cached_property
+    def confidences(self) -> Floats:
+        """[n] the calibrated probability of the predicted class."""
+        largest: Floats = self.probabilities.max(axis=1)
+        return largest
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Test images that share a property, and how the model fares on them.
+
+    Attributes:
+        by: The property, as "brightness" or the name of a column of the raw images.
+        value: What they share, for a person: "0.12 to 0.3", "JPEG".
+        images: How many.
+        correct: How many of them were answered right.
+        interval: 95 % Wilson interval of the accuracy.
+        p_value: Of Fisher's exact test that the model is no worse here than on the other images, corrected for the
+            number of slices (Holm).
+    """
+
+    by: str
+    value: str
+    images: int
+    correct: int
+    interval: Interval
+    p_value: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.correct / self.images
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Accuracy under corruptions of the raw images.
+
+    Attributes:
+        images: How many test images were corrupted.
+        clean: Accuracy on them as they are.
+        accuracies: By corruption, the accuracy at severities 1 to 5.
+        intervals: By corruption, the 95 % interval of the mean of these.
+        error: Mean error rate over corruptions and severities.
+        error_interval: Its 95 % interval.
+        mean_corruption_error: The mean over corruptions of the error relative to the baseline's (1: as bad); None
+            without a baseline.
+        mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
+        note: Why there is no mean, where there is a baseline.
+    """
+
+    images: int
+    clean: float
+    accuracies: Mapping[str, Sequence[float]]
+    intervals: Mapping[str, Interval]
+    error: float
+    error_interval: Interval
+    mean_corruption_error: float | None
+    mean_corruption_error_interval: Interval | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image whose label is probably wrong.
+
+    Attributes:
+        id: The image's.
+        split: "val" or "test".
+        label: Its label, a class index.
+        suggested: The class that the model is sure of.
+        score: Normalised margin, 0 to 1: the lower, the more suspect.
+        position: Its place in its split.
+    """
+
+    id: str
+    split: str
+    label: int
+    suggested: int
+    score: float
+    position: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All of it.
+
+    Attributes:
+        classes: K names.
+        test: What the model said about the split that is scored, once.
+        validation: The same of the split that temperature and threshold were chosen on.
+        numbers: As in `metrics.json`.
+        scores: One a class.
+        counts: [K, K] confusion matrix, rows true.
+        temperature: What the logits were divided by; 1 leaves them alone.
+        target_accuracy: The wanted accuracy.
+        abstention: The threshold that reaches it on the validation split.
+        bins: Reliability diagram of the test split, calibrated.
+        bins_uncalibrated: The same before calibration.
+        risk_coverage: Curve of the test split.
+        slices: By property, then by value.
+        worst: The slice to look at first; None where there is no slice. See `slices.worst`.
+        robustness: None where it was switched off.
+        suspects: Most suspect first.
+        suspects_note: Why there is no list of them, where the model is too poor for one.
+        baselines: What the network is held against, the most accurate first.
+    """
+
+    classes: Sequence[str]
+    test: Answers
+    validation: Answers
+    numbers: Mapping[str, float]
+    scores: Sequence[ClassScore]
+    counts: Labels
+    temperature: float
+    target_accuracy: float
+    abstention: Abstention
+    bins: Sequence[Bin]
+    bins_uncalibrated: Sequence[Bin]
+    risk_coverage: RiskCoverage
+    slices: Sequence[Slice]
+    worst: Slice | None
+    robustness: Robustness | None
+    suspects: Sequence[Suspect]
+    suspects_note: str
+    baselines: Sequence[Baseline]

@@ -1,0 +1,133 @@
+"""Robustness: how accurate is the model on worse pictures, and how much less so than a baseline?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.imaging import corruptions
+from sightline.metrics.base import Bools
+from sightline.metrics.classification import proportion
+from sightline.metrics.intervals import mean
+from sightline.metrics.robustness import Predict, withstand
+from sightline.stages.evaluate.config import EvaluateConfig
+from sightline.stages.evaluate.results import Robustness
+
+OTHER = (
+    "the baseline was measured on other corrupted images: let baseline and evaluate agree in robustness_images and seed"
+)
+
+
+def measure(
+    predict: Predict,
+    data: ProcessedSet,
+    split: Split,
+    raw: Path,
+    config: EvaluateConfig,
+    baselines: Path | None = None,
+) -> Robustness:
+    """Corrupts raw images of a split, prepares them as always, and counts right answers.
+
+    Args:
+        predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
+        data: The processed set, whose contract prepares the images.
+        split: Its rows to take images from.
+        raw: Folder written by the ingest stage.
+        config: The section `evaluate`: how many images, the seed.
+        baselines: What the baseline stage wrote; need not be there.
+
+    Raises:
+        UserError: If images are missing, or the baselines' file is damaged.
+    """
+    found = withstand(
+        predict,
+        data,
+        split,
+        raw,
+        images=config.robustness_images,
+        seed=config.seed,
+        batch_size=config.batch_size,
+    )
+    errors, sample = _baseline_errors(baselines) if baselines is not None and baselines.is_file() else ({}, None)
+    comparable = sample == found.sample
+    note = OTHER if errors and not comparable else ""
+    return summarize(found.clean, found.correct, errors if comparable else {}, note)
+
+
+def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
+    """Returns the error rates of the reference baseline, by corruption, and the sample that they are of.
+
+    Both are empty where it was not measured.
+    """
+    try:
+        told = json.loads(path.read_bytes())
+        errors = dict(told.get("corruption_errors") or {})
+        rates = {name: [float(error) for error in errors[name]] for name in corruptions.NAMES if name in errors}
+        return rates, told.get("corruption_sample")
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged: run the baseline stage again") from None
+
+
+def summarize(
+    clean: Bools,
+    correct: Bools,
+    baseline: Mapping[str, Sequence[float]],
+    note: str = "",
+) -> Robustness:
+    """Returns what right answers under corruption amount to.
+
+    The corruption error of a corruption is the sum of the error rates over severities, relative to the baseline's sum;
+    the mean corruption error is its mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in
+    percent, of AlexNet). A corruption under which the baseline makes no error has none.
+
+    Args:
+        clean: [n] right answers without corruption.
+        correct: [n, corruptions, severities] right answers.
+        baseline: Error rates of the reference by corruption.
+        note: Why `baseline` is empty where there is one.
+    """
+    names = corruptions.NAMES
+    sums = {name: sum(baseline[name]) for name in names if name in baseline and sum(baseline[name]) > 0}
+    of_image = {"error": 1 - correct.mean(axis=(1, 2))}
+    of_image |= {name: correct[:, i].mean(axis=1) for i, name in enumerate(names)}
+    bounds = dict.fromkeys(of_image, (0.0, 1.0))
+    if sums:
+        each = [(~correct[:, names.index(name)]).sum(axis=1) / sums[name] for name in sums]
+        of_image["relative"] = np.mean(each, axis=0)
+        bounds["relative"] = (0.0, float(np.mean([corruptions.SEVERITIES / total for total in sums.values()])))
+    means = {name: float(value.mean()) for name, value in of_image.items()}
+    intervals = {name: mean(of_image[name], bounds[name]) for name in of_image}
+    return Robustness(
+        images=len(clean),
+        clean=float(clean.mean()),
+        accuracies={name: correct[:, i].mean(axis=0).tolist() for i, name in enumerate(names)},
+        intervals={name: intervals[name] for name in names},
+        error=means["error"],
+        error_interval=intervals["error"],
+        mean_corruption_error=means.get("relative"),
+        mean_corruption_error_interval=intervals.get("relative"),
+        note=note,
+    )
+
+
+def numbers(found: Robustness) -> dict[str, float]:
+    """Returns what goes into `metrics.json`."""
+    said: dict[str, float] = {"robustness_images": found.images}
+    said |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)
+    said |= {"corruption_error": found.error}
+    said |= dict(zip(("corruption_error_low", "corruption_error_high"), found.error_interval, strict=True))
+    if found.mean_corruption_error is not None and found.mean_corruption_error_interval is not None:
+        low, high = found.mean_corruption_error_interval
+        said["mean_corruption_error"] = found.mean_corruption_error
+        said |= {"mean_corruption_error_low": low, "mean_corruption_error_high": high}
+    for name, accuracies in found.accuracies.items():
+        low, high = found.intervals[name]
+        said |= {f"accuracy_under/{name}{end}": value for end, value in (("_low", low), ("_high", high))}
+        said[f"accuracy_under/{name}"] = float(np.mean(accuracies))
+    return said

@@ -1,0 +1,164 @@
+"""Scores a model: the test split once, the validation split for what has to be chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.imaging.transform.pipeline import Contract
+from sightline.metrics import base, calibration, classification, selective, suspects
+from sightline.metrics.base import DIGITS, Floats, Labels
+from sightline.metrics.classification import proportion
+from sightline.metrics.robustness import Predict
+from sightline.stages.evaluate import baselines as beside
+from sightline.stages.evaluate import robustness, slices
+from sightline.stages.evaluate.config import EvaluateConfig
+from sightline.stages.evaluate.results import Answers, Evaluation, Slice, Suspect
+
+VALIDATION = "val"
+
+
+def measure(
+    predict: Predict,
+    data: ProcessedSet,
+    config: EvaluateConfig,
+    raw: Path | None = None,
+    baselines: Path | None = None,
+    split: str = "test",
+) -> Evaluation:
+    """Returns everything that one evaluation finds.
+
+    The temperature and the threshold come from the validation split; the scored split is read once and decides
+    nothing. Slices and robustness need the raw images and are left out without.
+
+    Args:
+        predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
+        data: The processed set.
+        config: The section `evaluate` of the configuration.
+        raw: Folder written by the ingest stage.
+        baselines: What the baseline stage wrote, for the comparison and the mean corruption error; need not be
+            there.
+        split: Which rows to score.
+
+    Raises:
+        UserError: If the split has no image, or the raw images do not belong to the set.
+        ValueError: If `predict` returns something other than probabilities of the set's classes.
+    """
+    rows = data.split(split)
+    if not len(rows):
+        raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
+    validation = data.split(VALIDATION)
+    said = {
+        each: _ask(predict, each_rows, config, data) for each, each_rows in ((split, rows), (VALIDATION, validation))
+    }
+    temperature = choose_temperature(validation.labels, said[VALIDATION])
+    test, val = (
+        Answers(name, r.ids, r.labels, calibration.apply_temperature(said[name], temperature), said[name])
+        for name, r in ((split, rows), (VALIDATION, validation))
+    )
+    abstention = selective.choose_threshold(val.confidences, val.correct, config.target_accuracy)
+    numbers = classification.evaluate(
+        test.labels,
+        test.probabilities,
+        config.top_k,
+        config.per_class_limit,
+        uncalibrated=test.uncalibrated,
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    numbers |= _of_abstention(test, abstention.threshold)
+    found: list[Slice] = []
+    if raw is not None:
+        bits = Contract.load(data.contract).sample_bits
+        properties = slices.properties(raw, rows.ids, config.slices, bits)
+        found = slices.slices(properties, test.correct, config.slice_min_images)
+    worst = slices.worst(found)
+    if worst is not None:
+        numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
+    withstood = None
+    if raw is not None and config.robustness_images:
+        withstood = robustness.measure(predict, data, rows, raw, config, baselines)
+        numbers |= robustness.numbers(withstood)
+    doubtful, note = find_suspects(val, test)
+    return Evaluation(
+        classes=data.classes,
+        test=test,
+        validation=val,
+        numbers={name: round(value, DIGITS) for name, value in numbers.items()},
+        scores=classification.class_scores(test.labels, test.predicted, len(data.classes)),
+        counts=base.confusion(test.labels, test.predicted, len(data.classes)),
+        temperature=temperature,
+        target_accuracy=config.target_accuracy,
+        abstention=abstention,
+        bins=calibration.reliability(test.confidences, test.correct),
+        bins_uncalibrated=calibration.reliability(test.uncalibrated.max(axis=1), test.correct),
+        risk_coverage=selective.risk_coverage(test.confidences, test.correct),
+        slices=found,
+        worst=worst,
+        robustness=withstood,
+        suspects=doubtful,
+        suspects_note=note,
+        baselines=beside.read(baselines, test) if baselines and baselines.is_file() else [],
+    )
+
+
+def choose_temperature(labels: Labels, probabilities: Floats) -> float:
+    """Returns the temperature fitted to validation images; 1 where they do not speak against it."""
+    logits = calibration.log_probabilities(probabilities)
+    temperature = round(calibration.fit_temperature(labels, logits), DIGITS)
+    return temperature if calibration.is_supported(labels, logits, temperature) else 1.0
+
+
+def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
+    """Returns the probabilities [n, K] of a split's n >= 1 images, float64, reading `batch_size` images at a time."""
+    batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
+    return np.concatenate([np.asarray(predict(batch), np.float64) for batch in batches])
+
+
+def _ask(predict: Predict, split: Split, config: EvaluateConfig, data: ProcessedSet) -> Floats:
+    num_classes = len(data.classes)
+    if not len(split):
+        return np.zeros((0, num_classes))
+    probabilities = predict_split(predict, split, config.batch_size)
+    if probabilities.shape != (len(split), num_classes):
+        raise ValueError(f"the model gave {probabilities.shape} for {len(split)} images, {num_classes} classes")
+    base.check(split.labels, probabilities)
+    return probabilities
+
+
+def _of_abstention(test: Answers, threshold: float | None) -> dict[str, float]:
+    """Returns the share of the test images that the threshold answers, and how many of those are right."""
+    if threshold is None:
+        return {}
+    answered = test.confidences >= threshold
+    numbers = proportion("coverage", int(answered.sum()), len(answered))
+    if answered.any():
+        numbers |= proportion("selective_accuracy", int(test.correct[answered].sum()), int(answered.sum()))
+    return numbers
+
+
+def find_suspects(*answers: Answers) -> tuple[list[Suspect], str]:
+    """Finds the images whose labels are probably wrong.
+
+    Args:
+        answers: What the model said about splits that it was not trained on.
+
+    Returns:
+        The images, most suspect first, then by id; and why there are none where the model is too poor to doubt labels.
+    """
+    labels = np.concatenate([each.labels for each in answers])
+    probabilities = np.concatenate([each.probabilities for each in answers])
+    if note := suspects.poor(labels, probabilities):
+        return [], note
+    places = [(each, i) for each in answers for i in range(len(each.ids))]
+    scores = suspects.margins(labels, probabilities)
+    confident = suspects.confident_classes(labels, probabilities)
+    found = [
+        Suspect(of.ids[i], of.split, int(of.labels[i]), int(confident[at]), float(scores[at]), i)
+        for at in np.flatnonzero(suspects.suspected(labels, probabilities))
+        for of, i in [places[at]]
+    ]
+    return sorted(found, key=lambda s: (round(s.score, DIGITS), s.id)), ""

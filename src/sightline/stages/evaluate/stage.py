@@ -1,0 +1,153 @@
+"""Scores a model on one split and writes everything that is to be known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.core import files
+from sightline.datasets import predictions
+from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.metrics.robustness import Predict
+from sightline.reporting.cards import Card, cards, tiles
+from sightline.reporting.contact_sheet import draw
+from sightline.reporting.examples import most_typical, most_uncertain, worst_errors
+from sightline.reporting.plots.gallery import gallery
+from sightline.reporting.plots.style import LIGHT
+from sightline.stages.evaluate import curves, report, tables
+from sightline.stages.evaluate.config import EvaluateConfig
+from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit
+from sightline.stages.evaluate.explain import Explainer
+from sightline.stages.evaluate.figures import figures
+from sightline.stages.evaluate.history import read_history
+from sightline.stages.evaluate.results import Evaluation
+from sightline.stages.evaluate.scoring import measure
+
+METRICS = "metrics.json"
+CALIBRATION = "calibration.json"
+PREDICTIONS = "predictions.parquet"
+SUSPECTS = "suspects.parquet"
+PLOTS = "plots"
+FIGURES = "figures"
+REPORT = "report.html"
+
+TYPICAL = 60
+"""Classes whose most typical image is shown, at most."""
+
+
+def evaluate_split(
+    predict: Predict,
+    data: ProcessedSet,
+    *,
+    config: EvaluateConfig,
+    out: Path,
+    history: Path | None = None,
+    model_info: Mapping[str, Any] | None = None,
+    raw: Path | None = None,
+    baselines: Path | None = None,
+    explainer: Explainer | None = None,
+    split: str = "test",
+) -> Evaluation:
+    """Scores a model on a split, once, and writes its reports.
+
+    Below `out` come `metrics.json`, `calibration.json`, `predictions.parquet`, `suspects.parquet`, the folders `plots`
+    (CSV for `dvc plots`) and `figures` (PNG), and `report.html`; the metrics last. The same input gives the same bytes.
+
+    Args:
+        predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
+        data: The processed set.
+        config: The section `evaluate` of the configuration.
+        out: The folder of reports; other files in it are left alone.
+        history: CSV of the training, a row an epoch: `epoch`, then columns named `train_*` and `val_*`.
+        model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
+            plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
+        raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
+            there are none.
+        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; need not
+            be there.
+        explainer: Makes heat maps of what speaks for a class.
+        split: Which rows to score.
+
+    Raises:
+        UserError: If the split has no image, or files do not belong together.
+        ValueError: If `predict` returns something other than probabilities of the set's classes.
+    """
+    found = measure(predict, data, config, raw, baselines, split)
+    test, rows, classes = found.test, data.split(split), data.classes
+    maps = explainer.maps if explainer else None
+    results = report.Results(
+        found=found,
+        figures=figures(found, read_history(history) if history else {}),
+        errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
+        uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
+        typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
+        suspects=report.pictured(found.suspects[: config.gallery], data),
+        explainer=explainer,
+        audit=read_audit(raw) if raw else None,
+        contact=contact_rows(data, raw, first_of_each_class(rows)) if raw else (),
+        model_info=model_info or {},
+    )
+    with files.atomic_directory(out / PLOTS) as folder:
+        write_plots(folder, found, config)
+    with files.atomic_file(out / PREDICTIONS) as path:
+        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
+    with files.atomic_file(out / SUSPECTS) as path:
+        tables.write_suspects(path, found)
+    with files.atomic_directory(out / FIGURES) as folder:
+        write_figures(folder, results)
+    files.write_text(out / REPORT, report.write(data, results))
+    files.write_json(out / CALIBRATION, calibration(found))
+    files.write_json(out / METRICS, dict(found.numbers))
+    return found
+
+
+def first_of_each_class(rows: Split) -> list[str]:
+    """Returns the first id of each of the first classes that the split has."""
+    _, places = np.unique(rows.labels, return_index=True)
+    return [rows.ids[place] for place in places[:STEPS_SHOWN]]
+
+
+def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None:
+    """Writes the tables for `dvc plots` and for whoever draws pictures of their own."""
+    test, classes = found.test, list(found.classes)
+    tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
+    tables.write_classes(folder / "per_class.csv", found.scores, classes)
+    curves.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
+    tables.write_reliability(folder / "reliability.csv", found.bins)
+    tables.write_reliability(folder / "reliability_uncalibrated.csv", found.bins_uncalibrated)
+    tables.write_risk_coverage(folder / "risk_coverage.csv", found.risk_coverage)
+    tables.write_slices(folder / "slices.csv", found.slices, found.worst)
+    tables.write_robustness(folder / "robustness.csv", found)
+
+
+def write_figures(folder: Path, results: report.Results) -> None:
+    """Writes the report's pictures as PNG files, for the tracking server and `dvc plots`."""
+    for name, picture in results.figures.items():
+        (folder / f"{name}.png").write_bytes(picture.light)
+    galleries: list[tuple[str, str, Sequence[Card], bool]] = [
+        ("errors", "Most certain errors: predicted class and its probability, true class below", results.errors, False),
+        ("uncertain", "Most uncertain answers: predicted class and its probability", results.uncertain, False),
+        ("typical", "Most typical image of each class", results.typical, False),
+        ("explained_errors", "Errors: what speaks for the answer, and for the true class", results.errors, True),
+        ("explained_hits", "Right answers, and what speaks for them", results.typical, True),
+    ]
+    for name, title, shown, heats in galleries:
+        if heats and results.explainer is None:
+            continue
+        if drawn := gallery(tiles(shown, results.found.classes, heats), title, LIGHT):
+            (folder / f"{name}.png").write_bytes(drawn)
+    if results.contact:
+        draw(results.contact).save(folder / "preprocessing.png", "PNG")
+
+
+def calibration(found: Evaluation) -> dict[str, float | None]:
+    """Returns what a bundle needs to give calibrated probabilities, and to know when to abstain."""
+    return {
+        "temperature": found.temperature,
+        "target_accuracy": found.target_accuracy,
+        "threshold": found.abstention.threshold,
+        "coverage": found.abstention.coverage,
+    }

@@ -1,0 +1,66 @@
+"""What the evaluate stage found about the model's probabilities: read, checked, carried into the bundle."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.metrics.calibration import apply_temperature
+
+Probabilities = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How raw probabilities become calibrated ones, and from which on they are to be trusted.
+
+    Attributes:
+        temperature: What the logits are divided by (Guo et al. 2017), fitted on the validation split.
+        target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
+        threshold: The largest calibrated probability from which on the target is met; None where it cannot be.
+        coverage: Share of the validation images at or above the threshold, 0 to 1.
+    """
+
+    temperature: float
+    target_accuracy: float
+    threshold: float | None
+    coverage: float
+
+    def apply(self, probabilities: Probabilities) -> npt.NDArray[np.float64]:
+        """Calibrates probabilities [N, K] at temperature 1, in double precision.
+
+        >>> np.round(Calibration(2.0, 0.9, None, 0.0).apply(np.array([[0.9, 0.1]])), 6).tolist()
+        [[0.75, 0.25]]
+        """
+        return apply_temperature(np.asarray(probabilities, np.float64), self.temperature)
+
+
+def read(path: Path) -> Calibration:
+    """Reads `reports/calibration.json`.
+
+    Raises:
+        UserError: If it is missing or is not what the evaluate stage writes.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        threshold = content["threshold"]
+        found = Calibration(
+            temperature=float(content["temperature"]),
+            target_accuracy=float(content["target_accuracy"]),
+            threshold=None if threshold is None else float(threshold),
+            coverage=float(content["coverage"]),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the evaluate stage") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: run the evaluate stage again") from None
+    if not (found.temperature > 0 and math.isfinite(found.temperature)):
+        raise UserError(f"{path}: the temperature {found.temperature} is no positive number: run the evaluate stage")
+    return found

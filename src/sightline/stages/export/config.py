@@ -1,0 +1,72 @@
+"""The schema of the export stage's section of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.config.schema import require, require_one_of
+
+FORMATS = ("pt2", "openvino")
+"""Further files that a bundle may hold its network in."""
+
+
+@dataclass
+class Int8Config:
+    """What is asked of the network in 8-bit integers.
+
+    Attributes:
+        enabled: Whether it is made at all.
+        default: The form that predicts unless another is asked for: "fp32", "int8", or "auto", by speed.
+        min_speedup: How many times as fast as fp32 int8 must be here for "auto" to choose it.
+        max_accuracy_loss: Largest loss of accuracy against fp32, in percentage points.
+        min_agreement: Smallest share of images on which it must name the class that fp32 names.
+        calibration_images: Training images that its ranges are taken from, at most.
+    """
+
+    enabled: bool
+    default: str
+    min_speedup: float
+    max_accuracy_loss: float
+    min_agreement: float
+    calibration_images: int
+
+    def __post_init__(self) -> None:
+        require_one_of("int8.default", self.default, ("auto", "fp32", "int8"))
+        require(self.enabled or self.default != "int8", "int8.default: is int8, and int8.enabled is false")
+        require(1 <= self.min_speedup <= 100, f"int8.min_speedup: must be 1 to 100, is {self.min_speedup}")
+        loss = self.max_accuracy_loss
+        require(0 <= loss <= 100, f"int8.max_accuracy_loss: must be 0 to 100 percentage points, is {loss}")
+        require(0 <= self.min_agreement <= 1, f"int8.min_agreement: must be 0 to 1, is {self.min_agreement}")
+        require(self.calibration_images > 0, f"int8.calibration_images: must be positive, is {self.calibration_images}")
+
+
+@dataclass
+class ExportConfig:
+    """What the export stage is asked to do.
+
+    Attributes:
+        opset: ONNX operator set, 18 to 23 (torch's exporter starts at 18).
+        parity_images: How many images the bundle is compared with the trained model on: test images, and validation
+            images where these are too few.
+        parity_tolerance: Largest difference allowed between the two in any probability.
+        int8: The network in 8-bit integers.
+        formats: Further files with the network, of `FORMATS`.
+        license: The model's licence, as its card states it: an SPDX identifier, or "unspecified".
+    """
+
+    opset: int
+    parity_images: int
+    parity_tolerance: float
+    int8: Int8Config
+    formats: list[str]
+    license: str
+
+    def __post_init__(self) -> None:
+        require(18 <= self.opset <= 23, f"opset: must be 18 to 23, is {self.opset}")
+        require(self.parity_images > 0, f"parity_images: must be positive, is {self.parity_images}")
+        require(
+            0 < self.parity_tolerance <= 0.01, f"parity_tolerance: must be in (0, 0.01], is {self.parity_tolerance}"
+        )
+        for form in self.formats:
+            require_one_of("formats", form, FORMATS)
+        require(bool(self.license.strip()), "license: must not be empty; write 'unspecified' where there is none")

@@ -1,0 +1,55 @@
+"""How long a prediction takes: medians, measured in turns, so that what disturbs one candidate disturbs all."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sightline.datasets.processed_set import Images
+
+Network = Callable[[Images], Any]
+"""Maps images [N, H, W, C] to probabilities."""
+
+BATCHES = (1, 32)
+"""Sizes that are measured: one image, as a server gets them, and many, as a folder holds them."""
+
+ROUNDS, FEWEST = 100, 9
+SECONDS = 3.0
+
+
+def latencies(networks: Mapping[str, Network], images: Images) -> dict[str, dict[int, float]]:
+    """Measures networks on real images.
+
+    Args:
+        networks: What to measure, by name.
+        images: [N, H, W, C]; repeated where a batch needs more.
+
+    Returns:
+        For each network and batch size the median time of a call in seconds.
+    """
+    found: dict[str, dict[int, float]] = {name: {} for name in networks}
+    for size in BATCHES:
+        batch = np.resize(images, (size, *images.shape[1:]))
+        for name, times in _rounds(networks, batch).items():
+            found[name][size] = statistics.median(times)
+    return found
+
+
+def _rounds(networks: Mapping[str, Network], batch: Images) -> dict[str, list[float]]:
+    """Calls each network in turn, until there are `ROUNDS` rounds, or `SECONDS` are over and there are `FEWEST`."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for network in networks.values():  # the first call allocates
+        network(batch)
+    begun = time.perf_counter()
+    for done in range(ROUNDS):
+        if done >= FEWEST and time.perf_counter() - begun > SECONDS:
+            break
+        for name, network in networks.items():
+            start = time.perf_counter()
+            network(batch)
+            times[name].append(time.perf_counter() - start)
+    return times

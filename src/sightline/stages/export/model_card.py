@@ -1,0 +1,176 @@
+"""The model card: what a person needs to know before using the bundle, from what the pipeline knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.imaging.transform.pipeline import Contract
+from sightline.stages.export.calibration import Calibration
+from sightline.stages.export.result import Outcome
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says, but for the proof.
+
+    Attributes:
+        license: The model's licence.
+        classes: Class names in order of index.
+        architecture: The network's name and settings.
+        contract: The preprocessing contract.
+        images_per_split: Number of images by split.
+        metrics: Of the test split, flat.
+        calibration: How its probabilities were calibrated.
+        lineage: Digests of what the bundle was made from.
+        initial: SHA-256 and licence of the weights that training began with; None where that was no file.
+    """
+
+    license: str
+    classes: list[str]
+    architecture: Mapping[str, Any]
+    contract: Contract
+    images_per_split: Mapping[str, int]
+    metrics: Mapping[str, Any]
+    calibration: Calibration
+    lineage: dict[str, str]
+    initial: Mapping[str, str] | None = None
+
+
+def render(facts: Facts, outcome: Outcome, tolerance: float) -> str:
+    """Returns the card as Markdown, with the front matter that the Hugging Face hub reads.
+
+    Args:
+        facts: What is known of the model.
+        outcome: What the bundle was proven by.
+        tolerance: Largest difference of a probability that was allowed.
+    """
+    splits = facts.images_per_split
+    total = sum(splits.values())
+    contract = facts.contract
+    steps = [f"{step} ({option.name})" for step, option in contract.steps.items() if option.name != "none"]
+    colour = "grey" if contract.channels == 1 else "RGB"
+    test = splits.get("test", 0)
+    return f"""---
+license: {json.dumps(facts.license)}
+library_name: onnx
+pipeline_tag: image-classification
+---
+
+# Image classifier: {len(facts.classes)} classes
+
+Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license)}.{_initial(facts.initial)}
+
+## Use
+
+`sightline predict BUNDLE IMAGE...` does everything below from the encoded file. `model.onnx` takes what `contract.json`
+makes of an image, `images`: uint8 [N, {", ".join(map(str, contract.shape))}], and gives `probabilities`: float32
+[N, {len(facts.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
+
+{_forms(outcome)}
+
+Preprocessing: {colour}, {", ".join(steps)}; to {contract.size} x {contract.size} pixels.
+
+Classes: {_listed(facts.classes)}.
+
+## Data
+
+{total:,} images: {", ".join(f"{count:,} {name}" for name, count in splits.items())}. Images that are equal,
+and those of one group, are in one split only.
+
+## Metrics on the test split ({test:,} images)
+
+{_metrics(facts.metrics)}
+
+## Limits
+
+- It names one of its classes for every image, of whatever it is: what was not among the classes is not recognised.
+- The figures hold for images like those it was trained and tested on.
+{_calibrated(facts.calibration)}
+
+## Proof
+
+`model.onnx` was compared with the trained model on {outcome.parity.images:,} images ({_counted(outcome.counts)}), from
+encoded bytes to probabilities: the same class for each, and no probability more than {tolerance:g} apart.
+{_integers(outcome)}
+
+{chr(10).join(f"- {name}: `{digest}`" for name, digest in facts.lineage.items() if digest)}
+"""
+
+
+def _initial(initial: Mapping[str, str] | None) -> str:
+    if initial is None:
+        return ""
+    return f" Trained from weights of the licence {_text(initial['license'])} (SHA-256 `{initial['sha256']}`)."
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{count:,} {split}" for split, count in counts.items())
+
+
+def _forms(outcome: Outcome) -> str:
+    """Says which files hold the network, and which of them predicts."""
+    kept = outcome.int8 is not None and outcome.int8.refused is None
+    if not kept:
+        return "Predicts: `model.onnx`, in 32-bit floats."
+    files = {"fp32": "`model.onnx`, in 32-bit floats", "int8": "`model.int8.onnx`, in 8-bit integers"}
+    other = next(form for form in files if form != outcome.default)
+    return f"Predicts unless the other is asked for: {files[outcome.default]}. The other: {files[other]}."
+
+
+def _integers(outcome: Outcome) -> str:
+    if outcome.int8 is None:
+        return ""
+    compared = (
+        f"\nIn 8-bit integers the network names the same class as in floats for {100 * outcome.int8.agreement:.2f} % "
+        f"of these images;\nit is {outcome.int8.accuracy_loss:.2f} percentage points less accurate there."
+    )
+    return compared + (f"\nIt is not part of the bundle: {outcome.int8.refused}." if outcome.int8.refused else "")
+
+
+def _calibrated(calibration: Calibration) -> str:
+    """Says what the probabilities are worth."""
+    said = (
+        f"- Probabilities are calibrated by temperature scaling (T = {calibration.temperature:.4g}, fitted on the "
+        "validation split).\n"
+    )
+    target = f"{100 * calibration.target_accuracy:g} %"
+    if calibration.threshold is None:
+        return f"{said}- No threshold on them reaches an accuracy of {target} on the validation split."
+    share = f"{100 * calibration.coverage:.1f} % of the validation images"
+    return (
+        f"{said}- Where the largest probability is {calibration.threshold:.4g} or more, as for {share}, at least\n"
+        f"  {target} of these were right; `calibration.json` holds the threshold."
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`.
+
+    Those of single classes are left to the report: there may be hundreds.
+    """
+    ends = {f"{name}_{end}" for name in metrics for end in ("low", "high")}
+    rows = ["| metric | value | 95 % interval |", "| --- | --- | --- |"]
+    for name, value in metrics.items():
+        if name not in ends and "/class_" not in name:
+            low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            interval = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
+            rows.append(f"| {_text(name)} | {_number(value)} | {interval} |")
+    return "\n".join(rows)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else _text(value)
+
+
+def _listed(names: list[str], most: int = 50) -> str:
+    shown = ", ".join(map(_text, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more (see `classes.json`)"
+
+
+def _text(value: object) -> str:
+    """Escapes what Markdown, HTML or a table row would take for markup: class names come from the data."""
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))

@@ -1,0 +1,107 @@
+"""The images that a bundle proves itself on: as evaluation saw them, and as prediction will see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Rejected
+from sightline.datasets.processed_set import Images, ProcessedSet
+from sightline.datasets.raw_set import RawImage, raw_shards
+from sightline.predict.bundle import Bundle
+from sightline.predict.manifest import BATCH_SIZE
+
+SPLITS = ("test", "val")
+"""Where the images come from, in this order: the network was fitted to none of them."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Images from both ends, in the order of the raw shards.
+
+    Attributes:
+        ids: [N] sample ids.
+        labels: [N] int64 class indices.
+        stored: uint8 [N, H, W, C], as the preprocess stage stored them: what the trained model was scored on.
+        prepared: The same images, made from the encoded files by the bundle's own decoding and contract.
+        counts: How many of them come from which split.
+    """
+
+    ids: list[str]
+    labels: npt.NDArray[np.int64]
+    stored: Images
+    prepared: Images
+    counts: dict[str, int]
+
+    def run(self, network: Callable[[Images], Any], images: Images) -> Any:
+        """Passes images through a network, a batch at a time; returns its probabilities [N, K]."""
+        return np.concatenate([network(images[i : i + BATCH_SIZE]) for i in range(0, len(images), BATCH_SIZE)])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An image to prove on: its split, and its place there."""
+
+    split: str
+    position: int
+
+
+def choose(data: ProcessedSet, count: int) -> dict[str, Chosen]:
+    """Chooses at most `count` images, by id; evenly spaced in their split, since ids often sort by class.
+
+    Test images, as the network was fitted to none; where they are too few, all of them, and validation images.
+
+    Raises:
+        UserError: If there are none.
+    """
+    chosen: dict[str, Chosen] = {}
+    for name in SPLITS:
+        split = data.split(name)
+        wanted = min(len(split), count - len(chosen))
+        for position in np.linspace(0, len(split) - 1, wanted).round().astype(int).tolist():
+            chosen[split.ids[position]] = Chosen(name, position)
+    if not chosen:
+        raise UserError(f"{data.root} has no test images to prove the bundle on: raise preprocess.test_fraction")
+    return chosen
+
+
+def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, Chosen]) -> Proof:
+    """Reads the chosen images from both ends.
+
+    Raises:
+        UserError: If the raw set lacks some of them, or the bundle refuses one.
+    """
+    splits = {name: data.split(name) for name in SPLITS}
+    ids: list[str] = []
+    labels: list[int] = []
+    stored = np.empty((len(chosen), *data.shape), np.uint8)
+    prepared = np.empty_like(stored)
+    for image in _wanted(raw, chosen):
+        place = chosen[image.id]
+        split = splits[place.split]
+        stored[len(ids)] = split.images([place.position])[0]
+        prepared[len(ids)] = _prepare(bundle, image)
+        ids.append(image.id)
+        labels.append(int(split.labels[place.position]))
+    if len(ids) != len(chosen):
+        raise UserError(f"{raw} lacks {len(chosen) - len(ids)} of the prepared images: run the preprocess stage again")
+    counts = {name: sum(place.split == name for place in chosen.values()) for name in splits}
+    return Proof(ids, np.array(labels, np.int64), stored, prepared, {n: c for n, c in counts.items() if c})
+
+
+def _wanted(raw: Path, chosen: dict[str, Chosen]) -> Iterator[RawImage]:
+    for shard in raw_shards(raw):
+        yield from (image for image in shard.images() if image.id in chosen)
+
+
+def _prepare(bundle: Bundle, image: RawImage) -> Images:
+    try:
+        return bundle.prepare(image.data)
+    except Rejected as error:
+        raise UserError(f"the bundle refuses {image.id}, which was ingested: {error}; no bundle was written") from None

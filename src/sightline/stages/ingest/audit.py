@@ -1,0 +1,173 @@
+"""What a person should know about a set before training on it, as far as a machine can see it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import PurePosixPath
+from typing import Any
+
+from sightline.stages.ingest.sorter import Spool
+
+EXAMPLES = 10
+"""Findings of a kind that are named; all are counted."""
+
+_SUFFIXES = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP",
+    ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM",
+}  # fmt: skip
+
+
+_COMMON_SIZES = "SELECT width || 'x' || height, count(*) FROM image GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+
+
+def audit(spool: Spool) -> dict[str, Any]:
+    """Looks for faults of the accepted images that are no reason to refuse one; tells the spool near duplicates.
+
+    Returns:
+        JSON values, a function of the set alone: `images` (by class and split), `sizes`, `modes`, `formats`; and for
+        each kind of finding how many there are, and the first of them by id: `exact_duplicates`, `two_labels` (the same
+        bytes), `two_splits` (of the source's own splits: the same bytes, near duplicates, a group of the source's),
+        `near_duplicates` (groups of one image of each content), `few_bits` (of files with 16-bit samples),
+        `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
+    """
+    db = spool.db
+    images: dict[str, dict[str, int]] = {}
+    for label, split, number in db.execute("SELECT label, split, count(*) FROM image GROUP BY 1, 2"):
+        images.setdefault(label, {})[split or "unsplit"] = number
+    near = _near_groups(db)
+    spool.link(near)
+    return {
+        "images": images,
+        "sizes": {
+            "width": _range(db, "width"),
+            "height": _range(db, "height"),
+            "most_common": dict(db.execute(_COMMON_SIZES).fetchall()),
+        },
+        "modes": spool.count("SELECT mode, count(*) FROM image GROUP BY 1"),
+        "formats": spool.count("SELECT format, count(*) FROM image GROUP BY 1"),
+        "exact_duplicates": _same_bytes(db, "count(*) > 1"),
+        "two_labels": _same_bytes(db, "count(DISTINCT label) > 1"),
+        "two_splits": _two_splits(db, near),
+        "near_duplicates": {"groups": len(near), "examples": [ids[:EXAMPLES] for ids in near[:EXAMPLES]]},
+        "few_bits": _few_bits(db),
+        "wrong_extension": _wrong_extension(db),
+        **{flag: _flagged(db, flag) for flag in ("dark", "bright", "blurred", "odd_shape")},
+    }
+
+
+def _range(db: sqlite3.Connection, column: str) -> dict[str, int]:
+    (smallest, largest, count) = db.execute(f"SELECT min({column}), max({column}), count(*) FROM image").fetchone()  # noqa: S608 - constants, here and below
+    (median,) = db.execute(f"SELECT {column} FROM image ORDER BY 1 LIMIT 1 OFFSET ?", [count // 2]).fetchone()  # noqa: S608
+    return {"min": smallest, "median": median, "max": largest}
+
+
+def _same_bytes(db: sqlite3.Connection, having: str) -> dict[str, Any]:
+    grouped = f"SELECT sha256, min(id) AS first, count(*) AS number FROM image GROUP BY 1 HAVING {having}"  # noqa: S608
+    count, number = db.execute(f"SELECT count(*), coalesce(sum(number), 0) FROM ({grouped})").fetchone()  # noqa: S608
+    found = db.execute(f"{grouped} ORDER BY 2 LIMIT ?", [EXAMPLES]).fetchall()
+    return {"groups": count, "images": number, "examples": [_ids(db, sha256) for sha256, *_ in found]}
+
+
+def _ids(db: sqlite3.Connection, sha256: str) -> list[str]:
+    found = db.execute("SELECT id FROM image WHERE sha256 = ? ORDER BY id LIMIT ?", [sha256, EXAMPLES])
+    return [identity for (identity,) in found]
+
+
+def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
+    import numpy as np
+
+    from sightline.stages.ingest.image_quality import HASH_BYTES
+    from sightline.stages.ingest.near_duplicates import groups, near_pairs
+
+    # One of each content; without its id, so that memory holds 32 bytes an image.
+    db.execute("CREATE TABLE unique_image AS SELECT min(id) AS id, phash FROM image GROUP BY sha256 ORDER BY 1")
+    joined = bytearray()
+    for (phash,) in db.execute("SELECT phash FROM unique_image ORDER BY rowid"):
+        joined += phash
+    hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
+    found = groups(near_pairs(hashes), len(hashes))
+    select = "SELECT id FROM unique_image WHERE rowid = ?"
+    return [[db.execute(select, [position + 1]).fetchone()[0] for position in group] for group in found]
+
+
+def _two_splits(db: sqlite3.Connection, near: list[list[str]]) -> dict[str, Any]:
+    exact = _same_bytes(db, "count(DISTINCT split) > 1")
+    crossing = [ids for ids in near if len(set().union(*(_splits(db, identity) for identity in ids))) > 1]
+    several = 'SELECT "group" FROM image WHERE "group" <> \'\' GROUP BY 1 HAVING count(DISTINCT split) > 1 ORDER BY 1'
+    parted = [group for (group,) in db.execute(several)]
+    return {
+        **exact,
+        "near_groups": len(crossing),
+        "near_examples": [ids[:EXAMPLES] for ids in crossing[:EXAMPLES]],
+        "source_groups": len(parted),
+        "source_examples": parted[:EXAMPLES],
+    }
+
+
+def _splits(db: sqlite3.Connection, identity: str) -> set[str]:
+    """Returns the splits that the source gives an image and those with the same bytes."""
+    same = "SELECT DISTINCT split FROM image WHERE sha256 = (SELECT sha256 FROM image WHERE id = ?)"
+    return {split for (split,) in db.execute(same, [identity]) if split is not None}
+
+
+def _few_bits(db: sqlite3.Connection) -> dict[str, Any]:
+    """Finds files with 16-bit samples that use no more than 14 bits; `bits` is how many the most of them use."""
+    from sightline.imaging.bit_depth import (
+        FEW_BITS,  # here, as above: the stage is to answer at once where there is a fault
+    )
+
+    where = "FROM image WHERE bits <= ?"
+    count, bits = db.execute(f"SELECT count(*), max(bits) {where}", [FEW_BITS]).fetchone()
+    found = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
+    return {"images": count, "bits": bits, "examples": [identity for (identity,) in found]}
+
+
+def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
+    examples: list[str] = []
+    number = 0
+    for identity, path, name in db.execute("SELECT id, path, format FROM image ORDER BY id"):
+        suffix = PurePosixPath(path or identity).suffix.lower()
+        if _SUFFIXES.get(suffix, name) != name:
+            number += 1
+            if len(examples) < EXAMPLES:
+                examples.append(f"{identity} is {name}")
+    return {"images": number, "examples": examples}
+
+
+def _flagged(db: sqlite3.Connection, flag: str) -> dict[str, Any]:
+    where = "FROM image WHERE instr(flags, ?)"
+    (number,) = db.execute(f"SELECT count(*) {where}", [flag]).fetchone()
+    found = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [flag, EXAMPLES])
+    return {"images": number, "examples": [identity for (identity,) in found]}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Returns the findings that are worth a line on the terminal."""
+    said = {
+        "exact_duplicates": ("groups", "group(s) of images with the same bytes"),
+        "two_labels": ("groups", "group(s) of images with the same bytes under several labels"),
+        "near_duplicates": ("groups", "group(s) of near duplicates"),
+        "wrong_extension": ("images", "image(s) whose extension names another format"),
+        "dark": ("images", "image(s) suspiciously dark"),
+        "bright": ("images", "image(s) suspiciously bright"),
+        "blurred": ("images", "image(s) suspiciously blurred"),
+        "odd_shape": ("images", "image(s) of an odd shape"),
+    }
+    out = []
+    for kind, (unit, words) in said.items():
+        if number := found[kind][unit]:
+            first = found[kind]["examples"][0]
+            out.append(f"{number:,} {words}, as {first if isinstance(first, str) else ' = '.join(first[:2])}")
+    if few := found["few_bits"]["images"]:
+        bits, first = found["few_bits"]["bits"], found["few_bits"]["examples"][0]
+        out.append(
+            f"{few:,} image(s) with 16-bit samples use {bits} of the bits at most, as {first}, and become dark with "
+            f"few levels: if white has {bits} bits there, set preprocess.sample_bits={bits}"
+        )
+    if leaks := sum(found["two_splits"][kind] for kind in ("groups", "near_groups", "source_groups")):
+        out.append(
+            f"{leaks:,} group(s) of the same or nearly the same image, or of the source's, "
+            "in several splits of the source's"
+        )
+    return out

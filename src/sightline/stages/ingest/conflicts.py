@@ -1,0 +1,84 @@
+"""Pictures that stand under two labels, and images that come more than once under one id."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Reason
+from sightline.datasets.raw_set import Rejection
+from sightline.stages.ingest.sorter import Spool
+
+_CONFLICTING = """
+SELECT sha256 FROM image GROUP BY sha256 HAVING count(DISTINCT label) > 1
+UNION SELECT claim.sha256 FROM claim JOIN image USING (sha256) WHERE claim.label <> image.label
+UNION SELECT sha256 FROM claim GROUP BY sha256 HAVING count(DISTINCT label) > 1
+ORDER BY sha256
+"""
+
+
+def settle(spool: Spool, conflicts: str) -> dict[str, Any]:
+    """Rejects the pictures that are under two labels, and of those that come twice under one id all but one.
+
+    Args:
+        spool: All images that were accepted.
+        conflicts: "drop" rejects a picture wherever it stands; "keep" only where one id has both labels, since an
+            image has one class; "fail" ends the stage.
+
+    Returns:
+        JSON values: how many `pictures` are under two labels, and the `first` of them, by id.
+
+    Raises:
+        UserError: For a conflict, if conflicts are to end the stage.
+    """
+    db = spool.db
+    db.execute("CREATE INDEX by_content ON image (sha256)")
+    db.execute("CREATE INDEX claim_by_content ON claim (sha256)")
+    found = sorted(_conflict(db, sha256) for (sha256,) in db.execute(_CONFLICTING).fetchall())
+    first = found[0][1] if found else None
+    if found and conflicts == "fail":
+        raise UserError(
+            f"ingest.conflicts=fail: {len(found):,} picture(s) under two labels; the first: {first}; correct the "
+            "labels, or set ingest.conflicts=drop"
+        )
+    for _, detail, sha256 in found:
+        for identity in sorted(_disputed(db, sha256, every=conflicts == "drop")):
+            _reject(spool, identity, sha256, detail)
+    for (identity,) in db.execute("SELECT id FROM claim").fetchall():
+        kept = db.execute("SELECT 1 FROM image WHERE id = ?", [identity]).fetchone()
+        said = "the id comes more than once" + ("; one was kept" if kept else "")
+        spool.reject(Rejection(identity, Reason.DUPLICATE_ID, said))
+    return {"pictures": len(found), "first": first}
+
+
+def _conflict(db: sqlite3.Connection, sha256: str) -> tuple[str, str, str]:
+    """Returns the smallest id of a content, what to say of its labels, and the content."""
+    ids: dict[str, str] = {}
+    for identity, label in _rows(db, sha256):
+        ids[label] = min(identity, ids.get(label, identity))
+    said = " and ".join(f"{label!r} ({identity})" for label, identity in sorted(ids.items())[:4])
+    return min(ids.values()), f"one picture, labelled {said}", sha256
+
+
+def _rows(db: sqlite3.Connection, sha256: str) -> list[tuple[str, str]]:
+    both = "SELECT id, label FROM image WHERE sha256 = ? UNION ALL SELECT id, label FROM claim WHERE sha256 = ?"
+    return db.execute(both, [sha256, sha256]).fetchall()
+
+
+def _disputed(db: sqlite3.Connection, sha256: str, every: bool) -> set[str]:
+    """Returns the ids under which a content is not to stand: every one, or those that have two labels for it."""
+    labels: dict[str, set[str]] = {}
+    for identity, label in _rows(db, sha256):
+        labels.setdefault(identity, set()).add(label)
+    return {identity for identity, has in labels.items() if every or len(has) > 1}
+
+
+def _reject(spool: Spool, identity: str, sha256: str, detail: str) -> None:
+    row = spool.db.execute("SELECT rowid FROM image WHERE id = ? AND sha256 = ?", [identity, sha256]).fetchone()
+    if row:
+        spool.db.execute("DELETE FROM image WHERE rowid = ?", row)
+        spool.db.execute("DELETE FROM content WHERE rowid = ?", row)
+    claims = spool.db.execute("DELETE FROM claim WHERE id = ? AND sha256 = ?", [identity, sha256]).rowcount
+    for _ in range((row is not None) + claims):
+        spool.reject(Rejection(identity, Reason.CONFLICT, detail))

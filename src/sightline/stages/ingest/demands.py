@@ -1,0 +1,80 @@
+"""The demands of training on a raw set: what cannot be learned is refused before any work is put into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.stages.ingest.config import IngestConfig
+
+_LEAST = 3
+"""Images that a class needs where no split is given: one each to train, validate and test."""
+
+_LABELS = ("look at where the labels come from", "read the source without its splits")
+_TREE = (
+    "name the folder that holds a folder a class; if the classes are deeper, set ingest.source.class_depth=2",
+    "set ingest.source.layout=classes to have splits drawn from them",
+)
+_REMEDIES = {
+    "folder": _TREE,
+    "archive": _TREE,
+    "table": ("look at the column that ingest.source.label_column names", "set ingest.source.split_column=null"),
+    "sql": ("look at the column that ingest.source.label_column names", "set ingest.source.split_column=null"),
+    "mongodb": ("look at the field that ingest.source.label_field names", "set ingest.source.split_field=null"),
+}
+"""What to do about one class alone, and about splits without training images."""
+
+
+def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
+    """Ends the stage where no classifier can be trained on the set, whatever the settings of later stages.
+
+    Args:
+        summary: Of the set, as `ingest` returns it.
+        config: The ingest section.
+
+    Raises:
+        UserError: With what is wanting and the remedy.
+    """
+    classes: dict[str, int] = summary["classes"]
+    splits: dict[str, dict[str, int]] = summary["audit"]["images"]
+    where = f"ingest.source={config.source.name}"
+    if config.limit is not None and (len(classes) < 2 or max(classes.values()) < _LEAST):
+        raise UserError(
+            f"ingest.limit={config.limit}: {summary['accepted']:,} images of {len(classes)} class(es) are too few to "
+            "train, validate and test on: raise it"
+        )
+    if len(classes) < 2:
+        why = [*(f"all images of {name!r} were refused" for name in summary["lost_classes"]), *summary["notes"]]
+        raise UserError(
+            f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), and two at least are "
+            f"needed: {'; '.join(why) or _REMEDIES.get(config.source.name, _LABELS)[0]}"
+        )
+    named = {split for has in splits.values() for split in has} - {"unsplit"}
+    if named and "train" not in named and not any("unsplit" in has for has in splits.values()):
+        raise UserError(
+            f"{where}: no image to train on: all {summary['accepted']:,} are {_listed(sorted(named))} in the source; "
+            f"add its training images, or {_REMEDIES.get(config.source.name, _LABELS)[1]}"
+        )
+    # An even sample may well miss the few training images of a class: it is for trying things out.
+    lacking = [name for name, has in splits.items() if not has.keys() & {"train", "unsplit"}]
+    if lacking and config.limit is None:
+        first = lacking[0]
+        only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
+        raise UserError(
+            f"{where}: no image to train on of {_listed(lacking)}: the source has {first!r} in {only} alone; add "
+            f"training images, or drop it by a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
+            "ingest.labels names"
+        )
+    if not named and max(classes.values()) < _LEAST:
+        raise UserError(
+            f"{where}: no class has {_LEAST} images, one each to train, validate and test; the largest has "
+            f"{max(classes.values())}: add images, or merge classes by ingest.labels"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    more = f" and {len(first) - 5:,} more" if len(first) > 5 else ""
+    return ", ".join(map(repr, first[:5])) + more

@@ -1,0 +1,203 @@
+"""The rules by which the layout of a tree of images is found: in a folder, an archive or behind a URL alike."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sightline.core.errors import UserError
+from sightline.core.text import composed, is_litter
+from sightline.sources.layout import IMAGE_SUFFIXES, Layout, Split, is_called_split, split_in, split_of
+
+
+class Folder:
+    """A folder of a tree of images.
+
+    Attributes:
+        folders: Those in it that hold images at any depth, by name in Unicode's normal form C.
+    """
+
+    __slots__ = ("folders",)
+
+    def __init__(self) -> None:
+        self.folders: dict[str, Folder] = {}
+
+    def chain(self) -> list[tuple[tuple[str, ...], Folder]]:
+        """Returns the folder, and those below that it merely wraps: the folders between, and each."""
+        out: list[tuple[tuple[str, ...], Folder]] = [((), self)]
+        while (only := out[-1][1].only()) and only[1].folders:
+            out.append(((*out[-1][0], only[0]), only[1]))
+        return out
+
+    def only(self) -> tuple[str, Folder] | None:
+        """Returns the one folder in it, with its name; None where there are more, or none."""
+        return next(iter(self.folders.items())) if len(self.folders) == 1 else None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How trees of images are read, wherever they are.
+
+    Attributes:
+        layout: "classes" (the first folders are), "splits" (those called so are, others are left out), or "auto".
+        class_depth: How many folders make a class's name: 2 takes `animal/cat` for one.
+    """
+
+    layout: str = "auto"
+    class_depth: int = 1
+
+    def read(self, paths: Iterable[str], folders: Iterable[str] = ()) -> tuple[Layout, list[str]]:
+        """Finds the layout of a tree; memory holds its folders, not its files.
+
+        Only files that are called as images count. Folders are splits where all their siblings are called so, or
+        where at least two are and hold the same classes.
+
+        Args:
+            paths: Of all files.
+            folders: Of folders that count although no file was seen in them.
+
+        Returns:
+            The layout, and lines for a person about what is not plain in it.
+
+        Raises:
+            UserError: If it can be read in two ways; the line says how to tell which is meant.
+        """
+        root = Folder()
+        twins = _fill(root, paths, folders)
+        wrapper: list[str] = []
+        here = root
+        while (only := here.only()) and only[1].folders and (self.layout == "classes" or not split_of(only[0])):
+            wrapper.append(only[0])
+            here = only[1]
+        chosen = {} if self.layout == "classes" else _splits(here, asked=self.layout == "splits")
+        splits = _unwrapped(here, chosen)
+        return Layout(tuple(wrapper), splits, self.class_depth, twins), self._notes(here, splits)
+
+    def _notes(self, here: Folder, splits: dict[str, Split]) -> list[str]:
+        notes = []
+        rest = sorted(set(here.folders) - set(splits)) if splits else []
+        if rest or any(split_of(name) is None for name in splits):
+            read = ", ".join(f"{name} as {split.name}" for name, split in splits.items())
+            notes.append(f"read as splits: {read}" + (f"; left out: {', '.join(rest)}" if rest else ""))
+        tops = [_descend(here.folders[name], split.inner) for name, split in splits.items()] or [here]
+        deep = sorted({name for top in tops for name, folder in _at(top, self.class_depth) if len(folder.folders) > 1})
+        if deep:
+            more = f" (and in {len(deep) - 1:,} more)" if len(deep) > 1 else ""
+            notes.append(
+                f"the images of all folders in {deep[0]!r}{more} are of that one class; "
+                f"ingest.source.class_depth={self.class_depth + 1} makes them classes of their own"
+            )
+        return notes
+
+
+AUTO = Rules()
+"""Trees are read as they look."""
+
+
+def _fill(root: Folder, paths: Iterable[str], folders: Iterable[str]) -> frozenset[str]:
+    seen: dict[str, str] = {}
+    twins = set()
+    images = (
+        path.rpartition("/")[0]
+        for path in paths
+        if posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES and not is_litter(path)
+    )
+    for source in (images, folders):
+        for raw in source:
+            folder = composed(raw)
+            before = seen.get(folder)
+            if before is not None:
+                if before != raw:
+                    twins.add(folder)
+                continue
+            seen[folder] = raw
+            node = root
+            for name in folder.split("/") if folder else ():
+                node = node.folders.setdefault(name, Folder())
+    return frozenset(twins)
+
+
+def _splits(here: Folder, asked: bool) -> dict[str, str]:
+    """Returns which folders are splits, and of which name; none where they are classes."""
+    like = {name: split for name in sorted(here.folders) if (split := split_in(name))}
+    if asked:
+        if not like:
+            raise UserError(
+                "ingest.source.layout=splits: no folder is called train, val or test, as training_set is: there are "
+                f"{_names(here.folders)}"
+            )
+        return like
+    full = {name: split for name, split in like.items() if here.folders[name].folders}
+    rest = sorted(set(here.folders) - set(full))
+    if like and not full and len(like) == len(here.folders) and (len(like) > 1 or all(map(split_of, like))):
+        raise UserError(
+            f"{_names(like)}: called as splits are, but without a folder a class; where a list names the classes, "
+            "set ingest.source=table; if these are the classes, set ingest.source.layout=classes"
+        )
+    if full and all(map(split_of, here.folders)):
+        return full
+    if len(set(full.values())) > 1:
+        return _alike(here, full, rest)
+    for name in filter(is_called_split, full):
+        inside = set(here.folders[name].folders)
+        others = [other for other in rest if not here.folders[other].folders or inside & {other}]
+        if others or any(inside & set(here.folders[other].folders) for other in rest):
+            raise _doubt(f"{name!r} is called as a split is, and {_names(rest)} beside it not")
+    return {}
+
+
+def _alike(here: Folder, full: dict[str, str], rest: list[str]) -> dict[str, str]:
+    """Returns the folders that are called as splits are if they hold the same classes, and no other does."""
+    classes = {name: {inside for _, folder in here.folders[name].chain() for inside in folder.folders} for name in full}
+    for name in full:
+        if not classes[name] & set().union(*(classes[other] for other in full if other != name)):
+            raise _doubt(f"{_names(full)} are called as splits are, but {name!r} shares no class with the others")
+    every = set().union(*classes.values())
+    for name in rest:
+        if {inside for _, folder in here.folders[name].chain() for inside in folder.folders} & every:
+            raise _doubt(f"{_names(full)} are called as splits are, and {name!r}, which holds the same classes, is not")
+    return full
+
+
+def _doubt(what: str) -> UserError:
+    return UserError(
+        f"{what}: set ingest.source.layout=splits to leave out what is no split, or ingest.source.layout=classes to "
+        "take every folder there for a class; or rename a folder to train, val or test"
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5:,} more" if len(listed) > 5 else "")
+
+
+def _unwrapped(here: Folder, chosen: Mapping[str, str]) -> dict[str, Split]:
+    """Finds the folders between each split and its classes, as in `seg_train/seg_train/class`."""
+    chains = {name: here.folders[name].chain() for name in chosen}
+    level = {}
+    for name, chain in chains.items():
+        others = {i for other in chains if other != name for _, folder in chains[other] for i in folder.folders}
+        shared = (place for place, (_, folder) in enumerate(chain) if others & set(folder.folders))
+        level[name] = next(shared, 0)
+    # One class in all is no class, but one more folder around all of a split.
+    while len({i for name, chain in chains.items() for i in chain[level[name]][1].folders}) == 1 and all(
+        len(chain) > level[name] + 1 for name, chain in chains.items()
+    ):
+        level = {name: at + 1 for name, at in level.items()}
+    return {name: Split(split, chains[name][level[name]][0]) for name, split in chosen.items()}
+
+
+def _descend(folder: Folder, names: Iterable[str]) -> Folder:
+    for name in names:
+        folder = folder.folders[name]
+    return folder
+
+
+def _at(folder: Folder, depth: int, above: str = "") -> Iterable[tuple[str, Folder]]:
+    """Yields the folders at a depth, each with its path."""
+    for name, inside in folder.folders.items():
+        if depth == 1:
+            yield above + name, inside
+        else:
+            yield from _at(inside, depth - 1, f"{above}{name}/")

@@ -1,0 +1,73 @@
+"""Finds images that look alike, by their perceptual hashes, without holding every one against every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.progress import track
+from sightline.stages.ingest.image_quality import HASH_BYTES
+
+MAX_DISTANCE = 12
+"""Bits of 256 in which two hashes of near duplicates may differ: 98 % of photographs saved again at JPEG quality 30."""
+
+_BAND_BYTES = 2  # of 16 bands at least 4 are equal where at most 12 bits of all differ
+_RUN = 64  # neighbours that a hash is held against, of those with which it shares a band
+_ROWS = 2**16
+
+Hashes = npt.NDArray[np.uint8]
+Pairs = npt.NDArray[np.int64]
+
+
+def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> Pairs:
+    """Returns the pairs of near duplicates.
+
+    Two hashes are compared where a band of them is equal and they are near neighbours among those that share it, in
+    order of the whole hash: linear in the number of hashes, and exact where no more than 64 share a band.
+
+    Args:
+        hashes: [n, HASH_BYTES] uint8.
+        max_distance: Bits that may differ.
+
+    Returns:
+        [m, 2] positions, the smaller first; sorted, each pair once.
+    """
+    found = [np.empty((0, 2), np.int64)]
+    bands = range(0, HASH_BYTES, _BAND_BYTES)
+    for start in track(bands, "comparing", len(hashes), each=len(hashes) / len(bands)):
+        rolled = np.roll(hashes, -start, axis=1)  # the band first: sorting whole hashes brings equal bands together
+        order = np.lexsort(rolled.T[::-1]) if len(rolled) else np.empty(0, np.int64)
+        band = rolled[order, :_BAND_BYTES].copy().view(np.uint16).ravel()
+        found.extend(_pairs_in(hashes, order, band, max_distance))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _pairs_in(hashes: Hashes, order: Pairs, band: npt.NDArray[np.uint16], max_distance: int) -> Iterator[Pairs]:
+    words = np.ascontiguousarray(hashes[order]).view(np.uint64)
+    for step in range(1, min(_RUN, len(order))):
+        left = np.flatnonzero(band[:-step] == band[step:])
+        if not len(left):
+            return
+        for part in np.array_split(left, len(left) // _ROWS + 1):
+            differing = np.bitwise_count(words[part] ^ words[part + step]).sum(axis=1)
+            near = part[differing <= max_distance]
+            yield np.sort(np.stack([order[near], order[near + step]], axis=1), axis=1)
+
+
+def groups(pairs: Pairs, count: int) -> list[list[int]]:
+    """Returns the positions that pairs connect, group by group: each sorted, the groups by their first."""
+    parent = list(range(count))
+
+    def root(of: int) -> int:
+        while parent[of] != of:
+            parent[of] = of = parent[parent[of]]
+        return of
+
+    for left, right in pairs.tolist():
+        parent[max(root(left), root(right))] = min(root(left), root(right))
+    members: dict[int, list[int]] = {}
+    for position in np.unique(pairs).tolist():
+        members.setdefault(root(position), []).append(position)
+    return sorted(members.values())

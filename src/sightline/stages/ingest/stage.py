@@ -1,0 +1,155 @@
+"""The stage: every input of a source becomes a row of a shard or of `rejected.parquet`, never both, never none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.core.project import located
+from sightline.core.rejection import Reason, Rejected
+from sightline.core.text import composed
+from sightline.datasets import raw_set
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources import remote
+from sightline.sources.base import Annotated, Source
+from sightline.sources.layout import split_of
+from sightline.stages.ingest.audit import audit
+from sightline.stages.ingest.check_result import Outcome, Refused
+from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.ingest.conflicts import settle
+from sightline.stages.ingest.label_map import Labels
+from sightline.stages.ingest.sorter import Spool
+from sightline.stages.ingest.workers import Workers
+
+Input = ImageRecord | Rejection
+
+
+def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
+    """Writes the raw set of a source below `out`.
+
+    Args:
+        source: Where the images come from.
+        config: What is let in.
+        out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
+            `ingest.json`.
+
+    Returns:
+        What stands in `ingest.json`, a pure function of the set and the configuration; and the source's `notes`.
+
+    Raises:
+        UserError: If the source cannot be reached, or what it holds cannot make a set.
+    """
+    labels = Labels.read(located(config.labels) if config.labels else None)
+    with Spool(out / ".spool") as spool, Workers(limits_of(config), config.workers) as workers:
+        inputs = itertools.islice(source.records(), config.limit)
+        for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
+            _take(record, outcome, spool)
+        conflicts = settle(spool, config.conflicts)
+        classes = spool.count("SELECT label, count(*) FROM image GROUP BY 1")
+        rejected = spool.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
+        _require_a_set(classes, rejected, spool, config)
+        images = track(spool.images(), "writing", sum(classes.values()))
+        shards = raw_set.write_raw_shards(images, out)
+        raw_set.write_rejected(spool.rejections(), out / raw_set.REJECTED)
+        summary = {
+            "inputs": sum(classes.values()) + sum(rejected.values()),
+            "accepted": sum(classes.values()),
+            "rejected": rejected,
+            "classes": classes,
+            "shards": len(shards),
+            "unused_labels": sorted(labels.unused),
+            "conflicts": conflicts,
+            "first_rejected": _first(spool),
+            "lost_classes": sorted(labels.seen - set(classes)),
+            "audit": audit(spool),
+        }
+        raw_set.write_near(spool.near(), out / raw_set.NEAR)
+    raw_set.write_classes(list(classes), out / raw_set.CLASSES)
+    files.write_json(out / raw_set.SUMMARY, summary)
+    # Of the place that the set came from, so no part of it: the same set from elsewhere gives the same files.
+    return {**summary, "notes": list(source.notes) if isinstance(source, Annotated) else []}
+
+
+def limits_of(config: IngestConfig) -> dict[str, Any]:
+    """Returns what `config` allows of an image: the arguments of `sightline.imaging.decode.Limits`."""
+    return {
+        "max_pixels": config.max_pixels,
+        "max_bytes": config.max_bytes,
+        "max_frames": config.max_frames,
+        "first_frame": config.first_frame,
+        "formats": tuple(config.formats),
+    }
+
+
+def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, bytes | None]]:
+    """Refuses what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
+    for record in inputs:
+        if isinstance(record, Rejection):
+            yield record, None
+            continue
+        try:
+            if not record.label:
+                raise Rejected(Reason.NO_LABEL, "the source gives it no class")
+            label = labels.apply(record.label)
+            split = split_of(record.split) if record.split else None
+            if record.split and split is None:
+                raise Rejected(Reason.BAD_SPLIT, f"{record.split!r} is not one of {', '.join(raw_set.SPLITS)}")
+        except Rejected as error:
+            yield Rejection(record.id, error.reason, error.detail), None
+        else:
+            group = composed(record.group) if record.group else record.group
+            placed = ImageRecord(record.id, record.data, label, split, group, record.path)
+            yield placed, record.data
+
+
+def _take(record: Input, outcome: Outcome | None, spool: Spool) -> None:
+    if isinstance(record, Rejection):
+        spool.reject(record)
+    elif isinstance(outcome, Refused):
+        spool.reject(Rejection(record.id, outcome.reason, outcome.detail))
+    elif outcome is not None and record.label is not None:
+        spool.add(record, record.label, record.split, outcome)
+    else:
+        raise AssertionError(f"{record.id!r} was not checked")
+
+
+def _first(spool: Spool) -> str | None:
+    first = next(spool.rejections(), None)
+    return f"{first.id}: {first.detail or first.reason}" if first else None
+
+
+def _require_a_set(classes: dict[str, int], rejected: dict[str, int], spool: Spool, config: IngestConfig) -> None:
+    """Ends the stage where what came in is not what the configuration asks for."""
+    refused, accepted = sum(rejected.values()), sum(classes.values())
+    total = accepted + refused
+    if not total:
+        where = config.path or (remote.location(config.url) if config.url else "the source")
+        raise UserError(
+            f"ingest.source={config.source.name}: nothing is in {where} (hidden files do not count); name the place of "
+            "the images by ingest.path or ingest.url"
+        )
+    why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
+    first = _first(spool)
+    example = f"; the first: {first}" if first else ""
+    if not accepted:
+        remedy = ""
+        if set(rejected) == {str(Reason.NO_LABEL)} and config.source.name in ("folder", "archive"):
+            remedy = "; put the images into a folder a class, or list them and their classes (ingest.source=table)"
+        raise UserError(
+            f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}{remedy}"
+        )
+    if refused and config.on_reject == "fail":
+        raise UserError(f"ingest.on_reject=fail: {refused:,} of {total:,} inputs were refused ({why}){example}")
+    if refused > config.max_rejected * total:
+        most = f"ingest.max_rejected={config.max_rejected:g}"
+        raise UserError(f"{most}: {refused:,} of {total:,} inputs were refused ({why}){example}")
+    if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
+        raise UserError(
+            f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "
+            "add some, or drop or merge the class by ingest.labels"
+        )

@@ -1,0 +1,208 @@
+"""Checks images in processes of their own: a decoder that crashes, or never ends, costs one image and not the stage."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, Pipe
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sightline.core.rejection import Reason
+from sightline.imaging.decode import MAX_SECONDS
+from sightline.stages.ingest.check_result import Outcome, Refused
+
+T = TypeVar("T")
+Chunk = list[bytes | None]
+
+CHUNK_ITEMS = 64
+CHUNK_BYTES = 2**17
+"""A chunk is complete with the image that reaches this: a few small chunks fit into a pipe, a photograph may not."""
+TIMEOUT = MAX_SECONDS
+"""Seconds that a chunk, or an image by itself, may take."""
+
+_HELD_BYTES = 64 * 2**20
+_MOST = 8  # reading and writing, which one process does, keep no more of them busy
+_END_SECONDS = 10.0  # in which a process ends that has closed its pipe
+_AHEAD = 3  # chunks that a process has before it: it never waits for the next
+
+
+class Workers:
+    """A pool of worker processes. `imap` keeps the order of what it is given, and holds a few chunks in memory.
+
+    Args:
+        limits: What is accepted of an image.
+        count: Number of processes; None is one a core, at most 8; 0 checks in this process.
+        timeout: Seconds that one image may take.
+    """
+
+    def __init__(self, limits: dict[str, Any], count: int | None = None, timeout: float = TIMEOUT) -> None:
+        self._limits = limits
+        self._count = min(os.cpu_count() or 1, _MOST) if count is None else count
+        self._timeout = timeout
+        self._all: list[_Worker] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._all:
+            worker.stop()
+
+    def imap(self, items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, Outcome | None]]:
+        """Checks the bytes of each item (None: nothing to check), and yields the items with what came of them."""
+        if self._count == 0:
+            from sightline.imaging.decode import Limits
+            from sightline.stages.ingest.check import check
+
+            limits = Limits(**self._limits)
+            yield from ((item, None if data is None else check(data, limits)) for item, data in items)
+            return
+        waiting: deque[tuple[list[T], int, _Worker]] = deque()
+        held = 0
+        for number, (chunk, data, size) in enumerate(_chunks(items)):
+            if len(self._all) < self._count:  # a small set starts no more of them than it has chunks
+                self._all.append(_Worker(self._limits, self._timeout))
+            worker = self._all[number % self._count]
+            worker.give(data)
+            waiting.append((chunk, size, worker))
+            held += size
+            while len(waiting) > _AHEAD * self._count or held > _HELD_BYTES:
+                done, size, worker = waiting.popleft()
+                held -= size
+                yield from zip(done, worker.take(), strict=True)
+        for done, _, worker in waiting:
+            yield from zip(done, worker.take(), strict=True)
+
+
+def _chunks(items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[list[T], Chunk, int]]:
+    chunk: list[T] = []
+    data: Chunk = []
+    size = 0
+    for item, content in items:
+        chunk.append(item)
+        data.append(content)
+        size += len(content or b"")
+        if len(chunk) == CHUNK_ITEMS or size >= CHUNK_BYTES:
+            yield chunk, data, size
+            chunk, data, size = [], [], 0
+    if chunk:
+        yield chunk, data, size
+
+
+class _Worker:
+    """One process at the other end of a pipe, replaced when it dies. Answers come in the order of the chunks.
+
+    A thread does the sending: it waits where the pipe is full, so that `give` never does, not even for a process that
+    hangs.
+    """
+
+    def __init__(self, limits: dict[str, Any], timeout: float) -> None:
+        self._limits = limits
+        self._timeout = timeout
+        self._given: deque[Chunk] = deque()
+        self._start()
+
+    def _start(self) -> None:
+        self._pipe, theirs = Pipe()
+        code = "import sys; from sightline.stages.ingest.workers import serve; serve(int(sys.argv[1]))"
+        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # images are small
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
+        theirs.close()
+        self._outbox: SimpleQueue[Any] = SimpleQueue()
+        self._outbox.put(self._limits)
+        self._sender = threading.Thread(target=_send_all, args=(self._outbox, self._pipe), daemon=True)
+        self._sender.start()
+        self._ready = False
+
+    def give(self, chunk: Chunk) -> None:
+        """Hands a chunk over, to be checked after those that were given before."""
+        self._given.append(chunk)
+        self._outbox.put(chunk)
+
+    def take(self) -> list[Outcome | None]:
+        """Returns what came of the first chunk. If the process dies or lingers over it, finds the image that did it."""
+        chunk = self._given[0]
+        try:
+            outcomes = self._answer()
+        except (EOFError, OSError) as error:
+            fault = self._restart(error)
+            outcomes = [fault] if len(chunk) == 1 else [self._alone(data) for data in chunk]
+            for other in list(self._given)[1:]:
+                self._outbox.put(other)
+        self._given.popleft()
+        return outcomes
+
+    def _alone(self, data: bytes | None) -> Outcome | None:
+        self._outbox.put([data])
+        try:
+            return self._answer()[0]
+        except (EOFError, OSError) as error:
+            return self._restart(error)
+
+    def _answer(self) -> list[Outcome | None]:
+        if not self._ready:
+            try:
+                self._pipe.recv()
+            except (EOFError, ConnectionError):
+                raise RuntimeError(f"the process that checks images ended with code {self._process.wait()}") from None
+            self._ready = True
+        if not self._pipe.poll(self._timeout):
+            raise TimeoutError
+        outcomes: list[Outcome | None] = self._pipe.recv()
+        return outcomes
+
+    def _restart(self, error: Exception) -> Outcome:
+        """Starts the process anew, and says what ended the one before."""
+        if not isinstance(error, TimeoutError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)  # it ends by itself: how it does is what there is to say
+        code = self._process.poll()
+        self.stop()
+        self._start()
+        if isinstance(error, TimeoutError):
+            return Refused(Reason.CORRUPT, f"decoding took more than {self._timeout:g} s")
+        if code == -signal.SIGKILL:
+            killed = "its decoder was killed (signal 9), as the system does where memory runs out"
+            return Refused(Reason.OUT_OF_MEMORY, killed)
+        how = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+        return Refused(Reason.CORRUPT, f"the decoder crashed ({how})")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._outbox.put(None)
+        self._sender.join()  # the pipe's other end is closed: no `send` waits any longer
+        self._pipe.close()
+
+
+def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
+    """Sends what comes, until None does or the process dies: `take` notices that, and has all checked again."""
+    with contextlib.suppress(ConnectionError):
+        while (message := outbox.get()) is not None:
+            pipe.send(message)
+
+
+def serve(descriptor: int) -> None:
+    """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe closes."""
+    from sightline.imaging.decode import Limits
+    from sightline.stages.ingest.check import check
+
+    with Connection(descriptor) as pipe:
+        try:
+            limits = Limits(**pipe.recv())
+            pipe.send("ready")
+            while True:
+                pipe.send([None if data is None else check(data, limits) for data in pipe.recv()])
+        except EOFError:  # the stage has ended
+            return

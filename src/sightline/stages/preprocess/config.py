@@ -1,0 +1,92 @@
+"""The schema of the preprocess section; imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.config.schema import Option, choice, require, require_one_of
+from sightline.imaging.transform.options import CLEAN, DENOISE, ENHANCE, RESIZE, SEGMENT
+from sightline.stages.preprocess.options import AUGMENT, BACKEND
+from sightline.stages.preprocess.split_config import Fold, Plan
+
+
+@dataclass(kw_only=True)
+class PreprocessConfig:
+    """The preprocess section.
+
+    Attributes:
+        clean: First step of the contract.
+        denoise: Second step.
+        enhance: Third step.
+        segment: Fourth step.
+        resize: Last step: how an image comes to its fixed size.
+        augment: How copies of training images are varied.
+        backend: Where the work is done; the result does not depend on it.
+        size: Height and width of every image, in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        sample_bits: How many bits white has in files of 16-bit samples, 8 to 16.
+        background: Grey level, 0 to 255, behind transparent pixels and around letterboxed images.
+        copies: What the options of `augment` read: augmented copies of each training image.
+        augment_seed: Another seed, other copies.
+        val_fraction: Share of images for validation, 0 to below 1.
+        test_fraction: Share of images for the test.
+        split_seed: Another seed, another split.
+        fold: "k of n" for cross-validation, or None.
+        leaks: What is done with images of the source's training split that have a duplicate in its test split.
+        memo_gib: Size limit of the memo, in GiB.
+    """
+
+    clean: Option = choice(CLEAN)
+    denoise: Option = choice(DENOISE)
+    enhance: Option = choice(ENHANCE)
+    segment: Option = choice(SEGMENT)
+    resize: Option = choice(RESIZE)
+    augment: Option = choice(AUGMENT)
+    backend: Option = choice(BACKEND)
+    size: int
+    channels: int
+    sample_bits: int
+    background: int
+    copies: int
+    augment_seed: int
+    val_fraction: float
+    test_fraction: float
+    split_seed: int
+    fold: str | None
+    leaks: str
+    memo_gib: float
+
+    def __post_init__(self) -> None:
+        require(1 <= self.size <= 4096, f"size: must be 1 to 4096 pixels, is {self.size}")
+        require(self.channels in (1, 3), f"channels: must be 1 or 3, is {self.channels}")
+        require(8 <= self.sample_bits <= 16, f"sample_bits: must be 8 to 16, is {self.sample_bits}")
+        color = getattr(self.clean, "color", "keep")
+        require(
+            self.channels == 3 or color in ("keep", "grey"),
+            f"clean.color: {color!r} needs preprocess.channels=3",
+        )
+        require(0 <= self.background <= 255, f"background: must be 0 to 255, is {self.background}")
+        for name in ("val_fraction", "test_fraction"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name}: must be in [0, 1), is {value}")
+        require_one_of("leaks", self.leaks, ("drop", "keep", "fail"))
+        require(self.memo_gib >= 0, f"memo_gib: must not be negative, is {self.memo_gib:g}")
+        try:
+            plan = self.plan
+        except ValueError as error:
+            raise ValueError(f"fold: {error}") from None
+        if plan.fold:
+            rest = 1 - 1 / plan.fold.n
+            require(
+                self.val_fraction < rest,
+                f"val_fraction: leaves nothing to train on, is {self.val_fraction:g} with fold={self.fold!r}",
+            )
+        else:
+            total = self.val_fraction + self.test_fraction
+            require(total < 1, f"val_fraction: leaves nothing to train on, with test_fraction it makes {total:g}")
+
+    @property
+    def plan(self) -> Plan:
+        """How the set is split."""
+        fold = None if self.fold is None else Fold.parse(self.fold)
+        return Plan(self.val_fraction, self.test_fraction, self.split_seed, fold, self.leaks)

@@ -1,0 +1,48 @@
+"""What preprocessing says on the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sightline.core.errors import UserError
+from sightline.datasets.raw_set import SUMMARY
+from sightline.stages.preprocess import division, lost_detail
+from sightline.stages.preprocess.config import PreprocessConfig
+
+
+def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
+    """Returns what to say of a processed set: the counts, and what a person should look at.
+
+    Args:
+        summary: The set's.
+        config: The preprocess section.
+        raw: Folder written by the ingest stage.
+
+    Raises:
+        UserError: If its summary is missing or damaged.
+    """
+    counts = ", ".join(f"{count:,} {split}" for split, count in summary["images_per_split"].items())
+    copies = f" and {summary['augmented_copies']:,} augmented copies" if summary["augmented_copies"] else ""
+    said = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
+    if loss := _lost(raw / SUMMARY, config):
+        said.append(loss)
+    said += division.lines(summary)
+    if leaks := summary["leaks"]["found"]:
+        done = "left out" if summary["leaks"]["left_out"] else "kept, as preprocess.leaks=keep asks"
+        said.append(
+            f"{leaks:,} image(s) that the source put into another split than a duplicate or a member of their group: "
+            f"{done}"
+        )
+    said += [f"{count:,} image(s): {note}" for note, count in summary["notes"].items()]
+    return said
+
+
+def _lost(path: Path, config: PreprocessConfig) -> str | None:
+    try:
+        return lost_detail.lost(json.loads(path.read_bytes())["audit"], config.size, config.channels)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the ingest stage") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: run the ingest stage again") from None

@@ -1,0 +1,79 @@
+"""The division of a set into splits, held against what was asked for; imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightline.core.errors import UserError
+
+_NOTABLE = 0.05
+"""A share that is further off is worth a line."""
+
+
+def require_splits(summary: dict[str, Any]) -> None:
+    """Ends the stage where a split that was asked for has no image, or fewer than two classes can be learned.
+
+    Raises:
+        UserError: With the remedy that fits the cause.
+    """
+    division, classes = summary["division"], summary["images_per_class"]
+    for split, asked in division["asked"].items():
+        if asked and not summary["images_per_split"][split]:
+            raise UserError(
+                f"no image is left for the split {split!r}: {summary['images']:,} image(s) of {len(classes)} classes, "
+                f"in {division['groups']:,} group(s) that stay together, were to give {asked:.0%} of them; "
+                f"{'smaller groups' if _is_grouped(summary) else 'add images, some 20 a class'} would do"
+            )
+    if sum(counts["train"] > 0 for counts in classes.values()) < 2:
+        raise UserError(
+            f"fewer than two of {len(classes)} classes have an image to train on ({_named(_untrained(summary))} have "
+            "none): add images of them"
+        )
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """Returns what a person should know about the splits of a processed set."""
+    said = []
+    division = summary["division"]
+    pool = sum(summary["images_per_split"].get(split, 0) for split in ("train", *division["asked"]))
+    for split, asked in division["asked"].items():
+        reached = summary["images_per_split"][split] / pool
+        if abs(reached - asked) > _NOTABLE:
+            said.append(
+                f"{split} has {reached:.1%} of the images, not the {asked:.1%} that were asked: {_why(summary)}"
+            )
+    split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1], default=("", 0))
+    if most > _NOTABLE:
+        drawn = split in division["asked"] or (split == "train" and division["asked"])
+        why = _why(summary) if drawn else "so the source itself divides it"
+        said.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
+    if untrained := _untrained(summary):
+        said.append(
+            f"no training image of {_named(untrained)}: the network cannot learn it; add images of it, or drop it by "
+            "ingest.labels"
+        )
+    return said
+
+
+def _why(summary: dict[str, Any]) -> str:
+    division = summary["division"]
+    if _is_grouped(summary):
+        return (
+            f"they are {division['groups']:,} groups that stay together, the largest of {division['largest_group']:,} "
+            "images; only smaller groups come closer"
+        )
+    return "the set is small; another preprocess.split_seed may come closer"
+
+
+def _is_grouped(summary: dict[str, Any]) -> bool:
+    """Says whether the groups, and not the number of images, are why shares cannot be met."""
+    return bool(summary["division"]["effective_groups"] < summary["images"] / 2)
+
+
+def _untrained(summary: dict[str, Any]) -> list[str]:
+    return [name for name, counts in summary["images_per_class"].items() if not counts["train"]]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more

@@ -1,0 +1,91 @@
+"""A contact sheet: images before and after every step, so that a person chooses by looking.
+
+Drawn on demand and no output of the stage: every later stage would else depend on fonts and on this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightline.core import files, seeds
+from sightline.core.errors import UserError
+from sightline.imaging.augment import albumentations_backend as augment_policy
+from sightline.imaging.augment import options as augment_options
+from sightline.reporting.contact_sheet import Row, draw, row_of
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.options import policy_and_copies
+from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.tasks import encoded
+
+COPIES = 3
+"""Augmented copies shown of each image at most."""
+
+
+def sample(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
+    """Returns (id, label, encoded bytes) of some images: class after class in turn, in each by a hash of the id."""
+    labels = images.table["label"].to_pylist()
+    by_label: dict[str, list[tuple[bytes, int]]] = {}
+    for place, identity in enumerate(images.table["id"].to_pylist()):
+        digest = hashlib.blake2b(f"{seed}\0{identity}".encode(), digest_size=8).digest()
+        by_label.setdefault(labels[place], []).append((digest, place))
+    queues = [iter(sorted(by_label[label])) for label in sorted(by_label)]
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(images)):
+        chosen += [place for queue in queues for _, place in [next(queue, (b"", -1))] if place >= 0]
+    wanted = sorted(chosen[:count], key=lambda place: (labels[place], place))
+    return [(str(images.table["id"][place]), labels[place], _bytes_of(images, place)) for place in wanted]
+
+
+def _bytes_of(images: RawSet, place: int) -> bytes:
+    shard = int(np.searchsorted(images.begins, place, side="right")) - 1
+    row = place - int(images.begins[shard])
+    return next(data for at, data in enumerate(encoded(images.shards[shard])) if at == row)
+
+
+def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) -> Iterator[Row]:
+    """Yields the sheet's rows."""
+    contract = build_contract(config)
+    policy, copies = policy_and_copies(config.augment)
+    augmentation = None
+    if copies:
+        augmentation = augment_policy.build(augment_options.POLICIES[policy["name"]](**policy), contract.shape)
+    for identity, label, data in chosen:
+        row = row_of(contract, identity, label, data)
+        if augmentation is not None and not row.note:
+            result = row.states[-1][1]
+            for copy in range(1, min(copies, COPIES) + 1):
+                seed = seeds.derive(config.augment_seed, "copy", identity, copy)
+                row.states.append((f"copy {copy}: {policy['name']}", augmentation(result, seed)))
+        yield row
+
+
+def preview(raw: Path, config: PreprocessConfig, out: Path, count: int, seed: int = 0) -> tuple[int, list[str]]:
+    """Writes a contact sheet of some images as PNG.
+
+    Args:
+        raw: Folder written by the ingest stage.
+        config: The preprocess section.
+        out: The file.
+        count: How many images at most.
+        seed: Another seed, other images.
+
+    Returns:
+        How many images are on it, and a line for each that cannot be read.
+
+    Raises:
+        UserError: If there are no images, or none that can be read.
+    """
+    images = RawSet.read(raw)
+    found = list(rows_of(sample(images, count, seed), config))
+    rows = [row for row in found if row.states]
+    unread = [f"{row.id}: {row.note}" for row in found if not row.states]
+    if not rows:
+        raise UserError(f"no image can be read; the first is {unread[0]}")
+    with files.atomic_file(out) as temporary:
+        draw(rows).save(temporary, "PNG", optimize=False)
+    return len(rows), unread

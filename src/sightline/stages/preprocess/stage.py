@@ -1,0 +1,185 @@
+"""Raw shards into training-ready ones."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import CONTRACT, INDEX
+from sightline.datasets.raw_set import CLASSES, SPLITS, write_classes
+from sightline.imaging.transform.pipeline import Contract
+from sightline.stages.preprocess.arrow_columns import integers, strings
+from sightline.stages.preprocess.augmented_copies import make_copies
+from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.groups import Groups
+from sightline.stages.preprocess.index import Moments, summary, write_index
+from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.run_tasks import make_pixels, start_helpers
+from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, asked, assign
+from sightline.stages.preprocess.tasks import Facts
+
+SUMMARY = "preprocess.json"
+
+
+def build_contract(config: PreprocessConfig) -> Contract:
+    """Builds the preprocessing contract that the section describes."""
+    return Contract.build(
+        size=config.size,
+        channels=config.channels,
+        sample_bits=config.sample_bits,
+        background=[config.background] * config.channels,
+        clean=config.clean,
+        denoise=config.denoise,
+        enhance=config.enhance,
+        segment=config.segment,
+        resize=config.resize,
+    )
+
+
+def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None = None) -> dict[str, Any]:
+    """Runs the contract over every raw image that has not been through it before, and writes a processed set.
+
+    Args:
+        raw: Folder written by the ingest stage.
+        config: The preprocess section.
+        out: Empty folder for the processed set.
+        memo: Folder of what was computed before; None keeps nothing.
+
+    Returns:
+        The summary that also stands in `preprocess.json`. All that is written is a pure function of the raw set and
+        the configuration; neither the memo nor the backend has a say in it.
+
+    Raises:
+        UserError: If there are no raw shards, or nothing is left to train on.
+    """
+    contract = build_contract(config)
+    with _memo(memo, config) as kept:
+        with start_helpers(raw, contract, config.backend, kept) as spare:
+            images = RawSet.read(raw)
+            groups = images.groups()
+            assigned = _assign(images, groups, config)
+            shards = make_pixels(images, contract, config.backend, kept, out, spare)
+        index = _index(images, shards, assigned)
+        moments = Moments(contract.shape)
+        for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):
+            moments.add(facts.sums[rows])
+        if not moments.count:
+            raise UserError(
+                f"no training images are left of {len(images)}, in {len(groups)} group(s) that stay together: add "
+                "images, or smaller groups, or lower preprocess.val_fraction and test_fraction"
+            )
+        tables = [index.table, *make_copies(index.table, config, kept, out, moments)]
+    write_index(tables, out / INDEX)
+    write_classes(images.classes, out / CLASSES)
+    contract.with_statistics(*moments.mean_and_std()).save(out / CONTRACT)
+    said = {
+        "augmented_copies": sum(table.num_rows for table in tables[1:]),
+        "groups_kept_together": groups.together,
+        "division": {"asked": asked(images.splits(), config.plan), **groups.sizes()},
+        "leaks": {"found": len(assigned.leaks), "left_out": int(np.count_nonzero(assigned.splits == LEFT_OUT))},
+        "notes": _notes(shards),
+    }
+    result = summary(index.labels, index.splits, images.classes, said)
+    files.write_json(out / SUMMARY, result)
+    return result
+
+
+def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> Assigned:
+    given = images.splits()
+    if config.fold and np.isin([VAL, TEST], given).all():
+        raise UserError(
+            f"preprocess.fold={config.fold}: the source names a validation and a test split of its own, which leaves "
+            "no fold to choose; set it to null"
+        )
+    assigned = assign(given, groups, config.plan)
+    if config.leaks == "fail" and len(assigned.leaks):
+        first = int(assigned.leaks[0])
+        raise UserError(
+            f"preprocess.leaks=fail: {len(assigned.leaks):,} image(s) of the source have a duplicate or a member of "
+            f"their group in a more protected split, as {str(images.table['id'][first])!r} ({SPLITS[given[first]]})"
+        )
+    return assigned
+
+
+@contextlib.contextmanager
+def _memo(folder: Path | None, config: PreprocessConfig) -> Iterator[Memo]:
+    """Yields the memo: a temporary one where nothing is to be kept."""
+    if folder is None or not config.memo_gib:
+        with tempfile.TemporaryDirectory(prefix="sightline-") as temporary:
+            yield Memo(Path(temporary))
+        return
+    memo = Memo(folder)
+    yield memo
+    memo.prune(int(config.memo_gib * 2**30))
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The index of the originals.
+
+    Attributes:
+        table: In the columns of `INDEX_SCHEMA`.
+        labels: [n] class indices.
+        splits: [n] places in `SPLITS`.
+        shard: [n] number of each row's shard.
+        row: [n] its row there.
+        shards: How many shards there are.
+    """
+
+    table: pa.Table
+    labels: npt.NDArray[np.int32]
+    splits: npt.NDArray[np.int8]
+    shard: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    shards: int
+
+    def rows_of(self, split: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yields, shard by shard, the rows of a split."""
+        chosen = self.splits == split
+        ends = np.searchsorted(self.shard, np.arange(self.shards + 1))
+        for begin, end in itertools.pairwise(ends):
+            yield self.row[begin:end][chosen[begin:end]]
+
+
+def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Index:
+    """Says what each row of the shards is: of all images that the contract let pass and that are in a split."""
+    kept = [facts.kept for facts in shards]
+    places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
+    shard = np.repeat(np.arange(len(shards)), [len(rows) for rows in kept])
+    row = np.concatenate([np.arange(len(rows)) for rows in kept])
+    used = assigned.splits[places] != LEFT_OUT
+    places, shard, row = places[used], shard[used], row[used]
+    labels, splits = images.labels()[places], assigned.splits[places]
+    # Mostly that is all of them, in order.
+    chosen = images.table if len(places) == len(images) else images.table.take(integers(places))
+    ids = chosen["id"]
+    columns = {
+        "id": ids,
+        "label": integers(labels),
+        "split": strings(SPLITS).take(integers(splits)),
+        "shard": strings([facts.pixels.name for facts in shards]).take(integers(shard)),
+        "row": integers(row),
+        "origin": ids,
+        "sha256": chosen["sha256"],
+    }
+    return _Index(pa.table(columns), labels, splits, shard, row, len(shards))
+
+
+def _notes(shards: Sequence[Facts]) -> dict[str, int]:
+    notes: Counter[str] = Counter()
+    for facts in shards:
+        notes.update({name: len(places) for name, places in [*facts.refused.items(), *facts.notes.items()]})
+    return dict(sorted(notes.items()))

@@ -1,0 +1,109 @@
+"""What a training is made of: the network with its loss, and the loaders of the two splits it sees."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from sightline.core import seeds
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.imaging.augment import torch_backend
+from sightline.models.classifier import build
+from sightline.stages.train import hardware
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.dataloader import (
+    DirectLoader,
+    EpochBatches,
+    EpochSampler,
+    Loader,
+    Samples,
+    balancing_weights,
+    loader,
+)
+from sightline.stages.train.lightning_module import ClassifierModule
+from sightline.stages.train.losses import class_weights
+from sightline.stages.train.options import Debug, TrainerOption
+
+SMALL = 96  # px a side, below which augmenting whole batches was measured to be many times faster
+
+
+def check_splits(data: ProcessedSet, config: TrainConfig, world: int) -> None:
+    """Checks that there is something to train and to validate on, for each of `world` processes.
+
+    Raises:
+        UserError: If not.
+    """
+    for name, split, wanted in (("training", "train", 2 * world), ("validation", "val", world)):
+        count = len(data.split(split))
+        if not count:
+            raise UserError(f"no {name} images: {data.root} has {len(data.index)} in all; change preprocess.*_fraction")
+        if world > 1 and count < wanted:
+            raise UserError(f"train.trainer.devices: {world} processes need {wanted} {name} images, there are {count}")
+    if world > 1 and config.batch_size < 2 * world:
+        raise UserError(
+            f"train.batch_size: {config.batch_size} images are too few for {world} processes: at least {2 * world}"
+        )
+
+
+def on_batches(data: ProcessedSet, config: TrainConfig) -> bool:
+    """Says whether augmentation runs on whole batches, where the network computes."""
+    return config.augment_on == "batch" or (config.augment_on == "auto" and min(data.shape[:2]) < SMALL)
+
+
+def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
+    """Builds the network with fresh (or pretrained) weights, its loss and its augmentation of batches."""
+    torch.manual_seed(seeds.derive(config.seed, "weights"))
+    classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
+    weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
+    augment = not cast(Debug, config.debug).overfit and on_batches(data, config)
+    module = ClassifierModule(
+        classifier, config, len(data.classes), weights, torch_backend.build(config.augment) if augment else None
+    )
+    if cast(TrainerOption, config.trainer).compile:
+        classifier.network.compile()  # in place: the names in the state stay as they are
+    return module
+
+
+def loaders(
+    data: ProcessedSet, config: TrainConfig, rank: int = 0, world: int = 1
+) -> tuple[Loader | DirectLoader, DirectLoader]:
+    """Returns the loaders of training and validation, for one of `world` processes."""
+    train, val = data.split("train"), data.split("val")
+    overfit = cast(Debug, config.debug).overfit
+    policy = None if overfit or on_batches(data, config) else config.augment
+    samples = Samples(train, config.seed, policy)
+    order = EpochSampler(
+        len(train),
+        config.seed,
+        shuffle=not overfit,
+        weights=balancing_weights(train.labels) if config.balanced else None,
+    )
+    batches = EpochBatches(order, config.batch_size, rank, world)
+    train_loader = _loader(config, samples, batches, rank)
+    seen, size = (train, config.batch_size) if overfit else (val, 4 * config.batch_size)
+    in_order = EpochBatches(EpochSampler(len(seen), config.seed, shuffle=False), size, rank, world)
+    return train_loader, DirectLoader(Samples(seen, config.seed), in_order)
+
+
+def _loader(config: TrainConfig, samples: Samples, batches: EpochBatches, rank: int) -> Loader | DirectLoader:
+    """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
+    device = _device(config, rank % max(1, torch.cuda.device_count()))
+    if samples.augments:
+        if config.resident == "always":
+            raise UserError("train.resident: always needs train.augment_on=batch, or train.augment=none")
+        return loader(samples, batches, config.num_workers)
+    fits = hardware.has_room(device, len(samples) * samples.bytes_each)
+    if config.resident == "always" or (config.resident == "auto" and fits):
+        return DirectLoader(samples, batches, device)
+    return loader(samples, batches, config.num_workers) if config.num_workers else DirectLoader(samples, batches)
+
+
+def _device(config: TrainConfig, local_rank: int) -> torch.device:
+    accelerator = cast(TrainerOption, config.trainer).accelerator
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        return torch.device("cuda", local_rank)
+    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

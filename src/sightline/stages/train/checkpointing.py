@@ -1,0 +1,144 @@
+"""Where a training stands: reported every epoch, and saved so that a run that was cut off goes on from there."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from sightline.core import files
+from sightline.stages.train.checkpoint_io import LAST
+from sightline.stages.train.dataloader import DirectLoader, Loader
+
+HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
+MINUTES_BETWEEN_SAVES = 5.0
+MOST_STALL = 0.1  # of an epoch's time spent waiting for data, before it is said
+
+LogMetrics = Callable[[Mapping[str, float], int], None]
+"""Takes an epoch's metrics and its number, from 0."""
+Row = dict[str, float]
+
+
+class Progress(Checkpoint):
+    """Keeps a row of metrics an epoch, and the checkpoint to go on from.
+
+    The checkpoint is written at the end of every epoch, within an epoch every few minutes, and on SIGTERM and Ctrl-C,
+    after which the process ends (a second signal ends it at once). Never after an epoch's last batch: what follows it
+    belongs to the epoch, and the save at its end comes soon.
+
+    It is a `Checkpoint` so that Lightning calls it after the other callbacks and the module, when all that an epoch
+    has to say is said.
+
+    Args:
+        folder: Where `last.ckpt` goes.
+        loader: The training split's loader: how long it was waited for is told every epoch.
+        log: Called with every epoch's metrics, after they are safe.
+        shown: Whether to print a line an epoch.
+    """
+
+    def __init__(self, folder: Path, loader: Loader | DirectLoader, log: LogMetrics | None, shown: bool = True) -> None:
+        self.rows: list[Row] = []
+        self.stopped = False
+        self.position = (0, 0)
+        self._folder = folder
+        self._loader = loader
+        self._log = log
+        self._shown = shown
+        self._warned = False
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._saved_at = 0.0
+        self._epoch_started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "stopped": self.stopped, "position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved_at = self._epoch_started = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_started = time.monotonic()
+        self._loader.waited = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        whole_step = done % trainer.accumulate_grad_batches == 0
+        if done == trainer.num_training_batches or not whole_step:
+            return
+        due = self._signal is not None or time.monotonic() - self._saved_at > 60 * MINUTES_BETWEEN_SAVES
+        # Processes that train together save together: a signal may have reached one of them, and clocks differ.
+        if trainer.strategy.reduce_boolean_decision(due, all=False) if trainer.world_size > 1 else due:
+            self._save(trainer, (trainer.current_epoch, done))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = {name: float(trainer.callback_metrics[name]) for name in HISTORY[1:]}
+        self.rows.append({"epoch": float(trainer.current_epoch), **metrics})
+        self.stopped = trainer.should_stop
+        seconds = time.monotonic() - self._epoch_started
+        stall = self._loader.waited / seconds
+        if self._shown:
+            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {said}  {seconds:.1f} s", flush=True)
+        self._warn_of_stall(stall, seconds)
+        self._save(trainer, (trainer.current_epoch + 1, 0))
+        if self._log is not None:
+            self._log({**metrics, "epoch_seconds": seconds, "data_stall": stall}, trainer.current_epoch)
+
+    def _warn_of_stall(self, stall: float, seconds: float) -> None:
+        if stall > MOST_STALL and seconds > 2 and not self._warned:
+            self._warned = True
+            print(
+                f"train: {stall:.0%} of the time goes into waiting for data; set SIGHTLINE_NUM_WORKERS to some "
+                "processes, or train.augment_on=batch"
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore_handlers()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()
+
+    def _save(self, trainer: pl.Trainer, position: tuple[int, int]) -> None:
+        self.position = position
+        trainer.save_checkpoint(self._folder / LAST)
+        self._saved_at = time.monotonic()
+        ends = self._signal is not None
+        if trainer.world_size > 1:
+            ends = trainer.strategy.reduce_boolean_decision(ends, all=False)
+        if ends:
+            epoch, batch = position
+            if self._shown:
+                print(f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there")
+            raise SystemExit(128 + (self._signal or signal.SIGTERM))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+
+def write_history(rows: list[Row], path: Path) -> None:
+    """Writes the metrics as CSV, rounded to 6 significant digits; epochs are counted from 1, as on the screen."""
+    with files.atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(HISTORY)
+        for row in rows:
+            writer.writerow([int(row["epoch"]) + 1, *(f"{row[name]:.6g}" for name in HISTORY[1:])])

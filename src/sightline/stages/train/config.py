@@ -1,0 +1,89 @@
+"""The schema of the train section; imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sightline.config.schema import Option, choice, require, require_one_of
+from sightline.imaging.augment.options import POLICIES
+from sightline.models.config import MODELS
+from sightline.stages.train.options import AVERAGES, DEBUGS, LOSSES, MIXINGS, OPTIMIZERS, SCHEDULES, TRAINERS
+
+MONITORS = ("val_loss", "val_accuracy")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """The train section.
+
+    Attributes:
+        model: The network.
+        optimizer: The optimiser.
+        schedule: How the learning rate moves.
+        loss: What is minimised.
+        augment: Online augmentation.
+        mix: Blending of images within a batch.
+        average: Averaging of weights over steps.
+        trainer: The hardware.
+        debug: Short runs to find a fault.
+        augment_on: Where augmentation runs: "albumentations" (an image at a time, in the loader), "batch" (a batch at
+            a time, where the network computes), or "auto" (batch below 96 pixels a side).
+        resident: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
+            "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is
+            free). Images that are augmented one at a time never do.
+        lr: Peak learning rate.
+        batch_size: Images in a step of the loader, of all devices together.
+        accumulate: Batches whose gradients are added up for one step of the optimiser.
+        gradient_clip: Largest norm of the gradient; null leaves it.
+        max_epochs: Passes over the training split at most.
+        patience: Epochs without improvement of `monitor` before training stops early.
+        monitor: The validation metric that picks the best epoch.
+        class_weights: Weight of a class in the loss: "none", "inverse" of its frequency, or by its "effective" number
+            of images (Cui et al. 2019).
+        balanced: Whether each class is drawn equally often, whatever its number of images.
+        freeze_epochs: Epochs at the beginning in which only the network's head learns.
+        backbone_factor: Learning rate of the backbone as a share of the head's.
+        seed: All randomness is a function of it.
+        threads: CPU threads; results depend on their number in the last bits.
+        num_workers: Data-loader processes; results do not depend on them.
+    """
+
+    model: Option = choice(MODELS)
+    optimizer: Option = choice(OPTIMIZERS)
+    schedule: Option = choice(SCHEDULES)
+    loss: Option = choice(LOSSES)
+    augment: Option = choice(POLICIES)
+    mix: Option = choice(MIXINGS)
+    average: Option = choice(AVERAGES)
+    trainer: Option = choice(TRAINERS)
+    debug: Option = choice(DEBUGS)
+    augment_on: str
+    resident: str
+    lr: float
+    batch_size: int
+    accumulate: int
+    gradient_clip: float | None
+    max_epochs: int
+    patience: int
+    monitor: str
+    class_weights: str
+    balanced: bool
+    freeze_epochs: int
+    backbone_factor: float
+    seed: int
+    threads: int
+    num_workers: int
+
+    def __post_init__(self) -> None:
+        require(0 < self.lr < math.inf, f"lr: must be positive and finite, is {self.lr}")
+        for name in ("batch_size", "accumulate", "max_epochs", "patience", "threads"):
+            require(getattr(self, name) >= 1, f"{name}: must be at least 1, is {getattr(self, name)}")
+        for name in ("freeze_epochs", "seed", "num_workers"):
+            require(getattr(self, name) >= 0, f"{name}: must not be negative, is {getattr(self, name)}")
+        require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
+        require(0 < self.backbone_factor <= 1, f"backbone_factor: must be in (0, 1], is {self.backbone_factor}")
+        require_one_of("monitor", self.monitor, MONITORS)
+        require_one_of("augment_on", self.augment_on, ("auto", "albumentations", "batch"))
+        require_one_of("resident", self.resident, ("auto", "always", "never"))
+        require_one_of("class_weights", self.class_weights, ("none", "inverse", "effective"))

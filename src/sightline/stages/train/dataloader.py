@@ -1,0 +1,277 @@
+"""Batches from memory-mapped shards, the same for any number of workers."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sightline.config.schema import Option
+from sightline.core import seeds
+from sightline.datasets.processed_set import Split
+from sightline.imaging.augment import albumentations_backend, torch_backend
+from sightline.imaging.augment.albumentations_backend import Augmentation
+
+Key = tuple[int, int]
+"""(epoch, position in the split): all that a sample's randomness depends on, beside the seed."""
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""uint8 images [n, H, W, C], int64 labels [n], and int64 keys [n] that the samples' random draws are a function of."""
+
+Positions = npt.NDArray[np.int64]
+
+_POSITIVE = 2**63 - 1
+
+
+class Samples(Dataset[Batch]):
+    """A split as whole batches: `__getitems__` gathers and augments all samples of a batch at once.
+
+    Args:
+        split: The rows.
+        seed: The run's seed.
+        augment: Augmentation policy for every image; None leaves them as they are.
+    """
+
+    def __init__(self, split: Split, seed: int, augment: Option | None = None) -> None:
+        self.split = split
+        self.seed = seed
+        self.augment = augment
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are augmented here, one at a time."""
+        return self.augment is not None and self.augment.name != "none"
+
+    @property
+    def bytes_each(self) -> int:
+        """Size of an image."""
+        height, width, channels = self.split.shape
+        return height * width * channels
+
+    @cached_property
+    def _augmentation(self) -> Augmentation | None:
+        # Built by whichever process needs it: transforms do not travel to another.
+        return None if self.augment is None else albumentations_backend.build(self.augment, self.split.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"split": self.split, "seed": self.seed, "augment": self.augment}
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.int64]:
+        """[n] hashes of the samples' ids."""
+        return torch_backend.sample_hashes(self.split.ids)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitems__(self, where: list[Key]) -> Batch:
+        """Returns the batch of these samples, which are of one epoch."""
+        epoch = where[0][0]
+        positions = np.fromiter((position for _, position in where), np.int64, len(where))
+        images = self.split.images(positions)
+        keys = torch_backend.keys(self.hashes[positions], self.seed, epoch)
+        if self._augmentation is not None:
+            for row, key in enumerate(keys.tolist()):
+                images[row] = self._augmentation(images[row], key & _POSITIVE)
+        return torch.from_numpy(images), torch.from_numpy(self.split.labels[positions]), torch.from_numpy(keys)
+
+
+class EpochSampler(Sampler[Key]):
+    """An epoch's positions, as (epoch, position): each once, shuffled or in order; or drawn by their weights.
+
+    Which come, and in what order, is a function of (seed, epoch) alone. Lightning calls `set_epoch`.
+
+    Args:
+        length: Number of positions.
+        seed: The run's seed.
+        shuffle: Whether to shuffle.
+        weights: [length] probabilities to draw by, with replacement, instead of taking each once.
+    """
+
+    def __init__(self, length: int, seed: int, shuffle: bool, weights: npt.NDArray[np.float64] | None = None) -> None:
+        self.length = length
+        self.seed = seed
+        self.shuffle = shuffle
+        self.weights = weights
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def order(self) -> Positions:
+        """Returns the epoch's positions, [length]."""
+        random = np.random.default_rng(seeds.derive(self.seed, "shuffle", self.epoch))
+        if self.weights is not None:
+            return random.choice(self.length, self.length, p=self.weights)
+        return random.permutation(self.length) if self.shuffle else np.arange(self.length)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter([(self.epoch, position) for position in self.order().tolist()])
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """An epoch's keys in batches; where several processes train together, this one's part of each batch.
+
+    A batch is that of all processes, and its parts differ by one image at most: what an epoch sees, and in which steps,
+    does not depend on the number of processes. A rest too small to give each of them two images (batch norm cannot
+    train on one) goes into the batch before it: no image is left out, and none comes twice.
+
+    Args:
+        sampler: The order. Lightning calls its `set_epoch`.
+        batch_size: Images in a batch, of all processes.
+        rank: This process's number, from 0.
+        world: Number of processes.
+
+    Attributes:
+        sizes: Images in each batch, of all processes.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.sampler = sampler
+        self.rank = rank
+        self.world = world
+        whole, rest = divmod(len(sampler), batch_size)
+        self.sizes = [batch_size] * whole
+        if rest >= 2 * world or not whole:
+            self.sizes += [rest] * bool(rest)
+        else:
+            self.sizes[-1] += rest
+        self._skip = 0
+
+    def resume(self, epoch: int, skip: int) -> None:
+        """Begins in `epoch`, after its first `skip` batches; later epochs are whole again."""
+        self.sampler.set_epoch(epoch)
+        self._skip = skip
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def slices(self) -> list[slice]:
+        """Returns where this process's part of each batch stands in the epoch's order, of those that are left."""
+        skip, self._skip = self._skip, 0
+        starts = list(itertools.accumulate(self.sizes, initial=0))
+        parts = zip(starts[skip:], self.sizes[skip:], strict=False)
+        return [
+            slice(start + size * self.rank // self.world, start + size * (self.rank + 1) // self.world)
+            for start, size in parts
+        ]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order, epoch = self.sampler.order(), self.sampler.epoch
+        for part in self.slices():
+            yield [(epoch, position) for position in order[part].tolist()]
+
+
+def balancing_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Returns [n] probabilities with which each class that occurs is drawn equally often."""
+    weights: npt.NDArray[np.float64] = 1 / np.bincount(labels)[labels]
+    weights /= weights.sum()
+    return weights
+
+
+class Loader(DataLoader[Batch]):
+    """A data loader that knows how long it was waited for.
+
+    Attributes:
+        batches: Which images come in which batch.
+        waited: Seconds that the caller has spent waiting for batches since it was last set to 0.
+    """
+
+    batches: EpochBatches
+    waited = 0.0
+
+    def __iter__(self) -> Any:
+        return _timed(self, super().__iter__())
+
+
+class DirectLoader:
+    """Yields the same batches without torch's machinery around each, which takes longer than to gather a small one.
+
+    It augments nothing; the network's side augments whole batches, or nothing does.
+
+    Args:
+        samples: The split.
+        batches: Which images come in which batch.
+        device: Where all images stand at once, from the first batch on: a GPU, where no batch then waits for a copy,
+            or the CPU's memory. None leaves them in their files.
+
+    Attributes:
+        waited: As `Loader` has it.
+    """
+
+    def __init__(self, samples: Samples, batches: EpochBatches, device: torch.device | None = None) -> None:
+        self.samples = samples
+        self.batches = self.batch_sampler = batches  # under the name by which Lightning finds the sampler
+        self.device = device
+        self.waited = 0.0
+
+    @cached_property
+    def _images(self) -> npt.NDArray[np.uint8] | torch.Tensor | None:
+        if self.device is None:
+            return None
+        images = self.samples.split.images()
+        return images if self.device.type == "cpu" else torch.from_numpy(images).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _timed(self, self._gathered())
+
+    def _gathered(self) -> Iterator[Batch]:
+        split, images = self.samples.split, self._images
+        order = self.batches.sampler.order()
+        # Small enough to be made for the whole epoch: what is left for each batch is its images.
+        keys = torch_backend.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
+        all_labels, all_keys = torch.from_numpy(split.labels[order]), torch.from_numpy(keys)
+        if isinstance(images, torch.Tensor):
+            all_labels, all_keys = all_labels.to(images.device), all_keys.to(images.device)
+            places = torch.from_numpy(order).to(images.device)
+            for part in self.batches.slices():
+                yield images.index_select(0, places[part]), all_labels[part], all_keys[part]
+        elif images is not None:
+            for part in self.batches.slices():  # `take` is quicker than an index, and than torch's index_select
+                yield torch.from_numpy(images.take(order[part], 0)), all_labels[part], all_keys[part]
+        else:
+            for part in self.batches.slices():
+                yield torch.from_numpy(split.images(order[part])), all_labels[part], all_keys[part]
+
+
+def _timed(loader: Loader | DirectLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        finally:
+            loader.waited += time.perf_counter() - started
+        yield batch
+
+
+def _as_is(batch: Any) -> Any:
+    """Collation: `__getitems__` has made the batch already."""
+    return batch
+
+
+def loader(samples: Samples, batches: EpochBatches, num_workers: int) -> Loader:
+    """Returns a data loader over `samples`; what it yields does not depend on the number of workers."""
+    made = Loader(
+        samples,
+        batch_sampler=batches,
+        collate_fn=_as_is,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    made.batches = batches
+    return made

@@ -1,0 +1,148 @@
+"""A training on several devices: one process a device, started here or from outside.
+
+Lightning's own way starts its processes by giving the command line again. A stage's may be a sweep (`-m`), of which
+each process would then start one of its own, and below `dvc repro` each would want the stage's lock. Here the first
+process is the stage itself, and the others are functions that it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import cast
+
+from sightline.core import distributed, files
+from sightline.core.errors import UserError
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.options import TrainerOption
+
+_SECONDS_TO_END = 20
+
+
+@contextlib.contextmanager
+def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) -> Iterator[int]:
+    """Yields this process's rank, once the others are there; ends when they have ended.
+
+    Args:
+        world: Number of processes that train together.
+        data: The processed set.
+        config: The train section.
+        checkpoints: The training's folder.
+
+    Raises:
+        UserError: If several machines are asked for and nobody has started a process for each of their devices.
+    """
+    if world == 1:
+        yield 0
+        return
+    if distributed.started(world):
+        with _group():
+            yield distributed.rank()
+        return
+    hardware = cast(TrainerOption, config.trainer)
+    if hardware.nodes > 1:
+        raise UserError(
+            f"train.trainer.nodes: {hardware.nodes} machines with {hardware.devices} devices each need {world} "
+            "processes that know of each other: start python -m pipeline.train by torchrun or srun (docs/training.md)"
+        )
+    spawn = multiprocessing.get_context("spawn")
+    port = _free_port()
+    others: list[BaseProcess] = [
+        spawn.Process(target=_join, args=(_environment(rank, world, port), data, config, checkpoints))
+        for rank in range(1, world)
+    ]
+    with _set(_environment(0, world, port)):
+        for process in others:
+            process.start()
+        done = threading.Event()
+        threading.Thread(target=_watch, args=(others, done), daemon=True).start()
+        try:
+            with _group():
+                yield 0
+            for process in others:
+                process.join(_SECONDS_TO_END)
+        finally:
+            done.set()
+            for process in others:
+                if process.is_alive():
+                    process.terminate()
+                process.join()
+
+
+def _join(environment: dict[str, str], data: Path, config: TrainConfig, checkpoints: Path) -> None:
+    """What each process but the first does."""
+    parent = multiprocessing.parent_process()
+    files.die_with_parent(parent.pid if parent else None)
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process decides for them
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.stages.train.fit import join
+
+    join(ProcessedSet(data), config, checkpoints)
+
+
+def _watch(others: list[BaseProcess], done: threading.Event) -> None:
+    """Ends this process if one of the others fails: waiting for it in a collective operation would never end."""
+    while not done.wait(0.5):
+        failed = [process for process in others if process.exitcode not in (None, 0)]
+        if failed:
+            codes = ", ".join(str(process.exitcode) for process in failed)
+            print(
+                f"train: {len(failed)} of the processes that train together failed (exit code {codes})", file=sys.stderr
+            )
+            if not done.wait(_SECONDS_TO_END):  # long enough for an error of its own, which says more
+                os._exit(1)
+            return
+
+
+@contextlib.contextmanager
+def _group() -> Iterator[None]:
+    """Leaves no process group behind: a sweep's next job makes its own."""
+    import torch.distributed as dist
+
+    try:
+        yield
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _environment(rank: int, world: int, port: str) -> dict[str, str]:
+    """What torchrun would set."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "TORCHELASTIC_RUN_ID": "sightline",
+    }
+
+
+@contextlib.contextmanager
+def _set(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return str(listener.getsockname()[1])

@@ -1,0 +1,205 @@
+"""Training, from a processed set and a configuration to the best epoch's weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    TQDMProgressBar,
+)
+from pytorch_lightning.strategies import DDPStrategy
+
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.models.classifier import Classifier
+from sightline.stages.train import checkpoint_io, ddp, hardware, resume, weight_averaging
+from sightline.stages.train.build import check_splits, loaders, network
+from sightline.stages.train.checkpointing import HISTORY, LogMetrics, Progress, Row
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.lightning_module import ClassifierModule
+from sightline.stages.train.options import Debug, Swa, TrainerOption
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves.
+
+    Attributes:
+        classifier: The model with the best epoch's weights, in evaluation mode, on the CPU.
+        history: One row an epoch, with the columns of `progress.HISTORY`.
+        best: The best epoch's row.
+        profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
+    """
+
+    classifier: Classifier
+    history: list[Row]
+    best: Row
+    profile: dict[str, Any]
+
+
+def fit(
+    data: ProcessedSet,
+    config: TrainConfig,
+    checkpoints: Path,
+    log: LogMetrics | None = None,
+) -> Fitted:
+    """Trains a model on the training split and keeps the epoch that is best on the validation split.
+
+    Where several devices train together, this is the first process's part: the others call `join`.
+
+    Args:
+        data: The processed set.
+        config: The train section.
+        checkpoints: Folder for the best and the last checkpoint, of this training alone; where there are some, training
+            goes on from there, and ends with the weights of one that was never interrupted, bit for bit.
+        log: Called with every epoch's metrics and its number.
+
+    Raises:
+        UserError: If a split is empty, the hardware asked for is not there, or no epoch ended with finite losses.
+    """
+    precision = hardware.prepare(config)
+    world = hardware.world_size(cast(TrainerOption, config.trainer))
+    check_splits(data, config, world)
+    with ddp.processes(world, data.root, config, checkpoints):
+        module, trainer, rows = _train(data, config, checkpoints, precision, 0, world, log)
+        device = str(trainer.strategy.root_device)
+        best = _best(checkpoints / checkpoint_io.BEST)
+    best_row = next(row for row in rows if row["epoch"] == best["epoch"])
+    if not all(map(math.isfinite, best_row.values())):
+        shutil.rmtree(checkpoints)  # there is nothing to go on with
+        raise UserError(f"training diverged: val_loss is {best_row['val_loss']} in the best epoch; lower train.lr")
+    module.load_state_dict(best["state_dict"])
+    return Fitted(
+        classifier=module.classifier.cpu().eval(),
+        history=rows,
+        best=best_row,
+        profile=hardware.numeric_profile(config, device, precision),
+    )
+
+
+def _best(path: Path) -> dict[str, Any]:
+    try:
+        return checkpoint_io.read(path)
+    except checkpoint_io.DamagedError:
+        aside = checkpoint_io.set_aside(path)
+        raise UserError(
+            f"{path} was damaged while training went on, and is now {aside.name}: the same command trains anew"
+        ) from None
+
+
+def join(data: ProcessedSet, config: TrainConfig, checkpoints: Path) -> None:
+    """Takes part in a training that another process leads by `fit`: this one's rank is in the environment."""
+    precision = hardware.prepare(config)
+    world = hardware.world_size(cast(TrainerOption, config.trainer))
+    with ddp.processes(world, data.root, config, checkpoints) as rank:
+        _train(data, config, checkpoints, precision, rank, world, None)
+
+
+def _train(
+    data: ProcessedSet,
+    config: TrainConfig,
+    checkpoints: Path,
+    precision: str,
+    rank: int,
+    world: int,
+    log: LogMetrics | None,
+) -> tuple[ClassifierModule, pl.Trainer, list[Row]]:
+    """Trains to the end, or goes on to it; the best epoch is in the folder of checkpoints."""
+    debug = cast(Debug, config.debug)
+    module = network(data, config)
+    train_loader, val_loader = loaders(data, config, rank, world)
+    resumed = resume.find(checkpoints, report=rank == 0)
+    if resumed is not None:
+        if log is not None:  # what is told twice is the logger's to drop
+            for row in resumed.rows:
+                log({name: row[name] for name in HISTORY[1:]}, int(row["epoch"]))
+        train_loader.batches.resume(resumed.epoch, resumed.batch)
+
+    max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
+    mode = "min" if config.monitor.endswith("loss") else "max"
+    keep = checkpoint_io.BestCheckpoint(checkpoints, config.monitor, mode)
+    on_terminal = sys.stderr.isatty() and rank == 0
+    progress = Progress(checkpoints, train_loader, log, shown=rank == 0)
+    # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
+    callbacks: list[Callback] = [*weight_averaging.build(config.average, max_epochs), keep, progress]
+    if not isinstance(config.average, Swa):
+        callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
+    if on_terminal:
+        callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))
+    with quiet():
+        trainer = pl.Trainer(
+            **placement(config, precision, world),
+            max_epochs=max_epochs,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.gradient_clip,
+            limit_train_batches=debug.overfit or debug.batches,
+            limit_val_batches=debug.overfit or debug.batches,
+            profiler=debug.profiler,
+            callbacks=callbacks,
+            enable_progress_bar=on_terminal,
+            default_root_dir=checkpoints,
+        )
+        if resumed is None or not (resumed.stopped or resumed.epoch >= max_epochs):
+            trainer.fit(
+                module, train_loader, val_loader, ckpt_path=resumed.path if resumed else None, weights_only=True
+            )
+        if debug.profiler and rank == 0:
+            print(trainer.profiler.summary())  # type: ignore[attr-defined]
+    return module, trainer, progress.rows or (resumed.rows if resumed else [])
+
+
+def placement(config: TrainConfig, precision: str, world: int) -> dict[str, Any]:
+    """Returns the arguments of Lightning's `Trainer` that say where and how it computes, and that it says little."""
+    option = cast(TrainerOption, config.trainer)
+    arguments: dict[str, Any] = {
+        "accelerator": option.accelerator,
+        "devices": world // option.nodes,
+        "num_nodes": option.nodes,
+        "precision": precision,
+        "deterministic": option.deterministic,
+        "plugins": [checkpoint_io.DurableCheckpointIO()],
+        "logger": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+    }
+    if world > 1:
+        # Frozen weights get no gradient, for which the others would wait.
+        arguments["strategy"] = DDPStrategy(find_unused_parameters=config.freeze_epochs > 0)
+        arguments["sync_batchnorm"] = torch.cuda.is_available()  # torch has it on GPUs only
+        slurm = SLURMEnvironment.detect() and "RANK" not in os.environ
+        arguments["plugins"].append(SLURMEnvironment(auto_requeue=False) if slurm else TorchElasticEnvironment())
+    return arguments
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Lightning's notes and tips off the terminal; warnings of substance still come through."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*treespec.*")
+        warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch ended.*")
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is added up already
+        yield

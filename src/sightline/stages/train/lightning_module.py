@@ -1,0 +1,182 @@
+"""The LightningModule: what a step is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
+
+from sightline.core import seeds
+from sightline.imaging.augment.torch_backend import BatchAugmentation
+from sightline.models import groups
+from sightline.models.classifier import Classifier
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.dataloader import Batch
+from sightline.stages.train.losses import build_loss
+from sightline.stages.train.optimizers import build_optimizer, build_schedule
+from sightline.stages.train.options import Mixing
+
+Sum = Callable[[torch.Tensor], torch.Tensor]
+"""Adds up a tensor over the processes that train together."""
+
+
+class Average:
+    """A mean on the device: one addition a batch, and no wait for the device before the epoch's end."""
+
+    def __init__(self) -> None:
+        self.total: torch.Tensor | None = None
+        self.weight = 0
+
+    def add(self, total: torch.Tensor, weight: int) -> None:
+        """Adds the sum (a scalar) of `weight` values."""
+        # Apple's GPUs have no float64.
+        total = total.detach().to(torch.float32 if total.device.type == "mps" else torch.float64)
+        self.total = total if self.total is None else self.total.to(total.device) + total
+        self.weight += weight
+
+    def take(self, over_all: Sum | None = None) -> float:
+        """Returns the mean, of the values that all processes added where `over_all` adds them up; begins anew."""
+        mean = float("nan")
+        if self.total is not None:
+            both = torch.stack([self.total, torch.full_like(self.total, self.weight)])
+            total, weight = (both if over_all is None else over_all(both)).tolist()
+            mean = total / weight
+        self.total, self.weight = None, 0
+        return mean
+
+
+class ClassifierModule(pl.LightningModule):
+    """Trains a classifier.
+
+    Logs, once an epoch: train_loss, val_loss (plain cross-entropy), val_accuracy (0..1) and lr (the head's, of the
+    epoch's last step).
+
+    Args:
+        classifier: The model; keeps its weights in place.
+        config: The train section.
+        classes: Number of classes K.
+        weights: [K] class weights for the loss, or None.
+        augment: Augmentation of whole batches, where the loader does none.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        config: TrainConfig,
+        classes: int,
+        weights: torch.Tensor | None = None,
+        augment: BatchAugmentation | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.config = config
+        self.classes = classes
+        self.loss = build_loss(config.loss, weights)
+        self._augment = augment
+        self._lr = 0.0
+        self._train_loss = Average()
+        self._val_loss = Average()
+        self._val_accuracy = Average()
+
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # which Lightning leaves out where it goes on within an epoch
+
+    def on_train_epoch_start(self) -> None:
+        if self.config.freeze_epochs:
+            groups.freeze(self.classifier, self.current_epoch < self.config.freeze_epochs)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed
+        # one did. Processes that train together have other images, and so draws of their own.
+        rank = [self.global_rank] * (self.global_rank > 0)
+        torch.manual_seed(seeds.derive(self.config.seed, "batch", self.current_epoch, batch_idx, *rank))
+        self._lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        images, labels, keys = batch
+        if self._augment is not None:
+            # In full precision: in bf16, the places that pixels are taken from would be off by whole pixels.
+            with torch.autocast(images.device.type, enabled=False):
+                images = self._augment(images, keys)
+        targets = labels
+        if isinstance(self.config.mix, Mixing):
+            images, targets = mix(self.config.mix, images, labels, self.classes)
+        loss: torch.Tensor = self.loss(self.classifier(images), targets)
+        self._train_loss.add(loss * len(labels), len(labels))
+        if (world := _world()) > 1:
+            # Gradients are averaged over the processes, of which one may have an image more than another.
+            whole: int = cast(Any, self.trainer.train_dataloader).batches.sizes[batch_idx]
+            loss = loss * (len(labels) * world / whole)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images, labels, _ = batch
+        logits = self.classifier(images).float()
+        self._val_loss.add(nn.functional.cross_entropy(logits, labels, reduction="sum"), len(labels))
+        self._val_accuracy.add((logits.argmax(1) == labels).sum(), len(labels))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({"val_loss": self._val_loss.take(self._sum), "val_accuracy": self._val_accuracy.take(self._sum)})
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict({"train_loss": self._train_loss.take(self._sum), "lr": self._lr})
+
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        if _world() == 1:
+            return values
+        added: torch.Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return added
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        total = self._train_loss.total
+        here = torch.zeros((), dtype=torch.float64, device=self.device) if total is None else total
+        both = torch.stack([here, torch.full_like(here, self._train_loss.weight)])
+        # Of every process, a row each: their sums go on apart, so that the epoch's mean is the same to the last bit.
+        together = [torch.empty_like(both) for _ in range(_world())]
+        if len(together) > 1:
+            torch.distributed.all_gather(together, both)
+        else:
+            together = [both]
+        checkpoint["train_loss"] = torch.stack(together).cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        total, weight = checkpoint["train_loss"][self.global_rank]
+        self._train_loss.total, self._train_loss.weight = total, int(weight)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        option: Any = self.config.optimizer
+        parameters = groups.parameter_groups(
+            self.classifier, option.lr, self.config.backbone_factor, option.weight_decay
+        )
+        optimizer = build_optimizer(option, parameters)
+        scheduler = build_schedule(self.config.schedule, optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _world() -> int:
+    """Returns how many processes train together."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if distributed else 1
+
+
+def mix(option: Mixing, images: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blends a batch by torchvision's MixUp or CutMix.
+
+    Args:
+        option: The mixing.
+        images: [N, H, W, C], 0..255.
+        labels: int64 [N].
+        classes: Number of classes K.
+
+    Returns:
+        float32 [N, H, W, C] images and [N, K] shares of the classes.
+    """
+    from torchvision.transforms import v2  # seconds to import, for the few that mix
+
+    blend = (v2.MixUp if option.name == "mixup" else v2.CutMix)(alpha=option.alpha, num_classes=classes)
+    mixed, targets = blend(images.float().permute(0, 3, 1, 2), labels)
+    return mixed.permute(0, 2, 3, 1), targets

@@ -1,0 +1,79 @@
+"""The checkpoint that an interrupted training goes on from, and what becomes of damaged ones."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from sightline.stages.train import checkpoint_io
+from sightline.stages.train.checkpointing import Progress, Row
+
+
+class Resumed:
+    """A checkpoint to go on from.
+
+    Attributes:
+        path: The file.
+        rows: The epochs' metrics so far.
+        epoch: The epoch to go on with, from 0.
+        batch: How many of its batches are done.
+        stopped: Whether training had stopped early, so that nothing is left to do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        state: dict[str, Any] = checkpoint_io.read(path)["callbacks"][Progress.__qualname__]
+        self.rows: list[Row] = state["rows"]
+        self.epoch, self.batch = state["position"]
+        self.stopped: bool = state["stopped"]
+
+
+def find(folder: Path, report: bool = True) -> Resumed | None:
+    """Returns the checkpoint to go on from: the last one; if that is damaged the one before; else None.
+
+    Args:
+        folder: A training's checkpoints.
+        report: Whether to say what was found and to set aside what is damaged: of processes that train together one
+            does. The others come to the same answer before and after.
+    """
+    damaged: list[Path] = []
+    found = _usable(folder, damaged)
+    if report:
+        remedy = "training goes on from the one before" if found else "training begins anew"
+        for path in damaged:
+            print(f"train: {path} is damaged, and set aside as {checkpoint_io.set_aside(path).name}: {remedy}")
+        if found is None:  # what is sound, but of no use, must not be taken for a part of the training that begins
+            for name in (checkpoint_io.LAST, checkpoint_io.PREVIOUS, checkpoint_io.BEST):
+                (folder / name).unlink(missing_ok=True)
+        else:
+            print(f"train: going on with epoch {found.epoch + 1}, after {found.batch} of its batches")
+    return found
+
+
+def _usable(folder: Path, damaged: list[Path]) -> Resumed | None:
+    for path in (folder / checkpoint_io.LAST, folder / checkpoint_io.PREVIOUS):
+        try:
+            resumed = Resumed(path)
+        except FileNotFoundError:
+            continue
+        except checkpoint_io.DamagedError:
+            damaged.append(path)
+            continue
+        if resumed.rows and not any(all(map(math.isfinite, row.values())) for row in resumed.rows):
+            return None  # it diverged
+        if resumed.rows and not _is_sound(
+            best := folder / checkpoint_io.BEST
+        ):  # the best epoch's weights would be lost
+            damaged += [best] if best.exists() else []
+            return None
+        return resumed
+    return None
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        checkpoint_io.read(path)
+    except (checkpoint_io.DamagedError, FileNotFoundError):
+        return False
+    return True

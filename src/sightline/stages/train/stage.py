@@ -1,0 +1,114 @@
+"""The train stage: a processed set in, a model on disk out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.core import files
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.datasets.raw_set import SPLITS
+from sightline.models import origin, store
+from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.fit import fit, join
+
+CHECKPOINTS = files.STATE / "checkpoints"
+DAYS_KEPT = 30
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is to be told about a training.
+
+    Attributes:
+        model_digest: SHA-256 of the weights.
+        data_digest: SHA-256 of the processed set.
+        counts: Images per split, and classes.
+        best: The best epoch's metrics.
+        initial: SHA-256 and licence of the weights file that it began with; None without.
+    """
+
+    model_digest: str
+    data_digest: str
+    counts: Mapping[str, int]
+    best: Mapping[str, float]
+    initial: Mapping[str, str] | None = None
+
+
+class Training:
+    """One training: what it is, and where it keeps what it has done so far.
+
+    Args:
+        data: Folder written by the preprocess stage.
+        config: The train section.
+
+    Attributes:
+        initial: See `Trained`.
+        checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
+            outside the outputs, which DVC removes before a stage runs.
+    """
+
+    def __init__(self, data: Path, config: TrainConfig) -> None:
+        self.data = ProcessedSet(data)
+        self.config = config
+        self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
+        rooms = Path(__file__).parents[1]
+        code = [files.sha256_tree(rooms / room) for room in ("augment", "models", "train")]
+        self.initial = origin.of_weights(getattr(config.model, "weights", None))
+        if self.initial:
+            code.append(self.initial["sha256"])  # the configuration says only where they are
+        what = {**self._settings, "data": self.data.digest, "code": code}
+        self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
+
+    def run(self, model: Path, history: Path, log: LogMetrics | None = None) -> Trained:
+        """Trains and writes the model; goes on where an interrupted run of the same training was.
+
+        Args:
+            model: Folder for `model.safetensors` and `model.json`.
+            history: File for the epochs' metrics (CSV).
+            log: Called with every epoch's metrics and its number.
+        """
+        data, config = self.data, self.config
+        counts = {split: len(data.split(split)) for split in SPLITS}
+        print(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
+        # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
+        forget_abandoned(self.checkpoints)
+        with files.lock(f"train-{self.checkpoints.name}"):
+            fitted = fit(data, config, self.checkpoints, log)
+            write_history(fitted.history, history)
+            best = {name: float(f"{fitted.best[name]:.6g}") for name in HISTORY[1:]}
+            best = {"epoch": int(fitted.best["epoch"]) + 1, **best}
+            lineage = {
+                "data_sha256": data.digest,
+                "contract_sha256": files.sha256_file(data.contract),
+                **({"initial_weights": self.initial} if self.initial else {}),
+                "training": {name: value for name, value in self._settings.items() if name != "model"},
+                "best_epoch": best,
+                "profile": fitted.profile,
+            }
+            digest = store.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
+            shutil.rmtree(self.checkpoints)
+        said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
+        print(f"train: best epoch {best['epoch']}: {said}")
+        return Trained(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
+
+    def join(self) -> float:
+        """Takes part in the training that another process of a group runs; returns what nobody asks for."""
+        join(self.data, self.config, self.checkpoints)
+        return math.nan
+
+
+def forget_abandoned(mine: Path) -> None:
+    """Removes the checkpoints of other trainings that nobody has gone on with for `DAYS_KEPT` days."""
+    for folder in CHECKPOINTS.glob("*/") if CHECKPOINTS.is_dir() else ():
+        last_used = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
+        if folder.name != mine.name and time.time() - last_used > DAYS_KEPT * 86400:
+            with contextlib.suppress(files.Busy), files.lock(f"train-{folder.name}"):
+                shutil.rmtree(folder)

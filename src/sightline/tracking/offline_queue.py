@@ -1,0 +1,116 @@
+"""What MLflow could not be told, kept until it can: a folder for each process that had something to say.
+
+A line of JSON is a call that failed or came after one that had; files are copied, since the next run replaces them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+
+FOLDER = files.STATE / "outbox"
+CALLS = "calls.jsonl"
+FILES = "files"
+
+
+class Outbox:
+    """One process's calls for one run. It is being written to while the process holds its lock.
+
+    Args:
+        run: How the run is to be found: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
+    """
+
+    def __init__(self, run: Mapping[str, Any]) -> None:
+        # By the clock, so that a training's comes before its evaluation's.
+        self.folder = FOLDER / f"{time.time_ns()}-{os.getpid()}"
+        self.folder.mkdir(parents=True)
+        self._stream = (self.folder / CALLS).open("a", encoding="utf-8")
+        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        self._copies = 0
+        self._write({"run": dict(run), "start_time": int(time.time() * 1000)})
+
+    def keep(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Keeps a call of a `Tracker`'s method; a file or folder that it names is copied.
+
+        Args:
+            method: The method's name.
+            arguments: Its arguments by name: JSON values, and paths.
+        """
+        self._write({"method": method, "arguments": {name: self._kept(value) for name, value in arguments.items()}})
+
+    def close(self) -> None:
+        """Lets go of it, so that it can be emptied; the end of the process does, too."""
+        self._stream.close()
+
+    def _kept(self, value: Any) -> Any:
+        if not isinstance(value, Path):
+            return value
+        if not value.exists():
+            return {"path": value.as_posix()}
+        self._copies += 1
+        copy = Path(FILES) / str(self._copies) / value.name
+        (self.folder / copy).parent.mkdir(parents=True)
+        if value.is_dir():
+            shutil.copytree(value, self.folder / copy, ignore=shutil.ignore_patterns(files.STATE.name))
+        else:
+            shutil.copy2(value, self.folder / copy)
+        return {"copy": copy.as_posix(), "path": value.as_posix()}
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An outbox that nobody writes to any more.
+
+    Attributes:
+        folder: Where it is.
+        run: How its run is to be found.
+        start_time: When it was begun, in milliseconds since 1970.
+        calls: (method, arguments) in order.
+    """
+
+    folder: Path
+    run: Mapping[str, Any]
+    start_time: int
+    calls: list[tuple[str, dict[str, Any]]]
+
+
+def kept() -> Iterator[Kept]:
+    """Yields the finished outboxes, the oldest first."""
+    for folder in sorted(FOLDER.glob("*/")):
+        with (folder / CALLS).open(encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its process is still at work
+            lines = [json.loads(line) for line in stream if line.endswith("\n")]  # a killed one leaves half a line
+        if not lines:
+            shutil.rmtree(folder)
+            continue
+        calls = [(line["method"], {n: _given(folder, v) for n, v in line["arguments"].items()}) for line in lines[1:]]
+        yield Kept(folder, lines[0]["run"], lines[0]["start_time"], calls)
+
+
+def _given(folder: Path, value: Any) -> Any:
+    if isinstance(value, dict) and "path" in value:
+        return folder / value["copy"] if "copy" in value else Path(value["path"])
+    return value
+
+
+def rename(entry: Kept, run: Mapping[str, Any]) -> None:
+    """Says anew how an outbox's run is to be found."""
+    first, *rest = (entry.folder / CALLS).read_text(encoding="utf-8").splitlines(keepends=True)
+    header = {**json.loads(first), "run": dict(run)}
+    files.write_text(entry.folder / CALLS, "".join([json.dumps(header) + "\n", *rest]))

@@ -1,0 +1,252 @@
+"""Everything that speaks to MLflow's registered models: versions, their aliases and what is recorded with them.
+
+A version holds a bundle and the predictions of its model on the test split, so that it can be judged, and judge others,
+from the registry alone. `challenger` is the newest candidate, `champion` what is in use.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sightline import tracking
+from sightline.core import files
+from sightline.core.errors import DISTRIBUTION, UserError
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+from packaging.requirements import Requirement
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+BUNDLE_TAG = "sightline.bundle_sha256"
+PREFIX = "sightline."
+
+BUNDLE, PREDICTIONS = "bundle", "predictions.parquet"
+"""How a version's files are called where `Registry.files_of` puts them."""
+
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.binary, "image")]),  # text is taken for base64, as JSON needs it
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "label", required=False),
+            ColSpec(DataType.double, "probability", required=False),
+            ColSpec(Array(DataType.double), "probabilities", required=False),
+            ColSpec(DataType.string, "error", required=False),
+        ]
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model.
+
+    Attributes:
+        number: Its number.
+        aliases: Its aliases, sorted.
+        tags: What is recorded with it.
+        run_id: The run that trained its model; None if it was registered without one.
+    """
+
+    number: int
+    aliases: list[str]
+    tags: dict[str, str]
+    run_id: str | None
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Turns a failure of MLflow into one line that says where and why: to promote is to ask for it to be there."""
+    try:
+        with tracking.reaching():
+            yield
+    except tracking.Unreachable as error:
+        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
+
+
+class Registry:
+    """The versions of one registered model.
+
+    Args:
+        name: The registered model; made with its first version.
+
+    Raises:
+        UserError: Here and in every method, if MLflow cannot be reached or refuses.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        with _asking():
+            self._client, self._experiment = tracking.connect()
+
+    def by_bundle(self, digest: str) -> Version | None:
+        """Returns the newest version that holds the bundle of that digest."""
+        with _asking():
+            found = [v for v in self._versions() if v.tags.get(BUNDLE_TAG) == digest]
+            return self._read(max(found, key=lambda v: int(v.version)).version) if found else None
+
+    def by_alias(self, alias: str) -> Version | None:
+        """Returns the version that an alias stands for."""
+        with _asking():
+            if not self._versions():
+                return None
+            aliases: Mapping[str, Any] = self._client.get_registered_model(self.name).aliases
+            return self._read(aliases[alias]) if alias in aliases else None
+
+    def by_number(self, number: int) -> Version:
+        """Returns a version.
+
+        Raises:
+            UserError: If there is none of that number.
+        """
+        with _asking():
+            numbers = sorted(int(v.version) for v in self._versions())
+            if number not in numbers:
+                known = ", ".join(map(str, numbers)) or "none yet; `sightline promote` makes one"
+                raise UserError(f"the model {self.name!r} has no version {number}: there are {known}")
+            return self._read(number)
+
+    def register(self, artifacts: Mapping[str, Path], code: Path, model_digest: str, tags: dict[str, str]) -> Version:
+        """Registers a bundle as a new version, from the run that trained its model.
+
+        Args:
+            artifacts: What the version is to hold, a file or folder each: `bundle`, the predictions of its model on
+                the test split, and the like; they keep their own names.
+            code: The Python file that MLflow is to run to serve it.
+            model_digest: Digest of the trained model, which its run is found by.
+            tags: What to record with the version.
+        """
+        with _asking():
+            run_id = tracking.run_of_model(self._client, self._experiment, model_digest, {})
+            mlflow.set_experiment(experiment_id=self._experiment)
+            with warnings.catch_warnings():
+                # The signature says what an input is.
+                warnings.filterwarnings("ignore", ".*input example")
+                logged = Model.log(
+                    None,
+                    mlflow.pyfunc,
+                    name="bundle",
+                    run_id=run_id,
+                    python_model=str(code),
+                    artifacts={name: str(path) for name, path in artifacts.items()},
+                    signature=SIGNATURE,
+                    code_paths=[str(Path(__file__).parent)],  # of this package: no registry has it
+                    pip_requirements=_requirements(),
+                )
+            try:
+                self._client.create_registered_model(self.name)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                    raise
+            made = self._client.create_model_version(
+                self.name, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
+            )
+            return self._read(made.version)
+
+    @contextmanager
+    def files_of(self, version: Version) -> Iterator[Path]:
+        """Yields a folder with a version's bundle and predictions, as long as the block runs."""
+        with tempfile.TemporaryDirectory(prefix="sightline-version-") as folder:
+            with _asking():
+                source = self._client.get_model_version_download_uri(self.name, str(version.number))
+                mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=folder)
+            yield Path(folder) / "artifacts"
+
+    def record(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Records something with a version."""
+        with _asking():
+            for name, value in tags.items():
+                self._client.set_model_version_tag(self.name, str(version.number), name, value)
+
+    def point(self, alias: str, version: Version) -> None:
+        """Makes an alias stand for a version."""
+        with _asking():
+            self._client.set_registered_model_alias(self.name, alias, str(version.number))
+
+    def run(self, version: Version) -> Run | None:
+        """Returns the run that trained a version's model; None where it was deleted."""
+        if version.run_id is None:
+            return None
+        with _asking():
+            try:
+                return self._client.get_run(version.run_id)
+            except MlflowException:
+                return None
+
+    def _versions(self) -> list[ModelVersion]:
+        return list(self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000))
+
+    def _read(self, number: int | str) -> Version:
+        found = self._client.get_model_version(self.name, str(number))
+        return Version(int(found.version), sorted(found.aliases), dict(found.tags), found.run_id or None)
+
+
+def _requirements() -> list[str]:
+    """Returns what prediction needs of other packages, in the versions that are installed here."""
+    wanted = map(Requirement, metadata.requires(DISTRIBUTION) or ())
+    needed = [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": "predict"})]
+    return [f"{name}=={metadata.version(name)}" for name in needed]
+
+
+def who() -> str:
+    """Returns who is at work here: the name and address that git knows, else the user's login name."""
+    name, address = tracking.git("config", "user.name"), tracking.git("config", "user.email")
+    return f"{name} <{address}>" if name and address else getpass.getuser()
+
+
+def fetch_bundle(uri: str) -> Path:
+    """Fetches a registered model's bundle, once: a version never changes, and is kept in `.sightline/registry`.
+
+    Args:
+        uri: `models:/name@alias`, or `models:/name/version`.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        UserError: If the registry cannot be reached, has no such version, or that one holds no bundle.
+    """
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
+    if match is None:
+        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
+    store = os.environ.get("MLFLOW_TRACKING_URI")
+    embedded = tracking.project_root() / "mlflow.db"
+    if store is None and not embedded.is_file():
+        raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
+    try:
+        with tracking.reaching():
+            client = tracking.open_store()
+            if match["alias"]:
+                found = client.get_model_version_by_alias(match["name"], match["alias"])
+            else:
+                found = client.get_model_version(match["name"], match["version"])
+            # Every store counts its versions from 1: what tells them apart is the store and the time.
+            identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
+            kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
+            if not kept.is_dir():
+                with files.atomic_directory(kept) as fresh:
+                    exact = f"models:/{found.name}/{found.version}"
+                    mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
+    except tracking.Unreachable as error:
+        raise UserError(f"{uri}: cannot be fetched from MLflow ({error.why}); {error.remedy}") from None
+    for path in sorted(kept.rglob("manifest.json")):
+        if (path.parent / "model.onnx").is_file():
+            return path.parent
+    raise UserError(f"{uri}: version {found.version} holds no bundle; the export stage registers those that do")

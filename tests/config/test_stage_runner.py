@@ -1,0 +1,221 @@
+"""A stage's script: what it gets, sweeps, one line for a bad command line, one run of a stage at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from sightline.config import stage_runner
+from sightline.config.compose import read_params
+from sightline.stages.evaluate.config import EvaluateConfig
+from tests.disks import mounted
+
+ROOT = Path(__file__).parents[2]
+
+
+class Run:
+    """Calls `stage_main` as a script's last line does, in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.calls: list[tuple[EvaluateConfig, stage_runner.Context]] = []
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        """Returns the exit code and what was written to standard error."""
+        self._monkeypatch.setattr(sys, "argv", ["pipeline/evaluate.py", *arguments])
+        self._monkeypatch.delenv("DVC_STAGE", raising=False)
+        self._monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and back at the end, since a sweep sets it
+        GlobalHydra.instance().clear()
+        try:
+            stage_runner.stage_main("evaluate", EvaluateConfig, self._keep)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+        return code, self._capsys.readouterr().err
+
+    def _keep(self, section: EvaluateConfig, context: stage_runner.Context) -> float:
+        self.calls.append((section, context))
+        return 0.5
+
+
+@pytest.fixture
+def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    yield Run(monkeypatch, capsys)
+    GlobalHydra.instance().clear()
+
+
+def test_a_stage_gets_its_section_and_where_it_stands(run: Run) -> None:
+    assert run() == (0, "")
+    (section, context), *rest = run.calls
+    assert not rest
+    assert section.gallery == read_params()["evaluate"]["gallery"]
+    assert context.root == context.output == Path()
+    assert context.sweep_job is None
+    assert context.overrides == ()
+    assert context.config.train.model.name == read_params()["train"]["model"]
+
+
+def test_command_line_words_in_any_order_beat_params(run: Run, project: Path) -> None:
+    (project / "params.yaml").write_text("evaluate: {gallery: 11, top_k: 3}\n")
+    for words in (["evaluate.gallery=7"], ["evaluate.gallery=9", "evaluate.gallery=7"], ["++evaluate.gallery=7"]):
+        assert run(*words) == (0, "")
+        section, context = run.calls[-1]
+        assert (section.gallery, section.top_k) == (7, 3)
+        assert context.overrides == (words[-1],)
+
+
+def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, project: Path) -> None:
+    before = sorted(p.relative_to(project) for p in project.rglob("*"))
+    assert run("-m", "evaluate.gallery=1,2", "evaluate.top_k=choice(4,5)")[0] == 0
+    assert [(s.gallery, s.top_k) for s, _ in run.calls] == [(1, 4), (1, 5), (2, 4), (2, 5)]
+    outputs = [context.output for _, context in run.calls]
+    assert len(set(outputs)) == 4
+    assert all("multirun" in output.parts for output in outputs)
+    assert [context.sweep_job for _, context in run.calls] == [0, 1, 2, 3]
+    assert run.calls[2][1].overrides == ("evaluate.gallery=2", "evaluate.top_k=4")
+    after = sorted(p.relative_to(project) for p in project.rglob("*"))
+    assert [path for path in after if path.parts[0] != "multirun"] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["evaluate.gallery=1,2"], ["evaluate.gallery", "needs the flag -m"]),
+        (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
+        (["-m", "evaluate.gallery=1,201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
+        (["-m", "evaluate.gallery=1,x"], ["evaluate.gallery", "'x'"]),
+        (["-m", "train/model=cnn,dens"], ["train.model: a setting of train, which is not run here"]),
+        (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
+        (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
+        (["word"], ["word: not of the form key=value"]),
+        (["~evaluate.gallery"], ["evaluate.gallery: has no value"]),
+        (["evaluate=null"], ["evaluate: no option"]),
+    ],
+)
+def test_a_bad_command_line_is_one_line_before_any_work(
+    run: Run, project: Path, words: list[str], parts: list[str]
+) -> None:
+    before = sorted(project.rglob("*"))
+    code, said = run(*words)
+    assert code == 2
+    assert said.startswith("evaluate: ")
+    assert said.count("\n") == 1
+    for part in parts:
+        assert part in said
+    assert not run.calls
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_sweep_that_cannot_write_is_one_line(run: Run, project: Path) -> None:
+    sweeps = project / "multirun"
+    sweeps.mkdir()
+    with mounted(sweeps, "ro"):
+        code, said = run("-m", "evaluate.gallery=1,2")
+    assert code == 2
+    assert said.startswith("evaluate: multirun/")
+    assert said.endswith(
+        f": the file system is read-only: mount -o remount,rw {sweeps}, or work in a copy of the project elsewhere\n"
+    )
+    assert said.count("\n") == 1
+    assert not run.calls
+
+
+def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> float:
+        raise OSError(errno.EIO, "Input/output error", "data/raw/x.parquet")
+
+    def bug(*_: object) -> float:
+        raise KeyError("x")
+
+    for words in ((), ("-m", "evaluate.gallery=1,2")):
+        monkeypatch.setattr(run, "_keep", full)
+        code, said = run(*words)
+        jobs = ["job 0: ", "job 1: "] if words else ["evaluate: "]
+        remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
+        assert said.splitlines() == [f"{job}data/raw/x.parquet: the disk reports an error: {remedy}" for job in jobs]
+        assert code == (1 if words else 2)
+        monkeypatch.setattr(run, "_keep", bug)
+        with pytest.raises(KeyError, match="x"):
+            run(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "command"),
+    [
+        (["preprocess.size=32"], "preprocess.size", "dvc exp run -S preprocess.size=32"),
+        (
+            ["-m", "preprocess.size=16,24"],
+            "preprocess.size",
+            "dvc exp run --queue -S preprocess.size=16,24 && dvc queue start",
+        ),
+        (
+            ["evaluate.gallery=1", "ingest/source=folder", "ingest.path='a b'"],
+            "ingest.source",
+            """dvc exp run -S ingest.source=folder -S 'ingest.path='"'"'a b'"'"''""",
+        ),
+        (["ingest.source=folder"], "ingest.source", "dvc exp run -S ingest.source=folder"),
+        (["preprocess.val_fraction=0.3"], "preprocess.val_fraction", "dvc exp run -S ++preprocess.val_fraction=0.3"),
+        (["train.model.width=8"], "train.model.width", "dvc exp run -S ++train.model_options.width=8"),
+        (["++train.model_options.width=8"], "train.model.width", "dvc exp run -S ++train.model_options.width=8"),
+        (["hydra.verbose=true", "+export.x=1"], "export.x", "dvc exp run -S ++export.x=1"),
+    ],
+)
+def test_another_stages_knobs_are_refused_with_the_command_that_does_it(
+    run: Run, project: Path, words: list[str], key: str, command: str
+) -> None:
+    before = sorted(project.rglob("*"))
+    line = f"{key}: a setting of {key.split('.')[0]}, which is not run here; this does it: {command} (or set it in "
+    assert run(*words) == (2, f"evaluate: {line}params.yaml and run dvc repro)\n")
+    assert not run.calls
+    assert sorted(project.rglob("*")) == before
+
+
+def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
+    from sightline.core import files
+
+    with files.lock("evaluate"):
+        code, said = run()
+    assert code == 2
+    assert said == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
+    assert not run.calls
+    assert run() == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "words", "parts"),
+    [
+        ("train", ["train.lerning_rate=1"], ["train: train.lerning_rate: unknown key", "lr"]),
+        ("ingest", ["ingest/source=disk"], ["ingest: ingest.source: no option 'disk'", "digits", "folder"]),
+        ("preprocess", ["preprocess.size=big"], ["preprocess: preprocess.size", "'big'", "Integer"]),
+        ("watch", ["ingest.max_rejected=2"], ["ingest: ingest.max_rejected: must be a share from 0 to 1, not 2"]),
+        ("evaluate", None, ["evaluate: params.yaml is missing"]),
+    ],
+)
+def test_real_processes_end_with_code_2_and_one_line(
+    project: Path, module: str, words: list[str] | None, parts: list[str]
+) -> None:
+    if words is None:
+        (project / "params.yaml").unlink()
+    before = sorted(project.rglob("*"))
+    command = [sys.executable, "-m", f"pipeline.{module}", *(words or [])]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert sorted(project.rglob("*")) == before

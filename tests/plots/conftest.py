@@ -1,5 +1,0 @@
-"""Names that a careless picture would choke on."""
-
-from tests.evaluate.conftest import history, hostile
-
-__all__ = ["history", "hostile"]

@@ -1,0 +1,29 @@
+import doctest
+
+from sightline.reporting import formatting
+from sightline.reporting.metric_titles import known, rows
+
+
+def test_examples():
+    assert doctest.testmod(formatting).failed == 0
+
+
+def test_a_share_is_never_rounded_to_perfect():
+    assert formatting.share(9999 / 10000) == "99.9"
+    assert formatting.share(1) == "100.0"
+    assert formatting.share(1 / 10000) == "0.1"
+    assert formatting.share(0) == "0.0"
+
+
+def test_a_difference_has_its_sign():
+    assert formatting.points(-0.2) == "\N{MINUS SIGN}20.0"
+
+
+def test_metrics_are_told_with_their_intervals():
+    numbers = {"images": 9, "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "top_3_accuracy": 1.0}
+    assert list(known(numbers)) == ["accuracy", "top_3_accuracy"]
+    told = {row.metric.title: (row.value, row.interval) for row in rows(numbers)}
+    assert told == {
+        "Accuracy": ("50.0\u00a0%", "25.0 to 75.0\u00a0%"),
+        "Top-3 accuracy": ("100.0\u00a0%", ""),
+    }

@@ -1,0 +1,181 @@
+"""Archives give every member's bytes, or say that they are damaged: wherever one is cut, whatever bits flip."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.core.errors import UserError
+from sightline.core.rejection import Rejected
+from sightline.sources.archives import Budget, open_archive
+
+# Of two kinds, since what compresses well is packed otherwise; a member fills its blocks, and one is in a folder.
+MEMBERS = {"a/1.png": b"\x89PNG" + bytes(range(256)) * 2, "a/ü/2.png": b"x" * 1024, "b/3.png": b"1", "b/4.png": b""}
+
+
+def tarred(members: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    data = stream.getvalue()
+    return data[: -(-len(data.rstrip(b"\0")) // 512) * 512 + 1024]  # less than the padding that tar adds to a record
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return stream.getvalue()
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)  # as the program `zstd` does
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd
+}  # fmt: skip
+ARCHIVES = {
+    "tar": tarred(MEMBERS),
+    "pax": tarred(MEMBERS, tarfile.PAX_FORMAT),
+    **{kind: compress(tarred(MEMBERS)) for kind, compress in COMPRESSIONS.items()},
+    "zip": zipped(MEMBERS),
+    "stored zip": zipped(MEMBERS, zipfile.ZIP_STORED),
+}
+
+
+def read(data: bytes) -> Iterator[tuple[str, bytes | Rejected]]:
+    for member in open_archive(io.BytesIO(data), "a", 2**20, Budget(2**24)):
+        try:
+            yield member.path, member.read()
+        except Rejected as fault:
+            yield member.path, fault
+
+
+def holds_all_or_says(data: bytes) -> bool:
+    """Says whether all members came, or what is missing or other was said; a zip's are never other than they were."""
+    try:
+        found = dict(read(data))
+    except UserError as error:
+        return "\n" not in str(error) and "fetch it again" in str(error)
+    if not any(isinstance(content, Rejected) for content in found.values()):
+        return found == MEMBERS
+    return all(isinstance(content, Rejected) or MEMBERS.get(path) == content for path, content in found.items())
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_whole_archives_are_read_whole(kind: str) -> None:
+    assert dict(read(ARCHIVES[kind])) == MEMBERS
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_cut_anywhere_is_whole_or_says_so(kind: str) -> None:
+    whole = ARCHIVES[kind]
+    assert not [at for at in range(len(whole)) if not holds_all_or_says(whole[:at])]
+
+
+def headers() -> list[int]:
+    """Returns the places of a plain tar that its digests cover: its headers and what follows the last member."""
+    with tarfile.open(fileobj=io.BytesIO(ARCHIVES["tar"])) as archive:
+        content = {at for member in archive for at in range(member.offset_data, member.offset_data + member.size)}
+    return [at for at in range(len(ARCHIVES["tar"])) if at not in content]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ARCHIVES if kind != "pax"])
+@pytest.mark.parametrize("mask", [0x01, 0xFF])
+def test_any_flipped_byte_is_said_or_of_no_account(kind: str, mask: int) -> None:
+    whole = ARCHIVES[kind]
+    lost = []
+    for at in headers() if kind == "tar" else range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[at] ^= mask
+        if not holds_all_or_says(bytes(flipped)):
+            lost.append(at)
+    assert not lost
+
+
+def test_members_behind_an_end_marker_are_said() -> None:
+    blank = bytearray(ARCHIVES["tar"])
+    second = blank.index("a/ü".encode())
+    blank[second : second + 512] = bytes(512)
+    for data in (bytes(blank), tarred({"a/1.png": b"1"}) + ARCHIVES["tar"]):
+        with pytest.raises(UserError, match="more follows behind its end marker"):
+            list(read(data))
+
+
+def test_a_tar_without_an_end_marker_is_said_and_one_zero_block_will_do() -> None:
+    whole = ARCHIVES["tar"]
+    end = len(whole.rstrip(b"\0")) + 511 & ~511
+    assert dict(read(whole[: end + 512])) == MEMBERS
+    with pytest.raises(UserError, match="a: a damaged archive, or none: it ends without an end marker"):
+        list(read(whole[:end]))
+
+
+def test_a_zip_within_an_archive_is_not_the_archive() -> None:
+    inner = zipped({"other.png": b"2"}, zipfile.ZIP_STORED)
+    assert dict(read(tarred({"a.png": b"1", "inner.zip": inner}))) == {"a.png": b"1", "inner.zip": inner}
+    outer = zipped({"a.png": b"1", "inner.zip": inner, "c.png": bytes(100)}, zipfile.ZIP_STORED)
+    end = outer.index(b"PK\3\4", outer.index(inner) + len(inner))
+    with pytest.raises(UserError, match="its directory does not begin with what stands first in it"):
+        list(read(outer[:end]))
+    with pytest.raises(UserError, match="more follows behind its end"):
+        list(read(outer[: end + 20]))
+
+
+def test_a_zip_that_unpacks_itself_is_read() -> None:
+    assert dict(read(b"MZ" + bytes(1000) + ARCHIVES["zip"])) == MEMBERS
+
+
+def test_a_member_of_less_than_no_bytes_is_no_endless_loop() -> None:
+    info = tarfile.TarInfo("a.png")
+    info.size = -1024
+    header = info.tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(UserError, match="a member of less than no bytes"):
+        list(read(header + bytes(1024)))
+
+
+def test_a_file_of_a_zip_that_is_called_as_a_folder_is_said() -> None:
+    data = bytearray(zipped({"a.png": b"1", "b.png": b"2"}))
+    data[data.rindex(b"a.png") + 4] = ord("/")  # in the directory alone
+    assert isinstance(dict(read(bytes(data)))["a.pn"], Rejected)
+    both = bytes(data).replace(b"a.png", b"a.pn/")
+    assert dict(read(both)) == {"a.pn": b"1", "b.png": b"2"}
+    assert dict(read(zipped({"a/": b"", "a/b.png": b"2"}))) == {"a/b.png": b"2"}
+
+
+@pytest.mark.parametrize("at", [12, 16])  # the directory's size, and its place
+def test_a_zip_whose_directory_is_elsewhere_is_said_in_plain_words(at: int) -> None:
+    data = bytearray(ARCHIVES["zip"])
+    end = data.rindex(b"PK\5\6")
+    for value in range(0, 2**16, 257):
+        data[end + at : end + at + 2] = value.to_bytes(2, "little")
+        said = []
+        try:
+            said = [str(content) for _, content in read(bytes(data)) if isinstance(content, Rejected)]
+        except UserError as error:
+            said = [str(error)]
+        assert said or bytes(data) == ARCHIVES["zip"]
+        assert not [text for text in said if "Invalid argument" in text or "Errno" in text]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([kind for kind in ARCHIVES if kind not in ("tar", "pax")]), st.data())
+def test_flips_and_cuts_together(kind: str, data: st.DataObject) -> None:
+    damaged = bytearray(ARCHIVES[kind])
+    for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=3)):
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    assert holds_all_or_says(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))

@@ -1,0 +1,172 @@
+"""What the stage writes: the same bytes at every run, nothing that is pickled, no time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sightline.core import files
+from sightline.core.errors import ConfigError, UserError
+from sightline.datasets import predictions
+from sightline.imaging import corruptions
+from sightline.stages.baseline import console
+from sightline.stages.baseline.config import METHODS
+from sightline.stages.baseline.stage import run_methods, training_images
+from tests.stages.baseline.conftest import Write, configuration, digits
+
+AGAIN = """
+import sys
+from pathlib import Path
+from sightline.stages.baseline.stage import run_methods
+from sightline.datasets.processed_set import ProcessedSet
+from tests.baseline.conftest import configuration
+data, out, raw = map(Path, sys.argv[1:])
+run_methods(ProcessedSet(data), configuration(robustness_images=20), out, print, raw)
+"""
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: files.sha256_file(path) for path in folder.iterdir()}
+
+
+def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None:
+    images, labels = digits(400)
+    data = write(images, labels, ["train"] * 300 + ["test"] * 100)
+    said: list[str] = []
+    raw = tmp_path / "raw"
+    scored = run_methods(data, configuration(robustness_images=20), tmp_path / "one", said.append, raw)
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu"}
+    command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two"), str(raw)]
+    subprocess.run(command, check=True, env=environment)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert set(contents(tmp_path / "one")) == {"baselines.json", *(f"{name}.parquet" for name in METHODS)}
+
+    summary = json.loads((tmp_path / "one" / "baselines.json").read_text())
+    assert set(summary["methods"]) == set(METHODS)
+    for each in scored:
+        kept = summary["methods"][each.name]
+        assert kept.keys() == {"title", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "bytes", "parameters"}
+        answers = predictions.read(tmp_path / "one" / f"{each.name}.parquet")
+        assert answers.ids == data.split("test").ids
+        assert kept["accuracy"] == pytest.approx(answers.correct.mean(), abs=1e-6)
+        assert kept["accuracy_low"] <= kept["accuracy"] <= kept["accuracy_high"]
+        assert kept["bytes"] == each.bytes > 0
+        assert each.fit_seconds > 0
+        assert (answers.probabilities.argmax(axis=1) == answers.predicted).all()
+    best = max(METHODS, key=lambda name: summary["methods"][name]["accuracy"])
+    assert summary["methods"][best]["accuracy"] > 0.9
+    assert summary["methods"]["majority"]["accuracy"] < 0.2
+    assert len(console.lines(scored)) == 1 + len(METHODS)
+
+
+def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: Path) -> None:
+    images, labels = digits(400)
+    data = write(images, labels, ["train"] * 300 + ["test"] * 100)
+
+    def told(**changes: object) -> dict[str, Any]:
+        config = configuration(methods="[majority,pixels_logreg]", robustness_images=30, **changes)
+        run_methods(data, config, tmp_path / "out", print, tmp_path / "raw")
+        return dict(json.loads((tmp_path / "out" / "baselines.json").read_text()))
+
+    found = told(reference="pixels_logreg")
+    assert found["reference"] == "pixels_logreg"
+    assert list(found["corruption_errors"]) == sorted(corruptions.NAMES)
+    rates = np.array(list(found["corruption_errors"].values()))
+    assert rates.shape == (len(corruptions.NAMES), 5)
+    clean = 1 - found["methods"]["pixels_logreg"]["accuracy"]
+    assert clean < rates.mean() < rates[:, 4].mean() < 0.9
+    # The majority sees nothing, and so no corruption: it errs as often under each.
+    blind = told(reference="majority")
+    (rate,) = {rate for rates in blind["corruption_errors"].values() for rate in rates}
+    assert rate > 0.5
+    assert found["corruption_sample"] == blind["corruption_sample"]
+    assert found["corruption_sample"] != told(reference="majority", seed=1)["corruption_sample"]
+    # A reference that is not among the methods is not measured.
+    assert told(reference="dense")["corruption_errors"] == {}
+
+
+def test_augmented_copies_and_other_splits_are_left_out(write: Write) -> None:
+    images, labels = digits(8)
+    origins = ["00000", "00000", "00002", "00003", "00004", "00005", "00006", "00007"]
+    data = write(images, labels, ["train"] * 4 + ["val"] * 2 + ["test"] * 2, origins)
+    seen, of_class = training_images(data, configuration())
+    assert (seen == images[[0, 2, 3]]).all()
+    assert of_class.tolist() == [0, 2, 3]
+    assert len(training_images(data, configuration(train_images=2))[0]) == 2
+
+
+def test_only_what_was_chosen(write: Write, tmp_path: Path) -> None:
+    images, labels = digits(20)
+    data = write(images, labels, ["train"] * 10 + ["test"] * 10)
+    out = tmp_path / "out"
+    run_methods(data, configuration(methods="[majority,pixels_logreg]"), out, print)
+    assert set(contents(out)) == {"baselines.json", "majority.parquet", "pixels_logreg.parquet"}
+    assert run_methods(data, configuration(methods="[]"), out, print) == []
+    assert set(contents(out)) == {"baselines.json"}
+    assert console.lines([]) == []
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+def test_an_empty_split_is_one_line_and_writes_nothing(write: Write, tmp_path: Path, missing: str) -> None:
+    images, labels = digits(10)
+    data = write(images, labels, [{"train": "test", "test": "train"}[missing]] * 10)
+    with pytest.raises(UserError, match=rf"'{missing}' .* has no image: \w+ preprocess.test_fraction"):
+        run_methods(data, configuration(methods="[majority]"), tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path) -> None:
+    images, labels = digits(300)
+    splits = ["test" if label == 4 or i % 4 == 0 else "train" for i, label in enumerate(labels)]
+    data = write(images, labels, splits)
+    scored = run_methods(data, configuration(methods="[dense,hog_svm,sift_svm]", epochs=20), tmp_path / "out", print)
+    for each in scored:
+        answers = predictions.read(tmp_path / "out" / f"{each.name}.parquet")
+        assert 4 in answers.labels
+        assert 4 not in answers.predicted
+        assert np.isfinite(each.numbers["log_loss"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"methods": "[knn]"},
+            "baseline.methods: 'knn' is not one of majority, pixels_logreg, dense, hog_svm, sift_svm",
+        ),
+        ({"methods": "[dense,majority,dense]"}, "baseline.methods: dense stands there twice"),
+        ({"methods": "dense"}, "baseline.methods: "),
+        ({"reference": "cnn"}, "baseline.reference: 'cnn' is not one of majority"),
+        ({"folds": 1}, "baseline.folds: 1 is not between 2 and 20"),
+        ({"words": 1}, "baseline.words: 1 is not at least 2"),
+        ({"seed": -1}, "baseline.seed: -1 is not at least 0"),
+    ],
+)
+def test_a_bad_configuration_is_one_line(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        configuration(**changes)
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+def test_imports_no_torch_or_mlflow() -> None:
+    code = "import sys, sightline.stages.baseline.stage; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(out.stdout.split()) & {"torch", "lightning", "pytorch_lightning", "mlflow", "matplotlib", "hydra"}
+    code = "import sys, sightline.stages.baseline.config; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(out.stdout.split()) & {"numpy", "sklearn", "cv2", "hydra"}
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(80, "80 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (3_000_000_000, "3.0 GB")]
+)
+def test_sizes_for_a_person(size: int, said: str) -> None:
+    assert console.readable(size) == said

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from sightline.core.errors import UserError
+from sightline.stages.evaluate import dataset_summary as described
+from sightline.stages.evaluate.dataset_summary import contact_cells, contact_rows, read_audit
+
+
+def finding(unit="images", number=0, examples=()):
+    return {unit: number, "examples": list(examples)}
+
+
+@pytest.fixture
+def raw(tmp_path):
+    audit = {kind: finding(words[0]) for kind, words in described._FINDINGS.items()}
+    audit["near_duplicates"] = finding("groups", 2, [["a", "b", "c", "d"], ["e", "f"]])
+    audit["dark"] = finding("images", 1, ["<b>dark</b>"])
+    audit["two_splits"] = {"groups": 1, "near_groups": 1, "examples": [["x", "y"]], "near_examples": [["z", "w"]]}
+    audit["two_splits"] |= {"source_groups": 1, "source_examples": ["film"]}
+    size = {"min": 8, "median": 9, "max": 10}
+    audit |= {"sizes": {"width": size, "height": {"min": 7, "median": 7, "max": 7}}, "formats": {"PNG": 3, "JPEG": 20}}
+    audit |= {"modes": {"L": 23}}
+    told = {"inputs": 25, "accepted": 23, "rejected": {"truncated": 2}, "audit": audit}
+    (tmp_path / "ingest.json").write_text(json.dumps(told))
+    return tmp_path
+
+
+def test_the_audit_tells_what_was_found(raw):
+    audit = read_audit(raw)
+    assert (audit.inputs, audit.accepted, dict(audit.rejected)) == (25, 23, {"truncated": 2})
+    found = {f.what: (f.count, f.examples) for f in audit.findings}
+    assert found == {
+        "groups of near duplicates": (2, ("a = b = c", "e = f")),
+        "images suspiciously dark": (1, ("<b>dark</b>",)),
+        "groups of the same or nearly the same image, or of the source's, in several splits of the source's": (
+            3,
+            ("x = y", "z = w", "film"),
+        ),
+    }
+    assert audit.looked_for == 10
+    assert dict(audit.facts) == {
+        "Width": "8 to 10 px, median 9",
+        "Height": "7 px",
+        "Formats": "JPEG (20), PNG (3)",
+        "Pixels": "L",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"audit": 3}'])
+def test_a_damaged_audit_is_one_line(raw, text):
+    (raw / "ingest.json").write_text(text)
+    with pytest.raises(UserError, match=r"ingest.json is damaged: run the ingest stage again"):
+        read_audit(raw)
+    (raw / "ingest.json").unlink()
+    with pytest.raises(UserError, match=r"ingest.json is missing: run the ingest stage"):
+        read_audit(raw)
+
+
+def test_the_contact_sheet_starts_with_the_original_and_ends_with_what_the_model_sees(digits):
+    split = digits.data.split("test")
+    rows = contact_rows(digits.data, digits.raw, [split.ids[5], split.ids[0]])
+    assert [row.id for row in rows] == [split.ids[5], split.ids[0]]
+    assert rows[0].states[0][0] == "original"
+    assert (rows[0].states[-1][1] == split.images([5])[0]).all()
+    cells = contact_cells(rows[0])
+    assert {cell["size"] for cell in cells} == {"8 \N{MULTIPLICATION SIGN} 8"}
+    with pytest.raises(UserError, match="run the preprocess stage again"):
+        contact_rows(digits.data, digits.raw, ["nobody"])

@@ -1,0 +1,82 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from sightline.core.errors import UserError
+from sightline.imaging import corruptions
+from sightline.metrics.robustness import withstand
+from sightline.stages.evaluate import robustness
+
+
+@pytest.fixture(scope="module")
+def settings(config):
+    return dataclasses.replace(config, resamples=100, robustness_images=60)
+
+
+@pytest.fixture(scope="module")
+def found(digits, settings):
+    return robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, settings)
+
+
+def test_clean_accuracy_is_that_of_the_prepared_images(digits, found):
+    split = digits.data.split("test")
+    chosen = np.linspace(0, 299, 60).round().astype(int)
+    right = digits.predict(split.images(chosen)).argmax(axis=1) == split.labels[chosen]
+    assert found.clean == pytest.approx(right.mean())
+    assert found.images == 60
+
+
+def test_severity_lowers_mean_accuracy(found):
+    means = np.mean([found.accuracies[name] for name in corruptions.NAMES], axis=0)
+    assert (np.diff(means) < 0).all(), means
+    assert means[0] <= found.clean
+    assert found.error == pytest.approx(1 - means.mean())
+    assert found.error_interval[0] <= found.error <= found.error_interval[1]
+
+
+def test_batching_changes_nothing(digits, settings, found):
+    small = dataclasses.replace(settings, batch_size=7)
+    assert robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, small) == found
+
+
+def test_corruption_errors_relate_to_the_baseline():
+    rng = np.random.default_rng(0)
+    clean = np.ones(50, bool)
+    correct = rng.random((50, len(corruptions.NAMES), 5)) < 0.8
+    own = {name: list(1 - correct[:, i].mean(axis=0)) for i, name in enumerate(corruptions.NAMES)}
+    same = robustness.summarize(clean, correct, own)
+    assert same.mean_corruption_error == pytest.approx(1)
+    low, high = same.mean_corruption_error_interval
+    assert low < 1 < high
+    worse = {name: [2 * e for e in errors] for name, errors in own.items()}
+    worse["fog"] = [0.0] * 5  # where the baseline makes no error there is nothing to relate to
+    half = robustness.summarize(clean, correct, worse)
+    assert half.mean_corruption_error == pytest.approx(0.5)
+    numbers = robustness.numbers(half)
+    assert numbers["mean_corruption_error"] == half.mean_corruption_error
+    none = robustness.summarize(clean, correct, {})
+    assert none.mean_corruption_error is None
+    assert "mean_corruption_error" not in robustness.numbers(none)
+    for name, value in robustness.numbers(none).items():
+        if f"{name}_low" in robustness.numbers(none):
+            assert robustness.numbers(none)[f"{name}_low"] <= value <= robustness.numbers(none)[f"{name}_high"]
+
+
+def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):
+    split = digits.data.split("test")
+    path = tmp_path / "baselines.json"
+    told = {"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}
+    sample = withstand(digits.predict, digits.data, split, digits.raw, images=60, seed=0, batch_size=256).sample
+    path.write_text(json.dumps({**told, "corruption_sample": sample}))
+    related = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+    assert related.mean_corruption_error == pytest.approx(found.error / 0.5)
+    assert related.note == ""
+    for other in ({**sample, "images": 61}, {**sample, "seed": 1}, {**sample, "ids_sha256": "0" * 64}, None):
+        path.write_text(json.dumps({**told, "corruption_sample": other}))
+        apart = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+        assert apart == dataclasses.replace(found, note=robustness.OTHER)
+    path.write_text('{"corruption_errors": [1]}')
+    with pytest.raises(UserError, match="run the baseline stage again"):
+        robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)

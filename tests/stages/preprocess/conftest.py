@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline.datasets import raw_set
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.stage import preprocess
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some ten images a shard, so that small sets have many."""
+    monkeypatch.setattr(raw_set, "TARGET_ROWS", 10)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Preprocesses a raw set into a new folder below `tmp_path`, by default without a memo."""
+    made = iter(range(1000))
+
+    def preprocessed(raw: Path, config: PreprocessConfig, memo: Path | None = None) -> Path:
+        out = tmp_path / f"out-{next(made)}"
+        out.mkdir()
+        preprocess(raw, config, out, memo)
+        return out
+
+    return preprocessed

@@ -1,0 +1,371 @@
+"""Processes, Ray and Dask make the same bits; a worker's death is an error or costs nothing, never a wrong result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.core.errors import UserError
+from sightline.stages.preprocess import backends, run_tasks
+from sightline.stages.preprocess.backends import child, cluster, processes
+from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.jobs import Job
+from sightline.stages.preprocess.options import Processes
+from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.tasks import Pixels
+from tests.stages.preprocess.conftest import Run
+from tests.stages.preprocess.sets import configuration, content, pictures, write_set
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def always_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
+
+
+@pytest.mark.usefixtures("always_helpers")
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_processes_says_nothing(run: Run, tmp_path: Path, workers: int):
+    raw = write_set(tmp_path / "raw", pictures(80))
+    expected = content(run(raw, configuration("backend.workers=1")))
+    assert content(run(raw, configuration(f"backend.workers={workers}"))) == expected
+
+
+def test_little_work_starts_no_process(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(child, "Child", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(processes, "Child", child.Child)
+    run(write_set(tmp_path / "raw", pictures(80)), configuration("backend.workers=8"))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that a run has started, before it reads the set where there is anything to do."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def popen(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        found.append(start(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(run_tasks, "_MUCH", 0)
+    monkeypatch.setattr(child, "forks", lambda: False)
+    monkeypatch.setattr(child.subprocess, "Popen", popen)
+    return found
+
+
+def test_helpers_that_started_early_do_the_work_and_end(
+    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+):
+    raw = write_set(tmp_path / "raw", pictures(80))
+    expected = content(run(raw, configuration("backend.workers=1")))
+    assert not started
+    # Each job takes a moment, so that no process is alone for all of them.
+    monkeypatch.setattr(run_tasks, "Pixels", Held)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("SIGHTLINE_TEST_WHO", str(tmp_path / "who"))
+    assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+    at_work = {int(line) for line in (tmp_path / "who").read_text().split()}
+    assert at_work & {process.pid for process in started}
+    # All is known now: nothing starts.
+    assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
+    assert len(started) == 2
+
+
+def test_helpers_that_started_early_end_with_an_error(
+    run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+):
+    raw = write_set(tmp_path / "raw", pictures(80))
+    monkeypatch.setattr(RawSet, "groups", lambda _: (_ for _ in ()).throw(UserError("no")))
+    with pytest.raises(UserError, match="no"):
+        run(raw, configuration("backend.workers=3"))
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+
+
+@pytest.mark.usefixtures("always_helpers")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_progress_counts_every_image_and_copy(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int):
+    counts: list[tuple[int, int]] = []
+
+    def counting(items: range, what: str, total: int) -> Iterator[int]:
+        left = iter(items)
+        try:
+            yield from left
+        finally:
+            counts.append((total - len(list(left)), total))
+
+    monkeypatch.setattr(backends, "track", counting)
+    raw = write_set(tmp_path / "raw", pictures(80, split="train"))
+    options = ("augment=digits", "copies=2", "val_fraction=0", "test_fraction=0", f"backend.workers={workers}")
+    run(raw, configuration(*options))
+    assert counts == [(80, 80), (160, 160)]
+
+
+class Slow(Pixels):
+    """Takes its time, in a helper only if told so by a file."""
+
+    def write(self, source: Path, out: Path):
+        if os.environ.get("TEST_HOST") != str(os.getpid()):
+            (Path(os.environ["TEST_PIDS"]) / str(os.getpid())).touch()
+            time.sleep(float(os.environ.get("TEST_SLEEP", "0")))
+            if os.environ.get("TEST_FAIL"):
+                raise ZeroDivisionError("in the helper")
+        else:
+            time.sleep(0.05)
+        return super().write(source, out)
+
+
+@pytest.fixture
+def slow_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    from sightline.stages.preprocess.raw_table import RawSet
+    from sightline.stages.preprocess.stage import build_contract
+
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    monkeypatch.setenv("TEST_PIDS", str(pids))
+    monkeypatch.setenv("TEST_HOST", str(os.getpid()))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    images = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
+    plain = build_contract(configuration()).to_dict()
+    return [
+        Job(f"key-{number}", shard, Slow(plain, images.contents_of(number)), 10.0)
+        for number, shard in enumerate(images.shards)
+    ]
+
+
+@pytest.mark.usefixtures("always_helpers")
+def test_a_dead_helper_is_one_line(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TEST_SLEEP", "30")
+
+    def kill() -> None:
+        while not (found := list((tmp_path / "pids").iterdir())):
+            time.sleep(0.02)
+        os.kill(int(found[0].name), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    # Enough for this process to be at work until the helper has begun.
+    jobs = [Job(f"{job.key}-{n}", job.source, job.recipe, 10.0) for n in range(20) for job in slow_jobs]
+    begin = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"a worker process ended while it worked on shard-\w+\.parquet \(killed by sig"
+    ):
+        processes.run(jobs, Memo(tmp_path / "memo"), 2)
+    assert time.monotonic() - begin < 25
+    assert not [path for path in (tmp_path / "memo").iterdir() if not path.name.startswith(".key-")][len(jobs) :]
+
+
+@pytest.mark.usefixtures("always_helpers")
+def test_a_helpers_fault_is_shown(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TEST_FAIL", "1")
+    jobs = [Job(f"{job.key}-{n}", job.source, job.recipe, 10.0) for n in range(20) for job in slow_jobs]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: in the helper"):
+        processes.run(jobs, Memo(tmp_path / "memo"), 2)
+
+
+@pytest.mark.usefixtures("always_helpers")
+def test_helpers_end_with_the_stage(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
+    memo = Memo(tmp_path / "memo")
+    processes.run(slow_jobs, memo, 3)
+    assert {entry.key for entry in memo.entries()} == {job.key for job in slow_jobs}
+    for path in (tmp_path / "pids").iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
+
+
+def test_another_version_on_a_node_is_one_line(tmp_path: Path, slow_jobs: list[Job]):
+    job = slow_jobs[0]
+    assert cluster.do((*cluster.parcel(job)[:3], "other")) == (cluster.parcel(job)[3], b"", b"")
+    with pytest.raises(UserError, match="a node has another version"):
+        cluster.take(job, ("other", b"", b""), Memo(tmp_path / "memo"), "ray")
+
+
+def test_no_jobs_need_no_backend(tmp_path: Path):
+    backends.run([], Memo(tmp_path), Processes("processes", None))
+
+
+@pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
+def test_a_missing_engine_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    raw = write_set(tmp_path / "raw", pictures(20))
+    with pytest.raises(UserError, match=rf"pip install .*\[{backend}\]'"):
+        run(raw, configuration(f"backend={backend}"))
+
+
+# --- clusters ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
+    """Makes each job on a node take so long, by a recipe of the same result."""
+    monkeypatch.setattr(run_tasks, "Pixels", Held)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setattr(Held, "seconds", seconds)
+    yield
+
+
+class Held(Pixels):
+    """Takes a moment."""
+
+    seconds = 0.5
+
+    def write(self, source: Path, out: Path):
+        time.sleep(self.seconds)
+        if who := os.environ.get("SIGHTLINE_TEST_WHO"):
+            with Path(who).open("a") as file:
+                print(os.getpid(), file=file)
+        return super().write(source, out)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+@pytest.fixture
+def ray_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_environment")
+def test_ray_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
+    raw = write_set(tmp_path / "raw", pictures(60))
+    expected = content(run(raw, configuration()))
+    assert content(run(raw, configuration("backend=ray"), tmp_path / "memo")) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_environment")
+def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from ray.cluster_utils import Cluster
+
+    raw = write_set(tmp_path / "raw", pictures(250))
+    expected = content(run(raw, configuration()))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = nodes.add_node(num_cpus=1)
+        nodes.wait_for_nodes()
+        memo = tmp_path / "memo"
+        killed_at: list[int] = []
+
+        def kill() -> None:
+            while len(Memo(memo).entries()) < 4:
+                time.sleep(0.05)
+            killed_at.append(len(Memo(memo).entries()))
+            nodes.remove_node(second, allow_graceful=False)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        with held_back(tmp_path, monkeypatch, 0.5):
+            out = run(raw, configuration("backend=ray", f"backend.address='{nodes.address}'"), memo)
+        thread.join()
+        assert content(out) == expected
+        assert killed_at[0] < len(Memo(memo).entries()) - 5, "the node died when all was done"
+    finally:
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_environment")
+def test_no_ray_cluster_there_is_one_line(run: Run, tmp_path: Path):
+    raw = write_set(tmp_path / "raw", pictures(20))
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=rf"no cluster at {address} .* start one by 'ray start --head'"):
+        run(raw, configuration("backend=ray", f"backend.address='{address}'"))
+
+
+@pytest.fixture
+def dask_scheduler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """Starts a scheduler as a process of its own, and yields its address."""
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    address = f"tcp://127.0.0.1:{free_port()}"
+    command = [BIN / "dask", "scheduler", "--host", address, "--no-dashboard", "--no-show"]
+    with (tmp_path / "scheduler.log").open("w") as log:
+        scheduler = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield address
+    finally:
+        os.killpg(scheduler.pid, signal.SIGKILL)
+        scheduler.wait()
+
+
+def dask_worker(address: str, log: Path) -> subprocess.Popen[bytes]:
+    command = [BIN / "dask", "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+    with log.open("w") as stream:
+        return subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_dask_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
+    pytest.importorskip("distributed")
+    raw = write_set(tmp_path / "raw", pictures(60))
+    expected = content(run(raw, configuration()))
+    assert content(run(raw, configuration("backend=dask"), tmp_path / "memo")) == expected
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dask_scheduler: str
+):
+    raw = write_set(tmp_path / "raw", pictures(250))
+    expected = content(run(raw, configuration()))
+    workers = [dask_worker(dask_scheduler, tmp_path / f"worker-{n}.log") for n in range(2)]
+    memo = tmp_path / "memo"
+    killed_at: list[int] = []
+
+    def kill() -> None:
+        while len(Memo(memo).entries()) < 4:
+            time.sleep(0.05)
+        killed_at.append(len(Memo(memo).entries()))
+        os.killpg(workers[0].pid, signal.SIGKILL)
+
+    try:
+        from distributed import Client
+
+        with Client(dask_scheduler) as client:
+            client.wait_for_workers(2, timeout=60)
+        thread = threading.Thread(target=kill)
+        thread.start()
+        with held_back(tmp_path, monkeypatch, 0.5):
+            out = run(raw, configuration("backend=dask", f"backend.address='{dask_scheduler}'"), memo)
+        thread.join()
+        assert content(out) == expected
+        assert killed_at[0] < len(Memo(memo).entries()) - 5, "the worker died when all was done"
+    finally:
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+
+@pytest.mark.slow
+def test_no_dask_scheduler_there_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("distributed")
+    from sightline.stages.preprocess.backends import on_dask
+
+    monkeypatch.setattr(on_dask, "CONNECT", 2)
+    raw = write_set(tmp_path / "raw", pictures(20))
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=rf"no scheduler at {address} .* start one by 'dask scheduler'"):
+        run(raw, configuration("backend=dask", f"backend.address='{address}'"))

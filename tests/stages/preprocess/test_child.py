@@ -1,0 +1,204 @@
+"""Helper processes as copies of one that has a single thread: as the stage is when it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sightline.core.errors import UserError
+from sightline.stages.preprocess.backends import child, processes
+from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.jobs import Job
+from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.tasks import Pixels
+from tests.stages.preprocess.conftest import Run
+from tests.stages.preprocess.sets import configuration, content, pictures, write_set
+
+ROOT = Path(__file__).parents[3]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is copied")
+
+
+def alone(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Starts a process of its own, with one thread, from the project's root."""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> list[str]:
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return out.split()
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from sightline.stages.preprocess import run_tasks as pixels
+from sightline.stages.preprocess.backends import child
+from sightline.stages.preprocess.stage import preprocess
+from tests.preprocess.sets import configuration
+
+forked, forks = [], child.forks
+child.forks = lambda: forked.append(forks()) or forked[-1]
+pixels._MUCH = 0
+preprocess(Path(sys.argv[1]), configuration("backend.workers=3"), Path(sys.argv[2]))
+print(*forked)
+"""
+
+
+def test_a_stage_with_copies_writes_the_same(run: Run, tmp_path: Path) -> None:
+    raw = write_set(tmp_path / "raw", pictures(80))
+    expected = content(run(raw, configuration("backend.workers=1")))
+    (tmp_path / "out").mkdir()
+    assert said(alone(STAGE, raw, tmp_path / "out")) == ["True", "True"]
+    assert content(tmp_path / "out") == expected
+
+
+def test_other_threads_forbid_a_copy() -> None:
+    code = """
+import threading
+from sightline.stages.preprocess.backends.child import forks
+print(forks())
+done = threading.Event()
+threading.Thread(target=done.wait).start()
+print(forks())
+done.set()
+"""
+    assert said(alone(code)) == ["True", "False"]
+
+
+def test_a_thread_that_ends_meanwhile_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / str(os.getpid())).mkdir()
+    monkeypatch.setattr(child, "_THREADS", tmp_path)
+    assert child.forks()
+    (tmp_path / "1").mkdir()  # no "comm" in it any more
+    assert not child.forks()
+    monkeypatch.setattr(child, "_THREADS", tmp_path / "nothing")
+    assert not child.forks()
+
+
+@pytest.mark.parametrize("kind", ["_Fork", "_Program"])
+def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def fail(_: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(child, kind, fail)
+    monkeypatch.setattr(child, "forks", lambda: kind == "_Fork")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(BlockingIOError):
+            child.Child()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[child.Child] = []
+
+    def second_fails() -> child.Child:
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(child.Child())
+        return started[0]
+
+    monkeypatch.setattr(processes, "Child", second_fails)
+    monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
+    raw = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
+    contract = build_contract(configuration()).to_dict()
+    jobs = [Job(f"key-{n}", shard, Pixels(contract, raw.contents_of(n)), 10.0) for n, shard in enumerate(raw.shards)]
+    with pytest.raises(UserError, match=r"no further process can be started \(no more processes\): set fewer pre"):
+        processes.run(jobs, Memo(tmp_path / "memo"), 3)
+    assert started[0].wait() == -signal.SIGKILL
+
+
+DYING = """
+import os, signal, sys, time
+from pathlib import Path
+from sightline.core.errors import UserError
+from sightline.stages.preprocess.backends import processes
+from sightline.stages.preprocess.backends.child import forks
+from sightline.stages.preprocess.jobs import Job
+from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.tasks import Pixels
+from tests.preprocess.sets import configuration
+
+HOST = os.getpid()
+
+class Deadly(Pixels):
+    def write(self, source, out):
+        if os.getpid() != HOST:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.2)
+        return super().write(source, out)
+
+print(forks())
+shard = next(Path(sys.argv[1]).glob("shard-*.parquet"))
+recipe = Deadly(build_contract(configuration()).to_dict(), b"")
+try:
+    processes.run([Job(str(n), shard, recipe, 10.0) for n in range(20)], Memo(Path(sys.argv[2])), 2)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
+    raw = write_set(tmp_path / "raw", pictures(20))
+    out, _ = (process := alone(DYING, raw, tmp_path / "memo")).communicate(timeout=60)
+    first, second = out.splitlines()
+    assert first == "True"
+    assert second.startswith("a worker process ended while it worked on shard-")
+    assert "(killed by signal 9; out of memory? Set fewer preprocess.backend.workers)" in second
+    assert process.returncode == 0
+
+
+CHILDREN = """
+import os, sys, time
+from sightline.stages.preprocess.backends.child import Child
+from sightline.stages.preprocess.cache import Memo
+children = [Child(), Child()]
+for child in children:
+    assert child.pipe.recv() == "ready"
+print(*(child._process._process.pid for child in children), flush=True)
+"""
+
+
+def test_a_copy_ends_where_the_pipe_does_and_where_it_is_killed() -> None:
+    ending = """
+children[0].close()
+print(children[0].wait())
+children[1].kill()
+print(children[1].wait())
+"""
+    first, second, *codes = said(alone(CHILDREN + ending))
+    assert codes == ["0", str(-signal.SIGKILL)]
+    assert not is_there(int(first))
+    assert not is_there(int(second))
+
+
+def test_copies_end_with_the_stage() -> None:
+    process = alone(CHILDREN + "time.sleep(60)")
+    assert process.stdout
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert all(map(is_there, pids))
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while any(map(is_there, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(is_there, pids))

@@ -1,0 +1,252 @@
+"""Splits as a pure function of the set: what moves when it grows, what leaks, what folds hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.datasets.raw_set import SPLITS
+from sightline.stages.preprocess.groups import Groups, group_images
+from sightline.stages.preprocess.split_config import Fold, Plan
+from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, assign
+
+PLAN = Plan(0.2, 0.3, 0)
+
+
+def digest(content: int) -> bytes:
+    """Stands for a SHA-256; those of some contents differ only after the 8 digits that are compared first."""
+    return f"{content // 3:08x}{hashlib.sha256(str(content).encode()).hexdigest()[8:]}".encode()
+
+
+def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Groups:
+    """Groups rows of (id, content, source group)."""
+    return group_images(
+        ids=[identity for identity, _, _ in rows],
+        digests=b"".join(digest(content) for _, content, _ in rows),
+        source_groups={place: group for place, (_, _, group) in enumerate(rows) if group},
+        near=near,
+        places={identity: place for place, (identity, _, _) in enumerate(rows)},
+    )
+
+
+def split(rows: list[tuple[str, int, str | None]], near: dict[str, str], plan: Plan = PLAN) -> dict[str, int]:
+    groups = grouped(rows, near)
+    assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan)
+    return {identity: int(where) for (identity, _, _), where in zip(rows, assigned.splits, strict=True)}
+
+
+def components(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> dict[str, set[str]]:
+    """The slow and obvious way: images that a chain of links connects."""
+    links: dict[object, set[str]] = defaultdict(set)
+    for identity, content, group in rows:
+        links["content", content].add(identity)
+        if group:
+            links["group", group].add(identity)
+        if identity in near:
+            links["near", near[identity]].add(identity)
+    found = {identity: {identity} for identity, _, _ in rows}
+    changed = True
+    while changed:
+        changed = False
+        for linked in links.values():
+            joined = set().union(*(found[identity] for identity in linked))
+            for identity in joined:
+                if found[identity] != joined:
+                    found[identity], changed = joined, True
+    return found
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 99).map("{:03}".format), st.integers(0, 12), st.sampled_from([None, None, None, "p", "q", "r"])
+    ),
+    min_size=1,
+    max_size=25,
+    unique_by=lambda row: row[0],
+)
+NEAR = st.dictionaries(st.integers(0, 99).map("{:03}".format), st.sampled_from(["n1", "n2", "n3"]), max_size=8)
+
+
+@given(rows=ROWS, near=NEAR)
+@settings(max_examples=300, deadline=None)
+def test_groups_are_the_connected_components(rows, near):
+    groups = grouped(rows, near)
+    of = {identity: int(code) for (identity, _, _), code in zip(rows, groups.codes, strict=True)}
+    expected = components(rows, near)
+    for identity, code in of.items():
+        assert {other for other, theirs in of.items() if theirs == code} == expected[identity]
+    by_id = {row[0]: row for row in rows}
+    keys = list(groups.keys())
+    for identity, code in of.items():
+        _, content, group = by_id[min(expected[identity])]
+        assert keys[code] == (group.encode() if group else digest(content))
+    assert groups.together == sum(1 for members in {frozenset(m) for m in expected.values()} if len(members) > 1)
+
+
+def test_a_group_without_a_name_has_the_key_of_its_content():
+    groups = group_images(["a", "b"], digest(1) + digest(2), {0: "", 1: ""}, {}, {})
+    assert (list(groups.keys()), groups.codes.tolist()) == ([digest(1)], [0, 0])
+
+
+@given(rows=ROWS, near=NEAR, seed=st.integers(0, 9))
+@settings(max_examples=200, deadline=None)
+def test_order_says_nothing(rows, near, seed):
+    shuffled = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
+    assert split(rows, near) == split(shuffled, near)
+
+
+@given(rows=ROWS, near=NEAR, kept=st.integers(1, 25))
+@settings(max_examples=300, deadline=None)
+def test_growing_moves_only_images_that_an_earlier_one_joined(rows, near, kept):
+    before, after = split(rows[:kept], near), split(rows, near)
+    groups_before, groups_after = components(rows[:kept], near), components(rows, near)
+    for identity, where in before.items():
+        if min(groups_after[identity]) == min(groups_before[identity]):
+            assert after[identity] == where
+
+
+@given(contents=st.lists(st.integers(0, 40), min_size=2, max_size=40), kept=st.integers(1, 40))
+@settings(max_examples=200, deadline=None)
+def test_growing_moves_no_image_where_there_are_only_exact_duplicates(contents, kept):
+    rows = [(f"{place * 7919 % 1000:03}", content, None) for place, content in enumerate(contents)]
+    before, after = split(rows[:kept], {}), split(rows, {})
+    assert {identity: after[identity] for identity in before} == before
+
+
+@given(rows=ROWS, near=NEAR)
+@settings(max_examples=200, deadline=None)
+def test_no_group_straddles_splits(rows, near):
+    where = split(rows, near)
+    for members in components(rows, near).values():
+        assert len({where[member] for member in members}) == 1
+
+
+def test_an_image_that_links_two_groups_takes_the_later_to_the_earlier():
+    apart = next(
+        (a, b)
+        for a in range(50)
+        for b in range(50)
+        if a != b and split([("1", a, None)], {})["1"] != split([("2", b, None)], {})["2"]
+    )
+    two = [("1", apart[0], None), ("2", apart[1], None)]
+    # "3" looks like both: ingestion then gives all three one near-duplicate group.
+    linked = split([*two, ("3", 99, None)], {"1": "1", "2": "1", "3": "1"})
+    assert set(linked.values()) == {split(two, {})["1"]}
+
+
+def test_fractions_are_met_group_by_group():
+    where = np.array(list(split([(f"{n:05}", n, None) for n in range(20_000)], {}).values()))
+    assert np.mean(where == TEST) == pytest.approx(0.3, abs=0.01)
+    assert np.mean(where == VAL) == pytest.approx(0.2, abs=0.01)
+
+
+def test_large_groups_are_not_drawn_to_one_split():
+    rows = [(f"{n:05}", n, f"film-{n // 10}") for n in range(20_000)]
+    where = np.array(list(split(rows, {}).values()))
+    assert np.mean(where == TEST) == pytest.approx(0.3, abs=0.03)
+
+
+def test_another_seed_gives_another_split():
+    rows = [(f"{n:03}", n, None) for n in range(200)]
+    assert split(rows, {}) != split(rows, {}, Plan(0.2, 0.3, 1))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_over_all_folds_each_image_is_tested_once(n: int):
+    rows = [(f"{i:04}", i, None) for i in range(3000)]
+    folds = [split(rows, {}, Plan(0.2, 0.9, 0, Fold(k, n))) for k in range(1, n + 1)]
+    for identity, *_ in rows:
+        assert sum(fold[identity] == TEST for fold in folds) == 1
+    for fold in folds:
+        share = np.bincount(list(fold.values()), minlength=3) / len(rows)
+        assert share[TEST] == pytest.approx(1 / n, abs=0.04)
+        assert share[VAL] == pytest.approx(0.2, abs=0.04)
+
+
+@pytest.mark.parametrize("text", ["3", "0 of 5", "6 of 5", "1 of 1", "a of b", "1 / 5", "", "-1 of 5", "1 of 5 of 5"])
+def test_a_bad_fold_is_refused(text: str):
+    with pytest.raises(ValueError, match="is not 'k of n'"):
+        Fold.parse(text)
+
+
+def test_a_fold_is_read():
+    assert Fold.parse(" 2 of 5 ") == Fold(2, 5)
+
+
+def sourced(rows: list[tuple[int, str | None]], plan: Plan = PLAN) -> tuple[list[int], list[int]]:
+    """Splits images of (content, split in the source)."""
+    groups = grouped([(f"{place:04}", content, None) for place, (content, _) in enumerate(rows)], {})
+    given = np.array([LEFT_OUT if split is None else SPLITS.index(split) for _, split in rows], np.int8)
+    assigned = assign(given, groups, plan)
+    return assigned.splits.tolist(), assigned.leaks.tolist()
+
+
+def test_splits_of_the_source_stay_and_validation_comes_from_its_training_images():
+    splits, leaks = sourced([(n, "train" if n % 4 else "test") for n in range(2000)])
+    assert not leaks
+    assert {where for n, where in enumerate(splits) if n % 4 == 0} == {TEST}
+    rest = [where for n, where in enumerate(splits) if n % 4]
+    assert set(rest) == {TRAIN, VAL}
+    assert np.mean(np.array(rest) == VAL) == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("fold", [None, Fold(2, 4)])
+@pytest.mark.parametrize(
+    "named",
+    [("train",), ("train", "val"), ("train", "test"), ("val",), ("test",), ("val", "test")],
+    ids="+".join,
+)
+@pytest.mark.parametrize("unsplit", [False, True])
+def test_what_the_source_does_not_name_is_drawn(named: tuple[str, ...], unsplit: bool, fold: Fold | None):
+    """From its training images and those without a split, of which groups of five stay together."""
+    if not unsplit and "train" not in named:
+        return  # there is nothing to train on, which is the stage's to say
+    kinds = [*named, *([None] if unsplit else [])]
+    rows = [(n // 5, kinds[n // 5 % len(kinds)]) for n in range(10_000)]
+    splits, leaks = sourced(rows, Plan(0.2, 0.3, 0, fold))
+    assert not leaks
+    assert all(len(set(splits[n : n + 5])) == 1 for n in range(0, len(splits), 5))
+    for name in ("val", "test"):
+        assert all(where == SPLITS.index(name) for (_, kind), where in zip(rows, splits, strict=True) if kind == name)
+    pool = np.array([where for (_, kind), where in zip(rows, splits, strict=True) if kind in ("train", None)])
+    test = 0.0 if "test" in named else 0.25 if fold else 0.3
+    val = 0.0 if "val" in named else 0.25 if fold and "test" in named else 0.2
+    assert np.mean(pool == TEST) == pytest.approx(test, abs=0.05)
+    assert np.mean(pool == VAL) == pytest.approx(val, abs=0.05)
+    assert np.mean(pool == TRAIN) == pytest.approx(1 - test - val, abs=0.06)
+    assert {SPLITS[where] for where in splits} == set(SPLITS)
+
+
+def test_a_source_that_names_all_splits_is_taken_at_its_word():
+    names = ["train", "val", "test"]
+    assert sourced([(n, names[n % 3]) for n in range(90)])[0] == [SPLITS.index(names[n % 3]) for n in range(90)]
+
+
+def test_unsplit_images_join_their_duplicates_and_are_else_drawn():
+    splits, leaks = sourced([(0, "test"), (0, None), (1, "val"), (1, None), *((n, None) for n in range(2, 300))])
+    assert splits[:4] == [TEST, TEST, VAL, VAL]
+    assert not leaks
+    assert set(splits[4:]) == {TRAIN}  # the source names the two others
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("drop", [TEST, LEFT_OUT, LEFT_OUT]), ("keep", [TEST, TRAIN, VAL]), ("fail", [TEST, TRAIN, VAL])],
+)
+def test_a_leak_is_found_and_the_protected_image_stays(how: str, expected: list[int]):
+    splits, leaks = sourced([(0, "test"), (0, "train"), (0, "val")], Plan(0.2, 0.3, 0, None, how))
+    assert splits == expected
+    assert leaks == [1, 2]
+
+
+def test_a_fold_of_a_set_with_a_test_split_is_for_validation():
+    rows = [(n, "test" if n % 5 == 0 else "train") for n in range(500)]
+    folds = [sourced(rows, Plan(0.2, 0.3, 0, Fold(k, 4)))[0] for k in range(1, 5)]
+    for n in range(500):
+        assert [fold[n] for fold in folds].count(VAL) == (0 if n % 5 == 0 else 1)
+        assert [fold[n] for fold in folds].count(TEST) == (4 if n % 5 == 0 else 0)

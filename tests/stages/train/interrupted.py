@@ -1,0 +1,49 @@
+"""A training in a process of its own, which can be killed at any step; the parent asks again until it is done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+# Children are forked from a server that has imported what takes ten seconds, and has computed nothing.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["sightline.stages.train.fit", "tests.stages.train.interrupted"])
+
+
+def _train(data: Path, checkpoints: Path, out: Path, config: dict, kill_at: int | None, number: int) -> None:
+    from sightline.core import files
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.models import store
+    from sightline.stages.train import fit as fitting
+    from sightline.stages.train.lightning_module import ClassifierModule
+    from tests.stages.train.small import train_config
+
+    started = ClassifierModule.on_train_batch_start
+
+    def on_train_batch_start(self, batch, batch_idx):
+        if self.trainer.fit_loop.total_batch_idx == kill_at:
+            os.kill(os.getpid(), number)
+        started(self, batch, batch_idx)
+
+    ClassifierModule.on_train_batch_start = on_train_batch_start
+    fitted = fitting.fit(ProcessedSet(data), train_config(**config), checkpoints)
+    digest = files.sha256(store.weights_bytes(fitted.classifier))
+    out.write_text(json.dumps({"weights": digest, "history": fitted.history, "best": fitted.best}))
+
+
+def train(
+    data: Path, folder: Path, config: dict, kills: Sequence[int] = (), number: int = signal.SIGKILL
+) -> tuple[dict, list[int]]:
+    """Trains, killed at each step of `kills` in turn; returns the result and the exit codes."""
+    checkpoints, out = folder / "checkpoints", folder / "out.json"
+    codes = []
+    for kill_at in [*kills, None]:
+        process = SERVER.Process(target=_train, args=(data, checkpoints, out, config, kill_at, number))
+        process.start()
+        process.join(120)
+        codes.append(process.exitcode)
+    return json.loads(out.read_text()), codes
