@@ -33,7 +33,8 @@ from PIL import Image
 from sightline.config.schema import Option
 from sightline.imaging import decode
 from sightline.sources import open_source
-from sightline.stages.ingest.config import FORMATS, FolderOption, IdxOption, IngestConfig
+from sightline.sources.options import FolderOption, IdxOption
+from sightline.stages.ingest.config import FORMATS, IngestConfig
 from sightline.stages.ingest.stage import ingest
 
 CLASSES = 10

@@ -13,7 +13,7 @@ from sightline.datasets.raw_set import Rejection
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.file import LocalBlob
 from sightline.sources.folder import FolderSource
-from sightline.stages.ingest.config import FolderOption
+from sightline.sources.options import FolderOption
 from tests.stages.ingest.helpers import birds, picture, run, shared_data, tree
 
 MAX = 2**20

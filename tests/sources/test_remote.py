@@ -16,9 +16,9 @@ from sightline.core.errors import UserError
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.file import RemoteBlob
 from sightline.sources.folder import FolderSource
+from sightline.sources.options import FolderOption, TableOption
 from sightline.sources.remote_folder import RemoteFolderSource
 from sightline.sources.table import TableSource
-from sightline.stages.ingest.config import FolderOption, TableOption
 from tests.stages.ingest.helpers import birds, picture, run, tree
 
 CANARY = "CaNaRySeCrEt1234567890"

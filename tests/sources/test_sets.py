@@ -24,8 +24,8 @@ from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.digits import DigitsSource
 from sightline.sources.huggingface import HuggingfaceSource
 from sightline.sources.idx import IdxSource
+from sightline.sources.options import HuggingfaceOption, TorchvisionOption
 from sightline.sources.torchvision import TorchvisionSource
-from sightline.stages.ingest.config import HuggingfaceOption, TorchvisionOption
 from tests.stages.ingest.helpers import picture, run, shared_data
 
 

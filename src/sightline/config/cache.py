@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.core import files
-from sightline.stages.ingest.config import SOURCES, IngestConfig
+from sightline.sources.options import SOURCES
+from sightline.stages.ingest.config import IngestConfig
 
 MEMORY = files.STATE / "checked.json"
 CONF, PARAMS = Path("conf"), Path("params.yaml")

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.config.schema import Option
 from sightline.core.project import located
+from sightline.sources import options
 from sightline.sources.databases.options import MongodbOption, SqlOption
-from sightline.stages.ingest import config as options
-from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.layout_rules import Rules
 
 if TYPE_CHECKING:
-    from sightline.sources.base import Source
+    from sightline.sources.base import Source, SourceConfig
 
 
-def open_source(config: IngestConfig) -> Source:
+def open_source(config: SourceConfig) -> Source:
     """Returns the source that the configuration selects. Nothing is opened before one of its methods is called."""
     match _located(config.source):
         case options.DigitsOption():

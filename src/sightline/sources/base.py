@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from sightline.config.schema import Option
 from sightline.datasets.raw_set import ImageRecord, Rejection
+
+
+class SourceConfig(Protocol):
+    """What the configuration says of a source.
+
+    Attributes:
+        source: The option that was chosen.
+        limit: At most so many inputs; None for all.
+        max_bytes: A larger input is refused without being read.
+    """
+
+    @property
+    def source(self) -> Option: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def max_bytes(self) -> int: ...
 
 
 class Source(Protocol):

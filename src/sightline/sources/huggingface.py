@@ -18,8 +18,8 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells, tree
 from sightline.sources.layout import split_of
+from sightline.sources.options import HuggingfaceOption
 from sightline.stages.ingest.boundary import Boundary
-from sightline.stages.ingest.config import HuggingfaceOption
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,9 @@ from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells
 from sightline.sources.databases.digests import content_digest
 from sightline.sources.file import blob_of
+from sightline.sources.options import TableOption
 from sightline.sources.table_files import beside
 from sightline.sources.table_rows import Row, read_rows
-from sightline.stages.ingest.config import TableOption
 
 
 class TableSource:

@@ -12,7 +12,7 @@ from sightline.core.sampling import chosen
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
 from sightline.sources import tree
-from sightline.stages.ingest.config import TorchvisionOption
+from sightline.sources.options import TorchvisionOption
 
 _Splits = dict[str | None, dict[str, Any]]
 

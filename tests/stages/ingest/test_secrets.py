@@ -25,7 +25,7 @@ from sightline.datasets.data_settings import flat_params
 from sightline.sources import remote
 from sightline.sources.databases.options import SqlOption
 from sightline.sources.databases.writeback import load_images
-from sightline.stages.ingest.config import FolderOption
+from sightline.sources.options import FolderOption
 from tests.servers.processes import PASSWORD
 from tests.stages.ingest.pictures import pictures
 
