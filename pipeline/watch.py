@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 from sightline.config import cache
 from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch.code import write_code_digests
 from sightline.stages.watch.fingerprint import watch, watch_weights
 
 if TYPE_CHECKING:
     from sightline.config.stage_runner import Context
 
-OUTPUT = Path("data/source.json")
+SOURCE = Path("data/source.json")
+CODE = Path("data/code.json")
 WEIGHTS = Path("data/weights.json")
 
 
@@ -33,9 +35,10 @@ def run(config: IngestConfig, context: Context) -> None:
 
 
 def look(watched: cache.Watched, output: Path) -> None:
-    """Writes both fingerprints; neither where one thing is missing."""
+    """Writes the fingerprints and the code digests; none where one thing is missing."""
     watch_weights(watched.weights, output / WEIGHTS)
-    watch(watched.ingest, output / OUTPUT)
+    watch(watched.ingest, output / SOURCE)
+    write_code_digests(output / CODE)
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ from sightline.core.errors import UserError
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import RawImage, RawShard
 from sightline.imaging.transform.pipeline import Contract
+from sightline.stages.preprocess.pixel_task import Pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_contract
-from sightline.stages.preprocess.tasks import Pixels
 from tests.stages.ingest.helpers import picture
 from tests.stages.preprocess.sets import configuration
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.core import files
+from sightline.core.code_digest import CodeDigests
 from sightline.sources.options import SOURCES
 from sightline.stages.ingest.config import IngestConfig
 
@@ -58,12 +59,8 @@ def remember(watched: Watched) -> None:
 
 def _key() -> str | None:
     """Digests what a configuration is made of and checked by; None where the ingest section reads the environment."""
-    package = Path(__file__).parents[1]
-    schemas = [
-        p for p in package.rglob("*.py") if p.stem in ("schema", "config", "own_settings") or "options" in p.as_posix()
-    ]
-    digest = hashlib.sha256()
-    for path in [PARAMS, *sorted(CONF.rglob("*.yaml")), *sorted(schemas)]:
+    digest = hashlib.sha256(CodeDigests().digest("sightline.config.sections").encode())
+    for path in [PARAMS, *sorted(CONF.rglob("*.yaml"))]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if path.suffix == ".yaml":

@@ -86,13 +86,13 @@ def open_all(
         elif text.lower().startswith("data:") and not os.path.lexists(text):
             yield Input(shortened(text), functools.partial(from_text, text))
         elif text.startswith(("db:", "gridfs:")) and not os.path.lexists(text):
-            yield from _kind("tables").rows(text, database or Database(), max_bytes)
+            yield from _kind("database_inputs").rows(text, database or Database(), max_bytes)
         elif "://" in text and not os.path.lexists(text):
-            yield from _kind("urls").images(text, max_bytes)
+            yield from _kind("url_inputs").images(text, max_bytes)
         else:
             for path in expand([text]):
                 if is_archive(path) and Path(path).is_file() and not Path(text).is_dir():
-                    yield from _kind("packed").members(path, path, max_bytes)
+                    yield from _kind("archive_inputs").members(path, path, max_bytes)
                 else:
                     yield Input(path, functools.partial(read, path, max_bytes))
 

@@ -22,8 +22,8 @@ from sightline.stages.preprocess.backends import child, cluster, processes
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import Processes
+from sightline.stages.preprocess.pixel_task import Pixels
 from sightline.stages.preprocess.raw_table import RawSet
-from sightline.stages.preprocess.tasks import Pixels
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
 

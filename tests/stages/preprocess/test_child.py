@@ -15,9 +15,9 @@ from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends import child, processes
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.jobs import Job
+from sightline.stages.preprocess.pixel_task import Pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_contract
-from sightline.stages.preprocess.tasks import Pixels
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
 
@@ -135,7 +135,7 @@ from sightline.stages.preprocess.backends.child import forks
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.stage import build_contract
-from sightline.stages.preprocess.tasks import Pixels
+from sightline.stages.preprocess.pixel_task import Pixels
 from tests.preprocess.sets import configuration
 
 HOST = os.getpid()

@@ -19,7 +19,7 @@ from sightline.core.errors import UserError
 from sightline.datasets import raw_set
 from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
 from sightline.imaging.transform.pipeline import Contract
-from sightline.stages.preprocess import backends, jobs, tasks
+from sightline.stages.preprocess import backends, code_version, jobs, tasks
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.console import lines
 from sightline.stages.preprocess.raw_table import RawSet
@@ -269,19 +269,19 @@ def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str],
 )
 def test_code_that_makes_pixels_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     home = tmp_path / "sightline"
-    shutil.copytree(tasks._HOME, home)
+    shutil.copytree(code_digest.PACKAGE, home)
     monkeypatch.setattr(tasks, "_HOME", home)
-    before = tasks.version.__wrapped__("pixels")
+    before = code_version.version.__wrapped__("pixels")
     with (home / name).open("a") as stream:
         stream.write("#")
-    assert tasks.version.__wrapped__("pixels") != before
+    assert code_version.version.__wrapped__("pixels") != before
 
 
 @pytest.mark.parametrize("name", ["numpy", "opencv-python-headless", "pillow", "pywavelets", "simplejpeg"])
 def test_libraries_that_make_pixels_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch, name: str):
-    before, real = tasks.version.__wrapped__("pixels"), importlib.metadata.version
+    before, real = code_version.version.__wrapped__("pixels"), importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda of: "0.1" if of == name else real(of))
-    assert tasks.version.__wrapped__("pixels") != before
+    assert code_version.version.__wrapped__("pixels") != before
 
 
 def test_two_shards_of_the_same_images_are_one_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

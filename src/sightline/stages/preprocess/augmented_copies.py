@@ -12,14 +12,14 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX_SCHEMA
 from sightline.datasets.raw_set import SPLITS
-from sightline.stages.preprocess import backends, tasks
+from sightline.stages.preprocess import backends, code_version
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.copy_task import Copies
 from sightline.stages.preprocess.index import Moments
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import policy_and_copies
 from sightline.stages.preprocess.run_tasks import obtain
-from sightline.stages.preprocess.tasks import Copies
 
 MARK = "#aug"
 """A copy's id is its origin's, this mark, and its number from 1."""
@@ -53,7 +53,7 @@ def make_copies(index: pa.Table, config: PreprocessConfig, memo: Memo, out: Path
         recipe = Copies(
             policy, copies, config.augment_seed, tuple(rows["row"].to_pylist()), tuple(rows["id"].to_pylist())
         )
-        said = [tasks.version("copies"), name, dataclasses.asdict(recipe)]
+        said = [code_version.version("copies"), name, dataclasses.asdict(recipe)]
         key = f"copies-{files.sha256(files.canonical_json(said).encode())[:32]}"
         jobs.append(Job(key, out / name, recipe, _SECONDS * rows.num_rows * copies))
     by_key = {job.key: job for job in jobs}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.stages.preprocess.cache import Memo
-from sightline.stages.preprocess.tasks import Copies, Pixels
+from sightline.stages.preprocess.copy_task import Copies
+from sightline.stages.preprocess.pixel_task import Pixels
 
 
 @dataclass(frozen=True)

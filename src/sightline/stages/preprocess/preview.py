@@ -18,9 +18,9 @@ from sightline.imaging.augment import options as augment_options
 from sightline.reporting.contact_sheet import Row, draw, row_of
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.options import policy_and_copies
+from sightline.stages.preprocess.pixel_task import encoded
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_contract
-from sightline.stages.preprocess.tasks import encoded
 
 COPIES = 3
 """Augmented copies shown of each image at most."""

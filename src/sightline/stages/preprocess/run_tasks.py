@@ -14,13 +14,14 @@ from sightline.core.rejection import Rejected
 from sightline.datasets.raw_set import raw_shards
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Contract
-from sightline.stages.preprocess import backends, tasks
+from sightline.stages.preprocess import backends, code_version, pixel_task
 from sightline.stages.preprocess.backends.processes import Spare, count_of
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import Processes
+from sightline.stages.preprocess.pixel_task import Known, Pixels
 from sightline.stages.preprocess.raw_table import RawSet, content_key
-from sightline.stages.preprocess.tasks import Facts, Known, Pixels
+from sightline.stages.preprocess.tasks import Facts
 
 _PROBES = 8
 _MUCH = 2**24
@@ -43,7 +44,7 @@ def start_helpers(raw: Path, contract: Contract, backend: Option, memo: Memo) ->
 
 def _recipe(contract: Contract) -> str:
     """Returns what all keys of entries made by this contract begin with."""
-    return files.sha256(f"{tasks.version('pixels')} {contract.digest}".encode())[:16]
+    return files.sha256(f"{code_version.version('pixels')} {contract.digest}".encode())[:16]
 
 
 def make_pixels(
@@ -151,7 +152,7 @@ def known_images(memo: Memo, recipe: str, used: Collection[str], missing: Sequen
 def seconds_per_image(shard: Path, contract: Contract) -> float:
     """Tries the contract on a few images: two processes for the work of a moment would cost more than they save."""
     times = []
-    for data in tasks.encoded(shard):
+    for data in pixel_task.encoded(shard):
         begin = time.perf_counter()
         with contextlib.suppress(Rejected):
             contract.run(contract.open(data, ANY_SIZE))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.core import files
+from sightline.core.code_digest import CodeDigests
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.models import origin, store
@@ -59,8 +60,7 @@ class Training:
         self.data = ProcessedSet(data)
         self.config = config
         self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
-        rooms = Path(__file__).parents[1]
-        code = [files.sha256_tree(rooms / room) for room in ("augment", "models", "train")]
+        code = [CodeDigests().digest(__name__)]
         self.initial = origin.of_weights(getattr(config.model, "weights", None))
         if self.initial:
             code.append(self.initial["sha256"])  # the configuration says only where they are

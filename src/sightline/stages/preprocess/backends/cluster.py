@@ -7,8 +7,11 @@ from pathlib import Path
 
 from sightline.core.errors import UserError
 from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.code_version import version
+from sightline.stages.preprocess.copy_task import Copies
 from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.tasks import Copies, Facts, Pixels, version
+from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.stages.preprocess.tasks import Facts
 
 Parcel = tuple[Pixels | Copies, str, bytes, str]
 """Recipe, name of the file that it reads, the file's content, the code's version."""

@@ -1,0 +1,248 @@
+"""The code digest: which code a result depends on, as one SHA-256 per stage.
+
+The digest of a module covers its import closure inside the project: the module, every module of the project that it
+imports, directly or not, wherever the import stands, and the files that stand beside these and are no Python
+(templates). It is taken of the syntax tree without comments and docstrings, so that only a change of what runs changes
+it. It keys what DVC reruns, the checkpoints of training, the preprocessing cache and the memory of `watch` alike.
+
+What counts as an import:
+
+- `import` and `from ... import`, at the top or inside a function; not below `if TYPE_CHECKING:`, which never runs;
+- a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sweep.SweepRun"`):
+  what `importlib.import_module`, Hydra's `_target_` and entry points take;
+- `import_module(...)` of a name that is put together at run time: every module of the package that it is called in.
+
+The package's own `sightline/__init__.py` counts, what it hands out does not: it is the way in for people, and no module
+of the project goes through it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder of the package `sightline`."""
+MEMORY = files.STATE / "code.json"
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_LEFT_OUT = {"kind", "type_comment", "type_ignores"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file of Python says.
+
+    Attributes:
+        digest: SHA-256 of its syntax tree without comments and docstrings.
+        names: Dotted names that it imports or may import; `package.*` for all modules of a package.
+    """
+
+    digest: str
+    names: tuple[str, ...]
+
+
+class CodeDigests:
+    """Digests of the project's code, remembered by file size and modification time.
+
+    Args:
+        package: Folder of the package `sightline`.
+        scripts: Folder of the stages' scripts, the package `pipeline`.
+        memory: File to remember in; None remembers nothing. It is safe to remove.
+    """
+
+    def __init__(self, package: Path = PACKAGE, scripts: Path = Path("pipeline"), memory: Path | None = MEMORY) -> None:
+        self._roots = {"sightline": package, "pipeline": scripts}
+        self._memory = memory
+        self._known = self._recall()
+        self._changed = False
+        self._seen: dict[str, Path | None] = {}
+        self._read: dict[Path, Source] = {}
+
+    def digest(self, *modules: str) -> str:
+        """Returns the code digest of modules with all that they import, 64 hexadecimal digits.
+
+        Args:
+            modules: Dotted names, as `pipeline.train`.
+
+        Raises:
+            ModuleNotFoundError: If the project has no such module.
+        """
+        found = self.closure(*modules)
+        parts = [f"{name} {self._source(path).digest}" for name, path in sorted(found.items())]
+        folders = sorted({path.parent for path in found.values()})
+        beside = [path for folder in folders for path in sorted(folder.iterdir()) if _is_resource(path)]
+        parts += [f"{path.parent.name}/{path.name} {files.sha256_file(path)}" for path in beside]
+        self._keep()
+        return files.sha256("\n".join(parts).encode())
+
+    def closure(self, *modules: str) -> dict[str, Path]:
+        """Returns the modules of the project that `modules` import, directly or not, themselves included, by name."""
+        found: dict[str, Path] = {}
+        todo = list(modules)
+        for name in modules:
+            if self._file(name) is None:
+                raise ModuleNotFoundError(f"the project has no module {name}")
+        while todo:
+            name = todo.pop()
+            path = self._file(name)
+            if name in found or path is None:
+                continue
+            found[name] = path
+            todo.append(name.rpartition(".")[0])  # the packages above it, whose `__init__.py` an import runs as well
+            if name != "sightline":
+                for imported in self._source(path).names:
+                    todo += self._package(imported[:-2]) if imported.endswith(".*") else [imported]
+                    todo.append(imported.rpartition(".")[0])
+        return found
+
+    def _file(self, name: str) -> Path | None:
+        """Returns the file of a module of the project; None for any other name."""
+        if name not in self._seen:
+            self._seen[name] = self._look_up(name)
+        return self._seen[name]
+
+    def _look_up(self, name: str) -> Path | None:
+        top, *rest = name.split(".")
+        if top not in self._roots:
+            return None
+        path = self._roots[top].joinpath(*rest)
+        package, module = path / "__init__.py", path.with_name(path.name + ".py")
+        return package if package.is_file() else module if rest and module.is_file() else None
+
+    def _package(self, name: str) -> list[str]:
+        """Returns the modules that stand in the package of module `name`, or in it where it is one."""
+        path = self._file(name)
+        if path is None:
+            return []
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        return [f"{package}.{file.stem}" for file in sorted(path.parent.glob("*.py")) if file.stem != "__init__"]
+
+    def _source(self, path: Path) -> Source:
+        """Reads a file, or remembers it."""
+        if path in self._read:
+            return self._read[path]
+        status = path.stat()
+        stamp = [status.st_mtime_ns, status.st_size]
+        key = os.fspath(path)
+        kept = self._known.get(key)
+        if kept is None or kept[:2] != stamp:
+            read = read_source(path.read_bytes(), self._name(path))
+            kept = self._known[key] = [*stamp, read.digest, list(read.names)]
+            self._changed = True
+        self._read[path] = Source(kept[2], tuple(kept[3]))
+        return self._read[path]
+
+    def _name(self, path: Path) -> str:
+        for top, root in self._roots.items():
+            if path.is_relative_to(root):
+                return ".".join([top, *path.relative_to(root).with_suffix("").parts])
+        raise ValueError(f"{path} is no file of the project")
+
+    def _recall(self) -> dict[str, list[Any]]:
+        if self._memory is not None:
+            # Another version of this file may digest otherwise: what it kept is none.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                kept = json.loads(self._memory.read_text())
+                if kept["by"] == _own_digest():
+                    return dict(kept["files"])
+        return {}
+
+    def _keep(self) -> None:
+        if self._memory is not None and self._changed:
+            files.write_json(self._memory, {"by": _own_digest(), "files": self._known})
+            self._changed = False
+
+
+def read_source(text: bytes, name: str) -> Source:
+    """Reads a module's source.
+
+    Args:
+        text: The source.
+        name: The module's dotted name; `package.__init__` for a package's own.
+
+    Raises:
+        SyntaxError: If it is no Python.
+    """
+    tree = ast.parse(text)
+    parts: list[str] = []
+    _dump(tree, parts)
+    return Source(files.sha256("\0".join(parts).encode("utf-8", "surrogatepass")), tuple(sorted(_names(tree, name))))
+
+
+def _dump(node: Any, parts: list[str]) -> None:
+    """Writes down a syntax tree, in words that are the same for every version of Python: what is empty is left out."""
+    if isinstance(node, ast.AST):
+        parts.append(type(node).__name__)
+        for field, value in ast.iter_fields(node):
+            if value is None or value == [] or field in _LEFT_OUT:
+                continue
+            if field == "body" and isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+                value = value[1:]
+            parts.append(f"{field}=")
+            _dump(value, parts)
+        parts.append(")")
+    elif isinstance(node, list):
+        parts.append("[")
+        for item in node:
+            _dump(item, parts)
+        parts.append("]")
+    else:
+        parts.append(f"{type(node).__name__} {node!r}")
+
+
+def _names(tree: ast.AST, name: str) -> set[str]:
+    """Returns the dotted names that a module imports or may import."""
+    found: set[str] = set()
+    package = name.rpartition(".")[0]
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            todo += node.orelse
+            continue
+        todo += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            # `from sightline.core import files` names a module, `from sightline.core.files import lock` a thing in one.
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.fullmatch(node.value):
+            found.add(node.value)
+        elif isinstance(node, ast.Call) and _called(node.func) == "import_module" and not _is_whole(node.args):
+            found.add(f"{package}.*")
+    return {word for word in found if word.split(".")[0] in ("sightline", "pipeline")}
+
+
+def _called(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _is_whole(arguments: list[ast.expr]) -> bool:
+    """Says whether the first argument is the whole name of a module, written out."""
+    first = arguments[0] if arguments else None
+    return isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith(".")
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return _called(test) == "TYPE_CHECKING"
+
+
+def _is_resource(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.name.endswith("~")  # what editors leave
+    return path.is_file() and not hidden and path.suffix not in (".py", ".pyc", ".pyi") and path.name != "py.typed"
+
+
+def _own_digest() -> str:
+    return files.sha256_file(Path(__file__))
