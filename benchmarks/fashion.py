@@ -5,7 +5,7 @@
 
 Race: seconds from the first batch until an epoch ends with the target accuracy on the test images, scored after every
 epoch, of three roads with the same network (`cnn`, three blocks from 16 channels), augmentation (a flip), batch size,
-optimiser and one-cycle schedule: ours (`sightline.stages.train.fit`); `plain`, a PyTorch loop as tutorials have it (a Dataset
+optimiser and one-cycle schedule: ours (`stages.train.fit`); `plain`, a PyTorch loop as tutorials have it (a Dataset
 that gives one image at a time, torchvision's transforms, a DataLoader with 2 workers); and `fastai`, where it is
 installed (its own environment is best: --fastai /path/to/python). Each run is a process of its own, in turn, another
 seed each round; printed are the medians and the ratios to ours. Target: at least 1.5.

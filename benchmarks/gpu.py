@@ -8,7 +8,7 @@
     python benchmarks/gpu.py export [--images 10000] [--epochs 2]
     python benchmarks/gpu.py all [--minutes 8]
 
-Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `sightline.stages.train.fit` after the first epoch, as
+Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `stages.train.fit` after the first epoch, as
 a ratio to a bare loop of the same network, compiled, in bf16, over one batch that stands on the GPU (target: at least
 0.9); and the share of time spent waiting for data (target: under 2 %).
 

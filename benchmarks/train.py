@@ -6,7 +6,7 @@
 Loader: images a second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
 least 0.8), and to a DataLoader with 2 workers over the same images as PNG files (target: at least 10).
 
-Step: images a second of `sightline.stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
+Step: images a second of `stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
 as a ratio to a bare PyTorch loop over one batch of random tensors in memory, with the same network, batch size,
 optimiser, memory format and threads. Target: at least 0.95, for resnet18 at 32x32x3 and cnn at 28x28.
 

@@ -49,15 +49,15 @@ def main() -> None:
         from sightline.config.sections import check
         from sightline.config.stage_runner import stage_main
 
-        stage_main("ingest", IngestConfig, run, check=check)
+        stage_main("watch", IngestConfig, run, check=check, section="ingest")
         return
     try:
-        with files.lock("ingest"):
+        with files.lock("watch"):
             look(watched, Path())
     except Exception as error:
         from sightline.config.stage_runner import end
 
-        end("ingest", error)
+        end("watch", error)
 
 
 if __name__ == "__main__":

@@ -28,5 +28,5 @@ def load(bundle: str | os.PathLike[str], model: str = "auto", threads: int = 0) 
         ...     print(prediction.label, prediction.probability)
     """
     # By name: every stage imports this package, and the code of prediction is no part of any but the last.
-    opened: Bundle = import_module(".predict.locate", __name__).load(bundle, model, threads)
+    opened: Bundle = import_module(".predict.load", __name__).load(bundle, model, threads)
     return opened

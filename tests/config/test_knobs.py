@@ -126,4 +126,4 @@ def test_no_setting_has_a_name_that_dvc_does_not_see_but_the_one_that_dvc_yaml_l
     unseen = {str(knob) for knob in KNOBS if {knob.key, knob.setting} & set(UNSEEN_BY_DVC)}
     assert unseen == {"preprocess.size"}
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert stages["preprocess"]["params"] == ["preprocess", "preprocess.size"]
+    assert stages["preprocess"]["params"] == ["preprocess", "preprocess.size", {"data/code.json": ["preprocess"]}]

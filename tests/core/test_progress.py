@@ -47,7 +47,10 @@ def test_who_waits_sees_count_and_speed() -> None:
 
 
 IMPATIENT = "from sightline.core import progress; progress._PATIENCE = progress._EVERY = -1\n"
-NEAR = "import numpy as np; from sightline.stages.ingest.near_duplicates import near_pairs; near_pairs(np.zeros((40, 32), np.uint8))"
+NEAR = (
+    "import numpy as np; from sightline.stages.ingest.near_duplicates import near_pairs; "
+    "near_pairs(np.zeros((40, 32), np.uint8))"
+)
 FOLDER = "from pathlib import Path; from sightline.sources.tree import fingerprint; fingerprint(Path('.'), deep=True)"
 FILE = "from pathlib import Path; from sightline.sources.file import LocalBlob; LocalBlob(Path('a')).fingerprint(True)"
 ROWS = "from sightline.sources.databases.digests import set_digest; set_digest([[1], [2]])"

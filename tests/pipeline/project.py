@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.pipeline.closure import ROOT
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+ROOT = Path(__file__).parents[2]
 STAGES = ("watch", "ingest", "preprocess", "baseline", "train", "evaluate", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.

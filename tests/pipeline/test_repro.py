@@ -42,11 +42,15 @@ def test_editing_a_selected_option_reruns_its_stage_and_what_follows(project: Pr
     assert project.repro().ran == ["watch", "train", "evaluate", "export"]
 
 
-def test_a_comment_in_training_code_reruns_training_alone(project: Project):
+def test_a_comment_in_the_code_reruns_nothing_and_other_code_the_stages_that_run_it(project: Project):
     before = project.outputs()
-    project.append("src/sightline/stages/train/fit.py", "# edited")
+    for path in ("pipeline/train.py", "src/sightline/stages/train/fit.py", "src/sightline/core/files.py"):
+        project.append(path, "# edited")
+    assert project.repro().ran == ["watch"]
+    project.append("src/sightline/stages/train/fit.py", "EDITED = True")
     assert project.repro().ran == ["watch", "train"]  # the model is the same, so nothing follows
-    assert project.outputs() == before
+    after = project.outputs()
+    assert {path for path in before if before[path] != after.get(path)} == {"data/code.json"}
 
 
 def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metrics(project: Project):

@@ -9,7 +9,7 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.core.text import is_litter, readable
 from sightline.sources.layout import Layout, Place, Split
-from sightline.stages.ingest.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, Rules
 
 TRAIN_TEST = {"train": Split("train"), "test": Split("test")}
 

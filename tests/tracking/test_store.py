@@ -40,7 +40,7 @@ from tests.tracking.test_tracking import (
 
 
 @pytest.fixture
-def embedded(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # noqa: F811
+def embedded(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with an empty store of its own, named by no variable."""
     (project / "here").mkdir()
     (project / "here" / "mlflow.db").write_bytes(migrated.read_bytes())
@@ -92,9 +92,9 @@ DAMAGES: dict[str, Callable[[Path, bytes], Any]] = {
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
-    project: Path,  # noqa: F811
-    migrated: Path,  # noqa: F811
-    config: DictConfig,  # noqa: F811
+    project: Path,
+    migrated: Path,
+    config: DictConfig,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     damage: str,
@@ -131,9 +131,9 @@ def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
 
 
 def test_a_locked_store_is_one_warning_and_is_told_later(
-    store: Any,  # noqa: F811
-    config: DictConfig,  # noqa: F811
-    project: Path,  # noqa: F811
+    store: Any,
+    config: DictConfig,
+    project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -149,8 +149,8 @@ def test_a_locked_store_is_one_warning_and_is_told_later(
 
 
 def test_a_fault_that_nobody_knows_is_a_warning_too(
-    store: Any,  # noqa: F811
-    config: DictConfig,  # noqa: F811
+    store: Any,
+    config: DictConfig,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -177,7 +177,7 @@ print(resume_by_model(sys.argv[1], {}).run_id)
 
 
 @pytest.mark.slow
-def test_two_projects_may_make_one_store_at_the_same_time(project: Path) -> None:  # noqa: F811
+def test_two_projects_may_make_one_store_at_the_same_time(project: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{project}/shared.db"
     for name in "ab":
@@ -196,7 +196,7 @@ def test_two_projects_may_make_one_store_at_the_same_time(project: Path) -> None
     said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert not any("tracking:" in err for _, err in said), said
-    store = mlflow.MlflowClient(tracking_uri=environment["MLFLOW_TRACKING_URI"])  # noqa: F811
+    store = mlflow.MlflowClient(tracking_uri=environment["MLFLOW_TRACKING_URI"])
     assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in said}
 
 
@@ -226,7 +226,7 @@ def test_one_at_a_time_may_make_a_store(tmp_path: Path, monkeypatch: pytest.Monk
 # --- moved and copied --------------------------------------------------------------------------------------------
 
 
-def test_a_moved_project_finds_its_artifacts_and_writes_where_it_is(embedded: Path, config: DictConfig) -> None:  # noqa: F811
+def test_a_moved_project_finds_its_artifacts_and_writes_where_it_is(embedded: Path, config: DictConfig) -> None:
     def train(text: str) -> str:
         Path("note.txt").write_text(text)
         tracker = start_training(config)
@@ -252,7 +252,7 @@ def test_a_moved_project_finds_its_artifacts_and_writes_where_it_is(embedded: Pa
     assert str(moved).replace("'", "''") in dump
 
 
-def test_a_copy_leaves_the_original_alone(embedded: Path, config: DictConfig) -> None:  # noqa: F811
+def test_a_copy_leaves_the_original_alone(embedded: Path, config: DictConfig) -> None:
     tracker = start_training(config)
     tracker.finish()
     before = (embedded / "mlflow.db").read_bytes()
@@ -278,7 +278,7 @@ def die(tracker: Tracker) -> None:
     tracker._open._descriptor = None
 
 
-def test_a_run_of_a_killed_process_is_ended_by_the_next_that_logs(store: Any, config: DictConfig) -> None:  # noqa: F811
+def test_a_run_of_a_killed_process_is_ended_by_the_next_that_logs(store: Any, config: DictConfig) -> None:
     killed, alive = start_training(config), start_training(config)
     die(killed)
     resume_by_model(DIGEST, {})
@@ -289,7 +289,7 @@ def test_a_run_of_a_killed_process_is_ended_by_the_next_that_logs(store: Any, co
     assert not list(Path(".sightline/runs").iterdir())
 
 
-def test_a_killed_training_goes_on_in_its_run(store: Any, config: DictConfig, project: Path) -> None:  # noqa: F811
+def test_a_killed_training_goes_on_in_its_run(store: Any, config: DictConfig, project: Path) -> None:
     marker = project / "marker"
     killed = start_training(config, (), marker)
     killed.log_epoch({"train_loss": 1.0}, 0)
@@ -304,10 +304,10 @@ def test_a_killed_training_goes_on_in_its_run(store: Any, config: DictConfig, pr
 
 
 def test_a_run_is_not_ended_in_another_store(
-    store: Any,  # noqa: F811
-    config: DictConfig,  # noqa: F811
-    migrated: Path,  # noqa: F811
-    project: Path,  # noqa: F811
+    store: Any,
+    config: DictConfig,
+    migrated: Path,
+    project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     killed = start_training(config)
@@ -321,7 +321,7 @@ def test_a_run_is_not_ended_in_another_store(
     assert store.get_run(killed.run_id).info.status == "KILLED"
 
 
-def test_a_sweep_that_is_interrupted_ends_its_parent(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_sweep_that_is_interrupted_ends_its_parent(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(tracking.sweep.atexit, "register", at_exit.append)
     SweepRun().on_multirun_start(sweep_config("train.lr=1,2"))
@@ -343,7 +343,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_run_of_a_process_killed_by_the_kernel_is_ended(store: Any, project: Path) -> None:  # noqa: F811
+def test_a_run_of_a_process_killed_by_the_kernel_is_ended(store: Any, project: Path) -> None:
     environment = {**os.environ, "CONF": str(Path(__file__).parents[2] / "conf")}
     done = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr

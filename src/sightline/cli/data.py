@@ -32,8 +32,8 @@ def load(
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
+        from sightline.sources.layout_rules import Rules
         from sightline.sources.load_to_database import load as load_source
-        from sightline.stages.ingest.layout_rules import Rules
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
 

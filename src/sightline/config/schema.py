@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass
@@ -15,8 +17,73 @@ class Option:
     name: str
 
 
-def choice(options: Mapping[str, type[Option]]) -> Any:
-    """Declares a field that holds one of `options`, by name: a folder of `conf/` with a file for each."""
+T = TypeVar("T", bound=Option)
+S = TypeVar("S", bound=Option)
+
+
+class Registry(Mapping[str, type[T]]):
+    """The options of a choice, by name. An option registers itself: a new one is one class, and one file of conf/.
+
+    Args:
+        choice: Where the options' files stand in `conf/`: `preprocess/denoise`.
+        modules: Dotted name of the module that the options are in, or of a package with `.*` after it, of which every
+            module is imported when an option is first asked for. None where the registering modules import it.
+
+    Example:
+        >>> COLOURS: Registry[Option] = Registry("demo/colour")
+        >>> @COLOURS.register("red", "dark_red")
+        ... @dataclass
+        ... class Red(Option):
+        ...     brightness: float
+        >>> list(COLOURS), COLOURS["red"].__name__
+        (['dark_red', 'red'], 'Red')
+    """
+
+    def __init__(self, choice: str, modules: str | None = None) -> None:
+        self.choice = choice
+        self._modules = modules
+        self._options: dict[str, type[T]] = {}
+
+    def register(self, *names: str) -> Callable[[type[S]], type[S]]:
+        """Registers a class as the option of one or several names: presets of one class differ in their values.
+
+        Raises:
+            ValueError: If a name is taken by another class.
+        """
+
+        def add(option: type[S]) -> type[S]:
+            for name in names:
+                taken = self._options.setdefault(name, option)  # type: ignore[arg-type]  # S is any T
+                if taken is not option:
+                    raise ValueError(f"{self.choice}: {name} is {taken.__name__} already")
+            return option
+
+        return add
+
+    def _discovered(self) -> dict[str, type[T]]:
+        if self._modules is not None:
+            modules, self._modules = self._modules, None
+            package = importlib.import_module(modules.removesuffix(".*"))
+            if modules.endswith(".*"):
+                for module in pkgutil.iter_modules(package.__path__):
+                    importlib.import_module(f"{package.__name__}.{module.name}")
+        return self._options
+
+    def __getitem__(self, name: str) -> type[T]:
+        return self._discovered()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._discovered()))
+
+    def __len__(self) -> int:
+        return len(self._discovered())
+
+
+def choice(options: Mapping[str, type[T]]) -> Any:
+    """Declares a field that holds one of `options`, by name: a folder of `conf/` with a file for each.
+
+    The field's own type is the options' common base, so that whoever uses it needs no cast.
+    """
     return dataclasses.field(metadata={"options": options})
 
 

@@ -52,18 +52,21 @@ def stage_main(
     run: Callable[[T, Context], float | None],
     check: Callable[[DictConfig], None] | None = None,
     sweep_callback: str | None = None,
+    section: str | None = None,
 ) -> None:
     """Runs a stage's script: composes its configuration, checks it, takes the stage's lock, and calls `run`.
 
     Args:
-        stage: The stage's name: its section of the configuration.
+        stage: The stage's name, in its lock and its messages.
         schema: The section's dataclass.
         run: Does the work; the number it returns is what a sweep optimises.
         check: More to check about the whole configuration, before any work starts.
         sweep_callback: Import path of a Hydra callback, for sweeps of this stage.
+        section: The section of the configuration that it reads, where that has another name than the stage.
 
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
+    section = section or stage
     try:
         words = sys.argv[1:]
         user = [selecting(word) for word in words]
@@ -73,9 +76,9 @@ def stage_main(
         first = next((i for i, w in enumerate(user) if w[:1] != "-" and takers[i] not in WITH_VALUE), len(user))
         places = [i for i, w in enumerate(user) if i >= first and w[:1] != "-" and takers[i] not in WITH_VALUE]
         command = [user[i] for i in places]
-        other_sections.refuse([words[i] for i in places], stage, params)
+        other_sections.refuse([words[i] for i in places], section, params)
         multirun = any(word in ("-m", "--multirun") for word in user)
-        composed = _preflight(stage, schema, saved, command, multirun, check)
+        composed = _preflight(section, schema, saved, command, multirun, check)
         parsed = parse(command)
         given = {o.key_or_group: str(o.input_line) for o in parsed}
         extra = []
@@ -89,11 +92,11 @@ def stage_main(
 
     def execute(context: Context) -> float | None:
         try:
-            section = typed(schema, context.config[stage], stage)
+            settings = typed(schema, context.config[section], section)
             if context.sweep_job is not None or distributed.rank() > 0:  # the first of a group holds the lock for all
-                return run(section, context)
+                return run(settings, context)
             with files.lock(stage):
-                return run(section, context)
+                return run(settings, context)
         except Exception as error:  # here, since Hydra would print a stack trace
             if context.sweep_job is None:
                 end(stage, error)

@@ -9,7 +9,8 @@ What counts as an import:
 
 - `import` and `from ... import`, at the top or inside a function; not below `if TYPE_CHECKING:`, which never runs;
 - a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sweep.SweepRun"`):
-  what `importlib.import_module`, Hydra's `_target_` and entry points take;
+  what `importlib.import_module`, Hydra's `_target_` and entry points take; with `.*` after a package, as registries of
+  options take it, every module in it;
 - `import_module(...)` of a name that is put together at run time: every module of the package that it is called in.
 
 The package's own `sightline/__init__.py` counts, what it hands out does not: it is the way in for people, and no module
@@ -33,7 +34,9 @@ PACKAGE = Path(__file__).parents[1]
 """The folder of the package `sightline`."""
 MEMORY = files.STATE / "code.json"
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.([A-Za-z_]\w*|\*)")
+_NAMED_BY_CALLERS = ("sightline.config.schema",)
+"""Modules that import by names which their callers give as texts, and which count there."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = {"kind", "type_comment", "type_ignores"}
 
@@ -220,7 +223,7 @@ def _names(tree: ast.AST, name: str) -> set[str]:
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.fullmatch(node.value):
             found.add(node.value)
-        elif isinstance(node, ast.Call) and _called(node.func) == "import_module" and not _is_whole(node.args):
+        elif isinstance(node, ast.Call) and name not in _NAMED_BY_CALLERS and _imports_unnamed(node):
             found.add(f"{package}.*")
     return {word for word in found if word.split(".")[0] in ("sightline", "pipeline")}
 
@@ -229,10 +232,11 @@ def _called(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def _is_whole(arguments: list[ast.expr]) -> bool:
-    """Says whether the first argument is the whole name of a module, written out."""
-    first = arguments[0] if arguments else None
-    return isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith(".")
+def _imports_unnamed(call: ast.Call) -> bool:
+    """Says whether a call is `import_module` of something else than the whole name of a module, written out."""
+    first = call.args[0] if call.args else None
+    whole = isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith(".")
+    return _called(call.func) == "import_module" and not whole
 
 
 def _is_type_checking(test: ast.expr) -> bool:

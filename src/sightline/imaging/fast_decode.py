@@ -1,7 +1,7 @@
 """Small plain PNG and JPEG files, decoded without Pillow's bookkeeping, to the very pixels that Pillow gives.
 
 Of the time that Pillow takes for a thumbnail, a quarter to a third is decoding. Two kinds of file are taken here,
-recognised from their bytes alone; everything else, whatever is unusual or damaged, is left to `sightline.imaging.decode`:
+recognised from their bytes alone; everything else, whatever is unusual or damaged, is left to `imaging.decode`:
 
 - PNG of 8 bits, grey or RGB, not interlaced, with no chunk but those of header, pixels and end, each checked: where no
   row is filtered, as ingestion writes arrays, the pixels stand in the inflated stream as they are; else OpenCV undoes

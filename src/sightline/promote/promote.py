@@ -28,7 +28,7 @@ from sightline.tracking.registry import (
     who,
 )
 
-SERVED = Path(__file__).with_name("served.py")
+SERVED = Path(__file__).with_name("pyfunc_model.py")
 
 
 @dataclass(frozen=True)

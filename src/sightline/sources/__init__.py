@@ -10,7 +10,7 @@ from sightline.config.schema import Option
 from sightline.core.project import located
 from sightline.sources import options
 from sightline.sources.databases.options import MongodbOption, SqlOption
-from sightline.stages.ingest.layout_rules import Rules
+from sightline.sources.layout_rules import Rules
 
 if TYPE_CHECKING:
     from sightline.sources.base import Source, SourceConfig

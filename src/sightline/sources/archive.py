@@ -14,7 +14,7 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.archives import Budget, Member, open_archive
 from sightline.sources.file import Blob
 from sightline.sources.layout import Layout
-from sightline.stages.ingest.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, Rules
 
 _FREE_BYTES = 2**30
 """An archive that unpacks to no more than this is no bomb, whatever its ratio."""

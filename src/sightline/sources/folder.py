@@ -13,7 +13,7 @@ from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import tree
 from sightline.sources.layout import Layout
-from sightline.stages.ingest.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, Rules
 
 
 class FolderSource:

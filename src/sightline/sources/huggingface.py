@@ -17,9 +17,9 @@ from sightline.core.text import is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells, tree
+from sightline.sources.boundary import Boundary
 from sightline.sources.layout import split_of
 from sightline.sources.options import HuggingfaceOption
-from sightline.stages.ingest.boundary import Boundary
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from sightline.sources.archive import ArchiveSource
 from sightline.sources.databases.writeback import load_images
 from sightline.sources.file import blob_of
 from sightline.sources.folder import FolderSource
-from sightline.stages.ingest.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, Rules
 
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100

@@ -13,7 +13,7 @@ from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import remote
-from sightline.stages.ingest.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, Rules
 
 
 class RemoteFolderSource:

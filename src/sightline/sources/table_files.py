@@ -16,8 +16,8 @@ from sightline.core.progress import track
 from sightline.core.rejection import Reason, Rejected
 from sightline.core.text import composed, is_litter, readable
 from sightline.sources import remote, tree
+from sightline.sources.boundary import Boundary
 from sightline.sources.layout import IMAGE_SUFFIXES
-from sightline.stages.ingest.boundary import Boundary
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
 """How Windows' absolute paths begin, with its backslashes turned."""

@@ -15,7 +15,7 @@ from sightline.core.errors import is_shortage
 from sightline.core.progress import track
 from sightline.core.rejection import Reason, Rejected
 from sightline.core.text import is_litter, readable
-from sightline.stages.ingest.boundary import Boundary
+from sightline.sources.boundary import Boundary
 
 
 @dataclass(frozen=True, slots=True)

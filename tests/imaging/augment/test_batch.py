@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sightline.imaging.augment import torch_backend
 from sightline.imaging.augment.options import POLICIES, Mix
-from tests.pipeline.closure import ROOT
+from tests.pipeline.project import ROOT
 
 NAMES = [name for name in POLICIES if name != "none"]
 STILL = dict.fromkeys(

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from sightline.stages.baseline.stage import run_methods
 from sightline.datasets.processed_set import ProcessedSet
-from tests.baseline.conftest import configuration
+from tests.stages.baseline.conftest import configuration
 data, out, raw = map(Path, sys.argv[1:])
 run_methods(ProcessedSet(data), configuration(robustness_images=20), out, print, raw)
 """

@@ -52,7 +52,7 @@ from pathlib import Path
 from sightline.stages.preprocess import run_tasks as pixels
 from sightline.stages.preprocess.backends import child
 from sightline.stages.preprocess.stage import preprocess
-from tests.preprocess.sets import configuration
+from tests.stages.preprocess.sets import configuration
 
 forked, forks = [], child.forks
 child.forks = lambda: forked.append(forks()) or forked[-1]
@@ -136,7 +136,7 @@ from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.stage import build_contract
 from sightline.stages.preprocess.pixel_task import Pixels
-from tests.preprocess.sets import configuration
+from tests.stages.preprocess.sets import configuration
 
 HOST = os.getpid()
 

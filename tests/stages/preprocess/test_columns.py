@@ -48,7 +48,7 @@ def test_the_stage_does_without_pandas(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from sightline.stages.preprocess.stage import preprocess
-from tests.preprocess.sets import configuration
+from tests.stages.preprocess.sets import configuration
 preprocess(Path(sys.argv[1]), configuration(), Path(sys.argv[2]))
 print("pandas" in sys.modules)
 """

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.datasets import raw_set
 from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
 from sightline.imaging.transform.pipeline import Contract
-from sightline.stages.preprocess import backends, code_version, jobs, tasks
+from sightline.stages.preprocess import backends, code_version, jobs
 from sightline.stages.preprocess.cache import Memo
 from sightline.stages.preprocess.console import lines
 from sightline.stages.preprocess.raw_table import RawSet
@@ -259,22 +260,20 @@ def test_a_memo_without_room_keeps_nothing(run: Run, tmp_path: Path):
 def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch):
     raw = write_set(tmp_path / "raw", pictures(20))
     run(raw, configuration(), tmp_path / "memo")
-    monkeypatch.setattr(tasks, "version", lambda _: "another")
+    monkeypatch.setattr(code_version, "version", lambda _: "another")
     run(raw, configuration(), tmp_path / "memo")
     assert len(counted) == 40
 
 
-@pytest.mark.parametrize(
-    "name", ["schema.py", "reasons.py", "contract/denoise.py", "images.py", "pixels.py", "quick.py"]
-)
-def test_code_that_makes_pixels_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    home = tmp_path / "sightline"
-    shutil.copytree(code_digest.PACKAGE, home)
-    monkeypatch.setattr(tasks, "_HOME", home)
-    before = code_version.version.__wrapped__("pixels")
-    with (home / name).open("a") as stream:
-        stream.write("#")
-    assert code_version.version.__wrapped__("pixels") != before
+def test_code_that_makes_pixels_is_part_of_their_key_alone():
+    code = CodeDigests(memory=None)
+    pixels, copies = (code.closure(code_version.MODULES[kind]).keys() for kind in ("pixels", "copies"))
+    transform = {"sightline.imaging.transform.denoise", "sightline.imaging.decode", "sightline.imaging.convert"}
+    shared = {"sightline.config.schema", "sightline.stages.preprocess.npy_writer"}
+    assert transform | shared | {"sightline.core.rejection"} <= pixels
+    assert shared | {"sightline.core.seeds", "sightline.imaging.augment.albumentations_backend"} <= copies
+    assert not transform & copies
+    assert "sightline.imaging.augment.options" not in pixels
 
 
 @pytest.mark.parametrize("name", ["numpy", "opencv-python-headless", "pillow", "pywavelets", "simplejpeg"])
@@ -411,7 +410,7 @@ def test_no_copies_means_no_albumentations(tmp_path: Path):
 import sys
 from pathlib import Path
 from typing import Any
-from tests.preprocess.sets import configuration
+from tests.stages.preprocess.sets import configuration
 from sightline.stages.preprocess.stage import preprocess
 out = Path({str(tmp_path)!r}) / "out"
 out.mkdir()

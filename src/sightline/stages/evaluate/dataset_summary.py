@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core.errors import UserError
+from sightline.datasets import lost_detail as detail
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
 from sightline.datasets.raw_set import SPLITS, SUMMARY
@@ -18,7 +19,6 @@ from sightline.imaging.transform.pipeline import Contract
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
 from sightline.reporting.plots.overlay import SMALL, encoded
-from sightline.stages.preprocess import lost_detail as detail
 
 STEPS_SHOWN = 6
 """Images on the contact sheet."""

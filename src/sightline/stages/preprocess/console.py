@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.datasets import lost_detail
 from sightline.datasets.raw_set import SUMMARY
-from sightline.stages.preprocess import division, lost_detail
+from sightline.stages.preprocess import division
 from sightline.stages.preprocess.config import PreprocessConfig
 
 

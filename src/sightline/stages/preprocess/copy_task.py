@@ -1,4 +1,4 @@
-"""The task that makes augmented copies of rows of pixels: a pure function, the same in every process and on every machine."""
+"""The task that makes augmented copies of rows of pixels: a pure function, the same in every process."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ AUGMENT: dict[str, type[Option]] = {
 
 
 def policy_and_copies(option: Option) -> tuple[dict[str, Any], int]:
-    """Returns one of `AUGMENT` as its policy (one of `sightline.imaging.augment.options.POLICIES`, plain) and its copies."""
+    """Returns one of `AUGMENT` as its policy (one of `imaging.augment.options.POLICIES`, plain) and its copies."""
     policy = dataclasses.asdict(option)
     return policy, policy.pop("copies")
 
