@@ -199,7 +199,7 @@ def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
         ("train", ["train.lerning_rate=1"], ["train: train.lerning_rate: unknown key", "lr"]),
         ("ingest", ["ingest/source=disk"], ["ingest: ingest.source: no option 'disk'", "digits", "folder"]),
         ("preprocess", ["preprocess.size=big"], ["preprocess: preprocess.size", "'big'", "Integer"]),
-        ("watch", ["ingest.max_rejected=2"], ["ingest: ingest.max_rejected: must be a share from 0 to 1, not 2"]),
+        ("watch", ["ingest.max_rejected=2"], ["watch: ingest.max_rejected: must be a share from 0 to 1, not 2"]),
         ("evaluate", None, ["evaluate: params.yaml is missing"]),
     ],
 )
