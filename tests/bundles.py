@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sightline.core import files
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging import decode
 from sightline.imaging.transform.options import Clahe, Clean, Nothing, Pad, Squash
 from sightline.imaging.transform.pipeline import Contract
@@ -82,7 +82,7 @@ def accepted_hostile_files() -> list[Path]:
     found = []
     for path in sorted(shared("hostile").rglob("*")):
         if path.is_file():
-            with contextlib.suppress(Rejected):
+            with contextlib.suppress(RejectionError):
                 decode.decode(path.read_bytes())
                 found.append(path)
     return found

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import RawImage, Rejection
 
@@ -105,7 +105,11 @@ def test_what_an_image_says_is_in_its_shards_name(tmp_path: Path) -> None:
 
 
 def test_rejections_are_sorted(tmp_path: Path) -> None:
-    rejections = [Rejection("b", Reason.EMPTY), Rejection("a", Reason.TRUNCATED, "z"), Rejection("a", Reason.CORRUPT)]
+    rejections = [
+        Rejection("b", RejectionReason.EMPTY),
+        Rejection("a", RejectionReason.TRUNCATED, "z"),
+        Rejection("a", RejectionReason.CORRUPT),
+    ]
     raw_set.write_rejected(rejections, tmp_path / "r.parquet")
     raw_set.write_rejected([], tmp_path / "none.parquet")
     table = pq.read_table(tmp_path / "r.parquet")

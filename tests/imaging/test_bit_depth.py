@@ -15,7 +15,7 @@ from PIL import Image
 
 from sightline.config.compose import compose, typed
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import decode
 from sightline.imaging.decode import Limits
@@ -101,9 +101,9 @@ def test_a_transparent_colour(key: tuple[int, ...], shown: list[int]) -> None:
 
 def test_samples_beyond_white_are_refused_not_clipped() -> None:
     data = grey("PNG", TWELVE + 1)
-    with pytest.raises(Rejected, match=r"samples of 13 bits, preprocess\.sample_bits is 12") as caught:
+    with pytest.raises(RejectionError, match=r"samples of 13 bits, preprocess\.sample_bits is 12") as caught:
         decode.decode(data, sample_bits=12)
-    assert caught.value.reason == Reason.TOO_MANY_BITS
+    assert caught.value.reason == RejectionReason.TOO_MANY_BITS
     assert decode.decode(data, sample_bits=13).max() == 128
 
 
@@ -121,9 +121,9 @@ def test_files_that_say_how_many_bits_they_have_are_as_they_say() -> None:
 
 def test_what_gives_no_low_bits_is_refused_where_they_are_asked_for() -> None:
     ppm = b"P6 60 4 65535\n" + COLOURS.astype(">u2").tobytes()
-    with pytest.raises(Rejected, match="save it as PNG or TIFF") as caught:
+    with pytest.raises(RejectionError, match="save it as PNG or TIFF") as caught:
         decode.decode(ppm, sample_bits=12)
-    assert caught.value.reason == Reason.UNSUPPORTED_FORMAT
+    assert caught.value.reason == RejectionReason.UNSUPPORTED_FORMAT
     for bits in (16, None):
         assert decode.decode(ppm, sample_bits=bits).max() == 16  # rounded, as PPM is
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import convert, decode
 from sightline.imaging.decode import Limits
 
@@ -51,8 +51,8 @@ def png(header: tuple[int, int, int, int], rows: bytes, *chunks: tuple[bytes, by
     )
 
 
-def reason(data: bytes, **limits: object) -> Reason:
-    with pytest.raises(Rejected) as caught:
+def reason(data: bytes, **limits: object) -> RejectionReason:
+    with pytest.raises(RejectionError) as caught:
         decode.decode(data, limits=Limits(**limits))
     assert "\n" not in caught.value.detail
     assert len(caught.value.detail) <= 160
@@ -240,17 +240,17 @@ def test_encode_png_is_lossless_and_the_same_each_time() -> None:
 
 def test_reasons() -> None:
     data = encode(PICTURE)
-    assert reason(b"") == Reason.EMPTY
-    assert reason(b"hello") == Reason.NOT_AN_IMAGE
-    assert reason(data, max_bytes=100) == Reason.TOO_MANY_BYTES
-    assert reason(data, max_pixels=23 * 31 - 1) == Reason.TOO_MANY_PIXELS
+    assert reason(b"") == RejectionReason.EMPTY
+    assert reason(b"hello") == RejectionReason.NOT_AN_IMAGE
+    assert reason(data, max_bytes=100) == RejectionReason.TOO_MANY_BYTES
+    assert reason(data, max_pixels=23 * 31 - 1) == RejectionReason.TOO_MANY_PIXELS
     assert decode.decode(data, limits=Limits(max_pixels=23 * 31, max_bytes=len(data))).shape == PICTURE.shape
-    assert reason(data, formats=("JPEG",)) == Reason.FORMAT_NOT_ALLOWED
-    assert reason(b"8BPS" + bytes(40)) == Reason.UNSUPPORTED_FORMAT
-    assert reason(encode(np.ones((4, 4), np.float32), "TIFF")) == Reason.UNSUPPORTED_FORMAT
-    assert reason(encode(np.ones((4, 4), np.int32), "TIFF")) == Reason.UNSUPPORTED_FORMAT
-    assert reason(data[:20]) == Reason.TRUNCATED
-    assert reason(data[:8] + bytes(40)) == Reason.CORRUPT
+    assert reason(data, formats=("JPEG",)) == RejectionReason.FORMAT_NOT_ALLOWED
+    assert reason(b"8BPS" + bytes(40)) == RejectionReason.UNSUPPORTED_FORMAT
+    assert reason(encode(np.ones((4, 4), np.float32), "TIFF")) == RejectionReason.UNSUPPORTED_FORMAT
+    assert reason(encode(np.ones((4, 4), np.int32), "TIFF")) == RejectionReason.UNSUPPORTED_FORMAT
+    assert reason(data[:20]) == RejectionReason.TRUNCATED
+    assert reason(data[:8] + bytes(40)) == RejectionReason.CORRUPT
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP", "TIFF"])
@@ -260,8 +260,8 @@ def test_animations_are_refused_or_give_their_first_frame(fmt: str) -> None:
     data = encode(frames[0], fmt, save_all=True, append_images=frames[1:], **options)
     assert decode.read(data, limits=Limits(max_frames=9))[0].frames == 3
     assert decode.read(data, limits=Limits(first_frame=True))[0].frames == 2
-    assert reason(data) == Reason.TOO_MANY_FRAMES
-    assert reason(data, max_frames=2) == Reason.TOO_MANY_FRAMES
+    assert reason(data) == RejectionReason.TOO_MANY_FRAMES
+    assert reason(data, max_frames=2) == RejectionReason.TOO_MANY_FRAMES
     for limits in (Limits(first_frame=True), Limits(max_frames=3)):
         assert decode.decode(data, limits=limits).min() == 255
 
@@ -275,8 +275,8 @@ def test_a_cameras_jpeg_with_a_preview_is_one_frame() -> None:
 
 def test_a_bomb_is_refused_from_its_header() -> None:
     bomb = png((20_000, 20_000, 8, 2), b"")
-    assert reason(bomb) == Reason.TOO_MANY_PIXELS
-    assert reason(png((7_100, 7_100, 8, 2), b"")) == Reason.TOO_MANY_PIXELS
+    assert reason(bomb) == RejectionReason.TOO_MANY_PIXELS
+    assert reason(png((7_100, 7_100, 8, 2), b"")) == RejectionReason.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "GIF"])
@@ -284,14 +284,18 @@ def test_no_truncated_file_is_decoded(fmt: str) -> None:
     data = encode(PICTURE, fmt)
     # The last bytes of a GIF, JPEG or TIFF may be a trailer or padding, after the last pixel.
     for length in range(1, len(data) - 16, max(1, len(data) // 60)):
-        assert reason(data[:length]) in (Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_AN_IMAGE)
+        assert reason(data[:length]) in (
+            RejectionReason.TRUNCATED,
+            RejectionReason.CORRUPT,
+            RejectionReason.NOT_AN_IMAGE,
+        )
 
 
 def test_a_png_with_a_flipped_bit_in_its_pixels_is_refused() -> None:
     data = bytearray(encode(PICTURE))
     data[len(data) // 2] ^= 1
-    assert reason(bytes(data)) == Reason.CORRUPT
-    assert reason(encode(PICTURE)[:-1]) == Reason.TRUNCATED
+    assert reason(bytes(data)) == RejectionReason.CORRUPT
+    assert reason(encode(PICTURE)[:-1]) == RejectionReason.TRUNCATED
 
 
 def test_mistakes_of_the_caller_are_not_reasons() -> None:
@@ -315,7 +319,7 @@ for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file()):
     data, start = path.read_bytes(), time.process_time()
     try:
         result = str(images.decode(data).shape)
-    except images.Rejected as refused:
+    except images.RejectionError as refused:
         result = refused.reason
     rows.append((path.name, result, time.process_time() - start))
 heavy = [name for name in ("torch", "hydra", "albumentations", "pyarrow") if name in sys.modules]
@@ -339,11 +343,11 @@ def test_hostile_corpus_ends_in_pixels_or_reasons_and_says_nothing() -> None:
     assert max(seconds for _, _, seconds in rows) < 2
     results = {name: result for name, result, _ in rows}
     assert len(rows) > 1000
-    assert {r for r in results.values() if not r.startswith("(")} <= set(Reason)
-    assert results["truncated_jpeg.jpg"] == Reason.TRUNCATED
-    assert results["broken_data_stream.png"] == Reason.CORRUPT
-    assert results["hopper.psd"] == Reason.UNSUPPORTED_FORMAT
-    assert results["decompression_bomb.gif"] == Reason.TOO_MANY_PIXELS
+    assert {r for r in results.values() if not r.startswith("(")} <= set(RejectionReason)
+    assert results["truncated_jpeg.jpg"] == RejectionReason.TRUNCATED
+    assert results["broken_data_stream.png"] == RejectionReason.CORRUPT
+    assert results["hopper.psd"] == RejectionReason.UNSUPPORTED_FORMAT
+    assert results["decompression_bomb.gif"] == RejectionReason.TOO_MANY_PIXELS
     assert sum(r.startswith("(") for r in results.values()) > 600
 
 
@@ -388,7 +392,7 @@ def test_mutated_files_end_in_pixels_or_reasons(
         del data[int(keep * len(data)) :]
     try:
         image = decode.decode(bytes(data), limits=Limits(max_pixels=10**6))
-    except Rejected:
+    except RejectionError:
         return
     assert image.dtype == np.uint8
     assert image.shape[2] == 3

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging import convert, decode, fast_decode
 from sightline.imaging import png as encoder
 
@@ -42,7 +42,7 @@ def said(read: Callable[..., tuple[decode.Info, convert.Pixels]], data: bytes, c
     """What a reader makes of a file: the header, shape and pixels, or the reason."""
     try:
         info, pixels = read(data, channels, (255, 255, 255), decode.ANY_SIZE)
-    except Rejected as refusal:
+    except RejectionError as refusal:
         return refusal.reason
     return info, pixels.shape, pixels.tobytes(), pixels.flags.writeable
 
@@ -337,5 +337,5 @@ def test_a_format_that_is_not_allowed_and_limits() -> None:
             decode.Limits(max_pixels=199),
             decode.Limits(max_bytes=len(data) - 1),
         ):
-            with pytest.raises(Rejected):
+            with pytest.raises(RejectionError):
                 decode.decode(data, limits=limits)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import decode
 
-UNSUPPORTED, NOT_AN_IMAGE = Reason.UNSUPPORTED_FORMAT, Reason.NOT_AN_IMAGE
+UNSUPPORTED, NOT_AN_IMAGE = RejectionReason.UNSUPPORTED_FORMAT, RejectionReason.NOT_AN_IMAGE
 PICTURE = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
 
 
@@ -67,8 +67,8 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         *((data, NOT_AN_IMAGE, "no signature") for data in (b"\0", b"\xff\xd8", b"\xff\xfe\1", b"abc\0")),
     ],
 )  # fmt: skip
-def test_files_of_other_kinds_are_named(data: bytes, reason: Reason, said: str) -> None:
-    with pytest.raises(Rejected, match=f"^{reason}: ") as caught:
+def test_files_of_other_kinds_are_named(data: bytes, reason: RejectionReason, said: str) -> None:
+    with pytest.raises(RejectionError, match=f"^{reason}: ") as caught:
         decode.read(data)
     assert caught.value.reason == reason
     assert re.search(said, caught.value.detail), caught.value.detail
@@ -77,7 +77,7 @@ def test_files_of_other_kinds_are_named(data: bytes, reason: Reason, said: str) 
 
 def test_a_picture_in_letters_that_is_cut_is_no_text() -> None:
     assert decode.decode(b"P2 2 1 255 7 9").tolist() == [[[7] * 3, [9] * 3]]
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(RejectionError) as caught:
         decode.decode(b"P2 2 2 255 7 9")
     assert caught.value.reason != NOT_AN_IMAGE
 
@@ -152,9 +152,9 @@ def test_the_orientation_stays_whatever_else_is_left_out(orienting: bytes, also:
 def test_a_damaged_chunk_of_metadata_is_no_way_in() -> None:
     damaged = TEXTS["zTXt"][:-1] + b"\0"
     assert damaged != TEXTS["zTXt"]
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectionError):
         decode.decode(bearing(damaged))
     flipped = bytearray(bearing(TEXTS["zTXt"]))
     flipped[flipped.index(b"IDAT") + 8] ^= 1
-    with pytest.raises(Rejected, match="checksum"):
+    with pytest.raises(RejectionError, match="checksum"):
         decode.decode(bytes(flipped))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.predict import inputs
 from sightline.predict.inputs import expand, read
 from sightline.sources import tree as ingest_tree
@@ -68,17 +68,17 @@ def test_links_to_files_are_followed_and_loops_of_folders_are_not(tree: Path) ->
 @pytest.mark.parametrize(
     ("name", "reason", "detail"),
     [
-        ("gone.png", Reason.MISSING, "no such file"),
-        ("*.gone", Reason.MISSING, "no file matches"),
-        ("empty", Reason.MISSING, "the folder holds no file"),
-        ("a.png/x", Reason.UNREADABLE, "Not a directory"),
-        ("x" * 300, Reason.UNREADABLE, "File name too long"),
-        ("nul\0", Reason.UNREADABLE, "embedded null byte"),
-        ("note.txt", Reason.TOO_MANY_BYTES, "8 bytes, allowed 7"),
+        ("gone.png", RejectionReason.MISSING, "no such file"),
+        ("*.gone", RejectionReason.MISSING, "no file matches"),
+        ("empty", RejectionReason.MISSING, "the folder holds no file"),
+        ("a.png/x", RejectionReason.UNREADABLE, "Not a directory"),
+        ("x" * 300, RejectionReason.UNREADABLE, "File name too long"),
+        ("nul\0", RejectionReason.UNREADABLE, "embedded null byte"),
+        ("note.txt", RejectionReason.TOO_MANY_BYTES, "8 bytes, allowed 7"),
     ],
 )
-def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: Reason, detail: str) -> None:
-    with pytest.raises(Rejected) as caught:
+def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: RejectionReason, detail: str) -> None:
+    with pytest.raises(RejectionError) as caught:
         read(name, 7)
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: Reason, det
 @pytest.mark.timeout(20)
 def test_a_pipe_does_not_hang(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
-    with pytest.raises(Rejected, match="not a regular file"):
+    with pytest.raises(RejectionError, match="not a regular file"):
         read("pipe", 10)
 
 
@@ -105,7 +105,7 @@ def closed(tree: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_no_permission() -> None:
-    with pytest.raises(Rejected, match="unreadable: Permission denied"):
+    with pytest.raises(RejectionError, match="unreadable: Permission denied"):
         read("a.png", 10)
     assert list(expand(["b"])) == ["b/10.png", "b/2.png", "b/c"]
 

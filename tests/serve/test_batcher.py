@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.serve.batcher import Batcher, Busy
 
 
@@ -26,7 +26,7 @@ class Model:
     def prepare(self, data: bytes) -> np.ndarray:
         self.gate.wait(10)
         if data == b"bad":
-            raise Rejected(Reason.CORRUPT, "so")
+            raise RejectionError(RejectionReason.CORRUPT, "so")
         if data == b"fault":
             raise ZeroDivisionError
         if data == b"slow":
@@ -52,7 +52,7 @@ def run(model: Any, work: Any, threads: int = 2, size: int = 8, most: int = 100)
 
 
 def said(answers: list[Any]) -> list[Any]:
-    return [str(one.reason) if isinstance(one, Rejected) else int(one[0]) for one in answers]
+    return [str(one.reason) if isinstance(one, RejectionError) else int(one[0]) for one in answers]
 
 
 def test_answers_come_in_order_with_refusals_in_their_place() -> None:

@@ -17,7 +17,7 @@ from gridfs import GridFSBucket
 
 from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, parse
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.databases import mongo
 from sightline.sources.databases.mongo_source import MongodbSource, _beyond
@@ -98,13 +98,13 @@ def test_a_limit_takes_an_even_sample(url: str) -> None:
 def test_documents_without_an_image(url: str) -> None:
     insert(url, {"_id": 1}, {"_id": 2, "image": None}, {"_id": 3, "image": "text!"}, {"_id": 4, "image": png(4)})
     assert list(source().records()) == [
-        Rejection("1", Reason.MISSING, "the document has no image"),
-        Rejection("2", Reason.MISSING, "the document has no image"),
-        Rejection("3", Reason.NOT_AN_IMAGE, "image holds text that is no base64"),
+        Rejection("1", RejectionReason.MISSING, "the document has no image"),
+        Rejection("2", RejectionReason.MISSING, "the document has no image"),
+        Rejection("3", RejectionReason.NOT_AN_IMAGE, "image holds text that is no base64"),
         ImageRecord("4", png(4), None),
     ]
     nameless = list(source(id_field="name").records())
-    assert nameless[0] == Rejection("1", Reason.MISSING, "the document has no name")
+    assert nameless[0] == Rejection("1", RejectionReason.MISSING, "the document has no name")
     assert len(nameless) == 4
 
 
@@ -118,9 +118,9 @@ def test_damaged_gridfs_files(url: str) -> None:
     items = list(source(gridfs=True, max_bytes=999).records())
     assert [(item.id, getattr(item, "reason", None)) for item in items] == [
         ("a", None),
-        ("b", Reason.TRUNCATED),
+        ("b", RejectionReason.TRUNCATED),
         ("c", None),
-        ("d", Reason.TOO_MANY_BYTES),
+        ("d", RejectionReason.TOO_MANY_BYTES),
     ]
 
 

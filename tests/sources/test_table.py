@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.options import TableOption
@@ -327,7 +327,7 @@ def test_images_as_text_in_a_table(ending: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["no base64!", 3, [1], "iVBORw0", "größe", "data:image/png;base64,!"])
 def test_cells_that_hold_no_image(cell: Any) -> None:
-    with pytest.raises(Rejected, match=f"^{Reason.NOT_AN_IMAGE}: "):
+    with pytest.raises(RejectionError, match=f"^{RejectionReason.NOT_AN_IMAGE}: "):
         image_bytes(cell)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class RejectionReason(StrEnum):
     """Why an input did not become an image. The values are what stands in `rejected.parquet` and in predictions."""
 
     # What the bytes are
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     DUPLICATE_ID = "duplicate_id"
 
 
-class Rejected(ValueError):
+class RejectionError(ValueError):
     """An input that is refused, with its reason and a detail for a person.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rejected(ValueError):
         detail: One line; never holds the input's bytes or a credential.
     """
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: RejectionReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 _LEFT_BEHIND = frozenset({
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
@@ -37,12 +37,14 @@ def one_label(cell: Any) -> Any:
     """Returns what a cell or a field says of the class, as it is.
 
     Raises:
-        Rejected: If it holds several values: an image has one class, and a list would become a class of its own.
+        RejectionError: If it holds several values: an image has one class, and a list would become a class of its own.
     """
     if isinstance(cell, list | tuple | set | dict):
         held = ", ".join(f"{value!r}" for value in list(cell)[:3]) + (", ..." if len(cell) > 3 else "")
         kind = "an object with" if isinstance(cell, dict) else "a list of"
-        raise Rejected(Reason.BAD_LABEL, f"the label is {kind} {len(cell)} value(s) ({held}); an image has one class")
+        raise RejectionError(
+            RejectionReason.BAD_LABEL, f"the label is {kind} {len(cell)} value(s) ({held}); an image has one class"
+        )
     return cell
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.core import files
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets import raw_shard_file
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Rejection:
     """
 
     id: str
-    reason: Reason
+    reason: RejectionReason
     detail: str = ""
 
 

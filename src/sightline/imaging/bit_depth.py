@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 ALL_BITS, FEWEST_BITS = 16, 8
 FEW_BITS = 14
@@ -65,13 +65,13 @@ def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[
         again: Opens the file once more.
 
     Raises:
-        Rejected: If the image has samples beyond white, or is of a kind of which Pillow gives no low bits.
+        RejectionError: If the image has samples beyond white, or is of a kind of which Pillow gives no low bits.
     """
     in_grey = image.mode in GREY or image.mode == "I"
     low = None if in_grey or sample_bits == ALL_BITS else _with_low_bytes(again())
     if low is None and not in_grey and sample_bits not in (None, ALL_BITS):
-        raise Rejected(
-            Reason.UNSUPPORTED_FORMAT,
+        raise RejectionError(
+            RejectionReason.UNSUPPORTED_FORMAT,
             f"{image.format} with 16-bit samples of mode {image.mode}, whose low bits cannot be read as "
             "preprocess.sample_bits asks: save it as PNG or TIFF, in grey, RGB or RGBA",
         )
@@ -79,7 +79,9 @@ def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[
     if sample_bits is None:
         sample_bits = used if used <= FEW_BITS else ALL_BITS
     if used > sample_bits:
-        raise Rejected(Reason.TOO_MANY_BITS, f"samples of {used} bits, preprocess.sample_bits is {sample_bits}")
+        raise RejectionError(
+            RejectionReason.TOO_MANY_BITS, f"samples of {used} bits, preprocess.sample_bits is {sample_bits}"
+        )
     shift = sample_bits - FEWEST_BITS
     if low is not None and shift < FEWEST_BITS:
         return EightBits(_combined(image, low, shift), used, shift)

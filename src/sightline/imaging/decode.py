@@ -35,7 +35,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import bit_depth, convert, fast_decode, png_chunks, unsupported_formats
 from sightline.imaging.convert import Pixels
 
@@ -141,7 +141,7 @@ def decode(
         [height, width, channels] uint8, in memory of its own.
 
     Raises:
-        Rejected: With the reason, for any bytes that do not become an image.
+        RejectionError: With the reason, for any bytes that do not become an image.
     """
     return read(data, channels, background, limits, sample_bits)[1]
 
@@ -210,12 +210,12 @@ def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:
     """Returns `work` of a file; a PNG of which Pillow finds texts or profile too large is taken without them.
 
     Raises:
-        Rejected: With the reason, whatever `work` raises.
+        RejectionError: With the reason, whatever `work` raises.
     """
     with _refusing():
         try:
             return work(data)
-        except Rejected:
+        except RejectionError:
             raise
         except ValueError:
             plain = png_chunks.without_metadata(data)
@@ -236,24 +236,24 @@ def _refusing() -> Iterator[None]:
     """Turns what a decoder raises into a reason. Only calls of Pillow and reads of its attributes stand inside."""
     try:
         yield
-    except Rejected:
+    except RejectionError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Rejected(Reason.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels") from None
+        raise RejectionError(RejectionReason.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
-        raise Rejected(Reason.OUT_OF_MEMORY, "decoding needs more memory than there is") from None
+        raise RejectionError(RejectionReason.OUT_OF_MEMORY, "decoding needs more memory than there is") from None
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError...
         text = " ".join(str(error).split())
         truncated = isinstance(error, EOFError | struct.error) or _TRUNCATED.search(text)
         detail = re.sub(r"[^\x20-\x7e]", "?", f"{type(error).__name__}: {text}")[:160]
-        raise Rejected(Reason.TRUNCATED if truncated else Reason.CORRUPT, detail) from None
+        raise RejectionError(RejectionReason.TRUNCATED if truncated else RejectionReason.CORRUPT, detail) from None
 
 
 def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
     if not data:
-        raise Rejected(Reason.EMPTY, "0 bytes")
+        raise RejectionError(RejectionReason.EMPTY, "0 bytes")
     if len(data) > limits.max_bytes:
-        raise Rejected(Reason.TOO_MANY_BYTES, f"{len(data):,} bytes, allowed {limits.max_bytes:,}")
+        raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{len(data):,} bytes, allowed {limits.max_bytes:,}")
     try:
         image = Image.open(io.BytesIO(data), formats=limits.formats)
     except Exception as error:  # a text may begin as a picture does, and raises what a damaged one would
@@ -266,33 +266,35 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
         unsupported_formats.require_no_preview(data, image.tag_v2)
     width, height = image.size
     if width * height > limits.max_pixels:
-        raise Rejected(Reason.TOO_MANY_PIXELS, f"{width} x {height} pixels, allowed {limits.max_pixels:,}")
+        raise RejectionError(
+            RejectionReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, allowed {limits.max_pixels:,}"
+        )
     if width * height == 0:
-        raise Rejected(Reason.CORRUPT, f"{width} x {height} pixels")
+        raise RejectionError(RejectionReason.CORRUPT, f"{width} x {height} pixels")
     info = Info(_format(image), width, height, image.mode, _frames(image, limits.max_frames))
     if image.mode not in convert.MODES and (info.format, image.mode) != ("PPM", "I"):
-        raise Rejected(
-            Reason.UNSUPPORTED_FORMAT,
+        raise RejectionError(
+            RejectionReason.UNSUPPORTED_FORMAT,
             f"{info.format} with pixels of mode {image.mode}, whose black and white are not defined: "
             "save it as grey, RGB or CMYK with 8 or 16 bits",
         )
     if info.frames > limits.max_frames and not limits.first_frame:
-        raise Rejected(Reason.TOO_MANY_FRAMES, f"more than {limits.max_frames}")
+        raise RejectionError(RejectionReason.TOO_MANY_FRAMES, f"more than {limits.max_frames}")
     return image, info
 
 
-def _unidentified(data: bytes, limits: Limits) -> Rejected:
+def _unidentified(data: bytes, limits: Limits) -> RejectionError:
     """Says why no allowed format reads the file: by its signature alone, no other decoder sees the bytes."""
     Image.init()
     start = data[:16].ljust(16, b"\0")  # plugins unpack numbers from it
     names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(start) is True]
     if allowed := [name for name in names if name in limits.formats]:
-        return Rejected(Reason.CORRUPT, f"begins as {allowed[0]}, but its header cannot be read")
+        return RejectionError(RejectionReason.CORRUPT, f"begins as {allowed[0]}, but its header cannot be read")
     if known := [name for name in names if name in FORMATS]:
-        return Rejected(Reason.FORMAT_NOT_ALLOWED, f"{known[0]}; allowed: {', '.join(limits.formats)}")
+        return RejectionError(RejectionReason.FORMAT_NOT_ALLOWED, f"{known[0]}; allowed: {', '.join(limits.formats)}")
     if names:
         return unsupported_formats.unsupported(names[0])
-    return Rejected(Reason.NOT_AN_IMAGE, "no signature of an image format")
+    return RejectionError(RejectionReason.NOT_AN_IMAGE, "no signature of an image format")
 
 
 def _format(image: Image.Image) -> str:

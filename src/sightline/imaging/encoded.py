@@ -8,7 +8,7 @@ import re
 import urllib.parse
 from typing import Any
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -21,7 +21,7 @@ def image_bytes(value: Any) -> bytes | None:
         value: Bytes, text (see `from_text`), or an `Image` feature of Hugging Face's `datasets`.
 
     Raises:
-        Rejected: If the text stands for no bytes, or the cell holds something else.
+        RejectionError: If the text stands for no bytes, or the cell holds something else.
     """
     if isinstance(value, dict):
         value = value.get("bytes")
@@ -30,7 +30,7 @@ def image_bytes(value: Any) -> bytes | None:
     if isinstance(value, str):
         return from_text(value)
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise Rejected(Reason.NOT_AN_IMAGE, f"{type(value).__name__}, neither bytes nor base64 text")
+        raise RejectionError(RejectionReason.NOT_AN_IMAGE, f"{type(value).__name__}, neither bytes nor base64 text")
     return bytes(value)
 
 
@@ -41,7 +41,7 @@ def from_text(text: str) -> bytes:
     (b'\x89PNG', b'\x89PNG', b'\x89PNG')
 
     Raises:
-        Rejected: If it is neither.
+        RejectionError: If it is neither.
     """
     if match := _DATA_URL.match(text):
         text = text[match.end() :]
@@ -51,4 +51,4 @@ def from_text(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()).translate(_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):  # ValueError: letters beyond ASCII
-        raise Rejected(Reason.NOT_AN_IMAGE, "text that is no base64") from None
+        raise RejectionError(RejectionReason.NOT_AN_IMAGE, "text that is no base64") from None

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL, _CHUNK = 0x20, struct.Struct(">I4s")
@@ -19,12 +19,12 @@ def require_sound(data: bytes) -> None:
     """Refuses a PNG with a critical chunk missing or damaged: Pillow checks no checksum of the pixels.
 
     Raises:
-        Rejected: If it is one.
+        RejectionError: If it is one.
         struct.error: If the file ends before a chunk does.
     """
     for kind, start, end in _chunks(data):
         if not kind[0] & _CRITICAL and not _is_sound(data, start, end):
-            raise Rejected(Reason.CORRUPT, "checksum of a PNG chunk")
+            raise RejectionError(RejectionReason.CORRUPT, "checksum of a PNG chunk")
 
 
 def without_metadata(data: bytes) -> bytes | None:
@@ -49,7 +49,7 @@ def without_metadata(data: bytes) -> bytes | None:
             left -= len(text)
             if text:
                 parts.append(_chunk(b"iTXt" if kind == b"iTXt" else b"tEXt", text))
-    except (struct.error, Rejected):
+    except (struct.error, RejectionError):
         return None
     return b"".join(parts) if dropped else None
 
@@ -58,12 +58,12 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind of each chunk and where it begins and ends, up to the last."""
     at, kind = len(_SIGNATURE), b""
     if not data.startswith(_SIGNATURE):
-        raise Rejected(Reason.CORRUPT, "no PNG")
+        raise RejectionError(RejectionReason.CORRUPT, "no PNG")
     while kind != b"IEND":
         length, kind = _CHUNK.unpack_from(data, at)
         end = at + 12 + length
         if end > len(data):
-            raise Rejected(Reason.TRUNCATED, "the file ends inside a PNG chunk")
+            raise RejectionError(RejectionReason.TRUNCATED, "the file ends inside a PNG chunk")
         yield kind, at, end
         at = end
 

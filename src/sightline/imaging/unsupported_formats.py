@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 _START = 1024
 _PLAIN_PNM = re.compile(rb"P[1-6]\s+(\d|#)")  # a picture in letters and numbers
@@ -53,7 +53,7 @@ _POINTERS = (
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 
 
-def refusal(data: bytes) -> Rejected | None:
+def refusal(data: bytes) -> RejectionError | None:
     """Returns why a file that no decoder takes is refused, if its kind is known.
 
     Args:
@@ -68,7 +68,7 @@ def refusal(data: bytes) -> Rejected | None:
     return _text(start) if _is_text(start) else None
 
 
-def unsupported(name: str, remedy: str = "") -> Rejected:
+def unsupported(name: str, remedy: str = "") -> RejectionError:
     """Returns the refusal of a format that cannot be read.
 
     Args:
@@ -76,7 +76,7 @@ def unsupported(name: str, remedy: str = "") -> Rejected:
         remedy: A command that converts one, if one is known.
     """
     by = f", as {remedy} does" if remedy else ""
-    return Rejected(Reason.UNSUPPORTED_FORMAT, f"{name}: convert it to JPEG or PNG{by}")
+    return RejectionError(RejectionReason.UNSUPPORTED_FORMAT, f"{name}: convert it to JPEG or PNG{by}")
 
 
 def require_no_preview(data: bytes, tags: Mapping[int, Any]) -> None:
@@ -87,7 +87,7 @@ def require_no_preview(data: bytes, tags: Mapping[int, Any]) -> None:
         tags: Those of its first picture.
 
     Raises:
-        Rejected: If it is one.
+        RejectionError: If it is one.
     """
     is_preview = tags.get(_NEW_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     if data[8:11] == b"CR\2" or _DNG_VERSION in tags or is_preview:
@@ -104,12 +104,16 @@ def _is_text(start: bytes) -> bool:
     return bool(text) and not _CONTROL.search(text) and not _PLAIN_PNM.match(start)
 
 
-def _text(start: bytes) -> Rejected:
+def _text(start: bytes) -> RejectionError:
     for signature, program, command in _POINTERS:
         if start.startswith(signature):
-            return Rejected(Reason.NOT_AN_IMAGE, f"a pointer of {program}, not the picture itself: run `{command}`")
+            return RejectionError(
+                RejectionReason.NOT_AN_IMAGE, f"a pointer of {program}, not the picture itself: run `{command}`"
+            )
     if _SVG.search(start):
         return unsupported("SVG", "`rsvg-convert FILE -o FILE.png`")
     if _HTML.match(start):
-        return Rejected(Reason.NOT_AN_IMAGE, "an HTML page, as servers send in a picture's place: fetch it again")
-    return Rejected(Reason.NOT_AN_IMAGE, "text")
+        return RejectionError(
+            RejectionReason.NOT_AN_IMAGE, "an HTML page, as servers send in a picture's place: fetch it again"
+        )
+    return RejectionError(RejectionReason.NOT_AN_IMAGE, "text")

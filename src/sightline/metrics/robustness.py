@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core import files, seeds
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.raw_lookup import raw_images
 from sightline.imaging import corruptions
@@ -104,7 +104,7 @@ def _answers(
         for column, variant in enumerate(_variants(pixels, identity, seed)):
             try:
                 prepared.append(contract(variant))
-            except Rejected:
+            except RejectionError:
                 continue
             places.append((identity, column))
     correct = {identity: np.zeros(1 + len(corruptions.NAMES) * corruptions.SEVERITIES, np.bool_) for identity in batch}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.core.errors import UserError, is_shortage
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter, readable
 from sightline.predict.inputs import Input, failed
 from sightline.sources.archives import Budget, open_archive
@@ -38,15 +38,15 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
                 # It is read before the archive goes on to the next one.
                 try:
                     data = member.read()
-                except Rejected as fault:
+                except RejectionError as fault:
                     yield failed(entry, fault.reason, fault.detail)
                 else:
                     yield Input(entry, functools.partial(bytes, data))
             if empty:
-                yield failed(name, Reason.MISSING, "the archive holds no file")
+                yield failed(name, RejectionReason.MISSING, "the archive holds no file")
     except UserError as error:
-        yield failed(name, Reason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
+        yield failed(name, RejectionReason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
     except OSError as error:
         if is_shortage(error):
             raise
-        yield failed(name, Reason.UNREADABLE, error.strerror or str(error))
+        yield failed(name, RejectionReason.UNREADABLE, error.strerror or str(error))

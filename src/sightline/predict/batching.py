@@ -15,13 +15,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 
 CHUNK = 16
 """Images that a thread takes at a time: so few that photographs spread over the threads, so many that digits pay."""
 
 Images = npt.NDArray[np.uint8]
-Prepared = Images | Rejected
+Prepared = Images | RejectionError
 T = TypeVar("T")
 
 
@@ -32,7 +32,7 @@ def batches(
 
     Args:
         items: Are taken a few batches ahead.
-        prepare: Is called in threads; what it raises but Rejected ends the iteration.
+        prepare: Is called in threads; what it raises but RejectionError ends the iteration.
         size: Items a batch.
         workers: Threads; None is one a core, 0 prepares in this thread.
     """
@@ -61,7 +61,7 @@ def batches(
 def _attempt(prepare: Callable[[T], Images], item: T) -> Prepared:
     try:
         return prepare(item)
-    except Rejected as refused:
+    except RejectionError as refused:
         return refused
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging import convert
 from sightline.imaging.decode import Limits
 from sightline.imaging.transform.pipeline import Contract
@@ -37,7 +37,7 @@ class Prediction:
     Attributes:
         path: The input, as it was named.
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
-        error: Why it failed, a word of `sightline.core.rejection.Reason`; None if it did not.
+        error: Why it failed, a word of `sightline.core.rejection.RejectionReason`; None if it did not.
         detail: The same for a person; may be empty.
         abstained: Whether the likeliest class is less probable than was asked for, so that there is no answer.
     """
@@ -141,7 +141,7 @@ class Bundle:
             data: The encoded file, or decoded pixels, [h, w, 1 or 3] uint8.
 
         Raises:
-            Rejected: If the bytes do not become an image.
+            RejectionError: If the bytes do not become an image.
         """
         if isinstance(data, bytes):
             return self._contract.decode(data)
@@ -181,10 +181,10 @@ class Bundle:
 
         items = python_inputs.images(images, Limits().max_bytes, database)
         for batch in batching.batches(items, prepare, batch_size, workers):
-            arrays = [array for _, array in batch if not isinstance(array, Rejected)]
+            arrays = [array for _, array in batch if not isinstance(array, RejectionError)]
             rows = iter(self.probabilities(np.stack(arrays)) if arrays else ())
             for item, array in batch:
-                if isinstance(array, Rejected):
+                if isinstance(array, RejectionError):
                     yield Prediction(item.name, error=str(array.reason), detail=array.detail)
                 else:
                     yield self.judge(item.name, next(rows), top_k, threshold)

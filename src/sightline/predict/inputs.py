@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.errors import is_shortage
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter
 from sightline.imaging.encoded import from_text
 
@@ -38,7 +38,8 @@ class Input:
 
     Attributes:
         name: As the user named it, or would.
-        read: Returns the encoded file, or [h, w, 1 or 3] uint8 pixels; raises Rejected. May be called in any thread.
+        read: Returns the encoded file, or [h, w, 1 or 3] uint8 pixels; raises RejectionError. May be called in any
+            thread.
     """
 
     name: str
@@ -107,13 +108,13 @@ def shortened(url: str) -> str:
     return url if len(url) <= _NAMED else f"{url[:_NAMED]}…"
 
 
-def failed(name: str, reason: Reason, detail: str) -> Input:
+def failed(name: str, reason: RejectionReason, detail: str) -> Input:
     """Returns an input that cannot be read."""
     return Input(name, functools.partial(_refuse, reason, detail))
 
 
-def _refuse(reason: Reason, detail: str) -> bytes:
-    raise Rejected(reason, detail)
+def _refuse(reason: RejectionReason, detail: str) -> bytes:
+    raise RejectionError(reason, detail)
 
 
 def is_archive(name: str) -> bool:
@@ -168,7 +169,7 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """Reads an input file.
 
     Raises:
-        Rejected: If there is none, it may not be read, is no regular file (a pipe would never end) or too large.
+        RejectionError: If there is none, it may not be read, is no regular file (a pipe would never end) or too large.
     """
     try:
         with open(path, "rb", opener=_open) as stream:
@@ -177,16 +178,16 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
                 return stream.read()
     except FileNotFoundError:
         magic = glob.has_magic(os.fspath(path))
-        raise Rejected(Reason.MISSING, "no file matches" if magic else "no such file") from None
+        raise RejectionError(RejectionReason.MISSING, "no file matches" if magic else "no such file") from None
     except IsADirectoryError:
-        raise Rejected(Reason.MISSING, "the folder holds no file") from None
+        raise RejectionError(RejectionReason.MISSING, "the folder holds no file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if isinstance(error, OSError) and is_shortage(error):
             raise
-        raise Rejected(Reason.UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
+        raise RejectionError(RejectionReason.UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(status.st_mode):
-        raise Rejected(Reason.UNREADABLE, "not a regular file")
-    raise Rejected(Reason.TOO_MANY_BYTES, f"{status.st_size:,} bytes, allowed {max_bytes:,}")
+        raise RejectionError(RejectionReason.UNREADABLE, "not a regular file")
+    raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{status.st_size:,} bytes, allowed {max_bytes:,}")
 
 
 def _open(path: str, flags: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter
 from sightline.predict import archive_inputs
 from sightline.predict.inputs import Input, failed, is_archive
@@ -39,13 +39,13 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
             found = _listing(fs, path, url)
             for file, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), found):
                 label = name if file["name"] == path else _name(url, str(file["name"]))
-                if isinstance(data, Rejected):
+                if isinstance(data, RejectionError):
                     yield failed(label, data.reason, data.detail)
                 else:
                     yield Input(label, functools.partial(bytes, data))
     except UserError as error:
         missing = str(error).startswith("there is nothing")
-        yield failed(name, Reason.MISSING if missing else Reason.UNREADABLE, str(error))
+        yield failed(name, RejectionReason.MISSING if missing else RejectionReason.UNREADABLE, str(error))
 
 
 def _name(url: str, file: str) -> str:
@@ -72,21 +72,21 @@ def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda info: str(info["name"]))
 
 
-def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], bytes | Rejected]:
+def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], bytes | RejectionError]:
     """Returns a file's content or why it is refused; never more than `max_bytes` is read, whatever the service says."""
     size = info.get("size")
     if size is not None and size > max_bytes:
-        return info, Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+        return info, RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
     try:
         with fs.open(info["name"], "rb") as stream:
             data = stream.read(max_bytes + 1)
     except FileNotFoundError as error:
         cause = error.__cause__  # fsspec says of a web server that does not answer that the file is not found
         if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
-            return info, Rejected(Reason.MISSING, "there is no such file")
-        return info, Rejected(Reason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")
+            return info, RejectionError(RejectionReason.MISSING, "there is no such file")
+        return info, RejectionError(RejectionReason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")
     except PermissionError:
-        return info, Rejected(Reason.UNREADABLE, "no access; set its credentials in the environment")
+        return info, RejectionError(RejectionReason.UNREADABLE, "no access; set its credentials in the environment")
     if len(data) > max_bytes:
-        return info, Rejected(Reason.TOO_MANY_BYTES, f"more than {max_bytes:,} bytes")
+        return info, RejectionError(RejectionReason.TOO_MANY_BYTES, f"more than {max_bytes:,} bytes")
     return info, bytes(data)

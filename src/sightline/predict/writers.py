@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
 from sightline.predict.bundle import Prediction
 
@@ -51,7 +51,7 @@ class Tally:
             strict: Whether a single failed input makes it one.
         """
         none_left = self.failed and not self.predicted + self.abstained
-        return bool(none_left or self.errors[Reason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
+        return bool(none_left or self.errors[RejectionReason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
 
     def __str__(self) -> str:
         """One line for a person.

@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import image_bytes
 from sightline.predict.bundle import Bundle, Probabilities
 from sightline.predict.manifest import BATCH_SIZE
@@ -49,7 +49,7 @@ class ServedBundle(PythonModel):
         for place, image in enumerate(images):
             try:
                 prepared.append(self._bundle.prepare(image_bytes(image) or b""))
-            except Rejected as refused:
+            except RejectionError as refused:
                 refusals[place] = str(refused)
         answers = iter(self._bundle.probabilities(np.stack(prepared)) if prepared else ())
         return [

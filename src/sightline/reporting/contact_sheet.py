@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.ops import Pixels
 from sightline.imaging.transform.pipeline import Contract
@@ -41,11 +41,11 @@ def row_of(contract: Contract, identity: str, label: str, data: bytes) -> Row:
     """Returns an encoded image's row: the original and the result of every step that does something."""
     try:
         original = contract.open(data, ANY_SIZE)
-    except Rejected as refusal:
+    except RejectionError as refusal:
         return Row(identity, label, [], f"{refusal.reason} {refusal.detail}".rstrip())
     try:
         states = contract.trace(original)
-    except Rejected as refusal:
+    except RejectionError as refusal:
         return Row(identity, label, [("original", original)], f"refused: {refusal.reason}")
     return Row(identity, label, [(_title(contract, name), state) for name, state in states])
 

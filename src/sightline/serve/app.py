@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sightline.core.errors import DISTRIBUTION
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.predict.bundle import Bundle
 from sightline.predict.writers import as_row
 from sightline.serve import openapi, request_body, responses, static_files
@@ -108,7 +108,7 @@ class _Server:
                     said = await asyncio.to_thread(
                         responses.explanation, self.bundle, sent[0].name, sent[0].data, top_k, threshold
                     )
-        except Rejected as refused:
+        except RejectionError as refused:
             raise Refusal(422, str(refused.reason), refused.detail) from None
         finally:
             self.asked -= 1

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.predict.bundle import Bundle, Images, Probabilities
 
 PATIENCE = 0.05
 """Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""
 
-Answer = Probabilities | Rejected
+Answer = Probabilities | RejectionError
 
 
 class Busy(Exception):
@@ -102,7 +102,7 @@ class Batcher:
                 job.future.cancel()
         if late and not any(job.begun for job in jobs if job.future in late):
             raise Busy
-        slow = Rejected(Reason.CORRUPT, f"decoding took more than {seconds:g} s")
+        slow = RejectionError(RejectionReason.CORRUPT, f"decoding took more than {seconds:g} s")
         return [slow if job.future in late else job.future.result() for job in jobs]
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Batcher:
             try:
                 prepared.append(self._bundle.prepare(job.data))
                 good.append(job)
-            except Exception as error:  # a Rejected is an answer; a fault must reach the one who waits for it
+            except Exception as error:  # a RejectionError is an answer; a fault must reach the one who waits for it
                 answers.append((job, error))
         if good:
             try:
@@ -153,7 +153,7 @@ def _deliver(answers: list[tuple[Job, Answer | Exception]]) -> None:
     for job, answer in answers:
         if job.future.cancelled():
             continue
-        if isinstance(answer, Exception) and not isinstance(answer, Rejected):
+        if isinstance(answer, Exception) and not isinstance(answer, RejectionError):
             job.future.set_exception(answer)
         else:
             job.future.set_result(answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 
 _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -168,7 +168,7 @@ def _schemas(max_images: int) -> dict[str, Any]:
                 "label": {**maybe_text, "description": "One of the classes that `GET /model` lists."},
                 "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
                 "top": {"type": "array", "items": ranked},
-                "error": {"type": ["string", "null"], "enum": [*(str(reason) for reason in Reason), None]},
+                "error": {"type": ["string", "null"], "enum": [*(str(reason) for reason in RejectionReason), None]},
                 "detail": _TEXT,
                 "abstained": {"type": "boolean"},
             }

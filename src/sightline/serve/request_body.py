@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import from_text
 from sightline.serve.config import ServeConfig
 
@@ -190,5 +190,5 @@ def _decoded(one: Any, place: int) -> Sent:
         raise Refusal(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
     try:
         return Sent(name, from_text(data))
-    except Rejected:
+    except RejectionError:
         raise Refusal(400, "bad_base64", f"images[{place}] is no base64") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.imaging.decode import FORMATS
 from sightline.predict.bundle import Bundle, Prediction
 from sightline.predict.writers import as_row
@@ -18,7 +18,7 @@ from sightline.serve.config import ServeConfig
 
 def judge(bundle: Bundle, name: str, answer: Answer, top_k: int, threshold: float | None) -> Prediction:
     """Returns what the network, or the decoder, said of an image."""
-    if isinstance(answer, Rejected):
+    if isinstance(answer, RejectionError):
         return Prediction(name, error=str(answer.reason), detail=answer.detail)
     return bundle.judge(name, answer, top_k, threshold)
 
@@ -27,7 +27,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: f
     """Predicts one image, and shows what preprocessing made of it and what the network looked at.
 
     Raises:
-        Rejected: If the bytes do not become an image.
+        RejectionError: If the bytes do not become an image.
     """
     decoded = bundle.contract.open(data)
     steps = bundle.contract.trace(decoded)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -72,9 +72,9 @@ class ArchiveSource:
                 if member.fault:
                     raise member.fault
                 if place.label is None:
-                    raise Rejected(Reason.NO_LABEL, place.fault)
+                    raise RejectionError(RejectionReason.NO_LABEL, place.fault)
                 data = member.read()
-            except Rejected as fault:
+            except RejectionError as fault:
                 yield Rejection(member.path if member.fault else place.id, fault.reason, fault.detail)
             else:
                 yield ImageRecord(place.id, data, place.label, place.split)

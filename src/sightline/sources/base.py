@@ -53,7 +53,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Annotated(Protocol):
+class SourceWithNotes(Protocol):
     """A source that has more to tell than its records do.
 
     Attributes:

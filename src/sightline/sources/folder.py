@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -49,9 +49,9 @@ class FolderSource:
                 if entry.fault:
                     raise entry.fault
                 if place.label is None:
-                    raise Rejected(Reason.NO_LABEL, place.fault)
+                    raise RejectionError(RejectionReason.NO_LABEL, place.fault)
                 data = tree.read(f"{self._root}/{entry.path}", self._max_bytes)
-            except Rejected as fault:
+            except RejectionError as fault:
                 yield Rejection(place.id, fault.reason, fault.detail)
             else:
                 yield ImageRecord(place.id, data, place.label, place.split)

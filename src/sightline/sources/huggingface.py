@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import chosen
 from sightline.core.text import is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -72,7 +72,7 @@ class HuggingfaceSource:
                 try:
                     data = self._image(row[option.image_column])
                     label = _label(row[option.label_column], names)
-                except Rejected as fault:
+                except RejectionError as fault:
                     yield Rejection(identity, fault.reason, fault.detail)
                     continue
                 group = table_cells.text(row[option.group_column]) if option.group_column else None
@@ -108,10 +108,10 @@ class HuggingfaceSource:
             return data
         path = cell.get("path") if isinstance(cell, dict) else None
         if not path:
-            raise Rejected(Reason.MISSING, "the row holds no image")
+            raise RejectionError(RejectionReason.MISSING, "the row holds no image")
         real = os.path.realpath(self._root / path)
         if not Boundary(self._root).holds(real):
-            raise Rejected(Reason.UNSAFE_ENTRY, f"names a file outside {self._root}")
+            raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"names a file outside {self._root}")
         return tree.read(Path(real), self._max_bytes)
 
     def _class_names(self, file: Path) -> list[str] | None:

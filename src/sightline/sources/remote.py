@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sightline.core.credentials import mask
 from sightline.core.errors import UserError, how_to_install
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 
 # fsspec's names for what tells that a file has changed, as the services call it.
 _CHANGE = (
@@ -64,7 +64,7 @@ def explained(url: str) -> Iterator[None]:
     """Turns what a service's client raises into one line without credentials. Only calls of fsspec stand inside."""
     try:
         yield
-    except (UserError, Rejected):
+    except (UserError, RejectionError):
         raise
     except FileNotFoundError:
         raise UserError(f"there is nothing at {location(url)}") from None

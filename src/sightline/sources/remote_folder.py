@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sightline.core.progress import track
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -60,17 +60,19 @@ class RemoteFolderSource:
             place = layout.place(path)
             identity = place.id
             if place.label is None:
-                return Rejection(identity, Reason.NO_LABEL, place.fault)
+                return Rejection(identity, RejectionReason.NO_LABEL, place.fault)
             info = listing[path]
             size = info.get("size")
             if size is not None and size > self._max_bytes:
-                return Rejection(identity, Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
+                return Rejection(
+                    identity, RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}"
+                )
             try:
                 data = fs.cat_file(info["name"])
             except FileNotFoundError:
-                return Rejection(identity, Reason.MISSING, "gone since it was listed")
+                return Rejection(identity, RejectionReason.MISSING, "gone since it was listed")
             except PermissionError:
-                return Rejection(identity, Reason.UNREADABLE, "no access")
+                return Rejection(identity, RejectionReason.UNREADABLE, "no access")
             return ImageRecord(identity, data, place.label, place.split)
 
         with remote.explained(self._url):

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.core.credentials import mask
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed, is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
@@ -51,7 +51,7 @@ class TableSource:
         for number, row in enumerate(read_rows(self._blob, columns), 1):
             identity = f"row-{number:07}"
             try:
-                if isinstance(row, Rejected):
+                if isinstance(row, RejectionError):
                     raise row
                 named = table_cells.text(_cell(row, option.id_column))
                 # What a list gives as a URL may hold a signature; rejections are written and printed.
@@ -62,7 +62,7 @@ class TableSource:
                     identity = named or composed(path)
                 label = table_cells.text(one_label(_cell(row, option.label_column)))
                 data = self._bytes(row) if path is None else self._files.read(path)
-            except Rejected as fault:
+            except RejectionError as fault:
                 refused.add(posixpath.normpath(identity))
                 yield Rejection(identity, fault.reason, fault.detail)
                 continue
@@ -79,15 +79,17 @@ class TableSource:
                 if path in refused:  # a row does name it
                     continue
                 yield Rejection(
-                    composed(path), Reason.NO_LABEL, f"no row of {PurePosixPath(self._blob.name).name} names it"
+                    composed(path),
+                    RejectionReason.NO_LABEL,
+                    f"no row of {PurePosixPath(self._blob.name).name} names it",
                 )
 
     def _paths(self, column: str) -> Iterator[str]:
         for row in read_rows(self._blob, {"path_column": column}):
             try:
-                if not isinstance(row, Rejected) and (path := self._path(row)) is not None:
+                if not isinstance(row, RejectionError) and (path := self._path(row)) is not None:
                     yield path
-            except Rejected:
+            except RejectionError:
                 continue  # said at ingestion
 
     def _path(self, row: dict[str, Any]) -> str | None:
@@ -95,16 +97,18 @@ class TableSource:
             return None
         path = table_cells.text(row.get(self._option.path_column))
         if path is None:
-            raise Rejected(Reason.MISSING, "the row names no file")
+            raise RejectionError(RejectionReason.MISSING, "the row names no file")
         placed = self._files.place(path)
         if is_litter(placed):
-            raise Rejected(Reason.NOT_AN_IMAGE, "hidden, or left behind by an operating system; if not, rename it")
+            raise RejectionError(
+                RejectionReason.NOT_AN_IMAGE, "hidden, or left behind by an operating system; if not, rename it"
+            )
         return placed
 
     def _bytes(self, row: dict[str, Any]) -> bytes:
         data = image_bytes(_cell(row, self._option.bytes_column))
         if data is None:
-            raise Rejected(Reason.MISSING, "the row holds no image")
+            raise RejectionError(RejectionReason.MISSING, "the row holds no image")
         return data
 
 
@@ -112,4 +116,4 @@ _COLUMNS = ("path_column", "bytes_column", "label_column", "split_column", "grou
 
 
 def _cell(row: Row, column: str | None) -> Any:
-    return None if column is None or isinstance(row, Rejected) else row.get(column)
+    return None if column is None or isinstance(row, RejectionError) else row.get(column)

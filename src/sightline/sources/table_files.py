@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from sightline.core.progress import track
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed, is_litter, readable
 from sightline.sources import remote, tree
 from sightline.sources.boundary import Boundary
@@ -32,12 +32,12 @@ class Beside(Protocol):
         A table may come from another system: with backslashes, in another Unicode form, with `~` or as a URL.
 
         Raises:
-            Rejected: If it leads out of the root.
+            RejectionError: If it leads out of the root.
         """
         ...
 
     def read(self, path: str) -> bytes:
-        """Returns the content at a placed path, or raises Rejected."""
+        """Returns the content at a placed path, or raises RejectionError."""
         ...
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:
@@ -66,14 +66,16 @@ class LocalBeside:
             path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - a user that is not known is no error
             real = os.path.realpath(self._root / path)
         except ValueError:  # a NUL
-            raise Rejected(Reason.UNSAFE_ENTRY, "a name that no file can have") from None
+            raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a name that no file can have") from None
         if os.path.commonpath([real, self._real]) == self._real:
             return Path(os.path.relpath(real, self._real)).as_posix()
         if self._boundary.holds(real):  # a link into DVC's cache; the folder that it lies in has to be inside, too
             parent, name = os.path.split(self._root / path)
             real = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
         if os.path.commonpath([real, self._real]) != self._real:
-            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {self._root}; set ingest.source.root to a folder above")
+            raise RejectionError(
+                RejectionReason.UNSAFE_ENTRY, f"leads out of {self._root}; set ingest.source.root to a folder above"
+            )
         return Path(os.path.relpath(real, self._real)).as_posix()
 
     def _spelt(self, path: str) -> str:
@@ -82,7 +84,9 @@ class LocalBeside:
             return path
         path = path.replace("\\", "/")
         if _DRIVE.match(path):
-            raise Rejected(Reason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root")
+            raise RejectionError(
+                RejectionReason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root"
+            )
         found = "/" if path.startswith("/") else ""
         for part in path.split("/"):
             there = os.path.lexists(self._root / found / part)
@@ -103,7 +107,7 @@ class LocalBeside:
     def read(self, path: str) -> bytes:
         file = self._root / path
         if file.exists() and not file.is_file():
-            raise Rejected(Reason.UNREADABLE, "not a file")
+            raise RejectionError(RejectionReason.UNREADABLE, "not a file")
         return tree.read(file, self._max_bytes)
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:
@@ -142,7 +146,9 @@ class RemoteBeside:
         path = path.removeprefix(f"{self._url}/")
         placed = posixpath.normpath(path if "://" in path else path.replace("\\", "/"))
         if placed.startswith(("/", "..")) or "://" in path:
-            raise Rejected(Reason.UNSAFE_ENTRY, f"leads out of {remote.location(self._url)}, ingest.source.root")
+            raise RejectionError(
+                RejectionReason.UNSAFE_ENTRY, f"leads out of {remote.location(self._url)}, ingest.source.root"
+            )
         return placed
 
     def read(self, path: str) -> bytes:
@@ -150,15 +156,15 @@ class RemoteBeside:
             fs, root = remote.filesystem(self._url)
             found = _first(fs, root, path)
             if found is None:
-                raise Rejected(Reason.MISSING, "no such file")
+                raise RejectionError(RejectionReason.MISSING, "no such file")
             path, info = found
             size = info.get("size")
             if size is not None and size > self._max_bytes:
-                raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
+                raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
             try:
                 return bytes(fs.cat_file(f"{root}/{path}"))
             except FileNotFoundError:
-                raise Rejected(Reason.MISSING, "gone since it was looked for") from None
+                raise RejectionError(RejectionReason.MISSING, "gone since it was looked for") from None
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
         return iter(())
@@ -183,7 +189,9 @@ def _on_disk(url: str) -> str:
     if url.startswith("file://"):
         return unquote(url.removeprefix("file://"))
     service = "/".join(remote.location(url).split("/")[:3])
-    raise Rejected(Reason.UNSAFE_ENTRY, f"a URL; set ingest.source.root={service} to read what lies there")
+    raise RejectionError(
+        RejectionReason.UNSAFE_ENTRY, f"a URL; set ingest.source.root={service} to read what lies there"
+    )
 
 
 def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:

@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.sources.file import Blob
 
-Row = dict[str, Any] | Rejected
+Row = dict[str, Any] | RejectionError
 
 _BATCH = 64  # rows of Parquet in memory at a time; each may hold an image
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -63,7 +63,11 @@ def _json_lines(blob: Blob) -> Iterator[Row]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            yield row if isinstance(row, dict) else Rejected(Reason.UNREADABLE, "the line is no JSON object")
+            yield (
+                row
+                if isinstance(row, dict)
+                else RejectionError(RejectionReason.UNREADABLE, "the line is no JSON object")
+            )
 
 
 def _parquet(blob: Blob, wanted: dict[str, str]) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.core.sampling import chosen
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
@@ -66,7 +66,7 @@ class TorchvisionSource:
                     continue
                 try:
                     data, target, path = self._image(dataset, number, paths)
-                except Rejected as fault:
+                except RejectionError as fault:
                     yield Rejection(identity, fault.reason, fault.detail)
                 else:
                     yield ImageRecord(identity, data, str(names[target]) if names else str(target), split, path=path)

@@ -13,7 +13,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.errors import is_shortage
 from sightline.core.progress import track
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter, readable
 from sightline.sources.boundary import Boundary
 
@@ -33,7 +33,7 @@ class Entry:
     path: str
     size: int
     mtime: int
-    fault: Rejected | None = None
+    fault: RejectionError | None = None
     folder: bool = False
 
 
@@ -59,7 +59,7 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[
     except OSError as error:
         if is_shortage(error):
             raise
-        yield Entry(folder.rstrip("/"), 0, 0, Rejected(Reason.UNREADABLE, f"folder: {error.strerror}"))
+        yield Entry(folder.rstrip("/"), 0, 0, RejectionError(RejectionReason.UNREADABLE, f"folder: {error.strerror}"))
         return
     if empty and folder and not inside:
         yield Entry(folder.rstrip("/"), 0, 0, folder=True)
@@ -74,20 +74,20 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[
 def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> Entry:
     try:
         if entry.is_symlink() and not boundary.holds(os.path.realpath(entry.path)):
-            fault = Rejected(Reason.UNSAFE_ENTRY, "a link that leads out of the folder")
+            fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link that leads out of the folder")
             return Entry(path, 0, 0, fault, folder=entry.is_dir())
         status = entry.stat()
     except FileNotFoundError:
-        return Entry(path, 0, 0, Rejected(Reason.MISSING, "no such file, or a link to none"))
+        return Entry(path, 0, 0, RejectionError(RejectionReason.MISSING, "no such file, or a link to none"))
     except OSError as error:
         if is_shortage(error):
             raise
-        return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__))
+        return Entry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__))
     if stat.S_ISDIR(status.st_mode):
-        fault = Rejected(Reason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
+        fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
         return Entry(path, 0, 0, fault, folder=True)
     if not stat.S_ISREG(status.st_mode):
-        return Entry(path, 0, 0, Rejected(Reason.UNREADABLE, "neither a file nor a folder"))
+        return Entry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, "neither a file nor a folder"))
     return Entry(path, status.st_size, status.st_mtime_ns)
 
 
@@ -95,7 +95,7 @@ def read(path: Path | str, max_bytes: int) -> bytes:
     """Reads a regular file of at most `max_bytes`.
 
     Raises:
-        Rejected: If it is larger, gone, or cannot be read.
+        RejectionError: If it is larger, gone, or cannot be read.
     """
     try:
         # Not waiting for the writer of a pipe that has taken the file's place since it was listed.
@@ -103,7 +103,7 @@ def read(path: Path | str, max_bytes: int) -> bytes:
         try:
             size = os.fstat(descriptor).st_size
             if size > max_bytes:
-                raise Rejected(Reason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+                raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
             data = os.read(descriptor, size)
             while len(data) < size and (more := os.read(descriptor, size - len(data))):
                 data += more
@@ -111,11 +111,11 @@ def read(path: Path | str, max_bytes: int) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise Rejected(Reason.MISSING, "no such file") from None
+        raise RejectionError(RejectionReason.MISSING, "no such file") from None
     except OSError as error:
         if is_shortage(error):
             raise
-        raise Rejected(Reason.UNREADABLE, error.strerror or type(error).__name__) from None
+        raise RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__) from None
 
 
 def fingerprint(root: Path, deep: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.config.schema import Option
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging.transform.clean import clean, convert, trim
 from sightline.imaging.transform.pipeline import Contract
 
@@ -46,9 +46,9 @@ def test_blank_images_are_refused(option: Callable[..., Option]) -> None:
     drop = option("clean", "standard")
     almost = np.full((9, 9, 3), (10, 200, 90), np.uint8)
     almost[4, 4] += 2
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(RejectionError) as caught:
         clean(almost, drop)
-    assert caught.value.reason == Reason.BLANK
+    assert caught.value.reason == RejectionReason.BLANK
     almost[4, 4] += 1
     assert clean(almost, drop).size
     assert clean(almost, option("clean", "trim", drop_blank=False)).size

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.config.schema import Option
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import decode
 from sightline.imaging.transform.options import STEPS
 from sightline.imaging.transform.pipeline import SEGMENT_FALLBACK, Contract
@@ -56,7 +56,7 @@ def test_decode_is_images_decode_and_the_steps(full: Contract, scene: np.ndarray
     np.testing.assert_array_equal(full.decode(data), full(scene))
     clear = decode.encode_png(np.dstack([scene, np.zeros_like(scene[:, :, 0])]))
     assert Contract.from_dict(full.to_dict()).decode(clear).shape == full.shape
-    with pytest.raises(Rejected):
+    with pytest.raises(RejectionError):
         full.decode(data, decode.Limits(max_pixels=10))
 
 
@@ -83,9 +83,9 @@ def test_fallbacks_are_counted(build: Callable[..., Contract], scene: np.ndarray
 
 
 def test_blank_images_are_refused_where_asked(build: Callable[..., Contract]) -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(RejectionError) as caught:
         build(clean="standard").decode(decode.encode_png(np.full((9, 9, 3), 5, np.uint8)))
-    assert caught.value.reason == Reason.BLANK
+    assert caught.value.reason == RejectionReason.BLANK
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_any_options_on_any_image_are_a_pure_function_of_fixed_shape(
     image.flags.writeable = False
     try:
         result = contract(image)
-    except Rejected as refused:
-        assert refused.reason == Reason.BLANK  # noqa: PT017
+    except RejectionError as refused:
+        assert refused.reason == RejectionReason.BLANK  # noqa: PT017
         return
     assert result.shape == contract.shape
     assert result.dtype == np.uint8
@@ -254,14 +254,14 @@ CORPUS_SCRIPT = """
 import hashlib, json, sys
 from pathlib import Path
 from sightline.imaging.transform.pipeline import Contract
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 contract = Contract.load(Path(sys.argv[1]))
 digest, accepted = hashlib.sha256(), 0
 for path in sorted(p for p in Path(sys.argv[2]).rglob("*") if p.is_file()):
     try:
         digest.update(contract.decode(path.read_bytes()).tobytes())
         accepted += 1
-    except Rejected as refused:
+    except RejectionError as refused:
         digest.update(refused.reason.encode())
 heavy = [name for name in ("torch", "albumentations", "hydra", "omegaconf", "pyarrow") if name in sys.modules]
 print(json.dumps([digest.hexdigest(), accepted, heavy]))
@@ -288,7 +288,7 @@ def test_rebuilt_from_its_file_without_torch_it_gives_equal_bits_on_the_hostile_
         try:
             digest.update(contract.decode(path.read_bytes()).tobytes())
             accepted += 1
-        except Rejected as refused:
+        except RejectionError as refused:
             digest.update(refused.reason.encode())
     assert json.loads(other.communicate(timeout=120)[0]) == [digest.hexdigest(), accepted, []]
     assert accepted > 600

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.sources.archives import Budget, open_archive
 
 # Of two kinds, since what compresses well is packed otherwise; a member fills its blocks, and one is in a folder.
@@ -58,11 +58,11 @@ ARCHIVES = {
 }
 
 
-def read(data: bytes) -> Iterator[tuple[str, bytes | Rejected]]:
+def read(data: bytes) -> Iterator[tuple[str, bytes | RejectionError]]:
     for member in open_archive(io.BytesIO(data), "a", 2**20, Budget(2**24)):
         try:
             yield member.path, member.read()
-        except Rejected as fault:
+        except RejectionError as fault:
             yield member.path, fault
 
 
@@ -72,9 +72,9 @@ def holds_all_or_says(data: bytes) -> bool:
         found = dict(read(data))
     except UserError as error:
         return "\n" not in str(error) and "fetch it again" in str(error)
-    if not any(isinstance(content, Rejected) for content in found.values()):
+    if not any(isinstance(content, RejectionError) for content in found.values()):
         return found == MEMBERS
-    return all(isinstance(content, Rejected) or MEMBERS.get(path) == content for path, content in found.items())
+    return all(isinstance(content, RejectionError) or MEMBERS.get(path) == content for path, content in found.items())
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
@@ -151,7 +151,7 @@ def test_a_member_of_less_than_no_bytes_is_no_endless_loop() -> None:
 def test_a_file_of_a_zip_that_is_called_as_a_folder_is_said() -> None:
     data = bytearray(zipped({"a.png": b"1", "b.png": b"2"}))
     data[data.rindex(b"a.png") + 4] = ord("/")  # in the directory alone
-    assert isinstance(dict(read(bytes(data)))["a.pn"], Rejected)
+    assert isinstance(dict(read(bytes(data)))["a.pn"], RejectionError)
     both = bytes(data).replace(b"a.png", b"a.pn/")
     assert dict(read(both)) == {"a.pn": b"1", "b.png": b"2"}
     assert dict(read(zipped({"a/": b"", "a/b.png": b"2"}))) == {"a/b.png": b"2"}
@@ -165,7 +165,7 @@ def test_a_zip_whose_directory_is_elsewhere_is_said_in_plain_words(at: int) -> N
         data[end + at : end + at + 2] = value.to_bytes(2, "little")
         said = []
         try:
-            said = [str(content) for _, content in read(bytes(data)) if isinstance(content, Rejected)]
+            said = [str(content) for _, content in read(bytes(data)) if isinstance(content, RejectionError)]
         except UserError as error:
             said = [str(error)]
         assert said or bytes(data) == ARCHIVES["zip"]

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.folder import FolderSource
 from sightline.stages.ingest import console
@@ -49,7 +49,12 @@ def some(count: int = 6, label: str = "a") -> list[ImageRecord]:
 def test_any_order_of_arrival_gives_the_same_files(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    records = [*some(9, "é"), *some(5, "b"), Rejection("r", Reason.MISSING, "x"), ImageRecord("bad", b"no", "b")]
+    records = [
+        *some(9, "é"),
+        *some(5, "b"),
+        Rejection("r", RejectionReason.MISSING, "x"),
+        ImageRecord("bad", b"no", "b"),
+    ]
     records += [
         ImageRecord("b1", picture(99), "b"),
         ImageRecord("b1", picture(1), "b"),
@@ -211,7 +216,7 @@ def test_a_class_with_too_few_images_stops_with_its_name(tmp_path: Path) -> None
 
 
 def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
-    records = [*some(8), ImageRecord("bad", picture(3)[:50], "a"), Rejection("gone", Reason.MISSING)]
+    records = [*some(8), ImageRecord("bad", picture(3)[:50], "a"), Rejection("gone", RejectionReason.MISSING)]
     assert run(Given(*records), tmp_path / "1", max_rejected=0.2).summary["rejected"] == {"missing": 1, "truncated": 1}
     with pytest.raises(UserError, match=r"max_rejected=0\.19: 2 of 10 inputs were refused \(1 missing, 1 truncated\)"):
         run(Given(*records), tmp_path / "2", max_rejected=0.19)
@@ -222,7 +227,7 @@ def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
     ):
         run(Given(), tmp_path / "4")
     with pytest.raises(UserError, match="all 1 inputs were refused"):
-        run(Given(Rejection("gone", Reason.MISSING)), tmp_path / "5")
+        run(Given(Rejection("gone", RejectionReason.MISSING)), tmp_path / "5")
 
 
 def test_limits_are_the_configurations(tmp_path: Path) -> None:
@@ -253,7 +258,7 @@ def test_every_hostile_file_has_one_row(tmp_path: Path) -> None:
     assert images | rejected == files
     assert not images & rejected
     assert len(images) + len(rejected) == len(files) == result.summary["inputs"]
-    assert set(result.rejected.values()) <= {str(reason) for reason in Reason}
+    assert set(result.rejected.values()) <= {str(reason) for reason in RejectionReason}
 
 
 @pytest.mark.slow
@@ -278,7 +283,7 @@ def test_mutations_of_valid_files_have_one_row_each(tmp_path: Path) -> None:
         records.append(ImageRecord(f"{number:05}", bytes(data), "x"))
     result = run(Given(*records, *some(1)), tmp_path / "out", workers=2)
     assert len(result.images) + len(result.rejected) == len(records) + 1
-    assert not [name for name, reason in result.rejected.items() if reason not in set(Reason)]
+    assert not [name for name, reason in result.rejected.items() if reason not in set(RejectionReason)]
 
 
 def project(tmp_path: Path, params: dict[str, Any]) -> Path:

@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import pytest
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.imaging.decode import Limits
-from sightline.stages.ingest.check_result import Checked, Refused
+from sightline.stages.ingest.check_result import CheckedImage, CheckFailure
 from sightline.stages.ingest.workers import Workers
 from tests.stages.ingest.helpers import picture
 
@@ -40,9 +40,9 @@ def test_order_is_kept(count: int) -> None:
 
 def test_what_is_said_of_an_image() -> None:
     checked_image, refused = checked([picture(1, 20, "GIF", "L"), picture(1)[:-30]], count=1)
-    assert isinstance(checked_image, Checked)
+    assert isinstance(checked_image, CheckedImage)
     assert (checked_image.format, checked_image.width, checked_image.height) == ("GIF", 20, 20)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, CheckFailure)
     assert refused.reason == "truncated"
 
 
@@ -60,7 +60,7 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    return real(data, limits)\n"
         "c.check = check\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 @pytest.mark.usefixtures("hooked")
@@ -68,26 +68,26 @@ def test_a_crash_costs_one_image() -> None:
     data: list[bytes | None] = [picture(n) for n in range(20)]
     data[3] = data[17] = b"CRASH"
     outcomes = checked(data, count=2)
-    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Refused)] == [3, 17]
-    assert outcomes[3] == Refused(outcomes[3].reason, "the decoder crashed (signal 11)")
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, CheckFailure)] == [3, 17]
+    assert outcomes[3] == CheckFailure(outcomes[3].reason, "the decoder crashed (signal 11)")
 
 
 @pytest.mark.usefixtures("hooked")
 def test_what_ended_a_process_is_named() -> None:
     outcomes = checked([picture(1), b"KILL", b"EXIT", picture(2)], count=1)
-    assert [type(outcome) for outcome in outcomes] == [Checked, Refused, Refused, Checked]
+    assert [type(outcome) for outcome in outcomes] == [CheckedImage, CheckFailure, CheckFailure, CheckedImage]
     assert outcomes[1].reason == "out_of_memory"
     assert "killed (signal 9)" in outcomes[1].detail
-    assert outcomes[2] == Refused(Reason.CORRUPT, "the decoder crashed (exit code 3)")
+    assert outcomes[2] == CheckFailure(RejectionReason.CORRUPT, "the decoder crashed (exit code 3)")
 
 
 @pytest.mark.parametrize("fault", [MemoryError, cv2.error], ids=["Python", "OpenCV"])
 def test_want_of_memory_is_named(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     error = fault("no room")
     error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
-    monkeypatch.setattr("sightline.stages.ingest.check.look", lambda _: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("sightline.stages.ingest.check.measure", lambda _: (_ for _ in ()).throw(error))
     (outcome,) = checked([picture(1)], count=0)
-    assert outcome == Refused(Reason.OUT_OF_MEMORY, "it needs more memory than there is")
+    assert outcome == CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than there is")
 
 
 @pytest.mark.usefixtures("hooked")
@@ -96,7 +96,7 @@ def test_a_decoder_that_never_ends_costs_one_image() -> None:
     data[2] = b"HANG"
     start = time.perf_counter()
     outcomes = checked(data, count=1, timeout=1.5)
-    assert [isinstance(outcome, Refused) for outcome in outcomes] == [False, False, True, False, False]
+    assert [isinstance(outcome, CheckFailure) for outcome in outcomes] == [False, False, True, False, False]
     assert "took more than 1.5 s" in outcomes[2].detail
     assert time.perf_counter() - start < 15
 
@@ -109,14 +109,14 @@ def test_a_decoder_that_never_ends_holds_up_no_image_that_a_pipe_cannot_hold(cou
     data = [picture(0), b"HANG", *[large] * 6]
     start = time.perf_counter()
     outcomes = checked(data, count=count, timeout=1.5)
-    assert [isinstance(outcome, Refused) for outcome in outcomes] == [False, True, *[False] * 6]
+    assert [isinstance(outcome, CheckFailure) for outcome in outcomes] == [False, True, *[False] * 6]
     assert "took more than 1.5 s" in outcomes[1].detail
     assert time.perf_counter() - start < 15
 
 
 def test_a_worker_that_cannot_start_is_no_fault_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('broken installation')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(RuntimeError, match="ended with code 1"):
         checked([picture(1)], count=1)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from sightline.config.schema import Option
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging.transform import options
 from sightline.imaging.transform.ops import Pixels, shrink_to, with_channels
 
@@ -20,14 +20,16 @@ def clean(image: Pixels, option: Option) -> Pixels:
     """Returns the cleaned image, [h, w, c] uint8; its colours as they were.
 
     Raises:
-        Rejected: With Reason.BLANK, where blank images are to be dropped.
+        RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
     """
     if not isinstance(option, options.Clean):
         return image
     if option.drop_blank:
         spread = int(np.max(np.ptp(image, axis=(0, 1))))
         if spread <= option.blank_tolerance:
-            raise Rejected(Reason.BLANK, f"all levels lie within {spread}, tolerance {option.blank_tolerance}")
+            raise RejectionError(
+                RejectionReason.BLANK, f"all levels lie within {spread}, tolerance {option.blank_tolerance}"
+            )
     if option.trim_borders:
         image = trim(image, option.trim_tolerance)
     return shrink_to(image, option.max_side) if option.max_side else image

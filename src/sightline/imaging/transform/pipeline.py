@@ -121,7 +121,7 @@ class Contract:
             [size, size, shape[2]] uint8.
 
         Raises:
-            Rejected: With Reason.BLANK, where blank images are to be dropped.
+            RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
         """
         return self.run(image)[0]
 
@@ -129,7 +129,7 @@ class Contract:
         """Returns the preprocessed image of an encoded file: `images.decode`, then the steps.
 
         Raises:
-            Rejected: With the reason, for bytes that do not become an image.
+            RejectionError: With the reason, for bytes that do not become an image.
         """
         return self(self.open(data, limits))
 
@@ -137,7 +137,7 @@ class Contract:
         """Returns an encoded file's pixels as the steps want them: [h, w, channels] uint8.
 
         Raises:
-            Rejected: With the reason, for bytes that do not become an image.
+            RejectionError: With the reason, for bytes that do not become an image.
         """
         return images.decode(data, self.channels, self._rgb, limits, self.sample_bits)
 

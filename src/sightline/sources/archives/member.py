@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 
 REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
 """What to do about an archive that is damaged: nobody can say what it held, so nothing of it is taken as the whole."""
@@ -20,13 +20,13 @@ class Member:
 
     Attributes:
         path: Without `./`; as the archive has it where it is not safe.
-        read: Unpacks it, once, before the next member is asked for; raises Rejected.
+        read: Unpacks it, once, before the next member is asked for; raises RejectionError.
         fault: Why it cannot be read, or None.
     """
 
     path: str
     read: Callable[[], bytes]
-    fault: Rejected | None = None
+    fault: RejectionError | None = None
 
 
 @dataclass
@@ -47,9 +47,9 @@ class Budget:
         return self.left >= 0
 
 
-def refused(path: str, reason: Reason, detail: str) -> Member:
+def refused(path: str, reason: RejectionReason, detail: str) -> Member:
     """Returns a member that cannot be read."""
-    fault = Rejected(reason, detail)
+    fault = RejectionError(reason, detail)
 
     def read() -> bytes:
         raise fault
@@ -61,14 +61,14 @@ def safe_path(name: str) -> str:
     """Returns the path that a name stands for, without `./` and doubled slashes.
 
     Raises:
-        Rejected: If it leads out of the folder that an archive would be unpacked to. Nothing is, but who made such an
-            archive meant harm.
+        RejectionError: If it leads out of the folder that an archive would be unpacked to. Nothing is, but
+            who made such an archive meant harm.
     """
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
-        raise Rejected(Reason.UNSAFE_ENTRY, "an absolute path")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, "an absolute path")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in re.split(r"[/\\]", name):
-        raise Rejected(Reason.UNSAFE_ENTRY, "a path that leads out of the archive")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a path that leads out of the archive")
     if "\0" in name or not parts:
-        raise Rejected(Reason.UNSAFE_ENTRY, "a name that no file can have")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a name that no file can have")
     return "/".join(parts)

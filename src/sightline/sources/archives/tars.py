@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
 from sightline.core.errors import UserError, how_to_install
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import readable
 from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
 
@@ -81,14 +81,14 @@ def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_byt
     path = readable(entry.name)
     try:
         path = safe_path(path)
-    except Rejected as fault:
+    except RejectionError as fault:
         return refused(path, fault.reason, fault.detail)
     if entry.issym() or entry.islnk():
-        return refused(path, Reason.UNSAFE_ENTRY, "a link")
+        return refused(path, RejectionReason.UNSAFE_ENTRY, "a link")
     if not entry.isreg():
-        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+        return refused(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
     if entry.size > max_bytes:
-        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
+        return refused(path, RejectionReason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
     return Member(path, functools.partial(_read, archive, entry, name))
 
 
@@ -96,7 +96,7 @@ def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
     with _explained(name):
         content = archive.extractfile(entry)
         if content is None:
-            raise Rejected(Reason.UNSAFE_ENTRY, "no content")
+            raise RejectionError(RejectionReason.UNSAFE_ENTRY, "no content")
         with content:
             return content.read()
 

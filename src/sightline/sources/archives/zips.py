@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
 
 _END = struct.Struct("<4s6xH10x")  # the end of the directory: its signature, the number of its entries
@@ -75,34 +75,38 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, bu
     kind = stat.S_IFMT(entry.external_attr >> 16)
     try:
         path = safe_path(name)
-    except Rejected as fault:
+    except RejectionError as fault:
         return refused(name, fault.reason, fault.detail)
     if kind == stat.S_IFLNK:
-        return refused(path, Reason.UNSAFE_ENTRY, "a symbolic link")
+        return refused(path, RejectionReason.UNSAFE_ENTRY, "a symbolic link")
     if kind not in (0, stat.S_IFREG):
-        return refused(path, Reason.UNSAFE_ENTRY, "neither a file nor a folder")
+        return refused(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
     if entry.flag_bits & _ENCRYPTED:
-        return refused(path, Reason.UNREADABLE, "encrypted")
+        return refused(path, RejectionReason.UNREADABLE, "encrypted")
     if entry.compress_type not in _METHODS:
-        return refused(path, Reason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate")
+        return refused(path, RejectionReason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate")
     if entry.file_size > max_bytes:
-        return refused(path, Reason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}")
+        return refused(path, RejectionReason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}")
     return Member(path, functools.partial(_read, archive, entry, budget))
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
     # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
     if not budget.spend(entry.file_size):
-        raise Rejected(Reason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")
     try:
         with archive.open(entry) as unpacked:
             return unpacked.read()
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise Rejected(Reason.CORRUPT, "damaged in the archive: its place is not in the file") from None
+            raise RejectionError(
+                RejectionReason.CORRUPT, "damaged in the archive: its place is not in the file"
+            ) from None
         raise UserError(f"{archive.filename or 'the archive'}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Rejected(Reason.CORRUPT, f"damaged in the archive: {' '.join(str(error).split())}"[:160]) from None
+        raise RejectionError(
+            RejectionReason.CORRUPT, f"damaged in the archive: {' '.join(str(error).split())}"[:160]
+        ) from None
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

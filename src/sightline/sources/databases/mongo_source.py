@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.core.credentials import Url, database_url
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -136,19 +136,21 @@ class _Reader:
         option = self._option
         identifier = as_text(self._field(document, option.id_field))
         if identifier is None:
-            return Rejection(str(as_text(document["_id"])), Reason.MISSING, f"the document has no {option.id_field}")
+            return Rejection(
+                str(as_text(document["_id"])), RejectionReason.MISSING, f"the document has no {option.id_field}"
+            )
         data = self._file(self._bucket, document) if self._bucket else self._field(document, option.image_field)
-        if isinstance(data, Reason):
+        if isinstance(data, RejectionReason):
             return Rejection(identifier, data, f"GridFS file of {document.get('length')} bytes")
         if data is None:
-            return Rejection(identifier, Reason.MISSING, f"the document has no {option.image_field}")
+            return Rejection(identifier, RejectionReason.MISSING, f"the document has no {option.image_field}")
         try:
             content = image_bytes(data) or b""
-        except Rejected as fault:
+        except RejectionError as fault:
             return Rejection(identifier, fault.reason, f"{option.image_field} holds {fault.detail}")
         try:
             label = as_text(one_label(self._field(document, option.label_field)))
-        except Rejected as fault:
+        except RejectionError as fault:
             return Rejection(identifier, fault.reason, fault.detail)
         split, group = (
             as_text(self._field(document, name)) if name else None for name in (option.split_field, option.group_field)
@@ -161,10 +163,10 @@ class _Reader:
             return _get(document.get("metadata") or {}, name)
         return value
 
-    def _file(self, bucket: Any, document: Document) -> bytes | Reason:
+    def _file(self, bucket: Any, document: Document) -> bytes | RejectionReason:
         """Returns a GridFS file's content, or why there is none."""
         if document.get("length", 0) > self._option.max_bytes:
-            return Reason.TOO_MANY_BYTES
+            return RejectionReason.TOO_MANY_BYTES
         patience = Patience()
         while True:
             try:
@@ -174,9 +176,9 @@ class _Reader:
                 if patience.exhausted():
                     raise unreachable(self._url, error) from None
             except mongo.gridfs.errors.NoFile:
-                return Reason.MISSING
+                return RejectionReason.MISSING
             except mongo.gridfs.errors.CorruptGridFile:  # chunks are missing, or too many
-                return Reason.TRUNCATED
+                return RejectionReason.TRUNCATED
 
 
 def _beyond(last: Any) -> Document:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sightline.core.credentials import database_url
 from sightline.core.files import sha256
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -95,7 +95,7 @@ class SqlSource:
                     table.sample = set(sample(ids, self.limit, key=lambda key: str(as_text(key))))
                 nameless = sa.select(sa.func.count()).select_from(table.source).where(table.id.is_(None))
                 for number in range(connection.execute(nameless).scalar_one()):
-                    yield Rejection(f"(row without an id {number + 1})", Reason.MISSING, "the row has no id")
+                    yield Rejection(f"(row without an id {number + 1})", RejectionReason.MISSING, "the row has no id")
             after: Key | None = None
             patience = Patience()
             while True:
@@ -204,13 +204,13 @@ def _content_order(row: Sequence[Any]) -> tuple[str, str]:
 def _record(row: Sequence[Any]) -> ImageRecord | Rejection:
     identifier = str(as_text(row[1]))
     if row[2] is None:
-        return Rejection(identifier, Reason.MISSING, "the image's column is NULL")
+        return Rejection(identifier, RejectionReason.MISSING, "the image's column is NULL")
     try:
         data = image_bytes(row[2])
-    except Rejected as fault:
+    except RejectionError as fault:
         return Rejection(identifier, fault.reason, f"the image's column holds {fault.detail}")
     try:
         label, split, group = map(as_text, (one_label(row[3]), *row[4:6]))
-    except Rejected as fault:
+    except RejectionError as fault:
         return Rejection(identifier, fault.reason, fault.detail)
     return ImageRecord(identifier, data or b"", label, split, group)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet
 from sightline.datasets.raw_set import RawImage, raw_shards
 from sightline.predict.bundle import Bundle
@@ -103,5 +103,5 @@ def _wanted(raw: Path, chosen: dict[str, Chosen]) -> Iterator[RawImage]:
 def _prepare(bundle: Bundle, image: RawImage) -> Images:
     try:
         return bundle.prepare(image.data)
-    except Rejected as error:
+    except RejectionError as error:
         raise UserError(f"the bundle refuses {image.id}, which was ingested: {error}; no bundle was written") from None

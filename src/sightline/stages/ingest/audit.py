@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import PurePosixPath
 from typing import Any
 
-from sightline.stages.ingest.sorter import Spool
+from sightline.stages.ingest.sorter import ImageSorter
 
 EXAMPLES = 10
 """Findings of a kind that are named; all are counted."""
@@ -21,8 +21,8 @@ _SUFFIXES = {
 _COMMON_SIZES = "SELECT width || 'x' || height, count(*) FROM image GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
 
 
-def audit(spool: Spool) -> dict[str, Any]:
-    """Looks for faults of the accepted images that are no reason to refuse one; tells the spool near duplicates.
+def audit(sorter: ImageSorter) -> dict[str, Any]:
+    """Collects faults of the accepted images that are no reason to reject one; hands the sorter the near duplicates.
 
     Returns:
         JSON values, a function of the set alone: `images` (by class and split), `sizes`, `modes`, `formats`; and for
@@ -31,12 +31,12 @@ def audit(spool: Spool) -> dict[str, Any]:
         `near_duplicates` (groups of one image of each content), `few_bits` (of files with 16-bit samples),
         `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
     """
-    db = spool.db
+    db = sorter.db
     images: dict[str, dict[str, int]] = {}
     for label, split, number in db.execute("SELECT label, split, count(*) FROM image GROUP BY 1, 2"):
         images.setdefault(label, {})[split or "unsplit"] = number
     near = _near_groups(db)
-    spool.link(near)
+    sorter.link(near)
     return {
         "images": images,
         "sizes": {
@@ -44,8 +44,8 @@ def audit(spool: Spool) -> dict[str, Any]:
             "height": _range(db, "height"),
             "most_common": dict(db.execute(_COMMON_SIZES).fetchall()),
         },
-        "modes": spool.count("SELECT mode, count(*) FROM image GROUP BY 1"),
-        "formats": spool.count("SELECT format, count(*) FROM image GROUP BY 1"),
+        "modes": sorter.count("SELECT mode, count(*) FROM image GROUP BY 1"),
+        "formats": sorter.count("SELECT format, count(*) FROM image GROUP BY 1"),
         "exact_duplicates": _same_bytes(db, "count(*) > 1"),
         "two_labels": _same_bytes(db, "count(DISTINCT label) > 1"),
         "two_splits": _two_splits(db, near),

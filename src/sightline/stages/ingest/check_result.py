@@ -1,14 +1,14 @@
-"""What checking an image says. Stands alone, so that the stage reads answers without loading a decoder."""
+"""The result of checking an image. Stands alone, so that the stage reads results without loading a decoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedImage:
     """An image that was decoded to its last byte.
 
     Attributes:
@@ -18,8 +18,8 @@ class Checked:
         height: In pixels, as seen.
         mode: Pillow's name for the kind of pixel.
         bits: Of a file whose samples have 16 bits, how many the largest needs; None for all others.
-        flags: What stands out (`looks.FLAGS`).
-        phash: Perceptual hash (`looks.phash`).
+        flags: What stands out (`image_quality.FLAGS`).
+        phash: Perceptual hash (`image_quality.phash`).
     """
 
     sha256: str
@@ -33,11 +33,11 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CheckFailure:
     """Bytes that are no acceptable image: one of the closed list of reasons, and a line for a person."""
 
-    reason: Reason
+    reason: RejectionReason
     detail: str
 
 
-Outcome = Checked | Refused
+CheckResult = CheckedImage | CheckFailure

@@ -6,9 +6,9 @@ import sqlite3
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import Rejection
-from sightline.stages.ingest.sorter import Spool
+from sightline.stages.ingest.sorter import ImageSorter
 
 _CONFLICTING = """
 SELECT sha256 FROM image GROUP BY sha256 HAVING count(DISTINCT label) > 1
@@ -18,11 +18,11 @@ ORDER BY sha256
 """
 
 
-def settle(spool: Spool, conflicts: str) -> dict[str, Any]:
+def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
     """Rejects the pictures that are under two labels, and of those that come twice under one id all but one.
 
     Args:
-        spool: All images that were accepted.
+        sorter: All images that were accepted.
         conflicts: "drop" rejects a picture wherever it stands; "keep" only where one id has both labels, since an
             image has one class; "fail" ends the stage.
 
@@ -32,7 +32,7 @@ def settle(spool: Spool, conflicts: str) -> dict[str, Any]:
     Raises:
         UserError: For a conflict, if conflicts are to end the stage.
     """
-    db = spool.db
+    db = sorter.db
     db.execute("CREATE INDEX by_content ON image (sha256)")
     db.execute("CREATE INDEX claim_by_content ON claim (sha256)")
     found = sorted(_conflict(db, sha256) for (sha256,) in db.execute(_CONFLICTING).fetchall())
@@ -44,11 +44,11 @@ def settle(spool: Spool, conflicts: str) -> dict[str, Any]:
         )
     for _, detail, sha256 in found:
         for identity in sorted(_disputed(db, sha256, every=conflicts == "drop")):
-            _reject(spool, identity, sha256, detail)
+            _reject(sorter, identity, sha256, detail)
     for (identity,) in db.execute("SELECT id FROM claim").fetchall():
         kept = db.execute("SELECT 1 FROM image WHERE id = ?", [identity]).fetchone()
         said = "the id comes more than once" + ("; one was kept" if kept else "")
-        spool.reject(Rejection(identity, Reason.DUPLICATE_ID, said))
+        sorter.reject(Rejection(identity, RejectionReason.DUPLICATE_ID, said))
     return {"pictures": len(found), "first": first}
 
 
@@ -74,11 +74,11 @@ def _disputed(db: sqlite3.Connection, sha256: str, every: bool) -> set[str]:
     return {identity for identity, has in labels.items() if every or len(has) > 1}
 
 
-def _reject(spool: Spool, identity: str, sha256: str, detail: str) -> None:
-    row = spool.db.execute("SELECT rowid FROM image WHERE id = ? AND sha256 = ?", [identity, sha256]).fetchone()
+def _reject(sorter: ImageSorter, identity: str, sha256: str, detail: str) -> None:
+    row = sorter.db.execute("SELECT rowid FROM image WHERE id = ? AND sha256 = ?", [identity, sha256]).fetchone()
     if row:
-        spool.db.execute("DELETE FROM image WHERE rowid = ?", row)
-        spool.db.execute("DELETE FROM content WHERE rowid = ?", row)
-    claims = spool.db.execute("DELETE FROM claim WHERE id = ? AND sha256 = ?", [identity, sha256]).rowcount
+        sorter.db.execute("DELETE FROM image WHERE rowid = ?", row)
+        sorter.db.execute("DELETE FROM content WHERE rowid = ?", row)
+    claims = sorter.db.execute("DELETE FROM claim WHERE id = ? AND sha256 = ?", [identity, sha256]).rowcount
     for _ in range((row is not None) + claims):
-        spool.reject(Rejection(identity, Reason.CONFLICT, detail))
+        sorter.reject(Rejection(identity, RejectionReason.CONFLICT, detail))

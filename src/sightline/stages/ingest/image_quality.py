@@ -1,4 +1,4 @@
-"""How an image looks: the numbers that the audit goes by."""
+"""Image quality: the flags and the perceptual hash that the audit goes by."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HASH_BYTES = _HASH_SIDE * _HASH_SIDE // 8
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class ImageQuality:
     """What stands out about an image.
 
     Attributes:
@@ -42,8 +42,8 @@ class Looks:
     phash: bytes
 
 
-def look(grey: Grey) -> Looks:
-    """Looks at an image, brought to a longer side of 64 to 127 pixels where it is larger.
+def measure(grey: Grey) -> ImageQuality:
+    """Measures an image, brought to a longer side of 64 to 127 pixels where it is larger.
 
     Args:
         grey: [height, width] uint8.
@@ -57,7 +57,7 @@ def look(grey: Grey) -> Looks:
         BLURRED: 1 - math.exp(-(deviation**2) / 100) < _BLURRED_BELOW,
         ODD_SHAPE: min(height, width) / max(height, width) < _ODD_BELOW,
     }
-    return Looks(tuple(name for name, is_so in found.items() if is_so), _phash(small))
+    return ImageQuality(tuple(name for name, is_so in found.items() if is_so), _phash(small))
 
 
 def phash(grey: Grey) -> bytes:

@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 
 from sightline.core.errors import UserError
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed
 
 
-class Labels:
+class LabelMap:
     """Maps the source's labels to the set's.
 
     Attributes:
@@ -25,7 +25,7 @@ class Labels:
         self.seen: set[str] = set()
 
     @classmethod
-    def read(cls, path: Path | None) -> Labels:
+    def load(cls, path: Path | None) -> LabelMap:
         """Reads a YAML (or JSON) mapping of labels to labels; one that maps to null is dropped.
 
         Raises:
@@ -53,12 +53,12 @@ class Labels:
         """Returns the set's label, in Unicode's normal form C.
 
         Raises:
-            Rejected: If the file drops the label.
+            RejectionError: If the file drops the label.
         """
         label = composed(label)
         self.unused.discard(label)
         mapped = self._mapping.get(label, label)
         if mapped is None:
-            raise Rejected(Reason.DROPPED_LABEL, f"ingest.labels drops {label!r}")
+            raise RejectionError(RejectionReason.DROPPED_LABEL, f"ingest.labels drops {label!r}")
         self.seen.add(mapped)
         return mapped

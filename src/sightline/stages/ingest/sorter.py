@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, RawImage, Rejection
-from sightline.stages.ingest.check_result import Checked
+from sightline.stages.ingest.check_result import CheckedImage
 
 _FACTS = (
     "id", "label", "split", "group", "path", "sha256", "format", "width", "height", "mode", "bits",
@@ -26,11 +26,11 @@ CREATE TABLE near (id, near_group);
 _PLACES = f"({', '.join('?' * len(_FACTS))})"
 
 
-class Spool:
+class ImageSorter:
     """A temporary SQLite file: what goes in in any order comes out sorted by id (UTF-8 bytes, thus code points).
 
-    Of two images with one id one is kept, and the other a claim, which `settle` rejects. The file is removed when the
-    block ends.
+    Of two images with one id one is kept, and the other a claim, which `resolve_conflicts` rejects. The file is
+    removed when the block ends.
 
     Attributes:
         db: The connection, for questions about the set: tables `image` (what is known of each, without its bytes),
@@ -40,7 +40,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> ImageSorter:
         self.db = sqlite3.connect(self._path, isolation_level=None)
         # Nothing here outlives the process, so nothing needs to survive a crash.
         self.db.executescript(
@@ -56,7 +56,7 @@ class Spool:
         self.db.close()
         self._path.unlink()
 
-    def add(self, record: ImageRecord, label: str, split: str | None, checked: Checked) -> None:
+    def add(self, record: ImageRecord, label: str, split: str | None, checked: CheckedImage) -> None:
         """Takes an image; of two with the same id one: by what they are, not by which came first."""
         facts = (
             record.id, label, split, record.group, record.path, checked.sha256, checked.format, checked.width,
@@ -91,7 +91,7 @@ class Spool:
     def rejections(self) -> Iterator[Rejection]:
         """Yields the rejections sorted by id."""
         for identity, reason, detail in self.db.execute("SELECT * FROM rejection ORDER BY id, reason, detail"):
-            yield Rejection(identity, Reason(reason), detail)
+            yield Rejection(identity, RejectionReason(reason), detail)
 
     def link(self, groups: Iterable[Sequence[str]]) -> None:
         """Takes groups of near duplicates: sorted ids, one of each content."""

@@ -11,19 +11,19 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.progress import track
 from sightline.core.project import located
-from sightline.core.rejection import Reason, Rejected
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import remote
-from sightline.sources.base import Annotated, Source
+from sightline.sources.base import Source, SourceWithNotes
 from sightline.sources.layout import split_of
 from sightline.stages.ingest.audit import audit
-from sightline.stages.ingest.check_result import Outcome, Refused
+from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 from sightline.stages.ingest.config import IngestConfig
-from sightline.stages.ingest.conflicts import settle
-from sightline.stages.ingest.label_map import Labels
-from sightline.stages.ingest.sorter import Spool
+from sightline.stages.ingest.conflicts import resolve_conflicts
+from sightline.stages.ingest.label_map import LabelMap
+from sightline.stages.ingest.sorter import ImageSorter
 from sightline.stages.ingest.workers import Workers
 
 Input = ImageRecord | Rejection
@@ -44,18 +44,18 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
     Raises:
         UserError: If the source cannot be reached, or what it holds cannot make a set.
     """
-    labels = Labels.read(located(config.labels) if config.labels else None)
-    with Spool(out / ".spool") as spool, Workers(limits_of(config), config.workers) as workers:
+    labels = LabelMap.load(located(config.labels) if config.labels else None)
+    with ImageSorter(out / ".sorter") as sorter, Workers(limits_of(config), config.workers) as workers:
         inputs = itertools.islice(source.records(), config.limit)
         for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
-            _take(record, outcome, spool)
-        conflicts = settle(spool, config.conflicts)
-        classes = spool.count("SELECT label, count(*) FROM image GROUP BY 1")
-        rejected = spool.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
-        _require_a_set(classes, rejected, spool, config)
-        images = track(spool.images(), "writing", sum(classes.values()))
+            _take(record, outcome, sorter)
+        conflicts = resolve_conflicts(sorter, config.conflicts)
+        classes = sorter.count("SELECT label, count(*) FROM image GROUP BY 1")
+        rejected = sorter.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
+        _require_a_set(classes, rejected, sorter, config)
+        images = track(sorter.images(), "writing", sum(classes.values()))
         shards = raw_set.write_raw_shards(images, out)
-        raw_set.write_rejected(spool.rejections(), out / raw_set.REJECTED)
+        raw_set.write_rejected(sorter.rejections(), out / raw_set.REJECTED)
         summary = {
             "inputs": sum(classes.values()) + sum(rejected.values()),
             "accepted": sum(classes.values()),
@@ -64,15 +64,15 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "shards": len(shards),
             "unused_labels": sorted(labels.unused),
             "conflicts": conflicts,
-            "first_rejected": _first(spool),
+            "first_rejected": _first(sorter),
             "lost_classes": sorted(labels.seen - set(classes)),
-            "audit": audit(spool),
+            "audit": audit(sorter),
         }
-        raw_set.write_near(spool.near(), out / raw_set.NEAR)
+        raw_set.write_near(sorter.near(), out / raw_set.NEAR)
     raw_set.write_classes(list(classes), out / raw_set.CLASSES)
     files.write_json(out / raw_set.SUMMARY, summary)
     # Of the place that the set came from, so no part of it: the same set from elsewhere gives the same files.
-    return {**summary, "notes": list(source.notes) if isinstance(source, Annotated) else []}
+    return {**summary, "notes": list(source.notes) if isinstance(source, SourceWithNotes) else []}
 
 
 def limits_of(config: IngestConfig) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def limits_of(config: IngestConfig) -> dict[str, Any]:
     }
 
 
-def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, bytes | None]]:
+def _gate(inputs: Iterable[Input], labels: LabelMap) -> Iterator[tuple[Input, bytes | None]]:
     """Refuses what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
     for record in inputs:
         if isinstance(record, Rejection):
@@ -94,12 +94,14 @@ def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, byte
             continue
         try:
             if not record.label:
-                raise Rejected(Reason.NO_LABEL, "the source gives it no class")
+                raise RejectionError(RejectionReason.NO_LABEL, "the source gives it no class")
             label = labels.apply(record.label)
             split = split_of(record.split) if record.split else None
             if record.split and split is None:
-                raise Rejected(Reason.BAD_SPLIT, f"{record.split!r} is not one of {', '.join(raw_set.SPLITS)}")
-        except Rejected as error:
+                raise RejectionError(
+                    RejectionReason.BAD_SPLIT, f"{record.split!r} is not one of {', '.join(raw_set.SPLITS)}"
+                )
+        except RejectionError as error:
             yield Rejection(record.id, error.reason, error.detail), None
         else:
             group = composed(record.group) if record.group else record.group
@@ -107,23 +109,25 @@ def _gate(inputs: Iterable[Input], labels: Labels) -> Iterator[tuple[Input, byte
             yield placed, record.data
 
 
-def _take(record: Input, outcome: Outcome | None, spool: Spool) -> None:
+def _take(record: Input, outcome: CheckResult | None, sorter: ImageSorter) -> None:
     if isinstance(record, Rejection):
-        spool.reject(record)
-    elif isinstance(outcome, Refused):
-        spool.reject(Rejection(record.id, outcome.reason, outcome.detail))
+        sorter.reject(record)
+    elif isinstance(outcome, CheckFailure):
+        sorter.reject(Rejection(record.id, outcome.reason, outcome.detail))
     elif outcome is not None and record.label is not None:
-        spool.add(record, record.label, record.split, outcome)
+        sorter.add(record, record.label, record.split, outcome)
     else:
         raise AssertionError(f"{record.id!r} was not checked")
 
 
-def _first(spool: Spool) -> str | None:
-    first = next(spool.rejections(), None)
+def _first(sorter: ImageSorter) -> str | None:
+    first = next(sorter.rejections(), None)
     return f"{first.id}: {first.detail or first.reason}" if first else None
 
 
-def _require_a_set(classes: dict[str, int], rejected: dict[str, int], spool: Spool, config: IngestConfig) -> None:
+def _require_a_set(
+    classes: dict[str, int], rejected: dict[str, int], sorter: ImageSorter, config: IngestConfig
+) -> None:
     """Ends the stage where what came in is not what the configuration asks for."""
     refused, accepted = sum(rejected.values()), sum(classes.values())
     total = accepted + refused
@@ -134,11 +138,11 @@ def _require_a_set(classes: dict[str, int], rejected: dict[str, int], spool: Spo
             "the images by ingest.path or ingest.url"
         )
     why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
-    first = _first(spool)
+    first = _first(sorter)
     example = f"; the first: {first}" if first else ""
     if not accepted:
         remedy = ""
-        if set(rejected) == {str(Reason.NO_LABEL)} and config.source.name in ("folder", "archive"):
+        if set(rejected) == {str(RejectionReason.NO_LABEL)} and config.source.name in ("folder", "archive"):
             remedy = "; put the images into a folder a class, or list them and their classes (ingest.source=table)"
         raise UserError(
             f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}{remedy}"

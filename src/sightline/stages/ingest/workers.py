@@ -15,9 +15,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sightline.core.rejection import Reason
+from sightline.core.rejection import RejectionReason
 from sightline.imaging.decode import MAX_SECONDS
-from sightline.stages.ingest.check_result import Outcome, Refused
+from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 
 T = TypeVar("T")
 Chunk = list[bytes | None]
@@ -58,7 +58,7 @@ class Workers:
         for worker in self._all:
             worker.stop()
 
-    def imap(self, items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, Outcome | None]]:
+    def imap(self, items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, CheckResult | None]]:
         """Checks the bytes of each item (None: nothing to check), and yields the items with what came of them."""
         if self._count == 0:
             from sightline.imaging.decode import Limits
@@ -130,7 +130,7 @@ class _Worker:
         self._given.append(chunk)
         self._outbox.put(chunk)
 
-    def take(self) -> list[Outcome | None]:
+    def take(self) -> list[CheckResult | None]:
         """Returns what came of the first chunk. If the process dies or lingers over it, finds the image that did it."""
         chunk = self._given[0]
         try:
@@ -143,14 +143,14 @@ class _Worker:
         self._given.popleft()
         return outcomes
 
-    def _alone(self, data: bytes | None) -> Outcome | None:
+    def _alone(self, data: bytes | None) -> CheckResult | None:
         self._outbox.put([data])
         try:
             return self._answer()[0]
         except (EOFError, OSError) as error:
             return self._restart(error)
 
-    def _answer(self) -> list[Outcome | None]:
+    def _answer(self) -> list[CheckResult | None]:
         if not self._ready:
             try:
                 self._pipe.recv()
@@ -159,10 +159,10 @@ class _Worker:
             self._ready = True
         if not self._pipe.poll(self._timeout):
             raise TimeoutError
-        outcomes: list[Outcome | None] = self._pipe.recv()
+        outcomes: list[CheckResult | None] = self._pipe.recv()
         return outcomes
 
-    def _restart(self, error: Exception) -> Outcome:
+    def _restart(self, error: Exception) -> CheckResult:
         """Starts the process anew, and says what ended the one before."""
         if not isinstance(error, TimeoutError):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -171,12 +171,12 @@ class _Worker:
         self.stop()
         self._start()
         if isinstance(error, TimeoutError):
-            return Refused(Reason.CORRUPT, f"decoding took more than {self._timeout:g} s")
+            return CheckFailure(RejectionReason.CORRUPT, f"decoding took more than {self._timeout:g} s")
         if code == -signal.SIGKILL:
             killed = "its decoder was killed (signal 9), as the system does where memory runs out"
-            return Refused(Reason.OUT_OF_MEMORY, killed)
+            return CheckFailure(RejectionReason.OUT_OF_MEMORY, killed)
         how = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
-        return Refused(Reason.CORRUPT, f"the decoder crashed ({how})")
+        return CheckFailure(RejectionReason.CORRUPT, f"the decoder crashed ({how})")
 
     def stop(self) -> None:
         self._process.kill()

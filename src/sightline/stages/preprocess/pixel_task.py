@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.datasets.raw_shard_file import damaged, opened
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Contract
@@ -64,7 +64,9 @@ class Pixels:
                         raise damaged(source, f"the bytes of image {place} are not those that were written")
                     try:
                         result, said = contract.run(contract.open(data, ANY_SIZE))
-                    except Rejected as refusal:  # ingestion has let it in, but the contract may refuse blank images
+                    except (
+                        RejectionError
+                    ) as refusal:  # ingestion has let it in, but the contract may refuse blank images
                         refused.setdefault(str(refusal.reason), []).append(place)
                         continue
                 for note in said:

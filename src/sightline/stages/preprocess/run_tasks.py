@@ -10,7 +10,7 @@ from pathlib import Path
 from sightline.config.schema import Option
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.core.rejection import Rejected
+from sightline.core.rejection import RejectionError
 from sightline.datasets.raw_set import raw_shards
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Contract
@@ -154,7 +154,7 @@ def seconds_per_image(shard: Path, contract: Contract) -> float:
     times = []
     for data in pixel_task.encoded(shard):
         begin = time.perf_counter()
-        with contextlib.suppress(Rejected):
+        with contextlib.suppress(RejectionError):
             contract.run(contract.open(data, ANY_SIZE))
         times.append(time.perf_counter() - begin)
         if len(times) == _PROBES or sum(times) > 0.1:

@@ -9,7 +9,7 @@ from sightline.core.project import located
 from sightline.models import origin
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
-from sightline.stages.ingest.label_map import Labels
+from sightline.stages.ingest.label_map import LabelMap
 
 
 def watch(config: IngestConfig, output: Path) -> None:
@@ -24,7 +24,7 @@ def watch(config: IngestConfig, output: Path) -> None:
     """
     seen = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
     if config.labels:
-        Labels.read(located(config.labels))
+        LabelMap.load(located(config.labels))
         seen["labels"] = files.sha256_file(located(config.labels))
     files.write_json(output, seen)
 
