@@ -72,7 +72,7 @@ def processed(root: Path) -> Any:
     import pyarrow.parquet as pq
 
     from sightline.core import files
-    from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+    from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, ProcessedSet
     from sightline.datasets.raw_set import CLASSES, write_classes
 
     data = arrays()
@@ -93,7 +93,7 @@ def processed(root: Path) -> Any:
     write_classes([str(number) for number in range(10)], root / CLASSES)
     pixels = data["train_images"] / 255
     statistics = {"mean": [float(pixels.mean())], "std": [float(pixels.std())]}
-    files.write_json(root / CONTRACT, {"statistics": statistics})
+    files.write_json(root / TRANSFORM, {"statistics": statistics})
     return ProcessedSet(root)
 
 

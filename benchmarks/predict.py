@@ -66,7 +66,7 @@ def seconds(work: Callable[[], object]) -> float:
 def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
     """Prints images a second of both, and the ratio."""
     bundle = Bundle.load(folder)
-    height, width, channels = bundle.contract.shape
+    height, width, channels = bundle.transform.shape
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     mode = "L" if channels == 1 else "RGB"
     with tempfile.TemporaryDirectory() as temporary:
@@ -75,7 +75,7 @@ def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
             "bare loop": lambda: bare(session, mode, (width, height), paths),
             "sightline": lambda: [p.label for p in bundle.predict(paths)],
         }
-        if bundle.contract.steps["denoise"].name == bundle.contract.steps["segment"].name == "none":
+        if bundle.transform.steps["denoise"].name == bundle.transform.steps["segment"].name == "none":
             labels = [bundle.classes[k] for k in bare(session, mode, (width, height), paths[:500])]
             agree = np.mean([a == p.label for a, p in zip(labels, bundle.predict(paths[:500]), strict=True)])
             print(f"the two agree on {100 * agree:.1f} % of 500 images")

@@ -10,7 +10,7 @@ medians: (a) a bare loop of the same calls in two processes, no shards, no index
 Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
 an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
 changes one image, another one each round, and preprocesses again: target 5 % of the full run. `memory` prints the
-peak of 7,000 and of 70,000 images: target no growth but the index's. The contract has the steps of `params.yaml`:
+peak of 7,000 and of 70,000 images: target no growth but the index's. The transform has the steps of `params.yaml`:
 gaussian, autocontrast, threshold; with `--decode-only` it decodes and resizes and no more.
 """
 
@@ -41,9 +41,9 @@ from sightline.config.compose import compose, typed
 from sightline.core import files
 from sightline.datasets import raw_set
 from sightline.imaging import decode, png
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.config import PreprocessConfig
-from sightline.stages.preprocess.stage import build_contract, preprocess
+from sightline.stages.preprocess.stage import build_transform, preprocess
 from sightline.stages.preprocess.tasks import ANY_SIZE
 
 PROCESSES = 2
@@ -116,14 +116,14 @@ def configuration(size: int, channels: int, decode_only: bool = False) -> Prepro
 def _bare_shard(task: tuple[Path, Path, dict[str, Any]]) -> None:
     cv2.setNumThreads(1)
     shard, out, plain = task
-    contract = Contract.from_dict(plain)
+    transform = Transform.from_dict(plain)
     encoded = pq.read_table(shard, columns=["image"])["image"].combine_chunks().field("bytes").to_pylist()
-    np.save(out / f"{shard.stem}.npy", np.stack([contract.decode(data, ANY_SIZE) for data in encoded]))
+    np.save(out / f"{shard.stem}.npy", np.stack([transform.decode(data, ANY_SIZE) for data in encoded]))
 
 
 def bare(raw: Path, out: Path, config: PreprocessConfig) -> None:
     """The same decoding and the same steps, shard by shard; labels, splits, digests and statistics left out."""
-    plain = build_contract(config).to_dict()
+    plain = build_transform(config).to_dict()
     tasks = [(shard.path, out, plain) for shard in raw_set.raw_shards(raw)]
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
         pool.map(_bare_shard, tasks, chunksize=1)
@@ -131,18 +131,18 @@ def bare(raw: Path, out: Path, config: PreprocessConfig) -> None:
 
 def ours(raw: Path, out: Path, config: PreprocessConfig) -> None:
     """The stage, with nothing remembered from before."""
-    memo = out.parent / "memo"
-    preprocess(raw, config, out, memo)
-    shutil.rmtree(memo)
+    cache = out.parent / "memo"
+    preprocess(raw, config, out, cache)
+    shutil.rmtree(cache)
 
 
-def _prepared(picture: Any, contract: Contract) -> Any:
-    pixels = np.asarray(picture.convert("L" if contract.channels == 1 else "RGB"))
-    if any(option.name != "none" for name, option in contract.steps.items() if name != "resize"):
-        return contract(pixels.reshape(*pixels.shape[:2], contract.channels))
-    if pixels.shape[:2] != contract.shape[:2]:
-        pixels = cv2.resize(pixels, contract.shape[:2], interpolation=cv2.INTER_AREA)
-    return pixels.reshape(contract.shape)
+def _prepared(picture: Any, transform: Transform) -> Any:
+    pixels = np.asarray(picture.convert("L" if transform.channels == 1 else "RGB"))
+    if any(option.name != "none" for name, option in transform.steps.items() if name != "resize"):
+        return transform(pixels.reshape(*pixels.shape[:2], transform.channels))
+    if pixels.shape[:2] != transform.shape[:2]:
+        pixels = cv2.resize(pixels, transform.shape[:2], interpolation=cv2.INTER_AREA)
+    return pixels.reshape(transform.shape)
 
 
 def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[], None]:
@@ -150,7 +150,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
     import datasets
 
     datasets.disable_progress_bars()
-    contract = build_contract(config)
+    transform = build_transform(config)
     features = datasets.Features(
         {"image": datasets.Image(), "pixels": datasets.Array3D((config.size, config.size, config.channels), "uint8")}
     )
@@ -160,7 +160,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
 
     def run() -> None:
         made = whole.map(
-            lambda row: {"pixels": _prepared(row["image"], contract)},
+            lambda row: {"pixels": _prepared(row["image"], transform)},
             num_proc=PROCESSES,
             remove_columns=["image"],
             features=datasets.Features({"pixels": features["pixels"]}),
@@ -178,7 +178,7 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
     from torch.utils.data import DataLoader, Dataset
 
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    contract = build_contract(config)
+    transform = build_transform(config)
 
     class Folder(Dataset[torch.Tensor]):
         def __len__(self) -> int:
@@ -188,7 +188,7 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
             from PIL import Image
 
             with Image.open(paths[index]) as picture:
-                return torch.from_numpy(_prepared(picture, contract).copy())
+                return torch.from_numpy(_prepared(picture, transform).copy())
 
     def run() -> None:
         loader = DataLoader(Folder(), batch_size=256, num_workers=PROCESSES)
@@ -303,12 +303,12 @@ def memory(source: Path) -> None:
         for count in (7_000, 70_000):
             raw = Path(temporary) / f"raw-{count}"
             write_raw(fashion(source, count), raw)
-            own, helper = alone("stage", "--source", str(raw))
-            print(f"{count:7,} images: {own:.0f} MiB, largest helper {helper:.0f} MiB")
+            own, worker = alone("stage", "--source", str(raw))
+            print(f"{count:7,} images: {own:.0f} MiB, largest worker {worker:.0f} MiB")
 
 
 def stage(raw: Path, config: PreprocessConfig) -> None:
-    """Preprocesses one set and prints the peaks of this process and of its largest helper."""
+    """Preprocesses one set and prints the peaks of this process and of its largest worker."""
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"
         out.mkdir()
@@ -316,8 +316,8 @@ def stage(raw: Path, config: PreprocessConfig) -> None:
     # Not by getrusage: a process inherits the peak of the one that starts it.
     status = Path("/proc/self/status").read_text()
     own = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    helper = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(own, helper)
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(own, worker)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from sightline.config.compose import compose, typed
 from sightline.core import files
-from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, ProcessedSet
 from sightline.datasets.raw_set import CLASSES, write_classes
 from sightline.stages.train.build import loaders, network
 from sightline.stages.train.config import TrainConfig
@@ -57,7 +57,7 @@ def random_set(root: Path, count: int, shape: tuple[int, int, int]) -> Processed
     }
     pq.write_table(pa.table(table, schema=INDEX_SCHEMA), root / INDEX)
     write_classes([str(number) for number in range(10)], root / CLASSES)
-    files.write_json(root / CONTRACT, {"statistics": {"mean": [0.5] * shape[2], "std": [0.3] * shape[2]}})
+    files.write_json(root / TRANSFORM, {"statistics": {"mean": [0.5] * shape[2], "std": [0.3] * shape[2]}})
     return ProcessedSet(root)
 
 

@@ -1,4 +1,4 @@
-"""export: the model -> models/bundle/ (networks, contract, class map, card), proven equal before it is written."""
+"""export: the model -> models/bundle/ (networks, transform, class map, card), proven equal before it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, contract)."""
+"""preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, transform)."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import pytest
 from sightline.core import files
 from sightline.core.rejection import RejectionError
 from sightline.imaging import decode
-from sightline.imaging.transform.options import Clahe, Clean, Nothing, Pad, Squash
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.options import Clahe, Clean, Nothing, Pad, Stretch
+from sightline.imaging.transform.pipeline import Transform
 from sightline.predict import manifest
 
 SETS = ("fashion-mnist", "mnist", "sign-language-digits")
@@ -66,15 +66,15 @@ def encoded(name: str, count: int) -> list[Encoded]:
     ]
 
 
-def contract(name: str) -> Contract:
+def transform(name: str) -> Transform:
     """Returns the preprocessing of a set: plain for digits and clothes, with some steps for photographs."""
     nothing = Nothing("none")
     plain = {"denoise": nothing, "segment": nothing}
     if name == "sign-language-digits":
         cleaned = Clean("standard", True, 8, False, 0, 512, "keep")
         enhanced = Clahe("clahe", clip_limit=2.0, tiles=8)
-        return Contract.build(48, 3, [255], clean=cleaned, enhance=enhanced, resize=Pad("pad"), **plain)
-    return Contract.build(28, 1, [0], clean=nothing, enhance=nothing, resize=Squash("squash"), **plain)
+        return Transform.build(48, 3, [255], clean=cleaned, enhance=enhanced, resize=Pad("pad"), **plain)
+    return Transform.build(28, 1, [0], clean=nothing, enhance=nothing, resize=Stretch("stretch"), **plain)
 
 
 def accepted_hostile_files() -> list[Path]:
@@ -97,7 +97,7 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     from sightline.models.inference import Predictor
     from sightline.stages.export.onnx import to_onnx
 
-    preprocessing = contract(name)
+    preprocessing = transform(name)
     drawn = encoded(name, count)
     classes = sorted({one.label for one in drawn})
     x = torch.from_numpy(np.stack([preprocessing.decode(one.data) for one in drawn]))
@@ -122,7 +122,7 @@ def quick(name: str, folder: Path, count: int = 500) -> Path:
     """Writes a bundle whose network compares an image with each class's mean: made in a moment, and often right."""
     from onnx import TensorProto, helper, numpy_helper
 
-    preprocessing = contract(name)
+    preprocessing = transform(name)
     drawn = encoded(name, count)
     classes = sorted({one.label for one in drawn})
     x = np.stack([preprocessing.decode(one.data) for one in drawn]).reshape(len(drawn), -1) / np.float32(255)
@@ -150,7 +150,7 @@ def quick(name: str, folder: Path, count: int = 500) -> Path:
 
 def _write(folder: Path, name: str, model: bytes, classes: list[str]) -> Path:
     files.write_bytes(folder / manifest.MODEL, model)
-    contract(name).save(folder / manifest.CONTRACT)
+    transform(name).save(folder / manifest.TRANSFORM)
     files.write_json(folder / manifest.CLASSES, {"classes": classes})
     calibration = {"temperature": 1.0, "target_accuracy": 0.99, "threshold": 0.4, "coverage": 0.5}
     files.write_json(folder / manifest.CALIBRATION, calibration)

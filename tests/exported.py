@@ -1,6 +1,6 @@
 """A small project that has been run up to training, and its bundle: for the tests of export, predict and the CLI.
 
-Real handwritten digits, a real contract, a convolutional network trained for a second.
+Real handwritten digits, a real transform, a convolutional network trained for a second.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pytest
 from sightline.core import files
 from sightline.datasets import processed_set, raw_set
 from sightline.imaging import decode
-from sightline.imaging.transform.options import AutoContrast, Median, Nothing, Squash
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.options import AutoContrast, Median, Nothing, Stretch
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.export.config import ExportConfig, Int8Config
 
 # The form that predicts is not left to what was measured: the tests are to do the same on every machine.
@@ -82,7 +82,7 @@ def make_project() -> Project:
         ),
         raw,
     )
-    contract = Contract.build(
+    transform = Transform.build(
         size=12,
         channels=1,
         background=[0],
@@ -90,11 +90,11 @@ def make_project() -> Project:
         denoise=Median("median", kernel_size=3),
         enhance=AutoContrast("autocontrast", cutoff=0.01),
         segment=Nothing("none"),
-        resize=Squash("squash"),
+        resize=Stretch("stretch"),
     )
-    prepared = np.stack([contract.decode(data) for data in encoded])
+    prepared = np.stack([transform.decode(data) for data in encoded])
     _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
-    contract.save(processed / processed_set.CONTRACT)
+    transform.save(processed / processed_set.TRANSFORM)
     _train(prepared[TEST_ROWS:], labels[TEST_ROWS:], model)
     _evaluate(processed, model, reports)
     bundle = model / "bundle"

@@ -19,7 +19,7 @@ from sightline.imaging import decode
 from sightline.imaging.transform import options
 from sightline.stages.ingest.image_quality import measure
 from sightline.stages.preprocess.config import PreprocessConfig
-from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.stage import build_transform
 from tests.stages.ingest.helpers import picture, tree
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +64,8 @@ def test_looking_is_bounded(area: float, longer: float, upright: bool):
 @pytest.mark.parametrize(("step", "name"), OPTIONS, ids=["-".join(option) for option in OPTIONS])
 def test_every_step_is_bounded(step: str, name: str):
     section = compose([f"preprocess/{step}={name}", "preprocess.channels=3"]).preprocess
-    contract = build_contract(typed(PreprocessConfig, section, "preprocess"))
-    assert [fault for shape in SHAPES if (fault := over(*shape, contract.run))] == []
+    transform = build_transform(typed(PreprocessConfig, section, "preprocess"))
+    assert [fault for shape in SHAPES if (fault := over(*shape, transform.run))] == []
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import raw_set
-from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, Images, ProcessedSet
+from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, Images, ProcessedSet
 
 CLASSES = ["cat", "dog", "größe"]
 SPLITS = ("train", "val", "test")
@@ -49,7 +49,7 @@ def write_set(root: Path, sizes: tuple[int, ...] = (7, 1, 5), seed: int = 0) -> 
     }
     pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), root / INDEX)
     raw_set.write_classes(CLASSES, root / raw_set.CLASSES)
-    files.write_json(root / CONTRACT, {"statistics": STATISTICS})
+    files.write_json(root / TRANSFORM, {"statistics": STATISTICS})
     return pixels
 
 
@@ -65,7 +65,7 @@ def test_what_a_set_says_of_itself(written: tuple[ProcessedSet, Images]) -> None
     assert data.classes == CLASSES
     assert data.shape == (3, 4, 2)
     assert data.statistics == (STATISTICS["mean"], STATISTICS["std"])
-    assert data.contract == data.root / CONTRACT
+    assert data.transform == data.root / TRANSFORM
     assert data.index.num_rows == len(pixels)
     assert data.index.schema.equals(INDEX_SCHEMA)
 
@@ -200,12 +200,12 @@ def test_the_digest_sees_any_change_of_a_row(tmp_path: Path, change: str) -> Non
     assert ProcessedSet(tmp_path).digest != before
 
 
-def test_the_digest_sees_the_contract_and_the_classes(tmp_path: Path) -> None:
+def test_the_digest_sees_the_transform_and_the_classes(tmp_path: Path) -> None:
     write_set(tmp_path)
     digests = [ProcessedSet(tmp_path).digest]
     raw_set.write_classes([*CLASSES, "new"], tmp_path / raw_set.CLASSES)
     digests.append(ProcessedSet(tmp_path).digest)
-    files.write_json(tmp_path / CONTRACT, {"statistics": {**STATISTICS, "mean": [0.25, 0.6]}})
+    files.write_json(tmp_path / TRANSFORM, {"statistics": {**STATISTICS, "mean": [0.25, 0.6]}})
     digests.append(ProcessedSet(tmp_path).digest)
     assert len(set(digests)) == 3
     assert all(len(digest) == 64 for digest in digests)

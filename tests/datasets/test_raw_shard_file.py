@@ -16,10 +16,10 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import RawImage, RawShard
-from sightline.imaging.transform.pipeline import Contract
-from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.imaging.transform.pipeline import Transform
+from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
-from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.stage import build_transform
 from tests.stages.ingest.helpers import picture
 from tests.stages.preprocess.sets import configuration
 
@@ -49,23 +49,23 @@ def as_rows(root: Path) -> Any:
 
 
 @pytest.fixture
-def contract() -> Contract:
-    return build_contract(configuration())
+def transform() -> Transform:
+    return build_transform(configuration())
 
 
-def as_pixels(root: Path, contract: Contract, out: Path) -> Any:
-    """Returns all that preprocessing makes of a raw set, without a memo."""
+def as_pixels(root: Path, transform: Transform, out: Path) -> Any:
+    """Returns all that preprocessing makes of a raw set, without a cache."""
     images = RawSet.read(root)
     out.unlink(missing_ok=True)
-    facts = Pixels(contract.to_dict(), images.contents_of(0)).write(images.shards[0], out)
+    facts = PixelTask(transform.to_dict(), images.contents_of(0)).write(images.shards[0], out)
     columns = images.table.to_pydict(), images.labels().tolist(), images.splits().tolist()
     return facts.pixels, columns, images.groups().codes.tolist()
 
 
 @pytest.mark.parametrize("reader", ["rows", "preprocessing"])
-def test_a_flipped_bit_is_noticed(reader: str, raw: Path, contract: Contract, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_noticed(reader: str, raw: Path, transform: Transform, tmp_path: Path) -> None:
     def read() -> Any:
-        return as_rows(raw) if reader == "rows" else as_pixels(raw, contract, tmp_path / "pixels.npy")
+        return as_rows(raw) if reader == "rows" else as_pixels(raw, transform, tmp_path / "pixels.npy")
 
     (shard,) = (each.path for each in raw_set.raw_shards(raw))
     whole, expected, said = shard.read_bytes(), read(), []
@@ -109,13 +109,13 @@ def test_another_cell_is_noticed(column: str, raw: Path) -> None:
             read(raw)
 
 
-def test_another_picture_is_noticed(raw: Path, contract: Contract, tmp_path: Path) -> None:
+def test_another_picture_is_noticed(raw: Path, transform: Transform, tmp_path: Path) -> None:
     (shard,) = (each.path for each in raw_set.raw_shards(raw))
     rewritten(shard, lambda columns: columns["image"][3].update(bytes=picture(99, 8)))
     with pytest.raises(UserError, match="the bytes of 'é003' are not"):
         as_rows(raw)
     with pytest.raises(UserError, match="the bytes of image 3 are not"):
-        as_pixels(raw, contract, tmp_path / "pixels.npy")
+        as_pixels(raw, transform, tmp_path / "pixels.npy")
 
 
 def test_a_shard_under_anothers_name_is_noticed(raw: Path, tmp_path: Path) -> None:

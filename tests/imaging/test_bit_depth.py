@@ -19,11 +19,11 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import decode
 from sightline.imaging.decode import Limits
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.ingest import console
 from sightline.stages.ingest.image_quality import DARK
 from sightline.stages.preprocess.config import PreprocessConfig
-from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.stage import build_transform
 from tests.stages.ingest.helpers import picture, run
 from tests.stages.ingest.test_audit import scene
 from tests.stages.ingest.test_stage import Given
@@ -149,9 +149,11 @@ def section(*overrides: str) -> PreprocessConfig:
 
 
 def test_the_setting_is_part_of_what_prediction_does(tmp_path: Path) -> None:
-    plain, deep = (build_contract(section("preprocess.size=4", *more)) for more in ((), ("preprocess.sample_bits=12",)))
+    plain, deep = (
+        build_transform(section("preprocess.size=4", *more)) for more in ((), ("preprocess.sample_bits=12",))
+    )
     deep.save(tmp_path / "contract.json")
-    loaded = Contract.load(tmp_path / "contract.json")
+    loaded = Transform.load(tmp_path / "contract.json")
     assert loaded == deep
     assert loaded.digest != plain.digest
     data: dict[str, Any] = {"data": GREYS["png"], "limits": Limits()}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.core import files
-from sightline.datasets.processed_set import CLASSES, CONTRACT, INDEX, INDEX_SCHEMA
+from sightline.datasets.processed_set import CLASSES, INDEX, INDEX_SCHEMA, TRANSFORM
 from sightline.datasets.raw_set import write_classes
 from sightline.models import store
 from sightline.models.embeddings import write_features
@@ -39,7 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     full = [{field.name: row.get(field.name, blank.get(str(field.type))) for field in INDEX_SCHEMA} for row in rows]
     pq.write_table(pa.Table.from_pylist(full, schema=INDEX_SCHEMA), data / INDEX)
     write_classes(["cat", "dog"], data / CLASSES)
-    files.write_json(data / CONTRACT, {})
+    files.write_json(data / TRANSFORM, {})
     return model, data
 
 

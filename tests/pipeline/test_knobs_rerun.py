@@ -37,17 +37,17 @@ def test_a_size_and_an_options_setting_there_and_back_and_there_again(project: P
     assert project.check("dvc", "exp", "run", "preprocess", *turned).ran == ["watch", "preprocess"]
     there = project.outputs()
 
-    def contract() -> tuple[int, float]:
+    def transform() -> tuple[int, float]:
         content = json.loads(project.read("data/processed/contract.json"))
         return content["size"], content["steps"]["denoise"]["sigma"]
 
-    assert contract() == (12, 0.7)
+    assert transform() == (12, 0.7)
     project.check("git", "checkout", "params.yaml")
     assert project.repro().ran == ["watch"]
     assert project.outputs() == before
     assert project.check("dvc", "exp", "run", "preprocess", *turned).ran == ["watch"]
     assert project.outputs() == there
-    assert contract() == (12, 0.7)
+    assert transform() == (12, 0.7)
 
 
 def runnable(knob: Knob) -> bool:

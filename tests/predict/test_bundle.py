@@ -145,7 +145,7 @@ def test_a_name_that_no_file_can_have_is_refused(copy: Path, name: str) -> None:
         Bundle.load(copy)
 
 
-def test_a_contract_of_endless_depth_is_refused(copy: Path) -> None:
+def test_a_transform_of_endless_depth_is_refused(copy: Path) -> None:
     (copy / "contract.json").write_text("[" * 100_000)
     forge(copy)
     with pytest.raises(UserError, match="cannot be used by this version"):

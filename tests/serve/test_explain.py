@@ -18,7 +18,7 @@ from sightline.serve import occlusion
 class Corner:
     """A network that looks at the lower right eighth of each side alone: the brighter it is, the surer."""
 
-    contract = SimpleNamespace(statistics=None)
+    transform = SimpleNamespace(statistics=None)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         share = images[:, -8:, -8:].mean(axis=(1, 2, 3)) / 255
@@ -48,7 +48,7 @@ def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int)
 
 def test_the_patch_has_the_training_sets_colour_where_that_is_known(image: np.ndarray) -> None:
     bundle: Any = Corner()
-    bundle.contract = SimpleNamespace(statistics=Statistics((0.5,), (0.1,)))
+    bundle.transform = SimpleNamespace(statistics=Statistics((0.5,), (0.1,)))
     assert occlusion.occlusion(bundle, image, 1, 1.0).lowest == pytest.approx(128 / 255, abs=0.01)
 
 

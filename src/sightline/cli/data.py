@@ -93,14 +93,14 @@ def cache(
     Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
     """
     try:
-        from sightline.stages.preprocess.cache import Memo
+        from sightline.stages.preprocess.cache import PixelCache
         from sightline.stages.preprocess.cache_summary import lines, size
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    memo = Memo()
+    cache = PixelCache()
     if prune is not None:
-        removed, freed = memo.prune(int(prune * 2**30))
+        removed, freed = cache.prune(int(prune * 2**30))
         typer.echo(f"removed {removed:,} entries, {size(freed)}", err=True)
-    for line in lines(memo):
+    for line in lines(cache):
         typer.echo(line)

@@ -1,7 +1,7 @@
 """What flows from preprocessing to training, evaluation and export: fixed-size pixels in memory-mapped shards.
 
 A processed set is a folder of `shard-<digest>.npy` files (uint8, [rows, height, width, channels]), one `index.parquet`
-that says what each row is, the class map and the preprocessing contract.
+that says what each row is, the class map and the preprocessing transform.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sightline.core.errors import UserError, fault
 from sightline.datasets.raw_set import CLASSES, read_classes
 
 INDEX = "index.parquet"
-CONTRACT = "contract.json"
+TRANSFORM = "contract.json"
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -118,20 +118,20 @@ class ProcessedSet:
         self.shape: tuple[int, int, int] = (height, width, channels)
 
     @property
-    def contract(self) -> Path:
-        """The preprocessing contract that made this set (JSON)."""
-        return self.root / CONTRACT
+    def transform(self) -> Path:
+        """The preprocessing transform that made this set (JSON)."""
+        return self.root / TRANSFORM
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Per-channel mean and standard deviation of the training split, in 0..1, as the contract states them."""
-        stated = json.loads(self.contract.read_text())["statistics"]
+        """Per-channel mean and standard deviation of the training split, in 0..1, as the transform states them."""
+        stated = json.loads(self.transform.read_text())["statistics"]
         return stated["mean"], stated["std"]
 
     @property
     def digest(self) -> str:
-        """SHA-256 that stands for the whole set: its index, which names shards by content, class map and contract."""
-        parts = [files.sha256_file(self.root / name) for name in (INDEX, CLASSES, CONTRACT)]
+        """SHA-256 that stands for the whole set: its index, which names shards by content, class map and transform."""
+        parts = [files.sha256_file(self.root / name) for name in (INDEX, CLASSES, TRANSFORM)]
         return files.sha256("".join(parts).encode())
 
     def split_digest(self, name: str) -> str:

@@ -19,7 +19,7 @@ from sightline.datasets.raw_lookup import raw_images
 from sightline.imaging import corruptions
 from sightline.imaging.convert import Pixels
 from sightline.imaging.decode import ANY_SIZE
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Bools, Floats, Labels
 
 Predict = Callable[[Images], Floats]
@@ -58,7 +58,7 @@ def withstand(
 
     Args:
         predict: The classifier: images [n, height, width, channels] uint8 -> probabilities [n, K].
-        data: The processed set, whose contract prepares the images.
+        data: The processed set, whose transform prepares the images.
         split: Its rows to take images from, evenly spaced, since ids often sort by class.
         raw: Folder written by the ingest stage.
         images: How many, at most; at least 1.
@@ -71,13 +71,13 @@ def withstand(
     count = min(images, len(split))
     chosen = np.linspace(0, len(split) - 1, count).round().astype(int)
     labels = {split.ids[at]: int(split.labels[at]) for at in chosen}
-    contract = Contract.load(data.contract)
+    transform = Transform.load(data.transform)
     found: dict[str, Bools] = {}
     batch: dict[str, Pixels] = {}
     for image in raw_images(raw, labels):
-        batch[image.id] = corruptions.shrink(contract.open(image.data, ANY_SIZE))
+        batch[image.id] = corruptions.shrink(transform.open(image.data, ANY_SIZE))
         if len(batch) == _BATCH or len(found) + len(batch) == count:
-            found |= _answers(predict, contract, batch, labels, seed, batch_size)
+            found |= _answers(predict, transform, batch, labels, seed, batch_size)
             batch = {}
     correct = np.stack([found[identity] for identity in labels])
     shape = (count, len(corruptions.NAMES), corruptions.SEVERITIES)
@@ -88,7 +88,7 @@ def withstand(
 
 def _answers(
     predict: Predict,
-    contract: Contract,
+    transform: Transform,
     batch: Mapping[str, Pixels],
     labels: Mapping[str, int],
     seed: int,
@@ -103,7 +103,7 @@ def _answers(
     for identity, pixels in batch.items():
         for column, variant in enumerate(_variants(pixels, identity, seed)):
             try:
-                prepared.append(contract(variant))
+                prepared.append(transform(variant))
             except RejectionError:
                 continue
             places.append((identity, column))

@@ -20,7 +20,7 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
 from sightline.imaging import convert
 from sightline.imaging.decode import Limits
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.predict import batching, inputs, manifest, python_inputs
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
@@ -73,7 +73,7 @@ class Bundle:
     def __init__(
         self,
         classes: list[str],
-        contract: Contract,
+        transform: Transform,
         session: Any,
         manifest: dict[str, Any],
         model: str = "fp32",
@@ -85,7 +85,7 @@ class Bundle:
         self.model = model
         self.calibration = calibration or {}
         self.card = card
-        self._contract = contract
+        self._contract = transform
         self._session = session
 
     @classmethod
@@ -105,14 +105,14 @@ class Bundle:
         chosen, file = _form(root, content, model)
         try:
             calibration = dict(json.loads(manifest.read(root, content, manifest.CALIBRATION)))
-            contract = Contract.from_dict(json.loads(manifest.read(root, content, manifest.CONTRACT)))
+            transform = Transform.from_dict(json.loads(manifest.read(root, content, manifest.TRANSFORM)))
             classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
             session = _session(manifest.read(root, content, file), threads)
             card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
-        _check_fit(root, session, contract.shape, len(classes))
-        return cls(classes, contract, session, content, chosen, calibration, card)
+        _check_fit(root, session, transform.shape, len(classes))
+        return cls(classes, transform, session, content, chosen, calibration, card)
 
     @property
     def threshold(self) -> float | None:
@@ -130,7 +130,7 @@ class Bundle:
         return str(self.manifest["lineage"].get("model_sha256") or parts[manifest.MODEL]["sha256"])
 
     @property
-    def contract(self) -> Contract:
+    def transform(self) -> Transform:
         """The preprocessing."""
         return self._contract
 
@@ -220,11 +220,11 @@ def _session(model: bytes, threads: int) -> Any:
 
 
 def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
-    """Checks that the network takes what the contract gives, and gives one probability a class."""
+    """Checks that the network takes what the transform gives, and gives one probability a class."""
     takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
     gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
     if takes != {INPUT: ("tensor(uint8)", list(shape))} or gives != {OUTPUT: ("tensor(float)", [num_classes])}:
         raise UserError(
             f"{root}: its parts do not belong together: the network maps {takes} to {gives}, "
-            f"the contract gives {list(shape)}, and there are {num_classes} classes; export it again"
+            f"the transform gives {list(shape)}, and there are {num_classes} classes; export it again"
         )

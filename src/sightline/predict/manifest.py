@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 INT8_MODEL = "model.int8.onnx"
 CALIBRATION = "calibration.json"
-CONTRACT = "contract.json"
+TRANSFORM = "contract.json"
 CLASSES = "classes.json"
 CARD = "model_card.md"
 
@@ -77,7 +77,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, f"{MANIFEST} cannot be read") from None
     if version != FORMAT:
         raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
-    if missing := {MODEL, CALIBRATION, CONTRACT, CLASSES} - listed.keys():
+    if missing := {MODEL, CALIBRATION, TRANSFORM, CLASSES} - listed.keys():
         raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
     for name, expected in listed.items():
         if Path(name).name != name:  # a manifest names its own files, and never one elsewhere

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sightline.core.rejection import RejectionError
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.ops import Pixels
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 
 CELL, _GAP, _MARGIN, _LINE = 176, 14, 24, 20
 _INK, _FAINT, _PAPER, _FRAME = (26, 32, 44), (94, 104, 120), (255, 255, 255), (208, 214, 222)
@@ -28,7 +28,7 @@ class Row:
         label: Its class.
         states: (title, pixels) of the original and of the result of every step; copies after them. None where the
             image cannot be read.
-        note: What is to be said of it, as why the contract refused it.
+        note: What is to be said of it, as why the transform refused it.
     """
 
     id: str
@@ -37,25 +37,25 @@ class Row:
     note: str = ""
 
 
-def row_of(contract: Contract, identity: str, label: str, data: bytes) -> Row:
+def row_of(transform: Transform, identity: str, label: str, data: bytes) -> Row:
     """Returns an encoded image's row: the original and the result of every step that does something."""
     try:
-        original = contract.open(data, ANY_SIZE)
+        original = transform.open(data, ANY_SIZE)
     except RejectionError as refusal:
         return Row(identity, label, [], f"{refusal.reason} {refusal.detail}".rstrip())
     try:
-        states = contract.trace(original)
+        states = transform.trace(original)
     except RejectionError as refusal:
         return Row(identity, label, [("original", original)], f"refused: {refusal.reason}")
-    return Row(identity, label, [(_title(contract, name), state) for name, state in states])
+    return Row(identity, label, [(_title(transform, name), state) for name, state in states])
 
 
-def _title(contract: Contract, step: str) -> str:
+def _title(transform: Transform, step: str) -> str:
     if step == "original":
         return step
     if step == "color":
-        return f"colour: {', '.join(contract.channel_names[:3])}"
-    return f"{step}: {contract.steps[step].name}"
+        return f"colour: {', '.join(transform.channel_names[:3])}"
+    return f"{step}: {transform.steps[step].name}"
 
 
 def draw(rows: Sequence[Row]) -> Image.Image:

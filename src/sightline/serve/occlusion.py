@@ -74,7 +74,7 @@ def occlusion(bundle: Bundle, image: Images, target: int, probability: float, ba
 
 def _filling(bundle: Bundle, image: Images) -> Images:
     """Returns the training set's mean level of each channel, or where that is not known the image's own."""
-    statistics = bundle.contract.statistics
+    statistics = bundle.transform.statistics
     levels = np.array(statistics.mean) * 255 if statistics else image.reshape(-1, image.shape[2]).mean(axis=0)
     return np.round(levels).astype(np.uint8)
 

@@ -29,8 +29,8 @@ def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: f
     Raises:
         RejectionError: If the bytes do not become an image.
     """
-    decoded = bundle.contract.open(data)
-    steps = bundle.contract.trace(decoded)
+    decoded = bundle.transform.open(data)
+    steps = bundle.transform.trace(decoded)
     prepared = bundle.prepare(decoded)
     row = bundle.probabilities(prepared[None])[0]
     target = int(np.argmax(row))
@@ -59,7 +59,7 @@ def about(bundle: Bundle, config: ServeConfig, version: str) -> dict[str, Any]:
         "lineage": bundle.manifest["lineage"],
         "calibration": bundle.calibration,
         "threshold": bundle.threshold,
-        "input": list(bundle.contract.shape),
+        "input": list(bundle.transform.shape),
         "card": bundle.card,
         "version": version,
         "limits": {

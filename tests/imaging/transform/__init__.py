@@ -1,1 +1,1 @@
-"""The preprocessing contract, option by option and as a whole."""
+"""The preprocessing transform, option by option and as a whole."""

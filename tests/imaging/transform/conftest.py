@@ -1,4 +1,4 @@
-"""Options as `conf/` holds them, contracts made of them, and pictures to try them on."""
+"""Options as `conf/` holds them, transforms made of them, and pictures to try them on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import yaml
 
 from sightline.config.schema import Option
 from sightline.imaging.transform import options
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 
 CONF = Path(__file__).parents[3] / "conf" / "preprocess"
-PLAIN = {"clean": "none", "denoise": "none", "enhance": "none", "segment": "none", "resize": "squash"}
+PLAIN = {"clean": "none", "denoise": "none", "enhance": "none", "segment": "none", "resize": "stretch"}
 
 
 def _option(step: str, name: str, **values: Any) -> Option:
@@ -24,9 +24,9 @@ def _option(step: str, name: str, **values: Any) -> Option:
     return options.read(step, content | values)
 
 
-def _build(size: int = 32, channels: int = 3, background: tuple[int, ...] = (255,), **steps: str | Option) -> Contract:
+def _build(size: int = 32, channels: int = 3, background: tuple[int, ...] = (255,), **steps: str | Option) -> Transform:
     chosen = {step: _option(step, of) if isinstance(of, str) else of for step, of in (PLAIN | steps).items()}
-    return Contract.build(size, channels, list(background), **chosen)
+    return Transform.build(size, channels, list(background), **chosen)
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +36,8 @@ def option() -> Callable[..., Option]:
 
 
 @pytest.fixture(scope="session")
-def build() -> Callable[..., Contract]:
-    """`build(**steps)`: a contract that does nothing but scale, with the steps (names or options) given."""
+def build() -> Callable[..., Transform]:
+    """`build(**steps)`: a transform that does nothing but scale, with the steps (names or options) given."""
     return _build
 
 

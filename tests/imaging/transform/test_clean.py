@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sightline.config.schema import Option
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging.transform.clean import clean, convert, trim
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -84,7 +84,7 @@ def test_a_mask_is_kept_behind_the_colours() -> None:
 
 
 def test_colours_are_converted_last_so_that_hues_are_not_averaged(
-    build: Callable[..., Contract], option: Callable[..., Option]
+    build: Callable[..., Transform], option: Callable[..., Option]
 ) -> None:
     # Hues 254 and 1, both red: their mean as numbers is 127, which is cyan.
     reds = np.array([[[255, 0, 6], [255, 6, 0]]], np.uint8)

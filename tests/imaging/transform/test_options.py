@@ -79,8 +79,8 @@ def test_a_bad_value_is_named(step: str, name: str, key: str, value: object, mes
 
 
 def test_unknown_options_and_keys_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^resize: no option 'stretch'; allowed: squash, pad, crop"):
-        options.read("resize", {"name": "stretch"})
+    with pytest.raises(ValueError, match=r"^resize: no option 'fill'; allowed: stretch, pad, crop"):
+        options.read("resize", {"name": "fill"})
     with pytest.raises(ValueError, match=r"^resize: 'pad' has the keys name, not name, color"):
         options.read("resize", {"name": "pad", "color": 0})
 

@@ -17,8 +17,8 @@ from sightline.core.files import sha256
 from sightline.datasets import processed_set, raw_set
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.decode import encode_png
-from sightline.imaging.transform.options import Nothing, Squash
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.options import Nothing, Stretch
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.stage import fixed_threads
 
@@ -48,7 +48,7 @@ def digits(count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
 def write(tmp_path: Path) -> Write:
     """Returns a function that writes a processed set of images, labels and the names of their splits.
 
-    The raw images, which the contract leaves as they are, lie beside it in `raw`.
+    The raw images, which the transform leaves as they are, lie beside it in `raw`.
     """
 
     def write(
@@ -70,8 +70,8 @@ def write(tmp_path: Path) -> Write:
         pq.write_table(pa.table(columns, schema=processed_set.INDEX_SCHEMA), root / processed_set.INDEX)
         raw_set.write_classes([str(i) for i in range(classes)], root / raw_set.CLASSES)
         nothing = Nothing("none")
-        contract = Contract.build(8, 1, [0], nothing, nothing, nothing, nothing, Squash("squash"))
-        contract.save(root / processed_set.CONTRACT)
+        transform = Transform.build(8, 1, [0], nothing, nothing, nothing, nothing, Stretch("stretch"))
+        transform.save(root / processed_set.TRANSFORM)
         (tmp_path / "raw").mkdir()
         files = [encode_png(image) for image in images]
         raw = (

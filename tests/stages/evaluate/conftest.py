@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from sightline.datasets import processed_set, raw_set
 from sightline.imaging import decode
-from sightline.imaging.transform.options import Nothing, Squash
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.options import Nothing, Stretch
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.evaluate.config import EvaluateConfig
 
 HOSTILE = [
@@ -76,7 +76,7 @@ def make_set(tmp_path_factory):
         }
         pq.write_table(pa.table(columns, schema=processed_set.INDEX_SCHEMA), root / processed_set.INDEX)
         raw_set.write_classes(classes, root / raw_set.CLASSES)
-        (root / processed_set.CONTRACT).write_text("{}\n")
+        (root / processed_set.TRANSFORM).write_text("{}\n")
         return processed_set.ProcessedSet(root)
 
     return make
@@ -147,9 +147,9 @@ def digits(tmp_path_factory):
         raw,
     )
     nothing = Nothing("none")
-    contract = Contract.build(8, 1, [0], nothing, nothing, nothing, nothing, Squash("squash"))
-    contract.save(processed / processed_set.CONTRACT)
-    prepared = np.stack([contract.decode(data) for data in encoded])
+    transform = Transform.build(8, 1, [0], nothing, nothing, nothing, nothing, Stretch("stretch"))
+    transform.save(processed / processed_set.TRANSFORM)
+    prepared = np.stack([transform.decode(data) for data in encoded])
     np.save(processed / "shard-0.npy", prepared)
     columns = {
         "id": ids,

@@ -119,13 +119,13 @@ def test_a_model_whose_weights_changed_after_export_fails_the_gate(
     assert untouched(old_bundle)
 
 
-def test_another_contract_than_the_one_trained_with_fails_the_gate(
+def test_another_transform_than_the_one_trained_with_fails_the_gate(
     project: Project, old_bundle: Path, tmp_path: Path
 ) -> None:
     processed = shutil.copytree(project.processed, tmp_path / "processed")
-    contract = json.loads((processed / "contract.json").read_text())
-    contract["steps"]["denoise"] = {"name": "none"}
-    files.write_json(processed / "contract.json", contract)
+    transform = json.loads((processed / "contract.json").read_text())
+    transform["steps"]["denoise"] = {"name": "none"}
+    files.write_json(processed / "contract.json", transform)
     with pytest.raises(UserError, match="differs from the trained one"):
         export(dataclasses.replace(project, processed=processed), old_bundle)
     assert untouched(old_bundle)

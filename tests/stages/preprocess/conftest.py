@@ -20,13 +20,13 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Preprocesses a raw set into a new folder below `tmp_path`, by default without a memo."""
+    """Preprocesses a raw set into a new folder below `tmp_path`, by default without a cache."""
     made = iter(range(1000))
 
-    def preprocessed(raw: Path, config: PreprocessConfig, memo: Path | None = None) -> Path:
+    def preprocessed(raw: Path, config: PreprocessConfig, cache: Path | None = None) -> Path:
         out = tmp_path / f"out-{next(made)}"
         out.mkdir()
-        preprocess(raw, config, out, memo)
+        preprocess(raw, config, out, cache)
         return out
 
     return preprocessed

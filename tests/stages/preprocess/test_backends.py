@@ -19,10 +19,10 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.stages.preprocess import backends, run_tasks
 from sightline.stages.preprocess.backends import child, cluster, processes
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import Processes
-from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
@@ -72,7 +72,7 @@ def test_helpers_that_started_early_do_the_work_and_end(
     expected = content(run(raw, configuration("backend.workers=1")))
     assert not started
     # Each job takes a moment, so that no process is alone for all of them.
-    monkeypatch.setattr(run_tasks, "Pixels", Held)
+    monkeypatch.setattr(run_tasks, "PixelTask", Held)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setenv("SIGHTLINE_TEST_WHO", str(tmp_path / "who"))
     assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
@@ -115,7 +115,7 @@ def test_progress_counts_every_image_and_copy(run: Run, tmp_path: Path, monkeypa
     assert counts == [(80, 80), (160, 160)]
 
 
-class Slow(Pixels):
+class Slow(PixelTask):
     """Takes its time, in a helper only if told so by a file."""
 
     def write(self, source: Path, out: Path):
@@ -132,7 +132,7 @@ class Slow(Pixels):
 @pytest.fixture
 def slow_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     from sightline.stages.preprocess.raw_table import RawSet
-    from sightline.stages.preprocess.stage import build_contract
+    from sightline.stages.preprocess.stage import build_transform
 
     pids = tmp_path / "pids"
     pids.mkdir()
@@ -140,7 +140,7 @@ def slow_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     monkeypatch.setenv("TEST_HOST", str(os.getpid()))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     images = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
-    plain = build_contract(configuration()).to_dict()
+    plain = build_transform(configuration()).to_dict()
     return [
         Job(f"key-{number}", shard, Slow(plain, images.contents_of(number)), 10.0)
         for number, shard in enumerate(images.shards)
@@ -163,7 +163,7 @@ def test_a_dead_helper_is_one_line(tmp_path: Path, slow_jobs: list[Job], monkeyp
     with pytest.raises(
         UserError, match=r"a worker process ended while it worked on shard-\w+\.parquet \(killed by sig"
     ):
-        processes.run(jobs, Memo(tmp_path / "memo"), 2)
+        processes.run(jobs, PixelCache(tmp_path / "memo"), 2)
     assert time.monotonic() - begin < 25
     assert not [path for path in (tmp_path / "memo").iterdir() if not path.name.startswith(".key-")][len(jobs) :]
 
@@ -173,14 +173,14 @@ def test_a_helpers_fault_is_shown(tmp_path: Path, slow_jobs: list[Job], monkeypa
     monkeypatch.setenv("TEST_FAIL", "1")
     jobs = [Job(f"{job.key}-{n}", job.source, job.recipe, 10.0) for n in range(20) for job in slow_jobs]
     with pytest.raises(RuntimeError, match="ZeroDivisionError: in the helper"):
-        processes.run(jobs, Memo(tmp_path / "memo"), 2)
+        processes.run(jobs, PixelCache(tmp_path / "memo"), 2)
 
 
 @pytest.mark.usefixtures("always_helpers")
 def test_helpers_end_with_the_stage(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
-    memo = Memo(tmp_path / "memo")
-    processes.run(slow_jobs, memo, 3)
-    assert {entry.key for entry in memo.entries()} == {job.key for job in slow_jobs}
+    cache = PixelCache(tmp_path / "memo")
+    processes.run(slow_jobs, cache, 3)
+    assert {entry.key for entry in cache.entries()} == {job.key for job in slow_jobs}
     for path in (tmp_path / "pids").iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.name), 0)
@@ -190,11 +190,11 @@ def test_another_version_on_a_node_is_one_line(tmp_path: Path, slow_jobs: list[J
     job = slow_jobs[0]
     assert cluster.do((*cluster.parcel(job)[:3], "other")) == (cluster.parcel(job)[3], b"", b"")
     with pytest.raises(UserError, match="a node has another version"):
-        cluster.take(job, ("other", b"", b""), Memo(tmp_path / "memo"), "ray")
+        cluster.take(job, ("other", b"", b""), PixelCache(tmp_path / "memo"), "ray")
 
 
 def test_no_jobs_need_no_backend(tmp_path: Path):
-    backends.run([], Memo(tmp_path), Processes("processes", None))
+    backends.run([], PixelCache(tmp_path), Processes("processes", None))
 
 
 @pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
@@ -211,13 +211,13 @@ def test_a_missing_engine_is_one_line(run: Run, tmp_path: Path, monkeypatch: pyt
 @contextlib.contextmanager
 def held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
     """Makes each job on a node take so long, by a recipe of the same result."""
-    monkeypatch.setattr(run_tasks, "Pixels", Held)
+    monkeypatch.setattr(run_tasks, "PixelTask", Held)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setattr(Held, "seconds", seconds)
     yield
 
 
-class Held(Pixels):
+class Held(PixelTask):
     """Takes a moment."""
 
     seconds = 0.5
@@ -265,22 +265,22 @@ def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
     try:
         second = nodes.add_node(num_cpus=1)
         nodes.wait_for_nodes()
-        memo = tmp_path / "memo"
+        cache = tmp_path / "memo"
         killed_at: list[int] = []
 
         def kill() -> None:
-            while len(Memo(memo).entries()) < 4:
+            while len(PixelCache(cache).entries()) < 4:
                 time.sleep(0.05)
-            killed_at.append(len(Memo(memo).entries()))
+            killed_at.append(len(PixelCache(cache).entries()))
             nodes.remove_node(second, allow_graceful=False)
 
         thread = threading.Thread(target=kill)
         thread.start()
         with held_back(tmp_path, monkeypatch, 0.5):
-            out = run(raw, configuration("backend=ray", f"backend.address='{nodes.address}'"), memo)
+            out = run(raw, configuration("backend=ray", f"backend.address='{nodes.address}'"), cache)
         thread.join()
         assert content(out) == expected
-        assert killed_at[0] < len(Memo(memo).entries()) - 5, "the node died when all was done"
+        assert killed_at[0] < len(PixelCache(cache).entries()) - 5, "the node died when all was done"
     finally:
         nodes.shutdown()
 
@@ -331,13 +331,13 @@ def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
     raw = write_set(tmp_path / "raw", pictures(250))
     expected = content(run(raw, configuration()))
     workers = [dask_worker(dask_scheduler, tmp_path / f"worker-{n}.log") for n in range(2)]
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     killed_at: list[int] = []
 
     def kill() -> None:
-        while len(Memo(memo).entries()) < 4:
+        while len(PixelCache(cache).entries()) < 4:
             time.sleep(0.05)
-        killed_at.append(len(Memo(memo).entries()))
+        killed_at.append(len(PixelCache(cache).entries()))
         os.killpg(workers[0].pid, signal.SIGKILL)
 
     try:
@@ -348,10 +348,10 @@ def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
         thread = threading.Thread(target=kill)
         thread.start()
         with held_back(tmp_path, monkeypatch, 0.5):
-            out = run(raw, configuration("backend=dask", f"backend.address='{dask_scheduler}'"), memo)
+            out = run(raw, configuration("backend=dask", f"backend.address='{dask_scheduler}'"), cache)
         thread.join()
         assert content(out) == expected
-        assert killed_at[0] < len(Memo(memo).entries()) - 5, "the worker died when all was done"
+        assert killed_at[0] < len(PixelCache(cache).entries()) - 5, "the worker died when all was done"
     finally:
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):

@@ -13,11 +13,11 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends import child, processes
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
-from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.stage import build_transform
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
 
@@ -119,10 +119,12 @@ def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(processes, "Child", second_fails)
     monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
     raw = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
-    contract = build_contract(configuration()).to_dict()
-    jobs = [Job(f"key-{n}", shard, Pixels(contract, raw.contents_of(n)), 10.0) for n, shard in enumerate(raw.shards)]
+    transform = build_transform(configuration()).to_dict()
+    jobs = [
+        Job(f"key-{n}", shard, PixelTask(transform, raw.contents_of(n)), 10.0) for n, shard in enumerate(raw.shards)
+    ]
     with pytest.raises(UserError, match=r"no further process can be started \(no more processes\): set fewer pre"):
-        processes.run(jobs, Memo(tmp_path / "memo"), 3)
+        processes.run(jobs, PixelCache(tmp_path / "memo"), 3)
     assert started[0].wait() == -signal.SIGKILL
 
 
@@ -133,14 +135,14 @@ from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends import processes
 from sightline.stages.preprocess.backends.child import forks
 from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.cache import Memo
-from sightline.stages.preprocess.stage import build_contract
-from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.stages.preprocess.cache import PixelCache
+from sightline.stages.preprocess.stage import build_transform
+from sightline.stages.preprocess.pixel_task import PixelTask
 from tests.stages.preprocess.sets import configuration
 
 HOST = os.getpid()
 
-class Deadly(Pixels):
+class Deadly(PixelTask):
     def write(self, source, out):
         if os.getpid() != HOST:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -149,9 +151,9 @@ class Deadly(Pixels):
 
 print(forks())
 shard = next(Path(sys.argv[1]).glob("shard-*.parquet"))
-recipe = Deadly(build_contract(configuration()).to_dict(), b"")
+recipe = Deadly(build_transform(configuration()).to_dict(), b"")
 try:
-    processes.run([Job(str(n), shard, recipe, 10.0) for n in range(20)], Memo(Path(sys.argv[2])), 2)
+    processes.run([Job(str(n), shard, recipe, 10.0) for n in range(20)], PixelCache(Path(sys.argv[2])), 2)
 except UserError as error:
     print(error)
 """
@@ -170,7 +172,7 @@ def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
 CHILDREN = """
 import os, sys, time
 from sightline.stages.preprocess.backends.child import Child
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 children = [Child(), Child()]
 for child in children:
     assert child.pipe.recv() == "ready"

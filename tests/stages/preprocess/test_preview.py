@@ -1,4 +1,4 @@
-"""The contact sheet and the memo's listing, as a person asks for them."""
+"""The contact sheet and the cache's listing, as a person asks for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sightline.cli import app
 from sightline.core.errors import how_to_install
 from sightline.datasets import raw_set
 from sightline.stages.preprocess import cache_summary, preview
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.raw_table import RawSet
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import Picture, configuration, pictures, write_set
@@ -32,7 +32,7 @@ def test_a_row_shows_the_contracts_own_steps(tmp_path: Path):
     rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 4), config))
     assert [row.label for row in rows] == ["a", "a", "b", "b"]
     for row in rows:
-        assert [title for title, _ in row.states] == ["original", "segment: threshold", "resize: squash"]
+        assert [title for title, _ in row.states] == ["original", "segment: threshold", "resize: stretch"]
         picture = next(p for p in pictures(30) if p.id == row.id)
         np.testing.assert_array_equal(row.states[0][1], picture.pixels())
 
@@ -149,12 +149,12 @@ def test_without_images_it_says_what_to_run(project: Path):
 
 def test_the_cache_is_shown_and_pruned(run: Run, project: Path):
     assert "is empty" in CliRunner().invoke(app, ["cache"]).output
-    memo = Memo()
-    run(project / "data/raw", configuration(), memo.root)
-    for entry in memo.entries():
-        os.utime(memo.root / entry.key, (1e9, 1e9))
+    cache = PixelCache()
+    run(project / "data/raw", configuration(), cache.root)
+    for entry in cache.entries():
+        os.utime(cache.root / entry.key, (1e9, 1e9))
     shown = CliRunner().invoke(app, ["cache"]).output
-    entries = memo.entries()
+    entries = cache.entries()
     assert f"{len(entries)}" in shown
     assert cache_summary.size(sum(entry.bytes for entry in entries)) in shown
     assert "2001-09-09" in shown

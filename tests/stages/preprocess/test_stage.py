@@ -18,10 +18,10 @@ import pytest
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.datasets import raw_set
-from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
-from sightline.imaging.transform.pipeline import Contract
+from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, ProcessedSet
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess import backends, code_version, jobs
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.console import lines
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import preprocess
@@ -33,15 +33,15 @@ SPLITS = raw_set.SPLITS
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The digests of the pixels of all images that the contract runs over."""
+    """The digests of the pixels of all images that the transform runs over."""
     seen: list[str] = []
-    run = Contract.run
+    run = Transform.run
 
-    def counting(self: Contract, image: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def counting(self: Transform, image: np.ndarray) -> tuple[np.ndarray, list[str]]:
         seen.append(image.tobytes().hex())
         return run(self, image)
 
-    monkeypatch.setattr(Contract, "run", counting)
+    monkeypatch.setattr(Transform, "run", counting)
     monkeypatch.setattr("sightline.stages.preprocess.run_tasks.seconds_per_image", lambda *_: 0.0)
     return seen
 
@@ -60,11 +60,11 @@ def by_id(folder: Path) -> dict[str, tuple[str, int, bytes]]:
 def test_every_image_is_the_contracts(run: Run, tmp_path: Path):
     of = pictures(60)
     out = run(write_set(tmp_path / "raw", of), configuration("clean=standard"))
-    contract = Contract.load(out / CONTRACT)
+    transform = Transform.load(out / TRANSFORM)
     rows = by_id(out)
     assert set(rows) == {picture.id for picture in of}
     for picture in of:
-        assert rows[picture.id][1:] == ("ab".index(picture.label), contract(picture.pixels()).tobytes())
+        assert rows[picture.id][1:] == ("ab".index(picture.label), transform(picture.pixels()).tobytes())
 
 
 def test_the_index_is_complete_and_sorted(run: Run, tmp_path: Path):
@@ -91,9 +91,9 @@ def test_statistics_are_those_of_the_training_split(run: Run, tmp_path: Path):
 
 
 def test_a_set_grown_image_by_image_is_the_set_made_at_once(run: Run, tmp_path: Path):
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     for count in (20, 21, 35, 60):
-        grown = run(write_set(tmp_path / f"raw-{count}", pictures(count)), configuration(), memo)
+        grown = run(write_set(tmp_path / f"raw-{count}", pictures(count)), configuration(), cache)
     assert content(grown) == content(run(tmp_path / "raw-60", configuration()))
 
 
@@ -107,11 +107,11 @@ def test_growing_changes_few_files_and_moves_no_image(run: Run, tmp_path: Path):
 
 
 def test_nothing_is_computed_twice(run: Run, tmp_path: Path, counted: list[str]):
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     raw = write_set(tmp_path / "raw", pictures(60))
-    first = run(raw, configuration(), memo)
+    first = run(raw, configuration(), cache)
     assert len(counted) == 60
-    second = run(raw, configuration(), memo)
+    second = run(raw, configuration(), cache)
     assert len(counted) == 60
     assert content(first) == content(second)
 
@@ -164,88 +164,88 @@ def test_notes_and_refusals_come_with_images_known_from_before(run: Run, tmp_pat
 
 
 def test_a_damaged_memo_is_mended(run: Run, tmp_path: Path):
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     raw = write_set(tmp_path / "raw", pictures(60))
-    first = content(run(raw, configuration(), memo))
-    entry = Memo(memo).entries()[0]
-    path = memo / entry.key / "pixels.npy"
+    first = content(run(raw, configuration(), cache))
+    entry = PixelCache(cache).entries()[0]
+    path = cache / entry.key / "pixels.npy"
     data = bytearray(path.read_bytes())
     data[-1] ^= 255
     path.unlink()
     path.write_bytes(data)
-    assert content(run(raw, configuration(), memo)) == first
+    assert content(run(raw, configuration(), cache)) == first
 
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_what_another_run_prunes_is_made_again(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str], warm: bool
 ):
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     raw = write_set(tmp_path / "raw", pictures(60))
     options = ("augment=digits", "copies=2")
     expected = content(run(raw, configuration(*options)))
     if warm:
-        run(raw, configuration(*options), memo)
+        run(raw, configuration(*options), cache)
     counted.clear()
-    link, pruned = Memo.link, set()
+    link, pruned = PixelCache.link, set()
 
-    def prune_first(self: Memo, key: str, to: Path) -> bool:
+    def prune_first(self: PixelCache, key: str, to: Path) -> bool:
         if key not in pruned:
             pruned.add(key)
             shutil.rmtree(self.root / key)
         return link(self, key, to)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Memo, "link", prune_first)
-        assert content(run(raw, configuration(*options), memo)) == expected
+        patch.setattr(PixelCache, "link", prune_first)
+        assert content(run(raw, configuration(*options), cache)) == expected
     assert len(counted) == (60 if warm else 120)
-    monkeypatch.setattr(Memo, "link", lambda *_: False)
+    monkeypatch.setattr(PixelCache, "link", lambda *_: False)
     with pytest.raises(UserError, match="other runs prune it faster"):
-        run(raw, configuration(*options), memo)
+        run(raw, configuration(*options), cache)
 
 
 def test_known_images_that_another_run_prunes_are_made_again(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ):
-    memo = tmp_path / "memo"
-    run(write_set(tmp_path / "raw", pictures(100)), configuration(), memo)
+    cache = tmp_path / "memo"
+    run(write_set(tmp_path / "raw", pictures(100)), configuration(), cache)
     raw = write_set(tmp_path / "more", [*pictures(100), Picture("i00050x", 1000)])
     expected = content(run(raw, configuration()))
     counted.clear()
     before = backends.run
 
-    def prune_first(jobs: Any, of: Memo, *others: Any) -> None:
+    def prune_first(jobs: Any, of: PixelCache, *others: Any) -> None:
         of.prune(0)
         before(jobs, of, *others)
 
     monkeypatch.setattr(backends, "run", prune_first)
-    assert content(run(raw, configuration(), memo)) == expected
+    assert content(run(raw, configuration(), cache)) == expected
 
 
 def test_looking_through_the_memo_is_no_use_of_all_of_it(run: Run, tmp_path: Path):
-    memo = Memo(tmp_path / "memo")
-    run(write_set(tmp_path / "other", pictures(60, first=500)), configuration(), memo.root)
-    run(write_set(tmp_path / "raw", pictures(60)), configuration(), memo.root)
-    for entry in memo.entries():
-        os.utime(memo.root / entry.key, (1000, 1000))
+    cache = PixelCache(tmp_path / "memo")
+    run(write_set(tmp_path / "other", pictures(60, first=500)), configuration(), cache.root)
+    run(write_set(tmp_path / "raw", pictures(60)), configuration(), cache.root)
+    for entry in cache.entries():
+        os.utime(cache.root / entry.key, (1000, 1000))
     # One shard has another image: it takes the others from the entry that the set no longer has.
-    run(write_set(tmp_path / "more", [*pictures(60), Picture("i00030x", 1000)]), configuration(), memo.root)
-    unused = [entry for entry in memo.entries() if entry.used == 1000]
+    run(write_set(tmp_path / "more", [*pictures(60), Picture("i00030x", 1000)]), configuration(), cache.root)
+    unused = [entry for entry in cache.entries() if entry.used == 1000]
     raw = RawSet.read(tmp_path / "other")
     assert len(unused) == len({raw.contents_of(shard) for shard in range(len(raw.shards))})
 
 
 def test_the_output_may_become_read_only_and_go(run: Run, tmp_path: Path):
     """As DVC treats it: protects files, and removes them before the next run."""
-    memo = tmp_path / "memo"
+    cache = tmp_path / "memo"
     raw = write_set(tmp_path / "raw", pictures(40))
-    out = run(raw, configuration(), memo)
+    out = run(raw, configuration(), cache)
     expected = content(out)
     for path in out.iterdir():
         path.chmod(0o444)
     for path in out.iterdir():
         path.unlink()
-    assert content(run(raw, configuration(), memo)) == expected
+    assert content(run(raw, configuration(), cache)) == expected
 
 
 def test_a_memo_without_room_keeps_nothing(run: Run, tmp_path: Path):
@@ -254,7 +254,7 @@ def test_a_memo_without_room_keeps_nothing(run: Run, tmp_path: Path):
     assert content(run(raw, configuration("memo_gib=0"), tmp_path / "memo")) == expected
     assert not (tmp_path / "memo").exists()
     assert content(run(raw, configuration("memo_gib=1e-9"), tmp_path / "memo")) == expected
-    assert Memo(tmp_path / "memo").entries() == []
+    assert PixelCache(tmp_path / "memo").entries() == []
 
 
 def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch):
@@ -382,7 +382,7 @@ def test_a_copy_depends_on_its_origin_alone(run: Run, tmp_path: Path):
 def test_copies_are_made_once_and_again_for_another_seed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     done: list[str] = []
     do = jobs.Job.do
-    monkeypatch.setattr(jobs.Job, "do", lambda self, memo: (done.append(self.key), do(self, memo))[1])
+    monkeypatch.setattr(jobs.Job, "do", lambda self, cache: (done.append(self.key), do(self, cache))[1])
     raw = write_set(tmp_path / "raw", pictures(30))
     first = run(raw, configuration("augment=light"), tmp_path / "memo")
     done.clear()

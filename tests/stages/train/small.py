@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from sightline.config.compose import compose, typed
 from sightline.core import files
-from sightline.datasets.processed_set import CONTRACT, INDEX, INDEX_SCHEMA, ProcessedSet
+from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, ProcessedSet
 from sightline.datasets.raw_set import CLASSES, write_classes
 from sightline.stages.train.config import TrainConfig
 
@@ -40,7 +40,7 @@ def processed_set(root: Path, train: int = 96, val: int = 30, classes: int = 3, 
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), root / INDEX)
     write_classes([f"class {i}" for i in range(classes)], root / CLASSES)
-    files.write_json(root / CONTRACT, {"statistics": {"mean": [0.3], "std": [0.2]}})
+    files.write_json(root / TRANSFORM, {"statistics": {"mean": [0.3], "std": [0.2]}})
     return ProcessedSet(root)
 
 

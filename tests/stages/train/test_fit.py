@@ -278,7 +278,7 @@ def test_the_stage_writes_model_description_and_history(
     assert trained.data_digest == info["data_sha256"] == data.digest
     assert trained.counts == {"train": 96, "val": 30, "test": 0, "classes": 3}
     assert info["classes"] == data.classes
-    assert info["contract_sha256"] == files.sha256_file(data.contract)
+    assert info["contract_sha256"] == files.sha256_file(data.transform)
     assert info["training"]["optimizer"]["name"] == "adamw"
     assert "num_workers" not in info["training"]  # results do not depend on it
     assert info["best_epoch"]["val_loss"] == pytest.approx(trained.best["val_loss"], rel=1e-5)

@@ -1,4 +1,4 @@
-"""The preprocessing contract: decoded pixels in, the network's input out; the only preprocessing there is.
+"""The preprocessing transform: decoded pixels in, the network's input out; the only preprocessing there is.
 
 The stage that prepares the training set, prediction, the server and the web page run it from one file.
 """
@@ -22,7 +22,7 @@ from sightline.imaging.transform.clean import channel_names, clean, convert
 from sightline.imaging.transform.denoise import denoise
 from sightline.imaging.transform.enhance import enhance
 from sightline.imaging.transform.ops import Pixels
-from sightline.imaging.transform.options import STEPS, Clean, Segment, read
+from sightline.imaging.transform.options import STEPS, Clean, Segment, current_names, read
 from sightline.imaging.transform.resize import resize
 from sightline.imaging.transform.segment import segment
 
@@ -32,14 +32,14 @@ SEGMENT_FALLBACK = "segment_fallback"
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel of the contract's output over a training set, in 0..1 units."""
+    """Mean and standard deviation of each channel of the transform's output over a training set, in 0..1 units."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Contract:
+class Transform:
     """A pure function from decoded images to arrays of one fixed shape, built from configuration or from JSON.
 
     Equal images give equal bits, whatever the process, the thread or what was done before.
@@ -72,8 +72,8 @@ class Contract:
         segment: Option,
         resize: Option,
         sample_bits: int = ALL_BITS,
-    ) -> Contract:
-        """Builds a contract from checked options.
+    ) -> Transform:
+        """Builds a transform from checked options.
 
         Args:
             size: Height and width of the result in pixels, 1..4096.
@@ -177,8 +177,8 @@ class Contract:
     def _rgb(self) -> tuple[int, ...]:
         return self.background * 3 if self.channels == 1 else self.background
 
-    def with_statistics(self, mean: Sequence[float], std: Sequence[float]) -> Contract:
-        """Returns the same contract with the training set's statistics (0..1 units, one number a channel)."""
+    def with_statistics(self, mean: Sequence[float], std: Sequence[float]) -> Transform:
+        """Returns the same transform with the training set's statistics (0..1 units, one number a channel)."""
         if len(mean) != self.shape[2] or len(std) != self.shape[2]:
             raise ValueError(f"statistics: {len(mean)} and {len(std)} numbers for {self.shape[2]} channels")
         if not all(0 <= value <= 1 for value in (*mean, *std)):
@@ -191,7 +191,7 @@ class Contract:
         return files.sha256(files.canonical_json(dataclasses.replace(self, statistics=None).to_dict()).encode())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the contract as plain data, with all that a reader must know to use or rebuild it."""
+        """Returns the transform as plain data, with all that a reader must know to use or rebuild it."""
         return {
             "version": VERSION,
             "size": self.size,
@@ -207,36 +207,37 @@ class Contract:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Contract:
-        """Rebuilds a contract from `to_dict`.
+    def from_dict(cls, content: Mapping[str, Any]) -> Transform:
+        """Rebuilds a transform from `to_dict`.
 
         Raises:
-            ValueError: For anything that is not a contract of this version; the message names the key.
+            ValueError: For anything that is not a transform of this version; the message names the key.
         """
         if not isinstance(content, Mapping) or content.get("version") != VERSION:
-            raise ValueError(f"version: not a preprocessing contract of version {VERSION}, which is read here")
+            raise ValueError(f"version: not a preprocessing transform of version {VERSION}, which is read here")
         try:
-            contract = _checked(
+            content = {**content, "steps": current_names(content["steps"])}
+            transform = _checked(
                 *(content[key] for key in ("size", "channels", "sample_bits", "background", "steps", "statistics"))
             )
         except KeyError as error:
             raise ValueError(f"{error.args[0]}: missing") from None
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"steps: not of a contract's structure ({error})") from None
-        if contract.to_dict() != content:
-            raise ValueError("shape: the keys and values of the contract do not agree with each other")
-        return contract
+            raise ValueError(f"steps: not of a transform's structure ({error})") from None
+        if transform.to_dict() != content:
+            raise ValueError("shape: the keys and values of the transform do not agree with each other")
+        return transform
 
     def save(self, path: Path) -> None:
-        """Writes the contract as canonical JSON."""
+        """Writes the transform as canonical JSON."""
         files.write_json(path, self.to_dict())
 
     @classmethod
-    def load(cls, path: Path) -> Contract:
-        """Rebuilds the contract from a file of `save` alone.
+    def load(cls, path: Path) -> Transform:
+        """Rebuilds the transform from a file of `save` alone.
 
         Raises:
-            ValueError: If the file holds no contract.
+            ValueError: If the file holds no transform.
         """
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
@@ -248,7 +249,7 @@ def _checked(
     background: Any,
     steps: Mapping[str, Any],
     statistics: Mapping[str, Any] | None,
-) -> Contract:
+) -> Transform:
     if type(size) is not int or not 1 <= size <= 4096:
         raise ValueError(f"size: {size!r} is not a whole number in 1..4096")
     if channels not in (1, 3):
@@ -260,7 +261,7 @@ def _checked(
     if channels == 1 and len(set(background)) != 1:
         raise ValueError(f"background: {background!r} is not grey, as channels: 1 asks")
     level = tuple(background[:1] if channels == 1 else (background * 3)[:3])
-    contract = Contract(size, channels, sample_bits, level, {name: read(name, steps[name]) for name in STEPS})
-    if channels == 1 and contract._color != "keep":
-        raise ValueError(f"clean.color: {contract._color!r} needs channels: 3")
-    return contract if statistics is None else contract.with_statistics(statistics["mean"], statistics["std"])
+    transform = Transform(size, channels, sample_bits, level, {name: read(name, steps[name]) for name in STEPS})
+    if channels == 1 and transform._color != "keep":
+        raise ValueError(f"clean.color: {transform._color!r} needs channels: 3")
+    return transform if statistics is None else transform.with_statistics(statistics["mean"], statistics["std"])

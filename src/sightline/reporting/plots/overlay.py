@@ -26,7 +26,7 @@ _JPEG_QUALITY = 82
 def rgb(image: Images) -> Images:
     """Returns [height, width, 3] for an image of any number of channels: of grey or colour, a mask left out.
 
-    Channels beyond the first (of two) or the first three (of four) are masks; see `contract.Contract`.
+    Channels beyond the first (of two) or the first three (of four) are masks; see `transform.Transform`.
     """
     colours = 1 if image.shape[2] < 3 else 3
     return np.repeat(image[:, :, :1], 3, axis=2) if colours == 1 else np.ascontiguousarray(image[:, :, :3])

@@ -15,7 +15,7 @@ from sightline.datasets import lost_detail as detail
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
 from sightline.datasets.raw_set import SPLITS, SUMMARY
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
 from sightline.reporting.plots.overlay import SMALL, encoded
@@ -173,8 +173,8 @@ def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[cont
     Raises:
         UserError: If the raw set lacks one of them.
     """
-    contract = Contract.load(data.contract)
-    rows = {i.id: contact_sheet.row_of(contract, i.id, i.label, i.data) for i in raw_images(raw, ids)}
+    transform = Transform.load(data.transform)
+    rows = {i.id: contact_sheet.row_of(transform, i.id, i.label, i.data) for i in raw_images(raw, ids)}
     return [rows[identity] for identity in ids if rows[identity].states]
 
 

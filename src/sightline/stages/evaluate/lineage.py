@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sightline.core import files
-from sightline.datasets.processed_set import CONTRACT, INDEX, ProcessedSet
+from sightline.datasets.processed_set import INDEX, TRANSFORM, ProcessedSet
 from sightline.datasets.raw_set import CLASSES
 
 _CONFIGURATION = ("architecture", "input", "training")
@@ -32,7 +32,7 @@ def digests(info: Mapping[str, Any], data: ProcessedSet) -> list[tuple[str, str]
     if settings:
         rows.append(("model: configuration", files.sha256(files.canonical_json(settings).encode())))
     rows.append(("data: the whole set", data.digest))
-    names = {INDEX: "index", CLASSES: "class map", CONTRACT: "preprocessing"}
+    names = {INDEX: "index", CLASSES: "class map", TRANSFORM: "preprocessing"}
     return rows + [(f"data: {said}", files.sha256_file(data.root / name)) for name, said in names.items()]
 
 

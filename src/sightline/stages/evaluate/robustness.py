@@ -36,7 +36,7 @@ def measure(
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
-        data: The processed set, whose contract prepares the images.
+        data: The processed set, whose transform prepares the images.
         split: Its rows to take images from.
         raw: Folder written by the ingest stage.
         config: The section `evaluate`: how many images, the seed.

@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet, Split
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics import base, calibration, classification, selective, suspects
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
@@ -72,7 +72,7 @@ def measure(
     numbers |= _of_abstention(test, abstention.threshold)
     found: list[Slice] = []
     if raw is not None:
-        bits = Contract.load(data.contract).sample_bits
+        bits = Transform.load(data.transform).sample_bits
         properties = slices.properties(raw, rows.ids, config.slices, bits)
         found = slices.slices(properties, test.correct, config.slice_min_images)
     worst = slices.worst(found)

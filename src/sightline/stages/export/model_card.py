@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.export.calibration import Calibration
 from sightline.stages.export.result import Outcome
 
@@ -21,7 +21,7 @@ class Facts:
         license: The model's licence.
         classes: Class names in order of index.
         architecture: The network's name and settings.
-        contract: The preprocessing contract.
+        transform: The preprocessing transform.
         images_per_split: Number of images by split.
         metrics: Of the test split, flat.
         calibration: How its probabilities were calibrated.
@@ -32,7 +32,7 @@ class Facts:
     license: str
     classes: list[str]
     architecture: Mapping[str, Any]
-    contract: Contract
+    transform: Transform
     images_per_split: Mapping[str, int]
     metrics: Mapping[str, Any]
     calibration: Calibration
@@ -50,9 +50,9 @@ def render(facts: Facts, outcome: Outcome, tolerance: float) -> str:
     """
     splits = facts.images_per_split
     total = sum(splits.values())
-    contract = facts.contract
-    steps = [f"{step} ({option.name})" for step, option in contract.steps.items() if option.name != "none"]
-    colour = "grey" if contract.channels == 1 else "RGB"
+    transform = facts.transform
+    steps = [f"{step} ({option.name})" for step, option in transform.steps.items() if option.name != "none"]
+    colour = "grey" if transform.channels == 1 else "RGB"
     test = splits.get("test", 0)
     return f"""---
 license: {json.dumps(facts.license)}
@@ -67,12 +67,12 @@ Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license
 ## Use
 
 `sightline predict BUNDLE IMAGE...` does everything below from the encoded file. `model.onnx` takes what `contract.json`
-makes of an image, `images`: uint8 [N, {", ".join(map(str, contract.shape))}], and gives `probabilities`: float32
+makes of an image, `images`: uint8 [N, {", ".join(map(str, transform.shape))}], and gives `probabilities`: float32
 [N, {len(facts.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
 
 {_forms(outcome)}
 
-Preprocessing: {colour}, {", ".join(steps)}; to {contract.size} x {contract.size} pixels.
+Preprocessing: {colour}, {", ".join(steps)}; to {transform.size} x {transform.size} pixels.
 
 Classes: {_listed(facts.classes)}.
 

@@ -14,7 +14,7 @@ class Deployed(nn.Module):
     """What the ONNX file computes: a classifier's logits, divided by a temperature, as probabilities.
 
     Args:
-        classifier: Maps uint8 images [N, H, W, C], as the preprocessing contract gives them, to logits [N, K];
+        classifier: Maps uint8 images [N, H, W, C], as the preprocessing transform gives them, to logits [N, K];
             layout, scale and normalisation are its own affair, so that no caller can rebuild them wrongly.
         temperature: What the logits are divided by (Guo et al. 2017); 1 leaves them as they are.
     """

@@ -29,7 +29,7 @@ class Proof:
         ids: [N] sample ids.
         labels: [N] int64 class indices.
         stored: uint8 [N, H, W, C], as the preprocess stage stored them: what the trained model was scored on.
-        prepared: The same images, made from the encoded files by the bundle's own decoding and contract.
+        prepared: The same images, made from the encoded files by the bundle's own decoding and transform.
         counts: How many of them come from which split.
     """
 

@@ -12,7 +12,7 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.models.inference import Predictor
 from sightline.models.store import WEIGHTS
 from sightline.predict import manifest
@@ -57,7 +57,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         license=config.license,
         classes=data.classes,
         architecture=predictor.info["architecture"],
-        contract=Contract.load(data.contract),
+        transform=Transform.load(data.transform),
         images_per_split={name: len(data.split(name)) for name in SPLITS},
         metrics=_read_metrics(reports / METRICS),
         calibration=calibrated,
@@ -86,7 +86,7 @@ def _fill(
     temperature = facts.calibration.temperature
     exported = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
     files.write_bytes(fresh / manifest.MODEL, exported)
-    facts.contract.save(fresh / manifest.CONTRACT)
+    facts.transform.save(fresh / manifest.TRANSFORM)
     files.write_json(fresh / manifest.CLASSES, {"classes": data.classes})
     files.write_json(fresh / manifest.CALIBRATION, vars(facts.calibration))
     manifest.write(fresh, facts.lineage)

@@ -1,4 +1,4 @@
-"""Raw shards into training-ready pixels, by the preprocessing contract."""
+"""Raw shards into training-ready pixels, by the preprocessing transform."""
 
 import os
 

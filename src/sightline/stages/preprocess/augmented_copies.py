@@ -13,9 +13,9 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX_SCHEMA
 from sightline.datasets.raw_set import SPLITS
 from sightline.stages.preprocess import backends, code_version
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig
-from sightline.stages.preprocess.copy_task import Copies
+from sightline.stages.preprocess.copy_task import CopyTask
 from sightline.stages.preprocess.index import Moments
 from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import policy_and_copies
@@ -27,7 +27,9 @@ MARK = "#aug"
 _SECONDS = 0.0005  # an image; most of them take less
 
 
-def make_copies(index: pa.Table, config: PreprocessConfig, memo: Memo, out: Path, moments: Moments) -> list[pa.Table]:
+def make_copies(
+    index: pa.Table, config: PreprocessConfig, cache: PixelCache, out: Path, moments: Moments
+) -> list[pa.Table]:
     """Makes copies of the training images stand in `out`, adds them to the statistics, and returns their rows.
 
     A copy depends on its origin's pixels and id, on its number and on the policy: on no other image.
@@ -35,7 +37,7 @@ def make_copies(index: pa.Table, config: PreprocessConfig, memo: Memo, out: Path
     Args:
         index: Rows of the originals, in the columns of `INDEX_SCHEMA`.
         config: The preprocess section.
-        memo: What was computed before.
+        cache: What was computed before.
         out: Holds the originals' pixels, and gets the copies'.
         moments: The statistics.
 
@@ -50,7 +52,7 @@ def make_copies(index: pa.Table, config: PreprocessConfig, memo: Memo, out: Path
     for name in names:
         rows = training.filter(pc.equal(training["shard"], name))
         parts.append(rows)
-        recipe = Copies(
+        recipe = CopyTask(
             policy, copies, config.augment_seed, tuple(rows["row"].to_pylist()), tuple(rows["id"].to_pylist())
         )
         said = [code_version.version("copies"), name, dataclasses.asdict(recipe)]
@@ -58,7 +60,7 @@ def make_copies(index: pa.Table, config: PreprocessConfig, memo: Memo, out: Path
         jobs.append(Job(key, out / name, recipe, _SECONDS * rows.num_rows * copies))
     by_key = {job.key: job for job in jobs}
     facts = obtain(
-        list(by_key), memo, out, lambda missing: backends.run([by_key[key] for key in missing], memo, config.backend)
+        list(by_key), cache, out, lambda missing: backends.run([by_key[key] for key in missing], cache, config.backend)
     )
     tables = []
     for job, rows in zip(jobs, parts, strict=True):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.stages.preprocess import npy_writer
-from sightline.stages.preprocess.tasks import Facts
+from sightline.stages.preprocess.tasks import ShardSummary
 
 FOLDER = files.STATE / "memo" / "preprocess"
 PIXELS = "pixels.npy"
@@ -34,7 +34,7 @@ class Entry:
     used: float
 
 
-class Memo:
+class PixelCache:
     """The folder.
 
     Args:
@@ -44,7 +44,7 @@ class Memo:
     def __init__(self, root: Path = FOLDER) -> None:
         self.root = root
 
-    def find(self, key: str, use: bool = True) -> Facts | None:
+    def find(self, key: str, use: bool = True) -> ShardSummary | None:
         """Returns an entry's facts; None where there is none, or one that is damaged, which is removed.
 
         Args:
@@ -57,7 +57,7 @@ class Memo:
             digest, size, written = head.split()
             if hashlib.sha256(body).hexdigest() != digest.decode():
                 raise ValueError("facts")
-            facts = Facts.from_bytes(body)
+            facts = ShardSummary.from_bytes(body)
             stat = (folder / PIXELS).stat()
             # As DVC does: a file with the size and the time it was written with is the file that was written.
             as_written = (stat.st_size, stat.st_mtime_ns) == (int(size), int(written))
@@ -75,7 +75,7 @@ class Memo:
         with contextlib.suppress(OSError):  # another run has removed it, or it is another user's
             os.utime(self.root / key)
 
-    def add(self, key: str, make: Callable[[Path], Facts]) -> None:
+    def add(self, key: str, make: Callable[[Path], ShardSummary]) -> None:
         """Makes an entry: `make` writes its pixels to the path that it is given."""
         self.root.mkdir(parents=True, exist_ok=True)
         with files.temporary_folder(f".{key}.", "", self.root) as folder:

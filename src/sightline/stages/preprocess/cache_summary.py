@@ -1,24 +1,24 @@
-"""What the memo holds, for a person."""
+"""What the cache holds, for a person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sightline.stages.preprocess.cache import Entry, Memo
+from sightline.stages.preprocess.cache import Entry, PixelCache
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def lines(memo: Memo) -> list[str]:
-    """Returns a line for each contract (or kind of copies) whose shards the memo holds, those used last first."""
-    entries = memo.entries()
+def lines(cache: PixelCache) -> list[str]:
+    """Returns a line for each transform (or kind of copies) whose shards the cache holds, those used last first."""
+    entries = cache.entries()
     if not entries:
-        return [f"{memo.root} is empty"]
+        return [f"{cache.root} is empty"]
     kinds: dict[str, list[Entry]] = {}
     for entry in entries:
         kinds.setdefault(entry.key.lstrip(".").partition("-")[0], []).append(entry)
-    said = [f"{'contract':18}{'shards':>8}{'size':>12}  last used"]
+    said = [f"{'transform':18}{'shards':>8}{'size':>12}  last used"]
     said += [_line(kind, of) for kind, of in kinds.items()]
     return [*said, _line("all", entries)]
 

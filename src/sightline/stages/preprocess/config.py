@@ -15,7 +15,7 @@ class PreprocessConfig:
     """The preprocess section.
 
     Attributes:
-        clean: First step of the contract.
+        clean: First step of the transform.
         denoise: Second step.
         enhance: Third step.
         segment: Fourth step.
@@ -33,7 +33,7 @@ class PreprocessConfig:
         split_seed: Another seed, another split.
         fold: "k of n" for cross-validation, or None.
         leaks: What is done with images of the source's training split that have a duplicate in its test split.
-        memo_gib: Size limit of the memo, in GiB.
+        memo_gib: Size limit of the cache, in GiB.
     """
 
     clean: Option = choice(CLEAN)

@@ -12,11 +12,11 @@ from sightline.core import seeds
 from sightline.imaging.augment import albumentations_backend as augment_policy
 from sightline.imaging.augment import options as augment_options
 from sightline.stages.preprocess.npy_writer import PixelWriter
-from sightline.stages.preprocess.tasks import Facts
+from sightline.stages.preprocess.tasks import ShardSummary
 
 
 @dataclass(frozen=True)
-class Copies:
+class CopyTask:
     """Makes augmented copies of rows of a file of pixels.
 
     Attributes:
@@ -33,7 +33,7 @@ class Copies:
     rows: tuple[int, ...]
     ids: tuple[str, ...]
 
-    def write(self, source: Path, out: Path) -> Facts:
+    def write(self, source: Path, out: Path) -> ShardSummary:
         """Writes the copies to `out`, row by row, a row's copies one after the other."""
         pixels = np.load(source, mmap_mode="r")
         height, width, channels = pixels.shape[1:]
@@ -46,4 +46,4 @@ class Copies:
                 image = np.array(pixels[row])
                 for copy in range(1, self.copies + 1):
                     writer.add(augmentation(image, seeds.derive(self.seed, "copy", identity, copy)))
-        return Facts(writer.file, writer.sums)
+        return ShardSummary(writer.file, writer.sums)

@@ -1,4 +1,4 @@
-"""What there is to do: one job a shard that the memo does not hold."""
+"""What there is to do: one job a shard that the cache does not hold."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.stages.preprocess.cache import Memo
-from sightline.stages.preprocess.copy_task import Copies
-from sightline.stages.preprocess.pixel_task import Pixels
+from sightline.stages.preprocess.cache import PixelCache
+from sightline.stages.preprocess.copy_task import CopyTask
+from sightline.stages.preprocess.pixel_task import PixelTask
 
 
 @dataclass(frozen=True)
 class Job:
-    """One entry of the memo to be made.
+    """One entry of the cache to be made.
 
     Attributes:
         key: The entry's.
@@ -24,26 +24,26 @@ class Job:
 
     key: str
     source: Path
-    recipe: Pixels | Copies
+    recipe: PixelTask | CopyTask
     seconds: float
 
     @property
     def images(self) -> int:
         """How many images it makes, refused ones included."""
         match self.recipe:
-            case Pixels():
+            case PixelTask():
                 return len(self.recipe.contents) // 32
-            case Copies():
+            case CopyTask():
                 return len(self.recipe.rows) * self.recipe.copies
 
     @property
     def local(self) -> bool:
         """Whether most of the result lies on this machine already."""
-        return isinstance(self.recipe, Pixels) and bool(self.recipe.known)
+        return isinstance(self.recipe, PixelTask) and bool(self.recipe.known)
 
-    def do(self, memo: Memo) -> None:
-        """Does the work in this process and puts the result into `memo`."""
-        memo.add(self.key, lambda out: self.recipe.write(self.source, out))
+    def do(self, cache: PixelCache) -> None:
+        """Does the work in this process and puts the result into `cache`."""
+        cache.add(self.key, lambda out: self.recipe.write(self.source, out))
 
 
 Done = Callable[[Job], None]

@@ -28,7 +28,7 @@ class NoCopies(Unchanged):
 
 @dataclass
 class MixCopies(Mix):
-    """Copies by `Mix`. Attributes: copies of each training image."""
+    """CopyTask by `Mix`. Attributes: copies of each training image."""
 
     copies: int
 
@@ -39,7 +39,7 @@ class MixCopies(Mix):
 
 @dataclass
 class RandAugmentCopies(RandAugment):
-    """Copies by `RandAugment`. Attributes: copies of each training image."""
+    """CopyTask by `RandAugment`. Attributes: copies of each training image."""
 
     copies: int
 
@@ -50,7 +50,7 @@ class RandAugmentCopies(RandAugment):
 
 @dataclass
 class TrivialAugmentCopies(TrivialAugment):
-    """Copies by `TrivialAugment`. Attributes: copies of each training image."""
+    """CopyTask by `TrivialAugment`. Attributes: copies of each training image."""
 
     copies: int
 

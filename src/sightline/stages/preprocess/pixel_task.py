@@ -13,14 +13,14 @@ import numpy as np
 from sightline.core.rejection import RejectionError
 from sightline.datasets.raw_shard_file import damaged, opened
 from sightline.imaging.decode import ANY_SIZE
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.npy_writer import PixelWriter
-from sightline.stages.preprocess.tasks import Facts
+from sightline.stages.preprocess.tasks import ShardSummary
 
 
 @dataclass(frozen=True)
-class Known:
-    """Where a raw image's pixels, by the same contract, stand already: a row of a file of pixels."""
+class CachedPixels:
+    """Where a raw image's pixels, by the same transform, stand already: a row of a file of pixels."""
 
     path: Path
     row: int
@@ -28,27 +28,27 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """Runs the contract over a raw shard.
+class PixelTask:
+    """Runs the transform over a raw shard.
 
     Attributes:
-        contract: The contract as plain data.
+        transform: The transform as plain data.
         contents: SHA-256 of each of the shard's images, 32 bytes each, in order.
         known: By place, images that need no work.
     """
 
-    contract: dict[str, Any]
+    transform: dict[str, Any]
     contents: bytes
-    known: Mapping[int, Known] = field(default_factory=dict)
+    known: Mapping[int, CachedPixels] = field(default_factory=dict)
 
-    def write(self, source: Path, out: Path) -> Facts:
+    def write(self, source: Path, out: Path) -> ShardSummary:
         """Writes the pixels of the raw shard `source` to `out`."""
-        contract = Contract.from_dict(self.contract)
+        transform = Transform.from_dict(self.transform)
         refused: dict[str, list[int]] = {}
         notes: dict[str, list[int]] = {}
         opened: dict[Path, Any] = {}
         place = -1
-        with PixelWriter(out, contract.shape) as writer:
+        with PixelWriter(out, transform.shape) as writer:
             for place, (batch, row) in enumerate(_images(source)):
                 known = self.known.get(place)
                 if known and known.path not in opened:
@@ -63,10 +63,10 @@ class Pixels:
                     if hashlib.sha256(data).digest() != self.contents[32 * place : 32 * place + 32]:
                         raise damaged(source, f"the bytes of image {place} are not those that were written")
                     try:
-                        result, said = contract.run(contract.open(data, ANY_SIZE))
+                        result, said = transform.run(transform.open(data, ANY_SIZE))
                     except (
                         RejectionError
-                    ) as refusal:  # ingestion has let it in, but the contract may refuse blank images
+                    ) as refusal:  # ingestion has let it in, but the transform may refuse blank images
                         refused.setdefault(str(refusal.reason), []).append(place)
                         continue
                 for note in said:
@@ -74,7 +74,7 @@ class Pixels:
                 writer.add(result)
             if 32 * (place + 1) != len(self.contents):
                 raise damaged(source, "rows are missing")
-        return Facts(writer.file, writer.sums, self.contents, refused, notes)
+        return ShardSummary(writer.file, writer.sums, self.contents, refused, notes)
 
 
 def encoded(shard: Path) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.options import policy_and_copies
 from sightline.stages.preprocess.pixel_task import encoded
 from sightline.stages.preprocess.raw_table import RawSet
-from sightline.stages.preprocess.stage import build_contract
+from sightline.stages.preprocess.stage import build_transform
 
 COPIES = 3
 """Augmented copies shown of each image at most."""
@@ -49,13 +49,13 @@ def _bytes_of(images: RawSet, place: int) -> bytes:
 
 def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) -> Iterator[Row]:
     """Yields the sheet's rows."""
-    contract = build_contract(config)
+    transform = build_transform(config)
     policy, copies = policy_and_copies(config.augment)
     augmentation = None
     if copies:
-        augmentation = augment_policy.build(augment_options.POLICIES[policy["name"]](**policy), contract.shape)
+        augmentation = augment_policy.build(augment_options.POLICIES[policy["name"]](**policy), transform.shape)
     for identity, label, data in chosen:
-        row = row_of(contract, identity, label, data)
+        row = row_of(transform, identity, label, data)
         if augmentation is not None and not row.note:
             result = row.states[-1][1]
             for copy in range(1, min(copies, COPIES) + 1):

@@ -17,26 +17,26 @@ import pyarrow as pa
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.datasets.processed_set import CONTRACT, INDEX
+from sightline.datasets.processed_set import INDEX, TRANSFORM
 from sightline.datasets.raw_set import CLASSES, SPLITS, write_classes
-from sightline.imaging.transform.pipeline import Contract
+from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.arrow_columns import integers, strings
 from sightline.stages.preprocess.augmented_copies import make_copies
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.groups import Groups
 from sightline.stages.preprocess.index import Moments, summary, write_index
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.run_tasks import make_pixels, start_helpers
 from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, asked, assign
-from sightline.stages.preprocess.tasks import Facts
+from sightline.stages.preprocess.tasks import ShardSummary
 
 SUMMARY = "preprocess.json"
 
 
-def build_contract(config: PreprocessConfig) -> Contract:
-    """Builds the preprocessing contract that the section describes."""
-    return Contract.build(
+def build_transform(config: PreprocessConfig) -> Transform:
+    """Builds the preprocessing transform that the section describes."""
+    return Transform.build(
         size=config.size,
         channels=config.channels,
         sample_bits=config.sample_bits,
@@ -49,31 +49,31 @@ def build_contract(config: PreprocessConfig) -> Contract:
     )
 
 
-def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None = None) -> dict[str, Any]:
-    """Runs the contract over every raw image that has not been through it before, and writes a processed set.
+def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Runs the transform over every raw image that has not been through it before, and writes a processed set.
 
     Args:
         raw: Folder written by the ingest stage.
         config: The preprocess section.
         out: Empty folder for the processed set.
-        memo: Folder of what was computed before; None keeps nothing.
+        cache: Folder of what was computed before; None keeps nothing.
 
     Returns:
         The summary that also stands in `preprocess.json`. All that is written is a pure function of the raw set and
-        the configuration; neither the memo nor the backend has a say in it.
+        the configuration; neither the cache nor the backend has a say in it.
 
     Raises:
         UserError: If there are no raw shards, or nothing is left to train on.
     """
-    contract = build_contract(config)
-    with _memo(memo, config) as kept:
-        with start_helpers(raw, contract, config.backend, kept) as spare:
+    transform = build_transform(config)
+    with _cache(cache, config) as kept:
+        with start_helpers(raw, transform, config.backend, kept) as spare:
             images = RawSet.read(raw)
             groups = images.groups()
             assigned = _assign(images, groups, config)
-            shards = make_pixels(images, contract, config.backend, kept, out, spare)
+            shards = make_pixels(images, transform, config.backend, kept, out, spare)
         index = _index(images, shards, assigned)
-        moments = Moments(contract.shape)
+        moments = Moments(transform.shape)
         for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):
             moments.add(facts.sums[rows])
         if not moments.count:
@@ -84,7 +84,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, memo: Path | None
         tables = [index.table, *make_copies(index.table, config, kept, out, moments)]
     write_index(tables, out / INDEX)
     write_classes(images.classes, out / CLASSES)
-    contract.with_statistics(*moments.mean_and_std()).save(out / CONTRACT)
+    transform.with_statistics(*moments.mean_and_std()).save(out / TRANSFORM)
     said = {
         "augmented_copies": sum(table.num_rows for table in tables[1:]),
         "groups_kept_together": groups.together,
@@ -115,15 +115,15 @@ def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> Assigne
 
 
 @contextlib.contextmanager
-def _memo(folder: Path | None, config: PreprocessConfig) -> Iterator[Memo]:
-    """Yields the memo: a temporary one where nothing is to be kept."""
+def _cache(folder: Path | None, config: PreprocessConfig) -> Iterator[PixelCache]:
+    """Yields the cache: a temporary one where nothing is to be kept."""
     if folder is None or not config.memo_gib:
         with tempfile.TemporaryDirectory(prefix="sightline-") as temporary:
-            yield Memo(Path(temporary))
+            yield PixelCache(Path(temporary))
         return
-    memo = Memo(folder)
-    yield memo
-    memo.prune(int(config.memo_gib * 2**30))
+    cache = PixelCache(folder)
+    yield cache
+    cache.prune(int(config.memo_gib * 2**30))
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ class _Index:
             yield self.row[begin:end][chosen[begin:end]]
 
 
-def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Index:
-    """Says what each row of the shards is: of all images that the contract let pass and that are in a split."""
+def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: Assigned) -> _Index:
+    """Says what each row of the shards is: of all images that the transform let pass and that are in a split."""
     kept = [facts.kept for facts in shards]
     places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
     shard = np.repeat(np.arange(len(shards)), [len(rows) for rows in kept])
@@ -178,7 +178,7 @@ def _index(images: RawSet, shards: Sequence[Facts], assigned: Assigned) -> _Inde
     return _Index(pa.table(columns), labels, splits, shard, row, len(shards))
 
 
-def _notes(shards: Sequence[Facts]) -> dict[str, int]:
+def _notes(shards: Sequence[ShardSummary]) -> dict[str, int]:
     notes: Counter[str] = Counter()
     for facts in shards:
         notes.update({name: len(places) for name, places in [*facts.refused.items(), *facts.notes.items()]})

@@ -12,15 +12,15 @@ from sightline.stages.preprocess.npy_writer import PixelFile, Sums
 
 
 @dataclass(frozen=True)
-class Facts:
+class ShardSummary:
     """What is to be known of a shard's pixels.
 
     Attributes:
         pixels: The file's shape and digest.
         sums: Of each image's levels, for the statistics.
         contents: SHA-256 of each raw image, 32 bytes each, in order, the refused ones included; empty for copies.
-        refused: Places of the raw images that the contract refused, by reason.
-        notes: Places of the raw images of which the contract has something to say, by what it is.
+        refused: Places of the raw images that the transform refused, by reason.
+        notes: Places of the raw images of which the transform has something to say, by what it is.
     """
 
     pixels: PixelFile
@@ -46,7 +46,7 @@ class Facts:
         return json.dumps(said, sort_keys=True).encode() + b"\n" + self.sums.astype("<i8").tobytes() + self.contents
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Facts:
+    def from_bytes(cls, data: bytes) -> ShardSummary:
         """Rebuilds facts from `to_bytes`; ValueError or KeyError where the bytes are none."""
         line, _, rest = data.partition(b"\n")
         said = json.loads(line)

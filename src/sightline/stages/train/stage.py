@@ -87,7 +87,7 @@ class Training:
             best = {"epoch": int(fitted.best["epoch"]) + 1, **best}
             lineage = {
                 "data_sha256": data.digest,
-                "contract_sha256": files.sha256_file(data.contract),
+                "contract_sha256": files.sha256_file(data.transform),
                 **({"initial_weights": self.initial} if self.initial else {}),
                 "training": {name: value for name, value in self._settings.items() if name != "model"},
                 "best_epoch": best,

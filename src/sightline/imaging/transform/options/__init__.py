@@ -24,13 +24,14 @@ from sightline.imaging.transform.options.denoise import (
     Wavelet,
 )
 from sightline.imaging.transform.options.enhance import AutoContrast, Clahe, Equalize, Gamma, Unsharp, WhiteBalance
-from sightline.imaging.transform.options.resize import Crop, Pad, Squash
+from sightline.imaging.transform.options.resize import Crop, Pad, Stretch
 from sightline.imaging.transform.options.segment import Adaptive, GrabCut, KMeans, Segment, Threshold, Watershed
 
 __all__ = [
     "CLEAN",
     "DENOISE",
     "ENHANCE",
+    "OLD_NAMES",
     "RESIZE",
     "SEGMENT",
     "STEPS",
@@ -51,13 +52,14 @@ __all__ = [
     "Nothing",
     "Pad",
     "Segment",
-    "Squash",
+    "Stretch",
     "Threshold",
     "TotalVariation",
     "Unsharp",
     "Watershed",
     "Wavelet",
     "WhiteBalance",
+    "current_names",
     "read",
 ]
 
@@ -103,7 +105,7 @@ SEGMENT: dict[str, type[Option]] = {
     "grabcut": GrabCut,
     "watershed": Watershed,
 }
-RESIZE: dict[str, type[Option]] = {"squash": Squash, "pad": Pad, "crop": Crop}
+RESIZE: dict[str, type[Option]] = {"stretch": Stretch, "pad": Pad, "crop": Crop}
 
 STEPS: dict[str, dict[str, type[Option]]] = {
     "clean": CLEAN,
@@ -115,8 +117,20 @@ STEPS: dict[str, dict[str, type[Option]]] = {
 """The steps in the order in which they run."""
 
 
+OLD_NAMES = {("resize", "squash"): "stretch"}
+"""Names of options in sets and bundles written before a renaming, which are still read: (step, old name) -> name."""
+
+
+def current_names(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns the steps of a transform's JSON, each option under the name that it has now."""
+    return {
+        step: {**option, "name": OLD_NAMES.get((step, str(option.get("name"))), option.get("name"))}
+        for step, option in steps.items()
+    }
+
+
 def read(step: str, content: Mapping[str, Any]) -> Option:
-    """Builds an option of `step` from plain data, strictly: a contract's JSON may come from anywhere.
+    """Builds an option of `step` from plain data, strictly: a transform's JSON may come from anywhere.
 
     Raises:
         ValueError: For an unknown option, a missing or unknown key, a value of the wrong type or outside its range;

@@ -8,7 +8,7 @@ from sightline.config.schema import Option
 
 
 @dataclass
-class Squash(Option):
+class Stretch(Option):
     """Scales width and height each to fit: every pixel is seen, shapes are distorted.
 
     Shrinking averages over areas, so that every pixel counts; enlarging is bilinear.

@@ -18,7 +18,7 @@ class Segment(Option):
     Where the mask is empty or full the image stays as it is, and that is counted.
 
     Attributes:
-        use: "mask" replaces the background by the contract's, "crop" cuts to the foreground's box, "channel" adds the
+        use: "mask" replaces the background by the transform's, "crop" cuts to the foreground's box, "channel" adds the
             mask as a last channel (0 or 255).
         margin: Added on each side of the box, as a fraction of its longer side, 0..1; for "crop" alone.
     """

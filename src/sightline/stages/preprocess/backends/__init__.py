@@ -1,4 +1,4 @@
-"""Where jobs are done: each backend leaves the same entries, bit for bit, in the memo."""
+"""Where jobs are done: each backend leaves the same entries, bit for bit, in the cache."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sightline.config.schema import Option
 from sightline.core.progress import track
 from sightline.stages.preprocess.backends import processes
 from sightline.stages.preprocess.backends.processes import Spare
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Done, Job
 from sightline.stages.preprocess.options import Dask, Processes, Ray
 
 
-def run(jobs: Sequence[Job], memo: Memo, option: Option, spare: Spare | None = None) -> None:
-    """Does all jobs, in any order; when it returns their entries are in the memo.
+def run(jobs: Sequence[Job], cache: PixelCache, option: Option, spare: Spare | None = None) -> None:
+    """Does all jobs, in any order; when it returns their entries are in the cache.
 
     Args:
         jobs: What there is to do.
-        memo: Where the results go.
+        cache: Where the results go.
         option: One of `options.BACKEND`.
         spare: Processes of this machine that are started already.
 
@@ -31,7 +31,7 @@ def run(jobs: Sequence[Job], memo: Memo, option: Option, spare: Spare | None = N
     if not jobs:
         return
     with _progress(sum(job.images for job in jobs)) as done:
-        _run(jobs, memo, option, done, spare)
+        _run(jobs, cache, option, done, spare)
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def _progress(total: int) -> Iterator[Done]:
         yield done
 
 
-def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done, spare: Spare | None) -> None:
+def _run(jobs: Sequence[Job], cache: PixelCache, option: Option, done: Done, spare: Spare | None) -> None:
     # What lies here already need not travel.
     near = [job for job in jobs if job.local]
     far = [job for job in jobs if not job.local]
@@ -58,11 +58,11 @@ def _run(jobs: Sequence[Job], memo: Memo, option: Option, done: Done, spare: Spa
         case Ray() if far:
             from sightline.stages.preprocess.backends import on_ray
 
-            on_ray.run(far, memo, option.address, done)
+            on_ray.run(far, cache, option.address, done)
         case Dask() if far:
             from sightline.stages.preprocess.backends import on_dask
 
-            on_dask.run(far, memo, option.address, done)
+            on_dask.run(far, cache, option.address, done)
         case _:
             near = [*near, *far]
-    processes.run(near, memo, option.workers if isinstance(option, Processes) else None, done, spare)
+    processes.run(near, cache, option.workers if isinstance(option, Processes) else None, done, spare)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.core.errors import fault
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Job
 
 _THREADS = Path("/proc/self/task")  # Linux
@@ -102,7 +102,7 @@ def _copied(theirs: Connection, parent: int) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """Runs a helper: takes the memo's folder, then jobs, and answers each with None or an exception."""
+    """Runs a helper: takes the cache's folder, then jobs, and answers each with None or an exception."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     import cv2
 
@@ -110,12 +110,12 @@ def serve(descriptor: int) -> None:
     with Connection(descriptor) as pipe:
         try:
             pipe.send("ready")
-            memo = Memo(pipe.recv())
+            cache = PixelCache(pipe.recv())
             while True:
                 job: Job = pipe.recv()
                 answer: Exception | None = None
                 try:
-                    job.do(memo)
+                    job.do(cache)
                 except Exception as error:  # by its text: not every exception survives pickling
                     answer = fault(error) or RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
                 pipe.send(answer)

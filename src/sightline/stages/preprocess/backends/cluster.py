@@ -6,14 +6,14 @@ import tempfile
 from pathlib import Path
 
 from sightline.core.errors import UserError
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.code_version import version
-from sightline.stages.preprocess.copy_task import Copies
+from sightline.stages.preprocess.copy_task import CopyTask
 from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.pixel_task import Pixels
-from sightline.stages.preprocess.tasks import Facts
+from sightline.stages.preprocess.pixel_task import PixelTask
+from sightline.stages.preprocess.tasks import ShardSummary
 
-Parcel = tuple[Pixels | Copies, str, bytes, str]
+Parcel = tuple[PixelTask | CopyTask, str, bytes, str]
 """Recipe, name of the file that it reads, the file's content, the code's version."""
 Answer = tuple[str, bytes, bytes]
 """The version of the code that did it, the facts, the file of pixels."""
@@ -42,8 +42,8 @@ def do(packed: Parcel) -> Answer:
         return own, facts.to_bytes(), out.read_bytes()
 
 
-def take(job: Job, answer: Answer, memo: Memo, cluster: str) -> None:
-    """Puts what a node sent back into the memo.
+def take(job: Job, answer: Answer, cache: PixelCache, cluster: str) -> None:
+    """Puts what a node sent back into the cache.
 
     Raises:
         UserError: If the node's code is another.
@@ -55,11 +55,11 @@ def take(job: Job, answer: Answer, memo: Memo, cluster: str) -> None:
             "simplejpeg or PyWavelets; install the same on all nodes"
         )
 
-    def make(out: Path) -> Facts:
+    def make(out: Path) -> ShardSummary:
         out.write_bytes(content)
-        return Facts.from_bytes(said)
+        return ShardSummary.from_bytes(said)
 
-    memo.add(job.key, make)
+    cache.add(job.key, make)
 
 
 def one_line(error: BaseException) -> str:
@@ -67,5 +67,5 @@ def one_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
-def _version(recipe: Pixels | Copies) -> str:
-    return version("pixels" if isinstance(recipe, Pixels) else "copies")
+def _version(recipe: PixelTask | CopyTask) -> str:
+    return version("pixels" if isinstance(recipe, PixelTask) else "copies")

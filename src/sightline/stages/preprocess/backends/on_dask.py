@@ -11,19 +11,19 @@ from typing import Any
 
 from sightline.core.errors import UserError, how_to_install
 from sightline.stages.preprocess.backends import cluster
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Done, Job
 
 CONNECT = 10
 """Seconds to wait for the scheduler."""
 
 
-def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> None:
+def run(jobs: Sequence[Job], cache: PixelCache, address: str | None, done: Done) -> None:
     """Does all jobs. Twice as many as the cluster has threads are under way at a time: memory holds no more.
 
     Args:
         jobs: What there is to do.
-        memo: Where the results go.
+        cache: Where the results go.
         address: Of a running scheduler; None starts a cluster on this machine for as long as this takes.
         done: Is told of each job that is done.
 
@@ -41,7 +41,7 @@ def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> Non
             n_workers=os.cpu_count(), threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
         )
         with here, distributed.Client(here) as client:
-            _run(distributed, client, jobs, memo, done)
+            _run(distributed, client, jobs, cache, done)
         return
     try:
         client = distributed.Client(address, timeout=CONNECT)
@@ -51,10 +51,10 @@ def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> Non
             "'dask scheduler', or set preprocess.backend.address=null for one on this machine"
         ) from None
     with client:
-        _run(distributed, client, jobs, memo, done)
+        _run(distributed, client, jobs, cache, done)
 
 
-def _run(distributed: Any, client: Any, jobs: Sequence[Job], memo: Memo, done: Done) -> None:
+def _run(distributed: Any, client: Any, jobs: Sequence[Job], cache: PixelCache, done: Done) -> None:
     most = 2 * max(1, sum(client.nthreads().values()))
     waiting = deque(jobs)
     under_way: dict[Any, Job] = {}
@@ -74,7 +74,7 @@ def _run(distributed: Any, client: Any, jobs: Sequence[Job], memo: Memo, done: D
             submit()
         for future in completed:
             job = under_way.pop(future)
-            cluster.take(job, future.result(), memo, "dask")
+            cluster.take(job, future.result(), cache, "dask")
             done(job)
             future.release()
             if waiting:

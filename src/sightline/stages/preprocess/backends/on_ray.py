@@ -11,19 +11,19 @@ from typing import Any
 
 from sightline.core.errors import UserError, how_to_install
 from sightline.stages.preprocess.backends import cluster
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Done, Job
 
 CONNECT = 10
 """Seconds to wait for a cluster's head."""
 
 
-def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> None:
+def run(jobs: Sequence[Job], cache: PixelCache, address: str | None, done: Done) -> None:
     """Does all jobs. Twice as many as the cluster has CPUs are under way at a time: memory holds no more.
 
     Args:
         jobs: What there is to do.
-        memo: Where the results go.
+        cache: Where the results go.
         address: Of a running cluster; None starts one on this machine for as long as this takes.
         done: Is told of each job that is done.
 
@@ -51,7 +51,7 @@ def run(jobs: Sequence[Job], memo: Memo, address: str | None, done: Done) -> Non
                 "'ray start --head', or set preprocess.backend.address=null for one on this machine"
             ) from None
     try:
-        _run(ray, jobs, memo, done)
+        _run(ray, jobs, cache, done)
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise UserError(f"preprocess.backend=ray: {cluster.one_line(error)}") from None
     finally:
@@ -66,7 +66,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT).close()
 
 
-def _run(ray: Any, jobs: Sequence[Job], memo: Memo, done: Done) -> None:
+def _run(ray: Any, jobs: Sequence[Job], cache: PixelCache, done: Done) -> None:
     work = ray.remote(cluster.do).options(num_cpus=1, max_retries=cluster.RETRIES)
     most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = deque(jobs)
@@ -78,5 +78,5 @@ def _run(ray: Any, jobs: Sequence[Job], memo: Memo, done: Done) -> None:
         ready, _ = ray.wait(list(under_way), num_returns=1)
         for result in ready:
             job = under_way.pop(result)
-            cluster.take(job, ray.get(result), memo, "ray")
+            cluster.take(job, ray.get(result), cache, "ray")
             done(job)

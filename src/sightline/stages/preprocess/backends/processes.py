@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends.child import Child
-from sightline.stages.preprocess.cache import Memo
+from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.jobs import Done, Job, unnoticed
 
 WORTH_HELPERS = 0.5
@@ -54,7 +54,7 @@ def count_of(workers: int | None) -> int:
 
 def run(
     jobs: Sequence[Job],
-    memo: Memo,
+    cache: PixelCache,
     workers: int | None = None,
     done: Done = unnoticed,
     spare: Spare | None = None,
@@ -63,7 +63,7 @@ def run(
 
     Args:
         jobs: What there is to do.
-        memo: Where the results go.
+        cache: Where the results go.
         workers: Number of processes, this one included; None is one a core.
         done: Is told of each job that is done, from any thread.
         spare: Helpers that are started already.
@@ -84,12 +84,12 @@ def run(
     helpers: list[_Helper] = []
     try:
         while len(helpers) < min(count, len(jobs)) - 1:
-            helpers.append(_Helper(_started(spare), waiting, lock, memo.root, done))
+            helpers.append(_Helper(_started(spare), waiting, lock, cache.root, done))
         while waiting and not any(helper.error for helper in helpers):
             with lock:
                 job = waiting.popleft() if waiting else None
             if job:
-                job.do(memo)
+                job.do(cache)
                 done(job)
         with lock:
             waiting.clear()  # after an error nothing more is begun
