@@ -94,15 +94,15 @@ def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):
 
 
 def test_the_comparison(report_of_digits, digits, look, width, scheme):
-    a, b = run_predictions.load(str(report_of_digits)), run_predictions.load(str(report_of_digits / "reports"))
+    a, b = run_predictions.load_run(str(report_of_digits)), run_predictions.load_run(str(report_of_digits / "reports"))
     file = report_of_digits / "compare.html"
-    file.write_text(page.write(a, b, comparison.compare(a, b), digits.data.root))
+    file.write_text(page.render_page(a, b, comparison.compare(a, b), digits.data.root))
     check(look(file, width, scheme), file, 20)
 
 
 def test_the_comparison_of_hostile_names_without_pictures(report_of_hostile, look, width, scheme):
-    a = run_predictions.load(str(report_of_hostile))
+    a = run_predictions.load_run(str(report_of_hostile))
     b = dataclasses.replace(a, name="<b>" + "x" * 90, probabilities=a.probabilities[:, ::-1])
     file = report_of_hostile / "compare.html"
-    file.write_text(page.write(a, b, comparison.compare(a, b)))
+    file.write_text(page.render_page(a, b, comparison.compare(a, b)))
     check(look(file, width, scheme), file, 9)

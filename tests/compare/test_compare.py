@@ -33,19 +33,19 @@ def runs(tmp_path):
 
 
 def test_a_folder_is_found_with_or_without_reports(runs, tmp_path):
-    first = run_predictions.load(str(tmp_path / "first"))
-    assert first.ids == sorted(first.ids) == run_predictions.load(runs[0]).ids
+    first = run_predictions.load_run(str(tmp_path / "first"))
+    assert first.ids == sorted(first.ids) == run_predictions.load_run(runs[0]).ids
     assert first.classes == CLASSES
     assert first.correct.sum() == 28
     with pytest.raises(UserError, match=r"no predictions.parquet in this folder or its reports/"):
-        run_predictions.load(str(tmp_path))
+        run_predictions.load_run(str(tmp_path))
     (tmp_path / "predictions.parquet").write_text("text")
     with pytest.raises(UserError, match="is no file of predictions"):
-        run_predictions.load(str(tmp_path))
+        run_predictions.load_run(str(tmp_path))
 
 
 def test_the_numbers_are_those_of_the_pairs(runs):
-    a, b = map(run_predictions.load, runs)
+    a, b = map(run_predictions.load_run, runs)
     found = comparison.compare(a, b)
     assert found.p == paired.mcnemar(a.correct, b.correct) < 0.05
     assert found.difference == pytest.approx(7 / 30)
@@ -64,25 +64,25 @@ def test_the_numbers_are_those_of_the_pairs(runs):
 
 
 def test_different_test_sets_are_refused(runs, tmp_path):
-    a = run_predictions.load(runs[0])
-    other = run_predictions.load(write(tmp_path / "ids", ids=[f"test-000-{i:03d}" for i in range(30)]))
+    a = run_predictions.load_run(runs[0])
+    other = run_predictions.load_run(write(tmp_path / "ids", ids=[f"test-000-{i:03d}" for i in range(30)]))
     with pytest.raises(UserError, match=r"different test sets: 20 ids only in the first, 20 only in the second"):
         run_predictions.require_same(a, other)
-    relabelled = run_predictions.load(write(tmp_path / "labels", labels=np.zeros(30, np.int64)))
+    relabelled = run_predictions.load_run(write(tmp_path / "labels", labels=np.zeros(30, np.int64)))
     with pytest.raises(UserError, match="20 of 30 labels differ"):
         run_predictions.require_same(a, relabelled)
-    renamed = run_predictions.load(write(tmp_path / "classes", classes=["x", "y", "z"]))
+    renamed = run_predictions.load_run(write(tmp_path / "classes", classes=["x", "y", "z"]))
     with pytest.raises(UserError, match="know different classes: a, <b>, c and x, y, z"):
         run_predictions.require_same(a, renamed)
 
 
 def test_images_are_shown_where_they_are(runs, make_set):
-    a, b = map(run_predictions.load, runs)
+    a, b = map(run_predictions.load_run, runs)
     data = make_set(CLASSES, per_split=10)
     found = comparison.compare(a, b)
     assert page.find_images(data.root, a) is not None
     assert page.find_images(data.root / "nowhere", a) is None
-    with_images, without = page.write(a, b, found, data.root), page.write(a, b, found)
+    with_images, without = page.render_page(a, b, found, data.root), page.render_page(a, b, found)
     assert with_images.count("<code>test-") == without.count("<code>test-") == 9
     assert with_images.count("<img") == without.count("<img") + 9
     assert "&lt;b&gt;" in without
@@ -119,11 +119,11 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
     client.create_model_version("net", "mlartifacts", run_id=ids[0])
     client.set_registered_model_alias("net", "champion", "1")
     for reference in (ids[0], "first's", "models:/net@champion", "models:/net/1"):
-        found = run_predictions.load(reference)
+        found = run_predictions.load_run(reference)
         assert found.correct.sum() == 28
         assert ("run", ids[0]) in found.about
         assert ("model", "0f" * 32) in found.about
-    assert run_predictions.load("models:/net@champion").name == "models:/net@champion (first's)"
+    assert run_predictions.load_run("models:/net@champion").name == "models:/net@champion (first's)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
     client.create_run(experiment, run_name="other")
     for reference, said in {
@@ -136,7 +136,7 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
         empty: "has no predictions.parquet: run the evaluate stage",
     }.items():
         with pytest.raises(UserError, match=r"^" + reference.replace("/", r"/")) as caught:
-            run_predictions.load(reference)
+            run_predictions.load_run(reference)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -146,6 +146,6 @@ def test_mlflow_away_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI to one that runs") as caught:
-        run_predictions.load("a run")
+        run_predictions.load_run("a run")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -57,7 +57,7 @@ def test_only_differences_of_logits_matter():
         ([0, 1], [[3.0, 0.0], [0.0, 3.0]], 1.0),  # all right: no certainty is too much
         ([0, 1], [[0.0, 0.0], [0.0, 0.0]], 1.0),  # says nothing
         ([0], [[1.0]], 1.0),  # one class
-        ([1, 0], [[3.0, 0.0], [0.0, 3.0]], c.HOTTEST),  # all wrong
+        ([1, 0], [[3.0, 0.0], [0.0, 3.0]], c.MAX_TEMPERATURE),  # all wrong
     ],
 )
 def test_temperature_where_there_is_no_minimum(labels, logits, expected):

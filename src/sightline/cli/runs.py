@@ -32,13 +32,13 @@ def compare(
         raise not_installed(error.name, "pipeline") from None
     from sightline.core import files
 
-    a, b = run_predictions.load(first), run_predictions.load(second)
+    a, b = run_predictions.load_run(first), run_predictions.load_run(second)
     run_predictions.require_same(a, b)
     result = comparison.compare(a, b)
     for line in comparison.lines(a, b, result):
         typer.echo(line)
     try:
-        files.write_text(output, page.write(a, b, result, data))
+        files.write_text(output, page.render_page(a, b, result, data))
     except OSError as error:
         raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
     typer.echo(f"-> {output}", err=True)

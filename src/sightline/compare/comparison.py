@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.compare.run_predictions import Scored
+from sightline.compare.run_predictions import RunPredictions
 from sightline.metrics import classification, paired
 from sightline.metrics.base import Interval, Labels
 from sightline.reporting.formatting import p_value, points
@@ -17,7 +17,7 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Side:
+class MetricPair:
     """One metric of both models."""
 
     name: str
@@ -39,7 +39,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Comparison:
     """What is to be said of two models, `a` and `b`, on the same images.
 
     Attributes:
@@ -61,7 +61,7 @@ class Outcome:
     only_a: Labels
     only_b: Labels
     both_wrong: int
-    metrics: list[Side]
+    metrics: list[MetricPair]
     recalls: list[tuple[float, float, int]]
 
     def verdict(self, a: str, b: str) -> str:
@@ -74,14 +74,14 @@ class Outcome:
         return f"The better one is {a if self.difference > 0 else b}: {said}; {tested}."
 
 
-def compare(a: Scored, b: Scored) -> Outcome:
+def compare(a: RunPredictions, b: RunPredictions) -> Comparison:
     """Compares two models that `scored.require_same` has let pass."""
     right_a, right_b = a.correct, b.correct
     difference, low, high = paired.difference(right_a, right_b)
     numbers = [classification.evaluate(s.labels, s.probabilities, per_class_limit=0, resamples=0) for s in (a, b)]
     k = len(a.classes)
     scores = [classification.class_scores(s.labels, s.predicted, k) for s in (a, b)]
-    return Outcome(
+    return Comparison(
         difference=difference,
         interval=(low, high),
         p=paired.mcnemar(right_a, right_b),
@@ -89,12 +89,12 @@ def compare(a: Scored, b: Scored) -> Outcome:
         only_a=np.flatnonzero(right_a & ~right_b),
         only_b=np.flatnonzero(right_b & ~right_a),
         both_wrong=int((~right_a & ~right_b).sum()),
-        metrics=[Side(name, m, numbers[0][name], numbers[1][name]) for name, m in known(numbers[0]).items()],
+        metrics=[MetricPair(name, m, numbers[0][name], numbers[1][name]) for name, m in known(numbers[0]).items()],
         recalls=[(x.recall, y.recall, x.support) for x, y in zip(*scores, strict=True)],
     )
 
 
-def lines(a: Scored, b: Scored, outcome: Outcome) -> list[str]:
+def lines(a: RunPredictions, b: RunPredictions, outcome: Comparison) -> list[str]:
     """Returns what the terminal shows: a table of the metrics, who errs where, the verdict."""
     rows = [("", "first", "second")]
     rows += [(s.metric.title, s.metric.shown(s.a), s.metric.shown(s.b)) for s in outcome.metrics]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.compare.comparison import Outcome
-from sightline.compare.run_predictions import Scored
+from sightline.compare.comparison import Comparison
+from sightline.compare.run_predictions import RunPredictions
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics import base
@@ -22,7 +22,7 @@ from sightline.reporting import figures
 from sightline.reporting.cards import Card, cards
 from sightline.reporting.examples import examples
 from sightline.reporting.plots import bars
-from sightline.reporting.plots.bars import Measured
+from sightline.reporting.plots.bars import IntervalBar
 from sightline.reporting.render import Picture, picture, render
 
 TEMPLATE = "compare.html.j2"
@@ -31,7 +31,7 @@ MOST_SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Differing:
+class Disagreement:
     """Images that only one of the two answered right: how many, the first of them with pictures, or by name alone."""
 
     count: int
@@ -40,7 +40,7 @@ class Differing:
 
 
 @dataclass(frozen=True)
-class Column:
+class ModelColumn:
     """One model's part of the page: its name, what is known of the run, its figures by name."""
 
     name: str
@@ -48,7 +48,7 @@ class Column:
     figures: dict[str, Picture] = field(default_factory=dict)
 
 
-def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> str:
+def render_page(a: RunPredictions, b: RunPredictions, outcome: Comparison, data: Path | None = None) -> str:
     """Returns the page.
 
     Args:
@@ -58,9 +58,9 @@ def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> s
         data: A processed set; where it holds the images, they are shown.
     """
     split = find_images(data, a) if data else None
-    rows = [Measured(s.name, float(s.correct.mean()), *wilson(int(s.correct.sum()), len(s.ids))) for s in (a, b)]
+    rows = [IntervalBar(s.name, float(s.correct.mean()), *wilson(int(s.correct.sum()), len(s.ids))) for s in (a, b)]
     best = max(row.value for row in rows)
-    rows = [Measured(r.name, r.value, r.low, r.high, r.value == best) for r in rows]
+    rows = [IntervalBar(r.name, r.value, r.low, r.high, r.value == best) for r in rows]
     order = sorted(range(len(a.classes)), key=lambda i: (-abs(outcome.recalls[i][0] - outcome.recalls[i][1]), i))
     return render(
         Path(__file__).parent,
@@ -72,7 +72,7 @@ def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> s
         images=len(a.ids),
         classes=a.classes,
         accuracies=picture(
-            lambda theme: bars.intervals(rows, "Accuracy", theme),
+            lambda theme: bars.draw_intervals(rows, "Accuracy", theme),
             "Accuracy of both models with their 95 % intervals",
             "Each with its own 95 % interval (Wilson). They may overlap although one is better: the test above looks "
             "at the same images, image by image.",
@@ -85,25 +85,25 @@ def write(a: Scored, b: Scored, outcome: Outcome, data: Path | None = None) -> s
     )
 
 
-def _column(scored: Scored) -> Column:
+def _column(scored: RunPredictions) -> ModelColumn:
     confidences = scored.probabilities.max(axis=1)
     counts = base.confusion(scored.labels, scored.predicted, len(scored.classes))
     drawn = figures.of_confusion(counts, scored.classes)
     drawn |= figures.of_curves(curves(scored.labels, scored.probabilities))
     drawn |= figures.of_confidence(reliability(confidences, scored.correct), risk_coverage(confidences, scored.correct))
     drawn["confusion"] = drawn.get("confusion_rates", drawn["confusion_counts"])
-    return Column(scored.name, scored.about, drawn)
+    return ModelColumn(scored.name, scored.about, drawn)
 
 
-def _differing(places: Labels, loser: Scored, split: Split | None) -> Differing:
+def _differing(places: Labels, loser: RunPredictions, split: Split | None) -> Disagreement:
     """Describes the images at `places`, which `loser` alone answered wrong, by what it said."""
     worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
     if split is None:
-        return Differing(len(places), ids=[example.id for example in worst])
-    return Differing(len(places), cards(worst, split, loser.classes))
+        return Disagreement(len(places), ids=[example.id for example in worst])
+    return Disagreement(len(places), cards(worst, split, loser.classes))
 
 
-def find_images(data: Path, scored: Scored) -> Split | None:
+def find_images(data: Path, scored: RunPredictions) -> Split | None:
     """Returns the split of a processed set that was scored; None where the set is not there or is another."""
     try:
         processed = ProcessedSet(data)

@@ -17,7 +17,7 @@ PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
-class Scored:
+class RunPredictions:
     """What one model said of a test set.
 
     Attributes:
@@ -39,7 +39,7 @@ class Scored:
     @property
     def predicted(self) -> Labels:
         """The most probable class of each image, [n]."""
-        return base.predictions(self.probabilities)
+        return base.predicted_classes(self.probabilities)
 
     @property
     def correct(self) -> Bools:
@@ -48,7 +48,7 @@ class Scored:
         return right
 
 
-def load(run: str) -> Scored:
+def load_run(run: str) -> RunPredictions:
     """Finds a run's answers.
 
     Args:
@@ -62,7 +62,7 @@ def load(run: str) -> Scored:
     if folder.is_dir():
         for path in (folder / PREDICTIONS, folder / "reports" / PREDICTIONS):
             if path.is_file():
-                return read(path, run, [("folder", str(folder))])
+                return read_run(path, run, [("folder", str(folder))])
         raise UserError(f"{run}: no {PREDICTIONS} in this folder or its reports/; run the evaluate stage")
     from sightline import tracking
 
@@ -72,10 +72,10 @@ def load(run: str) -> Scored:
         if fetched is None:
             raise UserError(f"{run}: the run {found.id} has no {PREDICTIONS}: run the evaluate stage on its model")
         name = found.name if run in (found.name, found.id) else f"{run} ({found.name})"
-        return read(fetched, name, [("run", found.id), *found.about])
+        return read_run(fetched, name, [("run", found.id), *found.about])
 
 
-def read(path: Path, name: str, about: list[tuple[str, str]]) -> Scored:
+def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredictions:
     """Reads a file of predictions.
 
     Raises:
@@ -87,20 +87,20 @@ def read(path: Path, name: str, about: list[tuple[str, str]]) -> Scored:
         ids, labels = [told.ids[i] for i in order], told.labels[order]
         # Stored in single precision: the rows are brought to a sum of 1 again.
         probabilities = told.probabilities[order] / told.probabilities[order].sum(axis=1, keepdims=True)
-        base.check(labels, probabilities)
+        base.require_probabilities(labels, probabilities)
         classes = told.classes or [str(i) for i in range(probabilities.shape[1])]
         if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
             raise ValueError("classes or ids that do not fit")
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
-    return Scored(name, ids, labels, probabilities, classes, about)
+    return RunPredictions(name, ids, labels, probabilities, classes, about)
 
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def require_same(a: Scored, b: Scored) -> None:
+def require_same(a: RunPredictions, b: RunPredictions) -> None:
     """Checks that two runs answered the same questions.
 
     Raises:

@@ -14,7 +14,7 @@ Bools = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 
 
-def check(labels: Labels, probabilities: Floats) -> None:
+def require_probabilities(labels: Labels, probabilities: Floats) -> None:
     """Refuses what no classifier may return.
 
     Raises:
@@ -31,7 +31,7 @@ def check(labels: Labels, probabilities: Floats) -> None:
         raise ValueError("probabilities must be at least 0 and sum to 1 in each row")
 
 
-def predictions(probabilities: Floats) -> Labels:
+def predicted_classes(probabilities: Floats) -> Labels:
     """Returns the most probable class of each row, [n] int64; the lowest index where several are."""
     most_probable: Labels = probabilities.argmax(axis=1).astype(np.int64)
     return most_probable

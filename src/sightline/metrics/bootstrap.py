@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics import ranking
-from sightline.metrics.base import Floats, Interval, Labels, predictions
+from sightline.metrics.base import Floats, Interval, Labels, predicted_classes
 from sightline.metrics.intervals import PSEUDO, within
 
 RANKING_CELLS = 50_000_000
@@ -37,8 +37,8 @@ def canonical_order(labels: Labels, probabilities: Floats) -> npt.NDArray[np.int
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers to be drawn from: those that were given, then as many right ones, then as many wrong ones.
+class ResamplingPool:
+    """ResamplingPool to be drawn from: those that were given, then as many right ones, then as many wrong ones.
 
     Attributes:
         labels: [n] true classes, sorted.
@@ -50,10 +50,10 @@ class Answers:
     probabilities: Floats
 
     @classmethod
-    def of(cls, labels: Labels, probabilities: Floats, seed: int) -> Answers:
-        """Makes them of labels [n], sorted, and probabilities [n, K]."""
+    def of(cls, labels: Labels, probabilities: Floats, seed: int) -> ResamplingPool:
+        """Builds the pool from labels [n], sorted, and probabilities [n, K]."""
         n, num_classes = probabilities.shape
-        rows, best = np.arange(n), predictions(probabilities)
+        rows, best = np.arange(n), predicted_classes(probabilities)
         others = (labels + np.random.default_rng(seed).integers(1, max(2, num_classes), n)) % num_classes
         right, wrong = probabilities.copy(), probabilities.copy()
         right[rows, labels], right[rows, best] = probabilities[rows, best], probabilities[rows, labels]
@@ -83,39 +83,39 @@ class Answers:
             yield rows
 
 
-def resample_means(answers: Answers, values: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, Floats]:
+def resample_means(pool: ResamplingPool, values: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, Floats]:
     """Returns the means of values [3n], by name, in resamples: [resamples] each."""
     rng = np.random.default_rng(seed)
-    parts = [{name: v[rows].mean(axis=1) for name, v in values.items()} for rows in answers.draw(rng, resamples)]
+    parts = [{name: v[rows].mean(axis=1) for name, v in values.items()} for rows in pool.draw(rng, resamples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in values}
 
 
-def resample_areas(answers: Answers, seed: int, resamples: int) -> Floats:
+def resample_areas(pool: ResamplingPool, seed: int, resamples: int) -> Floats:
     """Returns the areas under the risk-coverage curve of resamples, [resamples]."""
-    n = len(answers.labels)
-    confidences = answers.probabilities.max(axis=1)
+    n = len(pool.labels)
+    confidences = pool.probabilities.max(axis=1)
     order = np.argsort(confidences, kind="stable")
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    wrong = (predictions(answers.probabilities) != answers.all_labels)[order].astype(np.float64)
+    wrong = (predicted_classes(pool.probabilities) != pool.all_labels)[order].astype(np.float64)
     areas = []
-    for rows in answers.draw(np.random.default_rng(seed), resamples):
+    for rows in pool.draw(np.random.default_rng(seed), resamples):
         ranked = np.sort(rank[rows], axis=1)
         areas.append((np.cumsum(wrong[ranked[:, ::-1]], axis=1) / np.arange(1, n + 1)).mean(axis=1))
     return np.concatenate(areas)
 
 
-def resample_rankings(answers: Answers, seed: int, resamples: int) -> Floats:
+def resample_rankings(pool: ResamplingPool, seed: int, resamples: int) -> Floats:
     """Returns the areas under the ROC curves of `ranking.one_vs_rest` in resamples, [r, K].
 
     Of large sets with many classes there are fewer than `resamples`; see `RANKING_CELLS`.
     """
-    size, num_classes = answers.probabilities.shape
+    size, num_classes = pool.probabilities.shape
     fewer = min(resamples, max(RANKING_CELLS // (size * num_classes), LEAST_RANKINGS))
-    order = np.argsort(answers.all_labels, kind="stable")
+    order = np.argsort(pool.all_labels, kind="stable")
     parts = []
-    for rows in answers.draw(np.random.default_rng(seed), fewer):
+    for rows in pool.draw(np.random.default_rng(seed), fewer):
         weights = np.stack([np.bincount(r, minlength=size).astype(np.int32) for r in rows])
-        found = ranking.one_vs_rest(answers.all_labels[order], answers.probabilities[order], weights[:, order])
+        found = ranking.one_vs_rest(pool.all_labels[order], pool.probabilities[order], weights[:, order])
         parts.append(found[0])
     return np.concatenate(parts)

@@ -12,7 +12,7 @@ from sightline.metrics.intervals import wilson
 BINS = 15
 """As in Guo et al. (2017)."""
 
-COLDEST, HOTTEST = 0.01, 100.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 """Bounds of a temperature."""
 
 _CHI_SQUARED = 3.841458820694124
@@ -80,8 +80,8 @@ def fit_temperature(labels: Labels, logits: Floats) -> float:
         logits: [n, K], known up to a constant in each row: logarithms of probabilities will do.
 
     Returns:
-        Between `COLDEST` and `HOTTEST`. 1, which changes nothing, where the likelihood has no maximum: no image, all
-        of them right (any certainty could then be justified), or logits that say nothing.
+        Between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`. 1, which changes nothing, where the likelihood has no maximum:
+        no image, all of them right (any certainty could then be justified), or logits that say nothing.
 
     >>> round(fit_temperature(np.array([0, 0, 0, 1]), np.array([[2.0, 0.0]] * 4)) * float(np.log(3)), 9)
     2.0
@@ -98,12 +98,12 @@ def fit_temperature(labels: Labels, logits: Floats) -> float:
         expected = (weights * shifted).sum(axis=1) / weights.sum(axis=1)
         return float(expected.mean() - mean_of_true)
 
-    coldest, hottest = 1 / COLDEST, 1 / HOTTEST
-    if (of_true == 0).all() or slope(coldest) <= 0:
+    largest, smallest = 1 / MIN_TEMPERATURE, 1 / MAX_TEMPERATURE
+    if (of_true == 0).all() or slope(largest) <= 0:
         return 1.0
-    if slope(hottest) >= 0:
-        return HOTTEST
-    low, high = hottest, coldest
+    if slope(smallest) >= 0:
+        return MAX_TEMPERATURE
+    low, high = smallest, largest
     while True:
         middle = (low + high) / 2
         if middle in (low, high):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sightline.metrics import bootstrap, calibration, counts, per_class, ranking
-from sightline.metrics.base import DIGITS, Floats, Interval, Labels, check, confusion, predictions
+from sightline.metrics.base import DIGITS, Floats, Interval, Labels, confusion, predicted_classes, require_probabilities
 from sightline.metrics.intervals import mean, wilson, within
 from sightline.metrics.per_class import PER_CLASS, ClassScore
 from sightline.metrics.selective import risk_coverage
@@ -90,10 +90,10 @@ def evaluate(
         Values rounded to `DIGITS` places: `<name>` with its 95 % interval `<name>_low`, `<name>_high` where it has
         one that holds. What is not defined (an ROC curve of one class) is left out.
     """
-    check(labels, probabilities)
+    require_probabilities(labels, probabilities)
     order = bootstrap.canonical_order(labels, probabilities)
     labels, probabilities = labels[order], probabilities[order]
-    predicted = predictions(probabilities)
+    predicted = predicted_classes(probabilities)
     single = probabilities.shape[1] <= per_class_limit
     hits, n = int((labels == predicted).sum()), len(labels)
     numbers: dict[str, float] = {"images": n, "errors": n - hits, **proportion("accuracy", hits, n)}
@@ -173,7 +173,7 @@ def _smoothed(
 
 def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resamples: int) -> dict[str, float]:
     briers = row_brier(labels, probabilities)
-    confidences, correct = probabilities.max(axis=1), predictions(probabilities) == labels
+    confidences, correct = probabilities.max(axis=1), predicted_classes(probabilities) == labels
     values = {
         "log_loss": log_loss(labels, probabilities),
         "brier": float(briers.mean()),
@@ -182,10 +182,10 @@ def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resample
     }
     if not resamples:
         return values
-    answers = bootstrap.Answers.of(labels, probabilities, seed)
-    losses = {"log_loss": row_log_loss(answers.all_labels, answers.probabilities)}
-    drawn = bootstrap.resample_means(answers, losses, seed, resamples)
-    drawn["aurc"] = bootstrap.resample_areas(answers, seed, resamples)
+    pool = bootstrap.ResamplingPool.of(labels, probabilities, seed)
+    losses = {"log_loss": row_log_loss(pool.all_labels, pool.probabilities)}
+    drawn = bootstrap.resample_means(pool, losses, seed, resamples)
+    drawn["aurc"] = bootstrap.resample_areas(pool, seed, resamples)
     bounds = {"log_loss": (0.0, LARGEST_LOSS), "aurc": (0.0, 1.0)}
     ends = {name: bootstrap.interval(values[name], drawn[name], bounds[name]) for name in bounds}
     # The calibration error has none: it is the larger the fewer the images, whatever the model.
@@ -208,8 +208,8 @@ def _of_rankings(labels: Labels, probabilities: Floats, single: bool, seed: int,
     numbers = {name: float(value[0]) for name, value in exact.items()}
     if not resamples:
         return numbers
-    answers = bootstrap.Answers.of(labels, probabilities, seed)
-    drawn = values("roc_auc", bootstrap.resample_rankings(answers, seed, resamples))
+    pool = bootstrap.ResamplingPool.of(labels, probabilities, seed)
+    drawn = values("roc_auc", bootstrap.resample_rankings(pool, seed, resamples))
     # Average precision has none: with few images of a class it is too high, and so is its every resample.
     ends = {name: bootstrap.interval(numbers[name], each, (0.0, 1.0)) for name, each in drawn.items()}
     return with_intervals(numbers, ends)

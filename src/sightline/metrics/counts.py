@@ -1,4 +1,4 @@
-"""Numbers that are functions of counts: how often each class was right, named and true.
+"""Numbers that are functions of counts: how often each class was right, predicted and true.
 
 Every function takes counts with any leading axes, so that one evaluation and a thousand resamples of it are computed by
 the same lines. Conventions, the same everywhere: a quotient with denominator 0 (the precision of a class never
@@ -27,12 +27,12 @@ class Counts:
 
     Attributes:
         support: [K] test images of the class; the same in every resample.
-        named: [..., K] images that were given the class; fractions where they are expected ones.
+        predicted: [..., K] images that were given the class; fractions where they are expected ones.
         correct: [..., K] images of the class that were given it, likewise.
     """
 
     support: Labels
-    named: Numbers
+    predicted: Numbers
     correct: Numbers
 
     @classmethod
@@ -93,14 +93,14 @@ def resample(support: Labels, shares: Floats, rng: np.random.Generator, resample
     Returns:
         Counts [resamples, K].
     """
-    named = np.zeros((resamples, len(support)), np.int64)
-    correct = np.zeros_like(named)
+    predicted = np.zeros((resamples, len(support)), np.int64)
+    correct = np.zeros_like(predicted)
     for label in np.flatnonzero(support):
         columns = np.flatnonzero(shares[label])
         drawn = rng.multinomial(support[label], shares[label, columns] / shares[label].sum(), size=resamples)
-        named[:, columns] += drawn
+        predicted[:, columns] += drawn
         correct[:, label] = drawn[:, columns == label].sum(axis=1)
-    return Counts(support, named, correct)
+    return Counts(support, predicted, correct)
 
 
 def quotient(numerator: Numbers, denominator: Numbers) -> Floats:
@@ -117,7 +117,7 @@ def accuracy(c: Counts) -> Floats:
 
 def precision(c: Counts) -> Floats:
     """Returns of the images given a class the share that are of it, [..., K]."""
-    return quotient(c.correct, c.named)
+    return quotient(c.correct, c.predicted)
 
 
 def recall(c: Counts) -> Floats:
@@ -127,18 +127,18 @@ def recall(c: Counts) -> Floats:
 
 def f1(c: Counts) -> Floats:
     """Returns the harmonic mean of precision and recall, [..., K]."""
-    return quotient(2 * c.correct, c.named + c.support)
+    return quotient(2 * c.correct, c.predicted + c.support)
 
 
 def specificity(c: Counts) -> Floats:
     """Returns of the images of other classes the share that were not given the class, [..., K]."""
     others = c.images - c.support
-    return quotient(others - (c.named - c.correct), others)
+    return quotient(others - (c.predicted - c.correct), others)
 
 
 def macro(values: Floats, c: Counts) -> Floats:
     """Returns the mean over the classes that occur among labels or predictions, [...]."""
-    occurs = (c.support > 0) | (c.named > 0)
+    occurs = (c.support > 0) | (c.predicted > 0)
     return quotient((values * occurs).sum(axis=-1), occurs.sum(axis=-1))
 
 
@@ -159,10 +159,10 @@ def matthews(c: Counts) -> Floats:
     predictions are of one class.
     """
     n = float(c.images)
-    chance = (c.named * c.support).sum(axis=-1)
-    spread_named = n * n - (c.named.astype(np.float64) ** 2).sum(axis=-1)
+    chance = (c.predicted * c.support).sum(axis=-1)
+    spread_predicted = n * n - (c.predicted.astype(np.float64) ** 2).sum(axis=-1)
     spread_true = n * n - (c.support.astype(np.float64) ** 2).sum(axis=-1)
-    return quotient(c.correct.sum(axis=-1) * n - chance, np.sqrt(spread_named * spread_true))
+    return quotient(c.correct.sum(axis=-1) * n - chance, np.sqrt(spread_predicted * spread_true))
 
 
 def kappa(c: Counts) -> Floats:
@@ -171,5 +171,5 @@ def kappa(c: Counts) -> Floats:
     Cohen (1960), "A coefficient of agreement for nominal scales"; 0 where chance alone would always agree.
     """
     n = float(c.images)
-    chance = (c.named * c.support).sum(axis=-1) / n
+    chance = (c.predicted * c.support).sum(axis=-1) / n
     return quotient(c.correct.sum(axis=-1) - chance, n - chance)

@@ -56,7 +56,7 @@ PER_CLASS = {
             "Precision",
             "of the images given a class, the share that is right (0 if none)",
             counts.precision,
-            lambda c: (c.correct, c.named),
+            lambda c: (c.correct, c.predicted),
         ),
         PerClass(
             "recall",
@@ -70,7 +70,7 @@ PER_CLASS = {
             "F1",
             "harmonic mean of precision and recall",
             counts.f1,
-            lambda c: (c.correct, c.named + c.support - c.correct),
+            lambda c: (c.correct, c.predicted + c.support - c.correct),
             lambda jaccard: 2 * jaccard / (1 + jaccard),
         ),
         PerClass(
@@ -78,7 +78,7 @@ PER_CLASS = {
             "Specificity",
             "of other classes' images, the share not given the class",
             counts.specificity,
-            lambda c: (c.images - c.support - (c.named - c.correct), c.images - c.support),
+            lambda c: (c.images - c.support - (c.predicted - c.correct), c.images - c.support),
         ),
     )
 }
@@ -90,7 +90,7 @@ class ClassScore:
 
     Attributes:
         support: Its test images.
-        predicted: How often the model named it.
+        predicted: How often the model predicted it.
         correct: How often rightly.
         values: By name of `PER_CLASS`.
         intervals: Likewise, 95 %.
@@ -122,7 +122,7 @@ def scores(c: Counts) -> list[ClassScore]:
     return [
         ClassScore(
             support=int(c.support[i]),
-            predicted=int(c.named[i]),
+            predicted=int(c.predicted[i]),
             correct=int(c.correct[i]),
             values={name: float(value[i]) for name, value in values.items()},
             intervals={name: ends[i] for name, ends in intervals.items()},

@@ -30,7 +30,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Withstood:
+class CorruptionResult:
     """Right answers to corrupted images.
 
     Attributes:
@@ -51,9 +51,9 @@ class Withstood:
         return {name: (~self.correct[:, i]).mean(axis=0).tolist() for i, name in enumerate(corruptions.NAMES)}
 
 
-def withstand(
+def evaluate_corruptions(
     predict: Predict, data: ProcessedSet, split: Split, raw: Path, *, images: int, seed: int, batch_size: int
-) -> Withstood:
+) -> CorruptionResult:
     """Corrupts raw images of a split, prepares them as always, and asks a classifier.
 
     Args:
@@ -83,7 +83,7 @@ def withstand(
     shape = (count, len(corruptions.NAMES), corruptions.SEVERITIES)
     ids = files.sha256(files.canonical_json(list(labels)).encode())
     sample = {"images": count, "seed": seed, "ids_sha256": ids}
-    return Withstood(np.array(list(labels.values())), correct[:, 0], correct[:, 1:].reshape(shape), sample)
+    return CorruptionResult(np.array(list(labels.values())), correct[:, 0], correct[:, 1:].reshape(shape), sample)
 
 
 def _answers(

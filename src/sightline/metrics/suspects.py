@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import bdtrc
 
-from sightline.metrics.base import Bools, Floats, Labels, predictions
+from sightline.metrics.base import Bools, Floats, Labels, predicted_classes
 
 LEVEL = 0.05
 
@@ -58,7 +58,7 @@ def poor(labels: Labels, probabilities: Floats) -> str:
     n, off = len(labels), int(suspected(labels, probabilities).sum())
     if not off:
         return ""
-    right, most = int((predictions(probabilities) == labels).sum()), int(np.bincount(labels).max())
+    right, most = int((predicted_classes(probabilities) == labels).sum()), int(np.bincount(labels).max())
     p = float(bdtrc(right - 1, n, most / n)) if right else 1.0
     hits = f"the model is right on {right} of {n} images"
     if not p < LEVEL:  # NaN, where there is one class, is no evidence

@@ -11,7 +11,7 @@ from sightline.datasets.processed_set import Images, Split
 from sightline.metrics.base import Floats, Labels
 from sightline.reporting.examples import Example
 from sightline.reporting.plots.gallery import Tile
-from sightline.reporting.plots.overlay import SMALL, encoded, overlay
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded, overlay
 from sightline.reporting.plots.style import shown
 
 Maps = Callable[[Images, Labels], Floats]
@@ -62,7 +62,7 @@ def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], map
     for example, image, laid in zip(examples, images, heats, strict=True):
         what = f"Image {example.id}: {classes[example.label]}"
         taken = f"{what}, taken for {classes[example.predicted]}" if example.wrong else what
-        views = [View(encoded(image), taken, pixelated=max(image.shape[:2]) <= SMALL)]
+        views = [View(encoded(image), taken, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)]
         for heat, label in zip(laid, (example.predicted, example.label), strict=False):
             speaks = f"What speaks for {classes[label]}"
             views.append(View(encoded(heat), f"{speaks} in image {example.id}", speaks))

@@ -20,7 +20,7 @@ _MASK = "mask"
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One image of the sheet.
 
     Attributes:
@@ -37,17 +37,17 @@ class Row:
     note: str = ""
 
 
-def row_of(transform: Transform, identity: str, label: str, data: bytes) -> Row:
+def row_of(transform: Transform, identity: str, label: str, data: bytes) -> SheetRow:
     """Returns an encoded image's row: the original and the result of every step that does something."""
     try:
         original = transform.open(data, ANY_SIZE)
     except RejectionError as refusal:
-        return Row(identity, label, [], f"{refusal.reason} {refusal.detail}".rstrip())
+        return SheetRow(identity, label, [], f"{refusal.reason} {refusal.detail}".rstrip())
     try:
         states = transform.trace(original)
     except RejectionError as refusal:
-        return Row(identity, label, [("original", original)], f"refused: {refusal.reason}")
-    return Row(identity, label, [(_title(transform, name), state) for name, state in states])
+        return SheetRow(identity, label, [("original", original)], f"refused: {refusal.reason}")
+    return SheetRow(identity, label, [(_title(transform, name), state) for name, state in states])
 
 
 def _title(transform: Transform, step: str) -> str:
@@ -58,7 +58,7 @@ def _title(transform: Transform, step: str) -> str:
     return f"{step}: {transform.steps[step].name}"
 
 
-def draw(rows: Sequence[Row]) -> Image.Image:
+def draw_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     """Draws the sheet: a row an image, a column a step, the size in pixels below each."""
     cells = [cells_of(row) for row in rows]
     columns = max(map(len, cells))
@@ -92,7 +92,7 @@ def _left(column: int) -> int:
     return _MARGIN + column * (CELL + _GAP)
 
 
-def cells_of(row: Row) -> list[tuple[str, Pixels]]:
+def cells_of(row: SheetRow) -> list[tuple[str, Pixels]]:
     """Returns a row's states as what can be shown: a mask that is a channel of its own gets a cell of its own."""
     cells: list[tuple[str, Pixels]] = []
     for title, state in row.states:

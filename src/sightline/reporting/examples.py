@@ -26,7 +26,7 @@ class Example:
         return self.label != self.predicted
 
 
-class Answers(Protocol):
+class PredictedSplit(Protocol):
     """What a model said of a split: ids, true and predicted classes [n], probabilities [n, K]."""
 
     @property
@@ -39,7 +39,7 @@ class Answers(Protocol):
     def probabilities(self) -> Floats: ...
 
 
-def examples(answers: Answers, positions: Iterable[int]) -> list[Example]:
+def examples(answers: PredictedSplit, positions: Iterable[int]) -> list[Example]:
     """Returns the answers at some places of the split."""
     return [
         Example(
@@ -54,19 +54,19 @@ def examples(answers: Answers, positions: Iterable[int]) -> list[Example]:
     ]
 
 
-def worst_errors(answers: Answers, n: int) -> list[Example]:
+def worst_errors(answers: PredictedSplit, n: int) -> list[Example]:
     """Returns the `n` errors of which the model was most certain, most certain first, then by id."""
     wrong = examples(answers, (answers.labels != answers.predicted).nonzero()[0])
     return sorted(wrong, key=lambda e: (-e.probability, e.id))[:n]
 
 
-def most_uncertain(answers: Answers, n: int) -> list[Example]:
+def most_uncertain(answers: PredictedSplit, n: int) -> list[Example]:
     """Returns the `n` answers, right or wrong, with the lowest probability, lowest first, then by place."""
     least = answers.probabilities.max(axis=1).argsort(kind="stable")
     return examples(answers, least[:n])
 
 
-def most_typical(answers: Answers, n: int) -> list[Example]:
+def most_typical(answers: PredictedSplit, n: int) -> list[Example]:
     """Returns, for each of the first `n` classes with a right answer, the one of the highest probability."""
     best: dict[int, Example] = {}
     for example in examples(answers, (answers.labels == answers.predicted).nonzero()[0]):

@@ -9,7 +9,7 @@ from sightline.metrics.calibration import Bin
 from sightline.metrics.curves import GRID, Curves
 from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
-from sightline.reporting.plots import bars, confusion, curves
+from sightline.reporting.plots import bars, confusion_matrix, curve_plots
 from sightline.reporting.render import Picture, picture
 
 Figures = dict[str, Picture]
@@ -19,14 +19,14 @@ def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
     """Returns the confusion matrix in images and, where numbers fit into its cells, in percent."""
     figures = {
         "confusion_counts": picture(
-            lambda theme: confusion.confusion(counts, classes, theme),
+            lambda theme: confusion_matrix.draw_confusion(counts, classes, theme),
             "Confusion matrix: number of images for each pair of true and predicted class",
             "Rows are true classes; right answers in blue, errors in orange. The shade is the share of the row.",
         )
     }
-    if len(classes) <= confusion.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
+    if len(classes) <= confusion_matrix.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
         figures["confusion_rates"] = picture(
-            lambda theme: confusion.confusion(counts, classes, theme, rates=True),
+            lambda theme: confusion_matrix.draw_confusion(counts, classes, theme, rates=True),
             "Confusion matrix: percent of each true class",
             "The same in percent of each row; the diagonal is the recall.",
         )
@@ -37,7 +37,7 @@ def of_classes(scores: Sequence[ClassScore], classes: Sequence[str]) -> Figures:
     """Returns the bars of precision, recall and F1."""
     return {
         "per_class": picture(
-            lambda theme: bars.per_class(scores, classes, theme),
+            lambda theme: bars.draw_per_class(scores, classes, theme),
             "Bars of precision, recall and F1 for each class; the table below holds the numbers",
             "Precision, recall and F1 of each class.",
         )
@@ -50,13 +50,13 @@ def of_curves(found: Curves) -> Figures:
     if found.roc:
         lines = [(found.false_rates, y) for y in found.roc.values()]
         figures["roc"] = picture(
-            lambda theme: curves.roc(lines, (found.false_rates, found.mean_roc), theme),
+            lambda theme: curve_plots.draw_roc(lines, (found.false_rates, found.mean_roc), theme),
             "ROC curve of each class against the rest, and their mean",
             "Each class against the rest (faint) and their mean (strong).",
         )
     lines_pr = [(GRID, y) for y in found.precision.values()]
     figures["precision_recall"] = picture(
-        lambda theme: curves.precision_recall(lines_pr, (GRID, found.mean_precision), theme),
+        lambda theme: curve_plots.draw_precision_recall(lines_pr, (GRID, found.mean_precision), theme),
         "Precision by recall of each class against the rest, and their mean",
         "Each class against the rest (faint) and their mean (strong).",
     )
@@ -79,13 +79,13 @@ def of_confidence(
     """
     return {
         "reliability": picture(
-            lambda theme: curves.reliability(bins, theme, before),
+            lambda theme: curve_plots.draw_reliability(bins, theme, before),
             "Reliability diagram: share of right answers by confidence",
             "Images in groups of equal size by confidence, with 95 % intervals. On the dashed line, a probability "
             "of 90 % is right nine times in ten; below it, the model is too sure of itself.",
         ),
         "risk_coverage": picture(
-            lambda theme: curves.risk_coverage(curve.coverage, curve.risk, theme, chosen),
+            lambda theme: curve_plots.draw_risk_coverage(curve.coverage, curve.risk, theme, chosen),
             "Share of wrong answers by the share of images answered",
             "Wrong answers if only the images of which the model is most certain are answered; dashed: all answered.",
         ),

@@ -8,10 +8,9 @@ from PIL import Image
 
 from sightline.metrics import base, calibration, classification, selective
 from sightline.metrics.curves import GRID, curves
-from sightline.reporting.plots import bars, confusion, heat, style
-from sightline.reporting.plots import curves as lines
-from sightline.reporting.plots.bars import Measured
-from sightline.reporting.plots.gallery import Tile, gallery
+from sightline.reporting.plots import bars, confusion_matrix, curve_plots, robustness_table, style
+from sightline.reporting.plots.bars import IntervalBar
+from sightline.reporting.plots.gallery import Tile, draw_gallery
 
 SIZES = [1, 2, 11, 100]
 
@@ -34,35 +33,35 @@ def case(num_classes, n=200):
 def drawings(num_classes, classes, theme):
     """Every picture, by name."""
     labels, probabilities = case(num_classes)
-    predicted = base.predictions(probabilities)
+    predicted = base.predicted_classes(probabilities)
     confidences, correct = probabilities.max(axis=1), predicted == labels
     counts = base.confusion(labels, predicted, num_classes)
     found = curves(labels, probabilities)
     curve = selective.risk_coverage(confidences, correct)
     bins = calibration.reliability(confidences, correct)
-    rows = [Measured(name, 0.5 + i / 500, 0.4, 0.9, i == 0) for i, name in enumerate(classes)]
+    rows = [IntervalBar(name, 0.5 + i / 500, 0.4, 0.9, i == 0) for i, name in enumerate(classes)]
     tiles = [
         Tile(np.full((8, 6, 3), i, np.uint8), style.shown(c, i), "below", i % 2 == 0) for i, c in enumerate(classes)
     ]
     few = classes[:12]
     drawn = {
-        "confusion": confusion.confusion(counts, classes, theme),
-        "rates": confusion.confusion(counts, classes, theme, rates=True),
-        "per_class": bars.per_class(classification.class_scores(labels, predicted, num_classes), classes, theme),
-        "intervals": bars.intervals(rows[: len(few)], "Accuracy", theme),
-        "reliability": lines.reliability(bins, theme, bins[:3]),
-        "risk_coverage": lines.risk_coverage(curve.coverage, curve.risk, theme, (0.5, 0.1)),
-        "precision_recall": lines.precision_recall(
+        "confusion": confusion_matrix.draw_confusion(counts, classes, theme),
+        "rates": confusion_matrix.draw_confusion(counts, classes, theme, rates=True),
+        "per_class": bars.draw_per_class(classification.class_scores(labels, predicted, num_classes), classes, theme),
+        "intervals": bars.draw_intervals(rows[: len(few)], "Accuracy", theme),
+        "reliability": curve_plots.draw_reliability(bins, theme, bins[:3]),
+        "risk_coverage": curve_plots.draw_risk_coverage(curve.coverage, curve.risk, theme, (0.5, 0.1)),
+        "precision_recall": curve_plots.draw_precision_recall(
             [(GRID, y) for y in found.precision.values()], (GRID, found.mean_precision), theme
         ),
-        "robustness": heat.robustness(
+        "robustness": robustness_table.draw_robustness(
             classes[:12], np.linspace(0, 1, 5 * len(classes[:12])).reshape(-1, 5), 0.9, theme
         ),
-        "gallery": gallery(tiles, "A title", theme),
+        "gallery": draw_gallery(tiles, "A title", theme),
     }
     if found.roc:
         rates = found.false_rates
-        drawn["roc"] = lines.roc([(rates, y) for y in found.roc.values()], (rates, found.mean_roc), theme)
+        drawn["roc"] = curve_plots.draw_roc([(rates, y) for y in found.roc.values()], (rates, found.mean_roc), theme)
     return drawn
 
 
@@ -84,7 +83,9 @@ def test_any_classes_can_be_drawn_and_nothing_is_cut_off(num_classes, names):
 
 def test_same_bytes_whatever_the_users_settings(monkeypatch, history):
     def draw():
-        curve = lines.learning_curve({"epoch": np.arange(2.0), "train_loss": np.array([1, 0.5])}, "loss", style.LIGHT)
+        curve = curve_plots.draw_learning_curve(
+            {"epoch": np.arange(2.0), "train_loss": np.array([1, 0.5])}, "loss", style.LIGHT
+        )
         return {**drawings(5, list("abcde"), style.LIGHT), "learning": curve}
 
     before = draw()
@@ -102,14 +103,14 @@ def test_names_that_the_font_lacks_become_indices():
 @pytest.mark.parametrize("values", [[0.5], [np.nan, np.nan], [np.inf, 1.0]])
 def test_odd_histories_can_be_drawn(values):
     history = {"epoch": np.arange(len(values), dtype=float), "train_loss": np.array(values)}
-    assert lines.learning_curve(history, "loss", style.DARK)
+    assert curve_plots.draw_learning_curve(history, "loss", style.DARK)
 
 
 def test_one_image_can_be_drawn():
     bins = calibration.reliability(np.array([1.0]), np.array([True]))
-    assert lines.reliability(bins, style.LIGHT)
-    assert lines.risk_coverage(np.array([1.0]), np.array([0.0]), style.LIGHT)
+    assert curve_plots.draw_reliability(bins, style.LIGHT)
+    assert curve_plots.draw_risk_coverage(np.array([1.0]), np.array([0.0]), style.LIGHT)
 
 
 def test_no_tiles_no_gallery():
-    assert gallery([], "A title", style.LIGHT) is None
+    assert draw_gallery([], "A title", style.LIGHT) is None

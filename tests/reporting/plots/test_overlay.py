@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.reporting.plots.overlay import LARGEST, SMALL, encoded, overlay, rgb
+from sightline.reporting.plots.overlay import PHOTO_MAX_SIDE, PIXELATED_MAX_SIDE, encoded, overlay, rgb
 
 
 @pytest.mark.parametrize(("channels", "grey"), [(1, True), (2, True), (3, False), (4, False)])
@@ -18,7 +18,7 @@ def test_a_mask_is_not_shown(channels, grey):
 def test_where_nothing_speaks_the_image_shows_through():
     image = np.random.default_rng(0).integers(0, 256, (16, 8, 1), np.uint8)
     heat = np.zeros((16, 8))
-    factor = LARGEST // 16
+    factor = PHOTO_MAX_SIDE // 16
     np.testing.assert_array_equal(overlay(image, heat), image.repeat(factor, 0).repeat(factor, 1).repeat(3, 2))
     heat[8:, :] = 1
     laid = overlay(image, heat).astype(int)
@@ -27,7 +27,7 @@ def test_where_nothing_speaks_the_image_shows_through():
     assert np.ptp(lower, axis=2).min() > 50  # colour
 
 
-@pytest.mark.parametrize("side", [1, 8, SMALL, SMALL + 1, 700])
+@pytest.mark.parametrize("side", [1, 8, PIXELATED_MAX_SIDE, PIXELATED_MAX_SIDE + 1, 700])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_small_images_are_kept_and_large_ones_fit_a_page(side, channels):
     image = np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8)
@@ -35,9 +35,9 @@ def test_small_images_are_kept_and_large_ones_fit_a_page(side, channels):
     assert data == encoded(image)
     with Image.open(io.BytesIO(data)) as opened:
         pixels = np.asarray(opened.convert("RGB"))
-        assert opened.format == ("PNG" if side <= SMALL else "JPEG")
-    if side <= SMALL:
+        assert opened.format == ("PNG" if side <= PIXELATED_MAX_SIDE else "JPEG")
+    if side <= PIXELATED_MAX_SIDE:
         np.testing.assert_array_equal(pixels, rgb(image))
     else:
-        assert max(pixels.shape) == min(side, LARGEST)
+        assert max(pixels.shape) == min(side, PHOTO_MAX_SIDE)
         assert len(data) < 60_000

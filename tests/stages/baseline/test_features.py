@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.stages.baseline.features import Standard, grey, in_batches, reduced
+from sightline.stages.baseline.features import PixelStandardizer, grey, in_batches, reduced
 from sightline.stages.baseline.hog_svm import BINS, hog
 from sightline.stages.baseline.sift_svm import descriptors, histograms
-from sightline.stages.baseline.stratified_sample import draw
+from sightline.stages.baseline.stratified_sample import stratified_sample
 
 
 def stripes(angle: float, side: int = 32, channels: int = 1) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_histograms_count_words_by_image() -> None:
 def test_standard_pixels() -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 6, 6, 3), np.uint8)
     images[..., 2] = 9  # a channel that says nothing
-    pixels = Standard(64)
+    pixels = PixelStandardizer(64)
     numbers = pixels.fit(images).reshape(50, 36, 3)
     assert np.abs(numbers.mean(axis=(0, 1))).max() < 1e-4
     assert np.abs(numbers.std(axis=(0, 1)) - [1, 1, 0]).max() < 1e-4
@@ -107,7 +107,7 @@ def test_batches_come_in_order() -> None:
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(6, 90))
 def test_a_draw_gives_each_class_its_share(labels: list[int], limit: int) -> None:
     given_labels = np.array(labels)
-    rows = draw(given_labels, limit, 0, "a")
+    rows = stratified_sample(given_labels, limit, 0, "a")
     assert len(rows) == min(limit, len(labels))
     assert (np.diff(rows) > 0).all()
     drawn = np.bincount(given_labels[rows], minlength=6)
@@ -118,6 +118,6 @@ def test_a_draw_gives_each_class_its_share(labels: list[int], limit: int) -> Non
 
 def test_draws_differ_by_seed_and_purpose() -> None:
     labels = np.zeros(1000, np.int64)
-    draws = [draw(labels, 100, *which).tolist() for which in ((0, "a"), (0, "a"), (1, "a"), (0, "b"))]
+    draws = [stratified_sample(labels, 100, *which).tolist() for which in ((0, "a"), (0, "a"), (1, "a"), (0, "b"))]
     assert draws[0] == draws[1]
     assert draws[2] != draws[0] != draws[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.metrics.base import check
+from sightline.metrics.base import require_probabilities
 from sightline.stages.baseline.base import Method, size
 from sightline.stages.baseline.config import METHODS
 from sightline.stages.baseline.registry import BY_NAME
@@ -34,7 +34,7 @@ def test_digits_are_recognised(name: str) -> None:
     images, labels = shuffled(900)
     method = fitted(name, images[:600], labels[:600], 10)
     probabilities = method.predict_proba(images[600:])
-    check(labels[600:], probabilities)
+    require_probabilities(labels[600:], probabilities)
     accuracy = (probabilities.argmax(axis=1) == labels[600:]).mean()
     majority = fitted("majority", images[:600], labels[:600], 10).predict_proba(images[600:])
     assert accuracy >= AT_LEAST[name] > (majority.argmax(axis=1) == labels[600:]).mean() + 0.3
@@ -63,7 +63,7 @@ def test_odd_sets(name: str, shape: tuple[int, int, int], labels: list[int], bla
         images[:] = 7
     method = fitted(name, images, np.array(labels), 4, epochs=3, words=8)
     probabilities = method.predict_proba(images[:2])
-    check(np.array(labels[:2]), probabilities)
+    require_probabilities(np.array(labels[:2]), probabilities)
     assert probabilities.shape == (2, 4)
     assert (probabilities[:, sorted({0, 1, 2, 3} - set(labels))] == 0).all()
     assert size(method) >= 0

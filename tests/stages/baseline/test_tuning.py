@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sightline.stages.baseline.tuning import Tuned
+from sightline.stages.baseline.tuning import TunedEstimator
 from tests.stages.baseline.conftest import configuration
 
 
@@ -22,12 +22,12 @@ class Threshold:
         return (features[:, 0] - self.at) * self.sure
 
 
-def tuned(labels: list[int], **changes: object) -> tuple[Tuned, np.ndarray]:
+def tuned(labels: list[int], **changes: object) -> tuple[TunedEstimator, np.ndarray]:
     """Tunes the threshold on one feature that is the class plus noise."""
     noise = np.random.default_rng(0).normal(0, 0.2, len(labels))
     features = (np.array(labels) + noise)[:, None].astype(np.float32)
     grid = [{"at": at} for at in (-3.0, 0.5, 0.51)]
-    model = Tuned(lambda *given: Threshold(given[2]["at"]), grid, configuration(**changes), max(labels) + 1)
+    model = TunedEstimator(lambda *given: Threshold(given[2]["at"]), grid, configuration(**changes), max(labels) + 1)
     model.fit(features, np.array(labels))
     return model, features
 
@@ -73,7 +73,7 @@ def test_at_most_so_many_images_take_part() -> None:
         sizes.append(len(labels))
         return Threshold(0.5)
 
-    model = Tuned(fit, [{"at": 0.5}], configuration(tuning_images=30), 2)
+    model = TunedEstimator(fit, [{"at": 0.5}], configuration(tuning_images=30), 2)
     labels = np.arange(100) % 2
     model.fit(labels[:, None].astype(np.float32), labels)
     assert sizes == [20, 20, 20, 100]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from sightline.metrics import classification
-from sightline.stages.evaluate import curves, tables
+from sightline.metrics import classification, curves
+from sightline.stages.evaluate import curve_tables, tables
 
 
 def read(path):
@@ -60,12 +60,12 @@ def test_precision_is_that_of_the_fewest_images_that_reach_the_recall():
 
 
 def test_curves_of_perfect_and_of_single_class(tmp_path):
-    curves.write_curves(tmp_path, np.array([0, 1]), np.eye(2), ["a", "b"], 20)
+    curve_tables.write_curves(tmp_path, np.array([0, 1]), np.eye(2), ["a", "b"], 20)
     rows = read(tmp_path / "roc.csv")
     assert rows[0] == {"fpr": "0.0", "tpr": "0.0"}
     assert all(float(row["tpr"]) == 1 for row in rows[1:])
     assert {row["precision"] for row in read(tmp_path / "precision_recall.csv")} == {"1.0"}
     assert {row["class"] for row in read(tmp_path / "roc_per_class.csv")} == {"a", "b"}
-    curves.write_curves(tmp_path, np.array([0]), np.ones((1, 1)), ["a"], 20)
+    curve_tables.write_curves(tmp_path, np.array([0]), np.ones((1, 1)), ["a"], 20)
     assert (tmp_path / "roc.csv").read_text() == "fpr,tpr\n"
     assert (tmp_path / "precision_recall_per_class.csv").read_text() == "class,index,recall,precision\n"

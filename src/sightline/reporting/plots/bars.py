@@ -15,7 +15,7 @@ MOST_BARS = 30
 
 
 @styled
-def per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: Theme) -> bytes:
+def draw_per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: Theme) -> bytes:
     """Draws the numbers of each class as bars, with their 95 % intervals.
 
     Beyond `MOST_BARS` classes only those with the lowest F1 are drawn, worst first, of those with test images.
@@ -51,7 +51,7 @@ def per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: Theme
 
 
 @dataclass(frozen=True)
-class Measured:
+class IntervalBar:
     """A share with its interval, to be drawn as a row; `strong` ones stand out."""
 
     name: str
@@ -62,7 +62,7 @@ class Measured:
 
 
 @styled
-def intervals(rows: Sequence[Measured], title: str, theme: Theme) -> bytes:
+def draw_intervals(rows: Sequence[IntervalBar], title: str, theme: Theme) -> bytes:
     """Draws shares as points with their 95 % intervals, a row each, in the order given."""
     figure = new_figure(5.6, 0.95 + 0.34 * len(rows), theme)
     axes = figure.subplots()

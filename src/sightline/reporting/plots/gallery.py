@@ -30,7 +30,7 @@ class Tile:
 
 
 @styled
-def gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int = COLUMNS) -> bytes | None:
+def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int = COLUMNS) -> bytes | None:
     """Draws images in rows.
 
     Args:

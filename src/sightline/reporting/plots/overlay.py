@@ -13,9 +13,9 @@ from PIL import Image
 from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats
 
-SMALL = 96
+PIXELATED_MAX_SIDE = 96
 """Up to this many pixels a side, an image is kept as it is, every pixel a square; beyond, it is a photograph."""
-LARGEST = 192
+PHOTO_MAX_SIDE = 192
 """Pixels a side of a photograph on the page."""
 
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#3b0f70", "#b63679", "#f8765c", "#fde725"])
@@ -43,7 +43,7 @@ def overlay(image: Images, heat: Floats) -> Images:
         [s * height, s * width, 3] uint8, for a whole number s >= 1.
     """
     height, width = image.shape[:2]
-    factor = max(1, round(LARGEST / max(height, width)))
+    factor = max(1, round(PHOTO_MAX_SIDE / max(height, width)))
     size = (width * factor, height * factor)
     grey = cv2.cvtColor(rgb(image), cv2.COLOR_RGB2GRAY)
     base = np.repeat(cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST)[:, :, None], 3, axis=2) / 255
@@ -55,12 +55,12 @@ def overlay(image: Images, heat: Floats) -> Images:
 
 
 def encoded(image: npt.NDArray[np.uint8]) -> bytes:
-    """Returns an image as a page carries it: PNG where it is small, else JPEG of at most `LARGEST` pixels a side."""
+    """Encodes an image for a page: PNG if it is small, else JPEG of at most `PHOTO_MAX_SIDE` pixels a side."""
     picture = Image.fromarray(rgb(image)) if image.shape[2] > 1 else Image.fromarray(image[:, :, 0])
     stream = io.BytesIO()
-    if max(image.shape[:2]) <= SMALL:
+    if max(image.shape[:2]) <= PIXELATED_MAX_SIDE:
         picture.save(stream, "PNG", optimize=True)
     else:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+        picture.thumbnail((PHOTO_MAX_SIDE, PHOTO_MAX_SIDE), Image.Resampling.LANCZOS)
         picture.save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return stream.getvalue()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sightline.stages.baseline.stage import Scored
+from sightline.stages.baseline.stage import MethodResult
 
 
-def lines(scored: Sequence[Scored]) -> list[str]:
+def lines(scored: Sequence[MethodResult]) -> list[str]:
     """Returns a table of the methods, a line each, with what no file of the stage holds: the seconds."""
     if not scored:
         return []

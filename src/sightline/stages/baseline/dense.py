@@ -21,8 +21,8 @@ from sightline.core.seeds import derive
 from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
 from sightline.stages.baseline.config import BaselineConfig
-from sightline.stages.baseline.features import Features, Standard
-from sightline.stages.baseline.tuning import Settings, Tuned
+from sightline.stages.baseline.features import Features, PixelStandardizer
+from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 GRID = [{"alpha": alpha} for alpha in (1.0, 1e-2, 1e-4)]
 """Strengths of the L2 penalty on the weights, to choose from."""
@@ -40,8 +40,8 @@ class Dense:
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
         fit = functools.partial(_fit, epochs=config.epochs, seed=derive(config.seed, "dense") % 2**32)
-        self._pixels = Standard(config.pixels_side)
-        self._model = Tuned(fit, GRID, config, num_classes)
+        self._pixels = PixelStandardizer(config.pixels_side)
+        self._model = TunedEstimator(fit, GRID, config, num_classes)
         self.notes = self._model.notes
 
     def fit(self, images: Images, labels: Labels) -> None:

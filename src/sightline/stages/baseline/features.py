@@ -45,7 +45,7 @@ def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-class Standard:
+class PixelStandardizer:
     """Pixels as standardised numbers: each channel with mean 0 and standard deviation 1 over the training images.
 
     Args:

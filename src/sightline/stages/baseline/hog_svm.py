@@ -14,7 +14,7 @@ from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features, in_batches, reduced
-from sightline.stages.baseline.tuning import Settings, Tuned
+from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 GRID = [{"C": c} for c in (0.01, 0.1, 1.0)]
 """Inverse strengths of the L2 penalty on the weights, to choose from."""
@@ -34,7 +34,7 @@ class HogSvm:
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
         self._cells, self._side, self._threads = config.hog_cells, config.pixels_side, config.threads
-        self._model = Tuned(_fit, GRID, config, num_classes)
+        self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
 
     def fit(self, images: Images, labels: Labels) -> None:

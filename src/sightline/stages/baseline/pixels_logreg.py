@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
 from sightline.stages.baseline.config import BaselineConfig
-from sightline.stages.baseline.features import Features, Standard
-from sightline.stages.baseline.tuning import Settings, Tuned
+from sightline.stages.baseline.features import Features, PixelStandardizer
+from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 GRID = [{"C": c} for c in (1e-3, 1e-2, 1e-1, 1.0)]
 """Inverse strengths of the L2 penalty on the weights, to choose from."""
@@ -29,8 +29,8 @@ class PixelsLogreg:
     title: ClassVar[str] = "pixels, logistic regression"
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
-        self._pixels = Standard(config.pixels_side)
-        self._model = Tuned(_fit, GRID, config, num_classes)
+        self._pixels = PixelStandardizer(config.pixels_side)
+        self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
 
     def fit(self, images: Images, labels: Labels) -> None:

@@ -18,8 +18,8 @@ from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH, Features, grey
-from sightline.stages.baseline.stratified_sample import draw
-from sightline.stages.baseline.tuning import Settings, Tuned
+from sightline.stages.baseline.stratified_sample import stratified_sample
+from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 GRID = [{"C": c, "gamma": gamma} for c in (1.0, 10.0) for gamma in (1.0, 2.0, 4.0)]
 """Settings of the kernel machine to choose from. The histograms have length 1, so that gamma needs no scale."""
@@ -42,16 +42,16 @@ class SiftSvm:
         self._config = config
         self._words = np.zeros((0, 128), np.float32)
         self._assign: MiniBatchKMeans | None = None
-        self._model = Tuned(_fit, GRID, config, num_classes)
+        self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
 
     def fit(self, images: Images, labels: Labels) -> None:
         config = self._config
-        rows = draw(labels, config.kernel_images, config.seed, "kernel")
+        rows = stratified_sample(labels, config.kernel_images, config.seed, "kernel")
         if len(rows) < len(labels):
             self.notes.append(f"fitted on {len(rows):,} of {len(labels):,} training images (kernel_images)")
         images, labels = images[rows], labels[rows]
-        some = draw(labels, config.vocabulary_images, config.seed, "vocabulary")
+        some = stratified_sample(labels, config.vocabulary_images, config.seed, "vocabulary")
         found = np.concatenate([descriptors(image, config.sift_side) for image in images[some]])
         # Threads add up their parts of a mean in the order in which they end, which is another one every time.
         with threadpool_limits(1, "openmp"):

@@ -18,21 +18,20 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
-from sightline.metrics.base import DIGITS, Labels
-from sightline.metrics.base import predictions as most_probable
+from sightline.metrics.base import DIGITS, Labels, predicted_classes
 from sightline.metrics.classification import evaluate
-from sightline.metrics.robustness import withstand
+from sightline.metrics.robustness import evaluate_corruptions
 from sightline.stages.baseline.base import Method, size
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
 from sightline.stages.baseline.registry import BY_NAME
-from sightline.stages.baseline.stratified_sample import draw
+from sightline.stages.baseline.stratified_sample import stratified_sample
 
 SUMMARY = "baselines.json"
 
 
 @dataclass(frozen=True)
-class Scored:
+class MethodResult:
     """What a method came to.
 
     Attributes:
@@ -62,7 +61,7 @@ class Scored:
 
 def run_methods(
     data: ProcessedSet, config: BaselineConfig, out: Path, say: Callable[[str], None], raw: Path | None = None
-) -> list[Scored]:
+) -> list[MethodResult]:
     """Fits and scores the chosen methods.
 
     The folder `out`, whole or not at all, holds `baselines.json` and `<method>.parquet` with its answers. The same
@@ -88,7 +87,7 @@ def run_methods(
     test = data.split("test")
     if not len(test):
         raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
-    scored: list[Scored] = []
+    scored: list[MethodResult] = []
     summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
     with files.atomic_directory(out) as folder, fixed_threads(config.threads):
         pictures = test.images()
@@ -120,22 +119,24 @@ def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images,
     originals = np.flatnonzero(pc.equal(table["id"], table["origin"]).to_numpy())
     if not len(originals):
         raise UserError(f"the split 'train' of {data.root} has no image: lower preprocess.test_fraction")
-    rows = originals[draw(split.labels[originals], config.train_images, config.seed, "training")]
+    rows = originals[stratified_sample(split.labels[originals], config.train_images, config.seed, "training")]
     return split.images(rows), split.labels[rows]
 
 
-def _score(name: str, method: Method, pictures: Images, test: Split, folder: Path, fit_seconds: float) -> Scored:
+def _score(name: str, method: Method, pictures: Images, test: Split, folder: Path, fit_seconds: float) -> MethodResult:
     began = time.perf_counter()
     probabilities = method.predict_proba(pictures)
     predict_seconds = time.perf_counter() - began
-    predictions.write(folder / f"{name}.parquet", test.ids, test.labels, most_probable(probabilities), probabilities)
+    predictions.write(
+        folder / f"{name}.parquet", test.ids, test.labels, predicted_classes(probabilities), probabilities
+    )
     numbers = evaluate(test.labels, probabilities, resamples=0)
-    return Scored(name, method.title, numbers, size(method), method.parameters(), fit_seconds, predict_seconds)
+    return MethodResult(name, method.title, numbers, size(method), method.parameters(), fit_seconds, predict_seconds)
 
 
 def _corrupted(method: Method, data: ProcessedSet, test: Split, raw: Path, config: BaselineConfig) -> dict[str, Any]:
     """Returns the method's error rates on corrupted test images, and what identifies these."""
-    found = withstand(
+    found = evaluate_corruptions(
         method.predict_proba,
         data,
         test,

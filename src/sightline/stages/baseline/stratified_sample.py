@@ -9,7 +9,7 @@ from sightline.core.seeds import derive
 from sightline.metrics.base import Labels
 
 
-def draw(labels: Labels, limit: int, seed: int, purpose: str) -> npt.NDArray[np.intp]:
+def stratified_sample(labels: Labels, limit: int, seed: int, purpose: str) -> npt.NDArray[np.intp]:
     """Returns at most `limit` positions, sorted: all, or a random draw in which each class has its share.
 
     The images of each class are shuffled and spread evenly over [0, 1); the draw is those that come first. As each

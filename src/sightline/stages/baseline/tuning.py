@@ -13,14 +13,14 @@ from sightline.metrics.base import Floats, Labels
 from sightline.metrics.calibration import fit_temperature, log_probabilities
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features
-from sightline.stages.baseline.stratified_sample import draw
+from sightline.stages.baseline.stratified_sample import stratified_sample
 
 Settings = Mapping[str, float]
 Fit = Callable[[Features, Labels, Settings], Any]
 """Features [n, d], labels [n] of at least two classes, settings -> a fitted estimator."""
 
 
-class Tuned:
+class TunedEstimator:
     """Chooses settings by stratified cross-validation, then fits on all images.
 
     The settings with most right answers on the held-out folds win, the first of equals. Scores (decision values, or
@@ -102,7 +102,7 @@ class Tuned:
 
     def _rows_and_folds(self, labels: Labels) -> tuple[npt.NDArray[np.intp], int]:
         """Returns the positions that take part in the choice, and the number of folds; 0 where none can be made."""
-        rows = draw(labels, self._config.tuning_images, self._config.seed, "tuning")
+        rows = stratified_sample(labels, self._config.tuning_images, self._config.seed, "tuning")
         counts = np.bincount(labels[rows])
         single = int((counts == 1).sum())
         rows = rows[counts[labels[rows]] > 1]

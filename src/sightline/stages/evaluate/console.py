@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sightline.stages.evaluate.results import Evaluation
 
-WORN = 10
-"""From so many looks at one test set on, a line says what that means."""
+TEST_SET_REUSE_WARNING = 10
+"""Number of times that one test set was scored from which on a line warns of its reuse."""
 
 
 def lines(found: Evaluation, scored: int | None = None) -> list[str]:
@@ -50,13 +50,12 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
     if found.suspects:
         said.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
     if scored is not None:
-        said.append(
-            f"these {found.test.split} images have been scored {_times(scored)}" + ("" if scored < WORN else _WORN)
-        )
+        warning = "" if scored < TEST_SET_REUSE_WARNING else _REUSE
+        said.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
     return said
 
 
-_WORN = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
+_REUSE = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
 
 
 def _baselines(found: Evaluation) -> list[str]:

@@ -18,7 +18,7 @@ from sightline.datasets.raw_set import SPLITS, SUMMARY
 from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
-from sightline.reporting.plots.overlay import SMALL, encoded
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
 
 STEPS_SHOWN = 6
 """Images on the contact sheet."""
@@ -167,7 +167,7 @@ def split_rows(data: ProcessedSet, table: Mapping[str, Labels]) -> list[dict[str
     ]
 
 
-def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[contact_sheet.Row]:
+def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[contact_sheet.SheetRow]:
     """Returns the rows of the contact sheet: some images before and after every preprocessing step.
 
     Raises:
@@ -178,14 +178,14 @@ def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[cont
     return [rows[identity] for identity in ids if rows[identity].states]
 
 
-def contact_cells(row: contact_sheet.Row) -> list[dict[str, Any]]:
+def contact_cells(row: contact_sheet.SheetRow) -> list[dict[str, Any]]:
     """Returns a row's pictures for the page: title, size in pixels, PNG or JPEG, whether its pixels are squares."""
     return [
         {
             "title": title,
             "size": f"{state.shape[1]} \u00d7 {state.shape[0]}",
             "image": encoded(state),
-            "pixelated": max(state.shape[:2]) <= SMALL,
+            "pixelated": max(state.shape[:2]) <= PIXELATED_MAX_SIDE,
         }
         for title, state in contact_sheet.cells_of(row)
     ]

@@ -13,12 +13,12 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.metrics.base import Labels
 from sightline.metrics.per_class import PER_CLASS
 from sightline.reporting.cards import Card, View
-from sightline.reporting.contact_sheet import Row
+from sightline.reporting.contact_sheet import SheetRow
 from sightline.reporting.formatting import grouped, percent, points, share, times
 from sightline.reporting.metric_titles import rows as number_rows
-from sightline.reporting.plots.overlay import SMALL, encoded
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
 from sightline.reporting.render import Picture, render
-from sightline.stages.evaluate import lineage
+from sightline.stages.evaluate import provenance
 from sightline.stages.evaluate.dataset_summary import Audit, class_counts, contact_cells, lost_detail, split_rows
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.results import Evaluation, Suspect
@@ -30,7 +30,7 @@ MOST_SLICES = 12
 
 
 @dataclass(frozen=True)
-class Results:
+class ReportContent:
     """All that a report shows; what is missing has no section.
 
     Attributes:
@@ -54,11 +54,11 @@ class Results:
     suspects: Sequence[tuple[Suspect, View]] = ()
     explainer: Explainer | None = None
     audit: Audit | None = None
-    contact: Sequence[Row] = ()
+    contact: Sequence[SheetRow] = ()
     model_info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(data: ProcessedSet, results: Results) -> str:
+def render_report(data: ProcessedSet, results: ReportContent) -> str:
     """Returns the page. Class names and ids are escaped, whatever they hold; the page asks for nothing outside it."""
     table = class_counts(data)
     found = results.found
@@ -81,9 +81,9 @@ def write(data: ProcessedSet, results: Results) -> str:
         confusions=most_confused(found.counts),
         slices=sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES],
         steps=[(row, contact_cells(row)) for row in results.contact],
-        digests=lineage.digests(results.model_info, data),
-        environment=lineage.environment(results.model_info),
-        settings=lineage.settings(results.model_info),
+        digests=provenance.digests(results.model_info, data),
+        environment=provenance.environment(results.model_info),
+        settings=provenance.settings(results.model_info),
         absent=[i for i, score in enumerate(found.scores) if score.support == 0],
         few=[i for i, score in enumerate(found.scores) if 0 < score.support < FEW_IMAGES],
         few_images=FEW_IMAGES,
@@ -91,7 +91,7 @@ def write(data: ProcessedSet, results: Results) -> str:
     )
 
 
-def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
+def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
     """Returns three sentences: how good, where it fails, against what."""
     found, n, classes = results.found, results.found.numbers, results.found.classes
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
@@ -133,7 +133,7 @@ def summary(results: Results, table: Mapping[str, Labels]) -> list[str]:
     return [first, second, third]
 
 
-def facts(results: Results) -> list[tuple[str, str]]:
+def facts(results: ReportContent) -> list[tuple[str, str]]:
     """Returns the few numbers that stand at the top: value and name."""
     found, n = results.found, results.found.numbers
     wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
@@ -153,7 +153,7 @@ def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Susp
     for suspect in suspects:
         image = data.split(suspect.split).images([suspect.position])[0]
         alt = f"Image {suspect.id}, labelled {data.classes[suspect.label]}"
-        shown.append((suspect, View(encoded(image), alt, pixelated=max(image.shape[:2]) <= SMALL)))
+        shown.append((suspect, View(encoded(image), alt, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)))
     return shown
 
 

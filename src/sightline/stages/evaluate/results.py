@@ -14,11 +14,11 @@ from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import Abstention, RiskCoverage
 
 if TYPE_CHECKING:
-    from sightline.stages.evaluate.baselines import Baseline
+    from sightline.stages.evaluate.baseline_comparison import BaselineComparison
 
 
 @dataclass(frozen=True)
-class Answers:
+class SplitPredictions:
     """What the model said about one split.
 
     Attributes:
@@ -38,7 +38,7 @@ class Answers:
     @functools.cached_property
     def predicted(self) -> Labels:
         """[n] most probable classes."""
-        return base.predictions(self.uncalibrated)
+        return base.predicted_classes(self.uncalibrated)
 
     @functools.cached_property
     def correct(self) -> Bools:
@@ -155,8 +155,8 @@ class Evaluation:
     """
 
     classes: Sequence[str]
-    test: Answers
-    validation: Answers
+    test: SplitPredictions
+    validation: SplitPredictions
     numbers: Mapping[str, float]
     scores: Sequence[ClassScore]
     counts: Labels
@@ -171,4 +171,4 @@ class Evaluation:
     robustness: Robustness | None
     suspects: Sequence[Suspect]
     suspects_note: str
-    baselines: Sequence[Baseline]
+    baselines: Sequence[BaselineComparison]

@@ -13,15 +13,14 @@ from sightline.metrics import base, calibration, classification, selective, susp
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
 from sightline.metrics.robustness import Predict
-from sightline.stages.evaluate import baselines as beside
-from sightline.stages.evaluate import robustness, slices
+from sightline.stages.evaluate import baseline_comparison, corruption_error, slices
 from sightline.stages.evaluate.config import EvaluateConfig
-from sightline.stages.evaluate.results import Answers, Evaluation, Slice, Suspect
+from sightline.stages.evaluate.results import Evaluation, Slice, SplitPredictions, Suspect
 
 VALIDATION = "val"
 
 
-def measure(
+def score_model(
     predict: Predict,
     data: ProcessedSet,
     config: EvaluateConfig,
@@ -56,7 +55,7 @@ def measure(
     }
     temperature = choose_temperature(validation.labels, said[VALIDATION])
     test, val = (
-        Answers(name, r.ids, r.labels, calibration.apply_temperature(said[name], temperature), said[name])
+        SplitPredictions(name, r.ids, r.labels, calibration.apply_temperature(said[name], temperature), said[name])
         for name, r in ((split, rows), (VALIDATION, validation))
     )
     abstention = selective.choose_threshold(val.confidences, val.correct, config.target_accuracy)
@@ -80,8 +79,8 @@ def measure(
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
     withstood = None
     if raw is not None and config.robustness_images:
-        withstood = robustness.measure(predict, data, rows, raw, config, baselines)
-        numbers |= robustness.numbers(withstood)
+        withstood = corruption_error.measure_robustness(predict, data, rows, raw, config, baselines)
+        numbers |= corruption_error.robustness_numbers(withstood)
     doubtful, note = find_suspects(val, test)
     return Evaluation(
         classes=data.classes,
@@ -101,7 +100,7 @@ def measure(
         robustness=withstood,
         suspects=doubtful,
         suspects_note=note,
-        baselines=beside.read(baselines, test) if baselines and baselines.is_file() else [],
+        baselines=baseline_comparison.read_comparisons(baselines, test) if baselines and baselines.is_file() else [],
     )
 
 
@@ -125,11 +124,11 @@ def _ask(predict: Predict, split: Split, config: EvaluateConfig, data: Processed
     probabilities = predict_split(predict, split, config.batch_size)
     if probabilities.shape != (len(split), num_classes):
         raise ValueError(f"the model gave {probabilities.shape} for {len(split)} images, {num_classes} classes")
-    base.check(split.labels, probabilities)
+    base.require_probabilities(split.labels, probabilities)
     return probabilities
 
 
-def _of_abstention(test: Answers, threshold: float | None) -> dict[str, float]:
+def _of_abstention(test: SplitPredictions, threshold: float | None) -> dict[str, float]:
     """Returns the share of the test images that the threshold answers, and how many of those are right."""
     if threshold is None:
         return {}
@@ -140,7 +139,7 @@ def _of_abstention(test: Answers, threshold: float | None) -> dict[str, float]:
     return numbers
 
 
-def find_suspects(*answers: Answers) -> tuple[list[Suspect], str]:
+def find_suspects(*answers: SplitPredictions) -> tuple[list[Suspect], str]:
     """Finds the images whose labels are probably wrong.
 
     Args:

@@ -13,18 +13,18 @@ from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
-from sightline.reporting.contact_sheet import draw
+from sightline.reporting.contact_sheet import draw_sheet
 from sightline.reporting.examples import most_typical, most_uncertain, worst_errors
-from sightline.reporting.plots.gallery import gallery
+from sightline.reporting.plots.gallery import draw_gallery
 from sightline.reporting.plots.style import LIGHT
-from sightline.stages.evaluate import curves, report, tables
+from sightline.stages.evaluate import curve_tables, report, tables
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit
 from sightline.stages.evaluate.explain import Explainer
-from sightline.stages.evaluate.figures import figures
 from sightline.stages.evaluate.history import read_history
+from sightline.stages.evaluate.report_figures import report_figures
 from sightline.stages.evaluate.results import Evaluation
-from sightline.stages.evaluate.scoring import measure
+from sightline.stages.evaluate.scoring import score_model
 
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
@@ -75,12 +75,12 @@ def evaluate_split(
         UserError: If the split has no image, or files do not belong together.
         ValueError: If `predict` returns something other than probabilities of the set's classes.
     """
-    found = measure(predict, data, config, raw, baselines, split)
+    found = score_model(predict, data, config, raw, baselines, split)
     test, rows, classes = found.test, data.split(split), data.classes
     maps = explainer.maps if explainer else None
-    results = report.Results(
+    results = report.ReportContent(
         found=found,
-        figures=figures(found, read_history(history) if history else {}),
+        figures=report_figures(found, read_history(history) if history else {}),
         errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
         uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
@@ -98,7 +98,7 @@ def evaluate_split(
         tables.write_suspects(path, found)
     with files.atomic_directory(out / FIGURES) as folder:
         write_figures(folder, results)
-    files.write_text(out / REPORT, report.write(data, results))
+    files.write_text(out / REPORT, report.render_report(data, results))
     files.write_json(out / CALIBRATION, calibration(found))
     files.write_json(out / METRICS, dict(found.numbers))
     return found
@@ -115,7 +115,7 @@ def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None
     test, classes = found.test, list(found.classes)
     tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
     tables.write_classes(folder / "per_class.csv", found.scores, classes)
-    curves.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
+    curve_tables.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
     tables.write_reliability(folder / "reliability.csv", found.bins)
     tables.write_reliability(folder / "reliability_uncalibrated.csv", found.bins_uncalibrated)
     tables.write_risk_coverage(folder / "risk_coverage.csv", found.risk_coverage)
@@ -123,7 +123,7 @@ def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None
     tables.write_robustness(folder / "robustness.csv", found)
 
 
-def write_figures(folder: Path, results: report.Results) -> None:
+def write_figures(folder: Path, results: report.ReportContent) -> None:
     """Writes the report's pictures as PNG files, for the tracking server and `dvc plots`."""
     for name, picture in results.figures.items():
         (folder / f"{name}.png").write_bytes(picture.light)
@@ -137,10 +137,10 @@ def write_figures(folder: Path, results: report.Results) -> None:
     for name, title, shown, heats in galleries:
         if heats and results.explainer is None:
             continue
-        if drawn := gallery(tiles(shown, results.found.classes, heats), title, LIGHT):
+        if drawn := draw_gallery(tiles(shown, results.found.classes, heats), title, LIGHT):
             (folder / f"{name}.png").write_bytes(drawn)
     if results.contact:
-        draw(results.contact).save(folder / "preprocessing.png", "PNG")
+        draw_sheet(results.contact).save(folder / "preprocessing.png", "PNG")
 
 
 def calibration(found: Evaluation) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from sightline.core import files, seeds
 from sightline.core.errors import UserError
 from sightline.imaging.augment import albumentations_backend as augment_policy
 from sightline.imaging.augment import options as augment_options
-from sightline.reporting.contact_sheet import Row, draw, row_of
+from sightline.reporting.contact_sheet import SheetRow, draw_sheet, row_of
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.options import policy_and_copies
 from sightline.stages.preprocess.pixel_task import encoded
@@ -47,7 +47,7 @@ def _bytes_of(images: RawSet, place: int) -> bytes:
     return next(data for at, data in enumerate(encoded(images.shards[shard])) if at == row)
 
 
-def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) -> Iterator[Row]:
+def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) -> Iterator[SheetRow]:
     """Yields the sheet's rows."""
     transform = build_transform(config)
     policy, copies = policy_and_copies(config.augment)
@@ -87,5 +87,5 @@ def preview(raw: Path, config: PreprocessConfig, out: Path, count: int, seed: in
     if not rows:
         raise UserError(f"no image can be read; the first is {unread[0]}")
     with files.atomic_file(out) as temporary:
-        draw(rows).save(temporary, "PNG", optimize=False)
+        draw_sheet(rows).save(temporary, "PNG", optimize=False)
     return len(rows), unread

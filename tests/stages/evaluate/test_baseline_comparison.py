@@ -6,8 +6,8 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics import paired
-from sightline.stages.evaluate import baselines
-from sightline.stages.evaluate.results import Answers
+from sightline.stages.evaluate.baseline_comparison import read_comparisons
+from sightline.stages.evaluate.results import SplitPredictions
 
 LABELS = np.array([0, 1] * 20)
 IDS = [f"{i:02d}" for i in range(40)]
@@ -20,7 +20,7 @@ def said(wrong):
 
 @pytest.fixture
 def network():
-    return Answers("test", IDS, LABELS, said([3]), said([3]))
+    return SplitPredictions("test", IDS, LABELS, said([3]), said([3]))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def test_each_is_paired_with_the_network_best_first(folder, network):
-    found = baselines.read(folder / "baselines.json", network)
+    found = read_comparisons(folder / "baselines.json", network)
     assert [b.name for b in found] == ["good", "poor"]
     assert found[0].difference == pytest.approx(1 / 40)
     assert found[0].p == 1
@@ -47,9 +47,9 @@ def test_each_is_paired_with_the_network_best_first(folder, network):
 
 
 def test_other_images_and_damage_are_one_line(folder, network):
-    other = Answers("test", [*IDS[:-1], "zz"], LABELS, network.probabilities, network.uncalibrated)
+    other = SplitPredictions("test", [*IDS[:-1], "zz"], LABELS, network.probabilities, network.uncalibrated)
     with pytest.raises(UserError, match="other test images: run the baseline stage again"):
-        baselines.read(folder / "baselines.json", other)
+        read_comparisons(folder / "baselines.json", other)
     (folder / "good.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"baselines.json is damaged .*run the baseline stage again"):
-        baselines.read(folder / "baselines.json", network)
+        read_comparisons(folder / "baselines.json", network)

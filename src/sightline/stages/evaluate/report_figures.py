@@ -11,15 +11,15 @@ from sightline.metrics.base import Floats
 from sightline.metrics.curves import curves
 from sightline.reporting import figures as shared
 from sightline.reporting.figures import Figures
-from sightline.reporting.plots import bars, heat
-from sightline.reporting.plots.bars import Measured
-from sightline.reporting.plots.curves import learning_curve
+from sightline.reporting.plots import bars, robustness_table
+from sightline.reporting.plots.bars import IntervalBar
+from sightline.reporting.plots.curve_plots import draw_learning_curve
 from sightline.reporting.render import picture
 from sightline.stages.evaluate.history import quantities
 from sightline.stages.evaluate.results import Evaluation, Robustness
 
 
-def figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
+def report_figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
     """Returns all figures of the report by name.
 
     Args:
@@ -48,11 +48,11 @@ def figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
 
 def _of_baselines(found: Evaluation) -> Figures:
     n = found.numbers
-    rows = [Measured("This network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
-    rows += [Measured(b.title, b.accuracy, *b.interval) for b in found.baselines]
+    rows = [IntervalBar("This network", n["accuracy"], n["accuracy_low"], n["accuracy_high"], strong=True)]
+    rows += [IntervalBar(b.title, b.accuracy, *b.interval) for b in found.baselines]
     return {
         "baselines": picture(
-            lambda theme: bars.intervals(rows, "Accuracy", theme),
+            lambda theme: bars.draw_intervals(rows, "Accuracy", theme),
             "Accuracy of the network and of each baseline, with 95 % intervals; the table below holds the numbers",
             "Points: accuracy; bands: 95 % intervals (Wilson).",
         )
@@ -63,7 +63,7 @@ def _of_robustness(found: Robustness) -> Figures:
     table = np.array(list(found.accuracies.values()))
     return {
         "robustness": picture(
-            lambda theme: heat.robustness(list(found.accuracies), table, found.clean, theme),
+            lambda theme: robustness_table.draw_robustness(list(found.accuracies), table, found.clean, theme),
             "Table of the accuracy under each corruption and severity",
             f"The hardest first; “none” is the accuracy on the same {found.images:,} images as they are. "
             "The shade grows with what is lost.",
@@ -76,7 +76,7 @@ def _of_training(history: Mapping[str, Floats]) -> Figures:
     for what in quantities(history):
         title = what.replace("_", " ")
         drawn[f"training_{what}"] = picture(
-            functools.partial(learning_curve, history, what),
+            functools.partial(draw_learning_curve, history, what),
             f"{title.capitalize()} by epoch, of training and validation",
             f"{title.capitalize()} by epoch.",
         )

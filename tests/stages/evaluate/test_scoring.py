@@ -7,11 +7,11 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.metrics import base, calibration, classification
-from sightline.stages.evaluate import baselines
+from sightline.stages.evaluate.baseline_comparison import BaselineComparison
 from sightline.stages.evaluate.console import lines
-from sightline.stages.evaluate.report import Results, summary
-from sightline.stages.evaluate.results import Answers
-from sightline.stages.evaluate.scoring import choose_temperature, find_suspects, measure
+from sightline.stages.evaluate.report import ReportContent, summary
+from sightline.stages.evaluate.results import SplitPredictions
+from sightline.stages.evaluate.scoring import choose_temperature, find_suspects, score_model
 from sightline.stages.evaluate.stage import evaluate_split
 
 
@@ -22,7 +22,7 @@ def settings(config):
 
 @pytest.fixture(scope="module")
 def found(digits, settings):
-    return measure(digits.predict, digits.data, settings, digits.raw)
+    return score_model(digits.predict, digits.data, settings, digits.raw)
 
 
 def test_the_numbers_are_those_of_the_calibrated_probabilities(found, settings):
@@ -40,7 +40,7 @@ def test_the_numbers_are_those_of_the_calibrated_probabilities(found, settings):
 def test_the_test_split_decides_nothing(digits, settings, found):
     # Another test split: what is chosen stays the same.
     index = digits.data.index
-    other = measure(lambda x: digits.predict(x), digits.data, settings, split="train")
+    other = score_model(lambda x: digits.predict(x), digits.data, settings, split="train")
     assert other.temperature == found.temperature
     assert other.abstention == found.abstention
     assert len(index) == 1000
@@ -53,7 +53,7 @@ def test_the_test_split_is_read_once(digits, settings):
         asked.append(len(images))
         return digits.predict(images)
 
-    measure(predict, digits.data, settings)
+    score_model(predict, digits.data, settings)
     assert sum(asked) == 300 + 200
 
 
@@ -100,7 +100,7 @@ def test_suspects_are_the_planted_ones(digits, settings):
         for i in rng.choice(len(labels), len(labels) // 10, replace=False):
             labels[i] = (labels[i] + rng.integers(1, 10)) % 10
             planted.add(split.ids[i])
-        answers.append(Answers(name, split.ids, labels, probabilities, probabilities))
+        answers.append(SplitPredictions(name, split.ids, labels, probabilities, probabilities))
     found, note = find_suspects(*answers)
     assert note == ""
     assert [s.score for s in found] == sorted(s.score for s in found)
@@ -126,11 +126,11 @@ def test_lines_say_what_was_found(found):
 
 def test_an_unknown_slice_is_named(digits, settings):
     with pytest.raises(UserError, match=r"evaluate.slices: 'colour' is not one of size, aspect"):
-        measure(digits.predict, digits.data, dataclasses.replace(settings, slices=["colour"]), digits.raw)
+        score_model(digits.predict, digits.data, dataclasses.replace(settings, slices=["colour"]), digits.raw)
 
 
 def test_predicted_classes_do_not_depend_on_the_temperature(found):
-    assert (base.predictions(found.test.probabilities) == found.test.predicted).all()
+    assert (base.predicted_classes(found.test.probabilities) == found.test.predicted).all()
 
 
 def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, config, tmp_path):
@@ -150,7 +150,7 @@ def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, con
 
 
 def lead(difference, interval):
-    return baselines.Baseline("hog_svm", "HOG with an SVM", 0.9, (0.8, 0.95), 0.9, 100, difference, interval, 0.01)
+    return BaselineComparison("hog_svm", "HOG with an SVM", 0.9, (0.8, 0.95), 0.9, 100, difference, interval, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_the_terminal_and_the_report_say_that_a_baseline_is_better(found, differ
     beaten = dataclasses.replace(found, baselines=[lead(difference, interval)])
     assert line in lines(beaten)
     table = {"train": np.ones(len(found.classes))}
-    assert f"The best baseline, “HOG with an SVM”, {sentence}" in summary(Results(beaten, {}), table)[2]
+    assert f"The best baseline, “HOG with an SVM”, {sentence}" in summary(ReportContent(beaten, {}), table)[2]
 
 
 def test_a_class_without_a_training_image_is_not_blamed_on_the_network(found):
     scores = list(found.scores)
     scores[3] = dataclasses.replace(scores[3], correct=0, values={**scores[3].values, "recall": 0.0})
     counts = np.ones(len(found.classes))
-    blamed = summary(Results(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
+    blamed = summary(ReportContent(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
     assert f"It finds “{found.classes[3]}” least reliably" in blamed
     counts[3] = 0
-    said = summary(Results(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
+    said = summary(ReportContent(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
     assert f"“{found.classes[3]}” least reliably" not in said
     assert said.endswith(f" It cannot know “{found.classes[3]}”: no training image has the label.")
 

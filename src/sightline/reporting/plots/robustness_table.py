@@ -11,7 +11,7 @@ from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown
 
 
 @styled
-def robustness(names: Sequence[str], accuracies: Floats, clean: float, theme: Theme) -> bytes:
+def draw_robustness(names: Sequence[str], accuracies: Floats, clean: float, theme: Theme) -> bytes:
     """Draws the accuracy under each corruption and severity; the shade grows with what is lost.
 
     Args:

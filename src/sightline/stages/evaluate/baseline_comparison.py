@@ -15,11 +15,11 @@ from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics import paired
 from sightline.metrics.base import Bools, Interval
-from sightline.stages.evaluate.results import Answers
+from sightline.stages.evaluate.results import SplitPredictions
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineComparison:
     """One method beside the network.
 
     Attributes:
@@ -50,7 +50,7 @@ class Baseline:
         return self.difference_interval[1] < 0
 
 
-def read(path: Path, answers: Answers) -> list[Baseline]:
+def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComparison]:
     """Reads what the baseline stage wrote and holds it against the network's answers.
 
     Args:
@@ -71,16 +71,16 @@ def read(path: Path, answers: Answers) -> list[Baseline]:
     return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
 
 
-def _correct(path: Path, name: str, answers: Answers) -> Bools:
+def _correct(path: Path, name: str, answers: SplitPredictions) -> Bools:
     told = predictions.read(path.with_name(f"{name}.parquet"))
     if told.ids != list(answers.ids) or not np.array_equal(told.labels, answers.labels):
         raise UserError(f"{path.parent} tells of other {answers.split} images: run the baseline stage again")
     return told.correct
 
 
-def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: Answers) -> Baseline:
+def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: SplitPredictions) -> BaselineComparison:
     difference, low, high = paired.difference(answers.correct, correct)
-    return Baseline(
+    return BaselineComparison(
         name=name,
         title=str(told["title"]),
         accuracy=float(told["accuracy"]),

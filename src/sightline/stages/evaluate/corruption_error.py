@@ -15,7 +15,7 @@ from sightline.imaging import corruptions
 from sightline.metrics.base import Bools
 from sightline.metrics.classification import proportion
 from sightline.metrics.intervals import mean
-from sightline.metrics.robustness import Predict, withstand
+from sightline.metrics.robustness import Predict, evaluate_corruptions
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Robustness
 
@@ -24,7 +24,7 @@ OTHER = (
 )
 
 
-def measure(
+def measure_robustness(
     predict: Predict,
     data: ProcessedSet,
     split: Split,
@@ -45,7 +45,7 @@ def measure(
     Raises:
         UserError: If images are missing, or the baselines' file is damaged.
     """
-    found = withstand(
+    found = evaluate_corruptions(
         predict,
         data,
         split,
@@ -116,7 +116,7 @@ def summarize(
     )
 
 
-def numbers(found: Robustness) -> dict[str, float]:
+def robustness_numbers(found: Robustness) -> dict[str, float]:
     """Returns what goes into `metrics.json`."""
     said: dict[str, float] = {"robustness_images": found.images}
     said |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)

@@ -21,7 +21,7 @@ _PERCENT = PercentFormatter(1, decimals=0)
 
 
 @styled
-def learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) -> bytes:
+def draw_learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) -> bytes:
     """Draws one quantity by epoch, a line for training and one for validation where the history has them."""
     figure = new_figure(4.6, 3.1, theme)
     axes = figure.subplots()
@@ -44,7 +44,7 @@ def learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) -> by
 
 
 @styled
-def roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
+def draw_roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
     """Draws ROC curves, one class against the rest: each class faint, their average strong.
 
     Args:
@@ -63,7 +63,7 @@ def roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
 
 
 @styled
-def precision_recall(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
+def draw_precision_recall(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
     """Draws precision by recall, one class against the rest: each class faint, their average strong.
 
     Args:
@@ -118,7 +118,7 @@ def _square(
 
 
 @styled
-def reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -> bytes:
+def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -> bytes:
     """Draws the share of right answers by confidence, with 95 % intervals; on the diagonal, words are kept.
 
     Args:
@@ -149,7 +149,9 @@ def reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -
 
 
 @styled
-def risk_coverage(coverage: Floats, risk: Floats, theme: Theme, chosen: tuple[float, float] | None = None) -> bytes:
+def draw_risk_coverage(
+    coverage: Floats, risk: Floats, theme: Theme, chosen: tuple[float, float] | None = None
+) -> bytes:
     """Draws the share of wrong answers by the share of images answered, the most confident first.
 
     Args:

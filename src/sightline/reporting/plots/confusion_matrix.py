@@ -15,7 +15,7 @@ MOST_NAMED = 120
 
 
 @styled
-def confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], theme: Theme, rates: bool = False) -> bytes:
+def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], theme: Theme, rates: bool = False) -> bytes:
     """Draws a confusion matrix; right answers in one hue, errors in another.
 
     Errors are few where a model is any good, so their shade grows with the square root of the rate: a single one

@@ -6,8 +6,9 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.imaging import corruptions
-from sightline.metrics.robustness import withstand
-from sightline.stages.evaluate import robustness
+from sightline.metrics.robustness import evaluate_corruptions
+from sightline.stages.evaluate import corruption_error
+from sightline.stages.evaluate.corruption_error import measure_robustness, robustness_numbers
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def settings(config):
 
 @pytest.fixture(scope="module")
 def found(digits, settings):
-    return robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, settings)
+    return measure_robustness(digits.predict, digits.data, digits.data.split("test"), digits.raw, settings)
 
 
 def test_clean_accuracy_is_that_of_the_prepared_images(digits, found):
@@ -38,7 +39,7 @@ def test_severity_lowers_mean_accuracy(found):
 
 def test_batching_changes_nothing(digits, settings, found):
     small = dataclasses.replace(settings, batch_size=7)
-    assert robustness.measure(digits.predict, digits.data, digits.data.split("test"), digits.raw, small) == found
+    assert measure_robustness(digits.predict, digits.data, digits.data.split("test"), digits.raw, small) == found
 
 
 def test_corruption_errors_relate_to_the_baseline():
@@ -46,37 +47,39 @@ def test_corruption_errors_relate_to_the_baseline():
     clean = np.ones(50, bool)
     correct = rng.random((50, len(corruptions.NAMES), 5)) < 0.8
     own = {name: list(1 - correct[:, i].mean(axis=0)) for i, name in enumerate(corruptions.NAMES)}
-    same = robustness.summarize(clean, correct, own)
+    same = corruption_error.summarize(clean, correct, own)
     assert same.mean_corruption_error == pytest.approx(1)
     low, high = same.mean_corruption_error_interval
     assert low < 1 < high
     worse = {name: [2 * e for e in errors] for name, errors in own.items()}
     worse["fog"] = [0.0] * 5  # where the baseline makes no error there is nothing to relate to
-    half = robustness.summarize(clean, correct, worse)
+    half = corruption_error.summarize(clean, correct, worse)
     assert half.mean_corruption_error == pytest.approx(0.5)
-    numbers = robustness.numbers(half)
+    numbers = robustness_numbers(half)
     assert numbers["mean_corruption_error"] == half.mean_corruption_error
-    none = robustness.summarize(clean, correct, {})
+    none = corruption_error.summarize(clean, correct, {})
     assert none.mean_corruption_error is None
-    assert "mean_corruption_error" not in robustness.numbers(none)
-    for name, value in robustness.numbers(none).items():
-        if f"{name}_low" in robustness.numbers(none):
-            assert robustness.numbers(none)[f"{name}_low"] <= value <= robustness.numbers(none)[f"{name}_high"]
+    assert "mean_corruption_error" not in robustness_numbers(none)
+    for name, value in robustness_numbers(none).items():
+        if f"{name}_low" in robustness_numbers(none):
+            assert robustness_numbers(none)[f"{name}_low"] <= value <= robustness_numbers(none)[f"{name}_high"]
 
 
 def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):
     split = digits.data.split("test")
     path = tmp_path / "baselines.json"
     told = {"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}
-    sample = withstand(digits.predict, digits.data, split, digits.raw, images=60, seed=0, batch_size=256).sample
+    sample = evaluate_corruptions(
+        digits.predict, digits.data, split, digits.raw, images=60, seed=0, batch_size=256
+    ).sample
     path.write_text(json.dumps({**told, "corruption_sample": sample}))
-    related = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+    related = measure_robustness(digits.predict, digits.data, split, digits.raw, settings, path)
     assert related.mean_corruption_error == pytest.approx(found.error / 0.5)
     assert related.note == ""
     for other in ({**sample, "images": 61}, {**sample, "seed": 1}, {**sample, "ids_sha256": "0" * 64}, None):
         path.write_text(json.dumps({**told, "corruption_sample": other}))
-        apart = robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
-        assert apart == dataclasses.replace(found, note=robustness.OTHER)
+        apart = measure_robustness(digits.predict, digits.data, split, digits.raw, settings, path)
+        assert apart == dataclasses.replace(found, note=corruption_error.OTHER)
     path.write_text('{"corruption_errors": [1]}')
     with pytest.raises(UserError, match="run the baseline stage again"):
-        robustness.measure(digits.predict, digits.data, split, digits.raw, settings, path)
+        measure_robustness(digits.predict, digits.data, split, digits.raw, settings, path)
