@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections import Counter
@@ -40,6 +41,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     if skipped:
         why = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
         terminalreporter.write_line(f"{len(skipped)} skipped, because {why}")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Takes back what a stage or a command that ran in this process has set up of the log."""
+    logger = logging.getLogger("sightline")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture

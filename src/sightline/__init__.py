@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     import os
 
     from sightline.predict.bundle import Bundle
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing unless it is asked to
 
 
 def load(bundle: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:

@@ -46,7 +46,7 @@ def test_who_waits_sees_count_and_speed() -> None:
     assert "images/s" in said
 
 
-IMPATIENT = "from sightline.core import progress; progress._PATIENCE = progress._EVERY = -1\n"
+IMPATIENT = "from sightline.core import progress; progress._PATIENCE = 0\n"
 NEAR = (
     "import numpy as np; from sightline.stages.ingest.near_duplicates import near_pairs; "
     "near_pairs(np.zeros((40, 32), np.uint8))"

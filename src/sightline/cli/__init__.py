@@ -9,6 +9,7 @@ from importlib import import_module
 
 from sightline.cli.base import app
 from sightline.cli.checkout import run_own_code
+from sightline.core import terminal_log
 
 for _verbs in ("project", "data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
     import_module(f"sightline.cli.{_verbs}")
@@ -19,4 +20,5 @@ __all__ = ["app", "main"]
 def main() -> None:
     """The command."""
     run_own_code()
+    terminal_log.configure()
     app()

@@ -83,7 +83,9 @@ def promote(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = compose.compose([*compose.saved_overrides(compose.read_params()), *(changes or [])])
+    composed = compose.compose(
+        [*compose.saved_overrides(compose.read_params()), *map(compose.selecting, changes or [])]
+    )
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     done = promotion.promote(bundle, predictions, policy, reason)
     for line in promotion.lines(done, policy.name):

@@ -26,7 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sightline.config import option_settings, params
+from sightline.config import option_settings, params, renames
 from sightline.config.params import PARAMS, Plain
 from sightline.config.schema import Option
 from sightline.core.errors import ConfigError as ConfigError  # which callers know from here
@@ -57,6 +57,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
     >>> saved_overrides({"train": {"lr": 0.1, "note": "it's"}})
     ['train.lr=0.1', "train.note='it\\'s'"]
     """
+    renames.refuse_params(content, str(PARAMS))
     overrides = []
     for stage, section in content.items():
         if not isinstance(section, Mapping | None):
@@ -120,6 +121,7 @@ def selecting(word: str) -> str:
 
     `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for settings of one see `own_settings`.
     """
+    renames.refuse_word(word)
     word = option_settings.composed_word(word, CONF)
     key, equals, value = word.partition("=")
     if value.startswith("~/"):  # no shell has turned it into the home, and Hydra's grammar has no `~` without quotes

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from sightline.config import other_sections
 from sightline.config.compose import CONF, CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
-from sightline.core import credentials, distributed, files
+from sightline.core import credentials, distributed, files, terminal_log
 from sightline.core.errors import ConfigError, fault
 
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
@@ -67,6 +67,7 @@ def stage_main(
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
     section = section or stage
+    terminal_log.configure()
     try:
         words = sys.argv[1:]
         user = [selecting(word) for word in words]

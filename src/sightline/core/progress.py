@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
 _PATIENCE = 2.0  # seconds
-_EVERY = 0.1  # seconds between two pictures
+_FORM = "{l_bar}{bar}| {n:,.0f} of {total:,.0f} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+_FORM_WITHOUT_TOTAL = "{desc}: {n:,.0f} [{elapsed}, {rate_noinv_fmt}]"
+_shown: list[tqdm[Any]] = []
 
 
 def track(
@@ -22,8 +24,8 @@ def track(
     """Yields `items`, and shows count and speed on a terminal once it has taken more than two seconds.
 
     Args:
-        items: What is worked on.
-        what: The work, in a word.
+        items: The work.
+        what: Its name, in a word.
         total: Of the units, where known.
         unit: What is counted.
         each: How many of them an item is.
@@ -31,37 +33,35 @@ def track(
     if not sys.stderr.isatty():
         yield from items
         return
-    started = drawn = time.monotonic()
-    shown: Progress | None = None
-    count = 0
-    try:
-        for count, item in enumerate(items, 1):
-            yield item
-            now = time.monotonic()
-            if now - drawn > (_EVERY if shown else _PATIENCE):
-                drawn = now
-                shown = shown or _bar(what, total, unit)
-                done = count * each
-                shown.update(shown.task_ids[0], completed=done, speed=f"{done / (now - started):,.0f}", refresh=True)
-    finally:
-        if shown:
-            shown.update(shown.task_ids[0], completed=count * each, refresh=True)
-            shown.stop()
+    from tqdm import tqdm  # here: most runs have no terminal
+
+    tqdm.monitor_interval = 0  # no thread of its own, which a process that forks must not have
+    size = shutil.get_terminal_size()  # some terminals say that they have none, and tqdm would show nothing there
+    with tqdm(
+        desc=what,
+        total=total,
+        file=sys.stderr,
+        unit=f" {unit}",
+        delay=_PATIENCE,
+        bar_format=_FORM_WITHOUT_TOTAL if total is None else _FORM,
+        ncols=size.columns,
+        nrows=size.lines,
+    ) as bar:
+        _shown.append(bar)
+        try:
+            for item in items:
+                yield item
+                bar.update(each if total is None else min(each, total - bar.n))  # the last may be less than a whole one
+        finally:
+            _shown.remove(bar)
 
 
-def _bar(what: str, total: float | None, unit: str) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def write_line(line: str, stream: TextIO) -> None:
+    """Writes a line to standard output or standard error, above the progress bar that is being shown."""
+    if _shown:
+        from tqdm import tqdm
 
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}" + (f" of {total:,.0f}" if total else "")),
-        TextColumn(f"{{task.fields[speed]}} {unit}/s"),
-        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
-        console=Console(stderr=True),
-        auto_refresh=False,
-    )
-    progress.add_task(what, total=total, speed="")
-    progress.start()
-    return progress
+        tqdm.write(line, file=stream)
+    else:
+        print(line, file=stream)
+    stream.flush()
