@@ -59,7 +59,7 @@ def prepared(config: Any, folder: Path) -> Path:
 def seeds(count: int, overrides: list[str]) -> None:
     """Prints each seed's test accuracy and seconds, their mean and the verdict."""
     from sightline.models.inference import Predictor
-    from sightline.stages.train.stage import Training
+    from sightline.stages.train.stage import TrainingRun
 
     found, times = [], []
     with tempfile.TemporaryDirectory() as temporary:
@@ -69,7 +69,7 @@ def seeds(count: int, overrides: list[str]) -> None:
         for seed in range(count):
             config = typed(TrainConfig, configured([*overrides, f"train.seed={seed}"]).train, "train")
             begin = time.perf_counter()
-            Training(data, config).run(folder / f"model-{seed}", folder / f"history-{seed}.csv")
+            TrainingRun(data, config).run(folder / f"model-{seed}", folder / f"history-{seed}.csv")
             times.append(time.perf_counter() - begin)
             guessed = Predictor.load(folder / f"model-{seed}")(test.images(np.arange(len(test)))).argmax(axis=1)
             found.append(float((guessed == test.labels).mean()))

@@ -45,7 +45,7 @@ BEST = [
     "train.model.width=32",
     "train.model.blocks=3",
     "train.augment.translate=0.07",
-    "train/average=ema",
+    "train/weight_averaging=ema",
     "train.loss.label_smoothing=0.05",
 ]
 

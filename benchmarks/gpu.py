@@ -46,10 +46,10 @@ from train import random_set
 from sightline.config.compose import compose, typed
 from sightline.core import files
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.models.store import weights_bytes
+from sightline.models.saved_model import weights_bytes
 from sightline.stages.train.build import network
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.fit import Fitted, fit
+from sightline.stages.train.fit import FitResult, fit
 
 BATCH = 512
 
@@ -63,7 +63,7 @@ def configured(options: argparse.Namespace, *more: str, plain: bool = False) -> 
     return typed(TrainConfig, compose([*settings, f"train.max_epochs={options.epochs}", *more]).train, "train")
 
 
-def trained(data: ProcessedSet, config: TrainConfig) -> tuple[Fitted, list[dict[str, float]]]:
+def trained(data: ProcessedSet, config: TrainConfig) -> tuple[FitResult, list[dict[str, float]]]:
     """Trains; returns the result and every epoch's metrics."""
     epochs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -27,9 +27,9 @@ def run(config: TrainConfig, context: Context) -> float:
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
     from sightline import tracking
     from sightline.stages.train import hardware
-    from sightline.stages.train.stage import Training
+    from sightline.stages.train.stage import TrainingRun
 
-    training = Training(context.root / DATA, config)
+    training = TrainingRun(context.root / DATA, config)
     if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
         return training.join()
     output = place(config, context)

@@ -126,7 +126,7 @@ def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: n
 def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
     import torch
 
-    from sightline.models import store
+    from sightline.models import saved_model
     from sightline.models.classifier import build
     from sightline.models.config import Cnn
 
@@ -142,7 +142,7 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    store.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, {"profile": {"threads": 1}})
+    saved_model.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, {"profile": {"threads": 1}})
 
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from sightline.config.schema import Option
 from sightline.core.errors import UserError, how_to_install
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import (
     MODELS,
@@ -296,11 +296,11 @@ def test_the_head_makes_logits_of_the_features_and_a_stored_model_gives_the_same
     images = pictures(3, shape, seed=1)
     option = NETWORKS[name]
     said = dataclasses.replace(option, weights="gone.pth") if hasattr(option, "weights") else option
-    store.save(tmp_path, classifier, said, shape, list("abcde"), {})
+    saved_model.save(tmp_path, classifier, said, shape, list("abcde"), {})
     rng = torch.get_rng_state()
-    loaded, _ = store.load(tmp_path)
+    loaded, _ = saved_model.load(tmp_path)
     assert torch.equal(rng, torch.get_rng_state())
-    assert store.weights_bytes(loaded) == store.weights_bytes(classifier)
+    assert saved_model.weights_bytes(loaded) == saved_model.weights_bytes(classifier)
     with torch.inference_mode():
         features, logits = classifier.features(images), classifier(images)
         assert features.dtype == torch.float32

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sightline.core.errors import UserError
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, Timm, ViT
 from sightline.models.pretrained import fit_channels, fit_kernel, read
 from tests.models.conftest import pictures
@@ -160,7 +160,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
 
 def test_a_model_of_ones_own_is_a_start_for_other_classes_and_channels(tmp_path: Path) -> None:
     trained = make("resnet18", (16, 16, 1), 3)
-    store.save(tmp_path, trained, ResNet18("resnet18", None), (16, 16, 1), list("abc"), {})
+    saved_model.save(tmp_path, trained, ResNet18("resnet18", None), (16, 16, 1), list("abc"), {})
     tuned = make(ResNet18("resnet18", str(tmp_path / "model.safetensors")), (24, 24, 3), 7, seed=5)
     assert torch.equal(tuned.network.layer4[1].conv2.weight, trained.network.layer4[1].conv2.weight)
     grey = pictures(2, (24, 24, 1))
@@ -172,7 +172,7 @@ def test_a_model_of_ones_own_is_a_start_for_other_classes_and_channels(tmp_path:
 def test_fine_tuning_begins_the_same_for_the_same_seed(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
     first, same = (make(ResNet18("resnet18", str(tmp_path / "w.pth")), (32, 32, 3), seed=4) for _ in range(2))
-    assert store.weights_bytes(first) == store.weights_bytes(same)
+    assert saved_model.weights_bytes(first) == saved_model.weights_bytes(same)
 
 
 def refused(option: Pretrainable, shape: tuple[int, int, int] = (32, 32, 3)) -> str:

@@ -22,12 +22,12 @@ def features(
 ) -> None:
     """Write what a trained network sees in each image: id, label, split and embedding, a row an image."""
     try:
-        from sightline.models.embeddings import write_features
+        from sightline.models.embeddings import write_embeddings
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
     try:
-        count = write_features(model, data, output, batch_size)
+        count = write_embeddings(model, data, output, batch_size)
     except OSError as error:
         raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
     typer.echo(f"{count} images -> {output}", err=True)

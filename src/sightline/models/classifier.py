@@ -10,7 +10,7 @@ from torch import nn
 
 from sightline.config.schema import Option
 from sightline.models.config import Cnn, Dense, Pretrainable, ResNet9, Timm, WideResNet
-from sightline.models.head import start
+from sightline.models.head_init import init_head
 
 
 class Classifier(nn.Module):
@@ -25,7 +25,7 @@ class Classifier(nn.Module):
         head: Name of the network's last layer, from the embedding to the logits; all else is the backbone.
 
     Attributes:
-        frozen_norms: Batch norms that stay in evaluation mode; see `models.groups.freeze`.
+        frozen_norms: Batch norms that stay in evaluation mode; see `models.parameter_groups.freeze`.
     """
 
     mean: torch.Tensor
@@ -128,5 +128,5 @@ def build(
         case _:
             raise TypeError(f"no network for {type(option).__name__}")
     if isinstance(option, Pretrainable):
-        start(network.get_submodule(head), pretrained=option.weights is not None)
+        init_head(network.get_submodule(head), pretrained=option.weights is not None)
     return Classifier(network, mean, std, head).to(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from sightline.datasets.raw_set import SPLITS
 from sightline.models.inference import Predictor
 
 
-def write_features(model: Path, data: Path, output: Path, batch_size: int = 256) -> int:
+def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 256) -> int:
     """Writes the embeddings of every image of a processed set: what the network's last layer makes logits of.
 
     The columns are `id`, `label` (the class's name in this set, which need not be one of the model's), `split` and

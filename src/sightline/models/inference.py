@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from sightline.core.errors import UserError
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.classifier import Classifier
 
 
@@ -33,7 +33,7 @@ class Predictor:
         Raises:
             UserError: If it is missing or damaged.
         """
-        classifier, info = store.load(folder)
+        classifier, info = saved_model.load(folder)
         torch.set_num_threads(int(info["profile"]["threads"]))
         return cls(classifier, info)
 

@@ -15,7 +15,7 @@ import pytest
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.predict.bundle import Bundle
 from sightline.stages.export import stage
 from sightline.stages.export.formats import to_pt2
@@ -27,8 +27,8 @@ import sys
 from pathlib import Path
 from sightline.core import files
 from sightline.stages.export.formats import to_pt2
-from sightline.models import store
-print(files.sha256(to_pt2(store.load(Path(sys.argv[1]))[0], (12, 12, 1), 1.25)))
+from sightline.models import saved_model
+print(files.sha256(to_pt2(saved_model.load(Path(sys.argv[1]))[0], (12, 12, 1), 1.25)))
 """
 
 
@@ -103,5 +103,5 @@ def test_an_unknown_format() -> None:
 
 
 def test_equal_networks_give_equal_bytes(project: Project) -> None:
-    classifier, _ = store.load(project.model)
+    classifier, _ = saved_model.load(project.model)
     assert to_pt2(classifier, (12, 12, 1), 1.25) == to_pt2(classifier, (12, 12, 1), 1.25)

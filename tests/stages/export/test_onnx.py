@@ -15,7 +15,7 @@ import torch
 
 from sightline.config.schema import Option
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.classifier import build
 from sightline.models.config import Cnn, Dense, ResNet18
 from sightline.stages.export.onnx import Deployed, to_onnx
@@ -25,8 +25,8 @@ DIGEST = """
 import hashlib, sys
 from pathlib import Path
 from sightline.stages.export.onnx import to_onnx
-from sightline.models import store
-print(hashlib.sha256(to_onnx(store.load(Path(sys.argv[1]))[0], (12, 12, 1), 20, 1.25)).hexdigest())
+from sightline.models import saved_model
+print(hashlib.sha256(to_onnx(saved_model.load(Path(sys.argv[1]))[0], (12, 12, 1), 20, 1.25)).hexdigest())
 """
 
 
@@ -44,7 +44,7 @@ def test_takes_the_contracts_pixels_and_gives_probabilities(exported: bytes) -> 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 65])
 def test_batches_of_any_size_equal_torch(project: Project, exported: bytes, count: int) -> None:
-    classifier, _ = store.load(project.model)
+    classifier, _ = saved_model.load(project.model)
     pixels = ProcessedSet(project.processed).split("test").images(slice(0, count))
     with torch.inference_mode():
         expected = Deployed(classifier, 1.25).eval()(torch.from_numpy(pixels)).numpy()
@@ -66,7 +66,7 @@ def test_same_bytes_from_another_process_folder_hash_seed_and_thread_count(
 ) -> None:
     folder = tmp_path / "else where"
     folder.mkdir()
-    for name in (store.WEIGHTS, store.INFO):
+    for name in (saved_model.WEIGHTS, saved_model.INFO):
         shutil.copy(project.model / name, folder)
     assert os.environ.get("PYTHONHASHSEED") != "4711"
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "OMP_NUM_THREADS": "1"}
@@ -98,7 +98,7 @@ def test_every_network_exports_as_it_evaluates(option: Option, shape: tuple[int,
 
 @pytest.mark.parametrize("opset", [18, 23])
 def test_the_ends_of_the_range_of_operator_sets(project: Project, opset: int) -> None:
-    classifier, _ = store.load(project.model)
+    classifier, _ = saved_model.load(project.model)
     model = onnx.load_from_string(to_onnx(classifier, (12, 12, 1), opset))
     assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
     onnxruntime.InferenceSession(model.SerializeToString())

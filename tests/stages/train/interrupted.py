@@ -17,7 +17,7 @@ SERVER.set_forkserver_preload(["sightline.stages.train.fit", "tests.stages.train
 def _train(data: Path, checkpoints: Path, out: Path, config: dict, kill_at: int | None, number: int) -> None:
     from sightline.core import files
     from sightline.datasets.processed_set import ProcessedSet
-    from sightline.models import store
+    from sightline.models import saved_model
     from sightline.stages.train import fit as fitting
     from sightline.stages.train.lightning_module import ClassifierModule
     from tests.stages.train.small import train_config
@@ -31,7 +31,7 @@ def _train(data: Path, checkpoints: Path, out: Path, config: dict, kill_at: int 
 
     ClassifierModule.on_train_batch_start = on_train_batch_start
     fitted = fitting.fit(ProcessedSet(data), train_config(**config), checkpoints)
-    digest = files.sha256(store.weights_bytes(fitted.classifier))
+    digest = files.sha256(saved_model.weights_bytes(fitted.classifier))
     out.write_text(json.dumps({"weights": digest, "history": fitted.history, "best": fitted.best}))
 
 

@@ -32,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ProcessedSet:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{}, {"train.accumulate": 2, "train/average": "ema", "train.num_workers": 1}])
+@pytest.mark.parametrize(
+    "change", [{}, {"train.accumulate": 2, "train/weight_averaging": "ema", "train.num_workers": 1}]
+)
 def test_two_processes_lose_what_one_loses(data: ProcessedSet, tmp_path: Path, change: dict[str, object]) -> None:
     alone = fit(data, train_config(**DENSE, **change), tmp_path / "alone")
     together = fit(data, train_config(**DENSE, **change, **TOGETHER), tmp_path / "together")

@@ -19,11 +19,11 @@ from sightline.config.compose import CONF
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX, ProcessedSet
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.stages.train import checkpoint_io, hardware
 from sightline.stages.train.checkpoint_io import BEST, LAST, PREVIOUS
-from sightline.stages.train.fit import Fitted, fit
-from sightline.stages.train.stage import Training
+from sightline.stages.train.fit import FitResult, fit
+from sightline.stages.train.stage import TrainingRun
 from tests.stages.train.small import processed_set, train_config
 
 QUICK = {"train.max_epochs": 2, "train.patience": 5}
@@ -35,12 +35,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ProcessedSet:
 
 
 @pytest.fixture(scope="module")
-def fitted(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def fitted(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     return fit(data, train_config(**QUICK), tmp_path_factory.mktemp("fitted"))
 
 
-def digest(result: Fitted) -> str:
-    return files.sha256(store.weights_bytes(result.classifier))
+def digest(result: FitResult) -> str:
+    return files.sha256(saved_model.weights_bytes(result.classifier))
 
 
 def validate(classifier: nn.Module, data: ProcessedSet) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def validate(classifier: nn.Module, data: ProcessedSet) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_two_runs_and_any_number_of_workers_give_the_same_bits(
-    data: ProcessedSet, fitted: Fitted, tmp_path: Path
+    data: ProcessedSet, fitted: FitResult, tmp_path: Path
 ) -> None:
     again = fit(data, train_config(**QUICK), tmp_path / "again")
     workers = fit(data, train_config(**QUICK, **{"train.num_workers": 2}), tmp_path / "workers")
@@ -67,12 +67,12 @@ def test_two_runs_and_any_number_of_workers_give_the_same_bits(
 
 @pytest.mark.parametrize("change", [{"train.seed": 1}, {"train/augment": "none"}, {"train.batch_size": 15}])
 def test_what_matters_does_change_them(
-    data: ProcessedSet, fitted: Fitted, tmp_path: Path, change: dict[str, Any]
+    data: ProcessedSet, fitted: FitResult, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     assert digest(fit(data, train_config(**QUICK, **change), tmp_path)) != digest(fitted)
 
 
-def test_torchs_global_generator_has_no_say(data: ProcessedSet, fitted: Fitted, tmp_path: Path) -> None:
+def test_torchs_global_generator_has_no_say(data: ProcessedSet, fitted: FitResult, tmp_path: Path) -> None:
     torch.manual_seed(12345)
     assert digest(fit(data, train_config(**QUICK), tmp_path)) == digest(fitted)
 
@@ -129,7 +129,7 @@ def test_it_learns(data: ProcessedSet, tmp_path: Path) -> None:
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"] / 2
 
 
-def test_the_profile_says_what_the_bits_depend_on(fitted: Fitted) -> None:
+def test_the_profile_says_what_the_bits_depend_on(fitted: FitResult) -> None:
     assert fitted.profile["torch"] == torch.__version__
     assert fitted.profile["threads"] == train_config().threads
     assert fitted.profile["device"] == "cpu"
@@ -271,10 +271,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_stage_writes_model_description_and_history(
     project: Path, data: ProcessedSet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training = Training(data.root, train_config(**QUICK))
+    training = TrainingRun(data.root, train_config(**QUICK))
     trained = training.run(project / "models", project / "reports" / "history.csv")
-    classifier, info = store.load(project / "models")
-    assert trained.model_digest == info["weights_sha256"] == files.sha256_file(project / "models" / store.WEIGHTS)
+    classifier, info = saved_model.load(project / "models")
+    assert trained.model_digest == info["weights_sha256"] == files.sha256_file(project / "models" / saved_model.WEIGHTS)
     assert trained.data_digest == info["data_sha256"] == data.digest
     assert trained.counts == {"train": 96, "val": 30, "test": 0, "classes": 3}
     assert info["classes"] == data.classes
@@ -297,25 +297,25 @@ def test_the_stages_outputs_are_the_same_bytes_every_time(project: Path, data: P
     digests = set()
     for name, workers in (("one", 0), ("two", 2)):
         config = train_config(**QUICK, **{"train.num_workers": workers})
-        Training(data.root, config).run(project / name, project / name / "history.csv")
+        TrainingRun(data.root, config).run(project / name, project / name / "history.csv")
         digests.add(files.sha256_tree(project / name))
     assert len(digests) == 1
 
 
 def test_a_diverged_training_leaves_the_old_model(project: Path, data: ProcessedSet) -> None:
     (project / "models").mkdir()
-    (project / "models" / store.WEIGHTS).write_bytes(b"old")
+    (project / "models" / saved_model.WEIGHTS).write_bytes(b"old")
     with pytest.raises(UserError, match="diverged"):
-        Training(data.root, train_config(**{"train.lr": 1e30, "train/optimizer": "sgd"})).run(
+        TrainingRun(data.root, train_config(**{"train.lr": 1e30, "train/optimizer": "sgd"})).run(
             project / "models", project / "history.csv"
         )
-    assert (project / "models" / store.WEIGHTS).read_bytes() == b"old"
-    assert not (project / "models" / store.INFO).exists()
+    assert (project / "models" / saved_model.WEIGHTS).read_bytes() == b"old"
+    assert not (project / "models" / saved_model.INFO).exists()
 
 
 def test_what_a_training_is_names_its_checkpoints(project: Path, data: ProcessedSet, tmp_path: Path) -> None:
     def place(root: Path, **change: Any) -> Path:
-        return Training(root, train_config(**change)).checkpoints
+        return TrainingRun(root, train_config(**change)).checkpoints
 
     other = processed_set(tmp_path / "other", train=90)
     places = [

@@ -35,8 +35,13 @@ def trained(data, folder, **settings):
         {"train/optimizer": "sgd", "train/schedule": "step", "train.lr": 0.1},
         {"train/loss": "focal", "train.class_weights": "effective"},
         {"train/mix": "cutmix", "train.gradient_clip": 1.0},
-        {"train/average": "swa", "train.accumulate": 2},
-        {"train/model": "resnet9", "train.model.width": 4, "train.balanced": "true", "train.class_weights": "inverse"},
+        {"train/weight_averaging": "swa", "train.accumulate": 2},
+        {
+            "train/model": "resnet9",
+            "train.model.width": 4,
+            "train.balanced_sampling": "true",
+            "train.class_weights": "inverse",
+        },
         {"train/augment": "trivialaugment", "train.augment_on": "auto"},
     ],
     ids=lambda settings: " ".join(str(value) for value in settings.values()),
@@ -49,8 +54,11 @@ def test_each_choice_trains_and_changes_the_result(data, tmp_path, settings):
 
 
 @pytest.mark.parametrize(
-    "average",
-    [{"train/average": "ema", "train.average.decay": 0.9}, {"train/average": "swa", "train.average.start": 0.5}],
+    "weight_averaging",
+    [
+        {"train/weight_averaging": "ema", "train.weight_averaging.decay": 0.9},
+        {"train/weight_averaging": "swa", "train.weight_averaging.start": 0.5},
+    ],
 )
 def test_the_model_kept_is_the_average_that_was_validated(data, tmp_path, average):
     settings = {"train.max_epochs": 6, "train.lr": 0.02, "train/schedule": "constant"}
@@ -65,7 +73,12 @@ def test_the_model_kept_is_the_average_that_was_validated(data, tmp_path, averag
 
 def test_before_averaging_begins_the_weights_themselves_are_validated(data, tmp_path):
     settings = {"train.max_epochs": 5, "train.patience": 1}
-    averaged = trained(data, tmp_path / "averaged", **settings, **{"train/average": "swa", "train.average.start": 0.6})
+    averaged = trained(
+        data,
+        tmp_path / "averaged",
+        **settings,
+        **{"train/weight_averaging": "swa", "train.weight_averaging.start": 0.6},
+    )
     plain = trained(data, tmp_path / "plain", **{**settings, "train.patience": 5})
     assert len(averaged.history) == 5
     assert averaged.history[:4] == plain.history[:4]  # the average of one epoch is that epoch

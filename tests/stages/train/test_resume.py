@@ -46,14 +46,14 @@ def kill_points() -> list[tuple[tuple[int, ...], int]]:
 @pytest.mark.parametrize(("kills", "workers"), kill_points())
 def test_a_killed_run_ends_with_the_same_weights(data, undisturbed, tmp_path, kills, workers):
     # "never": with workers the images come from them, and not from memory
-    result, codes = train(data, tmp_path, {"train.num_workers": workers, "train.resident": "never"}, kills)
+    result, codes = train(data, tmp_path, {"train.num_workers": workers, "train.cache_in_memory": "never"}, kills)
     assert codes == [-signal.SIGKILL] * len(kills) + [0]
     assert result == undisturbed
 
 
 @pytest.mark.slow
 def test_an_average_over_epochs_comes_back(data, tmp_path):
-    config = {"train/average": "swa", "train.average.start": 0.4, "train.max_epochs": 4}
+    config = {"train/weight_averaging": "swa", "train.weight_averaging.start": 0.4, "train.max_epochs": 4}
     calm, _ = train(data, tmp_path / "calm", config)
     cut, codes = train(data, tmp_path / "cut", config, [10, 19], signal.SIGTERM)
     assert codes == [143, 143, 0]
@@ -62,8 +62,13 @@ def test_an_average_over_epochs_comes_back(data, tmp_path):
 
 @pytest.mark.slow
 def test_averages_mixing_and_augmentation_image_by_image_come_back(data, tmp_path):
-    config = {"train/average": "ema", "train.average.decay": 0.9, "train/mix": "mixup", "train/schedule": "one_cycle"}
-    config |= {"train.augment_on": "albumentations", "train.accumulate": 2, "train.balanced": "true"}
+    config = {
+        "train/weight_averaging": "ema",
+        "train.weight_averaging.decay": 0.9,
+        "train/mix": "mixup",
+        "train/schedule": "one_cycle",
+    }
+    config |= {"train.augment_on": "albumentations", "train.accumulate": 2, "train.balanced_sampling": "true"}
     calm, _ = train(data, tmp_path / "calm", config)
     cut, codes = train(data, tmp_path / "cut", config, [3, 7], signal.SIGTERM)
     assert codes == [143, 143, 0]

@@ -14,7 +14,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.imaging.transform.pipeline import Transform
 from sightline.models.inference import Predictor
-from sightline.models.store import WEIGHTS
+from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 from sightline.stages.export import calibration, formats, parity, parity_images

@@ -15,10 +15,10 @@ from sightline.stages.train import hardware
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import (
     DirectLoader,
-    EpochBatches,
+    EpochBatchSampler,
     EpochSampler,
-    Loader,
-    Samples,
+    SampleDataset,
+    TimedDataLoader,
     balancing_weights,
     loader,
 )
@@ -68,34 +68,36 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
 
 def loaders(
     data: ProcessedSet, config: TrainConfig, rank: int = 0, world: int = 1
-) -> tuple[Loader | DirectLoader, DirectLoader]:
+) -> tuple[TimedDataLoader | DirectLoader, DirectLoader]:
     """Returns the loaders of training and validation, for one of `world` processes."""
     train, val = data.split("train"), data.split("val")
     overfit = cast(Debug, config.debug).overfit
     policy = None if overfit or on_batches(data, config) else config.augment
-    samples = Samples(train, config.seed, policy)
+    samples = SampleDataset(train, config.seed, policy)
     order = EpochSampler(
         len(train),
         config.seed,
         shuffle=not overfit,
-        weights=balancing_weights(train.labels) if config.balanced else None,
+        weights=balancing_weights(train.labels) if config.balanced_sampling else None,
     )
-    batches = EpochBatches(order, config.batch_size, rank, world)
+    batches = EpochBatchSampler(order, config.batch_size, rank, world)
     train_loader = _loader(config, samples, batches, rank)
     seen, size = (train, config.batch_size) if overfit else (val, 4 * config.batch_size)
-    in_order = EpochBatches(EpochSampler(len(seen), config.seed, shuffle=False), size, rank, world)
-    return train_loader, DirectLoader(Samples(seen, config.seed), in_order)
+    in_order = EpochBatchSampler(EpochSampler(len(seen), config.seed, shuffle=False), size, rank, world)
+    return train_loader, DirectLoader(SampleDataset(seen, config.seed), in_order)
 
 
-def _loader(config: TrainConfig, samples: Samples, batches: EpochBatches, rank: int) -> Loader | DirectLoader:
+def _loader(
+    config: TrainConfig, samples: SampleDataset, batches: EpochBatchSampler, rank: int
+) -> TimedDataLoader | DirectLoader:
     """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
     device = _device(config, rank % max(1, torch.cuda.device_count()))
     if samples.augments:
-        if config.resident == "always":
-            raise UserError("train.resident: always needs train.augment_on=batch, or train.augment=none")
+        if config.cache_in_memory == "always":
+            raise UserError("train.cache_in_memory: always needs train.augment_on=batch, or train.augment=none")
         return loader(samples, batches, config.num_workers)
     fits = hardware.has_room(device, len(samples) * samples.bytes_each)
-    if config.resident == "always" or (config.resident == "auto" and fits):
+    if config.cache_in_memory == "always" or (config.cache_in_memory == "auto" and fits):
         return DirectLoader(samples, batches, device)
     return loader(samples, batches, config.num_workers) if config.num_workers else DirectLoader(samples, batches)
 

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from sightline.core import files
 from sightline.stages.train.checkpoint_io import LAST
-from sightline.stages.train.dataloader import DirectLoader, Loader
+from sightline.stages.train.dataloader import DirectLoader, TimedDataLoader
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 MINUTES_BETWEEN_SAVES = 5.0
@@ -23,10 +23,10 @@ MOST_STALL = 0.1  # of an epoch's time spent waiting for data, before it is said
 
 LogMetrics = Callable[[Mapping[str, float], int], None]
 """Takes an epoch's metrics and its number, from 0."""
-Row = dict[str, float]
+EpochMetrics = dict[str, float]
 
 
-class Progress(Checkpoint):
+class TrainingCheckpoint(Checkpoint):
     """Keeps a row of metrics an epoch, and the checkpoint to go on from.
 
     The checkpoint is written at the end of every epoch, within an epoch every few minutes, and on SIGTERM and Ctrl-C,
@@ -43,8 +43,10 @@ class Progress(Checkpoint):
         shown: Whether to print a line an epoch.
     """
 
-    def __init__(self, folder: Path, loader: Loader | DirectLoader, log: LogMetrics | None, shown: bool = True) -> None:
-        self.rows: list[Row] = []
+    def __init__(
+        self, folder: Path, loader: TimedDataLoader | DirectLoader, log: LogMetrics | None, shown: bool = True
+    ) -> None:
+        self.rows: list[EpochMetrics] = []
         self.stopped = False
         self.position = (0, 0)
         self._folder = folder
@@ -135,7 +137,7 @@ class Progress(Checkpoint):
         self._handlers.clear()
 
 
-def write_history(rows: list[Row], path: Path) -> None:
+def write_history(rows: list[EpochMetrics], path: Path) -> None:
     """Writes the metrics as CSV, rounded to 6 significant digits; epochs are counted from 1, as on the screen."""
     with files.atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")

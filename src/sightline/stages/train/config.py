@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sightline.config.schema import Option, choice, require, require_one_of
 from sightline.imaging.augment.options import POLICIES
 from sightline.models.config import MODELS
-from sightline.stages.train.options import AVERAGES, DEBUGS, LOSSES, MIXINGS, OPTIMIZERS, SCHEDULES, TRAINERS
+from sightline.stages.train.options import DEBUGS, LOSSES, MIXINGS, OPTIMIZERS, SCHEDULES, TRAINERS, WEIGHT_AVERAGING
 
 MONITORS = ("val_loss", "val_accuracy")
 
@@ -24,12 +24,12 @@ class TrainConfig:
         loss: What is minimised.
         augment: Online augmentation.
         mix: Blending of images within a batch.
-        average: Averaging of weights over steps.
+        weight_averaging: Averaging of weights over steps.
         trainer: The hardware.
         debug: Short runs to find a fault.
         augment_on: Where augmentation runs: "albumentations" (an image at a time, in the loader), "batch" (a batch at
             a time, where the network computes), or "auto" (batch below 96 pixels a side).
-        resident: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
+        cache_in_memory: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
             "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is
             free). Images that are augmented one at a time never do.
         lr: Peak learning rate.
@@ -41,9 +41,9 @@ class TrainConfig:
         monitor: The validation metric that picks the best epoch.
         class_weights: Weight of a class in the loss: "none", "inverse" of its frequency, or by its "effective" number
             of images (Cui et al. 2019).
-        balanced: Whether each class is drawn equally often, whatever its number of images.
+        balanced_sampling: Whether each class is drawn equally often, whatever its number of images.
         freeze_epochs: Epochs at the beginning in which only the network's head learns.
-        backbone_factor: Learning rate of the backbone as a share of the head's.
+        backbone_lr_mult: Learning rate of the backbone as a share of the head's.
         seed: All randomness is a function of it.
         threads: CPU threads; results depend on their number in the last bits.
         num_workers: Data-loader processes; results do not depend on them.
@@ -55,11 +55,11 @@ class TrainConfig:
     loss: Option = choice(LOSSES)
     augment: Option = choice(POLICIES)
     mix: Option = choice(MIXINGS)
-    average: Option = choice(AVERAGES)
+    weight_averaging: Option = choice(WEIGHT_AVERAGING)
     trainer: Option = choice(TRAINERS)
     debug: Option = choice(DEBUGS)
     augment_on: str
-    resident: str
+    cache_in_memory: str
     lr: float
     batch_size: int
     accumulate: int
@@ -68,9 +68,9 @@ class TrainConfig:
     patience: int
     monitor: str
     class_weights: str
-    balanced: bool
+    balanced_sampling: bool
     freeze_epochs: int
-    backbone_factor: float
+    backbone_lr_mult: float
     seed: int
     threads: int
     num_workers: int
@@ -82,8 +82,8 @@ class TrainConfig:
         for name in ("freeze_epochs", "seed", "num_workers"):
             require(getattr(self, name) >= 0, f"{name}: must not be negative, is {getattr(self, name)}")
         require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
-        require(0 < self.backbone_factor <= 1, f"backbone_factor: must be in (0, 1], is {self.backbone_factor}")
+        require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
         require_one_of("monitor", self.monitor, MONITORS)
         require_one_of("augment_on", self.augment_on, ("auto", "albumentations", "batch"))
-        require_one_of("resident", self.resident, ("auto", "always", "never"))
+        require_one_of("cache_in_memory", self.cache_in_memory, ("auto", "always", "never"))
         require_one_of("class_weights", self.class_weights, ("none", "inverse", "effective"))

@@ -29,7 +29,7 @@ Positions = npt.NDArray[np.int64]
 _POSITIVE = 2**63 - 1
 
 
-class Samples(Dataset[Batch]):
+class SampleDataset(Dataset[Batch]):
     """A split as whole batches: `__getitems__` gathers and augments all samples of a batch at once.
 
     Args:
@@ -118,7 +118,7 @@ class EpochSampler(Sampler[Key]):
         return iter([(self.epoch, position) for position in self.order().tolist()])
 
 
-class EpochBatches(Sampler[list[Key]]):
+class EpochBatchSampler(Sampler[list[Key]]):
     """An epoch's keys in batches; where several processes train together, this one's part of each batch.
 
     A batch is that of all processes, and its parts differ by one image at most: what an epoch sees, and in which steps,
@@ -178,7 +178,7 @@ def balancing_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return weights
 
 
-class Loader(DataLoader[Batch]):
+class TimedDataLoader(DataLoader[Batch]):
     """A data loader that knows how long it was waited for.
 
     Attributes:
@@ -186,7 +186,7 @@ class Loader(DataLoader[Batch]):
         waited: Seconds that the caller has spent waiting for batches since it was last set to 0.
     """
 
-    batches: EpochBatches
+    batches: EpochBatchSampler
     waited = 0.0
 
     def __iter__(self) -> Any:
@@ -205,10 +205,10 @@ class DirectLoader:
             or the CPU's memory. None leaves them in their files.
 
     Attributes:
-        waited: As `Loader` has it.
+        waited: As `TimedDataLoader` has it.
     """
 
-    def __init__(self, samples: Samples, batches: EpochBatches, device: torch.device | None = None) -> None:
+    def __init__(self, samples: SampleDataset, batches: EpochBatchSampler, device: torch.device | None = None) -> None:
         self.samples = samples
         self.batches = self.batch_sampler = batches  # under the name by which Lightning finds the sampler
         self.device = device
@@ -246,7 +246,7 @@ class DirectLoader:
                 yield torch.from_numpy(split.images(order[part])), all_labels[part], all_keys[part]
 
 
-def _timed(loader: Loader | DirectLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
+def _timed(loader: TimedDataLoader | DirectLoader, batches: Iterator[Batch]) -> Iterator[Batch]:
     while True:
         started = time.perf_counter()
         try:
@@ -263,9 +263,9 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def loader(samples: Samples, batches: EpochBatches, num_workers: int) -> Loader:
+def loader(samples: SampleDataset, batches: EpochBatchSampler, num_workers: int) -> TimedDataLoader:
     """Returns a data loader over `samples`; what it yields does not depend on the number of workers."""
-    made = Loader(
+    made = TimedDataLoader(
         samples,
         batch_sampler=batches,
         collate_fn=_as_is,

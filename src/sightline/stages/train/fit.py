@@ -30,14 +30,14 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.classifier import Classifier
 from sightline.stages.train import checkpoint_io, ddp, hardware, resume, weight_averaging
 from sightline.stages.train.build import check_splits, loaders, network
-from sightline.stages.train.checkpointing import HISTORY, LogMetrics, Progress, Row
+from sightline.stages.train.checkpointing import HISTORY, EpochMetrics, LogMetrics, TrainingCheckpoint
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import Debug, Swa, TrainerOption
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What training leaves.
 
     Attributes:
@@ -48,8 +48,8 @@ class Fitted:
     """
 
     classifier: Classifier
-    history: list[Row]
-    best: Row
+    history: list[EpochMetrics]
+    best: EpochMetrics
     profile: dict[str, Any]
 
 
@@ -58,7 +58,7 @@ def fit(
     config: TrainConfig,
     checkpoints: Path,
     log: LogMetrics | None = None,
-) -> Fitted:
+) -> FitResult:
     """Trains a model on the training split and keeps the epoch that is best on the validation split.
 
     Where several devices train together, this is the first process's part: the others call `join`.
@@ -85,7 +85,7 @@ def fit(
         shutil.rmtree(checkpoints)  # there is nothing to go on with
         raise UserError(f"training diverged: val_loss is {best_row['val_loss']} in the best epoch; lower train.lr")
     module.load_state_dict(best["state_dict"])
-    return Fitted(
+    return FitResult(
         classifier=module.classifier.cpu().eval(),
         history=rows,
         best=best_row,
@@ -119,7 +119,7 @@ def _train(
     rank: int,
     world: int,
     log: LogMetrics | None,
-) -> tuple[ClassifierModule, pl.Trainer, list[Row]]:
+) -> tuple[ClassifierModule, pl.Trainer, list[EpochMetrics]]:
     """Trains to the end, or goes on to it; the best epoch is in the folder of checkpoints."""
     debug = cast(Debug, config.debug)
     module = network(data, config)
@@ -135,10 +135,10 @@ def _train(
     mode = "min" if config.monitor.endswith("loss") else "max"
     keep = checkpoint_io.BestCheckpoint(checkpoints, config.monitor, mode)
     on_terminal = sys.stderr.isatty() and rank == 0
-    progress = Progress(checkpoints, train_loader, log, shown=rank == 0)
+    progress = TrainingCheckpoint(checkpoints, train_loader, log, shown=rank == 0)
     # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
-    callbacks: list[Callback] = [*weight_averaging.build(config.average, max_epochs), keep, progress]
-    if not isinstance(config.average, Swa):
+    callbacks: list[Callback] = [*weight_averaging.build(config.weight_averaging, max_epochs), keep, progress]
+    if not isinstance(config.weight_averaging, Swa):
         callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
     if on_terminal:
         callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))

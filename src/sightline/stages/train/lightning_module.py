@@ -12,7 +12,7 @@ from torch import nn
 
 from sightline.core import seeds
 from sightline.imaging.augment.torch_backend import BatchAugmentation
-from sightline.models import groups
+from sightline.models import parameter_groups
 from sightline.models.classifier import Classifier
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import Batch
@@ -87,7 +87,7 @@ class ClassifierModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         if self.config.freeze_epochs:
-            groups.freeze(self.classifier, self.current_epoch < self.config.freeze_epochs)
+            parameter_groups.freeze(self.classifier, self.current_epoch < self.config.freeze_epochs)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed
@@ -149,8 +149,8 @@ class ClassifierModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         option: Any = self.config.optimizer
-        parameters = groups.parameter_groups(
-            self.classifier, option.lr, self.config.backbone_factor, option.weight_decay
+        parameters = parameter_groups.parameter_groups(
+            self.classifier, option.lr, self.config.backbone_lr_mult, option.weight_decay
         )
         optimizer = build_optimizer(option, parameters)
         scheduler = build_schedule(self.config.schedule, optimizer, int(self.trainer.estimated_stepping_batches))

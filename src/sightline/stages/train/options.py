@@ -258,6 +258,6 @@ OPTIMIZERS: dict[str, type[Option]] = {"adamw": AdamW, "lion": Lion, "sgd": Sgd}
 SCHEDULES: dict[str, type[Option]] = {"constant": Constant, "cosine": Cosine, "one_cycle": OneCycle, "step": Step}
 LOSSES: dict[str, type[Option]] = {"cross_entropy": CrossEntropy, "focal": Focal}
 MIXINGS: dict[str, type[Option]] = {"none": NoOption, "cutmix": Mixing, "mixup": Mixing}
-AVERAGES: dict[str, type[Option]] = {"none": NoOption, "ema": Ema, "swa": Swa}
+WEIGHT_AVERAGING: dict[str, type[Option]] = {"none": NoOption, "ema": Ema, "swa": Swa}
 DEBUGS: dict[str, type[Option]] = dict.fromkeys(("none", "fast_dev", "overfit", "profile"), Debug)
 TRAINERS: dict[str, type[Option]] = dict.fromkeys(("auto", "cpu", "ddp", "gpu", "mps"), TrainerOption)

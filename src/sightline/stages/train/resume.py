@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline.stages.train import checkpoint_io
-from sightline.stages.train.checkpointing import Progress, Row
+from sightline.stages.train.checkpointing import EpochMetrics, TrainingCheckpoint
 
 
-class Resumed:
+class ResumePoint:
     """A checkpoint to go on from.
 
     Attributes:
@@ -23,13 +23,13 @@ class Resumed:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        state: dict[str, Any] = checkpoint_io.read(path)["callbacks"][Progress.__qualname__]
-        self.rows: list[Row] = state["rows"]
+        state: dict[str, Any] = checkpoint_io.read(path)["callbacks"][TrainingCheckpoint.__qualname__]
+        self.rows: list[EpochMetrics] = state["rows"]
         self.epoch, self.batch = state["position"]
         self.stopped: bool = state["stopped"]
 
 
-def find(folder: Path, report: bool = True) -> Resumed | None:
+def find(folder: Path, report: bool = True) -> ResumePoint | None:
     """Returns the checkpoint to go on from: the last one; if that is damaged the one before; else None.
 
     Args:
@@ -51,10 +51,10 @@ def find(folder: Path, report: bool = True) -> Resumed | None:
     return found
 
 
-def _usable(folder: Path, damaged: list[Path]) -> Resumed | None:
+def _usable(folder: Path, damaged: list[Path]) -> ResumePoint | None:
     for path in (folder / checkpoint_io.LAST, folder / checkpoint_io.PREVIOUS):
         try:
-            resumed = Resumed(path)
+            resumed = ResumePoint(path)
         except FileNotFoundError:
             continue
         except checkpoint_io.DamagedError:

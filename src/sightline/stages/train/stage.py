@@ -15,7 +15,7 @@ from sightline.core import files
 from sightline.core.code_digest import CodeDigests
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
-from sightline.models import origin, store
+from sightline.models import saved_model, weights_origin
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
@@ -25,7 +25,7 @@ DAYS_KEPT = 30
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What is to be told about a training.
 
     Attributes:
@@ -43,7 +43,7 @@ class Trained:
     initial: Mapping[str, str] | None = None
 
 
-class Training:
+class TrainingRun:
     """One training: what it is, and where it keeps what it has done so far.
 
     Args:
@@ -51,7 +51,7 @@ class Training:
         config: The train section.
 
     Attributes:
-        initial: See `Trained`.
+        initial: See `TrainingResult`.
         checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
             outside the outputs, which DVC removes before a stage runs.
     """
@@ -61,13 +61,13 @@ class Training:
         self.config = config
         self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
         code = [CodeDigests().digest(__name__)]
-        self.initial = origin.of_weights(getattr(config.model, "weights", None))
+        self.initial = weights_origin.of_weights(getattr(config.model, "weights", None))
         if self.initial:
             code.append(self.initial["sha256"])  # the configuration says only where they are
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 
-    def run(self, model: Path, history: Path, log: LogMetrics | None = None) -> Trained:
+    def run(self, model: Path, history: Path, log: LogMetrics | None = None) -> TrainingResult:
         """Trains and writes the model; goes on where an interrupted run of the same training was.
 
         Args:
@@ -93,11 +93,11 @@ class Training:
                 "best_epoch": best,
                 "profile": fitted.profile,
             }
-            digest = store.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
+            digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             shutil.rmtree(self.checkpoints)
         said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
         print(f"train: best epoch {best['epoch']}: {said}")
-        return Trained(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
+        return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
     def join(self) -> float:
         """Takes part in the training that another process of a group runs; returns what nobody asks for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.core.project import located
-from sightline.models import origin
+from sightline.models import weights_origin
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
@@ -39,4 +39,4 @@ def watch_weights(weights: str | None, output: Path) -> None:
     Raises:
         UserError: If there is no such file.
     """
-    files.write_json(output, {"weights": origin.of_weights(weights)})
+    files.write_json(output, {"weights": weights_origin.of_weights(weights)})

@@ -13,7 +13,7 @@ from sightline.models.classifier import Classifier
 def parameter_groups(
     classifier: Classifier,
     lr: float,
-    backbone_factor: float = 1.0,
+    backbone_lr_mult: float = 1.0,
     weight_decay: float = 0.0,
     decay_all: bool = True,
 ) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def parameter_groups(
     Args:
         classifier: The model.
         lr: Learning rate of the head.
-        backbone_factor: The backbone's learning rate as a share of the head's (discriminative learning rates, Howard
+        backbone_lr_mult: The backbone's learning rate as a share of the head's (discriminative learning rates, Howard
             and Ruder 2018); 1 makes no difference between them, and fewer groups.
         weight_decay: The optimiser's weight decay.
         decay_all: False leaves norms, biases, position embeddings, class tokens and layer scales without decay: only
@@ -38,7 +38,7 @@ def parameter_groups(
     head = {id(parameter) for parameter in classifier.head.parameters()}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in classifier.named_parameters():
-        part = "all" if backbone_factor == 1 else "head" if id(parameter) in head else "backbone"
+        part = "all" if backbone_lr_mult == 1 else "head" if id(parameter) in head else "backbone"
         # Linear and convolutional weights, and the joint one of attention's three inputs.
         decayed = decay_all or (parameter.ndim >= 2 and name.endswith("weight"))
         label = part if decayed else f"{part}_no_decay"
@@ -46,7 +46,7 @@ def parameter_groups(
             label,
             {
                 "params": [],
-                "lr": lr * (backbone_factor if part == "backbone" else 1),
+                "lr": lr * (backbone_lr_mult if part == "backbone" else 1),
                 "weight_decay": weight_decay if decayed else 0.0,
                 "name": label,
             },

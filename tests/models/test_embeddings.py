@@ -15,8 +15,8 @@ from sightline.cli import app
 from sightline.core import files
 from sightline.datasets.processed_set import CLASSES, INDEX, INDEX_SCHEMA, TRANSFORM
 from sightline.datasets.raw_set import write_classes
-from sightline.models import store
-from sightline.models.embeddings import write_features
+from sightline.models import saved_model
+from sightline.models.embeddings import write_embeddings
 from tests.models.conftest import OPTIONS, make
 
 SHAPE = (8, 8, 1)
@@ -26,7 +26,7 @@ SHAPE = (8, 8, 1)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model and a processed set of 7 images in two shards, its classes other than the model's."""
     model, data = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("data")
-    store.save(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), {"profile": {"threads": 1}})
+    saved_model.save(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), {"profile": {"threads": 1}})
     images = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)
     np.save(data / "shard-a.npy", images[:4])
     np.save(data / "shard-b.npy", images[4:])
@@ -54,7 +54,7 @@ def _same_threads() -> object:
 def test_a_row_an_image(folders: tuple[Path, Path], tmp_path: Path, batch_size: int) -> None:
     model, data = folders
     out = tmp_path / "new" / "features.parquet"
-    assert write_features(model, data, out, batch_size) == 7
+    assert write_embeddings(model, data, out, batch_size) == 7
     table = pq.read_table(out)
     assert table.schema.field("embedding").type == pa.list_(pa.float32(), 8)
     assert table["id"].to_pylist() == ["i0", "i3", "i4", "i6", "i2", "i1", "i5"]
@@ -62,15 +62,15 @@ def test_a_row_an_image(folders: tuple[Path, Path], tmp_path: Path, batch_size: 
     assert table["label"].to_pylist() == ["cat", "dog", "cat", "cat", "cat", "dog", "dog"]
     images = np.concatenate([np.load(data / f"shard-{name}.npy") for name in "ab"])[[0, 3, 4, 6, 2, 1, 5]]
     with torch.inference_mode():
-        expected = store.load(model)[0].features(torch.from_numpy(images)).numpy()
+        expected = saved_model.load(model)[0].features(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), expected, rtol=1e-4, atol=1e-5)
-    assert table.schema.metadata[b"model_sha256"].decode() == files.sha256_file(model / store.WEIGHTS)
+    assert table.schema.metadata[b"model_sha256"].decode() == files.sha256_file(model / saved_model.WEIGHTS)
     assert pq.ParquetFile(out).num_row_groups == {1: 7, 2: 4, 100: 3}[batch_size]  # a batch each
 
 
 def test_twice_gives_the_same_bytes_and_the_verb_writes_them_too(folders: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = folders
-    write_features(model, data, tmp_path / "1.parquet")
+    write_embeddings(model, data, tmp_path / "1.parquet")
     done = CliRunner().invoke(app, ["features", str(model), str(data), "--output", str(tmp_path / "2.parquet")])
     assert done.exit_code == 0
     assert "7 images" in done.output
@@ -80,7 +80,9 @@ def test_twice_gives_the_same_bytes_and_the_verb_writes_them_too(folders: tuple[
 def test_what_cannot_be_is_one_line_and_leaves_no_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = folders
     other = tmp_path / "other"
-    store.save(other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), {"profile": {"threads": 1}})
+    saved_model.save(
+        other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), {"profile": {"threads": 1}}
+    )
     out = tmp_path / "f.parquet"
     for arguments, said in (
         ([str(other), str(data)], "holds images of 8x8x1, the model takes 9x8x1"),

@@ -16,7 +16,7 @@ from sightline.config.schema import Option
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment.options import POLICIES
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.dataloader import DirectLoader, EpochBatches, EpochSampler, Samples, loader
+from sightline.stages.train.dataloader import DirectLoader, EpochBatchSampler, EpochSampler, SampleDataset, loader
 from tests.stages.train.small import processed_set
 
 
@@ -58,7 +58,7 @@ def test_order_differs_between_epochs_and_seeds_and_is_the_same_again() -> None:
 
 @given(skip=st.integers(0, 6))
 def test_a_resumed_epoch_is_the_rest_of_it_and_the_next_is_whole(skip: int) -> None:
-    whole, resumed = (EpochBatches(EpochSampler(40, 1, shuffle=True), 7) for _ in range(2))
+    whole, resumed = (EpochBatchSampler(EpochSampler(40, 1, shuffle=True), 7) for _ in range(2))
     resumed.resume(2, skip)
     whole.sampler.set_epoch(2)
     assert list(resumed) == list(whole)[skip:]
@@ -70,8 +70,8 @@ def test_a_resumed_epoch_is_the_rest_of_it_and_the_next_is_whole(skip: int) -> N
 @given(length=st.integers(8, 300), batch_size=st.integers(8, 64), world=st.integers(1, 4))
 def test_the_parts_of_several_processes_make_up_the_batches_of_one(length: int, batch_size: int, world: int) -> None:
     order = EpochSampler(length, 0, shuffle=True)
-    alone = EpochBatches(order, batch_size)
-    parts = [EpochBatches(order, batch_size, rank, world) for rank in range(world)]
+    alone = EpochBatchSampler(order, batch_size)
+    parts = [EpochBatchSampler(order, batch_size, rank, world) for rank in range(world)]
     assert {len(part) for part in parts} == {len(list(part)) for part in parts}
     seen = [key for step in zip(*parts, strict=True) for part in step for key in part]
     assert seen == [key for batch in alone for key in batch] == list(order)
@@ -97,8 +97,8 @@ def epoch_of(
     shuffle: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns all images and labels of an epoch, in the order in which training sees them."""
-    samples = Samples(data.split("train"), seed, None if name is None else policy(name))
-    batches = EpochBatches(EpochSampler(len(samples), seed, shuffle), batch_size)
+    samples = SampleDataset(data.split("train"), seed, None if name is None else policy(name))
+    batches = EpochBatchSampler(EpochSampler(len(samples), seed, shuffle), batch_size)
     batches.sampler.set_epoch(epoch)  # as Lightning does
     seen = list(loader(samples, batches, workers))
     assert [len(batch[0]) for batch in seen[:-1]] == [batch_size] * (len(seen) - 1)
@@ -200,8 +200,8 @@ def test_the_shards_themselves_are_never_changed(data: ProcessedSet) -> None:
 
 @pytest.mark.parametrize("device", [None, torch.device("cpu")])
 def test_the_direct_loader_gives_the_same_batches(data: ProcessedSet, device: torch.device | None) -> None:
-    samples = Samples(data.split("train"), 5)
-    batches = EpochBatches(EpochSampler(len(samples), 5, shuffle=True), 16)
+    samples = SampleDataset(data.split("train"), 5)
+    batches = EpochBatchSampler(EpochSampler(len(samples), 5, shuffle=True), 16)
     direct = DirectLoader(samples, batches, device)
     for epoch, skip in ((0, 0), (3, 2)):
         batches.resume(epoch, skip)

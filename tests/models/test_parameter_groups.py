@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sightline.models.classifier import Classifier
-from sightline.models.groups import freeze, parameter_groups
+from sightline.models.parameter_groups import freeze, parameter_groups
 from tests.models.conftest import pictures
 from tests.models.test_networks import NETWORKS, make
 

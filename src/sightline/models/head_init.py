@@ -7,7 +7,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def start(head: nn.Module, pretrained: bool) -> None:
+def init_head(head: nn.Module, pretrained: bool) -> None:
     """Brings a new last layer to a start from which the first loss is about ln K, whatever library made it.
 
     On pretrained features it starts at zero (as in Kolesnikov et al. 2020, BiT): every class is as probable as any, and

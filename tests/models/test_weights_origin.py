@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.models import origin
+from sightline.models import weights_origin
 from sightline.stages.watch.fingerprint import watch_weights
 
 
 def test_no_file_has_nothing_to_record() -> None:
-    assert origin.of_weights(None) is None
-    assert origin.of_weights("DEFAULT") is None
+    assert weights_origin.of_weights(None) is None
+    assert weights_origin.of_weights("DEFAULT") is None
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_licence_is_the_files_or_stands_beside_it(
     save_file(state, path, metadata) if name.endswith("safetensors") else torch.save(state, path)
     if beside:
         Path(f"{path}.license").write_text(beside)
-    assert origin.of_weights(str(path)) == {"sha256": files.sha256_file(path), "license": licence}
+    assert weights_origin.of_weights(str(path)) == {"sha256": files.sha256_file(path), "license": licence}
     watch_weights(str(path), tmp_path / "weights.json")
     assert json.loads((tmp_path / "weights.json").read_text())["weights"]["license"] == licence
 
@@ -48,15 +48,15 @@ def test_the_licence_is_the_files_or_stands_beside_it(
 def test_what_is_no_weights_file_has_no_licence_and_is_refused_by_its_reader(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
-    found = origin.of_weights(str(path))
+    found = weights_origin.of_weights(str(path))
     assert found is not None
     assert found["license"] == "unspecified"
 
 
 def test_a_missing_file_and_a_licence_that_says_nothing_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^train\.model\.weights: no file nowhere\.pth$"):
-        origin.of_weights("nowhere.pth")
+        weights_origin.of_weights("nowhere.pth")
     (tmp_path / "w.pth").write_bytes(b"1")
     (tmp_path / "w.pth.license").write_text("do as you like")
     with pytest.raises(UserError, match=r"w\.pth\.license: has no line 'SPDX-License-Identifier: \.\.\.'"):
-        origin.of_weights(str(tmp_path / "w.pth"))
+        weights_origin.of_weights(str(tmp_path / "w.pth"))

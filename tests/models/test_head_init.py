@@ -15,7 +15,7 @@ from sightline.config.schema import Option
 from sightline.core.errors import UserError
 from sightline.models.classifier import Classifier, build
 from sightline.models.config import Pretrainable, Timm, ViT
-from sightline.models.head import start
+from sightline.models.head_init import init_head
 from tests.models.conftest import pictures
 from tests.models.test_networks import NETWORKS, make
 from tests.models.test_pretrained import FAMILIES
@@ -85,7 +85,7 @@ def test_every_pretrainable_kind_is_among_them() -> None:
 
 def test_a_head_at_zero_learns_from_the_first_step() -> None:
     classifier: Classifier = make("resnet18", (16, 16, 1), 3)
-    start(classifier.head, pretrained=True)
+    init_head(classifier.head, pretrained=True)
     loss = nn.functional.cross_entropy(classifier.train()(pictures(6, (16, 16, 1))), torch.arange(6) % 3)
     loss.backward()
     gradient = next(iter(classifier.head.parameters())).grad
@@ -97,7 +97,7 @@ def test_a_head_at_zero_learns_from_the_first_step() -> None:
 def test_a_head_that_is_narrow_enough_stays_as_its_library_made_it(name: str) -> None:
     head = make(name).head
     before = [parameter.clone() for parameter in head.parameters()]
-    start(head, pretrained=False)
+    init_head(head, pretrained=False)
     assert all(torch.equal(old, new) for old, new in zip(before, head.parameters(), strict=True))
 
 

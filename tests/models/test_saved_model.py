@@ -15,7 +15,7 @@ import torch
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.inference import Predictor
 from tests.models.conftest import OPTIONS, make, pictures
 
@@ -26,22 +26,22 @@ CLASSES = ["a", "b", "c", "größe", "数字"]
 def save(folder: Path, name: str = "cnn", **more: Any) -> str:
     classifier = make(name)
     classifier.train()(pictures(8))  # batch norm's running statistics are part of the state
-    return store.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, {"profile": {"threads": 1}, **more})
+    return saved_model.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, {"profile": {"threads": 1}, **more})
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_bit_comes_back(tmp_path: Path, name: str) -> None:
     classifier = make(name)
     classifier.train()(pictures(8))
-    digest = store.save(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, {"note": [1]})
-    loaded, info = store.load(tmp_path)
+    digest = saved_model.save(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, {"note": [1]})
+    loaded, info = saved_model.load(tmp_path)
     before, after = classifier.state_dict(), loaded.state_dict()
     assert list(before) == list(after)
     for key, tensor in before.items():
         assert torch.equal(tensor, after[key]), key
         assert tensor.dtype == after[key].dtype
     assert not loaded.training
-    assert digest == info["weights_sha256"] == files.sha256_file(tmp_path / store.WEIGHTS)
+    assert digest == info["weights_sha256"] == files.sha256_file(tmp_path / saved_model.WEIGHTS)
     assert info["classes"] == CLASSES
     assert info["input"] == {"height": 12, "width": 10, "channels": 3}
     assert info["note"] == [1]
@@ -53,10 +53,10 @@ FRESH = """
 import sys
 from pathlib import Path
 import numpy as np
-from sightline.models import store
+from sightline.models import saved_model
 from sightline.models.inference import Predictor
 from tests.models.conftest import OPTIONS, pictures
-from tests.models.test_store import save
+from tests.models.test_saved_model import save
 here, out = map(Path, sys.argv[1:])
 np.save(out / "probabilities.npy", Predictor.load(here / "cnn")(pictures(5).numpy()))
 for name in ("cnn", "dense"):
@@ -88,11 +88,11 @@ def test_another_process_writes_the_same_bytes_and_predicts_the_same_bits(tmp_pa
 
 def test_any_changed_tensor_changes_the_digest() -> None:
     classifier = make("cnn")
-    digests = {files.sha256(store.weights_bytes(classifier))}
+    digests = {files.sha256(saved_model.weights_bytes(classifier))}
     for tensor in classifier.state_dict().values():
         with torch.no_grad():
             tensor += 1
-        digests.add(files.sha256(store.weights_bytes(classifier)))
+        digests.add(files.sha256(saved_model.weights_bytes(classifier)))
     assert len(digests) == 1 + len(classifier.state_dict())
 
 
@@ -101,20 +101,20 @@ def test_memory_layout_and_gradients_leave_no_trace() -> None:
     other = other.to(memory_format=torch.contiguous_format)
     other(pictures(2)).sum().backward()
     other.load_state_dict(plain.state_dict())
-    assert store.weights_bytes(plain) == store.weights_bytes(other)
+    assert saved_model.weights_bytes(plain) == saved_model.weights_bytes(other)
 
 
 def test_the_files_hold_no_pickle_and_no_time(tmp_path: Path) -> None:
     save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [store.INFO, store.WEIGHTS]
-    content = (tmp_path / store.WEIGHTS).read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [saved_model.INFO, saved_model.WEIGHTS]
+    content = (tmp_path / saved_model.WEIGHTS).read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     assert "__metadata__" not in header
     ends = max(entry["data_offsets"][1] for entry in header.values())
     assert len(content) == 8 + length + ends  # after the JSON header, the tensors' bytes and nothing more
     assert b"\x80\x02" not in content[:length]
-    json.loads((tmp_path / store.INFO).read_text())
+    json.loads((tmp_path / saved_model.INFO).read_text())
 
 
 def test_loading_leaves_torchs_random_numbers_alone(tmp_path: Path) -> None:
@@ -122,15 +122,15 @@ def test_loading_leaves_torchs_random_numbers_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    store.load(tmp_path)
+    saved_model.load(tmp_path)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_resnets_first_weights_are_not_needed_again(tmp_path: Path) -> None:
     from sightline.models.config import ResNet18
 
-    store.save(tmp_path, make("resnet18"), ResNet18("resnet18", "gone.pth"), SHAPE, CLASSES, {})
-    _, info = store.load(tmp_path)
+    saved_model.save(tmp_path, make("resnet18"), ResNet18("resnet18", "gone.pth"), SHAPE, CLASSES, {})
+    _, info = saved_model.load(tmp_path)
     assert info["architecture"]["weights"] == "gone.pth"
 
 
@@ -139,14 +139,14 @@ def test_resnets_first_weights_are_not_needed_again(tmp_path: Path) -> None:
 
 def refused(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        store.load(folder)
+        saved_model.load(folder)
     line = str(caught.value)
     assert "\n" not in line
     assert "run the train stage" in line
     return line
 
 
-@pytest.mark.parametrize("name", [store.WEIGHTS, store.INFO])
+@pytest.mark.parametrize("name", [saved_model.WEIGHTS, saved_model.INFO])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     save(tmp_path)
     (tmp_path / name).unlink()
@@ -156,28 +156,28 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("place", [0, 8, 500, -1])
 def test_one_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
     save(tmp_path)
-    content = bytearray((tmp_path / store.WEIGHTS).read_bytes())
+    content = bytearray((tmp_path / saved_model.WEIGHTS).read_bytes())
     content[place] ^= 1
-    (tmp_path / store.WEIGHTS).write_bytes(content)
-    assert store.WEIGHTS in refused(tmp_path)
+    (tmp_path / saved_model.WEIGHTS).write_bytes(content)
+    assert saved_model.WEIGHTS in refused(tmp_path)
 
 
 def test_a_truncated_file_and_another_models_are_noticed(tmp_path: Path) -> None:
     save(tmp_path / "one")
     save(tmp_path / "other", "dense")
-    (tmp_path / "one" / store.WEIGHTS).write_bytes((tmp_path / "other" / store.WEIGHTS).read_bytes())
+    (tmp_path / "one" / saved_model.WEIGHTS).write_bytes((tmp_path / "other" / saved_model.WEIGHTS).read_bytes())
     assert "not the one model.json describes" in refused(tmp_path / "one")
-    content = (tmp_path / "other" / store.WEIGHTS).read_bytes()
+    content = (tmp_path / "other" / saved_model.WEIGHTS).read_bytes()
     for length in (0, 7, len(content) - 1):
-        (tmp_path / "other" / store.WEIGHTS).write_bytes(content[:length])
+        (tmp_path / "other" / saved_model.WEIGHTS).write_bytes(content[:length])
         assert "damaged" in refused(tmp_path / "other")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe", b'{"weights_sha256": 1}'])
 def test_a_damaged_description_is_refused(tmp_path: Path, content: bytes) -> None:
     save(tmp_path)
-    (tmp_path / store.INFO).write_bytes(content)
-    assert refused(tmp_path) == f"{tmp_path / store.INFO} is damaged: run the train stage again"
+    (tmp_path / saved_model.INFO).write_bytes(content)
+    assert refused(tmp_path) == f"{tmp_path / saved_model.INFO} is damaged: run the train stage again"
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: bytes) -> Non
 )
 def test_a_description_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     save(tmp_path)
-    info = json.loads((tmp_path / store.INFO).read_text())
-    (tmp_path / store.INFO).write_text(json.dumps({**info, **change}))
+    info = json.loads((tmp_path / saved_model.INFO).read_text())
+    (tmp_path / saved_model.INFO).write_text(json.dumps({**info, **change}))
     refused(tmp_path)
 
 
