@@ -31,7 +31,7 @@ def run(config: BaselineConfig, context: Context) -> None:
 
     from sightline import tracking  # after the results are written: it takes seconds to import
 
-    made_with = data_settings.of_data(context.root, data.digest)
+    made_with = data_settings.load_settings(context.root, data.digest)
     tracker: tracking.Tracker | None = None
     for each in scored:
         answers = out / f"{each.name}.parquet"

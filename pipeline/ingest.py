@@ -24,8 +24,11 @@ def run(config: IngestConfig, context: Context) -> None:
         summary = ingest(open_source(config), config, out)
         require_trainable(summary, config)
     digest = data_settings.raw_digest(context.output / OUTPUT)
-    data_settings.record(context.output / data_settings.RAW, context.config, "ingest", digest)
-    for line in [*console.lines(summary), *console.class_changes(list(summary["classes"]), context.output / MEMORY)]:
+    data_settings.save_settings(context.output / data_settings.RAW, context.config, "ingest", digest)
+    for line in [
+        *console.summary_lines(summary),
+        *console.class_changes(list(summary["classes"]), context.output / MEMORY),
+    ]:
         print(f"ingest: {line}")
 
 

@@ -26,7 +26,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
         summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
         require_splits(summary)
     digest, raw = ProcessedSet(context.output / OUTPUT).digest, data_settings.raw_digest(context.root / INPUT)
-    data_settings.record(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
+    data_settings.save_settings(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
     for line in lines(summary, config, context.root / INPUT):
         print(f"preprocess: {line}")
 

@@ -35,7 +35,7 @@ def run(config: TrainConfig, context: Context) -> float:
     output = place(config, context)
     if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
         say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
-    made_with = data_settings.of_data(context.root, training.data.digest)
+    made_with = data_settings.load_settings(context.root, training.data.digest)
     marker = training.checkpoints / "mlflow_run"
     tracker = tracking.start_training(context.config, context.overrides, marker, made_with)
     status = "FAILED"

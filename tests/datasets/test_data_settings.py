@@ -22,13 +22,15 @@ def root(tmp_path: Path) -> Path:
     raw.mkdir(parents=True)
     (raw / "shard-1.parquet").write_text("x")
     (raw / "classes.json").write_text("{}")
-    data_settings.record(tmp_path / data_settings.RAW, config, "ingest", data_settings.raw_digest(raw))
-    data_settings.record(tmp_path / data_settings.PROCESSED, config, "preprocess", "p1", data_settings.raw_digest(raw))
+    data_settings.save_settings(tmp_path / data_settings.RAW, config, "ingest", data_settings.raw_digest(raw))
+    data_settings.save_settings(
+        tmp_path / data_settings.PROCESSED, config, "preprocess", "p1", data_settings.raw_digest(raw)
+    )
     return tmp_path
 
 
 def test_the_settings_that_a_set_was_made_with(root: Path) -> None:
-    told = data_settings.of_data(root, "p1")
+    told = data_settings.load_settings(root, "p1")
     assert told["ingest.limit"] == "50"
     assert told["preprocess.size"] == "24"
     assert told["ingest.path"] == "{oc.env:SECRET}"
@@ -36,7 +38,7 @@ def test_the_settings_that_a_set_was_made_with(root: Path) -> None:
 
 
 def test_a_record_of_another_set_is_no_record(root: Path) -> None:
-    told = data_settings.of_data(root, "p2")
+    told = data_settings.load_settings(root, "p2")
     assert set(told) == {"ingest", "preprocess"}
     assert all(value.startswith("not known: data/processed is not what") for value in told.values())
 
@@ -46,14 +48,16 @@ def test_a_record_that_is_gone_or_damaged_is_no_record(root: Path, content: str 
     (root / data_settings.PROCESSED).unlink()
     if content is not None:
         (root / data_settings.PROCESSED).write_text(content)
-    assert set(data_settings.of_data(root, "p1")) == {"ingest", "preprocess"}
+    assert set(data_settings.load_settings(root, "p1")) == {"ingest", "preprocess"}
 
 
 def test_a_raw_set_made_anew_says_nothing_of_the_older_one(root: Path) -> None:
     (root / "data" / "raw" / "shard-2.parquet").write_text("y")
     config = compose(["ingest.limit=60"], ROOT / "conf")
-    data_settings.record(root / data_settings.RAW, config, "ingest", data_settings.raw_digest(root / "data" / "raw"))
-    told = data_settings.of_data(root, "p1")
+    data_settings.save_settings(
+        root / data_settings.RAW, config, "ingest", data_settings.raw_digest(root / "data" / "raw")
+    )
+    told = data_settings.load_settings(root, "p1")
     assert told["preprocess.size"] == "24"
     assert told["ingest"].startswith("not known: what data/processed was made from is not what")
     assert "ingest.limit" not in told

@@ -18,7 +18,7 @@ import zstandard
 
 from sightline.core.errors import UserError
 from sightline.sources.archive import ArchiveSource
-from sightline.sources.file import LocalBlob
+from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
 from tests.stages.ingest.helpers import birds, picture, run, tree
 
@@ -27,7 +27,7 @@ Compress = Callable[[bytes], bytes]
 
 
 def source(path: Path, entries: int = 10_000, ratio: int = 100, limit: int | None = None) -> ArchiveSource:
-    return ArchiveSource(LocalBlob(path), 2**20, entries, ratio, limit)
+    return ArchiveSource(LocalFile(path), 2**20, entries, ratio, limit)
 
 
 def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import Rejection
 from sightline.sources.archive import ArchiveSource
-from sightline.sources.file import LocalBlob
+from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
 from sightline.sources.options import FolderOption
 from tests.stages.ingest.helpers import birds, picture, run, shared_data, tree
@@ -153,7 +153,7 @@ def test_a_file_in_place_of_a_folder_and_the_reverse_are_told_apart(tmp_path: Pa
     with pytest.raises(UserError, match=r"a\.zip is a file; set ingest\.source=archive"):
         FolderSource(tmp_path / "a.zip", MAX).fingerprint()
     with pytest.raises(UserError, match=r"is a folder; set ingest\.source=folder to read it"):
-        ArchiveSource(LocalBlob(tmp_path), MAX, 10, 10).fingerprint()
+        ArchiveSource(LocalFile(tmp_path), MAX, 10, 10).fingerprint()
 
 
 def test_pictures_in_no_folder_are_one_line_with_the_remedy(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.core.text import is_litter, readable
-from sightline.sources.layout import Layout, Place, Split
-from sightline.sources.layout_rules import AUTO, Rules
+from sightline.sources.layout import Layout, Place, SplitFolder
+from sightline.sources.layout_rules import AUTO, LayoutRules
 
-TRAIN_TEST = {"train": Split("train"), "test": Split("test")}
+TRAIN_TEST = {"train": SplitFolder("train"), "test": SplitFolder("test")}
 
 
 def spread(*folders: str) -> list[str]:
@@ -25,42 +25,46 @@ def spread(*folders: str) -> list[str]:
         (["cat", "dog"], (), {}),
         (["cat/deep", "dog"], (), {}),
         (["train/cat", "test/dog"], (), TRAIN_TEST),
-        (["Train/cat", "validation/dog"], (), {"Train": Split("train"), "validation": Split("val")}),
+        (["Train/cat", "validation/dog"], (), {"Train": SplitFolder("train"), "validation": SplitFolder("val")}),
         (["train", "plane"], (), {}),  # trains and planes
         (["train", "plane", "test"], (), {}),
         (["train/1", "train/2", "plane/3", "plane/4"], (), {}),  # series of either
         (["bullet_train/a", "plane/b"], (), {}),
         (["birds/cat", "birds/dog"], ("birds",), {}),
         (["data/birds/cat", "data/birds/dog", "data/birds"], ("data", "birds"), {}),  # a loose picture
-        (["birds/train/cat", "birds/val/dog"], ("birds",), {"train": Split("train"), "val": Split("val")}),
+        (["birds/train/cat", "birds/val/dog"], ("birds",), {"train": SplitFolder("train"), "val": SplitFolder("val")}),
         (["cat"], (), {}),
-        (["train/cat"], (), {"train": Split("train")}),
+        (["train/cat"], (), {"train": SplitFolder("train")}),
         (["train/cat", "test/dog", "__MACOSX/train", ".git/x"], (), TRAIN_TEST),
         (["train/cat/tabby", "train/dog/pug", "test/cat/tabby", "test/dog/pug"], (), TRAIN_TEST),
         (["train/cat", "train/dog", "test/cat", "to_predict"], (), TRAIN_TEST),
-        (["train/cat", "train/dog", "val/cat", "test"], (), {"train": Split("train"), "val": Split("val")}),
-        (["training_set/cat", "test_set/cat"], (), {"training_set": Split("train"), "test_set": Split("test")}),
+        (["train/cat", "train/dog", "val/cat", "test"], (), {"train": SplitFolder("train"), "val": SplitFolder("val")}),
+        (
+            ["training_set/cat", "test_set/cat"],
+            (),
+            {"training_set": SplitFolder("train"), "test_set": SplitFolder("test")},
+        ),
         (
             ["seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_pred/seg_pred"],
             (),
-            {"seg_train": Split("train", ("seg_train",)), "seg_test": Split("test", ("seg_test",))},
+            {"seg_train": SplitFolder("train", ("seg_train",)), "seg_test": SplitFolder("test", ("seg_test",))},
         ),
         (
             ["train/images/cat", "train/images/dog", "test/images/cat", "test/images/dog"],
             (),
-            {"train": Split("train", ("images",)), "test": Split("test", ("images",))},
+            {"train": SplitFolder("train", ("images",)), "test": SplitFolder("test", ("images",))},
         ),
         (
             [f"{split}/a/b/{label}" for split in ("train", "test") for label in ("cat", "dog")],
             (),
-            {"train": Split("train", ("a", "b")), "test": Split("test", ("a", "b"))},
+            {"train": SplitFolder("train", ("a", "b")), "test": SplitFolder("test", ("a", "b"))},
         ),
         (["test_set"], (), {}),
         ([], (), {}),
     ],
 )
 def test_a_tree_is_read_as_a_person_would(
-    folders: list[str], wrapper: tuple[str, ...], splits: dict[str, Split]
+    folders: list[str], wrapper: tuple[str, ...], splits: dict[str, SplitFolder]
 ) -> None:
     layout, _ = AUTO.read([*spread(*folders), "README.md", "LICENSE/x.txt"])
     assert (layout.wrapper, dict(layout.splits)) == (wrapper, splits)
@@ -82,18 +86,18 @@ def test_in_doubt_the_question_is_asked_and_both_answers_work(folders: list[str]
     with pytest.raises(UserError, match=message) as error:
         AUTO.read(spread(*folders))
     assert "\n" not in str(error.value)
-    classes, _ = Rules("classes").read(spread(*folders))
+    classes, _ = LayoutRules("classes").read(spread(*folders))
     assert classes.place(f"{folders[0]}/0.png").label == folders[0].split("/")[0]
     assert "ingest.source.layout=classes" in str(error.value)
     if "ingest.source.layout=splits" in str(error.value):
-        splits, notes = Rules("splits").read(spread(*folders))
+        splits, notes = LayoutRules("splits").read(spread(*folders))
         assert {splits.place(path).split for path in spread(*folders)} - {None}
         assert all(other in notes[0] for other in ("extra", "holdout", "to_predict") if other in folders)
 
 
 def test_splits_that_are_asked_for_must_be_there() -> None:
     with pytest.raises(UserError, match="layout=splits: no folder is called train, val or test"):
-        Rules("splits").read(spread("cat", "dog"))
+        LayoutRules("splits").read(spread("cat", "dog"))
 
 
 def test_what_was_decided_is_said() -> None:
@@ -106,7 +110,7 @@ def test_what_was_decided_is_said() -> None:
     assert notes == ["read as splits: test as test, train as train; left out: new"]
     _, notes = AUTO.read(spread(*(f"{label}/{series}" for label in ("a", "b", "c") for series in ("1", "2"))))
     assert notes[0].startswith("the images of all folders in 'a' (and in 2 more) are of that one class")
-    _, notes = Rules(class_depth=2).read(spread("pet/cat/1", "pet/cat/2", "pet/dog", "farm/cow"))
+    _, notes = LayoutRules(class_depth=2).read(spread("pet/cat/1", "pet/cat/2", "pet/dog", "farm/cow"))
     assert notes[0].startswith(
         "the images of all folders in 'pet/cat' are of that one class; ingest.source.class_depth=3"
     )
@@ -122,7 +126,9 @@ def test_what_was_decided_is_said() -> None:
 
 
 def test_a_class_may_be_two_folders_deep() -> None:
-    layout, notes = Rules(class_depth=2).read(spread("train/cat/tabby", "train/dog/pug", "test/cat/tabby", "train/dog"))
+    layout, notes = LayoutRules(class_depth=2).read(
+        spread("train/cat/tabby", "train/dog/pug", "test/cat/tabby", "train/dog")
+    )
     assert layout.place("train/cat/tabby/x/1.png") == Place("train/cat/tabby/x/1.png", "cat/tabby", "train")
     assert layout.place("train/dog/1.png") == Place("train/dog/1.png", None, "train", "it lies in no class's folder")
     assert notes == []
@@ -138,8 +144,8 @@ def test_a_class_may_be_two_folders_deep() -> None:
         (Layout((), TRAIN_TEST), "new/cat/1.png", "new/cat/1.png", None, None),
         (Layout((), TRAIN_TEST), "1.png", "1.png", None, None),
         (Layout(("w",), TRAIN_TEST), "w/test/cat/1.png", "test/cat/1.png", "cat", "test"),
-        (Layout((), {"t": Split("test", ("t",))}), "t/t/cat/1.png", "t/t/cat/1.png", "cat", "test"),
-        (Layout((), {"t": Split("test", ("t",))}), "t/cat/1.png", "t/cat/1.png", None, "test"),
+        (Layout((), {"t": SplitFolder("test", ("t",))}), "t/t/cat/1.png", "t/t/cat/1.png", "cat", "test"),
+        (Layout((), {"t": SplitFolder("test", ("t",))}), "t/cat/1.png", "t/cat/1.png", None, "test"),
         (Layout(("w",)), "w/1.png", "1.png", None, None),
         (Layout(("w", "v")), "w/cover/1.png", "w/cover/1.png", None, None),
         (Layout(("w",)), "README", "README", None, None),

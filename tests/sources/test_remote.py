@@ -14,7 +14,7 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.sources.archive import ArchiveSource
-from sightline.sources.file import RemoteBlob
+from sightline.sources.file import RemoteFile
 from sightline.sources.folder import FolderSource
 from sightline.sources.options import FolderOption, TableOption
 from sightline.sources.remote_folder import RemoteFolderSource
@@ -111,10 +111,10 @@ def test_an_archive_and_a_table_in_s3(s3: Any, tmp_path: Path) -> None:
     listed = "path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in birds()) + "gone.png,owl\n"
     upload(s3, {**birds(), "a.zip": archive.read_bytes(), "list.csv": listed.encode()})
     local = run(FolderSource(tree(tmp_path / "in", birds()), 2**20), tmp_path / "local")
-    blob = RemoteBlob("s3://birds/a.zip")
-    zipped = run(ArchiveSource(blob, 2**20, 100, 100), tmp_path / "zipped")
+    file = RemoteFile("s3://birds/a.zip")
+    zipped = run(ArchiveSource(file, 2**20, 100, 100), tmp_path / "zipped")
     assert zipped.files == local.files
-    assert blob.fingerprint(deep=False)["bytes"] == archive.stat().st_size
+    assert file.fingerprint(deep=False)["bytes"] == archive.stat().st_size
     option = TableOption("table", None, "s3://birds/list.csv", None, "path", None, "label", None, None, None, True)
     table = run(TableSource(option, 2**20), tmp_path / "table")
     assert {i.id: i.data for i in table.images.values()} == birds()
@@ -148,10 +148,10 @@ def test_an_archive_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:
     with zipfile.ZipFile(root / "a.zip", "w") as writer:
         for name, data in birds().items():
             writer.writestr(name, data)
-    result = run(ArchiveSource(RemoteBlob(f"{url}/a.zip"), 2**20, 100, 100), tmp_path / "out")
+    result = run(ArchiveSource(RemoteFile(f"{url}/a.zip"), 2**20, 100, 100), tmp_path / "out")
     assert {i.id: i.data for i in result.images.values()} == birds()
     with pytest.raises(UserError, match=r"there is nothing at http://127\.0\.0\.1:\d+/none\.zip"):
-        RemoteBlob(f"{url}/none.zip?token={CANARY}").fingerprint(deep=False)
+        RemoteFile(f"{url}/none.zip?token={CANARY}").fingerprint(deep=False)
 
 
 def test_a_server_that_is_down_is_one_line_without_credentials() -> None:

@@ -32,13 +32,13 @@ def load(
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
-        from sightline.sources.layout_rules import Rules
+        from sightline.sources.layout_rules import LayoutRules
         from sightline.sources.load_to_database import load as load_source
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
 
     require_harmless(url)
-    count, refused, notes = load_source(source, url, table, gridfs, Rules(layout, class_depth))
+    count, refused, notes = load_source(source, url, table, gridfs, LayoutRules(layout, class_depth))
     for note in notes:
         typer.echo(note, err=True)
     for rejection in refused:

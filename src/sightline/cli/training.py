@@ -105,4 +105,4 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
     other_sections.refuse(words, "train", params)
     composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
     section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
-    return composed, section, data, data_settings.of_data(Path(), data.digest)
+    return composed, section, data, data_settings.load_settings(Path(), data.digest)

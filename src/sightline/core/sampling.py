@@ -21,7 +21,7 @@ def sample(items: Iterable[T], limit: int | None, key: Callable[[T], str]) -> It
     yield from sorted(heapq.nsmallest(limit, items, key=lambda item: _draw(key(item))), key=key)
 
 
-def chosen(ids: Iterable[str], limit: int | None) -> Callable[[str], bool]:
+def sample_filter(ids: Iterable[str], limit: int | None) -> Callable[[str], bool]:
     """Returns what says of an id whether it is in the sample, for sources that read from start to end."""
     if limit is None:
         return lambda _: True

@@ -59,7 +59,7 @@ def _hide_environment(node: Any) -> None:
             node._set_item_impl(key, AnyNode(text)) if isinstance(node, DictConfig) else node.__setitem__(key, text)
 
 
-def record(path: Path, config: DictConfig, section: str, digest: str, made_from: str | None = None) -> None:
+def save_settings(path: Path, config: DictConfig, section: str, digest: str, made_from: str | None = None) -> None:
     """Writes which settings a set was made with.
 
     Args:
@@ -79,7 +79,7 @@ def raw_digest(folder: Path) -> str:
     return files.sha256(json.dumps(parts).encode())
 
 
-def of_data(root: Path, digest: str) -> dict[str, str]:
+def load_settings(root: Path, digest: str) -> dict[str, str]:
     """Returns the settings that a processed set was made with, those of its raw set included.
 
     Args:

@@ -121,8 +121,8 @@ class RawShard:
         Raises:
             UserError: If the shard is missing or damaged.
         """
-        count = raw_shard_file.facts(self.path).num_rows
-        with raw_shard_file.opened(self.path) as file:
+        count = raw_shard_file.read_columns(self.path).num_rows
+        with raw_shard_file.open_parquet(self.path) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 for row in batch.to_pylist():
                     image = row.pop("image")
@@ -215,7 +215,7 @@ def read_near(path: Path) -> dict[str, str]:
     Raises:
         UserError: If it is missing or damaged.
     """
-    with raw_shard_file.opened(path) as file:
+    with raw_shard_file.open_parquet(path) as file:
         table = file.read()  # `read_table` would import all of Arrow, and pandas
         return dict(zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True))
 

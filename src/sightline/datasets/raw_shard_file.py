@@ -86,7 +86,7 @@ def _parts(texts: Any) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def opened(shard: Path) -> Iterator[pq.ParquetFile]:
+def open_parquet(shard: Path) -> Iterator[pq.ParquetFile]:
     """Opens a file of Parquet with its checksums compared. Let nothing but reading stand in the block.
 
     Raises:
@@ -101,22 +101,22 @@ def opened(shard: Path) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError:
         raise UserError(f"{shard} is missing: run the ingest stage again (dvc repro -f -s ingest)") from None
     except (pa.ArrowException, OSError, LookupError, ValueError) as error:
-        raise damaged(shard, str(error)) from None
+        raise damaged_error(shard, str(error)) from None
 
 
-def damaged(shard: Path, why: str) -> UserError:
+def damaged_error(shard: Path, why: str) -> UserError:
     """Returns the error of a shard that is not as it was written."""
     detail = " ".join(why.split())[:100]
     return UserError(f"{shard} is damaged ({detail}): run the ingest stage again (dvc repro -f -s ingest)")
 
 
-def facts(shard: Path) -> pa.Table:
+def read_columns(shard: Path) -> pa.Table:
     """Returns all columns of a raw shard but the pictures, in order of its schema, held against the shard's name.
 
     Raises:
         UserError: If it is missing or damaged.
     """
-    with opened(shard) as file:
+    with open_parquet(shard) as file:
         if not file.schema_arrow.equals(shard_schema()):
             raise ValueError("its columns are others than ingestion writes")
         table = file.read(_COLUMNS, use_threads=False)

@@ -10,7 +10,7 @@ from sightline.core.errors import UserError, is_shortage
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter, readable
 from sightline.predict.inputs import Input, failed
-from sightline.sources.archives import Budget, open_archive
+from sightline.sources.archives import UnpackBudget, open_archive
 
 MAX_RATIO = 100
 """So many times its size may an archive unpack to, or a gibibyte where that is more: what needs more is a bomb."""
@@ -28,7 +28,7 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
     """
     try:
         with Path(path).open("rb") as stream:
-            budget = Budget(max(_FREE_BYTES, MAX_RATIO * Path(path).stat().st_size))
+            budget = UnpackBudget(max(_FREE_BYTES, MAX_RATIO * Path(path).stat().st_size))
             empty = True
             for member in open_archive(stream, readable(name), max_bytes, budget):
                 if is_litter(member.path):

@@ -13,7 +13,7 @@ from sightline.core.text import is_litter
 from sightline.predict import archive_inputs
 from sightline.predict.inputs import Input, failed, is_archive
 from sightline.sources import remote
-from sightline.sources.file import RemoteBlob
+from sightline.sources.file import RemoteFile
 
 _WEB = ("http://", "https://")
 
@@ -30,15 +30,15 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
     name = remote.location(url)
     fs, path = remote.filesystem(url)
     try:
-        with remote.explained(url):
+        with remote.user_errors(url):
             if is_archive(path.partition("?")[0]):
-                blob = RemoteBlob(url)
-                with blob.open() as copy:
+                file = RemoteFile(url)
+                with file.open() as copy:
                     yield from archive_inputs.members(str(copy.name), name, max_bytes)
                 return
             found = _listing(fs, path, url)
-            for file, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), found):
-                label = name if file["name"] == path else _name(url, str(file["name"]))
+            for info, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), found):
+                label = name if info["name"] == path else _name(url, str(info["name"]))
                 if isinstance(data, RejectionError):
                     yield failed(label, data.reason, data.detail)
                 else:

@@ -10,7 +10,7 @@ from sightline.config.schema import Option
 from sightline.core.project import located
 from sightline.sources import options
 from sightline.sources.databases.options import MongodbOption, SqlOption
-from sightline.sources.layout_rules import Rules
+from sightline.sources.layout_rules import LayoutRules
 
 if TYPE_CHECKING:
     from sightline.sources.base import Source, SourceConfig
@@ -26,20 +26,20 @@ def open_source(config: SourceConfig) -> Source:
         case options.FolderOption(path=str(path)) as option:
             from sightline.sources.folder import FolderSource
 
-            rules = Rules(option.layout, option.class_depth)
+            rules = LayoutRules(option.layout, option.class_depth)
             return FolderSource(Path(path), config.max_bytes, config.limit, rules)
         case options.FolderOption(url=str(url)) as option:
             from sightline.sources.remote_folder import RemoteFolderSource
 
-            rules = Rules(option.layout, option.class_depth)
+            rules = LayoutRules(option.layout, option.class_depth)
             return RemoteFolderSource(url, config.max_bytes, config.limit, rules)
         case options.ArchiveOption() as option:
             from sightline.sources.archive import ArchiveSource
-            from sightline.sources.file import blob_of
+            from sightline.sources.file import source_file
 
-            blob = blob_of(option.path, option.url)
-            rules = Rules(option.layout, option.class_depth)
-            return ArchiveSource(blob, config.max_bytes, option.max_entries, option.max_ratio, config.limit, rules)
+            file = source_file(option.path, option.url)
+            rules = LayoutRules(option.layout, option.class_depth)
+            return ArchiveSource(file, config.max_bytes, option.max_entries, option.max_ratio, config.limit, rules)
         case MongodbOption() as option:
             from sightline.sources.databases.mongo_source import MongodbSource
 

@@ -11,10 +11,10 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
-from sightline.sources.archives import Budget, Member, open_archive
-from sightline.sources.file import Blob
+from sightline.sources.archives import Member, UnpackBudget, open_archive
+from sightline.sources.file import SourceFile
 from sightline.sources.layout import Layout
-from sightline.sources.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, LayoutRules
 
 _FREE_BYTES = 2**30
 """An archive that unpacks to no more than this is no bomb, whatever its ratio."""
@@ -26,7 +26,7 @@ class ArchiveSource:
     """Every file in an archive is an input; hostile entries are refused one by one.
 
     Args:
-        blob: The archive.
+        file: The archive.
         max_bytes: A larger entry is refused without being unpacked.
         max_entries: An archive with more entries is refused.
         max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
@@ -39,23 +39,23 @@ class ArchiveSource:
 
     def __init__(
         self,
-        blob: Blob,
+        file: SourceFile,
         max_bytes: int,
         max_entries: int,
         max_ratio: int,
         limit: int | None = None,
-        rules: Rules = AUTO,
+        rules: LayoutRules = AUTO,
     ) -> None:
         self.notes: list[str] = []
         self._rules = rules
-        self._blob = blob
+        self._file = file
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._max_ratio = max_ratio
         self._limit = limit
 
     def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        return self._blob.fingerprint(deep)
+        return self._file.fingerprint(deep)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         layout = self._layout()
@@ -96,13 +96,13 @@ class ArchiveSource:
         return layout
 
     def _members(self, folders: set[str] | None = None) -> Iterator[Member]:
-        budget = Budget(max(_FREE_BYTES, self._max_ratio * self._blob.size()), _REMEDY)
-        with self._blob.open() as stream:
-            members = open_archive(stream, self._blob.name, self._max_bytes, budget, folders)
+        budget = UnpackBudget(max(_FREE_BYTES, self._max_ratio * self._file.size()), _REMEDY)
+        with self._file.open() as stream:
+            members = open_archive(stream, self._file.name, self._max_bytes, budget, folders)
             for count, member in enumerate(members, 1):
                 if count > self._max_entries:
                     raise UserError(
-                        f"{self._blob.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "
+                        f"{self._file.name}: more than {self._max_entries:,} entries; raise ingest.source.max_entries "
                         "if you trust it"
                     )
                 if not is_litter(member.path):

@@ -15,7 +15,7 @@ from sightline.sources import remote
 _BLOCK = 2**20
 
 
-class Blob(Protocol):
+class SourceFile(Protocol):
     """A file that can be opened several times; `name` is for a person and holds no credentials."""
 
     name: str
@@ -37,7 +37,7 @@ class Blob(Protocol):
         ...
 
 
-class LocalBlob:
+class LocalFile:
     """A file on disk.
 
     Args:
@@ -68,7 +68,7 @@ class LocalBlob:
         return {"bytes": size, **(_digest(self) if deep else {"mtime": self._path.stat().st_mtime_ns})}
 
 
-class RemoteBlob:
+class RemoteFile:
     """A file behind a URL that fsspec knows; to be read it is copied to the temporary folder, once.
 
     A zip is read from its end, and any archive is read more than once: not every server can do the first, and over a
@@ -83,38 +83,38 @@ class RemoteBlob:
     def open(self) -> AbstractContextManager[IO[bytes]]:
         if self._copy is None:
             copy = tempfile.NamedTemporaryFile(prefix="sightline-")  # noqa: SIM115 - lives as long as this object
-            with remote.explained(self._url):
+            with remote.user_errors(self._url):
                 fs, path = remote.filesystem(self._url)
                 fs.get_file(path, copy.name)
             self._copy = copy
         return Path(self._copy.name).open("rb")
 
     def size(self) -> int:
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             fs, path = remote.filesystem(self._url)
             return int(fs.info(path).get("size") or 0)
 
     def fingerprint(self, deep: bool) -> dict[str, Any]:
         if deep:
             return _digest(self)
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             fs, path = remote.filesystem(self._url)
             return remote.state(fs.info(path))
 
 
-def _digest(blob: Blob) -> dict[str, Any]:
+def _digest(file: SourceFile) -> dict[str, Any]:
     digest = hashlib.sha256()
-    with blob.open() as stream:
+    with file.open() as stream:
         blocks = iter(lambda: stream.read(_BLOCK), b"")
-        for block in track(blocks, "watching", blob.size() / _BLOCK, unit="MiB"):
+        for block in track(blocks, "watching", file.size() / _BLOCK, unit="MiB"):
             digest.update(block)
     return {"sha256": digest.hexdigest()}
 
 
-def blob_of(path: str | None, url: str | None) -> Blob:
+def source_file(path: str | None, url: str | None) -> SourceFile:
     """Returns the file at a path or, where that is None, behind a URL."""
     if path is not None:
-        return LocalBlob(Path(path))
+        return LocalFile(Path(path))
     if url is None:
         raise UserError("ingest.path: has no value; set ingest.path (or ingest.url)")
-    return RemoteBlob(url)
+    return RemoteFile(url)

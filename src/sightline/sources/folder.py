@@ -13,7 +13,7 @@ from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import tree
 from sightline.sources.layout import Layout
-from sightline.sources.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, LayoutRules
 
 
 class FolderSource:
@@ -29,7 +29,7 @@ class FolderSource:
         notes: What a person should know about the tree, once records have been asked for.
     """
 
-    def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+    def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:
         self.notes: list[str] = []
         self._rules = rules
         self._root = root
@@ -50,7 +50,7 @@ class FolderSource:
                     raise entry.fault
                 if place.label is None:
                     raise RejectionError(RejectionReason.NO_LABEL, place.fault)
-                data = tree.read(f"{self._root}/{entry.path}", self._max_bytes)
+                data = tree.read_file(f"{self._root}/{entry.path}", self._max_bytes)
             except RejectionError as fault:
                 yield Rejection(place.id, fault.reason, fault.detail)
             else:

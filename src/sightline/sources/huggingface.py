@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.core.sampling import chosen
+from sightline.core.sampling import sample_filter
 from sightline.core.text import is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
@@ -48,9 +48,9 @@ class HuggingfaceSource:
         self._files()
         if self._path.is_dir():
             return tree.fingerprint(self._path, deep)
-        from sightline.sources.file import LocalBlob
+        from sightline.sources.file import LocalFile
 
-        return LocalBlob(self._path).fingerprint(deep)
+        return LocalFile(self._path).fingerprint(deep)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         option = self._option
@@ -63,7 +63,7 @@ class HuggingfaceSource:
             *([option.group_column] if option.group_column else []),
         ]
         all_ids = (identity for file in found for identity, _ in self._rows(file, named or [option.label_column]))
-        is_chosen = chosen(all_ids if self._limit is not None else (), self._limit)
+        is_chosen = sample_filter(all_ids if self._limit is not None else (), self._limit)
         for file in found:
             names = self._class_names(file)
             for identity, row in self._rows(file, wanted):
@@ -112,7 +112,7 @@ class HuggingfaceSource:
         real = os.path.realpath(self._root / path)
         if not Boundary(self._root).holds(real):
             raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"names a file outside {self._root}")
-        return tree.read(Path(real), self._max_bytes)
+        return tree.read_file(Path(real), self._max_bytes)
 
     def _class_names(self, file: Path) -> list[str] | None:
         """Returns the names of a `ClassLabel`, from the file's own metadata or the description beside it."""

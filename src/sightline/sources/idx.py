@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sightline.core.errors import UserError, fault
-from sightline.core.sampling import chosen
+from sightline.core.sampling import sample_filter
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
@@ -73,7 +73,7 @@ class IdxSource:
         pairs = self._pairs()
         counts = [_checked_count(pair) for pair in pairs]  # before anything is taken from any of them
         ids = (_id(pair, number) for pair, count in zip(pairs, counts, strict=True) for number in range(count))
-        is_chosen = chosen(ids, self._limit)
+        is_chosen = sample_filter(ids, self._limit)
         has_splits = any(pair.split == "train" for pair in pairs)
         for pair in pairs:
             for number, (pixels, shape, label) in enumerate(_read(pair)):

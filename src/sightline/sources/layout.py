@@ -74,7 +74,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitFolder:
     """A folder that is a split: which, and the folders between it and its classes, if any."""
 
     name: str
@@ -93,7 +93,7 @@ class Layout:
     """
 
     wrapper: tuple[str, ...] = ()
-    splits: Mapping[str, Split] = field(default_factory=dict)
+    splits: Mapping[str, SplitFolder] = field(default_factory=dict)
     class_depth: int = 1
     twins: frozenset[str] = frozenset()
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from sightline.core.errors import UserError
 from sightline.core.text import composed, is_litter
-from sightline.sources.layout import IMAGE_SUFFIXES, Layout, Split, is_called_split, split_in, split_of
+from sightline.sources.layout import IMAGE_SUFFIXES, Layout, SplitFolder, is_called_split, split_in, split_of
 
 
-class Folder:
+class FolderNode:
     """A folder of a tree of images.
 
     Attributes:
@@ -21,22 +21,22 @@ class Folder:
     __slots__ = ("folders",)
 
     def __init__(self) -> None:
-        self.folders: dict[str, Folder] = {}
+        self.folders: dict[str, FolderNode] = {}
 
-    def chain(self) -> list[tuple[tuple[str, ...], Folder]]:
+    def chain(self) -> list[tuple[tuple[str, ...], FolderNode]]:
         """Returns the folder, and those below that it merely wraps: the folders between, and each."""
-        out: list[tuple[tuple[str, ...], Folder]] = [((), self)]
+        out: list[tuple[tuple[str, ...], FolderNode]] = [((), self)]
         while (only := out[-1][1].only()) and only[1].folders:
             out.append(((*out[-1][0], only[0]), only[1]))
         return out
 
-    def only(self) -> tuple[str, Folder] | None:
+    def only(self) -> tuple[str, FolderNode] | None:
         """Returns the one folder in it, with its name; None where there are more, or none."""
         return next(iter(self.folders.items())) if len(self.folders) == 1 else None
 
 
 @dataclass(frozen=True)
-class Rules:
+class LayoutRules:
     """How trees of images are read, wherever they are.
 
     Attributes:
@@ -63,7 +63,7 @@ class Rules:
         Raises:
             UserError: If it can be read in two ways; the line says how to tell which is meant.
         """
-        root = Folder()
+        root = FolderNode()
         twins = _fill(root, paths, folders)
         wrapper: list[str] = []
         here = root
@@ -74,7 +74,7 @@ class Rules:
         splits = _unwrapped(here, chosen)
         return Layout(tuple(wrapper), splits, self.class_depth, twins), self._notes(here, splits)
 
-    def _notes(self, here: Folder, splits: dict[str, Split]) -> list[str]:
+    def _notes(self, here: FolderNode, splits: dict[str, SplitFolder]) -> list[str]:
         notes = []
         rest = sorted(set(here.folders) - set(splits)) if splits else []
         if rest or any(split_of(name) is None for name in splits):
@@ -91,11 +91,11 @@ class Rules:
         return notes
 
 
-AUTO = Rules()
+AUTO = LayoutRules()
 """Trees are read as they look."""
 
 
-def _fill(root: Folder, paths: Iterable[str], folders: Iterable[str]) -> frozenset[str]:
+def _fill(root: FolderNode, paths: Iterable[str], folders: Iterable[str]) -> frozenset[str]:
     seen: dict[str, str] = {}
     twins = set()
     images = (
@@ -114,11 +114,11 @@ def _fill(root: Folder, paths: Iterable[str], folders: Iterable[str]) -> frozens
             seen[folder] = raw
             node = root
             for name in folder.split("/") if folder else ():
-                node = node.folders.setdefault(name, Folder())
+                node = node.folders.setdefault(name, FolderNode())
     return frozenset(twins)
 
 
-def _splits(here: Folder, asked: bool) -> dict[str, str]:
+def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     """Returns which folders are splits, and of which name; none where they are classes."""
     like = {name: split for name in sorted(here.folders) if (split := split_in(name))}
     if asked:
@@ -147,7 +147,7 @@ def _splits(here: Folder, asked: bool) -> dict[str, str]:
     return {}
 
 
-def _alike(here: Folder, full: dict[str, str], rest: list[str]) -> dict[str, str]:
+def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str, str]:
     """Returns the folders that are called as splits are if they hold the same classes, and no other does."""
     classes = {name: {inside for _, folder in here.folders[name].chain() for inside in folder.folders} for name in full}
     for name in full:
@@ -172,7 +172,7 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(listed[:5]) + (f" and {len(listed) - 5:,} more" if len(listed) > 5 else "")
 
 
-def _unwrapped(here: Folder, chosen: Mapping[str, str]) -> dict[str, Split]:
+def _unwrapped(here: FolderNode, chosen: Mapping[str, str]) -> dict[str, SplitFolder]:
     """Finds the folders between each split and its classes, as in `seg_train/seg_train/class`."""
     chains = {name: here.folders[name].chain() for name in chosen}
     level = {}
@@ -185,16 +185,16 @@ def _unwrapped(here: Folder, chosen: Mapping[str, str]) -> dict[str, Split]:
         len(chain) > level[name] + 1 for name, chain in chains.items()
     ):
         level = {name: at + 1 for name, at in level.items()}
-    return {name: Split(split, chains[name][level[name]][0]) for name, split in chosen.items()}
+    return {name: SplitFolder(split, chains[name][level[name]][0]) for name, split in chosen.items()}
 
 
-def _descend(folder: Folder, names: Iterable[str]) -> Folder:
+def _descend(folder: FolderNode, names: Iterable[str]) -> FolderNode:
     for name in names:
         folder = folder.folders[name]
     return folder
 
 
-def _at(folder: Folder, depth: int, above: str = "") -> Iterable[tuple[str, Folder]]:
+def _at(folder: FolderNode, depth: int, above: str = "") -> Iterable[tuple[str, FolderNode]]:
     """Yields the folders at a depth, each with its path."""
     for name, inside in folder.folders.items():
         if depth == 1:

@@ -11,16 +11,16 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.decode import Limits
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.databases.writeback import load_images
-from sightline.sources.file import blob_of
+from sightline.sources.file import source_file
 from sightline.sources.folder import FolderSource
-from sightline.sources.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, LayoutRules
 
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100
 
 
 def load(
-    path: Path, url: str | None, table: str, gridfs: bool = False, rules: Rules = AUTO
+    path: Path, url: str | None, table: str, gridfs: bool = False, rules: LayoutRules = AUTO
 ) -> tuple[int, list[Rejection], list[str]]:
     """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
 
@@ -41,7 +41,7 @@ def load(
     source = (
         FolderSource(path, limits.max_bytes, rules=rules)
         if path.is_dir()
-        else ArchiveSource(blob_of(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
+        else ArchiveSource(source_file(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
     )
     refused: list[Rejection] = []
 

@@ -60,7 +60,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def explained(url: str) -> Iterator[None]:
+def user_errors(url: str) -> Iterator[None]:
     """Turns what a service's client raises into one line without credentials. Only calls of fsspec stand inside."""
     try:
         yield

@@ -13,7 +13,7 @@ from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import remote
-from sightline.sources.layout_rules import AUTO, Rules
+from sightline.sources.layout_rules import AUTO, LayoutRules
 
 
 class RemoteFolderSource:
@@ -29,7 +29,7 @@ class RemoteFolderSource:
         notes: What a person should know about the tree, once records have been asked for.
     """
 
-    def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: Rules = AUTO) -> None:
+    def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:
         self.notes: list[str] = []
         self._rules = rules
         self._url = url
@@ -46,7 +46,7 @@ class RemoteFolderSource:
             info = listing[path]
             return repr(remote.state(info if info.get("size") is not None else fs.info(info["name"])))
 
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             watched = track(remote.ahead(say, listing), "watching", len(listing), unit="files")
             for path, said in zip(listing, watched, strict=True):
                 digest.update(f"{path}\0{said}\n".encode())
@@ -75,11 +75,11 @@ class RemoteFolderSource:
                 return Rejection(identity, RejectionReason.UNREADABLE, "no access")
             return ImageRecord(identity, data, place.label, place.split)
 
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             yield from remote.ahead(fetch, sample(listing, self._limit, key=lambda path: layout.place(path).id))
 
     def _list(self) -> tuple[Any, dict[str, dict[str, Any]]]:
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
             root = root.rstrip("/") + "/"
             found = fs.find(root, detail=True)

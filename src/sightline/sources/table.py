@@ -14,10 +14,10 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells
 from sightline.sources.databases.digests import content_digest
-from sightline.sources.file import blob_of
+from sightline.sources.file import source_file
 from sightline.sources.options import TableOption
-from sightline.sources.table_files import beside
-from sightline.sources.table_rows import Row, read_rows
+from sightline.sources.table_files import open_table_files
+from sightline.sources.table_rows import TableRow, read_rows
 
 
 class TableSource:
@@ -30,9 +30,9 @@ class TableSource:
 
     def __init__(self, option: TableOption, max_bytes: int) -> None:
         self._option = option
-        self._blob = blob_of(option.path, option.url)
+        self._file = source_file(option.path, option.url)
         place = option.path or option.url or ""
-        self._files = beside(option.root or place.rpartition("/")[0] or ".", max_bytes)
+        self._files = open_table_files(option.root or place.rpartition("/")[0] or ".", max_bytes)
 
     def fingerprint(self, deep: bool = False) -> dict[str, Any]:
         if deep:
@@ -40,15 +40,15 @@ class TableSource:
             return {"inputs": count, "content": digest}
         column = self._option.path_column
         if column is None:
-            return self._blob.fingerprint(deep=False)
-        return {**self._blob.fingerprint(deep=False), **self._files.fingerprint(self._paths(column))}
+            return self._file.fingerprint(deep=False)
+        return {**self._file.fingerprint(deep=False), **self._files.fingerprint(self._paths(column))}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         option = self._option
         listed: set[str] = set()
         refused: set[str] = set()
         columns = {name: getattr(option, name) for name in _COLUMNS}
-        for number, row in enumerate(read_rows(self._blob, columns), 1):
+        for number, row in enumerate(read_rows(self._file, columns), 1):
             identity = f"row-{number:07}"
             try:
                 if isinstance(row, RejectionError):
@@ -81,11 +81,11 @@ class TableSource:
                 yield Rejection(
                     composed(path),
                     RejectionReason.NO_LABEL,
-                    f"no row of {PurePosixPath(self._blob.name).name} names it",
+                    f"no row of {PurePosixPath(self._file.name).name} names it",
                 )
 
     def _paths(self, column: str) -> Iterator[str]:
-        for row in read_rows(self._blob, {"path_column": column}):
+        for row in read_rows(self._file, {"path_column": column}):
             try:
                 if not isinstance(row, RejectionError) and (path := self._path(row)) is not None:
                     yield path
@@ -115,5 +115,5 @@ class TableSource:
 _COLUMNS = ("path_column", "bytes_column", "label_column", "split_column", "group_column", "id_column")
 
 
-def _cell(row: Row, column: str | None) -> Any:
+def _cell(row: TableRow, column: str | None) -> Any:
     return None if column is None or isinstance(row, RejectionError) else row.get(column)

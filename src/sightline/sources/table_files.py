@@ -23,7 +23,7 @@ _DRIVE = re.compile(r"[A-Za-z]:/|//")
 """How Windows' absolute paths begin, with its backslashes turned."""
 
 
-class Beside(Protocol):
+class TableFiles(Protocol):
     """Reads files by the paths that a table gives."""
 
     def place(self, path: str) -> str:
@@ -49,7 +49,7 @@ class Beside(Protocol):
         ...
 
 
-class LocalBeside:
+class LocalTableFiles:
     """Files below a folder on disk."""
 
     def __init__(self, root: Path, max_bytes: int) -> None:
@@ -108,7 +108,7 @@ class LocalBeside:
         file = self._root / path
         if file.exists() and not file.is_file():
             raise RejectionError(RejectionReason.UNREADABLE, "not a file")
-        return tree.read(file, self._max_bytes)
+        return tree.read_file(file, self._max_bytes)
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:
         for entry in self._images({posixpath.dirname(path) for path in listed}):
@@ -135,7 +135,7 @@ class LocalBeside:
                         yield entry
 
 
-class RemoteBeside:
+class RemoteTableFiles:
     """Files below a URL. Those that are not listed stay unknown: a service may hold millions."""
 
     def __init__(self, url: str, max_bytes: int) -> None:
@@ -152,7 +152,7 @@ class RemoteBeside:
         return placed
 
     def read(self, path: str) -> bytes:
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
             found = _first(fs, root, path)
             if found is None:
@@ -171,7 +171,7 @@ class RemoteBeside:
 
     def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
         digest = hashlib.sha256()
-        with remote.explained(self._url):
+        with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
 
             def say(path: str) -> str:
@@ -204,6 +204,6 @@ def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def beside(root: str, max_bytes: int) -> Beside:
+def open_table_files(root: str, max_bytes: int) -> TableFiles:
     """Returns what reads files below a folder or a URL."""
-    return RemoteBeside(root, max_bytes) if "://" in root else LocalBeside(Path(root), max_bytes)
+    return RemoteTableFiles(root, max_bytes) if "://" in root else LocalTableFiles(Path(root), max_bytes)

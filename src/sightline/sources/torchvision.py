@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
-from sightline.core.sampling import chosen
+from sightline.core.sampling import sample_filter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
 from sightline.sources import tree
@@ -56,7 +56,7 @@ class TorchvisionSource:
     def records(self) -> Iterator[ImageRecord | Rejection]:
         splits = {split: self._dataset(how) for split, how in _SPLITS[self._option.dataset].items()}
         ids = (_id(split, number) for split, dataset in splits.items() for number in range(len(dataset)))
-        is_chosen = chosen(ids, self._limit)
+        is_chosen = sample_filter(ids, self._limit)
         for split, dataset in splits.items():
             names = getattr(dataset, "classes", None)
             paths = _files(dataset)
@@ -76,7 +76,7 @@ class TorchvisionSource:
             picture, target = dataset[number]
             return _png(picture), int(target), None
         path, target = paths[number]
-        return tree.read(path, self._max_bytes), int(target), path.name
+        return tree.read_file(path, self._max_bytes), int(target), path.name
 
     def _dataset(self, how: dict[str, Any]) -> Any:
         option = self._option

@@ -19,7 +19,7 @@ from sightline.sources.boundary import Boundary
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """Something in a tree that is not a folder, or a folder that holds nothing or is a link.
 
     Attributes:
@@ -37,7 +37,7 @@ class Entry:
     folder: bool = False
 
 
-def walk(root: Path, empty: bool = False) -> Iterator[Entry]:
+def walk(root: Path, empty: bool = False) -> Iterator[TreeEntry]:
     """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
 
     A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
@@ -50,7 +50,7 @@ def walk(root: Path, empty: bool = False) -> Iterator[Entry]:
     yield from _walk(root, "", Boundary(root), empty)
 
 
-def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[Entry]:
+def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[TreeEntry]:
     try:
         with os.scandir(root / folder) as found:
             # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
@@ -59,10 +59,12 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[
     except OSError as error:
         if is_shortage(error):
             raise
-        yield Entry(folder.rstrip("/"), 0, 0, RejectionError(RejectionReason.UNREADABLE, f"folder: {error.strerror}"))
+        yield TreeEntry(
+            folder.rstrip("/"), 0, 0, RejectionError(RejectionReason.UNREADABLE, f"folder: {error.strerror}")
+        )
         return
     if empty and folder and not inside:
-        yield Entry(folder.rstrip("/"), 0, 0, folder=True)
+        yield TreeEntry(folder.rstrip("/"), 0, 0, folder=True)
     for entry in inside:
         path = folder + entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -71,27 +73,27 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[
             yield _entry(entry, path, boundary)
 
 
-def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> Entry:
+def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> TreeEntry:
     try:
         if entry.is_symlink() and not boundary.holds(os.path.realpath(entry.path)):
             fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link that leads out of the folder")
-            return Entry(path, 0, 0, fault, folder=entry.is_dir())
+            return TreeEntry(path, 0, 0, fault, folder=entry.is_dir())
         status = entry.stat()
     except FileNotFoundError:
-        return Entry(path, 0, 0, RejectionError(RejectionReason.MISSING, "no such file, or a link to none"))
+        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.MISSING, "no such file, or a link to none"))
     except OSError as error:
         if is_shortage(error):
             raise
-        return Entry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__))
+        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__))
     if stat.S_ISDIR(status.st_mode):
         fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
-        return Entry(path, 0, 0, fault, folder=True)
+        return TreeEntry(path, 0, 0, fault, folder=True)
     if not stat.S_ISREG(status.st_mode):
-        return Entry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, "neither a file nor a folder"))
-    return Entry(path, status.st_size, status.st_mtime_ns)
+        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, "neither a file nor a folder"))
+    return TreeEntry(path, status.st_size, status.st_mtime_ns)
 
 
-def read(path: Path | str, max_bytes: int) -> bytes:
+def read_file(path: Path | str, max_bytes: int) -> bytes:
     """Reads a regular file of at most `max_bytes`.
 
     Raises:

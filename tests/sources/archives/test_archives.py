@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
-from sightline.sources.archives import Budget, open_archive
+from sightline.sources.archives import UnpackBudget, open_archive
 
 # Of two kinds, since what compresses well is packed otherwise; a member fills its blocks, and one is in a folder.
 MEMBERS = {"a/1.png": b"\x89PNG" + bytes(range(256)) * 2, "a/ü/2.png": b"x" * 1024, "b/3.png": b"1", "b/4.png": b""}
@@ -59,7 +59,7 @@ ARCHIVES = {
 
 
 def read(data: bytes) -> Iterator[tuple[str, bytes | RejectionError]]:
-    for member in open_archive(io.BytesIO(data), "a", 2**20, Budget(2**24)):
+    for member in open_archive(io.BytesIO(data), "a", 2**20, UnpackBudget(2**24)):
         try:
             yield member.path, member.read()
         except RejectionError as fault:

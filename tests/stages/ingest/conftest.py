@@ -1,3 +1,3 @@
-"""Fixtures of the ingestion's tests."""
+"""Fixtures of the tests of ingestion: database servers."""
 
 from tests.servers.fixtures import *  # noqa: F403 - pytest finds fixtures by their names here

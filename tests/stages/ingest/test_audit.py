@@ -71,14 +71,14 @@ def test_findings_are_counted_and_named(tmp_path: Path) -> None:
     assert found["sizes"]["width"] == {"min": 96, "median": 96, "max": 256}
     assert found["modes"] == {"L": 12}
     assert found["formats"] == {"JPEG": 2, "PNG": 10}
-    said = "\n".join(audit.lines(found))
+    said = "\n".join(audit.finding_lines(found))
     for words in ("same bytes under several labels", "near duplicates", "in several splits", "extension", "odd shape"):
         assert words in said
 
 
 def test_a_clean_set_has_nothing_said_about_it(tmp_path: Path) -> None:
     result = run(Given(*(ImageRecord(str(n), png(scene(n)), "ab"[n % 2]) for n in range(20))), tmp_path / "out")
-    assert console.lines(result.summary) == ["20 images of 2 classes in 1 shards"]
+    assert console.summary_lines(result.summary) == ["20 images of 2 classes in 1 shards"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 4), (63, 64), (64, 200), (1000, 1200)])
@@ -129,8 +129,8 @@ def test_near_pairs_are_those_of_comparing_all() -> None:
 
 def test_groups_are_what_pairs_connect() -> None:
     pairs = np.array([[4, 5], [0, 2], [2, 7], [7, 8]])
-    assert near_duplicates.groups(pairs, 9) == [[0, 2, 7, 8], [4, 5]]
-    assert near_duplicates.groups(pairs[:0], 9) == []
+    assert near_duplicates.near_groups(pairs, 9) == [[0, 2, 7, 8], [4, 5]]
+    assert near_duplicates.near_groups(pairs[:0], 9) == []
 
 
 def test_few_photographs_are_called_near_duplicates() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.sources.archive import ArchiveSource
-from sightline.sources.file import LocalBlob
+from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
 from sightline.sources.load_to_database import load
 from sightline.sources.remote_folder import RemoteFolderSource
@@ -52,7 +52,7 @@ def from_zip(files: dict[str, bytes], root: Path, limit: int | None = None) -> I
     with zipfile.ZipFile(root / "in.zip", "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return run(ArchiveSource(LocalBlob(root / "in.zip"), MAX, 1000, 100, limit), root / "out")
+    return run(ArchiveSource(LocalFile(root / "in.zip"), MAX, 1000, 100, limit), root / "out")
 
 
 def from_tar(files: dict[str, bytes], root: Path, limit: int | None = None) -> Ingested:
@@ -62,7 +62,7 @@ def from_tar(files: dict[str, bytes], root: Path, limit: int | None = None) -> I
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    return run(ArchiveSource(LocalBlob(root / "in.tgz"), MAX, 1000, 100, limit), root / "out")
+    return run(ArchiveSource(LocalFile(root / "in.tgz"), MAX, 1000, 100, limit), root / "out")
 
 
 def from_url(files: dict[str, bytes], root: Path, limit: int | None = None) -> Ingested:
@@ -158,7 +158,7 @@ def test_a_class_that_is_empty_in_an_archive_is_named(kind: str, tmp_path: Path)
     (root / "w/kea").mkdir()
     (root / "w/.git").mkdir()
     path = Path(shutil.make_archive(str(tmp_path / "a"), kind, root))  # which names every folder by itself
-    result = run(ArchiveSource(LocalBlob(path), MAX, 1000, 100), tmp_path / "out")
+    result = run(ArchiveSource(LocalFile(path), MAX, 1000, 100), tmp_path / "out")
     assert result.summary["notes"] == ["no image of class 'kea' (w/kea): the folder is empty"]
     assert set(result.images) == set(birds(2))
 

@@ -103,7 +103,7 @@ def test_labels_are_renamed_merged_and_dropped(tmp_path: Path) -> None:
     assert result.summary["classes"] == {"bird": 4, "d": 1, "one": 1, "yes": 1}
     assert result.rejected == {"c0": "dropped_label", "c1": "dropped_label"}
     assert result.summary["unused_labels"] == ["never"]
-    assert "ingest.labels names classes that did not come: never" in console.lines(result.summary)
+    assert "ingest.labels names classes that did not come: never" in console.summary_lines(result.summary)
 
 
 def test_a_labels_file_knows_one_unicode_form(tmp_path: Path) -> None:
@@ -119,14 +119,14 @@ def test_a_labels_file_knows_one_unicode_form(tmp_path: Path) -> None:
 
 def test_labels_that_differ_in_case_alone_are_said(tmp_path: Path) -> None:
     records = [ImageRecord(f"{n}", picture(n), label) for n, label in enumerate(["Cat", "cat", "dog"])]
-    said = console.lines(run(Given(*records), tmp_path / "out").summary)
+    said = console.summary_lines(run(Given(*records), tmp_path / "out").summary)
     assert "the labels 'Cat', 'cat' differ in case alone; ingest.labels merges them" in said
 
 
 def test_a_class_of_which_all_images_are_refused_is_said(tmp_path: Path) -> None:
     result = run(Given(*some(2), ImageRecord("x", b"junk", "owl"), ImageRecord("y", b"", "owl")), tmp_path / "out")
     assert result.summary["lost_classes"] == ["owl"]
-    assert "all images of 'owl' were refused" in console.lines(result.summary)
+    assert "all images of 'owl' were refused" in console.summary_lines(result.summary)
 
 
 def two_labels() -> list[ImageRecord]:
@@ -160,7 +160,7 @@ def test_pictures_under_two_labels_are_dropped(tmp_path: Path) -> None:
     assert (
         "2 picture(s) under two labels, 5 input(s) left out by ingest.conflicts, as one picture, labelled 'a' (same) "
         "and 'b' (same)"
-    ) in console.lines(result.summary)
+    ) in console.summary_lines(result.summary)
     assert result.summary["audit"]["two_labels"]["groups"] == 0
 
 

@@ -16,14 +16,14 @@ import pytest
 from sightline.core.rejection import RejectionReason
 from sightline.imaging.decode import Limits
 from sightline.stages.ingest.check_result import CheckedImage, CheckFailure
-from sightline.stages.ingest.workers import Workers
+from sightline.stages.ingest.workers import CheckPool
 from tests.stages.ingest.helpers import picture
 
 LIMITS = asdict(Limits())
 
 
 def checked(data: list[bytes | None], **options: Any) -> list[Any]:
-    with Workers(LIMITS, **options) as workers:
+    with CheckPool(LIMITS, **options) as workers:
         return [outcome for _, outcome in workers.imap((number, one) for number, one in enumerate(data))]
 
 
@@ -51,14 +51,14 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the workers' decoder die of the bytes CRASH, and linger over HANG, as a fault in C code would."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sightline.stages.ingest.check as c, os, time\n"
-        "real = c.check\n"
-        "def check(data, limits):\n"
+        "real = c.check_image\n"
+        "def check_image(data, limits):\n"
         "    if data == b'CRASH': os.kill(os.getpid(), 11)\n"
         "    if data == b'HANG': time.sleep(60)\n"
         "    if data == b'KILL': os.kill(os.getpid(), 9)\n"
         "    if data == b'EXIT': os._exit(3)\n"
         "    return real(data, limits)\n"
-        "c.check = check\n"
+        "c.check_image = check_image\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
@@ -138,10 +138,10 @@ def test_no_process_is_left() -> None:
             yield number, picture(1)
 
     before = set(children())
-    with pytest.raises(KeyboardInterrupt), Workers(LIMITS, count=2) as workers:
+    with pytest.raises(KeyboardInterrupt), CheckPool(LIMITS, count=2) as workers:
         list(workers.imap(interrupted()))
     assert set(children()) <= before  # one of another test's may end meanwhile
-    with pytest.raises(ZeroDivisionError), Workers(LIMITS, count=2) as workers:
+    with pytest.raises(ZeroDivisionError), CheckPool(LIMITS, count=2) as workers:
         list(workers.imap((1 // (200 - number), picture(1)) for number in range(500)))
     assert set(children()) <= before
 
@@ -155,7 +155,7 @@ def test_memory_holds_a_few_chunks_only() -> None:
             taken += 1
             yield number, b"\0" * 2**22
 
-    with Workers(LIMITS, count=1) as workers:
+    with CheckPool(LIMITS, count=1) as workers:
         stream = workers.imap(items())
         next(stream)
         assert taken < 30

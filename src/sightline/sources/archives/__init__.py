@@ -6,17 +6,17 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
-from sightline.sources.archives.member import Budget, Member
+from sightline.sources.archives.member import Member, UnpackBudget
 from sightline.sources.archives.tars import is_tar, read_tar
 from sightline.sources.archives.zips import read_zip
 
-__all__ = ["Budget", "Member", "open_archive"]
+__all__ = ["Member", "UnpackBudget", "open_archive"]
 
 _ZIP = (b"PK\3\4", b"PK\5\6")
 
 
 def open_archive(
-    stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str] | None = None
+    stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str] | None = None
 ) -> Iterator[Member]:
     """Yields the files in an archive, told by its content and not its name; folders are no members.
 

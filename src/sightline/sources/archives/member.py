@@ -30,7 +30,7 @@ class Member:
 
 
 @dataclass
-class Budget:
+class UnpackBudget:
     """Bytes that may still be unpacked.
 
     Attributes:
@@ -47,7 +47,7 @@ class Budget:
         return self.left >= 0
 
 
-def refused(path: str, reason: RejectionReason, detail: str) -> Member:
+def rejected_member(path: str, reason: RejectionReason, detail: str) -> Member:
     """Returns a member that cannot be read."""
     fault = RejectionError(reason, detail)
 

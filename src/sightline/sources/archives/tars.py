@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 from sightline.core.errors import UserError, how_to_install
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import readable
-from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
+from sightline.sources.archives.member import REMEDY, Member, UnpackBudget, rejected_member, safe_path
 
 _GZIP, _BZIP2, _XZ, _ZSTD = _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _BLOCK = 2**16
@@ -45,9 +45,9 @@ def is_tar(start: bytes) -> bool:
     return True
 
 
-def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str]) -> Iterator[Member]:
     """Yields the members in the order of the archive, reading it once from start to end; folders go into `folders`."""
-    with _explained(name):
+    with _user_errors(name):
         unpacked = _Metered(_unpacked(stream, name), name, budget)
         with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
             for entry in archive:
@@ -68,7 +68,7 @@ def _require_nothing_more(archive: tarfile.TarFile) -> None:
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _user_errors(name: str) -> Iterator[None]:
     # A tar has no directory: what follows a damaged place cannot be found, so it is no matter of one member.
     try:
         yield
@@ -82,18 +82,18 @@ def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_byt
     try:
         path = safe_path(path)
     except RejectionError as fault:
-        return refused(path, fault.reason, fault.detail)
+        return rejected_member(path, fault.reason, fault.detail)
     if entry.issym() or entry.islnk():
-        return refused(path, RejectionReason.UNSAFE_ENTRY, "a link")
+        return rejected_member(path, RejectionReason.UNSAFE_ENTRY, "a link")
     if not entry.isreg():
-        return refused(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
+        return rejected_member(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
     if entry.size > max_bytes:
-        return refused(path, RejectionReason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
+        return rejected_member(path, RejectionReason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
     return Member(path, functools.partial(_read, archive, entry, name))
 
 
 def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
-    with _explained(name):
+    with _user_errors(name):
         content = archive.extractfile(entry)
         if content is None:
             raise RejectionError(RejectionReason.UNSAFE_ENTRY, "no content")
@@ -128,7 +128,7 @@ class _Header(tarfile.TarInfo):
 class _Metered:
     """Counts what is unpacked."""
 
-    def __init__(self, stream: _Readable, name: str, budget: Budget) -> None:
+    def __init__(self, stream: _Readable, name: str, budget: UnpackBudget) -> None:
         self._stream = stream
         self._name = name
         self._budget = budget

@@ -15,7 +15,7 @@ from typing import IO
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.sources.archives.member import REMEDY, Budget, Member, refused, safe_path
+from sightline.sources.archives.member import REMEDY, Member, UnpackBudget, rejected_member, safe_path
 
 _END = struct.Struct("<4s6xH10x")  # the end of the directory: its signature, the number of its entries
 _ZIP64 = 0xFFFF  # in its place, where there are more: zipfile then compares the directory's size and place
@@ -27,7 +27,7 @@ _METHODS = (
 )  # the others are rare, and LZMA takes as much memory as the entry says
 
 
-def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: Budget, folders: set[str]) -> Iterator[Member]:
+def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str]) -> Iterator[Member]:
     """Yields the members in the order of the directory; puts the folders into `folders`."""
     try:
         archive = zipfile.ZipFile(stream)
@@ -70,27 +70,31 @@ def _is_folder(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         return False
 
 
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, budget: Budget) -> Member:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, budget: UnpackBudget) -> Member:
     name = _name(entry)
     kind = stat.S_IFMT(entry.external_attr >> 16)
     try:
         path = safe_path(name)
     except RejectionError as fault:
-        return refused(name, fault.reason, fault.detail)
+        return rejected_member(name, fault.reason, fault.detail)
     if kind == stat.S_IFLNK:
-        return refused(path, RejectionReason.UNSAFE_ENTRY, "a symbolic link")
+        return rejected_member(path, RejectionReason.UNSAFE_ENTRY, "a symbolic link")
     if kind not in (0, stat.S_IFREG):
-        return refused(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
+        return rejected_member(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
     if entry.flag_bits & _ENCRYPTED:
-        return refused(path, RejectionReason.UNREADABLE, "encrypted")
+        return rejected_member(path, RejectionReason.UNREADABLE, "encrypted")
     if entry.compress_type not in _METHODS:
-        return refused(path, RejectionReason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate")
+        return rejected_member(
+            path, RejectionReason.UNREADABLE, f"compressed by method {entry.compress_type}; use deflate"
+        )
     if entry.file_size > max_bytes:
-        return refused(path, RejectionReason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}")
+        return rejected_member(
+            path, RejectionReason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}"
+        )
     return Member(path, functools.partial(_read, archive, entry, budget))
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget) -> bytes:
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: UnpackBudget) -> bytes:
     # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
     if not budget.spend(entry.file_size):
         raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")

@@ -17,7 +17,7 @@ CONNECT_SECONDS = 5
 _DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
 
-class Patience:
+class RetryBudget:
     """Counts failures in a row to go on reading, and waits longer after each: in all some 13 seconds."""
 
     def __init__(self) -> None:
@@ -60,15 +60,15 @@ def as_text(value: Any) -> str | None:
     return str(value)
 
 
-def unreachable(url: Url, error: Exception) -> UserError:
+def unreachable_error(url: Url, error: Exception) -> UserError:
     """Returns the error for a database that cannot be reached or refuses the user: raise it `from None`."""
     return UserError(
-        f"{url.family} at {url.address or url.path} cannot be reached ({said_by(url, error)}): start it, or set "
+        f"{url.family} at {url.address or url.path} cannot be reached ({driver_message(url, error)}): start it, or set "
         f"ingest.url or {DATABASE_URL} (and {DATABASE_PASSWORD}) to the right one"
     )
 
 
-def said_by(url: Url, error: Exception) -> str:
+def driver_message(url: Url, error: Exception) -> str:
     """Returns the driver's account of a fault as one short line without credentials.
 
     The driver's exception itself must not travel on: its text, or its cause's, may quote the URL or a statement.

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from sightline.core.credentials import Url
 from sightline.core.errors import UserError, how_to_install
-from sightline.sources.databases import CONNECT_SECONDS, said_by, unreachable
+from sightline.sources.databases import CONNECT_SECONDS, driver_message, unreachable_error
 
 try:
     import bson
@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError:
     raise UserError(f"MongoDB needs pymongo: {how_to_install('mongodb')}") from None
 
-__all__ = ["LOST", "Client", "bson", "connect", "database", "explained", "gridfs", "pymongo"]
+__all__ = ["LOST", "Client", "bson", "connect", "database", "gridfs", "pymongo", "user_errors"]
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
@@ -42,13 +42,13 @@ def connect(url: Url) -> Iterator[Client]:
     try:
         client: Client = pymongo.MongoClient(url.text(), appname="sightline", **settings)
     except (PyMongoError, OSError, TypeError, ValueError) as error:  # missing certificates, settings that are none
-        raise UserError(f"{url.location}: {said_by(url, error)}") from None
+        raise UserError(f"{url.location}: {driver_message(url, error)}") from None
     with client:
         try:
             # A command that needs the user's rights: `ping` would answer before the login is checked.
             client.admin.command("listDatabases", nameOnly=True, authorizedDatabases=True)
         except PyMongoError as error:
-            raise unreachable(url, _short(error)) from None
+            raise unreachable_error(url, _short(error)) from None
         yield client
 
 
@@ -61,12 +61,12 @@ def database(client: Client, url: Url, name: str | None) -> Any:
     name = name or unquote(url.path.removeprefix("/"))
     if not name:
         raise UserError(f"{url.location}: names no database; write mongodb://host/database")
-    with explained(url, "check the database's name"):
+    with user_errors(url, "check the database's name"):
         return client[name]
 
 
 @contextlib.contextmanager
-def explained(url: Url, remedy: str) -> Iterator[None]:
+def user_errors(url: Url, remedy: str) -> Iterator[None]:
     """Turns the database's complaints while the block runs into one line without credentials.
 
     Raises:
@@ -75,7 +75,7 @@ def explained(url: Url, remedy: str) -> Iterator[None]:
     try:
         yield
     except (PyMongoError, InvalidName) as error:
-        raise UserError(f"{url.location}: {said_by(url, _short(error))}: {remedy}") from None
+        raise UserError(f"{url.location}: {driver_message(url, _short(error))}: {remedy}") from None
 
 
 def _short(error: Exception) -> Exception:

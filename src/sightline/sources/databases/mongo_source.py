@@ -16,7 +16,7 @@ from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
-from sightline.sources.databases import Patience, as_text, mongo, unreachable
+from sightline.sources.databases import RetryBudget, as_text, mongo, unreachable_error
 from sightline.sources.databases.digests import content_digest, set_digest
 from sightline.sources.databases.options import MongodbOption
 
@@ -52,7 +52,7 @@ class MongodbSource:
             return {"documents": count, "content": digest}
         option = self.option
         url = database_url(option.url)
-        with mongo.connect(url) as client, mongo.explained(url, REMEDY):
+        with mongo.connect(url) as client, mongo.user_errors(url, REMEDY):
             reader = _Reader(client, url, option)
             chosen = reader.filter
             largest = reader.documents.find_one(chosen, {"_id": 1}, sort=[("_id", -1)]) or {}
@@ -97,33 +97,33 @@ class _Reader:
         database = mongo.database(client, url, option.database)
         self.documents = database[f"{option.collection}.files" if option.gridfs else option.collection]
         self._bucket = mongo.gridfs.GridFSBucket(database, option.collection) if option.gridfs else None
-        with mongo.explained(url, "write ingest.source.filter in MongoDB's Extended JSON"):
+        with mongo.user_errors(url, "write ingest.source.filter in MongoDB's Extended JSON"):
             self.filter = mongo.bson.json_util.loads(json.dumps(option.filter))
         names = [option.id_field, option.image_field, option.label_field, option.split_field, option.group_field]
         self._projection = option.projection or ({name: 1 for name in names if name} if not option.gridfs else None)
 
     def sampled(self, limit: int) -> Iterator[Document]:
         """Yields an even sample of the documents, their ids alone."""
-        with mongo.explained(self._url, REMEDY):
+        with mongo.user_errors(self._url, REMEDY):
             ids = self.documents.find(self.filter, {"_id": 1}).sort("_id", 1)
             yield from sample(ids, limit, key=lambda document: str(as_text(document["_id"])))
 
     def all(self, wanted: Document) -> Iterator[Document]:
         """Yields every document that a filter selects once, in order of `_id`."""
-        patience = Patience()
+        retries = RetryBudget()
         chosen = wanted
         while True:
             try:
                 for document in self.documents.find(chosen, self._projection).sort("_id", 1):
                     yield document
                     chosen = {"$and": [wanted, _beyond(document["_id"])]}
-                    patience.progress()
+                    retries.progress()
                 return
             except mongo.LOST as error:
-                if patience.exhausted():
-                    raise unreachable(self._url, error) from None
+                if retries.exhausted():
+                    raise unreachable_error(self._url, error) from None
             except mongo.pymongo.errors.PyMongoError:
-                with mongo.explained(self._url, REMEDY):
+                with mongo.user_errors(self._url, REMEDY):
                     raise
 
     def fields(self, names: list[str]) -> Iterator[list[Any]]:
@@ -167,14 +167,14 @@ class _Reader:
         """Returns a GridFS file's content, or why there is none."""
         if document.get("length", 0) > self._option.max_bytes:
             return RejectionReason.TOO_MANY_BYTES
-        patience = Patience()
+        retries = RetryBudget()
         while True:
             try:
                 with bucket.open_download_stream(document["_id"]) as stream:
                     return bytes(stream.read())
             except mongo.LOST as error:
-                if patience.exhausted():
-                    raise unreachable(self._url, error) from None
+                if retries.exhausted():
+                    raise unreachable_error(self._url, error) from None
             except mongo.gridfs.errors.NoFile:
                 return RejectionReason.MISSING
             except mongo.gridfs.errors.CorruptGridFile:  # chunks are missing, or too many

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sightline.core.credentials import Url
-from sightline.sources.databases.mongo import connect, database, explained, gridfs, pymongo
+from sightline.sources.databases.mongo import connect, database, gridfs, pymongo, user_errors
 
 Row = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def upsert(batches: Iterable[list[Row]], url: Url, collection: str, key: Sequenc
     Raises:
         UserError: If the database cannot be reached, or refuses the rows.
     """
-    with connect(url) as client, explained(url, f"check the collection {collection} and the user's rights"):
+    with connect(url) as client, user_errors(url, f"check the collection {collection} and the user's rights"):
         target = database(client, url, None)[collection]
         for batch in batches:
             changes = []
@@ -43,7 +43,7 @@ def put_files(rows: Iterable[Row], url: Url, bucket: str) -> int:
     Raises:
         UserError: If the database cannot be reached, or refuses them.
     """
-    with connect(url) as client, explained(url, f"check the bucket {bucket} and the user's rights"):
+    with connect(url) as client, user_errors(url, f"check the bucket {bucket} and the user's rights"):
         target = database(client, url, None)
         store = gridfs.GridFSBucket(target, bucket)
         count = 0

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 from sightline.core.credentials import Url
 from sightline.core.errors import UserError, how_to_install
 from sightline.core.project import located
-from sightline.sources.databases import CONNECT_SECONDS, said_by, unreachable
+from sightline.sources.databases import CONNECT_SECONDS, driver_message, unreachable_error
 
 try:
     import sqlalchemy as sa
@@ -23,13 +23,13 @@ __all__ = [
     "abandoned_stream",
     "connect",
     "engine",
-    "explained",
     "is_lost",
     "is_sql",
     "mysql",
     "postgresql",
     "sa",
     "sqlite",
+    "user_errors",
 ]
 
 _DRIVERS = {
@@ -71,7 +71,7 @@ def engine(url: Url, write: bool = False) -> Iterator[sa.Engine]:
     except ModuleNotFoundError as error:
         raise UserError(f"{url.family} needs the driver {error.name}: {how_to_install('sql')}") from None
     except (TypeError, ValueError) as error:  # a setting in the query that is of the wrong kind
-        raise UserError(f"{url.location}: {said_by(url, error)}") from None
+        raise UserError(f"{url.location}: {driver_message(url, error)}") from None
     sa.event.listen(made, "connect", _prepare(made.dialect.name, write))
     try:
         yield made
@@ -130,15 +130,15 @@ def connect(made: sa.Engine, url: Url) -> Iterator[sa.Connection]:
     try:
         connection = made.connect()
     except sa.exc.SQLAlchemyError as error:
-        raise unreachable(url, _cause(error)) from None
+        raise unreachable_error(url, _cause(error)) from None
     except (OSError, TypeError, ValueError) as error:  # certificates that are not there, settings that are none
-        raise unreachable(url, error) from None
+        raise unreachable_error(url, error) from None
     with connection:
         yield connection
 
 
 @contextlib.contextmanager
-def explained(url: Url, remedy: str) -> Iterator[None]:
+def user_errors(url: Url, remedy: str) -> Iterator[None]:
     """Turns the database's complaints while the block runs into one line without credentials.
 
     Raises:
@@ -147,7 +147,7 @@ def explained(url: Url, remedy: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise UserError(f"{url.location}: {said_by(url, _cause(error))}: {remedy}") from None
+        raise UserError(f"{url.location}: {driver_message(url, _cause(error))}: {remedy}") from None
 
 
 def is_lost(error: sa.exc.DBAPIError) -> bool:

@@ -15,10 +15,10 @@ from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
-from sightline.sources.databases import Patience, as_text, unreachable
+from sightline.sources.databases import RetryBudget, as_text, unreachable_error
 from sightline.sources.databases.digests import content_digest, set_digest
 from sightline.sources.databases.options import SqlOption
-from sightline.sources.databases.sql import abandoned_stream, connect, engine, explained, is_lost, mysql, sa
+from sightline.sources.databases.sql import abandoned_stream, connect, engine, is_lost, mysql, sa, user_errors
 
 REMEDY = "check the table and columns in ingest.source"
 
@@ -28,7 +28,7 @@ ID_PAGE = 100_000
 PAGE_BYTES = 8 * 2**20
 """Content that is fetched at a time, by the size of what came before."""
 
-Key = str | bytes
+RowKey = str | bytes
 """The id as the database sorts it: text in code-point order, on MySQL its UTF-8 bytes."""
 
 AUTO = "auto"
@@ -56,7 +56,7 @@ class SqlSource:
             return {"rows": count, "content": digest}
         url = database_url(self.option.url)
         columns = [self.option.label_column, self.option.split_column, self.option.group_column]
-        with engine(url) as made, connect(made, url) as connection, explained(url, REMEDY):
+        with engine(url) as made, connect(made, url) as connection, user_errors(url, REMEDY):
             option = dataclasses.replace(self.option, checksum_column=self._checksum_column(connection))
             table = _Table(option, made.dialect.name)
             newest = sa.func.max(table.column(self.option.changed_column)) if self.option.changed_column else sa.null()
@@ -89,15 +89,15 @@ class SqlSource:
         url = database_url(self.option.url)
         with engine(url) as made:
             table = _Table(self.option, made.dialect.name)
-            with connect(made, url) as connection, explained(url, REMEDY):
+            with connect(made, url) as connection, user_errors(url, REMEDY):
                 if self.limit is not None:
                     ids = connection.execute(table.keys(), execution_options={"yield_per": 1000}).scalars()
                     table.sample = set(sample(ids, self.limit, key=lambda key: str(as_text(key))))
                 nameless = sa.select(sa.func.count()).select_from(table.source).where(table.id.is_(None))
                 for number in range(connection.execute(nameless).scalar_one()):
                     yield Rejection(f"(row without an id {number + 1})", RejectionReason.MISSING, "the row has no id")
-            after: Key | None = None
-            patience = Patience()
+            after: RowKey | None = None
+            retries = RetryBudget()
             while True:
                 try:
                     with made.connect() as connection:
@@ -105,15 +105,15 @@ class SqlSource:
                         for key, rows in itertools.groupby(table.rows(connection, after), key=lambda row: row[0]):
                             yield from (_record(row) for row in sorted(rows, key=_content_order))
                             after = key
-                            patience.progress()
+                            retries.progress()
                     return
                 except sa.exc.DBAPIError as error:
-                    reconnecting = patience.tried and isinstance(error, sa.exc.OperationalError)
+                    reconnecting = retries.tried and isinstance(error, sa.exc.OperationalError)
                     if not is_lost(error) and not reconnecting:
-                        with explained(url, REMEDY):
+                        with user_errors(url, REMEDY):
                             raise
-                    if patience.exhausted():
-                        raise unreachable(url, error) from None
+                    if retries.exhausted():
+                        raise unreachable_error(url, error) from None
 
 
 class _Table:
@@ -125,7 +125,7 @@ class _Table:
         columns: list[sa.ColumnClause[Any]] = [
             sa.column(sa.quoted_name(name, quote=True)) for name in dict.fromkeys(names) if name
         ]
-        self.sample: set[Key] | None = None
+        self.sample: set[RowKey] | None = None
         self.is_query = option.query is not None
         if option.query is not None:
             # A text as a subquery of a statement with parameters: a second statement in it is a syntax error.
@@ -150,20 +150,20 @@ class _Table:
     def keys(self) -> sa.Select[Any]:
         return sa.select(self.key).where(self.id.is_not(None))
 
-    def rows(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+    def rows(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
         """Yields `(key, id, image, label, split, group)` in order of key, from the one after `after` on."""
         return self._stream(connection, after) if self.is_query else self._pages(connection, after)
 
-    def _after(self, after: Key | None) -> sa.ColumnElement[bool]:
+    def _after(self, after: RowKey | None) -> sa.ColumnElement[bool]:
         return self.id.is_not(None) if after is None else self.key.element > after
 
-    def _stream(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+    def _stream(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
         statement = sa.select(self.key, *self.wanted).where(self._after(after)).order_by(self.key)
         result = connection.execute(statement, execution_options={"yield_per": 16})
         with abandoned_stream(connection, result.cursor):
             yield from (row for row in result if self.sample is None or row.key in self.sample)
 
-    def _pages(self, connection: sa.Connection, after: Key | None) -> Iterator[Sequence[Any]]:
+    def _pages(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
         """Fetches pages of ids, and the images to them by the table's own index: no scan of the table for each page."""
         size = 16
         while True:

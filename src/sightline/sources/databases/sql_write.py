@@ -7,7 +7,7 @@ from typing import Any
 
 from sightline.core.credentials import Url
 from sightline.core.errors import UserError
-from sightline.sources.databases.sql import connect, engine, explained, mysql, postgresql, sa, sqlite
+from sightline.sources.databases.sql import connect, engine, mysql, postgresql, sa, sqlite, user_errors
 
 MAX_ID = 512
 """Characters of an id: with a model's digest it still fits into an index of MySQL's (3,072 bytes)."""
@@ -30,7 +30,7 @@ def upsert(
     remedy = f"check the table {name}, the user's rights and the server's max_allowed_packet"
     with engine(url, write=True) as made, connect(made, url) as connection:
         table = sa.Table(sa.quoted_name(name, quote=True), sa.MetaData(), *columns(made.dialect))
-        with explained(url, remedy), connection.begin():
+        with user_errors(url, remedy), connection.begin():
             table.create(connection, checkfirst=True)
         statement = _statement(table, key, made.dialect.name)
         for batch in batches:
@@ -39,7 +39,7 @@ def upsert(
                     raise UserError(f"id {row['id'][:60]!r}... has {len(row['id'])} characters; {MAX_ID} are allowed")
             # In one statement an id may stand only once: the last counts, as it would one by one.
             unique = {tuple(row[part] for part in key): dict(row) for row in batch}
-            with explained(url, remedy), connection.begin():
+            with user_errors(url, remedy), connection.begin():
                 connection.execute(statement, list(unique.values()))
             yield len(batch)
 
@@ -55,10 +55,10 @@ def _statement(table: sa.Table, key: Sequence[str], dialect: str) -> Any:
 
 def image_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
     """Returns the columns of a table of images."""
-    blob = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")  # BLOB, the default, ends at 64 KiB
+    binary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")  # BLOB, the default, ends at 64 KiB
     return [
         sa.Column("id", _id_type(dialect), primary_key=True),
-        sa.Column("image", blob, nullable=False),
+        sa.Column("image", binary, nullable=False),
         *(sa.Column(name, _text(512)) for name in ("label", "split", "group")),
         sa.Column("sha256", _text(64)),
     ]

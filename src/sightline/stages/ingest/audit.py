@@ -78,7 +78,7 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
     import numpy as np
 
     from sightline.stages.ingest.image_quality import HASH_BYTES
-    from sightline.stages.ingest.near_duplicates import groups, near_pairs
+    from sightline.stages.ingest.near_duplicates import near_groups, near_pairs
 
     # One of each content; without its id, so that memory holds 32 bytes an image.
     db.execute("CREATE TABLE unique_image AS SELECT min(id) AS id, phash FROM image GROUP BY sha256 ORDER BY 1")
@@ -86,7 +86,7 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
     for (phash,) in db.execute("SELECT phash FROM unique_image ORDER BY rowid"):
         joined += phash
     hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
-    found = groups(near_pairs(hashes), len(hashes))
+    found = near_groups(near_pairs(hashes), len(hashes))
     select = "SELECT id FROM unique_image WHERE rowid = ?"
     return [[db.execute(select, [position + 1]).fetchone()[0] for position in group] for group in found]
 
@@ -142,7 +142,7 @@ def _flagged(db: sqlite3.Connection, flag: str) -> dict[str, Any]:
     return {"images": number, "examples": [identity for (identity,) in found]}
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def finding_lines(found: dict[str, Any]) -> list[str]:
     """Returns the findings that are worth a line on the terminal."""
     said = {
         "exact_duplicates": ("groups", "group(s) of images with the same bytes"),

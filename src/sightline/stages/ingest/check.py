@@ -12,7 +12,7 @@ from sightline.stages.ingest.check_result import CheckedImage, CheckFailure, Che
 from sightline.stages.ingest.image_quality import measure
 
 
-def check(data: bytes, limits: Limits) -> CheckResult:
+def check_image(data: bytes, limits: Limits) -> CheckResult:
     """Decodes an image strictly and says what it is, or why it is refused."""
     try:
         info, pixels = decode.read(data, channels=1, limits=limits, sample_bits=None)

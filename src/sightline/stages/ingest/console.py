@@ -10,7 +10,7 @@ from sightline.core import files
 from sightline.stages.ingest import audit
 
 
-def lines(summary: dict[str, Any]) -> list[str]:
+def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Returns what to say of a set: the counts, and what a person should look at."""
     rejected = sum(summary["rejected"].values())
     said = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {summary['shards']} shards"]
@@ -33,7 +33,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
     said += [
         f"the labels {_listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
     ]
-    return [*said, *summary["notes"], *audit.lines(summary["audit"])]
+    return [*said, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
 
 def _alike(summary: dict[str, Any]) -> list[list[str]]:

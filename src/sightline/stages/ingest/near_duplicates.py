@@ -56,7 +56,7 @@ def _pairs_in(hashes: Hashes, order: Pairs, band: npt.NDArray[np.uint16], max_di
             yield np.sort(np.stack([order[near], order[near + step]], axis=1), axis=1)
 
 
-def groups(pairs: Pairs, count: int) -> list[list[int]]:
+def near_groups(pairs: Pairs, count: int) -> list[list[int]]:
     """Returns the positions that pairs connect, group by group: each sorted, the groups by their first."""
     parent = list(range(count))
 

@@ -24,9 +24,9 @@ from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.conflicts import resolve_conflicts
 from sightline.stages.ingest.label_map import LabelMap
 from sightline.stages.ingest.sorter import ImageSorter
-from sightline.stages.ingest.workers import Workers
+from sightline.stages.ingest.workers import CheckPool
 
-Input = ImageRecord | Rejection
+SourceItem = ImageRecord | Rejection
 
 
 def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
         UserError: If the source cannot be reached, or what it holds cannot make a set.
     """
     labels = LabelMap.load(located(config.labels) if config.labels else None)
-    with ImageSorter(out / ".sorter") as sorter, Workers(limits_of(config), config.workers) as workers:
+    with ImageSorter(out / ".sorter") as sorter, CheckPool(limits_of(config), config.workers) as workers:
         inputs = itertools.islice(source.records(), config.limit)
         for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
             _take(record, outcome, sorter)
@@ -86,7 +86,7 @@ def limits_of(config: IngestConfig) -> dict[str, Any]:
     }
 
 
-def _gate(inputs: Iterable[Input], labels: LabelMap) -> Iterator[tuple[Input, bytes | None]]:
+def _gate(inputs: Iterable[SourceItem], labels: LabelMap) -> Iterator[tuple[SourceItem, bytes | None]]:
     """Refuses what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
     for record in inputs:
         if isinstance(record, Rejection):
@@ -109,7 +109,7 @@ def _gate(inputs: Iterable[Input], labels: LabelMap) -> Iterator[tuple[Input, by
             yield placed, record.data
 
 
-def _take(record: Input, outcome: CheckResult | None, sorter: ImageSorter) -> None:
+def _take(record: SourceItem, outcome: CheckResult | None, sorter: ImageSorter) -> None:
     if isinstance(record, Rejection):
         sorter.reject(record)
     elif isinstance(outcome, CheckFailure):

@@ -34,7 +34,7 @@ _END_SECONDS = 10.0  # in which a process ends that has closed its pipe
 _AHEAD = 3  # chunks that a process has before it: it never waits for the next
 
 
-class Workers:
+class CheckPool:
     """A pool of worker processes. `imap` keeps the order of what it is given, and holds a few chunks in memory.
 
     Args:
@@ -49,7 +49,7 @@ class Workers:
         self._timeout = timeout
         self._all: list[_Worker] = []
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> CheckPool:
         return self
 
     def __exit__(
@@ -62,10 +62,10 @@ class Workers:
         """Checks the bytes of each item (None: nothing to check), and yields the items with what came of them."""
         if self._count == 0:
             from sightline.imaging.decode import Limits
-            from sightline.stages.ingest.check import check
+            from sightline.stages.ingest.check import check_image
 
             limits = Limits(**self._limits)
-            yield from ((item, None if data is None else check(data, limits)) for item, data in items)
+            yield from ((item, None if data is None else check_image(data, limits)) for item, data in items)
             return
         waiting: deque[tuple[list[T], int, _Worker]] = deque()
         held = 0
@@ -114,7 +114,7 @@ class _Worker:
 
     def _start(self) -> None:
         self._pipe, theirs = Pipe()
-        code = "import sys; from sightline.stages.ingest.workers import serve; serve(int(sys.argv[1]))"
+        code = "import sys; from sightline.stages.ingest.workers import run_worker; run_worker(int(sys.argv[1]))"
         command = [sys.executable, "-c", code, str(theirs.fileno())]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # images are small
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
@@ -193,16 +193,16 @@ def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
             pipe.send(message)
 
 
-def serve(descriptor: int) -> None:
+def run_worker(descriptor: int) -> None:
     """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe closes."""
     from sightline.imaging.decode import Limits
-    from sightline.stages.ingest.check import check
+    from sightline.stages.ingest.check import check_image
 
     with Connection(descriptor) as pipe:
         try:
             limits = Limits(**pipe.recv())
             pipe.send("ready")
             while True:
-                pipe.send([None if data is None else check(data, limits) for data in pipe.recv()])
+                pipe.send([None if data is None else check_image(data, limits) for data in pipe.recv()])
         except EOFError:  # the stage has ended
             return

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core.rejection import RejectionError
-from sightline.datasets.raw_shard_file import damaged, opened
+from sightline.datasets.raw_shard_file import damaged_error, open_parquet
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.npy_writer import PixelWriter
@@ -61,19 +61,17 @@ class PixelTask:
                 else:
                     data = batch[row].as_py()
                     if hashlib.sha256(data).digest() != self.contents[32 * place : 32 * place + 32]:
-                        raise damaged(source, f"the bytes of image {place} are not those that were written")
+                        raise damaged_error(source, f"the bytes of image {place} are not those that were written")
                     try:
                         result, said = transform.run(transform.open(data, ANY_SIZE))
-                    except (
-                        RejectionError
-                    ) as refusal:  # ingestion has let it in, but the transform may refuse blank images
-                        refused.setdefault(str(refusal.reason), []).append(place)
+                    except RejectionError as rejection:  # the transform may refuse blank images
+                        refused.setdefault(str(rejection.reason), []).append(place)
                         continue
                 for note in said:
                     notes.setdefault(note, []).append(place)
                 writer.add(result)
             if 32 * (place + 1) != len(self.contents):
-                raise damaged(source, "rows are missing")
+                raise damaged_error(source, "rows are missing")
         return ShardSummary(writer.file, writer.sums, self.contents, refused, notes)
 
 
@@ -84,7 +82,7 @@ def encoded(shard: Path) -> Iterator[bytes]:
 
 def _images(shard: Path) -> Iterator[tuple[Any, int]]:
     """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes."""
-    with opened(shard) as file:
+    with open_parquet(shard) as file:
         for batch in file.iter_batches(batch_size=256, columns=["image.bytes"]):
             column = batch.column("image").field("bytes")
             for row in range(len(column)):

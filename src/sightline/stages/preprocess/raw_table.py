@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
-from sightline.datasets.raw_shard_file import facts
+from sightline.datasets.raw_shard_file import read_columns
 from sightline.stages.preprocess.arrow_columns import integers, numbers, strings, valid
 from sightline.stages.preprocess.groups import Groups, group_images
 from sightline.stages.preprocess.splits import LEFT_OUT
@@ -57,7 +57,7 @@ class RawSet:
         # Files are read beside each other: their columns are too short for several threads to share one, or to be
         # fetched before they are asked for.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            tables = [table.select(_COLUMNS) for table in pool.map(facts, paths)]
+            tables = [table.select(_COLUMNS) for table in pool.map(read_columns, paths)]
         order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
         begins = np.cumsum([0, *(tables[shard].num_rows for shard in order)])
         table = pa.concat_tables([tables[shard] for shard in order]).combine_chunks()
