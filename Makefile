@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install repro test test-all check lock clean
+.PHONY: help install repro test test-all mutation check lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: check ## Check style and types, and run all tests
 
 test-all: check ## The same, and the tests of many minutes: each setting through real runs of its stage
 	pytest --full
+
+mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?
+	python benchmarks/mutation.py --jobs $$(nproc 2> /dev/null || echo 2)
 
 check: install ## Check style and types only
 	ruff check
