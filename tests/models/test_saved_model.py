@@ -24,6 +24,7 @@ CLASSES = ["a", "b", "c", "größe", "数字"]
 
 
 def save(folder: Path, name: str = "cnn", **more: Any) -> str:
+    torch.set_num_threads(1)  # the last bits of the statistics depend on it
     classifier = make(name)
     classifier.train()(pictures(8))  # batch norm's running statistics are part of the state
     return saved_model.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, {"profile": {"threads": 1}, **more})

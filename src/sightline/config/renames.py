@@ -11,7 +11,12 @@ from typing import Any
 from sightline.config.option_settings import SUFFIX
 from sightline.core.errors import ConfigError
 
-KNOBS: dict[str, str] = {}
+KNOBS: dict[str, str] = {
+    "train.average": "train.weight_averaging",
+    "train.backbone_factor": "train.backbone_lr_mult",
+    "train.balanced": "train.balanced_sampling",
+    "train.resident": "train.cache_in_memory",
+}
 """Former name -> present name of a knob, both `<stage>.<knob>` or `<stage>.<choice>.<setting>`."""
 
 OPTIONS: dict[tuple[str, str], str] = {}
