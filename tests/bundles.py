@@ -16,8 +16,11 @@ import pytest
 from sightline.core import files
 from sightline.core.rejection import RejectionError
 from sightline.imaging import decode
-from sightline.imaging.transform.options import Clahe, Clean, Nothing, Pad, Stretch
+from sightline.imaging.transform.clean import Clean
+from sightline.imaging.transform.enhance.contrast import Clahe
 from sightline.imaging.transform.pipeline import Transform
+from sightline.imaging.transform.resize import Pad, Stretch
+from sightline.imaging.transform.step import Nothing
 from sightline.predict import manifest
 
 SETS = ("fashion-mnist", "mnist", "sign-language-digits")

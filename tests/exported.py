@@ -18,8 +18,12 @@ import pytest
 from sightline.core import files
 from sightline.datasets import processed_set, raw_set
 from sightline.imaging import decode
-from sightline.imaging.transform.options import AutoContrast, Median, Nothing, Stretch
+from sightline.imaging.transform.denoise.filters import Median
+from sightline.imaging.transform.enhance.contrast import AutoContrast
 from sightline.imaging.transform.pipeline import Transform
+from sightline.imaging.transform.resize import Stretch
+from sightline.imaging.transform.segment import NoSegmentation
+from sightline.imaging.transform.step import Nothing
 from sightline.stages.export.config import ExportConfig, Int8Config
 
 # The form that predicts is not left to what was measured: the tests are to do the same on every machine.
@@ -89,7 +93,7 @@ def make_project() -> Project:
         clean=Nothing("none"),
         denoise=Median("median", kernel_size=3),
         enhance=AutoContrast("autocontrast", cutoff=0.01),
-        segment=Nothing("none"),
+        segment=NoSegmentation("none"),
         resize=Stretch("stretch"),
     )
     prepared = np.stack([transform.decode(data) for data in encoded])

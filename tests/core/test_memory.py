@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sightline.config.compose import compose, typed
 from sightline.imaging import decode
-from sightline.imaging.transform import options
+from sightline.imaging.transform import steps
 from sightline.stages.ingest.image_quality import measure
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.stage import build_transform
@@ -27,7 +27,7 @@ BYTES_A_PIXEL, ROOM = 128, 24 * 2**20
 """What the costliest step (total variation, in colour) takes by the pixel, and what any image may take."""
 
 SHAPES = [(1, 2**17), (2**17, 1), (2, 2**16), (3, 40_000), (360, 360)]
-OPTIONS = [(step, name) for step, named in options.STEPS.items() for name in named if name != "none"]
+OPTIONS = [(step, name) for step, named in steps.STEPS.items() for name in named if name != "none"]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are measured by Linux's /proc")
 

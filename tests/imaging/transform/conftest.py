@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sightline.config.schema import Option
-from sightline.imaging.transform import options
+from sightline.imaging.transform import steps
 from sightline.imaging.transform.pipeline import Transform
 
 CONF = Path(__file__).parents[3] / "conf" / "preprocess"
@@ -21,7 +21,7 @@ PLAIN = {"clean": "none", "denoise": "none", "enhance": "none", "segment": "none
 
 def _option(step: str, name: str, **values: Any) -> Option:
     content = yaml.safe_load((CONF / step / f"{name}.yaml").read_text())
-    return options.read(step, content | values)
+    return steps.read(step, content | values)
 
 
 def _build(size: int = 32, channels: int = 3, background: tuple[int, ...] = (255,), **steps: str | Option) -> Transform:

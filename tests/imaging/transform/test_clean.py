@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sightline.config.schema import Option
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.imaging.transform.clean import clean, convert, trim
+from sightline.imaging.transform.clean import trim
+from sightline.imaging.transform.color import convert
 from sightline.imaging.transform.pipeline import Transform
 
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -47,18 +48,18 @@ def test_blank_images_are_refused(option: Callable[..., Option]) -> None:
     almost = np.full((9, 9, 3), (10, 200, 90), np.uint8)
     almost[4, 4] += 2
     with pytest.raises(RejectionError) as caught:
-        clean(almost, drop)
+        drop(almost)
     assert caught.value.reason == RejectionReason.BLANK
     almost[4, 4] += 1
-    assert clean(almost, drop).size
-    assert clean(almost, option("clean", "trim", drop_blank=False)).size
+    assert drop(almost).size
+    assert option("clean", "trim", drop_blank=False)(almost).size
 
 
 def test_large_images_are_shrunk_and_small_ones_are_not(option: Callable[..., Option]) -> None:
     bounded = option("clean", "hsv", max_side=16)
-    assert clean(NOISE, bounded).shape == (11, 16, 3)
-    assert clean(NOISE[:16, :16], bounded) is not None
-    np.testing.assert_array_equal(clean(NOISE[:16, :16], bounded), NOISE[:16, :16])
+    assert bounded(NOISE).shape == (11, 16, 3)
+    assert bounded(NOISE[:16, :16]) is not None
+    np.testing.assert_array_equal(bounded(NOISE[:16, :16]), NOISE[:16, :16])
 
 
 PRIMARIES = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128], [255, 255, 255]]], np.uint8)

@@ -12,30 +12,31 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from sightline.imaging.transform import options
+from sightline.config.schema import Option
+from sightline.imaging.transform import steps
 
 ROOT = Path(__file__).parents[3]
 CONF = ROOT / "conf" / "preprocess"
-ALL = [(step, name) for step, choices in options.STEPS.items() for name in choices]
+ALL = [(step, name) for step, choices in steps.STEPS.items() for name in choices]
 
 
-@pytest.mark.parametrize("step", options.STEPS)
+@pytest.mark.parametrize("step", steps.STEPS)
 def test_a_file_for_each_option_and_no_other(step: str) -> None:
-    assert {path.stem for path in (CONF / step).glob("*.yaml")} == set(options.STEPS[step])
+    assert {path.stem for path in (CONF / step).glob("*.yaml")} == set(steps.STEPS[step])
 
 
 @pytest.mark.parametrize(("step", "name"), ALL)
 def test_file_and_class_have_the_same_keys_and_valid_values(step: str, name: str) -> None:
     text = (CONF / step / f"{name}.yaml").read_text()
     content = yaml.safe_load(text)
-    schema = options.STEPS[step][name]
+    schema = steps.STEPS[step][name]
     assert list(content) == ["name", *(key for key in content if key != "name")]
     assert set(content) == {field.name for field in dataclasses.fields(schema)}
     assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(schema))
     assert content["name"] == name
-    assert dataclasses.asdict(options.read(step, content)) == content
+    assert dataclasses.asdict(steps.read(step, content)) == content
     # As the configuration does it.
-    assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content)) == options.read(step, content)
+    assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content)) == steps.read(step, content)
 
 
 @pytest.mark.parametrize(("step", "name"), ALL)
@@ -44,8 +45,8 @@ def test_every_option_says_what_it_is_good_for_and_every_value_its_range(step: s
     assert first.startswith("# ")
     assert second == f"name: {name}"
     assert all("  # " in line for line in values)
-    schema = options.STEPS[step][name]
-    inherited = " ".join(base.__doc__ or "" for base in schema.__mro__ if issubclass(base, options.Option))
+    schema = steps.STEPS[step][name]
+    inherited = " ".join(base.__doc__ or "" for base in schema.__mro__ if issubclass(base, Option))
     for field in dataclasses.fields(schema)[1:]:
         assert re.search(rf"^\s+{field.name}: ", inherited, re.MULTILINE), f"{field.name} is not documented"
 
@@ -75,19 +76,19 @@ BAD = [
 def test_a_bad_value_is_named(step: str, name: str, key: str, value: object, message: str) -> None:
     content = yaml.safe_load((CONF / step / f"{name}.yaml").read_text())
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        options.read(step, content | {key: value})
+        steps.read(step, content | {key: value})
 
 
 def test_unknown_options_and_keys_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^resize: no option 'fill'; allowed: stretch, pad, crop"):
-        options.read("resize", {"name": "fill"})
+    with pytest.raises(ValueError, match=r"^resize: no option 'fill'; allowed: crop, pad, stretch"):
+        steps.read("resize", {"name": "fill"})
     with pytest.raises(ValueError, match=r"^resize: 'pad' has the keys name, not name, color"):
-        options.read("resize", {"name": "pad", "color": 0})
+        steps.read("resize", {"name": "pad", "color": 0})
 
 
 def test_options_import_nothing_heavy() -> None:
     script = (
-        "import sys; import sightline.imaging.transform.options;"
+        "import sys; from sightline.imaging.transform.steps import STEPS; assert all(map(len, STEPS.values()));"
         "print([m for m in ('numpy', 'cv2', 'PIL', 'hydra', 'omegaconf', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

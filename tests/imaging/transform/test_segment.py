@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from sightline.config.schema import Option
-from sightline.imaging.transform.options import SEGMENT
-from sightline.imaging.transform.segment import find_foreground, segment
+from sightline.imaging.transform.segment import SEGMENT
 
 METHODS = [name for name in SEGMENT if name != "none"]
 WHITE = (255, 255, 255)
@@ -28,7 +27,7 @@ def test_the_object_is_found_bright_or_dark(
 ) -> None:
     noise = np.random.default_rng(0).normal(0, 4, scene.shape)
     image = np.clip(scene + noise, 0, 255).astype(np.uint8)
-    mask = find_foreground(255 - image if inverted else image, option("segment", name))
+    mask = option("segment", name).mask(255 - image if inverted else image)
     assert overlap(mask, foreground) > 0.93
 
 
@@ -36,15 +35,15 @@ def test_triangle_and_fixed_thresholds(
     scene: np.ndarray, foreground: np.ndarray, option: Callable[..., Option]
 ) -> None:
     for method in ("triangle", "fixed"):
-        assert overlap(find_foreground(scene, option("segment", "threshold", method=method)), foreground) > 0.9
+        assert overlap(option("segment", "threshold", method=method).mask(scene), foreground) > 0.9
     fixed = option("segment", "threshold", method="fixed", level=100, foreground="bright")
     levels = np.array([[[99], [100], [101]]], np.uint8)
-    assert find_foreground(levels, fixed).tolist() == [[False, False, True]]
+    assert fixed.mask(levels).tolist() == [[False, False, True]]
 
 
 def test_otsu_is_the_best_division(option: Callable[..., Option], scene: np.ndarray) -> None:
     grey = scene[:, :, :1]
-    mask = find_foreground(grey, option("segment", "threshold", foreground="bright"))
+    mask = option("segment", "threshold", foreground="bright").mask(grey)
     levels = grey[:, :, 0].astype(float)
 
     def within(t: int) -> float:
@@ -61,14 +60,14 @@ def test_adaptive_finds_strokes_under_uneven_light(option: Callable[..., Option]
     strokes = np.zeros((64, 128), bool)
     strokes[10:54:8, 8:120] = True
     page = np.where(strokes, light - 50, light).astype(np.uint8)[:, :, None]
-    assert overlap(find_foreground(page, option("segment", "adaptive", block_size=15)), strokes) > 0.9
-    assert overlap(find_foreground(page, option("segment", "threshold")), strokes) < 0.5
+    assert overlap(option("segment", "adaptive", block_size=15).mask(page), strokes) > 0.9
+    assert overlap(option("segment", "threshold").mask(page), strokes) < 0.5
 
 
 def test_kmeans_takes_an_object_of_two_colours(option: Callable[..., Option]) -> None:
     image = np.full((60, 60, 3), 128, np.uint8)
     image[15:45, 15:30], image[15:45, 30:45] = (250, 20, 20), (20, 20, 90)
-    mask = find_foreground(image, option("segment", "kmeans", clusters=3))
+    mask = option("segment", "kmeans", clusters=3).mask(image)
     assert mask[15:45, 15:45].all()
     assert mask.sum() == 900
 
@@ -77,7 +76,7 @@ def test_kmeans_takes_an_object_of_two_colours(option: Callable[..., Option]) ->
 @pytest.mark.parametrize("use", ["mask", "crop", "channel"])
 def test_a_flat_image_is_unchanged_and_counted(name: str, use: str, option: Callable[..., Option]) -> None:
     flat = np.full((32, 40, 3), 77, np.uint8)
-    result, fell_back = segment(flat, option("segment", name, use=use), WHITE)
+    result, fell_back = option("segment", name, use=use)(flat, WHITE)
     assert fell_back
     np.testing.assert_array_equal(result[:, :, :3], flat)
     if use == "channel":
@@ -85,19 +84,19 @@ def test_a_flat_image_is_unchanged_and_counted(name: str, use: str, option: Call
 
 
 def test_uses(scene: np.ndarray, foreground: np.ndarray, option: Callable[..., Option]) -> None:
-    masked, _ = segment(scene, option("segment", "threshold", use="mask"), (1, 2, 3))
+    masked, _ = option("segment", "threshold", use="mask")(scene, (1, 2, 3))
     inside, outside = cv2.erode(foreground.astype(np.uint8), np.ones((5, 5))), ~foreground
     np.testing.assert_array_equal(masked[inside == 1], scene[inside == 1])
     assert (masked[0, 0] == (1, 2, 3)).all()
     assert (masked[outside] == (1, 2, 3)).all(axis=1).mean() > 0.95
 
-    added, _ = segment(scene, option("segment", "threshold", use="channel"), WHITE)
+    added, _ = option("segment", "threshold", use="channel")(scene, WHITE)
     np.testing.assert_array_equal(added[:, :, :3], scene)
     assert set(np.unique(added[:, :, 3])) == {0, 255}
 
-    cropped, _ = segment(scene, option("segment", "threshold", use="crop", margin=0.0), WHITE)
+    cropped, _ = option("segment", "threshold", use="crop", margin=0.0)(scene, WHITE)
     assert np.max(np.abs(np.array(cropped.shape[:2]) - 53)) <= 2
-    wide, _ = segment(scene, option("segment", "threshold", use="crop", margin=0.1), WHITE)
+    wide, _ = option("segment", "threshold", use="crop", margin=0.1)(scene, WHITE)
     assert wide.shape[0] == cropped.shape[0] + 2 * round(0.1 * max(cropped.shape))
 
 
@@ -108,13 +107,13 @@ def test_a_moved_object_gives_the_same_crop(name: str, option: Callable[..., Opt
     for top, left in ((20, 20), (31, 14)):
         image = np.full((96, 96, 3), 200, np.uint8)
         cv2.circle(image, (left + 20, top + 20), 18, (40, 60, 90), -1)
-        crops.append(segment(image, option("segment", name, use="crop"), WHITE)[0])
+        crops.append(option("segment", name, use="crop")(image, WHITE)[0])
     np.testing.assert_array_equal(*crops)
 
 
 def test_brightness_does_not_move_the_mask(scene: np.ndarray, option: Callable[..., Option]) -> None:
     chosen, grey = option("segment", "threshold"), scene[:, :, :1] // 2
-    np.testing.assert_array_equal(find_foreground(grey, chosen), find_foreground(grey + np.uint8(90), chosen))
+    np.testing.assert_array_equal(chosen.mask(grey), chosen.mask(grey + np.uint8(90)))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -126,7 +125,7 @@ def test_neither_random_state_nor_threads_matter(name: str, scene: np.ndarray, o
         for seed, count in ((1, 1), (2, 2), (3, 4)):
             cv2.setRNGSeed(seed)
             cv2.setNumThreads(count)
-            masks.append(find_foreground(image, chosen))
+            masks.append(chosen.mask(image))
     finally:
         cv2.setNumThreads(threads)
     np.testing.assert_array_equal(masks[0], masks[1])
@@ -139,6 +138,6 @@ def test_the_mask_of_a_large_image_is_found_on_a_small_copy(
 ) -> None:
     large = cv2.resize(scene, None, fx=6, fy=6)
     truth = cv2.resize(foreground.astype(np.uint8), None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST) == 1
-    mask = find_foreground(large, option("segment", name))
+    mask = option("segment", name).mask(large)
     assert mask.shape == large.shape[:2]
     assert overlap(mask, truth) > 0.9

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from sightline.config.schema import Option
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import decode
-from sightline.imaging.transform.options import STEPS
 from sightline.imaging.transform.pipeline import SEGMENT_FALLBACK, Transform
+from sightline.imaging.transform.steps import STEPS
 
 FULL = {"denoise": "median", "enhance": "clahe", "resize": "pad"}
 

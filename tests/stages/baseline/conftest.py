@@ -17,8 +17,10 @@ from sightline.core.files import sha256
 from sightline.datasets import processed_set, raw_set
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.decode import encode_png
-from sightline.imaging.transform.options import Nothing, Stretch
 from sightline.imaging.transform.pipeline import Transform
+from sightline.imaging.transform.resize import Stretch
+from sightline.imaging.transform.segment import NoSegmentation
+from sightline.imaging.transform.step import Nothing
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.stage import fixed_threads
 
@@ -70,7 +72,7 @@ def write(tmp_path: Path) -> Write:
         pq.write_table(pa.table(columns, schema=processed_set.INDEX_SCHEMA), root / processed_set.INDEX)
         raw_set.write_classes([str(i) for i in range(classes)], root / raw_set.CLASSES)
         nothing = Nothing("none")
-        transform = Transform.build(8, 1, [0], nothing, nothing, nothing, nothing, Stretch("stretch"))
+        transform = Transform.build(8, 1, [0], nothing, nothing, nothing, NoSegmentation("none"), Stretch("stretch"))
         transform.save(root / processed_set.TRANSFORM)
         (tmp_path / "raw").mkdir()
         files = [encode_png(image) for image in images]

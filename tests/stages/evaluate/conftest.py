@@ -14,8 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from sightline.datasets import processed_set, raw_set
 from sightline.imaging import decode
-from sightline.imaging.transform.options import Nothing, Stretch
 from sightline.imaging.transform.pipeline import Transform
+from sightline.imaging.transform.resize import Stretch
+from sightline.imaging.transform.segment import NoSegmentation
+from sightline.imaging.transform.step import Nothing
 from sightline.stages.evaluate.config import EvaluateConfig
 
 HOSTILE = [
@@ -147,7 +149,7 @@ def digits(tmp_path_factory):
         raw,
     )
     nothing = Nothing("none")
-    transform = Transform.build(8, 1, [0], nothing, nothing, nothing, nothing, Stretch("stretch"))
+    transform = Transform.build(8, 1, [0], nothing, nothing, nothing, NoSegmentation("none"), Stretch("stretch"))
     transform.save(processed / processed_set.TRANSFORM)
     prepared = np.stack([transform.decode(data) for data in encoded])
     np.save(processed / "shard-0.npy", prepared)

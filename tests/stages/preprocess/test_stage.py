@@ -268,7 +268,7 @@ def test_other_code_is_another_key(run: Run, tmp_path: Path, counted: list[str],
 def test_code_that_makes_pixels_is_part_of_their_key_alone():
     code = CodeDigests(memory=None)
     pixels, copies = (code.closure(code_version.MODULES[kind]).keys() for kind in ("pixels", "copies"))
-    transform = {"sightline.imaging.transform.denoise", "sightline.imaging.decode", "sightline.imaging.convert"}
+    transform = {"sightline.imaging.transform.denoise.filters", "sightline.imaging.decode", "sightline.imaging.convert"}
     shared = {"sightline.config.schema", "sightline.stages.preprocess.npy_writer"}
     assert transform | shared | {"sightline.core.rejection"} <= pixels
     assert shared | {"sightline.core.seeds", "sightline.imaging.augment.albumentations_backend"} <= copies

@@ -1,38 +1,79 @@
-"""Cleaning: what is removed before anything is measured, and the colours in which the result is given."""
+"""Cleaning: the transform's first step, and the colours in which the result is given."""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sightline.config.schema import Option
+from sightline.config.schema import Registry, require_one_of
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.imaging.transform import options
-from sightline.imaging.transform.ops import Pixels, shrink_to, with_channels
+from sightline.imaging.transform.color import COLORS
+from sightline.imaging.transform.step import Nothing, Step, between
+
+if TYPE_CHECKING:
+    from sightline.imaging.transform.ops import Pixels
+
+CLEAN: Registry[Step] = Registry("preprocess/clean")
+CLEAN.register("none")(Nothing)
 
 _BLOCK_PIXELS = 2**16  # looked at together: most borders end within
-_CODES = {"grey": cv2.COLOR_RGB2GRAY, "hsv": cv2.COLOR_RGB2HSV_FULL, "lab": cv2.COLOR_RGB2Lab}
-_NAMES = {"grey": ["grey"], "hsv": ["hue", "saturation", "value"], "lab": ["lightness", "a", "b"]}
-_SINGLE = {name: (space, at) for space in ("hsv", "lab") for at, name in enumerate(_NAMES[space])}
 
 
-def clean(image: Pixels, option: Option) -> Pixels:
-    """Returns the cleaned image, [h, w, c] uint8; its colours as they were.
+# Presets of the same step: each is named after its purpose, and any of its values can be set.
+@CLEAN.register("standard", "trim", "grey", "hsv", "lab")
+@dataclass
+class Clean(Step):
+    """Trims borders, drops blank images, bounds the size, and says in which colours the result is given.
 
-    Raises:
-        RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
+    Transparency needs no option: decoding lays every image over the background.
+
+    Source: Gonzalez and Woods, Digital Image Processing, section 6.2 (HSV); CIE 15:2004 (L*a*b*); ITU-R BT.601 (grey).
+
+    Attributes:
+        trim_borders: Cuts away each side's rows or columns that are all of that side's colour, as frames and
+            letterboxes are; an image that would vanish stays whole.
+        trim_tolerance: How far a pixel may be from its side's colour, in levels of each channel, 0..127.
+        drop_blank: Refuses images of one colour, with the reason "blank".
+        blank_tolerance: How far the levels of a channel may lie apart in a blank image, 0..127.
+        max_side: In pixels, 16..16384; larger images are first shrunk to it (areas, shape kept), which bounds what the
+            later steps cost; 0 for no bound.
+        color: Of the result: "keep" (grey or RGB as decoded), "grey", "hsv" (hue over 0..255), "lab", or one channel
+            of these. The steps before it work in RGB, and the conversion comes last: to average hues of 0 and 255,
+            both red, would give green.
     """
-    if not isinstance(option, options.Clean):
-        return image
-    if option.drop_blank:
-        spread = int(np.max(np.ptp(image, axis=(0, 1))))
-        if spread <= option.blank_tolerance:
-            raise RejectionError(
-                RejectionReason.BLANK, f"all levels lie within {spread}, tolerance {option.blank_tolerance}"
-            )
-    if option.trim_borders:
-        image = trim(image, option.trim_tolerance)
-    return shrink_to(image, option.max_side) if option.max_side else image
+
+    trim_borders: bool
+    trim_tolerance: int
+    drop_blank: bool
+    blank_tolerance: int
+    max_side: int
+    color: str
+
+    def __post_init__(self) -> None:
+        between("trim_tolerance", self.trim_tolerance, 0, 127)
+        between("blank_tolerance", self.blank_tolerance, 0, 127)
+        if self.max_side != 0:
+            between("max_side", self.max_side, 16, 16384)
+        require_one_of("color", self.color, COLORS)
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """Returns the cleaned image, [h, w, c] uint8; its colours as they were.
+
+        Raises:
+            RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
+        """
+        import numpy as np
+
+        from sightline.imaging.transform.ops import shrink_to
+
+        if self.drop_blank:
+            spread = int(np.max(np.ptp(image, axis=(0, 1))))
+            if spread <= self.blank_tolerance:
+                detail = f"all levels lie within {spread}, tolerance {self.blank_tolerance}"
+                raise RejectionError(RejectionReason.BLANK, detail)
+        if self.trim_borders:
+            image = trim(image, self.trim_tolerance)
+        return shrink_to(image, self.max_side) if self.max_side else image
 
 
 def trim(image: Pixels, tolerance: int) -> Pixels:
@@ -41,6 +82,8 @@ def trim(image: Pixels, tolerance: int) -> Pixels:
     Rows first, then columns of what is left, so that letterboxes, pillarboxes and frames are all seen. An image that
     would vanish is returned whole.
     """
+    import numpy as np
+
     kept = image
     for _ in range(2):  # rows, then columns
         kept = kept[_same(kept, tolerance) :]
@@ -52,6 +95,8 @@ def trim(image: Pixels, tolerance: int) -> Pixels:
 
 def _same(image: Pixels, tolerance: int) -> int:
     """Counts the rows from the top that are all of the first row's colour; a row of one pixel tells nothing."""
+    import numpy as np
+
     if len(image) == 0 or image.shape[1] < 2:
         return 0
     color = np.median(image[0], axis=0).astype(np.int16)
@@ -62,21 +107,3 @@ def _same(image: Pixels, tolerance: int) -> int:
         if others.size:
             return start + int(others[0])
     return len(image)
-
-
-def convert(image: Pixels, color: str) -> Pixels:
-    """Converts [h, w, 3] uint8 RGB to one of `options.COLORS`; further channels (a mask) are kept behind."""
-    if color == "keep":
-        return image
-    space, at = _SINGLE.get(color, (color, None))
-    converted = with_channels(cv2.cvtColor(np.ascontiguousarray(image[:, :, :3]), _CODES[space]))
-    if at is not None:
-        converted = converted[:, :, at : at + 1]
-    return np.ascontiguousarray(np.dstack([converted, image[:, :, 3:]]))
-
-
-def channel_names(color: str, channels: int) -> list[str]:
-    """Returns what the channels of `convert` hold, for an image decoded to `channels`."""
-    if color == "keep":
-        return ["grey"] if channels == 1 else ["red", "green", "blue"]
-    return _NAMES.get(color, [color])

@@ -1,4 +1,4 @@
-"""What the steps share: the type of an image, scaling, and calls of OpenCV that keep an image's three axes."""
+"""Operations that the steps share: types of images, scaling, and calls of OpenCV that keep an image's three axes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 """[height, width, channels] uint8; channels are 1 (grey) or 3 (red, green, blue), and after them maybe a mask."""
+
+
+Plane = npt.NDArray[np.float32]
+"""[height, width] float32: one channel, in grey levels."""
 
 
 def with_channels(image: Any) -> Pixels:
@@ -57,3 +61,20 @@ def fit(image: Pixels, side: int) -> Pixels:
 def shrink_to(image: Pixels, side: int) -> Pixels:
     """Scales an image whose longer side exceeds `side` down to it."""
     return fit(image, side) if max(image.shape[:2]) > side else image
+
+
+def gaussian_blur(image: Pixels, sigma: float) -> Pixels:
+    """Weighs neighbours by a normal distribution of standard deviation `sigma`, in pixels."""
+    return with_channels(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT))
+
+
+def mapped(image: Pixels, table: npt.NDArray[np.floating]) -> Pixels:
+    """Replaces each level by its entry in `table`: [256], or [256, c] for a mapping of its own for each channel."""
+    levels = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+    return with_channels(cv2.LUT(image, levels if levels.ndim == 1 else levels[:, None, :]))
+
+
+def by_channel(image: Pixels, change: Callable[[Plane], Plane]) -> Pixels:
+    """Applies `change` to each channel by itself, and rounds the result to levels."""
+    planes = [change(image[:, :, channel].astype(np.float32)) for channel in range(image.shape[2])]
+    return np.clip(np.rint(np.stack(planes, axis=2)), 0, 255).astype(np.uint8)

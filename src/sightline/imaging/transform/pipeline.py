@@ -18,13 +18,13 @@ from sightline.config.schema import Option
 from sightline.core import files
 from sightline.imaging import decode as images
 from sightline.imaging.bit_depth import ALL_BITS, FEWEST_BITS
-from sightline.imaging.transform.clean import channel_names, clean, convert
-from sightline.imaging.transform.denoise import denoise
-from sightline.imaging.transform.enhance import enhance
+from sightline.imaging.transform.clean import Clean
+from sightline.imaging.transform.color import channel_names, convert
 from sightline.imaging.transform.ops import Pixels
-from sightline.imaging.transform.options import STEPS, Clean, Segment, current_names, read
-from sightline.imaging.transform.resize import resize
-from sightline.imaging.transform.segment import segment
+from sightline.imaging.transform.resize import Resize
+from sightline.imaging.transform.segment import Foreground, Segmentation
+from sightline.imaging.transform.step import Step
+from sightline.imaging.transform.steps import STEPS, current_names, read
 
 VERSION = 2
 SEGMENT_FALLBACK = "segment_fallback"
@@ -49,7 +49,11 @@ class Transform:
         channels: What decoding gives: 1 for grey, 3 for RGB.
         sample_bits: How many bits white has in files of 16-bit samples.
         background: A level for each channel; under transparent pixels, outside masks, around padded images.
-        steps: The options by step, in order.
+        clean: First step.
+        denoise: Second step.
+        enhance: Third step.
+        segment: Fourth step.
+        resize: Last step.
         statistics: Of the training set, where known.
     """
 
@@ -57,7 +61,11 @@ class Transform:
     channels: int
     sample_bits: int
     background: tuple[int, ...]
-    steps: Mapping[str, Option]
+    clean: Step
+    denoise: Step
+    enhance: Step
+    segment: Segmentation
+    resize: Resize
     statistics: Statistics | None = None
 
     @classmethod
@@ -66,11 +74,11 @@ class Transform:
         size: int,
         channels: int,
         background: Sequence[int],
-        clean: Option,
-        denoise: Option,
-        enhance: Option,
-        segment: Option,
-        resize: Option,
+        clean: Step,
+        denoise: Step,
+        enhance: Step,
+        segment: Segmentation,
+        resize: Resize,
         sample_bits: int = ALL_BITS,
     ) -> Transform:
         """Builds a transform from checked options.
@@ -79,7 +87,7 @@ class Transform:
             size: Height and width of the result in pixels, 1..4096.
             channels: 1 for grey, 3 for RGB.
             background: One level, or one for each of red, green and blue, 0..255.
-            clean: One of `options.CLEAN`; the same for the others.
+            clean: An option of `CLEAN`; the same for the others.
             denoise: See `clean`.
             enhance: See `clean`.
             segment: See `clean`.
@@ -94,6 +102,11 @@ class Transform:
         return _checked(size, channels, sample_bits, list(background), steps, None)
 
     @property
+    def steps(self) -> dict[str, Option]:
+        """The options by step, in order."""
+        return {name: getattr(self, name) for name in STEPS}
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every result."""
         return self.size, self.size, len(self.channel_names)
@@ -101,14 +114,12 @@ class Transform:
     @property
     def channel_names(self) -> list[str]:
         """What the channels of every result hold, as ["red", "green", "blue"] or ["grey", "mask"]."""
-        option = self.steps["segment"]
-        masked = isinstance(option, Segment) and option.use == "channel"
+        masked = isinstance(self.segment, Foreground) and self.segment.use == "channel"
         return channel_names(self._color, self.channels) + ["mask"] * masked
 
     @property
     def _color(self) -> str:
-        option = self.steps["clean"]
-        color = option.color if isinstance(option, Clean) else "keep"
+        color = self.clean.color if isinstance(self.clean, Clean) else "keep"
         return "keep" if color == "grey" and self.channels == 1 else color
 
     def __call__(self, image: Pixels) -> Pixels:
@@ -159,16 +170,15 @@ class Transform:
             raise ValueError(f"image: {image.dtype} {image.shape} is not uint8 [height, width, {self.channels}]")
         notes: list[str] = []
         states = [("original", np.ascontiguousarray(image))]
-        states.append(("clean", clean(states[-1][1], self.steps["clean"])))
-        states.append(("denoise", denoise(states[-1][1], self.steps["denoise"])))
-        states.append(("enhance", enhance(states[-1][1], self.steps["enhance"])))
-        segmented, fell_back = segment(states[-1][1], self.steps["segment"], self.background)
+        for name, step in (("clean", self.clean), ("denoise", self.denoise), ("enhance", self.enhance)):
+            states.append((name, step(states[-1][1])))
+        segmented, fell_back = self.segment(states[-1][1], self.background)
         if fell_back:
             notes.append(SEGMENT_FALLBACK)
         states.append(("segment", segmented))
         # An added mask is padded with 0: there is no foreground outside the image.
         fill = [*self.background, 0][: segmented.shape[2]]
-        states.append(("resize", resize(segmented, self.steps["resize"], self.size, fill)))
+        states.append(("resize", self.resize(segmented, self.size, fill)))
         if self._color != "keep":
             states.append(("color", convert(states[-1][1], self._color)))
         return states, notes
@@ -261,7 +271,8 @@ def _checked(
     if channels == 1 and len(set(background)) != 1:
         raise ValueError(f"background: {background!r} is not grey, as channels: 1 asks")
     level = tuple(background[:1] if channels == 1 else (background * 3)[:3])
-    transform = Transform(size, channels, sample_bits, level, {name: read(name, steps[name]) for name in STEPS})
+    chosen: dict[str, Any] = {name: read(name, steps[name]) for name in STEPS}
+    transform = Transform(size, channels, sample_bits, level, **chosen)
     if channels == 1 and transform._color != "keep":
         raise ValueError(f"clean.color: {transform._color!r} needs channels: 3")
     return transform if statistics is None else transform.with_statistics(statistics["mean"], statistics["std"])

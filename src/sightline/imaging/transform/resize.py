@@ -1,42 +1,82 @@
-"""Resizing: each option of `options.RESIZE` at work."""
+"""Resizing: the options of the transform's last step but the colours, each a class with its work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+from sightline.config.schema import Option, Registry
 
-from sightline.config.schema import Option
-from sightline.imaging.transform import options
-from sightline.imaging.transform.ops import Pixels, fit, scale
+if TYPE_CHECKING:
+    from sightline.imaging.transform.ops import Pixels
 
 
-def resize(image: Pixels, option: Option, size: int, background: Sequence[int]) -> Pixels:
-    """Brings an image to a fixed size.
+@dataclass
+class Resize(Option):
+    """Base of the ways to bring an image to a fixed size."""
 
-    Args:
-        image: [h, w, c] uint8.
-        option: One of `options.RESIZE`.
-        size: Height and width of the result in pixels.
-        background: A level for each channel, for `pad`.
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:
+        """Returns the image at its fixed size, [size, size, c] uint8.
 
-    Returns:
-        [size, size, c] uint8.
+        Args:
+            image: [h, w, c] uint8.
+            size: Height and width of the result in pixels.
+            background: A level for each channel, where the image does not fill the result.
+        """
+        raise NotImplementedError
+
+
+RESIZE: Registry[Resize] = Registry("preprocess/resize")
+
+
+@RESIZE.register("stretch")
+@dataclass
+class Stretch(Resize):
+    """Scales width and height each to fit: every pixel is seen, shapes are distorted.
+
+    Shrinking averages over areas, so that every pixel counts; enlarging is bilinear.
+    Source: Quiring et al., Adversarial Preprocessing: image-scaling attacks, USENIX Security 2020 (why areas).
     """
-    match option:
-        case options.Pad():
-            return _pad(fit(image, size), size, background)
-        case options.Crop():
-            height, width = image.shape[:2]
-            side = min(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            return scale(np.ascontiguousarray(image[top : top + side, left : left + side]), size, size)
-    return scale(image, size, size)
+
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002
+        """Returns the image at its fixed size, [size, size, c] uint8."""
+        from sightline.imaging.transform.ops import scale
+
+        return scale(image, size, size)
 
 
-def _pad(image: Pixels, size: int, background: Sequence[int]) -> Pixels:
-    out = np.empty((size, size, image.shape[2]), np.uint8)
-    out[:] = np.asarray(background, np.uint8)
-    top, left = (size - image.shape[0]) // 2, (size - image.shape[1]) // 2
-    out[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return out
+@RESIZE.register("pad")
+@dataclass
+class Pad(Resize):
+    """Scales to fit inside and fills the rest with the background (letterbox): every pixel is seen, shapes are kept."""
+
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:
+        """Returns the image at its fixed size, [size, size, c] uint8."""
+        import numpy as np
+
+        from sightline.imaging.transform.ops import fit
+
+        small = fit(image, size)
+        out = np.empty((size, size, image.shape[2]), np.uint8)
+        out[:] = np.asarray(background, np.uint8)
+        top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
+        out[top : top + small.shape[0], left : left + small.shape[1]] = small
+        return out
+
+
+@RESIZE.register("crop")
+@dataclass
+class Crop(Resize):
+    """Cuts the square from the middle and scales it: shapes are kept, what lies at the far ends is lost."""
+
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002
+        """Returns the image at its fixed size, [size, size, c] uint8."""
+        import numpy as np
+
+        from sightline.imaging.transform.ops import scale
+
+        height, width = image.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return scale(np.ascontiguousarray(image[top : top + side, left : left + side]), size, size)

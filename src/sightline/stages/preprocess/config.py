@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.config.schema import Option, choice, require, require_one_of
-from sightline.imaging.transform.options import CLEAN, DENOISE, ENHANCE, RESIZE, SEGMENT
+from sightline.imaging.transform.clean import CLEAN
+from sightline.imaging.transform.denoise import DENOISE
+from sightline.imaging.transform.enhance import ENHANCE
+from sightline.imaging.transform.resize import RESIZE, Resize
+from sightline.imaging.transform.segment import SEGMENT, Segmentation
+from sightline.imaging.transform.step import Step
 from sightline.stages.preprocess.options import AUGMENT, BACKEND
 from sightline.stages.preprocess.split_config import Fold, Plan
 
@@ -36,11 +41,11 @@ class PreprocessConfig:
         memo_gib: Size limit of the cache, in GiB.
     """
 
-    clean: Option = choice(CLEAN)
-    denoise: Option = choice(DENOISE)
-    enhance: Option = choice(ENHANCE)
-    segment: Option = choice(SEGMENT)
-    resize: Option = choice(RESIZE)
+    clean: Step = choice(CLEAN)
+    denoise: Step = choice(DENOISE)
+    enhance: Step = choice(ENHANCE)
+    segment: Segmentation = choice(SEGMENT)
+    resize: Resize = choice(RESIZE)
     augment: Option = choice(AUGMENT)
     backend: Option = choice(BACKEND)
     size: int
