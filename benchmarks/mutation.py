@@ -6,7 +6,8 @@
 A module with more mutants than `--most` (60) has that many drawn, with the seed 0. The tests run in a copy of the
 project. One process a module imports what the tests import, once, and notes which tests run which lines; each mutant is
 then written into the copy and tried in a fork, with the tests that reach its lines (where none does, all of the
-module's), the quickest first, to the first that fails. A mutant that uses more than `--seconds` of CPU is noticed, too.
+module's), the quickest first, to the first that fails. A mutant that uses `--seconds` of CPU
+more than twice what all of them use without one is noticed, too; how many were noticed so is a column of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import ast
 import importlib.util
 import json
+import math
 import os
 import random
 import resource
@@ -98,6 +100,15 @@ class Reach:
         if report.failed:
             self.failed.append(name)
 
+    def listed(self) -> dict[str, dict[str, list[int]]]:
+        kinds = {"lines": self.lines, "shared": self.shared}
+        return {kind: {name: sorted(lines) for name, lines in of.items()} for kind, of in kinds.items()}
+
+    def take(self, seconds: dict[str, float], lines: dict[str, list[int]], shared: dict[str, list[int]]) -> None:
+        self.seconds = seconds
+        self.lines.update({name: set(numbers) for name, numbers in lines.items()})
+        self.shared.update({name: set(numbers) for name, numbers in shared.items()})
+
     def reaching(self, lines: range) -> list[str]:
         """Returns the tests that run one of the lines, the quickest first."""
         tests = [
@@ -171,29 +182,30 @@ def tried(module: str, tests: list[str], most: int, seconds: int) -> dict[str, A
         sys.settrace(reach.trace)
         code = tests_run(tests, [reach])
         sys.settrace(None)
-        lists = [{name: sorted(lines) for name, lines in kind.items()} for kind in (reach.lines, reach.shared)]
-        return {"code": code, "lines": lists[0], "shared": lists[1], "seconds": reach.seconds, "failed": reach.failed}
+        cpu = time.process_time()
+        return {"code": code, "cpu": cpu, "tests": reach.seconds, "failed": reach.failed, **reach.listed()}
 
     base = forked(baseline, 600, 600)
     if base is None or base["code"] != 0:
         sys.exit(f"{module}: its tests fail without a mutant: {base and base['failed']}")
-    reach.seconds = base["seconds"]
-    reach.lines.update({name: set(lines) for name, lines in base["lines"].items()})
-    reach.shared.update({name: set(lines) for name, lines in base["shared"].items()})
+    reach.take(base["tests"], base["lines"], base["shared"])
+    limit = seconds + 2 * math.ceil(base["cpu"])
     quickest = sorted(reach.seconds, key=reach.seconds.__getitem__)
-    survivors = []
+    survivors, late = [], 0
     chosen = drawn(places, most)
     for place in chosen:
         order = quickest if place.at_import else reach.reaching(place.lines) or quickest
         file.write_text(place.source(tree))
         files = sorted({name.split("::")[0] for name in order})
-        code = forked(lambda: tests_run(files, [Selection(order)]), seconds, 6 * seconds)  # noqa: B023 - used at once
+        code = forked(lambda: tests_run(files, [Selection(order)]), limit, 6 * limit)  # noqa: B023 - used at once
+        late += code is None
         if code == 0:
             reached = place.at_import or bool(reach.reaching(place.lines))
             survivors.append({"line": place.lines[0], "change": place.describe(), "reached": reached})
     file.write_text(original)
     spent = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - began
-    return {"module": module, "all": len(places), "tried": len(chosen), "survivors": survivors, "seconds": round(spent)}
+    counts = {"all": len(places), "tried": len(chosen), "late": late, "seconds": round(spent)}
+    return {"module": module, "survivors": survivors, **counts}
 
 
 def in_copy(module: str, most: int, seconds: int) -> dict[str, Any]:
@@ -217,10 +229,11 @@ def lines_of(result: dict[str, Any]) -> Iterator[str]:
     if "error" in result:
         yield result["error"]
         return
-    killed = result["tried"] - len(result["survivors"])
-    share = f"{killed / result['tried']:.0%}" if result["tried"] else "-"
-    count = f"{result['tried']} of {result['all']}" if result["tried"] < result["all"] else str(result["all"])
-    yield f"| `{result['module'].removeprefix('sightline.')}` | {count} | {killed} | {share} | {result['seconds']} s |"
+    tried, every, late = result["tried"], result["all"], result["late"]
+    killed = tried - len(result["survivors"])
+    count = f"{tried} of {every}" if tried < every else str(every)
+    name = result["module"].removeprefix("sightline.")
+    yield f"| `{name}` | {count} | {killed} | {late} | {killed / max(1, tried):.0%} | {result['seconds']} s |"
     for survivor in result["survivors"]:
         yield f"    {survivor['line']}: {survivor['change']}{'' if survivor['reached'] else '   (no test reaches it)'}"
 
@@ -231,7 +244,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="import paths, or the first part of some; all by default")
     parser.add_argument("--most", type=int, default=60, help="mutants tried of each module")
     parser.add_argument("--all", action="store_true", help="try every mutant")
-    parser.add_argument("--seconds", type=int, default=10, help="CPU seconds a mutant may take")
+    parser.add_argument("--seconds", type=int, default=10, help="CPU seconds that a mutant may take more")
     parser.add_argument("--jobs", type=int, default=1, help="modules at once")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
