@@ -8,7 +8,7 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.core.text import is_litter, readable
-from sightline.sources.layout import Layout, Place, SplitFolder
+from sightline.sources.layout import Layout, Place, SplitFolder, is_called_split
 from sightline.sources.layout_rules import AUTO, LayoutRules
 
 TRAIN_TEST = {"train": SplitFolder("train"), "test": SplitFolder("test")}
@@ -59,6 +59,11 @@ def spread(*folders: str) -> list[str]:
             (),
             {"train": SplitFolder("train", ("a", "b")), "test": SplitFolder("test", ("a", "b"))},
         ),
+        (
+            ["train/a/b/cat", "test/a/b/cat"],
+            (),
+            {"train": SplitFolder("train", ("a", "b")), "test": SplitFolder("test", ("a", "b"))},
+        ),
         (["test_set"], (), {}),
         ([], (), {}),
     ],
@@ -75,6 +80,7 @@ def test_a_tree_is_read_as_a_person_would(
     [
         (["train", "test"], r"test, train: called as splits are, but without a folder a class; .*ingest\.source=table"),
         (["train"], "train: called as splits are"),
+        (["training_set", "test_set"], "test_set, training_set: called as splits are"),
         (["train/cat", "test/cat", "extra/cat"], "'extra', which holds the same classes, is not"),
         (["train_a/cat", "test_a/dog"], "'test_a' shares no class with the others"),
         (["train/cat", "train/dog", "holdout/cat"], "'train' is called as a split is, and holdout beside it not"),
@@ -110,12 +116,16 @@ def test_what_was_decided_is_said() -> None:
     assert notes == ["read as splits: test as test, train as train; left out: new"]
     _, notes = AUTO.read(spread(*(f"{label}/{series}" for label in ("a", "b", "c") for series in ("1", "2"))))
     assert notes[0].startswith("the images of all folders in 'a' (and in 2 more) are of that one class")
+    _, notes = AUTO.read(spread("a/1", "a/2", "b/1", "b/2", "c"))
+    assert notes[0].startswith("the images of all folders in 'a' (and in 1 more) are of that one class")
     _, notes = LayoutRules(class_depth=2).read(spread("pet/cat/1", "pet/cat/2", "pet/dog", "farm/cow"))
     assert notes[0].startswith(
         "the images of all folders in 'pet/cat' are of that one class; ingest.source.class_depth=3"
     )
     with pytest.raises(UserError, match="and a, b, c, d, e and 2 more beside it not"):
         AUTO.read(spread("train/cat", *"abcdefg"))
+    with pytest.raises(UserError, match="and a, b, c, d, e and 1 more beside it not"):
+        AUTO.read(spread("train/cat", *"abcdef"))
     with pytest.raises(UserError, match="and a, b, c, d, e beside it not"):
         AUTO.read(spread("train/cat", *"abcde"))
     _, notes = AUTO.read(spread("train/cat/a", "train/cat/b", "train/dog/a", "test/cat/a"))
@@ -152,6 +162,7 @@ def test_a_class_may_be_two_folders_deep() -> None:
         (Layout(), "e\u0301te/1.png", "\u00e9te/1.png", "\u00e9te", None),
         (Layout(twins=frozenset(["\u00e9te"])), "e\u0301te/1.png", "e\u0301te/1.png", "\u00e9te", None),
         (Layout(twins=frozenset(["\u00e9te"])), "\u00e9te/1.png", "\u00e9te/1.png", "\u00e9te", None),
+        (Layout(twins=frozenset(["\u00e9te"])), "\u00e9te/e\u0301.png", "\u00e9te/\u00e9.png", "\u00e9te", None),
     ],
 )
 def test_place(layout: Layout, path: str, identity: str, label: str | None, split: str | None) -> None:
@@ -164,6 +175,30 @@ def test_the_folder_of_a_class() -> None:
     assert Layout(("w",), TRAIN_TEST).class_of("w/train/cat") == "cat"
     assert [Layout().class_of(folder) for folder in ("cat", "cat/deep")] == ["cat", None]
     assert Layout((), TRAIN_TEST).class_of("train") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_called"),
+    [
+        ("training_set", True),
+        ("seg_test", True),
+        ("val2017", True),
+        ("bullet_train", False),
+        ("data", False),
+        ("7", False),
+    ],
+)
+def test_a_name_that_says_split_and_nothing_else(name: str, is_called: bool) -> None:
+    assert is_called_split(name) is is_called
+
+
+def test_lost_classes_are_named_five_at_most() -> None:
+    assert Layout().lost([], "empty") == Layout().lost(["cat/deep"], "empty") == []
+    assert Layout().lost("cba", "empty") == [
+        "no image of class 'a' (a), class 'b' (b), class 'c' (c): the folder is empty"
+    ]
+    assert Layout().lost("edcba", "empty")[0].endswith("class 'e' (e): the folder is empty")
+    assert Layout().lost("fedcba", "empty")[0].endswith("class 'e' (e) and 1 more: the folder is empty")
 
 
 def test_two_folders_of_one_name_are_found() -> None:
