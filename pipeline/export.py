@@ -1,4 +1,4 @@
-"""export: the model -> models/bundle/ (networks, transform, class map, card), proven equal before it is written."""
+"""export: the model -> models/bundle/ (networks, transform, class map, card), if it passes the parity check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OUTPUT = Path("models/bundle")
 
 
 def run(config: ExportConfig, context: Context) -> None:
-    """Writes the bundle, if it proves equal to the trained model."""
+    """Writes the bundle, if it passes the parity check."""
     from sightline import tracking
     from sightline.stages.export.result import lines, metrics
     from sightline.stages.export.stage import export

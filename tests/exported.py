@@ -152,7 +152,7 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     from sightline.datasets.predictions import write as write_predictions
     from sightline.models.inference import Predictor
-    from sightline.stages.export.calibration import Calibration
+    from sightline.stages.export.calibration_file import Calibration
 
     split = processed_set.ProcessedSet(processed).split("test")
     probabilities = Calibration(**CALIBRATION).apply(Predictor.load(model)(split.images()))

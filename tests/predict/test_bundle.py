@@ -61,18 +61,18 @@ def test_one_prediction_an_input_in_order_errors_included(
 
 
 def test_streams(project: Project, bundle: Bundle) -> None:
-    asked: list[Path] = []
+    opened_paths: list[Path] = []
 
     def paths() -> object:
         for path in project.pictures:
-            asked.append(path)
+            opened_paths.append(path)
             yield path
 
     next(iter(bundle.predict(paths(), batch_size=4, workers=0)))  # type: ignore[arg-type]
-    assert len(asked) == 4
-    asked.clear()
+    assert len(opened_paths) == 4
+    opened_paths.clear()
     next(iter(bundle.predict(paths(), batch_size=4, workers=2)))  # type: ignore[arg-type]
-    assert len(asked) < len(project.pictures) / 3
+    assert len(opened_paths) < len(project.pictures) / 3
 
 
 def test_nothing_in_nothing_out(bundle: Bundle) -> None:
@@ -215,10 +215,10 @@ from sightline.predict.bundle import Bundle
 for form in ("fp32", "int8"):
     (made,) = Bundle.load(sys.argv[1], model=form).predict([sys.argv[2]])
     assert made.error is None
-said = list(seen)
+values = list(seen)
 import collections, pickle
 pickle.loads(pickle.dumps(collections.OrderedDict))
-print(said, len(seen) - len(said))
+print(values, len(seen) - len(values))
 """
 
 

@@ -228,18 +228,18 @@ def test_from_a_database_and_back(
     assert names == [record.id for record in records]
     same(made, expected)
     for _ in range(2):  # the second changes nothing
-        code, out, err = run("predict", project.bundle, source, "gone.png", "--url", url, "--output", "db:said")
+        code, out, err = run("predict", project.bundle, source, "gone.png", "--url", url, "--output", "db:written")
         assert (code, out) == (0, "")
-        assert "13 inputs: 12 predicted, 1 failed (missing: 1) -> db:said" in err
+        assert "13 inputs: 12 predicted, 1 failed (missing: 1) -> db:written" in err
     if kind == "sqlite":
         engine = sa.create_engine(url)
         with engine.connect() as connection:
             columns = "id, model, label, probability, reason"
-            rows = connection.execute(sa.text(f"SELECT {columns} FROM said ORDER BY id")).all()  # noqa: S608
+            rows = connection.execute(sa.text(f"SELECT {columns} FROM written ORDER BY id")).all()  # noqa: S608
         engine.dispose()
     else:
         with mongo.connect(parse(url)) as client:
-            found = mongo.database(client, parse(url), None)["said"].find()
+            found = mongo.database(client, parse(url), None)["written"].find()
             names_of = ("label", "probability", "reason")
             rows = sorted((d["_id"]["id"], d["_id"]["model"], *map(d.get, names_of)) for d in found)
     assert [row[0] for row in rows] == ["gone.png", *names]
@@ -255,7 +255,7 @@ def test_a_database_that_is_not_there_is_one_line(project: Project, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["db:images", "--url", "mysql://u:hunter2@h/x"], "--url: must not hold a password"),
         (["gridfs:images", "--url", "mongodb://u:hunter2@h/x"], "--url: must not hold a password"),
@@ -263,11 +263,11 @@ def test_a_database_that_is_not_there_is_one_line(project: Project, tmp_path: Pa
         (["gridfs:a$b", "--url", "mongodb://u@h/x"], "gridfs:a$b: collection: must be a name without $"),
     ],
 )
-def test_a_database_that_is_named_wrongly_is_one_line(project: Project, arguments: list[str], said: str) -> None:
+def test_a_database_that_is_named_wrongly_is_one_line(project: Project, arguments: list[str], message: str) -> None:
     arguments = [str(project.pictures[0]) if one == "PICTURE" else one for one in arguments]
     code, out, err = run("predict", project.bundle, *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert said in err
+    assert message in err
     assert "hunter2" not in err
 
 

@@ -68,7 +68,7 @@ def test_lineage_for_people_and_for_programs(configured: Path, make: Make) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--force"], "--force needs a --reason"),
         (["--reason", "x"], "--reason is for --force"),
@@ -77,10 +77,10 @@ def test_lineage_for_people_and_for_programs(configured: Path, make: Make) -> No
         (["--bundle", "gone"], "gone: there is no such folder"),
     ],
 )
-def test_wrong_usage_is_one_line(configured: Path, arguments: list[str], said: str) -> None:
+def test_wrong_usage_is_one_line(configured: Path, arguments: list[str], message: str) -> None:
     code, out, err = run("promote", *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert said in err
+    assert message in err
 
 
 @contextlib.contextmanager
@@ -130,11 +130,11 @@ def test_mlflow_serves_the_champion_as_the_command_predicts(
     with server(configured, "models:/served@champion") as address:
         request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            said = json.load(answer)["predictions"]
-    for row, expected in zip(said[:5], json.loads(out), strict=True):
+            predictions = json.load(answer)["predictions"]
+    for row, expected in zip(predictions[:5], json.loads(out), strict=True):
         assert row["label"] == expected["label"]
         assert row["probability"] == pytest.approx(expected["probability"], abs=1e-6)
         by_label = {top["label"]: top["probability"] for top in expected["top"]}
         assert row["probabilities"] == pytest.approx([by_label[str(i)] for i in range(10)], abs=1e-6)
-    assert said[5]["label"] is None
-    assert said[5]["error"].startswith("not_an_image")
+    assert predictions[5]["label"] is None
+    assert predictions[5]["error"].startswith("not_an_image")

@@ -30,23 +30,23 @@ def test_the_first_needs_no_other_to_beat() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"correct": np.arange(200) >= 90}, "accuracy 0.5500 is below promote.min_accuracy, 0.6"),
         ({"correct": LABELS != 2}, "recall 0.0000 of class 'c' is below promote.min_class_recall, 0.3"),
         ({"ece": 0.2}, "calibration error 0.2000 is above promote.max_ece, 0.1"),
         ({"ece": math.nan}, "calibration error nan is above"),
-        ({"parity_images": 49}, "proven on 49 of 300 images, promote.min_parity_images is 50: raise export.parity_im"),
-        ({"parity_images": 39, "parity_available": 40}, "proven on 39 of 40 images, promote.min_parity_images is 50"),
-        ({"parity_images": 49, "parity_available": None}, "proven on 49 images, promote.min_parity_images is 50"),
+        ({"parity_images": 49}, "compared 49 of 300 images, promote.min_parity_images is 50: raise export.parity_im"),
+        ({"parity_images": 39, "parity_available": 40}, "compared 39 of 40 images, promote.min_parity_images is 50"),
+        ({"parity_images": 49, "parity_available": None}, "compared 49 images, promote.min_parity_images is 50"),
         ({"parity_agreement": 0.995}, "agrees with the trained model on 99.50 % of images"),
     ],
 )
-def test_each_floor_holds_back_alone_and_says_why(changes: dict[str, Any], said: str) -> None:
+def test_each_floor_holds_back_alone_and_says_why(changes: dict[str, Any], message: str) -> None:
     decision = decide(evidence(**changes), None, POLICY)
     assert not decision.passed
     (reason,) = decision.reasons
-    assert said in reason
+    assert message in reason
 
 
 def test_all_that_speaks_against_it_is_said() -> None:

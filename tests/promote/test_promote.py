@@ -51,14 +51,14 @@ def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
     middle, worse, better = make("middle", wrong=10), make("worse", wrong=40), make("better")
     assert ask(middle, policy).promoted
 
-    held = ask(worse, policy)
-    assert (held.promoted, held.version.number) == (False, 2)
-    assert held.decision
-    assert any("accuracy minus the champion's" in reason for reason in held.decision.reasons)
+    promotion = ask(worse, policy)
+    assert (promotion.promoted, promotion.version.number) == (False, 2)
+    assert promotion.decision
+    assert any("accuracy minus the champion's" in reason for reason in promotion.decision.reasons)
     assert (number(policy, "champion"), number(policy, "challenger")) == (1, 2)
-    assert held.version.tags["sightline.decision"] == "held back"
-    assert held.version.tags["sightline.decided_against"] == "1"
-    assert json.loads(held.version.tags["sightline.reasons"]) == list(held.decision.reasons)
+    assert promotion.version.tags["sightline.decision"] == "held back"
+    assert promotion.version.tags["sightline.decided_against"] == "1"
+    assert json.loads(promotion.version.tags["sightline.reasons"]) == list(promotion.decision.reasons)
 
     done = ask(better, policy)
     assert (done.promoted, done.replaced, done.version.number) == (True, 1, 3)
@@ -76,8 +76,8 @@ def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
 
 
 def test_a_bundle_that_is_too_bad_even_alone(make: Make, policy: PromoteConfig) -> None:
-    held = ask(make(wrong=60), policy)
-    assert not held.promoted
+    promotion = ask(make(wrong=60), policy)
+    assert not promotion.promoted
     assert number(policy, "champion") is None
     # With a looser policy the same version is asked about again, and not registered twice.
     loose = dataclasses.replace(policy, min_accuracy=0.1, min_class_recall=0.0)
@@ -86,9 +86,9 @@ def test_a_bundle_that_is_too_bad_even_alone(make: Make, policy: PromoteConfig) 
 
 def test_another_test_set_is_held_back(make: Make, policy: PromoteConfig) -> None:
     assert ask(make("few", images=100), policy).promoted
-    held = ask(make("all"), policy)
-    assert held.decision
-    assert "another test set" in held.decision.reasons[0]
+    promotion = ask(make("all"), policy)
+    assert promotion.decision
+    assert "another test set" in promotion.decision.reasons[0]
 
 
 def test_predictions_of_another_model_are_refused(make: Make, policy: PromoteConfig) -> None:
@@ -117,9 +117,9 @@ def test_a_champion_that_cannot_be_read_holds_back_and_force_gets_past_it(
     assert champion
     source = registry._client.get_model_version_download_uri(policy.name, "1")
     (Path(source) / "artifacts" / "bundle" / "classes.json").write_text("{}")
-    held = ask(new, policy)
-    assert held.decision
-    assert "version 1, cannot be judged" in held.decision.reasons[0]
+    promotion = ask(new, policy)
+    assert promotion.decision
+    assert "version 1, cannot be judged" in promotion.decision.reasons[0]
     assert ask(new, policy, "the old one is broken").promoted
 
 
@@ -160,9 +160,9 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     assert traced["model_sha256"] == digest
     manifest = json.loads((project.bundle / "manifest.json").read_text())
     assert traced["data_sha256"] == manifest["lineage"]["data_sha256"]
-    said = "\n".join(lineage.lines(traced))
+    text = "\n".join(lineage.lines(traced))
     for word in (digest, "abc123, with uncommitted changes", "0.002", "test_accuracy = 0.81", "promoted by"):
-        assert word in said
+        assert word in text
     assert json.loads(files.canonical_json(traced)) == traced
 
     with pytest.raises(UserError, match=f"{policy.name}' has no version 7: there are 1"):
@@ -188,21 +188,21 @@ def test_mlflow_loads_what_was_registered_without_pickle(
     model = mlflow.pyfunc.load_model(f"models:/{policy.name}@champion")  # the fixture forbids it to unpickle
     pictures = [path.read_bytes() for path in project.pictures[:3]]
     column = [pictures[0], base64.b64encode(pictures[1]).decode(), b"no image", "no base64!", pictures[2]]
-    said = model.predict(pd.DataFrame({"image": pd.Series(column, dtype=object)})).to_dict("records")
+    rows = model.predict(pd.DataFrame({"image": pd.Series(column, dtype=object)})).to_dict("records")
     expected = list(Bundle.load(project.bundle).predict(project.pictures[:3], top_k=10))
-    for row, prediction in zip([said[0], said[1], said[4]], expected, strict=True):
+    for row, prediction in zip([rows[0], rows[1], rows[4]], expected, strict=True):
         assert row["label"] == prediction.label
         assert row["probability"] == pytest.approx(prediction.probability, abs=1e-6)
         assert dict(zip("0123456789", row["probabilities"], strict=True)) == pytest.approx(
             dict(prediction.top), abs=1e-6
         )
-    assert said[2]["error"].startswith("not_an_image")
-    assert said[3] == {"label": None, "probability": None, "probabilities": None,
+    assert rows[2]["error"].startswith("not_an_image")
+    assert rows[3] == {"label": None, "probability": None, "probabilities": None,
                        "error": "not_an_image: text that is no base64"}  # fmt: skip
     assert model.metadata.signature.inputs.input_names() == ["image"]
-    held = [path.name for path in place.rglob("*") if path.is_file()]
-    assert not [name for name in held if name.endswith((".pkl", ".pickle", ".pth"))]
-    assert "served.py" in held
+    stored = [path.name for path in place.rglob("*") if path.is_file()]
+    assert not [name for name in stored if name.endswith((".pkl", ".pickle", ".pth"))]
+    assert "pyfunc_model.py" in stored
 
 
 ELSEWHERE = """
@@ -230,9 +230,9 @@ def test_a_version_carries_its_code_to_where_the_package_is_not_installed(
 
     ask(make(), policy)
     carried = Path(mlflow.artifacts.download_artifacts(f"models:/{policy.name}@champion", dst_path=str(tmp_path)))
-    asked = (carried / "requirements.txt").read_text().split()
-    assert not [line for line in asked if "sightline" in line]
-    assert {"numpy", "onnxruntime", "mlflow"} <= {line.partition("==")[0] for line in asked}
+    requirements = (carried / "requirements.txt").read_text().split()
+    assert not [line for line in requirements if "sightline" in line]
+    assert {"numpy", "onnxruntime", "mlflow"} <= {line.partition("==")[0] for line in requirements}
     assert "sightline" not in (carried / "conda.yaml").read_text()
     assert not list(carried.rglob("__pycache__"))
 

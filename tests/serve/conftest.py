@@ -30,13 +30,13 @@ class Served:
         url: Its address.
         process: Its process.
         bundle: What it serves.
-        said: What it has printed.
+        log: What it has printed.
     """
 
     url: str
     process: subprocess.Popen[str]
     bundle: Path
-    said: list[str]
+    log: list[str]
 
 
 @contextlib.contextmanager
@@ -46,14 +46,14 @@ def serve(bundle: Path, *arguments: str, key: str = "", code: str = CODE) -> Ite
     command = [sys.executable, "-c", code, "serve", str(bundle), "--port", "0", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process:
         assert process.stderr is not None
-        said = [process.stderr.readline()]
+        log = [process.stderr.readline()]
         try:
-            address = re.search(r"http://\S+", said[0])
-            assert address, said[0] + process.stderr.read()
+            address = re.search(r"http://\S+", log[0])
+            assert address, log[0] + process.stderr.read()
             # What it says must be read, or it would wait for that in the end.
-            reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
+            reader = threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True)
             reader.start()
-            yield Served(address.group(), process, bundle, said)
+            yield Served(address.group(), process, bundle, log)
         finally:
             if process.poll() is None:
                 process.terminate()

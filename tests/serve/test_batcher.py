@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.serve.batcher import Batcher, Busy
+from sightline.serve.batcher import Batcher, QueueFull
 
 
 class Model:
@@ -51,14 +51,14 @@ def run(model: Any, work: Any, threads: int = 2, size: int = 8, most: int = 100)
     return asyncio.run(main())
 
 
-def said(answers: list[Any]) -> list[Any]:
+def plain(answers: list[Any]) -> list[Any]:
     return [str(one.reason) if isinstance(one, RejectionError) else int(one[0]) for one in answers]
 
 
 def test_answers_come_in_order_with_refusals_in_their_place() -> None:
     images = [str(i).encode() if i % 5 else b"bad" for i in range(40)]
     answers = run(Model(), lambda queue: queue.predict(images, 10))
-    assert said(answers) == [i if i % 5 else "corrupt" for i in range(40)]
+    assert plain(answers) == [i if i % 5 else "corrupt" for i in range(40)]
 
 
 def test_one_image_is_answered_at_once_and_many_in_batches() -> None:
@@ -69,7 +69,7 @@ def test_one_image_is_answered_at_once_and_many_in_batches() -> None:
         return await asyncio.gather(*(queue.predict([str(i).encode()], 10) for i in range(64)))
 
     answers = run(model, work)
-    assert [said(one) for one in answers] == [[i] for i in range(64)]
+    assert [plain(one) for one in answers] == [[i] for i in range(64)]
     assert model.batches[0] == 1
     assert max(model.batches) == 8
     assert len(model.batches) < 30
@@ -98,7 +98,7 @@ def test_a_fault_reaches_the_one_who_asked_and_the_threads_live_on() -> None:
             await queue.predict([b"fault"], 10)
         return await queue.predict([b"1"], 10)
 
-    assert said(run(Model(), work, threads=1)) == [1]
+    assert plain(run(Model(), work, threads=1)) == [1]
 
 
 def test_too_many_are_refused_at_once_and_the_others_served() -> None:
@@ -106,13 +106,13 @@ def test_too_many_are_refused_at_once_and_the_others_served() -> None:
         model.gate.clear()
         first = asyncio.create_task(queue.predict([b"1"] * 10, 10))
         await asyncio.sleep(0.1)
-        with pytest.raises(Busy):
+        with pytest.raises(QueueFull):
             await queue.predict([b"2"] * 11, 10)
         model.gate.set()
         return await first
 
     model = Model()
-    assert said(run(model, work, threads=1, size=2, most=10)) == [1] * 10
+    assert plain(run(model, work, threads=1, size=2, most=10)) == [1] * 10
 
 
 def test_what_takes_too_long_is_refused_and_what_was_not_begun_may_come_again() -> None:
@@ -120,11 +120,11 @@ def test_what_takes_too_long_is_refused_and_what_was_not_begun_may_come_again() 
         model.gate.clear()
         begun = asyncio.create_task(queue.predict([b"1"], 0.2))
         await asyncio.sleep(0.1)
-        with pytest.raises(Busy):
+        with pytest.raises(QueueFull):
             await queue.predict([b"2"], 0.1)
-        assert said(await begun) == ["corrupt"]
+        assert plain(await begun) == ["corrupt"]
         model.gate.set()
-        assert said(await queue.predict([b"3"], 10)) == [3]
+        assert plain(await queue.predict([b"3"], 10)) == [3]
 
     model = Model()
     run(model, work, threads=1, size=1)

@@ -172,17 +172,17 @@ def test_the_description_is_true(server: Served, images: list[bytes]) -> None:
 
 
 def test_the_explanation_finds_what_the_class_hangs_on(server: Served, images: list[bytes]) -> None:
-    said = requests.post(f"{server.url}/explain", data=images[0], headers=PNG, timeout=30).json()
-    falls = [fall for line in said["heat"]["falls"] for fall in line]
+    answered = requests.post(f"{server.url}/explain", data=images[0], headers=PNG, timeout=30).json()
+    falls = [fall for line in answered["heat"]["falls"] for fall in line]
     assert len(falls) == 64
     assert min(falls) >= 0
     assert (
-        said["heat"]["lowest"]
-        <= said["heat"]["probability"]
-        == pytest.approx(said["prediction"]["top"][0]["probability"])
+        answered["heat"]["lowest"]
+        <= answered["heat"]["probability"]
+        == pytest.approx(answered["prediction"]["top"][0]["probability"])
     )
-    assert [step["name"] for step in said["steps"]] == ["original", "resize"]
-    assert base64.b64decode(said["heat"]["png"]).startswith(b"\x89PNG")
+    assert [step["name"] for step in answered["steps"]] == ["original", "resize"]
+    assert base64.b64decode(answered["heat"]["png"]).startswith(b"\x89PNG")
 
 
 def test_the_page_may_load_nothing_from_elsewhere(server: Served) -> None:
@@ -209,23 +209,23 @@ def test_a_key_is_asked_for_and_never_said(clothes: Path, images: list[bytes]) -
         assert requests.get(f"{url}/model", headers={"x-api-key": f"{KEY}!"}, timeout=30).status_code == 401
         arguments = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
     assert KEY.encode() not in arguments
-    assert KEY not in "".join(server.said)
+    assert KEY not in "".join(server.log)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "key", "said"),
+    ("arguments", "key", "message"),
     [
         (["--host", ALL], "", "set SIGHTLINE_API_KEY"),
         ([], "short", "fewer than 16 characters"),
         (["--host", "203.0.113.7"], KEY, "choose others"),
     ],
 )
-def test_a_server_that_cannot_be_is_one_line(clothes: Path, arguments: list[str], key: str, said: str) -> None:
+def test_a_server_that_cannot_be_is_one_line(clothes: Path, arguments: list[str], key: str, message: str) -> None:
     environment = {**os.environ, "SIGHTLINE_API_KEY": key}
     done = subprocess.run([*COMMAND, str(clothes), "--port", "0", *arguments], capture_output=True, env=environment,
                           text=True, check=False, timeout=60)  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -243,7 +243,7 @@ def test_what_was_begun_is_answered_and_nothing_is_left(clothes: Path, images: l
         assert not _children(server.process.pid)
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{server.url}/health", timeout=5)
-    assert "Traceback" not in "".join(server.said)
+    assert "Traceback" not in "".join(server.log)
 
 
 def test_slow_clients_are_sent_away(clothes: Path) -> None:
@@ -331,8 +331,8 @@ def test_half_a_pair_of_surrogates_is_a_name(server: Served, images: list[bytes]
     body = json.dumps({"images": [{"name": "a\ud800b", "data": encoded(images[0])}]})
     answer = requests.post(server.url + path, data=body, headers={"content-type": "application/json"}, timeout=30)
     assert answer.status_code == 200
-    said = answer.json()
-    assert (said["predictions"][0] if path == "/predict" else said["prediction"])["path"] == "a\\ud800b"
+    answered = answer.json()
+    assert (answered["predictions"][0] if path == "/predict" else answered["prediction"])["path"] == "a\\ud800b"
 
 
 HALVES = st.sampled_from(["\ud800", "\udc80", "\udfff"])  # of pairs of surrogates: JSON can hold them, UTF-8 cannot
@@ -402,7 +402,7 @@ def test_clients_that_go_away_and_many_at_once(server: Served, images: list[byte
     for thread in threads:
         thread.join()
     assert statuses == [200] * 16 * len(images)
-    assert "Traceback" not in "".join(server.said)
+    assert "Traceback" not in "".join(server.log)
 
 
 WATCHED = """
@@ -426,7 +426,7 @@ def test_it_unpickles_nothing_calls_nobody_and_starts_no_process(clothes: Path, 
             requests.post(f"{server.url}/explain", data=data, headers=PNG, timeout=30)
         for path in ("/", "/docs", "/model", "/metrics", "/openapi.json"):
             assert requests.get(server.url + path, timeout=30).status_code == 200
-    assert [line for line in server.said if "ASKED" in line] == []
+    assert [line for line in server.log if "ASKED" in line] == []
 
 
 def _address(server: Served) -> tuple[str, int]:
@@ -450,10 +450,10 @@ def _unread(link: socket.socket) -> int:
 
 def _until_closed(link: socket.socket) -> bytes:
     """Returns all that the server sends until it ends the connection; fails if it does not within ten seconds."""
-    said = b""
+    response = b""
     while more := link.recv(4096):
-        said += more
-    return said
+        response += more
+    return response
 
 
 def _children(pid: int) -> list[Any]:

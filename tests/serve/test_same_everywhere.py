@@ -61,9 +61,9 @@ def test_every_road_gives_the_same(name: str, tmp_path: Path, browser: Any) -> N
         same(_raw(server, contents), expected)
         same(_form(server, contents), expected)
         same(_json(server, contents), expected)
-        for said, top in zip(_page(server, browser, paths), expected, strict=True):
-            assert said["label"] == top[0][0] or (not said["label"] and top[0][1] < (bundle.threshold or 0))
-            assert float(said["probability"]) == pytest.approx(top[0][1], abs=TOLERANCE)
+        for row, top in zip(_page(server, browser, paths), expected, strict=True):
+            assert row["label"] == top[0][0] or (not row["label"] and top[0][1] < (bundle.threshold or 0))
+            assert float(row["probability"]) == pytest.approx(top[0][1], abs=TOLERANCE)
 
 
 def same(rows: Sequence[Row], expected: Sequence[Any]) -> None:

@@ -1,1 +1,1 @@
-"""The exported bundle at work, without torch."""
+"""Inference with an exported bundle, without torch."""

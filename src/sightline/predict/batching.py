@@ -1,4 +1,4 @@
-"""Many images through a bundle: read and decoded by threads, computed in batches, answered in order.
+"""Batched inference: images read and decoded by threads, computed in batches, answered in order.
 
 Decoding and the network both let go of Python's lock, so threads share the cores; memory holds a few batches.
 """
@@ -21,26 +21,26 @@ CHUNK = 16
 """Images that a thread takes at a time: so few that photographs spread over the threads, so many that digits pay."""
 
 Images = npt.NDArray[np.uint8]
-Prepared = Images | RejectionError
+PreparedOrRejected = Images | RejectionError
 T = TypeVar("T")
 
 
 def batches(
     items: Iterable[T], prepare: Callable[[T], Images], size: int, workers: int | None = None
-) -> Iterator[list[tuple[T, Prepared]]]:
+) -> Iterator[list[tuple[T, PreparedOrRejected]]]:
     """Yields `items` in order, `size` at a time, each with what `prepare` made of it or its refusal.
 
     Args:
         items: Are taken a few batches ahead.
         prepare: Is called in threads; what it raises but RejectionError ends the iteration.
-        size: Items a batch.
-        workers: Threads; None is one a core, 0 prepares in this thread.
+        size: Items per batch.
+        workers: Threads; None is one per core, 0 prepares in this thread.
     """
     rest = iter(items)
     chunk = min(CHUNK, size)
     count = (os.cpu_count() or 1) if workers is None else workers
 
-    def work(part: list[T]) -> list[tuple[T, Prepared]]:
+    def work(part: list[T]) -> list[tuple[T, PreparedOrRejected]]:
         return [(item, _attempt(prepare, item)) for item in part]
 
     first = list(itertools.islice(rest, chunk))
@@ -58,7 +58,7 @@ def batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _attempt(prepare: Callable[[T], Images], item: T) -> Prepared:
+def _attempt(prepare: Callable[[T], Images], item: T) -> PreparedOrRejected:
     try:
         return prepare(item)
     except RejectionError as refused:
@@ -67,11 +67,11 @@ def _attempt(prepare: Callable[[T], Images], item: T) -> Prepared:
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    work: Callable[[list[T]], list[tuple[T, Prepared]]],
+    work: Callable[[list[T]], list[tuple[T, PreparedOrRejected]]],
     chunks: Iterable[list[T]],
     most: int,
-) -> Iterator[tuple[T, Prepared]]:
-    waiting: deque[Future[list[tuple[T, Prepared]]]] = deque()
+) -> Iterator[tuple[T, PreparedOrRejected]]:
+    waiting: deque[Future[list[tuple[T, PreparedOrRejected]]]] = deque()
     for part in chunks:
         waiting.append(pool.submit(work, part))
         if len(waiting) > most:
@@ -80,6 +80,8 @@ def _ahead(
         yield from waiting.popleft().result()
 
 
-def _gathered(prepared: Iterator[tuple[T, Prepared]], size: int) -> Iterator[list[tuple[T, Prepared]]]:
+def _gathered(
+    prepared: Iterator[tuple[T, PreparedOrRejected]], size: int
+) -> Iterator[list[tuple[T, PreparedOrRejected]]]:
     while batch := list(itertools.islice(prepared, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""An exported bundle at work: encoded images in, class probabilities out. Needs no torch."""
+"""Inference with an exported bundle: encoded images in, class probabilities out. Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sightline.imaging.transform.pipeline import Transform
 from sightline.predict import batching, inputs, manifest, python_inputs
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
-from sightline.predict.python_inputs import Given
+from sightline.predict.python_inputs import ImageInput
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -32,13 +32,13 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says of one input.
+    """The prediction for one input.
 
     Attributes:
         path: The input, as it was named.
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
         error: Why it failed, a word of `sightline.core.rejection.RejectionReason`; None if it did not.
-        detail: The same for a person; may be empty.
+        detail: A human-readable explanation of the error; may be empty.
         abstained: Whether the likeliest class is less probable than was asked for, so that there is no answer.
     """
 
@@ -94,7 +94,7 @@ class Bundle:
 
         Args:
             folder: The bundle, as the export stage wrote it.
-            threads: How many threads the network computes with; 0 for one a core.
+            threads: How many threads the network computes with; 0 for one per core.
             model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
 
         Raises:
@@ -154,22 +154,22 @@ class Bundle:
 
     def predict(
         self,
-        images: Given | Iterable[Given],
+        images: ImageInput | Iterable[ImageInput],
         top_k: int = 1,
         threshold: float | None = None,
         batch_size: int = BATCH_SIZE,
         workers: int | None = None,
         database: Database | None = None,
     ) -> Iterator[Prediction]:
-        """Predicts images, in order, one prediction an image; memory holds a few batches.
+        """Predicts images, in order, one prediction per image; memory holds a few batches.
 
         Args:
             images: One or many of: a path, folder, pattern, archive, URL or `db:TABLE` as the command line takes them;
                 an encoded image's bytes; pixels, uint8 [h, w], [h, w, 1] or [h, w, 3] (RGB).
             top_k: How many classes a prediction names, at most.
             threshold: Abstains where the likeliest class is less probable.
-            batch_size: Images a run of the network.
-            workers: Threads that read and decode; None is one a core, 0 none.
+            batch_size: Images per run of the network.
+            workers: Threads that read and decode; None is one per core, 0 none.
             database: Which one `db:TABLE` means; None takes it from the environment.
 
         Raises:
@@ -190,7 +190,7 @@ class Bundle:
                     yield self.judge(item.name, next(rows), top_k, threshold)
 
     def judge(self, name: str, row: Probabilities, top_k: int = 1, threshold: float | None = None) -> Prediction:
-        """Returns what an image's probabilities [K] say."""
+        """Returns the prediction for an image's probabilities [K]."""
         top = self._top(row, top_k)
         return Prediction(name, top, abstained=threshold is not None and top[0][1] < threshold)
 
@@ -204,8 +204,8 @@ def _form(root: Path, content: dict[str, Any], model: str) -> tuple[str, str]:
     chosen = str(content.get("default", "fp32")) if model == "auto" else model
     file = manifest.MODELS.get(chosen)
     if file not in content["files"]:
-        held = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
-        raise UserError(f"{root} holds no {chosen} model, only {held}")
+        available = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
+        raise UserError(f"{root} holds no {chosen} model, only {available}")
     return chosen, str(file)
 
 
@@ -220,7 +220,7 @@ def _session(model: bytes, threads: int) -> Any:
 
 
 def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
-    """Checks that the network takes what the transform gives, and gives one probability a class."""
+    """Checks that the network takes what the transform gives, and gives one probability per class."""
     takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
     gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
     if takes != {INPUT: ("tensor(uint8)", list(shape))} or gives != {OUTPUT: ("tensor(float)", [num_classes])}:

@@ -75,7 +75,7 @@ def write(predictions: Iterable[Prediction], table: str, database: Database, mod
 
     require_harmless(database.url)
 
-    def said(p: Prediction) -> dict[str, Any]:
+    def as_record(p: Prediction) -> dict[str, Any]:
         reason = p.error or ("abstained" if p.abstained else None)
         return {
             "id": readable(p.path),
@@ -86,4 +86,4 @@ def write(predictions: Iterable[Prediction], table: str, database: Database, mod
             "detail": p.detail or None,
         }
 
-    return write_predictions(map(said, predictions), database.url, table)
+    return write_predictions(map(as_record, predictions), database.url, table)

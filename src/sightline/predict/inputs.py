@@ -1,4 +1,4 @@
-"""What a user names, as encoded images: files, folders, patterns, archives, URLs, lists and databases.
+"""Inputs of prediction, as encoded images: files, folders, patterns, archives, URLs, lists and databases.
 
 Everything is read as it is asked for. No input disappears: what cannot be read says so when it is read.
 """

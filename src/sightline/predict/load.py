@@ -1,4 +1,4 @@
-"""Where a bundle is: in a folder, or in MLflow's registry."""
+"""Bundles by name: a folder, or a model of MLflow's registry."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def bundle(name: str | os.PathLike[str]) -> Path:
         from sightline.tracking import registry
     except ModuleNotFoundError as error:
         raise UserError(f"{text}: {error.name} is not installed: {how_to_install('pipeline')}") from None
-    found: Path = registry.fetch_bundle(text)
-    return found
+    folder: Path = registry.fetch_bundle(text)
+    return folder
 
 
 def load(name: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:

@@ -1,4 +1,4 @@
-"""A bundle's manifest: what files it consists of, the digest of each, and what they were made from and proven by."""
+"""A bundle's manifest: its files, the digest of each, their lineage, and the result of the parity check."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ INPUT, OUTPUT = "images", "probabilities"
 """What the network's input and output are called."""
 
 BATCH_SIZE = 64
-"""Images a run of the network: enough to amortise a run's overhead, and few enough for photographs to fit in memory."""
+"""Images per run of the network: enough to amortise its overhead, few enough for photographs to fit in memory."""
 
 FORMAT = 1
 """Raised when an older reader could no longer use the bundle."""
 
 
 def write(
-    folder: Path, lineage: dict[str, Any], default: str = "fp32", proof: dict[str, Any] | None = None
+    folder: Path, lineage: dict[str, Any], default: str = "fp32", parity: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Writes the manifest of all files that stand in `folder`.
 
@@ -40,7 +40,7 @@ def write(
         folder: The bundle.
         lineage: What it was made from: JSON values that depend on nothing but that.
         default: The form of the network, of `MODELS`, that predicts where none is asked for.
-        proof: What the bundle was proven by; the same rule.
+        parity: The result of the parity check; the same rule.
 
     Returns:
         The manifest.
@@ -50,7 +50,7 @@ def write(
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    content = {"format": FORMAT, "files": parts, "default": default, "lineage": lineage, "proof": proof or {}}
+    content = {"format": FORMAT, "files": parts, "default": default, "lineage": lineage, "proof": parity or {}}
     files.write_json(folder / MANIFEST, content)
     return content
 

@@ -16,7 +16,7 @@ _ROWS = 10_000
 
 
 def write(predictions: Iterable[Prediction], path: Path) -> None:
-    """Writes one row a prediction; the file appears when it is complete.
+    """Writes one row per prediction; the file appears when it is complete.
 
     Raises:
         UserError: If pyarrow is not installed.

@@ -1,4 +1,4 @@
-"""What a Python program hands over to be predicted: names, encoded images, and pixels."""
+"""Inputs from a Python program: names, encoded images, and pixels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy.typing as npt
 from sightline.predict import inputs
 from sightline.predict.inputs import Database, Input
 
-Given = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
+ImageInput = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 """A name as the command line takes it, an encoded image, or pixels: uint8 [h, w], [h, w, 1] grey or [h, w, 3] RGB."""
 
 
-def images(given: Given | Iterable[Given], max_bytes: int, database: Database | None) -> Iterator[Input]:
-    """Yields the images that are given, one or many; those without a name are called `[0]`, `[1]` and so on.
+def images(values: ImageInput | Iterable[ImageInput], max_bytes: int, database: Database | None) -> Iterator[Input]:
+    """Yields the images of one or many values; those without a name are called `[0]`, `[1]` and so on.
 
     Raises:
         TypeError: If something is neither a name, nor bytes, nor an array of uint8.
         ValueError: If an array has another shape.
     """
-    if isinstance(given, str | os.PathLike | bytes) or (isinstance(given, np.ndarray) and _is_one(given)):
-        given = [given]
-    for place, one in enumerate(given):
+    if isinstance(values, str | os.PathLike | bytes) or (isinstance(values, np.ndarray) and _is_one(values)):
+        values = [values]
+    for place, one in enumerate(values):
         if isinstance(one, str | os.PathLike):
             yield from inputs.open_all([one], max_bytes, database)
         elif isinstance(one, bytes | bytearray | memoryview):

@@ -1,4 +1,4 @@
-"""Signatures of a bundle: who vouches for it. Sigstore's model-signing does the work, the extra `sign`.
+"""Signatures of bundles. Sigstore's model-signing does the work, the extra `sign`.
 
 The signature stands beside the bundle, as `<bundle>.sig`, and not in it: the bundle is an output of the pipeline, which
 another file would change.
@@ -88,20 +88,20 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
         digests_only: Leave a signature alone.
 
     Returns:
-        What was found, for a person.
+        A human-readable result.
 
     Raises:
         UserError: If anything is not as it should be, a signature that is there and cannot be checked included.
     """
     count = _check_files(bundle)
-    found = f"{bundle}: {count} files are as they were exported"
+    result = f"{bundle}: {count} files are as they were exported"
     path = signature or signature_of(bundle)
     if digests_only:
-        return f"{found}; signatures were not looked at"
+        return f"{result}; signatures were not looked at"
     if not path.exists():
         if signer.named or signature is not None:
             raise UserError(f"{bundle} is not signed: there is no {path}")
-        return f"{found}; not signed"
+        return f"{result}; not signed"
     if not signer.named:
         raise UserError(
             f"{bundle} is signed ({path}): give --key, or --identity and --issuer, of who should have signed it, or "
@@ -116,7 +116,7 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
         config.verify(bundle, path)
     except Exception as error:  # see `sign`
         raise UserError(f"the signature {path} does not hold for {bundle}: {_one_line(error)}") from None
-    return f"{found}, and as signed with {signer.key or signer.identity}"
+    return f"{result}, and as signed with {signer.key or signer.identity}"
 
 
 def _check_files(bundle: Path) -> int:

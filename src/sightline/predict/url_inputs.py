@@ -36,8 +36,8 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
                 with file.open() as copy:
                     yield from archive_inputs.members(str(copy.name), name, max_bytes)
                 return
-            found = _listing(fs, path, url)
-            for info, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), found):
+            listed = _listing(fs, path, url)
+            for info, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), listed):
                 label = name if info["name"] == path else _name(url, str(info["name"]))
                 if isinstance(data, RejectionError):
                     yield failed(label, data.reason, data.detail)
@@ -49,7 +49,7 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
 
 
 def _name(url: str, file: str) -> str:
-    """Returns a listed file's URL, for a person."""
+    """Returns a listed file's human-readable URL."""
     if "://" in file:
         return remote.location(file)
     scheme = url.partition("://")[0]
@@ -60,16 +60,16 @@ def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
     web = url.startswith(_WEB)
     if glob.has_magic(path) and not web:
         matches = fs.glob(path, detail=True)
-        found = [info for info in matches.values() if info.get("type") != "directory"]
+        listed = [info for info in matches.values() if info.get("type") != "directory"]
     elif path.endswith("/") or url.endswith("/") or (not web and fs.info(path).get("type") == "directory"):
         root = path.rstrip("/") + "/"
         below = fs.find(root, detail=True)
-        found = [info for name, info in below.items() if not is_litter(name.removeprefix(root)) and name != root]
+        listed = [info for name, info in below.items() if not is_litter(name.removeprefix(root)) and name != root]
     else:
         return [{"name": path, "size": None}]
-    if not found:
+    if not listed:
         raise FileNotFoundError
-    return sorted(found, key=lambda info: str(info["name"]))
+    return sorted(listed, key=lambda info: str(info["name"]))
 
 
 def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], bytes | RejectionError]:

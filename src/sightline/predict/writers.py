@@ -1,4 +1,4 @@
-"""Predictions as text, written row by row as they come: a table for people, CSV, JSON and JSON lines for programs."""
+"""Predictions as text, written row by row as they come: a human-readable table, CSV, JSON and JSON lines."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tally:
         return bool(none_left or self.errors[RejectionReason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
 
     def __str__(self) -> str:
-        """One line for a person.
+        """One human-readable line.
 
         >>> str(Tally(1200, Counter(missing=1)))
         '1,201 inputs: 1,200 predicted, 1 failed (missing: 1)'
@@ -99,12 +99,12 @@ def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -
     for p in predictions:
         others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
         first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
-        said = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        writer.writerow([readable(p.path), *said, *(others or [""] * len(further))])
+        cells = [*first, p.error or "", p.detail, str(p.abstained).lower()]
+        writer.writerow([readable(p.path), *cells, *(others or [""] * len(further))])
 
 
 def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:
-    """Writes one JSON object a line."""
+    """Writes one JSON object per line."""
     for p in predictions:
         stream.write(_json(p) + "\n")
 
@@ -168,7 +168,7 @@ def _number(probability: float) -> float:
 
 
 def _percent(probability: float) -> str:
-    """Returns a share as a percentage that never rounds to a certainty it is not.
+    """Returns a probability as a percentage that never rounds to a certainty it is not.
 
     >>> _percent(0.5), _percent(0.99999), _percent(1.0)
     ('50.00 %', '>99.99 %', '100.00 %')

@@ -1,4 +1,4 @@
-"""A bundle and the predictions of its model on the test split, read and held against each other."""
+"""A bundle and the predictions of its model on the test split, read and checked against each other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sightline.promote.policy import Evidence
 
 
 @dataclass(frozen=True)
-class Bundled:
+class Candidate:
     """A bundle that could be promoted.
 
     Attributes:
         digest: Stands for all its files: the SHA-256 of its manifest.
         lineage: Digests of what it was made from.
         manifest: The content of its manifest.
-        evidence: What is known of it.
+        evidence: The numbers that the decision rests on.
     """
 
     digest: str
@@ -34,7 +34,7 @@ class Bundled:
     evidence: Evidence
 
 
-def read(bundle: Path, predictions: Path) -> Bundled:
+def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     """Reads a bundle and its model's predictions.
 
     Args:
@@ -55,21 +55,21 @@ def read(bundle: Path, predictions: Path) -> Bundled:
         raise UserError(
             f"{predictions} are not the predictions that {bundle} was exported with: run `dvc repro`, then promote"
         )
-    proof = content["proof"]
-    evidence = _score(read_predictions(predictions), classes, proof)
-    return Bundled(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
+    parity = content["proof"]  # the file format's name for the parity check
+    evidence = _score(read_predictions(predictions), classes, parity)
+    return Candidate(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
 
 
-def _score(said: Predictions, classes: list[str], proof: dict[str, Any]) -> Evidence:
+def _score(predictions: Predictions, classes: list[str], parity: dict[str, Any]) -> Evidence:
     return Evidence(
-        test_set=test_set_digest(said.ids, [classes[label] for label in said.labels]),
+        test_set=test_set_digest(predictions.ids, [classes[label] for label in predictions.labels]),
         classes=classes,
-        labels=said.labels,
-        correct=said.correct,
-        ece=ece(said.probabilities.max(axis=1), said.correct),
-        parity_images=int(sum(proof["images"].values())),
-        parity_available=proof.get("available"),
-        parity_agreement=float(proof["agreement"]),
+        labels=predictions.labels,
+        correct=predictions.correct,
+        ece=ece(predictions.probabilities.max(axis=1), predictions.correct),
+        parity_images=int(sum(parity["images"].values())),
+        parity_available=parity.get("available"),
+        parity_agreement=float(parity["agreement"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be chosen about promotion; see `conf/promote/default.yaml` for the values and what they do."""
+"""Configuration of promotion; see `conf/promote/default.yaml` for the values and what they do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PromoteConfig:
         margin: How much less accurate than the champion a candidate may be: the lower end of the 95 % interval of the
             difference must not be below `-margin`, 0 to 1.
         max_ece: Largest expected calibration error, 0 to 1.
-        min_parity_images: On how many images the bundle must have proven equal to the trained model; on all test and
+        min_parity_images: Images that the parity check must have compared at least; all test and
             validation images where there are fewer.
     """
 

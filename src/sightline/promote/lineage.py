@@ -1,4 +1,4 @@
-"""Which data, commit and parameters made a version, and how it came to be where it is."""
+"""Lineage of a registered version: its data, commit, parameters and promotion."""
 
 from __future__ import annotations
 
@@ -67,22 +67,22 @@ def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
 
 
 def lines(traced: dict[str, Any]) -> list[str]:
-    """Returns it for a person, a line an entry: what a version is, then its parameters and metrics."""
+    """Returns the human-readable lineage, one line per entry: the version, then its parameters and metrics."""
     aliases = f" ({', '.join(traced['aliases'])})" if traced["aliases"] else ""
     digests = ("bundle_sha256", "model_sha256", "data_sha256", "predictions_sha256", "test_set_sha256")
-    said = [
+    text = [
         f"{traced['model']} version {traced['version']}{aliases}",
         *(f"{name:<20}{traced[name] or 'unknown'}" for name in digests),
     ]
     changed = {True: ", with uncommitted changes", False: ", nothing uncommitted", None: ""}
     commit = traced["commit"] or "unknown"
-    said.append(f"{'commit':<20}{commit}{changed[traced['uncommitted_changes']]}")
+    text.append(f"{'commit':<20}{commit}{changed[traced['uncommitted_changes']]}")
     run = f"{traced['run_id']} ({traced['run_name']})" if traced["run_name"] else f"{traced['run_id']}, deleted"
-    said.append(f"{'run':<20}{run if traced['run_id'] else 'unknown'}")
-    said += _promotion_lines(traced["promotion"])
+    text.append(f"{'run':<20}{run if traced['run_id'] else 'unknown'}")
+    text += _promotion_lines(traced["promotion"])
     for section in ("parameters", "metrics"):
-        said += [f"{section}:", *(f"  {name} = {_value(value)}" for name, value in (traced[section] or {}).items())]
-    return said
+        text += [f"{section}:", *(f"  {name} = {_value(value)}" for name, value in (traced[section] or {}).items())]
+    return text
 
 
 def _promotion_lines(promotion: dict[str, Any] | None) -> list[str]:
@@ -91,8 +91,8 @@ def _promotion_lines(promotion: dict[str, Any] | None) -> list[str]:
     against = promotion["decided_against"]
     against = f"version {against}" if against.isdecimal() else against
     how = f"{promotion['decision']} by {promotion['decided_by']} at {promotion['decided_at']}, against {against}"
-    said = [f"{'decision':<20}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
-    return [*said, f"{'forced because':<20}{promotion['force_reason']}"] if promotion["force_reason"] else said
+    text = [f"{'decision':<20}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
+    return [*text, f"{'forced because':<20}{promotion['force_reason']}"] if promotion["force_reason"] else text
 
 
 def _value(value: Any) -> str:

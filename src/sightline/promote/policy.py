@@ -1,4 +1,4 @@
-"""The decision: may a candidate replace the champion? A pure function of what is known of both."""
+"""Promotion policy: whether a candidate may replace the champion, a pure function of the evidence on both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.promote.config import PromoteConfig
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a bundle.
+    """The numbers about a bundle that a decision rests on.
 
     Attributes:
         test_set: Stands for the test images and their true classes: equal only if these are.
@@ -37,7 +37,7 @@ class Evidence:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Accuracy on the test set."""
         return float(self.correct.mean())
 
     @property
@@ -48,11 +48,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is decided.
+    """The decision about a candidate.
 
     Attributes:
-        reasons: What speaks against the candidate, a sentence each; none if it is to be promoted.
-        facts: The numbers that were looked at.
+        reasons: Reasons against the candidate, one sentence each; none if it is to be promoted.
+        facts: The numbers that were compared.
     """
 
     reasons: tuple[str, ...]
@@ -103,7 +103,7 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
     if candidate.parity_images < wanted:
         of = "" if there is None else f" of {there}"
         reasons.append(
-            f"the bundle was proven on {candidate.parity_images}{of} images, promote.min_parity_images is "
+            f"the parity check compared {candidate.parity_images}{of} images, promote.min_parity_images is "
             f"{policy.min_parity_images}: raise export.parity_images, export and promote again"
         )
     if champion is not None:
@@ -126,8 +126,8 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     }
     if low >= -policy.margin:
         return []
-    found = f"accuracy minus the champion's is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-    reason = f"{found}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
+    difference_text = f"accuracy minus the champion's is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+    reason = f"{difference_text}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
     images, least = len(candidate.labels), paired.largest_loss(len(candidate.labels))
     if least > policy.margin:
         reason += (

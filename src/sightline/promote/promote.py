@@ -1,4 +1,4 @@
-"""Registers a bundle, decides about it, and moves the champion."""
+"""Promotion of a bundle: registration, decision, and the champion's alias."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.predict.signing import signature_of
-from sightline.promote import candidate as evidence
-from sightline.promote.candidate import Bundled
+from sightline.promote.candidate import Candidate, read_candidate
 from sightline.promote.config import PromoteConfig
 from sightline.promote.policy import Decision, decide
 from sightline.tracking.registry import (
@@ -28,12 +27,12 @@ from sightline.tracking.registry import (
     who,
 )
 
-SERVED = Path(__file__).with_name("pyfunc_model.py")
+PYFUNC_MODEL = Path(__file__).with_name("pyfunc_model.py")
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What came of it.
+    """The result of a promotion.
 
     Attributes:
         version: The bundle's version.
@@ -64,7 +63,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
     """
     if force_reason is not None and not force_reason.strip():
         raise UserError("--force needs a --reason: it is recorded with the version")
-    candidate = evidence.read(bundle, predictions)
+    candidate = read_candidate(bundle, predictions)
     with files.waiting_lock("promote"):
         registry = Registry(policy.name)
         version = registry.by_bundle(candidate.digest) or _register(registry, bundle, predictions, candidate)
@@ -93,7 +92,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
         return Promotion(registry.by_number(version.number), replaced, decision, promoted, forced)
 
 
-def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Bundled) -> Version:
+def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Candidate) -> Version:
     tags = {BUNDLE_TAG: candidate.digest, f"{PREFIX}test_set_sha256": candidate.evidence.test_set}
     tags |= {f"{PREFIX}{name}": digest for name, digest in candidate.lineage.items()}
     with tempfile.TemporaryDirectory(prefix="sightline-promote-") as folder:
@@ -103,22 +102,22 @@ def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Bu
         if (signature := signature_of(bundle)).is_file():
             parts["signature"] = signature_of(parts["bundle"])
             shutil.copy(signature, parts["signature"])
-        return registry.register(parts, SERVED, candidate.lineage["model_sha256"], tags)
+        return registry.register(parts, PYFUNC_MODEL, candidate.lineage["model_sha256"], tags)
 
 
-def _decide(registry: Registry, candidate: Bundled, champion: Version | None, policy: PromoteConfig) -> Decision:
+def _decide(registry: Registry, candidate: Candidate, champion: Version | None, policy: PromoteConfig) -> Decision:
     if champion is None:
         return decide(candidate.evidence, None, policy)
     with registry.files_of(champion) as folder:
         try:
-            other = evidence.read(folder / BUNDLE, folder / PREDICTIONS).evidence
+            other = read_candidate(folder / BUNDLE, folder / PREDICTIONS).evidence
         except UserError as error:  # as of a version of sightline that wrote another format: --force must get past it
             return Decision((f"the champion, version {champion.number}, cannot be judged: {error}",))
     return decide(candidate.evidence, other, policy)
 
 
 def lines(promotion: Promotion, name: str) -> list[str]:
-    """Returns what came of it for a person, a line an entry."""
+    """Returns the human-readable result, one line per entry."""
     version = f"{name} version {promotion.version.number}"
     if promotion.decision is None:
         return [f"{version} is the champion already"]

@@ -1,4 +1,4 @@
-"""What MLflow runs to serve a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
+"""The pyfunc model with which MLflow serves a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
 
 MLflow keeps a copy of this file with the version and runs it (its "models from code"): no pickle. The version carries
 this package's code as well, and asks for what the extra `predict` needs: Sightline itself need not be installed.
@@ -22,7 +22,7 @@ COLUMNS = ["label", "probability", "probabilities", "error"]
 NOTHING = dict.fromkeys(COLUMNS)
 
 
-class ServedBundle(PythonModel):
+class BundleModel(PythonModel):
     """A bundle as MLflow's universal model: a table of encoded images in, a table of answers out."""
 
     _skip_type_hint_validation = True  # the version has a signature; else MLflow asks for annotations at every start
@@ -36,7 +36,7 @@ class ServedBundle(PythonModel):
         """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
 
         Returns:
-            A row an image, in order: label, probability, probabilities (in the order of `classes.json`), error. An
+            One row per image, in order: label, probability, probabilities (in the order of `classes.json`), error. An
             image that cannot be read has an error, and no more.
         """
         images = list(model_input["image"])
@@ -67,4 +67,4 @@ class ServedBundle(PythonModel):
         }
 
 
-set_model(ServedBundle())
+set_model(BundleModel())

@@ -1,1 +1,1 @@
-"""A bundle behind HTTP: a REST server and a web page."""
+"""The REST server and web page for a bundle."""

@@ -1,4 +1,4 @@
-"""The application: a bundle behind HTTP. One process and one event loop; threads decode and compute."""
+"""The web application that serves a bundle. One process and one event loop; threads decode and compute."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sightline.core.rejection import RejectionError
 from sightline.predict.bundle import Bundle
 from sightline.predict.writers import as_row
 from sightline.serve import openapi, request_body, responses, static_files
-from sightline.serve.batcher import Batcher, Busy
+from sightline.serve.batcher import Batcher, QueueFull
 from sightline.serve.config import ServeConfig
-from sightline.serve.metrics import CONTENT_TYPE, Metrics
-from sightline.serve.middleware import Guard
-from sightline.serve.request_body import Refusal
+from sightline.serve.middleware import AccessMiddleware
+from sightline.serve.prometheus import CONTENT_TYPE, ServerMetrics
+from sightline.serve.request_body import RequestError
 
 CLOSED = {"/predict", "/explain", "/model", "/metrics"}
-"""Paths that need the key, where there is one: health, the page and the API's description say nothing of the model."""
+"""Paths that need the key, where there is one: health, page and the API's description reveal nothing of the model."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -43,8 +43,8 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
         server.batcher.close()
 
     routes = [
-        Route("/predict", _explained(server.predict), methods=["POST"]),
-        Route("/explain", _explained(server.explain), methods=["POST"]),
+        Route("/predict", _with_error_responses(server.predict), methods=["POST"]),
+        Route("/explain", _with_error_responses(server.explain), methods=["POST"]),
         Route("/model", server.model, methods=["GET"]),
         Route("/health", server.health, methods=["GET"]),
         Route("/metrics", server.scrape, methods=["GET"]),
@@ -53,7 +53,7 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
     app.router.redirect_slashes = False  # it would send a client to whatever host its own Host header names
-    return Guard(app, config, server.metrics, CLOSED, {route.path for route in routes})
+    return AccessMiddleware(app, config, server.metrics, CLOSED, {route.path for route in routes})
 
 
 class _Server:
@@ -62,12 +62,12 @@ class _Server:
     def __init__(self, bundle: Bundle, config: ServeConfig) -> None:
         self.bundle = bundle
         self.config = config
-        self.metrics = Metrics(bundle, lambda: self.batcher.waiting)
-        self.held = request_body.Held(config.max_held)
+        self.metrics = ServerMetrics(bundle, lambda: self.batcher.waiting)
+        self.inflight = request_body.InflightLimit(config.max_inflight_bytes)
         self.about = responses.about(bundle, config, version(DISTRIBUTION))
         self.described = openapi.describe(self.about["version"], self.about["limits"])
         self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
-        self.asked = 0
+        self.explain_requests = 0
 
     def start(self) -> None:
         """Starts the threads, in the event loop's own thread."""
@@ -77,42 +77,42 @@ class _Server:
         )
 
     async def predict(self, request: Request) -> Response:
-        top_k, threshold = _wishes(request, len(self.bundle.classes))
-        with self.held.request() as take:
+        top_k, threshold = parse_query(request, len(self.bundle.classes))
+        with self.inflight.request() as take:
             sent = await request_body.images(request, self.config, take)
-            found = await self.batcher.predict([one.data for one in sent], self.config.seconds)
+            answers = await self.batcher.predict([one.data for one in sent], self.config.seconds)
         predictions = [
             responses.judge(self.bundle, one.name, answer, top_k, threshold)
-            for one, answer in zip(sent, found, strict=True)
+            for one, answer in zip(sent, answers, strict=True)
         ]
         for p in predictions:
             self.metrics.images.labels(p.error or ("abstained" if p.abstained else "predicted")).inc()
         # Of several images some may be unreadable; where all are, the request is.
         failed = all(p.error for p in predictions)
-        said: dict[str, Any] = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
+        body: dict[str, Any] = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
         if failed:
-            said = {"error": predictions[0].error, "detail": predictions[0].detail, **said}
-        return JSONResponse(said, 422 if failed else 200)
+            body = {"error": predictions[0].error, "detail": predictions[0].detail, **body}
+        return JSONResponse(body, 422 if failed else 200)
 
     async def explain(self, request: Request) -> Response:
-        top_k, threshold = _wishes(request, len(self.bundle.classes))
-        if self.asked >= 8:
-            raise Busy
-        self.asked += 1
+        top_k, threshold = parse_query(request, len(self.bundle.classes))
+        if self.explain_requests >= 8:
+            raise QueueFull
+        self.explain_requests += 1
         try:
-            with self.held.request() as take:
+            with self.inflight.request() as take:
                 sent = await request_body.images(request, self.config, take)
                 if len(sent) > 1:
-                    raise Refusal(413, "too_many_images", "one image at a time is explained")
+                    raise RequestError(413, "too_many_images", "one image at a time is explained")
                 async with self.explaining:
-                    said = await asyncio.to_thread(
+                    body = await asyncio.to_thread(
                         responses.explanation, self.bundle, sent[0].name, sent[0].data, top_k, threshold
                     )
         except RejectionError as refused:
-            raise Refusal(422, str(refused.reason), refused.detail) from None
+            raise RequestError(422, str(refused.reason), refused.detail) from None
         finally:
-            self.asked -= 1
-        return JSONResponse(said)
+            self.explain_requests -= 1
+        return JSONResponse(body)
 
     async def model(self, _: Request) -> Response:
         return JSONResponse(self.about)
@@ -127,36 +127,36 @@ class _Server:
         return JSONResponse(self.described)
 
 
-def _wishes(request: Request, classes: int) -> tuple[int, float | None]:
+def parse_query(request: Request, classes: int) -> tuple[int, float | None]:
     """Returns `top_k` and `threshold` of the query."""
     try:
         top_k = int(request.query_params.get("top_k", min(5, classes)))
-        given = request.query_params.get("threshold")
-        threshold = None if given is None else float(given)
+        value = request.query_params.get("threshold")
+        threshold = None if value is None else float(value)
     except ValueError:
-        raise Refusal(400, "bad_query", "top_k is a whole number and threshold a number", close=True) from None
+        raise RequestError(400, "bad_query", "top_k is a whole number and threshold a number", close=True) from None
     if top_k < 1 or not (threshold is None or 0 <= threshold <= 1):
-        raise Refusal(400, "bad_query", "top_k is at least 1 and threshold in 0..1", close=True)
+        raise RequestError(400, "bad_query", "top_k is at least 1 and threshold in 0..1", close=True)
     return top_k, threshold
 
 
-def _explained(handler: Handler) -> Handler:
-    """Turns what can go wrong with a request into its answer."""
+def _with_error_responses(handler: Handler) -> Handler:
+    """Wraps a handler so that a refused request gets its error response."""
 
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
-        except Refusal as refusal:
-            return _refused(refusal)
-        except Busy:
-            return _refused(Refusal(429, "busy", "too many images wait: come back later"))
+        except RequestError as refusal:
+            return _error_response(refusal)
+        except QueueFull:
+            return _error_response(RequestError(429, "busy", "too many images wait: come back later"))
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
 
     return handle
 
 
-def _refused(refusal: Refusal) -> Response:
+def _error_response(refusal: RequestError) -> Response:
     headers = {"connection": "close"} if refusal.close else {}
     if refusal.status == 429:
         headers["retry-after"] = "1"

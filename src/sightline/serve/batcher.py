@@ -18,19 +18,19 @@ import numpy as np
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.predict.bundle import Bundle, Images, Probabilities
 
-PATIENCE = 0.05
+DECODE_BUDGET_S = 0.05
 """Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""
 
 Answer = Probabilities | RejectionError
 
 
-class Busy(Exception):
+class QueueFull(Exception):
     """More images wait than the server takes."""
 
 
 @dataclass
-class Job:
-    """One image on its way.
+class QueuedImage:
+    """An image in the queue.
 
     Attributes:
         data: The encoded file.
@@ -49,9 +49,9 @@ class Batcher:
     Args:
         bundle: The model.
         threads: How many.
-        batch_size: Images a run of the network, at most.
+        batch_size: Images per run of the network, at most.
         max_waiting: Images in the queue, at most.
-        observe: Is told of every run's number of images, from any thread.
+        observe: Called with the number of images of every run, from any thread.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Batcher:
         self._batch_size = batch_size
         self._max_waiting = max_waiting
         self._observe = observe
-        self._queue: deque[Job] = deque()
+        self._queue: deque[QueuedImage] = deque()
         self._ready = threading.Condition()
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -87,12 +87,12 @@ class Batcher:
             seconds: How long they may take; those whose turn has come by then, and that are not done, are refused.
 
         Raises:
-            Busy: If too many images wait already, or these waited for `seconds` in vain.
+            QueueFull: If too many images wait already, or these waited for `seconds` in vain.
         """
-        jobs = [Job(data, self._loop.create_future()) for data in images]
+        jobs = [QueuedImage(data, self._loop.create_future()) for data in images]
         with self._ready:
             if len(self._queue) + len(jobs) > self._max_waiting:
-                raise Busy
+                raise QueueFull
             self._queue.extend(jobs)
             self._ready.notify(min(len(jobs), len(self._threads)))
         try:
@@ -101,7 +101,7 @@ class Batcher:
             for job in jobs:
                 job.future.cancel()
         if late and not any(job.begun for job in jobs if job.future in late):
-            raise Busy
+            raise QueueFull
         slow = RejectionError(RejectionReason.CORRUPT, f"decoding took more than {seconds:g} s")
         return [slow if job.future in late else job.future.result() for job in jobs]
 
@@ -122,13 +122,13 @@ class Batcher:
             answers = self._answer([job for job in jobs if not job.future.cancelled()])
             self._loop.call_soon_threadsafe(_deliver, answers)
 
-    def _answer(self, jobs: list[Job]) -> list[tuple[Job, Answer | Exception]]:
+    def _answer(self, jobs: list[QueuedImage]) -> list[tuple[QueuedImage, Answer | Exception]]:
         prepared: list[Images] = []
-        good: list[Job] = []
-        answers: list[tuple[Job, Answer | Exception]] = []
-        patient_until = time.monotonic() + PATIENCE
+        good: list[QueuedImage] = []
+        answers: list[tuple[QueuedImage, Answer | Exception]] = []
+        deadline = time.monotonic() + DECODE_BUDGET_S
         for place, job in enumerate(jobs):
-            if place and time.monotonic() > patient_until:
+            if place and time.monotonic() > deadline:
                 with self._ready:
                     self._queue.extendleft(reversed(jobs[place:]))
                     self._ready.notify()
@@ -149,7 +149,7 @@ class Batcher:
         return answers
 
 
-def _deliver(answers: list[tuple[Job, Answer | Exception]]) -> None:
+def _deliver(answers: list[tuple[QueuedImage, Answer | Exception]]) -> None:
     for job, answer in answers:
         if job.future.cancelled():
             continue

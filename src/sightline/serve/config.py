@@ -1,4 +1,4 @@
-"""What can be chosen about the server, and what it takes."""
+"""Configuration of the server: its address, key and limits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ServeConfig:
         host: Address to listen on; anything but this machine's own asks for an API key.
         port: To listen on; 0 takes a free one.
         key: The API key, or None.
-        limits: What is accepted of an image, as at ingestion.
-        max_images: Images a request.
+        limits: Limits on a single image, the same as at ingestion.
+        max_images: Images per request.
         max_body: Bytes a request with several images, as sent.
-        max_held: Bytes of all requests being worked on; more are asked to come back later.
-        max_waiting: Images that wait for the network; the same.
-        seconds: That one request's images may take, as at ingestion; also what a client may take to send them.
-        batch_size: Images a run of the network, at most.
-        workers: Threads that decode and compute; 0 is one a core.
+        max_inflight_bytes: Bytes of all request bodies in memory; beyond, requests are refused with 429.
+        max_waiting: Images in the queue; the same.
+        seconds: Time limit for a request's images, as at ingestion; also for a client to send them.
+        batch_size: Images per run of the network, at most.
+        workers: Threads that decode and compute; 0 is one per core.
     """
 
     host: str = "127.0.0.1"
@@ -39,7 +39,7 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
     max_images: int = 64
     max_body: int = 128 * 2**20
-    max_held: int = 512 * 2**20
+    max_inflight_bytes: int = 512 * 2**20
     max_waiting: int = 1024
     seconds: float = MAX_SECONDS
     batch_size: int = 32

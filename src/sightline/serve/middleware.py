@@ -1,4 +1,4 @@
-"""What every request passes first: is it meant for this server, and may this client ask? Counts and times it, too."""
+"""Access control and request metrics, around the whole application."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.serve.config import ServeConfig
-from sightline.serve.metrics import Metrics
+from sightline.serve.prometheus import ServerMetrics
 
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 _HEADERS = [
@@ -20,18 +20,20 @@ _HEADERS = [
 ]
 
 
-class Guard:
-    """ASGI middleware around the whole application.
+class AccessMiddleware:
+    """Refuses requests for other hosts, from other sites or without the key; counts and times all of them.
 
     Args:
-        app: What answers.
+        app: The application.
         config: Key and host.
-        metrics: Where requests are counted.
+        metrics: The counters.
         closed: Paths that need the key.
         known: All paths, for the counters; others are counted as one.
     """
 
-    def __init__(self, app: ASGIApp, config: ServeConfig, metrics: Metrics, closed: set[str], known: set[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, config: ServeConfig, metrics: ServerMetrics, closed: set[str], known: set[str]
+    ) -> None:
         self._app = app
         self._key = config.key.encode() if config.key else None
         self._local = config.is_local
@@ -51,13 +53,13 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(h for h in _HEADERS if h[0] not in given)]
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(h for h in _HEADERS if h[0] not in present)]
             await send(message)
 
         try:
             if refusal := self._refuse(scope):
-                await _say(answer, *refusal)
+                await _send_error(answer, *refusal)
             else:
                 await self._app(scope, receive, answer)
         finally:
@@ -80,7 +82,7 @@ class Guard:
         return None
 
 
-async def _say(send: Any, status: int, error: str, detail: str) -> None:
+async def _send_error(send: Any, status: int, error: str, detail: str) -> None:
     body = json.dumps({"error": error, "detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers.append((b"connection", b"close"))  # the body was not read

@@ -1,4 +1,4 @@
-"""What the network looked at, without its gradients: occlusion sensitivity.
+"""Occlusion sensitivity: which parts of an image a prediction depends on, without gradients.
 
 A grey patch is moved over the prepared image; where the probability of the predicted class falls, the network had
 looked (Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2).
@@ -26,7 +26,7 @@ _SIDE = 224
 
 
 @dataclass(frozen=True)
-class Heat:
+class OcclusionMap:
     """How an image's class depends on its parts.
 
     Attributes:
@@ -41,7 +41,7 @@ class Heat:
     where: str
 
 
-def occlusion(bundle: Bundle, image: Images, target: int, probability: float, batch_size: int = 16) -> Heat:
+def occlusion(bundle: Bundle, image: Images, target: int, probability: float, batch_size: int = 16) -> OcclusionMap:
     """Covers parts of a prepared image in turn.
 
     Args:
@@ -49,7 +49,7 @@ def occlusion(bundle: Bundle, image: Images, target: int, probability: float, ba
         image: [height, width, channels] uint8, as `Bundle.prepare` gives it.
         target: Index of the class that is explained.
         probability: Its probability for the whole image.
-        batch_size: Images a run of the network.
+        batch_size: Images per run of the network.
     """
     height, width = image.shape[:2]
     rows = np.linspace(0, height, CELLS + 1).astype(int)
@@ -59,17 +59,17 @@ def occlusion(bundle: Bundle, image: Images, target: int, probability: float, ba
     covered = np.repeat(image[None], len(places), axis=0)
     for one, (y, x) in zip(covered, places, strict=True):
         one[rows[y] : rows[y + 2], columns[x] : columns[x + 2]] = grey
-    left = np.concatenate([
+    remaining = np.concatenate([
         bundle.probabilities(covered[start : start + batch_size])[:, target]
         for start in range(0, len(places), batch_size)
     ])  # fmt: skip
     total = np.zeros((CELLS, CELLS), np.float32)
     times = np.zeros((CELLS, CELLS), np.float32)
-    for (y, x), share in zip(places, left, strict=True):
+    for (y, x), share in zip(places, remaining, strict=True):
         total[y : y + 2, x : x + 2] += max(0.0, probability - float(share))
         times[y : y + 2, x : x + 2] += 1
-    worst = int(np.argmin(left))
-    return Heat(total / times, float(left[worst]), _words(*places[worst]))
+    worst = int(np.argmin(remaining))
+    return OcclusionMap(total / times, float(remaining[worst]), _words(*places[worst]))
 
 
 def _filling(bundle: Bundle, image: Images) -> Images:
@@ -92,7 +92,7 @@ def _words(y: int, x: int) -> str:
     return f"{vertical} {horizontal}"
 
 
-def overlay(heat: Heat) -> bytes:
+def overlay(heat: OcclusionMap) -> bytes:
     """Draws the heat as a PNG to lay over the picture: the hotter, the brighter and the less transparent."""
     share = heat.falls / max(float(heat.falls.max()), _FAINT)
     large = cv2.resize(share, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
@@ -106,7 +106,7 @@ def overlay(heat: Heat) -> bytes:
 
 
 def picture(image: Images) -> bytes:
-    """Encodes an image of any number of channels as a PNG for a person, no larger than a page shows."""
+    """Encodes an image of any number of channels as a PNG, no larger than the page shows it."""
     shown = image[:, :, :1] if image.shape[2] in (2,) else image[:, :, :3]
     longer = max(shown.shape[:2])
     if longer > _SHOWN:

@@ -98,7 +98,7 @@ def _body(several: bool) -> dict[str, Any]:
 
 
 def _failures() -> dict[str, Any]:
-    said = {
+    failures = {
         "400": "The form, the JSON, the base64 or the query cannot be read.",
         "401": "No key, or a wrong one.",
         "408": "The client took too long to send.",
@@ -106,7 +106,7 @@ def _failures() -> dict[str, Any]:
         "415": "A media type that is none of these.",
         "429": "Too busy: come back after Retry-After seconds.",
     }
-    return {status: _json("Failure", description) for status, description in said.items()}
+    return {status: _json("Failure", description) for status, description in failures.items()}
 
 
 def _predict(limits: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a client sends, as encoded images: raw bytes, a multipart form, or JSON with base64."""
+"""Request bodies, as encoded images: raw bytes, a multipart form, or JSON with base64."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LARGE = 2**20
 
 
 @dataclass
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that is not answered with predictions.
 
     Attributes:
         status: The HTTP status.
         error: What is wrong, a word.
-        detail: The same for a person.
+        detail: A human-readable explanation.
         close: Whether the connection ends, since the body was not read.
     """
 
@@ -41,11 +41,11 @@ class Refusal(Exception):
     close: bool = False
 
 
-class Held:
-    """Counts the bytes of all bodies that are being worked on.
+class InflightLimit:
+    """A limit on the bytes of all request bodies in memory.
 
     Args:
-        most: So many are held; a request that brings more is refused.
+        most: The limit; a request that would exceed it is refused.
     """
 
     def __init__(self, most: int) -> None:
@@ -60,7 +60,7 @@ class Held:
         def take(count: int) -> None:
             nonlocal own
             if self._count + count > self._most:
-                raise Refusal(429, "busy", "the server is at work on many large requests", close=True)
+                raise RequestError(429, "busy", "the server is at work on many large requests", close=True)
             own += count
             self._count += count
 
@@ -74,48 +74,48 @@ Take = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class UploadedImage:
     """An image as the client named and sent it."""
 
     name: str
     data: bytes
 
 
-async def images(request: Request, config: ServeConfig, take: Take) -> list[Sent]:
+async def images(request: Request, config: ServeConfig, take: Take) -> list[UploadedImage]:
     """Reads a request's images.
 
     Args:
         request: Its body is read, no further than its kind allows.
         config: The limits.
-        take: Is told of the bytes that are read; see `Held.request`.
+        take: Called with the number of bytes read; see `InflightLimit.request`.
 
     Raises:
-        Refusal: If the body is too large, too slow, of another kind, or cannot be read.
+        RequestError: If the body is too large, too slow, of another kind, or cannot be read.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        found = await _form(request, config, take)
+        uploads = await _form(request, config, take)
     elif kind == "application/json":
-        found = await _json(await _whole(request, config, config.max_body, take), config)
+        uploads = await _json(await _whole(request, config, config.max_body, take), config)
     elif kind.startswith("image/") or kind == "application/octet-stream":
-        found = [Sent("image", await _whole(request, config, config.limits.max_bytes, take))]
+        uploads = [UploadedImage("image", await _whole(request, config, config.limits.max_bytes, take))]
     else:
-        said = "send an image (image/*, application/octet-stream), multipart/form-data, or application/json"
-        raise Refusal(415, "unsupported_media_type", said)
-    if not found:
-        raise Refusal(400, "no_image", "the request holds no image")
-    if len(found) > config.max_images:
+        detail = "send an image (image/*, application/octet-stream), multipart/form-data, or application/json"
+        raise RequestError(415, "unsupported_media_type", detail)
+    if not uploads:
+        raise RequestError(400, "no_image", "the request holds no image")
+    if len(uploads) > config.max_images:
         raise _too_many(config)
-    return found
+    return uploads
 
 
-def _too_many(config: ServeConfig) -> Refusal:
-    return Refusal(413, "too_many_images", f"at most {config.max_images} images a request", close=True)
+def _too_many(config: ServeConfig) -> RequestError:
+    return RequestError(413, "too_many_images", f"at most {config.max_images} images per request", close=True)
 
 
 async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) -> AsyncGenerator[bytes, None]:
     """Yields the body as it comes; what is too much is noticed before it is kept."""
-    too_large = Refusal(413, "too_many_bytes", f"at most {most:,} bytes", close=True)
+    too_large = RequestError(413, "too_many_bytes", f"at most {most:,} bytes", close=True)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most + _DRAINED:
         raise too_large
@@ -131,7 +131,7 @@ async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) 
                 take(len(chunk))
                 yield chunk
     except TimeoutError:
-        raise Refusal(408, "too_slow", f"the body took more than {config.seconds:g} s", close=True) from None
+        raise RequestError(408, "too_slow", f"the body took more than {config.seconds:g} s", close=True) from None
     if read > most:
         raise too_large
 
@@ -141,7 +141,7 @@ async def _whole(request: Request, config: ServeConfig, most: int, take: Take) -
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _form(request: Request, config: ServeConfig, take: Take) -> list[Sent]:
+async def _form(request: Request, config: ServeConfig, take: Take) -> list[UploadedImage]:
     stream = _chunks(request, config, config.max_body, take)
     parser = MultiPartParser(request.headers, stream, max_files=config.max_images, max_fields=config.max_images)
     try:
@@ -149,46 +149,46 @@ async def _form(request: Request, config: ServeConfig, take: Take) -> list[Sent]
     except MultiPartException as error:
         if "Too many" in error.message:
             raise _too_many(config) from None
-        raise Refusal(400, "bad_form", error.message, close=True) from None
+        raise RequestError(400, "bad_form", error.message, close=True) from None
     except (ValueError, KeyError, UnicodeError) as error:  # a charset, or a header, that there is none such
-        raise Refusal(400, "bad_form", type(error).__name__, close=True) from None
+        raise RequestError(400, "bad_form", type(error).__name__, close=True) from None
     try:
         parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        return [Sent(part.filename or f"[{place}]", await part.read()) for place, part in enumerate(parts)]
+        return [UploadedImage(part.filename or f"[{place}]", await part.read()) for place, part in enumerate(parts)]
     finally:
         await form.close()
 
 
-async def _json(body: bytes, config: ServeConfig) -> list[Sent]:
+async def _json(body: bytes, config: ServeConfig) -> list[UploadedImage]:
     if len(body) > _LARGE:
         return await asyncio.to_thread(_parse, body, config)
     return _parse(body, config)
 
 
-def _parse(body: bytes, config: ServeConfig) -> list[Sent]:
+def _parse(body: bytes, config: ServeConfig) -> list[UploadedImage]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refusal(400, "bad_json", "the body is no JSON") from None
+        raise RequestError(400, "bad_json", "the body is no JSON") from None
     listed = content.get("images", content.get("image")) if isinstance(content, dict) else None
     if isinstance(listed, str | dict):
         listed = [listed]
     if not isinstance(listed, list):
-        raise Refusal(400, "bad_json", 'send {"images": ["<base64>", {"name": "a.png", "data": "<base64>"}]}')
+        raise RequestError(400, "bad_json", 'send {"images": ["<base64>", {"name": "a.png", "data": "<base64>"}]}')
     if len(listed) > config.max_images:
         raise _too_many(config)
     return [_decoded(one, place) for place, one in enumerate(listed)]
 
 
-def _decoded(one: Any, place: int) -> Sent:
+def _decoded(one: Any, place: int) -> UploadedImage:
     name, data = f"[{place}]", one
     if isinstance(one, dict):
         name, data = one.get("name", name), one.get("data")
         if not isinstance(name, str):
-            raise Refusal(400, "bad_json", f"images[{place}] has a name that is no text")
+            raise RequestError(400, "bad_json", f"images[{place}] has a name that is no text")
     if not isinstance(data, str):
-        raise Refusal(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
+        raise RequestError(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
     try:
-        return Sent(name, from_text(data))
+        return UploadedImage(name, from_text(data))
     except RejectionError:
-        raise Refusal(400, "bad_base64", f"images[{place}] is no base64") from None
+        raise RequestError(400, "bad_base64", f"images[{place}] is no base64") from None

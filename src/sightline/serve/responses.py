@@ -1,4 +1,4 @@
-"""What the server says: predictions, explanations, and the model itself."""
+"""Response bodies: predictions, explanations, and the model's description."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sightline.serve.config import ServeConfig
 
 
 def judge(bundle: Bundle, name: str, answer: Answer, top_k: int, threshold: float | None) -> Prediction:
-    """Returns what the network, or the decoder, said of an image."""
+    """Returns the prediction for an image, or its error."""
     if isinstance(answer, RejectionError):
         return Prediction(name, error=str(answer.reason), detail=answer.detail)
     return bundle.judge(name, answer, top_k, threshold)
 
 
 def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: float | None) -> dict[str, Any]:
-    """Predicts one image, and shows what preprocessing made of it and what the network looked at.
+    """Predicts one image and explains it: the preprocessing steps and an occlusion map.
 
     Raises:
         RejectionError: If the bytes do not become an image.
@@ -51,7 +51,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: f
 
 
 def about(bundle: Bundle, config: ServeConfig, version: str) -> dict[str, Any]:
-    """Returns what a client can know of the model, and what the server takes."""
+    """Returns the model's description and the server's limits."""
     return {
         "classes": bundle.classes,
         "model": bundle.digest,

@@ -1,4 +1,4 @@
-"""The server's process: a socket, an event loop, and an orderly end."""
+"""The server's process: socket, event loop, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _listen(config: ServeConfig) -> socket.socket:
         family = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((config.host, config.port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise UserError(f"--host {config.host} --port {config.port}: {said}; choose others") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--host {config.host} --port {config.port}: {reason}; choose others") from None
     # What it accepts inherits this. asyncio sets it on sockets of protocol TCP alone, and this one's is 0: an answer's
     # body would wait until the client has acknowledged its head, which takes a client that goes on listening 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,7 +85,7 @@ def _listen(config: ServeConfig) -> socket.socket:
 
 
 def _protocol(seconds: float) -> type[H11Protocol]:
-    class Impatient(H11Protocol):
+    class IdleTimeoutProtocol(H11Protocol):
         """Ends a connection whose client keeps the server waiting for longer than `seconds`.
 
         uvicorn itself ends one that is silent between two requests, and no other; the application sees to the body
@@ -130,7 +130,7 @@ def _protocol(seconds: float) -> type[H11Protocol]:
                 self._unread.cancel()
                 self._unread = None
 
-    return Impatient
+    return IdleTimeoutProtocol
 
 
 def _fewer_arenas() -> None:

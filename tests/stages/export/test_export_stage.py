@@ -21,17 +21,17 @@ from sightline.datasets import processed_set, raw_set
 from sightline.metrics.classification import evaluate
 from sightline.models.inference import Predictor
 from sightline.predict.bundle import Bundle
-from sightline.stages.export import calibration, model_card, parity_images, stage
-from sightline.stages.export.calibration import Calibration
+from sightline.stages.export import calibration_file, model_card, parity_images, stage
+from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.config import ExportConfig
 from sightline.stages.export.onnx import to_onnx
-from sightline.stages.export.result import Outcome
+from sightline.stages.export.result import ExportResult
 from tests.exported import CALIBRATION, CONFIG, TEST_ROWS, Project
 
 ROOT = Path(__file__).parents[3]
 
 
-def export(project: Project, output: Path, **changes: Any) -> Outcome:
+def export(project: Project, output: Path, **changes: Any) -> ExportResult:
     config = dataclasses.replace(CONFIG, **changes)
     return stage.export(config, project.raw, project.processed, project.model, output, project.reports)
 
@@ -199,16 +199,18 @@ def test_too_few_test_images_are_filled_up_from_validation(project: Project, tmp
     assert len(parity_images.choose(data, 1000)) == TEST_ROWS
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "is missing: run the eval"), ("{", "is damaged: run the eval")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "is missing: run the eval"), ("{", "is damaged: run the eval")]
+)
 @pytest.mark.parametrize("name", ["metrics.json", "calibration.json"])
 def test_reports_that_cannot_be_read(
-    project: Project, tmp_path: Path, name: str, content: str | None, said: str
+    project: Project, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     reports = shutil.copytree(project.reports, tmp_path / "reports")
     (reports / name).unlink()
     if content:
         (reports / name).write_text(content)
-    with pytest.raises(UserError, match=f"{name} {said}"):
+    with pytest.raises(UserError, match=f"{name} {message}"):
         export(dataclasses.replace(project, reports=reports), tmp_path / "bundle")
 
 
@@ -217,7 +219,7 @@ def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps({**CALIBRATION, "temperature": temperature}))
     with pytest.raises(UserError, match="no positive number"):
-        calibration.read(path)
+        calibration_file.read(path)
 
 
 def test_names_from_the_data_are_no_markup() -> None:

@@ -20,7 +20,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.predict.bundle import Bundle
 from sightline.stages.export import stage
 from sightline.stages.export.int8 import calibration_images, to_int8
-from sightline.stages.export.result import Outcome, lines, metrics
+from sightline.stages.export.result import ExportResult, lines, metrics
 from tests.exported import CONFIG, INT8, Project
 
 QUANTISE = """
@@ -35,7 +35,7 @@ print(files.sha256(to_int8(Path(sys.argv[2]).read_bytes(), images)))
 """
 
 
-def export(project: Project, output: Path, **int8: Any) -> Outcome:
+def export(project: Project, output: Path, **int8: Any) -> ExportResult:
     config = dataclasses.replace(CONFIG, parity_images=60, int8=dataclasses.replace(INT8, **int8))
     return stage.export(config, project.raw, project.processed, project.model, output, project.reports)
 

@@ -18,7 +18,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.models import saved_model
 from sightline.models.classifier import build
 from sightline.models.config import Cnn, Dense, ResNet18
-from sightline.stages.export.onnx import Deployed, to_onnx
+from sightline.stages.export.onnx import ProbabilityModel, to_onnx
 from tests.exported import Project
 
 DIGEST = """
@@ -47,7 +47,7 @@ def test_batches_of_any_size_equal_torch(project: Project, exported: bytes, coun
     classifier, _ = saved_model.load(project.model)
     pixels = ProcessedSet(project.processed).split("test").images(slice(0, count))
     with torch.inference_mode():
-        expected = Deployed(classifier, 1.25).eval()(torch.from_numpy(pixels)).numpy()
+        expected = ProbabilityModel(classifier, 1.25).eval()(torch.from_numpy(pixels)).numpy()
     actual = onnxruntime.InferenceSession(exported).run(None, {"images": pixels})[0]
     np.testing.assert_allclose(actual, expected, atol=1e-6)
     np.testing.assert_allclose(actual.sum(axis=1), 1, atol=1e-6)
@@ -110,5 +110,5 @@ def test_temperature_flattens() -> None:
             return images.float().flatten(1)
 
     pixels = torch.tensor([[[[1], [3]]]], dtype=torch.uint8)
-    hot = Deployed(Same(), temperature=2.0)(pixels)
+    hot = ProbabilityModel(Same(), temperature=2.0)(pixels)
     np.testing.assert_allclose(hot.numpy(), torch.softmax(torch.tensor([[0.5, 1.5]]), 1).numpy(), atol=1e-7)

@@ -17,10 +17,10 @@ def test_the_slower_one_is_slower_and_every_call_gets_real_images(monkeypatch: p
         seen.append(batch)
         time.sleep(0.003)
 
-    found = latency.latencies({"slow": slow, "fast": lambda _: None}, images)
-    assert set(found["slow"]) == set(latency.BATCHES)
+    medians = latency.latencies({"slow": slow, "fast": lambda _: None}, images)
+    assert set(medians["slow"]) == set(latency.BATCHES)
     for size in latency.BATCHES:
-        assert found["slow"][size] >= 0.003 > found["fast"][size]
+        assert medians["slow"][size] >= 0.003 > medians["fast"][size]
     assert {len(batch) for batch in seen} == set(latency.BATCHES)
     for batch in seen:
         assert all((image == images[i % 3]).all() for i, image in enumerate(batch))

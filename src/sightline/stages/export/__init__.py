@@ -1,1 +1,1 @@
-"""The bundle: everything that a prediction needs, proven equal to the trained model."""
+"""Export of a trained model as a bundle, after a parity check against the trained model."""

@@ -15,7 +15,7 @@ from sightline.core import files
 from sightline.core.errors import UserError, how_to_install
 from sightline.models.classifier import Classifier
 from sightline.stages.export.latency import Network
-from sightline.stages.export.onnx import Deployed
+from sightline.stages.export.onnx import ProbabilityModel
 
 PT2 = "model.pt2"
 OPENVINO = "model.xml"
@@ -23,7 +23,7 @@ OPENVINO = "model.xml"
 
 
 @dataclass(frozen=True)
-class Further:
+class ExportedNetwork:
     """A network in a further format, read back from its file.
 
     Attributes:
@@ -37,7 +37,7 @@ class Further:
 
 def write(
     form: str, folder: Path, model: Path, classifier: Classifier, shape: tuple[int, int, int], temperature: float
-) -> Further:
+) -> ExportedNetwork:
     """Writes a network in a further format.
 
     Args:
@@ -51,7 +51,7 @@ def write(
     Raises:
         UserError: If the format needs a package that is not installed.
     """
-    makers: dict[str, Callable[[], Further]] = {
+    makers: dict[str, Callable[[], ExportedNetwork]] = {
         "pt2": lambda: _pt2(folder / PT2, to_pt2(classifier, shape, temperature)),
         "openvino": lambda: _openvino(folder / OPENVINO, model),
     }
@@ -65,7 +65,7 @@ def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: flo
     taken out.
     """
     program = torch.export.export(
-        Deployed(classifier, temperature).eval(),
+        ProbabilityModel(classifier, temperature).eval(),
         (torch.zeros(2, *shape, dtype=torch.uint8),),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
     )
@@ -79,7 +79,7 @@ def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: flo
     return stream.getvalue()
 
 
-def _pt2(path: Path, content: bytes) -> Further:
+def _pt2(path: Path, content: bytes) -> ExportedNetwork:
     files.write_bytes(path, content)
     loaded = torch.export.load(path).module()
 
@@ -87,10 +87,10 @@ def _pt2(path: Path, content: bytes) -> Further:
         with torch.inference_mode():
             return loaded(torch.from_numpy(images)).numpy()
 
-    return Further(path.name, network)
+    return ExportedNetwork(path.name, network)
 
 
-def _openvino(path: Path, model: Path) -> Further:
+def _openvino(path: Path, model: Path) -> ExportedNetwork:
     """Converts the ONNX file: OpenVINO's own reader, since its converter `ovc` would send usage reports."""
     try:
         import openvino
@@ -102,4 +102,4 @@ def _openvino(path: Path, model: Path) -> Further:
     openvino.save_model(core.read_model(model), path, compress_to_fp16=False)
     # Where a processor has bfloat16, OpenVINO would use it.
     compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return Further(path.name, lambda images: compiled(images)[0])
+    return ExportedNetwork(path.name, lambda images: compiled(images)[0])

@@ -27,7 +27,7 @@ OPERATORS = [*WEIGHTED, "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePo
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
-class _Reader:
+class _CalibrationReader:
     """Gives the quantiser batches of images (its `CalibrationDataReader`)."""
 
     def __init__(self, images: Images) -> None:
@@ -70,7 +70,7 @@ def to_int8(model: bytes, images: Images) -> bytes:
         quantize_static(
             source,
             target,
-            _Reader(images),
+            _CalibrationReader(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=OPERATORS,
             nodes_to_exclude=_before_the_network(proto.graph),

@@ -1,4 +1,4 @@
-"""How long a prediction takes: medians, measured in turns, so that what disturbs one candidate disturbs all."""
+"""Latency of networks: medians of calls made in turns, so that a disturbance affects all candidates alike."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def latencies(networks: Mapping[str, Network], images: Images) -> dict[str, dict
     Returns:
         For each network and batch size the median time of a call in seconds.
     """
-    found: dict[str, dict[int, float]] = {name: {} for name in networks}
+    medians: dict[str, dict[int, float]] = {name: {} for name in networks}
     for size in BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
         for name, times in _rounds(networks, batch).items():
-            found[name][size] = statistics.median(times)
-    return found
+            medians[name][size] = statistics.median(times)
+    return medians
 
 
 def _rounds(networks: Mapping[str, Network], batch: Images) -> dict[str, list[float]]:

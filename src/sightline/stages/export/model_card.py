@@ -1,4 +1,4 @@
-"""The model card: what a person needs to know before using the bundle, from what the pipeline knows."""
+"""The model card: data, metrics, limits and licence of a bundle, in Markdown."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.imaging.transform.pipeline import Transform
-from sightline.stages.export.calibration import Calibration
-from sightline.stages.export.result import Outcome
+from sightline.stages.export.calibration_file import Calibration
+from sightline.stages.export.result import ExportResult
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a card says, but for the proof.
+class CardContent:
+    """The content of a model card, without the parity check.
 
     Attributes:
         license: The model's licence.
@@ -40,41 +40,41 @@ class Facts:
     initial: Mapping[str, str] | None = None
 
 
-def render(facts: Facts, outcome: Outcome, tolerance: float) -> str:
+def render(content: CardContent, outcome: ExportResult, tolerance: float) -> str:
     """Returns the card as Markdown, with the front matter that the Hugging Face hub reads.
 
     Args:
-        facts: What is known of the model.
-        outcome: What the bundle was proven by.
+        content: The card's content.
+        outcome: The result of the parity check.
         tolerance: Largest difference of a probability that was allowed.
     """
-    splits = facts.images_per_split
+    splits = content.images_per_split
     total = sum(splits.values())
-    transform = facts.transform
+    transform = content.transform
     steps = [f"{step} ({option.name})" for step, option in transform.steps.items() if option.name != "none"]
     colour = "grey" if transform.channels == 1 else "RGB"
     test = splits.get("test", 0)
     return f"""---
-license: {json.dumps(facts.license)}
+license: {json.dumps(content.license)}
 library_name: onnx
 pipeline_tag: image-classification
 ---
 
-# Image classifier: {len(facts.classes)} classes
+# Image classifier: {len(content.classes)} classes
 
-Architecture: {_text(facts.architecture["name"])}. Licence: {_text(facts.license)}.{_initial(facts.initial)}
+Architecture: {_text(content.architecture["name"])}. Licence: {_text(content.license)}.{_initial(content.initial)}
 
 ## Use
 
 `sightline predict BUNDLE IMAGE...` does everything below from the encoded file. `model.onnx` takes what `contract.json`
 makes of an image, `images`: uint8 [N, {", ".join(map(str, transform.shape))}], and gives `probabilities`: float32
-[N, {len(facts.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
+[N, {len(content.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
 
 {_forms(outcome)}
 
 Preprocessing: {colour}, {", ".join(steps)}; to {transform.size} x {transform.size} pixels.
 
-Classes: {_listed(facts.classes)}.
+Classes: {_listed(content.classes)}.
 
 ## Data
 
@@ -83,21 +83,21 @@ and those of one group, are in one split only.
 
 ## Metrics on the test split ({test:,} images)
 
-{_metrics(facts.metrics)}
+{_metrics(content.metrics)}
 
 ## Limits
 
 - It names one of its classes for every image, of whatever it is: what was not among the classes is not recognised.
 - The figures hold for images like those it was trained and tested on.
-{_calibrated(facts.calibration)}
+{_calibrated(content.calibration)}
 
-## Proof
+## Parity check
 
 `model.onnx` was compared with the trained model on {outcome.parity.images:,} images ({_counted(outcome.counts)}), from
 encoded bytes to probabilities: the same class for each, and no probability more than {tolerance:g} apart.
 {_integers(outcome)}
 
-{chr(10).join(f"- {name}: `{digest}`" for name, digest in facts.lineage.items() if digest)}
+{chr(10).join(f"- {name}: `{digest}`" for name, digest in content.lineage.items() if digest)}
 """
 
 
@@ -111,7 +111,7 @@ def _counted(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
-def _forms(outcome: Outcome) -> str:
+def _forms(outcome: ExportResult) -> str:
     """Says which files hold the network, and which of them predicts."""
     kept = outcome.int8 is not None and outcome.int8.refused is None
     if not kept:
@@ -121,7 +121,7 @@ def _forms(outcome: Outcome) -> str:
     return f"Predicts unless the other is asked for: {files[outcome.default]}. The other: {files[other]}."
 
 
-def _integers(outcome: Outcome) -> str:
+def _integers(outcome: ExportResult) -> str:
     if outcome.int8 is None:
         return ""
     compared = (
@@ -133,16 +133,16 @@ def _integers(outcome: Outcome) -> str:
 
 def _calibrated(calibration: Calibration) -> str:
     """Says what the probabilities are worth."""
-    said = (
+    text = (
         f"- Probabilities are calibrated by temperature scaling (T = {calibration.temperature:.4g}, fitted on the "
         "validation split).\n"
     )
     target = f"{100 * calibration.target_accuracy:g} %"
     if calibration.threshold is None:
-        return f"{said}- No threshold on them reaches an accuracy of {target} on the validation split."
+        return f"{text}- No threshold on them reaches an accuracy of {target} on the validation split."
     share = f"{100 * calibration.coverage:.1f} % of the validation images"
     return (
-        f"{said}- Where the largest probability is {calibration.threshold:.4g} or more, as for {share}, at least\n"
+        f"{text}- Where the largest probability is {calibration.threshold:.4g} or more, as for {share}, at least\n"
         f"  {target} of these were right; `calibration.json` holds the threshold."
     )
 

@@ -10,8 +10,8 @@ from torch import nn
 from sightline.predict.manifest import INPUT, OUTPUT
 
 
-class Deployed(nn.Module):
-    """What the ONNX file computes: a classifier's logits, divided by a temperature, as probabilities.
+class ProbabilityModel(nn.Module):
+    """The network of the ONNX file: a classifier's logits, divided by a temperature, as probabilities.
 
     Args:
         classifier: Maps uint8 images [N, H, W, C], as the preprocessing transform gives them, to logits [N, K];
@@ -48,7 +48,7 @@ def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int, temp
         A serialised `ModelProto` with input `images` and output `probabilities`.
     """
     program = torch.onnx.export(
-        Deployed(classifier, temperature).eval(),
+        ProbabilityModel(classifier, temperature).eval(),
         # Two images, not one: torch.export takes a size of 1 for a constant.
         (torch.zeros(2, *shape, dtype=torch.uint8),),
         dynamo=True,

@@ -1,4 +1,4 @@
-"""The parity gate: the exported model must say what the trained one says, on real images, from their encoded bytes."""
+"""The parity check: trained and exported model must agree on real images, from their encoded bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Parity:
+class ParityResult:
     """The outcome of a comparison.
 
     Attributes:
@@ -53,7 +53,7 @@ class Parity:
         return self.disagreements == 0 and self.max_difference <= tolerance  # false for NaN
 
 
-def compare(ids: Sequence[str], trained: Probabilities, exported: Probabilities) -> Parity:
+def compare(ids: Sequence[str], trained: Probabilities, exported: Probabilities) -> ParityResult:
     """Compares two models' probabilities [N, K] on the same N > 0 images.
 
     >>> a = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
@@ -70,7 +70,7 @@ def compare(ids: Sequence[str], trained: Probabilities, exported: Probabilities)
     # NaN is the worst difference there is.
     order = np.lexsort((-np.nan_to_num(largest, nan=np.inf), ~differ))[:SHOWN]
     worst = tuple(Difference(ids[i], int(first[i]), int(second[i]), float(largest[i])) for i in order)
-    return Parity(len(ids), int(differ.sum()), float(largest.max()), worst)
+    return ParityResult(len(ids), int(differ.sum()), float(largest.max()), worst)
 
 
 def accuracy_loss(labels: npt.NDArray[np.int64], reference: Probabilities, other: Probabilities) -> float:
@@ -84,8 +84,8 @@ def accuracy_loss(labels: npt.NDArray[np.int64], reference: Probabilities, other
     return 100 * (int(right.sum()) - int(kept.sum())) / len(labels)
 
 
-def gate(parity: Parity, tolerance: float, classes: Sequence[str], exported: str = "the exported model") -> None:
-    """Lets only a faithful export pass; `exported` names it in the message.
+def gate(parity: ParityResult, tolerance: float, classes: Sequence[str], exported: str = "the exported model") -> None:
+    """Raises unless the exported model passes; `exported` names it in the message.
 
     Raises:
         UserError: If the models disagree, naming the worst images.

@@ -1,4 +1,4 @@
-"""The images that a bundle proves itself on: as evaluation saw them, and as prediction will see them."""
+"""Images for the parity check: as evaluation saw them, and as prediction will see them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SPLITS = ("test", "val")
 
 
 @dataclass(frozen=True)
-class Proof:
-    """Images from both ends, in the order of the raw shards.
+class ParityImages:
+    """Images from both ends of the pipeline, in the order of the raw shards.
 
     Attributes:
         ids: [N] sample ids.
@@ -45,14 +45,14 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """An image to prove on: its split, and its place there."""
+class ParitySample:
+    """An image of the parity check: its split, and its place there."""
 
     split: str
     position: int
 
 
-def choose(data: ProcessedSet, count: int) -> dict[str, Chosen]:
+def choose(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
     """Chooses at most `count` images, by id; evenly spaced in their split, since ids often sort by class.
 
     Test images, as the network was fitted to none; where they are too few, all of them, and validation images.
@@ -60,18 +60,18 @@ def choose(data: ProcessedSet, count: int) -> dict[str, Chosen]:
     Raises:
         UserError: If there are none.
     """
-    chosen: dict[str, Chosen] = {}
+    chosen: dict[str, ParitySample] = {}
     for name in SPLITS:
         split = data.split(name)
         wanted = min(len(split), count - len(chosen))
         for position in np.linspace(0, len(split) - 1, wanted).round().astype(int).tolist():
-            chosen[split.ids[position]] = Chosen(name, position)
+            chosen[split.ids[position]] = ParitySample(name, position)
     if not chosen:
-        raise UserError(f"{data.root} has no test images to prove the bundle on: raise preprocess.test_fraction")
+        raise UserError(f"{data.root} has no test images to check the bundle on: raise preprocess.test_fraction")
     return chosen
 
 
-def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, Chosen]) -> Proof:
+def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, ParitySample]) -> ParityImages:
     """Reads the chosen images from both ends.
 
     Raises:
@@ -92,10 +92,10 @@ def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, Cho
     if len(ids) != len(chosen):
         raise UserError(f"{raw} lacks {len(chosen) - len(ids)} of the prepared images: run the preprocess stage again")
     counts = {name: sum(place.split == name for place in chosen.values()) for name in splits}
-    return Proof(ids, np.array(labels, np.int64), stored, prepared, {n: c for n, c in counts.items() if c})
+    return ParityImages(ids, np.array(labels, np.int64), stored, prepared, {n: c for n, c in counts.items() if c})
 
 
-def _wanted(raw: Path, chosen: dict[str, Chosen]) -> Iterator[RawImage]:
+def _wanted(raw: Path, chosen: dict[str, ParitySample]) -> Iterator[RawImage]:
     for shard in raw_shards(raw):
         yield from (image for image in shard.images() if image.id in chosen)
 

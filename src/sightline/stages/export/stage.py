@@ -1,4 +1,4 @@
-"""A trained model into a bundle: one folder that is all that prediction needs."""
+"""The export stage: a trained model becomes a bundle, one folder that is all that prediction needs."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from sightline.models.inference import Predictor
 from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
-from sightline.stages.export import calibration, formats, parity, parity_images
+from sightline.stages.export import calibration_file, formats, parity, parity_images
 from sightline.stages.export.config import ExportConfig, Int8Config
 from sightline.stages.export.int8 import calibration_images, to_int8
 from sightline.stages.export.latency import Network, latencies
-from sightline.stages.export.model_card import Facts, render
+from sightline.stages.export.model_card import CardContent, render
 from sightline.stages.export.onnx import to_onnx
-from sightline.stages.export.parity_images import Proof
-from sightline.stages.export.result import Int8, Outcome
+from sightline.stages.export.parity_images import ParityImages
+from sightline.stages.export.result import ExportResult, Int8Result
 
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
 
 
-def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output: Path, reports: Path) -> Outcome:
-    """Writes the bundle, if it proves equal to the trained model.
+def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output: Path, reports: Path) -> ExportResult:
+    """Writes the bundle, if it passes the parity check against the trained model.
 
     Args:
         config: The export section.
-        raw: Folder written by the ingest stage: the encoded images that the proof starts from.
+        raw: Folder written by the ingest stage: the encoded images that the samples starts from.
         processed: Folder written by the preprocess stage.
         model: Folder with the trained model.
         output: The bundle; replaced as a whole, or left as it was.
         reports: Folder written by the evaluate stage: the temperature, the metrics and predictions of the test split.
 
     Returns:
-        What was proven and measured.
+        The parity check and the measurements.
 
     Raises:
-        UserError: If inputs do not belong together, or the bundle fails the parity gate.
+        UserError: If inputs do not belong together, or the bundle fails the parity check.
     """
     predictor = Predictor.load(model)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)
     chosen = parity_images.choose(data, config.parity_images)
-    calibrated = calibration.read(reports / CALIBRATION)
-    facts = Facts(
+    calibrated = calibration_file.read(reports / CALIBRATION)
+    facts = CardContent(
         license=config.license,
         classes=data.classes,
         architecture=predictor.info["architecture"],
@@ -78,10 +78,10 @@ def _fill(
     raw: Path,
     data: ProcessedSet,
     predictor: Predictor,
-    facts: Facts,
-    chosen: dict[str, parity_images.Chosen],
+    facts: CardContent,
+    chosen: dict[str, parity_images.ParitySample],
     weights: Path,
-) -> Outcome:
+) -> ExportResult:
     """Writes the files of the bundle; each network is read back from disk before it is compared: what ships."""
     temperature = facts.calibration.temperature
     exported = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
@@ -91,10 +91,10 @@ def _fill(
     files.write_json(fresh / manifest.CALIBRATION, vars(facts.calibration))
     manifest.write(fresh, facts.lineage)
     bundle = Bundle.load(fresh, model="fp32")
-    proof = parity_images.collect(bundle, raw, data, chosen)
-    trained = facts.calibration.apply(proof.run(predictor, proof.stored))
-    floats = proof.run(bundle.probabilities, proof.prepared)
-    outcome = parity.compare(proof.ids, trained, floats)
+    samples = parity_images.collect(bundle, raw, data, chosen)
+    trained = facts.calibration.apply(samples.run(predictor, samples.stored))
+    floats = samples.run(bundle.probabilities, samples.prepared)
+    outcome = parity.compare(samples.ids, trained, floats)
     parity.gate(outcome, config.parity_tolerance, data.classes)
 
     networks: dict[str, tuple[Path, Network]] = {
@@ -104,21 +104,21 @@ def _fill(
     integers = None
     if config.int8.enabled:
         sample = calibration_images(data.split("train"), config.int8.calibration_images)
-        integers, network = _int8(fresh, config.int8, exported, sample, facts, proof, floats)
+        integers, network = _int8(fresh, config.int8, exported, sample, facts, samples, floats)
         if network:
             networks["int8"] = (fresh / manifest.INT8_MODEL, network)
     for form in config.formats:
         further = formats.write(form, fresh, fresh / manifest.MODEL, predictor.classifier, data.shape, temperature)
-        compared = parity.compare(proof.ids, trained, proof.run(further.network, proof.prepared))
+        compared = parity.compare(samples.ids, trained, samples.run(further.network, samples.prepared))
         parity.gate(compared, config.parity_tolerance, data.classes, further.file)
         networks[form] = (fresh / further.file, further.network)
 
-    seconds = latencies({name: network for name, (_, network) in networks.items()}, proof.prepared[:32])
+    seconds = latencies({name: network for name, (_, network) in networks.items()}, samples.prepared[:32])
     default = _default(config.int8, seconds)
     sizes = {name: _size(path) for name, (path, _) in networks.items()}
-    result = Outcome(outcome, proof.counts, integers, default, sizes, seconds)
+    result = ExportResult(outcome, samples.counts, integers, default, sizes, seconds)
     files.write_text(fresh / manifest.CARD, render(facts, result, config.parity_tolerance))
-    manifest.write(fresh, facts.lineage, default, _proof(config, result, facts))
+    manifest.write(fresh, facts.lineage, default, _parity_record(config, result, facts))
     return result
 
 
@@ -127,18 +127,18 @@ def _int8(
     config: Int8Config,
     model: bytes,
     sample: Any,
-    facts: Facts,
-    proof: Proof,
+    facts: CardContent,
+    samples: ParityImages,
     floats: parity.Probabilities,
-) -> tuple[Int8, Network | None]:
+) -> tuple[Int8Result, Network | None]:
     """Writes the network in integers if it is nearly as good as the one in floats."""
     path = fresh / manifest.INT8_MODEL
     files.write_bytes(path, to_int8(model, sample))
     manifest.write(fresh, facts.lineage)
     network = Bundle.load(fresh, model="int8").probabilities
-    integers = proof.run(network, proof.prepared)
-    agreement = parity.compare(proof.ids, floats, integers).agreement
-    loss = parity.accuracy_loss(proof.labels, floats, integers)
+    integers = samples.run(network, samples.prepared)
+    agreement = parity.compare(samples.ids, floats, integers).agreement
+    loss = parity.accuracy_loss(samples.labels, floats, integers)
     refused = None
     if not np.isfinite(integers).all():
         refused = "it gives values that are no numbers"
@@ -147,14 +147,14 @@ def _int8(
     elif agreement < config.min_agreement:
         refused = f"the agreement is below int8.min_agreement, {100 * config.min_agreement:g} %"
     if refused is None:
-        return Int8(agreement, loss, None), network
+        return Int8Result(agreement, loss, None), network
     path.unlink()
     if config.default == "int8":
         raise UserError(
             f"int8.default asks for int8, which fails its gate: agreement {100 * agreement:.2f} %, accuracy loss "
             f"{loss:.2f} points: {refused}; no bundle was written"
         )
-    return Int8(agreement, loss, refused), None
+    return Int8Result(agreement, loss, refused), None
 
 
 def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
@@ -169,17 +169,17 @@ def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
     return "int8" if faster or config.default == "int8" else "fp32"
 
 
-def _proof(config: ExportConfig, outcome: Outcome, facts: Facts) -> dict[str, Any]:
-    """Returns what the bundle was proven by, as its manifest says it; no measured time."""
-    proven: dict[str, Any] = {
+def _parity_record(config: ExportConfig, outcome: ExportResult, facts: CardContent) -> dict[str, Any]:
+    """Returns the parity check as the manifest records it; no measured time."""
+    record: dict[str, Any] = {
         "images": outcome.counts,
         "available": sum(facts.images_per_split[name] for name in parity_images.SPLITS),
         "tolerance": config.parity_tolerance,
         "agreement": outcome.parity.agreement,
     }
     if outcome.int8:
-        proven["int8"] = vars(outcome.int8)
-    return proven
+        record["int8"] = vars(outcome.int8)
+    return record
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""What the evaluate stage found about the model's probabilities: read, checked, carried into the bundle."""
+"""Calibration of the model's probabilities, as the evaluate stage wrote it and as the bundle holds it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(path: Path) -> Calibration:
     try:
         content = json.loads(path.read_bytes())
         threshold = content["threshold"]
-        found = Calibration(
+        calibration = Calibration(
             temperature=float(content["temperature"]),
             target_accuracy=float(content["target_accuracy"]),
             threshold=None if threshold is None else float(threshold),
@@ -61,6 +61,8 @@ def read(path: Path) -> Calibration:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: run the evaluate stage again") from None
-    if not (found.temperature > 0 and math.isfinite(found.temperature)):
-        raise UserError(f"{path}: the temperature {found.temperature} is no positive number: run the evaluate stage")
-    return found
+    if not (calibration.temperature > 0 and math.isfinite(calibration.temperature)):
+        raise UserError(
+            f"{path}: the temperature {calibration.temperature} is no positive number: run the evaluate stage"
+        )
+    return calibration

@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus: bounded sets of labels, and nothing that a client can name."""
+"""Prometheus metrics of the server: bounded sets of labels, none of them chosen by a client."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 
 from sightline.predict.bundle import Bundle
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "ServerMetrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
+class ServerMetrics:
     """The counters of one server.
 
     Args:
         bundle: The model, named in `sightline_model_info`.
-        waiting: Tells how many images wait.
+        waiting: Returns the number of images in the queue.
     """
 
     def __init__(self, bundle: Bundle, waiting: Callable[[], int]) -> None:
@@ -29,14 +29,17 @@ class Metrics:
         self.seconds = Histogram(
             "sightline_request_seconds", "From a request's head to its answer.", ["path"], buckets=_SECONDS, registry=r
         )
-        self.images = Counter("sightline_images", "Images by what came of them.", ["outcome"], registry=r)
+        self.images = Counter("sightline_images", "Images by outcome.", ["outcome"], registry=r)
         self.batch = Histogram(
-            "sightline_batch_images", "Images a run of the network.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=r
+            "sightline_batch_images",
+            "Images per run of the network.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=r,
         )
         Gauge("sightline_waiting_images", "Images that wait for the network.", registry=r).set_function(waiting)
         about = {"model": bundle.digest, "form": bundle.model}
         Gauge("sightline_model_info", "The model that is served.", list(about), registry=r).labels(**about).set(1)
 
     def text(self) -> bytes:
-        """Returns all of it in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
