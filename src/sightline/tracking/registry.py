@@ -147,7 +147,7 @@ class Registry:
                     python_model=str(code),
                     artifacts={name: str(path) for name, path in artifacts.items()},
                     signature=SIGNATURE,
-                    code_paths=[str(Path(__file__).parent)],  # of this package: no registry has it
+                    code_paths=[str(Path(__file__).parents[1])],  # of this package: no registry has it
                     pip_requirements=_requirements(),
                 )
             try:
