@@ -1,4 +1,4 @@
-"""baseline: data/processed -> reports/baselines (what simpler methods say of the test split), an MLflow run each."""
+"""baseline: data/processed -> reports/baselines (predictions of simpler methods on the test split); one MLflow run each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(config: BaselineConfig, context: Context) -> None:
     if line := cpu_threads.idle("baseline.threads", config.threads):
         print(f"baseline: {line}", flush=True)
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
-    scored = run_methods(data, config, out, lambda line: print(f"baseline: {line}"), context.root / RAW)
+    scored = run_methods(data, config, out, context.root / RAW)
     for line in console.lines(scored):
         print(f"baseline: {line}")
     if not scored:

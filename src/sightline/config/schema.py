@@ -17,8 +17,8 @@ class Option:
     name: str
 
 
-T = TypeVar("T", bound=Option)
-S = TypeVar("S", bound=Option)
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 class Registry(Mapping[str, type[T]]):

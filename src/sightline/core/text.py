@@ -1,4 +1,4 @@
-"""Names of files and of classes: as text that can be written, in one Unicode form, and those that name no input."""
+"""Text: names of files and classes, in one Unicode form and fit to be written; sizes in bytes."""
 
 from __future__ import annotations
 
@@ -65,3 +65,16 @@ def is_litter(path: str) -> bool:
 
 def _is_left_behind(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _LEFT_BEHIND
+
+
+def readable_size(size: int) -> str:
+    """Returns a number of bytes in the unit that suits it, with two significant digits or more.
+
+    >>> readable_size(999), readable_size(12_345), readable_size(3_400_000), readable_size(120_000_000_000)
+    ('999 B', '12 kB', '3.4 MB', '120 GB')
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            value = size / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{size} B"

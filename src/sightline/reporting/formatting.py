@@ -1,6 +1,8 @@
-"""Numbers as a person reads them."""
+"""Numbers as text for a reader."""
 
 from __future__ import annotations
+
+from sightline.core.text import readable_size
 
 PERCENT = "\u00a0%"
 """With a space that does not break."""
@@ -52,13 +54,5 @@ def times(count: int) -> str:
 
 
 def size(number: int) -> str:
-    r"""Returns a number of bytes in the unit that suits it.
-
-    >>> size(999), size(12_345), size(3_400_000)
-    ('999\xa0B', '12\xa0kB', '3.4\xa0MB')
-    """
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= factor:
-            value = number / factor
-            return f"{value:.1f}\u00a0{unit}" if value < 10 else f"{value:.0f}\u00a0{unit}"
-    return f"{number}\u00a0B"
+    """Returns a number of bytes as `readable_size`, with a space that does not break."""
+    return readable_size(number).replace(" ", "\u00a0")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.stages.baseline.features import PixelStandardizer, grey, in_batches, reduced
-from sightline.stages.baseline.hog_svm import BINS, hog
-from sightline.stages.baseline.sift_svm import descriptors, histograms
+from sightline.stages.baseline.methods.hog_svm import BINS, hog
+from sightline.stages.baseline.methods.sift_svm import descriptors, histograms
 from sightline.stages.baseline.stratified_sample import stratified_sample
 
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.metrics.base import require_probabilities
-from sightline.stages.baseline.base import Method, size
-from sightline.stages.baseline.config import METHODS
-from sightline.stages.baseline.registry import BY_NAME
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from tests.stages.baseline.conftest import configuration, digits
 
 LEARNING = [name for name in METHODS if name != "majority"]
@@ -23,8 +21,8 @@ def shuffled(count: int) -> tuple[np.ndarray, np.ndarray]:
     return images[order], labels[order]
 
 
-def fitted(name: str, images: np.ndarray, labels: np.ndarray, num_classes: int, **changes: object) -> Method:
-    method = BY_NAME[name](configuration(**changes), num_classes)
+def fitted(name: str, images: np.ndarray, labels: np.ndarray, num_classes: int, **changes: object) -> BaselineMethod:
+    method = METHODS[name](configuration(**changes), num_classes)
     method.fit(images, labels)
     return method
 
@@ -40,11 +38,11 @@ def test_digits_are_recognised(name: str) -> None:
     assert accuracy >= AT_LEAST[name] > (majority.argmax(axis=1) == labels[600:]).mean() + 0.3
     assert method.parameters()["images"] == 600
     assert method.parameters()["folds"] == 3
-    assert size(method) > 1000
+    assert method.size > 1000
     assert not method.notes
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", list(METHODS))
 @pytest.mark.parametrize(
     ("shape", "labels"),
     [
@@ -66,7 +64,7 @@ def test_odd_sets(name: str, shape: tuple[int, int, int], labels: list[int], bla
     require_probabilities(np.array(labels[:2]), probabilities)
     assert probabilities.shape == (2, 4)
     assert (probabilities[:, sorted({0, 1, 2, 3} - set(labels))] == 0).all()
-    assert size(method) >= 0
+    assert method.size >= 0
 
 
 @pytest.mark.parametrize("name", LEARNING)

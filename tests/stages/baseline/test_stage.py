@@ -17,7 +17,7 @@ from sightline.core.errors import ConfigError, UserError
 from sightline.datasets import predictions
 from sightline.imaging import corruptions
 from sightline.stages.baseline import console
-from sightline.stages.baseline.config import METHODS
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.stage import run_methods, training_images
 from tests.stages.baseline.conftest import Write, configuration, digits
 
@@ -28,7 +28,7 @@ from sightline.stages.baseline.stage import run_methods
 from sightline.datasets.processed_set import ProcessedSet
 from tests.stages.baseline.conftest import configuration
 data, out, raw = map(Path, sys.argv[1:])
-run_methods(ProcessedSet(data), configuration(robustness_images=20), out, print, raw)
+run_methods(ProcessedSet(data), configuration(robustness_images=20), out, raw)
 """
 
 
@@ -39,9 +39,8 @@ def contents(folder: Path) -> dict[str, str]:
 def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None:
     images, labels = digits(400)
     data = write(images, labels, ["train"] * 300 + ["test"] * 100)
-    said: list[str] = []
     raw = tmp_path / "raw"
-    scored = run_methods(data, configuration(robustness_images=20), tmp_path / "one", said.append, raw)
+    scored = run_methods(data, configuration(robustness_images=20), tmp_path / "one", raw)
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu"}
     command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two"), str(raw)]
     subprocess.run(command, check=True, env=environment)
@@ -72,7 +71,7 @@ def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: P
 
     def told(**changes: object) -> dict[str, Any]:
         config = configuration(methods="[majority,pixels_logreg]", robustness_images=30, **changes)
-        run_methods(data, config, tmp_path / "out", print, tmp_path / "raw")
+        run_methods(data, config, tmp_path / "out", tmp_path / "raw")
         return dict(json.loads((tmp_path / "out" / "baselines.json").read_text()))
 
     found = told(reference="pixels_logreg")
@@ -106,11 +105,40 @@ def test_only_what_was_chosen(write: Write, tmp_path: Path) -> None:
     images, labels = digits(20)
     data = write(images, labels, ["train"] * 10 + ["test"] * 10)
     out = tmp_path / "out"
-    run_methods(data, configuration(methods="[majority,pixels_logreg]"), out, print)
+    run_methods(data, configuration(methods="[majority,pixels_logreg]"), out)
     assert set(contents(out)) == {"baselines.json", "majority.parquet", "pixels_logreg.parquet"}
-    assert run_methods(data, configuration(methods="[]"), out, print) == []
+    assert run_methods(data, configuration(methods="[]"), out) == []
     assert set(contents(out)) == {"baselines.json"}
     assert console.lines([]) == []
+
+
+class BrightnessBaseline(BaselineMethod):
+    """Two classes, told apart by the mean level of an image: all that a new method has to be."""
+
+    title = "brightness"
+
+    def fit(self, images: np.ndarray, labels: np.ndarray) -> None:
+        level = images.mean(axis=(1, 2, 3))
+        self.levels = np.array([level[labels == label].mean() for label in range(self.num_classes)])
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        nearest = np.abs(images.mean(axis=(1, 2, 3))[:, None] - self.levels).argmin(axis=1)
+        return np.eye(self.num_classes)[nearest]
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.levels]
+
+
+def test_one_registered_class_is_a_method(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(METHODS)  # those of the package, before the one that goes again
+    monkeypatch.setitem(METHODS._options, "brightness", BrightnessBaseline)
+    images = np.repeat(np.array([20, 200] * 10, np.uint8), 64).reshape(20, 8, 8, 1)
+    data = write(images, np.array([0, 1] * 10), ["train"] * 10 + ["test"] * 10, classes=2)
+    config = configuration(methods="[brightness]")
+    assert [result.numbers["accuracy"] for result in run_methods(data, config, tmp_path / "out")] == [1.0]
 
 
 @pytest.mark.parametrize("missing", ["train", "test"])
@@ -118,7 +146,7 @@ def test_an_empty_split_is_one_line_and_writes_nothing(write: Write, tmp_path: P
     images, labels = digits(10)
     data = write(images, labels, [{"train": "test", "test": "train"}[missing]] * 10)
     with pytest.raises(UserError, match=rf"'{missing}' .* has no image: \w+ preprocess.test_fraction"):
-        run_methods(data, configuration(methods="[majority]"), tmp_path / "out", print)
+        run_methods(data, configuration(methods="[majority]"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -126,7 +154,7 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
     images, labels = digits(300)
     splits = ["test" if label == 4 or i % 4 == 0 else "train" for i, label in enumerate(labels)]
     data = write(images, labels, splits)
-    scored = run_methods(data, configuration(methods="[dense,hog_svm,sift_svm]", epochs=20), tmp_path / "out", print)
+    scored = run_methods(data, configuration(methods="[dense,hog_svm,sift_svm]", epochs=20), tmp_path / "out")
     for each in scored:
         answers = predictions.read(tmp_path / "out" / f"{each.name}.parquet")
         assert 4 in answers.labels
@@ -139,11 +167,11 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
     [
         (
             {"methods": "[knn]"},
-            "baseline.methods: 'knn' is not one of majority, pixels_logreg, dense, hog_svm, sift_svm",
+            "baseline.methods: 'knn' is not one of dense, hog_svm, majority, pixels_logreg, sift_svm",
         ),
         ({"methods": "[dense,majority,dense]"}, "baseline.methods: dense stands there twice"),
         ({"methods": "dense"}, "baseline.methods: "),
-        ({"reference": "cnn"}, "baseline.reference: 'cnn' is not one of majority"),
+        ({"reference": "cnn"}, "baseline.reference: 'cnn' is not one of dense, hog_svm"),
         ({"folds": 1}, "baseline.folds: 1 is not between 2 and 20"),
         ({"words": 1}, "baseline.words: 1 is not at least 2"),
         ({"seed": -1}, "baseline.seed: -1 is not at least 0"),
@@ -163,10 +191,3 @@ def test_imports_no_torch_or_mlflow() -> None:
     code = "import sys, sightline.stages.baseline.config; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(out.stdout.split()) & {"numpy", "sklearn", "cv2", "hydra"}
-
-
-@pytest.mark.parametrize(
-    ("size", "said"), [(80, "80 B"), (1000, "1.0 kB"), (1_234_567, "1.2 MB"), (3_000_000_000, "3.0 GB")]
-)
-def test_sizes_for_a_person(size: int, said: str) -> None:
-    assert console.readable(size) == said

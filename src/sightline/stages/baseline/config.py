@@ -1,12 +1,11 @@
-"""What can be chosen about the baselines; see `conf/baseline/default.yaml` for the values and what they do."""
+"""The settings of the baseline stage; `conf/baseline/default.yaml` has their values and meanings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sightline.config.schema import require, require_one_of
-
-METHODS = ("majority", "pixels_logreg", "dense", "hog_svm", "sift_svm")
+from sightline.stages.baseline.method import METHODS
 
 
 @dataclass
@@ -36,10 +35,10 @@ class BaselineConfig:
             ValueError: If a value is outside its range, naming the field.
         """
         for name in self.methods:
-            require_one_of("methods", name, METHODS)
+            require_one_of("methods", name, tuple(METHODS))
         twice = sorted({name for name in self.methods if self.methods.count(name) > 1})
         require(not twice, f"methods: {', '.join(twice)} stands there twice")
-        require_one_of("reference", self.reference, METHODS)
+        require_one_of("reference", self.reference, tuple(METHODS))
         require(2 <= self.folds <= 20, f"folds: {self.folds} is not between 2 and 20")
         for name, least in _LEAST.items():
             value = getattr(self, name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sightline.datasets.processed_set import Images
+if TYPE_CHECKING:
+    from sightline.datasets.processed_set import Images
+
 
 Features = npt.NDArray[np.float32]
 
@@ -31,6 +33,8 @@ def reduced(images: Images, side: int) -> Images:
         return images
     factor = side / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    import cv2
+
     small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
     return np.stack(small).reshape(-1, size[1], size[0], channels)
 
@@ -42,6 +46,8 @@ def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     if image.shape[2] < 3:
         return np.ascontiguousarray(image[..., 0])
+    import cv2
+
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY), np.uint8)
 
 

@@ -1,10 +1,11 @@
-"""Fits the methods on the training split, scores each on the test split once, and writes what they said."""
+"""The baseline stage: fits the methods on the training split, scores each on the test split, writes the results."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,23 @@ from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.metrics.base import DIGITS, Labels, predicted_classes
 from sightline.metrics.classification import evaluate
 from sightline.metrics.robustness import evaluate_corruptions
-from sightline.stages.baseline.base import Method, size
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
-from sightline.stages.baseline.registry import BY_NAME
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.stratified_sample import stratified_sample
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "baselines.json"
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What a method came to.
+    """Scores of one method.
 
     Attributes:
         name: The method's.
-        title: What it is, in words.
+        title: Short description.
         numbers: Metrics on the test split, by name.
         bytes: Of the numbers that it predicts with.
         parameters: The settings that it was fitted with.
@@ -59,9 +61,7 @@ class MethodResult:
         return {"title": self.title, **numbers, "bytes": self.bytes, "parameters": self.parameters}
 
 
-def run_methods(
-    data: ProcessedSet, config: BaselineConfig, out: Path, say: Callable[[str], None], raw: Path | None = None
-) -> list[MethodResult]:
+def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, raw: Path | None = None) -> list[MethodResult]:
     """Fits and scores the chosen methods.
 
     The folder `out`, whole or not at all, holds `baselines.json` and `<method>.parquet` with its answers. The same
@@ -71,7 +71,6 @@ def run_methods(
         data: The processed set.
         config: The section `baseline` of the configuration.
         out: The folder to write.
-        say: Tells a person something in one line.
         raw: Folder written by the ingest stage, for the reference's errors on corrupted images; without it there are
             none.
 
@@ -83,26 +82,29 @@ def run_methods(
     """
     images, labels = training_images(data, config)
     if config.methods and config.robustness_images and config.reference not in config.methods:
-        say(f"{config.reference}, the reference on corrupted images, is not among the methods: there will be none")
+        logger.info(
+            "baseline: %s, the reference on corrupted images, is not among the methods: there will be none",
+            config.reference,
+        )
     test = data.split("test")
     if not len(test):
         raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
-    scored: list[MethodResult] = []
+    results: list[MethodResult] = []
     summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
     with files.atomic_directory(out) as folder, fixed_threads(config.threads):
         pictures = test.images()
         for name in config.methods:
-            method = BY_NAME[name](config, len(data.classes))
+            method = METHODS[name](config, len(data.classes))
             began = time.perf_counter()
             method.fit(images, labels)
             fitted = time.perf_counter()
-            scored.append(_score(name, method, pictures, test, folder, fitted - began))
+            results.append(_score(name, method, pictures, test, folder, fitted - began))
             for note in method.notes:
-                say(f"{name}: {note}")
+                logger.info("baseline: %s: %s", name, note)
             if name == config.reference and raw is not None and config.robustness_images:
                 summary |= _corrupted(method, data, test, raw, config)
-        files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in scored}, **summary})
-    return scored
+        files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in results}, **summary})
+    return results
 
 
 def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images, Labels]:
@@ -123,7 +125,9 @@ def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images,
     return split.images(rows), split.labels[rows]
 
 
-def _score(name: str, method: Method, pictures: Images, test: Split, folder: Path, fit_seconds: float) -> MethodResult:
+def _score(
+    name: str, method: BaselineMethod, pictures: Images, test: Split, folder: Path, fit_seconds: float
+) -> MethodResult:
     began = time.perf_counter()
     probabilities = method.predict_proba(pictures)
     predict_seconds = time.perf_counter() - began
@@ -131,12 +135,14 @@ def _score(name: str, method: Method, pictures: Images, test: Split, folder: Pat
         folder / f"{name}.parquet", test.ids, test.labels, predicted_classes(probabilities), probabilities
     )
     numbers = evaluate(test.labels, probabilities, resamples=0)
-    return MethodResult(name, method.title, numbers, size(method), method.parameters(), fit_seconds, predict_seconds)
+    return MethodResult(name, method.title, numbers, method.size, method.parameters(), fit_seconds, predict_seconds)
 
 
-def _corrupted(method: Method, data: ProcessedSet, test: Split, raw: Path, config: BaselineConfig) -> dict[str, Any]:
+def _corrupted(
+    method: BaselineMethod, data: ProcessedSet, test: Split, raw: Path, config: BaselineConfig
+) -> dict[str, Any]:
     """Returns the method's error rates on corrupted test images, and what identifies these."""
-    found = evaluate_corruptions(
+    result = evaluate_corruptions(
         method.predict_proba,
         data,
         test,
@@ -145,8 +151,8 @@ def _corrupted(method: Method, data: ProcessedSet, test: Split, raw: Path, confi
         seed=config.seed,
         batch_size=BATCH,
     )
-    rates = {name: [round(rate, DIGITS) for rate in errors] for name, errors in found.error_rates().items()}
-    return {"corruption_errors": rates, "corruption_sample": found.sample}
+    rates = {name: [round(rate, DIGITS) for rate in errors] for name, errors in result.error_rates().items()}
+    return {"corruption_errors": rates, "corruption_sample": result.sample}
 
 
 @contextlib.contextmanager

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedKFold
 
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.calibration import fit_temperature, log_probabilities
-from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features
 from sightline.stages.baseline.stratified_sample import stratified_sample
+
+if TYPE_CHECKING:
+    from sightline.stages.baseline.config import BaselineConfig
 
 Settings = Mapping[str, float]
 Fit = Callable[[Features, Labels, Settings], Any]
@@ -84,6 +85,8 @@ class TunedEstimator:
             yield from value if isinstance(value, list) else [value]
 
     def _choose(self, features: Features, labels: Labels) -> None:
+        from sklearn.model_selection import StratifiedKFold
+
         rows, self.folds = self._rows_and_folds(labels)
         if not self.folds:
             return

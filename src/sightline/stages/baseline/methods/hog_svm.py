@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.svm import LinearSVC
 
-from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features, in_batches, reduced
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.tuning import Settings, TunedEstimator
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
+
+    from sightline.datasets.processed_set import Images
+    from sightline.stages.baseline.config import BaselineConfig
 
 GRID = [{"C": c} for c in (0.01, 0.1, 1.0)]
 """Inverse strengths of the L2 penalty on the weights, to choose from."""
@@ -27,12 +31,14 @@ WEAK = 2.55
 """Length of a block's vector, in grey levels a pixel, below which it is damped: 1 % of the range."""
 
 
-class HogSvm:
+@METHODS.register("hog_svm")
+class HogSvmBaseline(BaselineMethod):
     """Histograms of gradients; a linear machine one class against the rest, its C chosen by cross-validation."""
 
     title: ClassVar[str] = "HOG, linear SVM"
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
         self._cells, self._side, self._threads = config.hog_cells, config.pixels_side, config.threads
         self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
@@ -54,6 +60,8 @@ class HogSvm:
 
 
 def _fit(features: Features, labels: Labels, settings: Settings) -> LinearSVC:
+    from sklearn.svm import LinearSVC
+
     # The primal problem is solved without random numbers; the dual one is not.
     return LinearSVC(C=settings["C"], dual=False).fit(features, labels)
 

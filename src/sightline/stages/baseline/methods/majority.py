@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.config import BaselineConfig
+from sightline.stages.baseline.method import METHODS, BaselineMethod
+
+if TYPE_CHECKING:
+    from sightline.datasets.processed_set import Images
+    from sightline.stages.baseline.config import BaselineConfig
 
 
-class Majority:
+@METHODS.register("majority")
+class MajorityBaseline(BaselineMethod):
     """Gives each class its share of the training images, and so always names the most frequent one."""
 
     title: ClassVar[str] = "most frequent class"
 
-    def __init__(self, config: BaselineConfig, num_classes: int) -> None:  # noqa: ARG002  every method takes it
-        self.notes: list[str] = []
+    def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
         self._shares = np.zeros(num_classes)
         self._images = 0
 
     def fit(self, images: Images, labels: Labels) -> None:  # noqa: ARG002  it does not look
         self._images = len(labels)
-        self._shares = np.bincount(labels, minlength=len(self._shares)) / len(labels)
+        self._shares = np.bincount(labels, minlength=self.num_classes) / len(labels)
 
     def predict_proba(self, images: Images) -> Floats:
         return np.tile(self._shares, (len(images), 1))

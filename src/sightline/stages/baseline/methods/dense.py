@@ -10,19 +10,22 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 from sightline.core.seeds import derive
-from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features, PixelStandardizer
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.tuning import Settings, TunedEstimator
+
+if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier
+
+    from sightline.datasets.processed_set import Images
+    from sightline.stages.baseline.config import BaselineConfig
 
 GRID = [{"alpha": alpha} for alpha in (1.0, 1e-2, 1e-4)]
 """Strengths of the L2 penalty on the weights, to choose from."""
@@ -33,12 +36,14 @@ ENOUGH = 5000
 say it, and too large to be done without: on 1,161 digits it costs two points of accuracy."""
 
 
-class Dense:
+@METHODS.register("dense")
+class DenseBaseline(BaselineMethod):
     """Standardised pixels into 64, then 32 rectified linear units, then the classes."""
 
     title: ClassVar[str] = "fully connected network 64-32"
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
         fit = functools.partial(_fit, epochs=config.epochs, seed=derive(config.seed, "dense") % 2**32)
         self._pixels = PixelStandardizer(config.pixels_side)
         self._model = TunedEstimator(fit, GRID, config, num_classes)
@@ -58,6 +63,9 @@ class Dense:
 
 
 def _fit(features: Features, labels: Labels, settings: Settings, epochs: int, seed: int) -> MLPClassifier:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
     counts = np.bincount(labels)
     # Each class has to be among the images that are learnt from as well as among those held out.
     stops_early = len(labels) >= ENOUGH and counts.min() >= 2 and len(labels) * HELD_OUT >= len(counts)

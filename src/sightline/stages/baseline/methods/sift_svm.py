@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
 
 from sightline.core.seeds import derive
-from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH, Features, grey
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.stratified_sample import stratified_sample
 from sightline.stages.baseline.tuning import Settings, TunedEstimator
+
+if TYPE_CHECKING:
+    import cv2
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.svm import SVC
+
+    from sightline.datasets.processed_set import Images
+    from sightline.stages.baseline.config import BaselineConfig
 
 GRID = [{"C": c, "gamma": gamma} for c in (1.0, 10.0) for gamma in (1.0, 2.0, 4.0)]
 """Settings of the kernel machine to choose from. The histograms have length 1, so that gamma needs no scale."""
@@ -28,7 +31,8 @@ GRID_STEPS = 8
 """Points along the shorter side of the dense grid, where an image has no keypoint."""
 
 
-class SiftSvm:
+@METHODS.register("sift_svm")
+class SiftSvmBaseline(BaselineMethod):
     """Keypoints' descriptors, assigned to the nearest of a vocabulary's words; the histogram of words, classified.
 
     Csurka et al. (2004), "Visual categorization with bags of keypoints"; descriptors and histograms are compared by
@@ -39,14 +43,17 @@ class SiftSvm:
     title: ClassVar[str] = "SIFT, bag of words, SVM"
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
-        self._config = config
+        super().__init__(config, num_classes)
         self._words = np.zeros((0, 128), np.float32)
         self._assign: MiniBatchKMeans | None = None
         self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
 
     def fit(self, images: Images, labels: Labels) -> None:
-        config = self._config
+        from sklearn.cluster import MiniBatchKMeans
+        from threadpoolctl import threadpool_limits
+
+        config = self.config
         rows = stratified_sample(labels, config.kernel_images, config.seed, "kernel")
         if len(rows) < len(labels):
             self.notes.append(f"fitted on {len(rows):,} of {len(labels):,} training images (kernel_images)")
@@ -78,7 +85,7 @@ class SiftSvm:
         if self._assign is None:
             raise RuntimeError("not fitted")
         parts = []
-        with ThreadPoolExecutor(self._config.threads) as pool:
+        with ThreadPoolExecutor(self.config.threads) as pool:
             for start in range(0, len(images), BATCH):
                 of_images = list(pool.map(self._descriptors, images[start : start + BATCH]))
                 words = self._assign.predict(np.concatenate(of_images))
@@ -86,10 +93,12 @@ class SiftSvm:
         return np.concatenate(parts)
 
     def _descriptors(self, image: npt.NDArray[np.uint8]) -> Features:
-        return descriptors(image, self._config.sift_side)
+        return descriptors(image, self.config.sift_side)
 
 
 def _fit(features: Features, labels: Labels, settings: Settings) -> SVC:
+    from sklearn.svm import SVC
+
     return SVC(C=settings["C"], gamma=settings["gamma"]).fit(features, labels)
 
 
@@ -115,6 +124,8 @@ def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
         side: px; an image whose shorter side is less is enlarged to it. SIFT finds blobs of some pixels' size, and
             reads 16 x 16 of them around each, more than a small image has.
     """
+    import cv2
+
     brightness = grey(image)
     factor = side / min(brightness.shape)
     if factor > 1:
@@ -132,6 +143,8 @@ def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
 
 def grid(height: int, width: int) -> list[cv2.KeyPoint]:
     """Returns evenly spaced keypoints, `GRID_STEPS` along the shorter side, each seeing two steps around it."""
+    import cv2
+
     step = min(height, width) / GRID_STEPS
     rows, columns = (np.arange(step / 2, length, step) for length in (height, width))
     return [cv2.KeyPoint(float(x), float(y), 2 * step) for y in rows for x in columns]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
-from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import Features, PixelStandardizer
+from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.tuning import Settings, TunedEstimator
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+    from sightline.datasets.processed_set import Images
+    from sightline.stages.baseline.config import BaselineConfig
 
 GRID = [{"C": c} for c in (1e-3, 1e-2, 1e-1, 1.0)]
 """Inverse strengths of the L2 penalty on the weights, to choose from."""
@@ -23,12 +26,14 @@ ITERATIONS = 200
 """Of L-BFGS, at most: what comes later moves no answer that a test set of some thousand images could tell."""
 
 
-class PixelsLogreg:
+@METHODS.register("pixels_logreg")
+class PixelsLogregBaseline(BaselineMethod):
     """Standardised pixels, a linear model, its L2 penalty chosen by cross-validation."""
 
     title: ClassVar[str] = "pixels, logistic regression"
 
     def __init__(self, config: BaselineConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
         self._pixels = PixelStandardizer(config.pixels_side)
         self._model = TunedEstimator(_fit, GRID, config, num_classes)
         self.notes = self._model.notes
@@ -47,6 +52,9 @@ class PixelsLogreg:
 
 
 def _fit(features: Features, labels: Labels, settings: Settings) -> LogisticRegression:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # see ITERATIONS
         return LogisticRegression(C=settings["C"], max_iter=ITERATIONS).fit(features, labels)
