@@ -1,4 +1,4 @@
-"""baseline: data/processed -> reports/baselines (predictions of simpler methods on the test split); one MLflow run each."""
+"""baseline: data/processed -> reports/baselines (simpler methods, scored on the test split), one MLflow run each."""
 
 from __future__ import annotations
 
