@@ -33,7 +33,8 @@ from PIL import Image
 from sightline.config.schema import Option
 from sightline.imaging import decode
 from sightline.sources import open_source
-from sightline.sources.options import FolderOption, IdxOption
+from sightline.sources.folder import FolderOption
+from sightline.sources.idx import IdxOption
 from sightline.stages.ingest.config import FORMATS, IngestConfig
 from sightline.stages.ingest.stage import ingest
 

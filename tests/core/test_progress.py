@@ -56,7 +56,7 @@ FILE = "from pathlib import Path; from sightline.sources.file import LocalBlob; 
 ROWS = "from sightline.sources.databases.digests import set_digest; set_digest([[1], [2]])"
 LOAD = """
 from pathlib import Path
-from sightline.sources.load_to_database import load
+from sightline.sources.databases.loading import load
 load(Path('.'), 'sqlite:///images.db', 'images')
 """
 

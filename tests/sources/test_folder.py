@@ -12,8 +12,7 @@ from sightline.core.errors import UserError
 from sightline.datasets.raw_set import Rejection
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.file import LocalFile
-from sightline.sources.folder import FolderSource
-from sightline.sources.options import FolderOption
+from sightline.sources.folder import FolderOption, FolderSource
 from tests.stages.ingest.helpers import birds, picture, run, shared_data, tree
 
 MAX = 2**20

@@ -21,8 +21,8 @@ from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.databases import mongo
 from sightline.sources.databases.mongo_source import MongodbSource, _beyond
-from sightline.sources.databases.options import MongodbOption
 from sightline.sources.databases.writeback import load_images
+from sightline.sources.mongodb import MongodbOption
 from tests.servers.proxy import proxy
 from tests.stages.ingest.helpers import run
 from tests.stages.ingest.pictures import as_read, pictures, png

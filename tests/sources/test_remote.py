@@ -15,10 +15,9 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.file import RemoteFile
-from sightline.sources.folder import FolderSource
-from sightline.sources.options import FolderOption, TableOption
+from sightline.sources.folder import FolderOption, FolderSource
 from sightline.sources.remote_folder import RemoteFolderSource
-from sightline.sources.table import TableSource
+from sightline.sources.table import TableOption, TableSource
 from tests.stages.ingest.helpers import birds, picture, run, tree
 
 CANARY = "CaNaRySeCrEt1234567890"

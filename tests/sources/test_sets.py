@@ -22,10 +22,9 @@ from PIL import Image
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.digits import DigitsSource
-from sightline.sources.huggingface import HuggingfaceSource
+from sightline.sources.huggingface import HuggingfaceOption, HuggingfaceSource
 from sightline.sources.idx import IdxSource
-from sightline.sources.options import HuggingfaceOption, TorchvisionOption
-from sightline.sources.torchvision import TorchvisionSource
+from sightline.sources.torchvision import TorchvisionOption, TorchvisionSource
 from tests.stages.ingest.helpers import picture, run, shared_data
 
 

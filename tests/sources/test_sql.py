@@ -23,9 +23,9 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.databases import sql, sql_source
-from sightline.sources.databases.options import SqlOption
 from sightline.sources.databases.sql_source import SqlSource
 from sightline.sources.databases.writeback import load_images
+from sightline.sources.sql import SqlOption
 from tests.servers.proxy import proxy
 from tests.stages.ingest.helpers import spellings
 from tests.stages.ingest.pictures import as_read, pictures, png

@@ -18,8 +18,7 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
-from sightline.sources.options import TableOption
-from sightline.sources.table import TableSource
+from sightline.sources.table import TableOption, TableSource
 from sightline.sources.table_cells import text
 from tests.stages.ingest.helpers import birds, picture, run, spellings, tracked, tree
 

@@ -32,8 +32,8 @@ def load(
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
+        from sightline.sources.databases.loading import load as load_source
         from sightline.sources.layout_rules import LayoutRules
-        from sightline.sources.load_to_database import load as load_source
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.core.code_digest import CodeDigests
-from sightline.sources.options import SOURCES
+from sightline.sources import SOURCES
 from sightline.stages.ingest.config import IngestConfig
 
 MEMORY = files.STATE / "checked.json"

@@ -11,7 +11,8 @@ from sightline.core.errors import UserError
 from sightline.datasets.raw_set import ImageRecord
 from sightline.predict.bundle import Prediction
 from sightline.predict.inputs import Database, Input, failed
-from sightline.sources.databases.options import MongodbOption, SqlOption
+from sightline.sources.mongodb import MongodbOption
+from sightline.sources.sql import SqlOption
 
 
 def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.config.schema import require
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.archives import Member, UnpackBudget, open_archive
-from sightline.sources.file import SourceFile
+from sightline.sources.base import SOURCES, Source, SourceConfig
+from sightline.sources.file import SourceFile, source_file
 from sightline.sources.layout import Layout
 from sightline.sources.layout_rules import AUTO, LayoutRules
+from sightline.sources.tree_option import TreeOption
 
 _FREE_BYTES = 2**30
 """An archive that unpacks to no more than this is no bomb, whatever its ratio."""
 
 _REMEDY = "raise ingest.source.max_ratio if you trust it"
+
+
+@SOURCES.register("archive")
+@dataclass
+class ArchiveOption(TreeOption):
+    """A zip or tar (.gz, .xz, .zst) that holds such a folder; read without unpacking.
+
+    Attributes:
+        path: The archive.
+        url: The archive behind a URL; instead of `path`.
+        max_entries: An archive with more entries is refused.
+        max_ratio: An archive may unpack to this many times its size, or to 1 GiB where that is more.
+    """
+
+    max_entries: int
+    max_ratio: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.max_entries >= 1, f"max_entries: must be at least 1, not {self.max_entries}")
+        require(self.max_ratio >= 1, f"max_ratio: must be at least 1, not {self.max_ratio}")
+
+    def open(self, config: SourceConfig) -> Source:
+        file = source_file(self.path, self.url)
+        return ArchiveSource(file, config.max_bytes, self.max_entries, self.max_ratio, config.limit, self.rules)
 
 
 class ArchiveSource:

@@ -1,16 +1,18 @@
-"""What a source of images is."""
+"""The base of all sources of images, and their registry."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from sightline.config.schema import Option
+from sightline.config.schema import Option, Registry
 from sightline.datasets.raw_set import ImageRecord, Rejection
 
 
 class SourceConfig(Protocol):
-    """What the configuration says of a source.
+    """The part of the configuration that a source reads.
 
     Attributes:
         source: The option that was chosen.
@@ -19,7 +21,7 @@ class SourceConfig(Protocol):
     """
 
     @property
-    def source(self) -> Option: ...
+    def source(self) -> SourceOption: ...
     @property
     def limit(self) -> int | None: ...
     @property
@@ -52,12 +54,39 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
-class SourceWithNotes(Protocol):
-    """A source that has more to tell than its records do.
+@dataclass
+class SourceOption(Option, ABC):
+    """Base of the options: the settings of a source, their checks, and how it is opened.
 
     Attributes:
-        notes: Lines for a person, once records have been asked for.
+        one_class_remedy: What to do where all images turn out to be of one class.
+        no_training_remedy: What to do where the source's own splits leave no image to train on.
+        no_label_remedy: What to do where no input has a class; empty for the source's own words alone.
+    """
+
+    one_class_remedy: ClassVar[str] = "look at where the labels come from"
+    no_training_remedy: ClassVar[str] = "read the source without its splits"
+    no_label_remedy: ClassVar[str] = ""
+
+    @abstractmethod
+    def open(self, config: SourceConfig) -> Source:
+        """Returns the source. It opens nothing before one of its methods is called.
+
+        Args:
+            config: The ingest section, for the limits that hold for all sources.
+        """
+
+
+SOURCES: Registry[SourceOption] = Registry("ingest/source", modules="sightline.sources.*")
+"""Every module of this package registers what it defines."""
+
+
+@runtime_checkable
+class SourceWithNotes(Protocol):
+    """A source with notes on what it read.
+
+    Attributes:
+        notes: Human-readable lines, once records have been asked for.
     """
 
     notes: list[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,22 @@ from sightline.core.errors import UserError
 from sightline.core.sampling import sample
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import png
+from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 
 if TYPE_CHECKING:
     from sightline.datasets.raw_set import Rejection
 
 _SIDE = 8
 _LEVELS = 16  # a pixel counts the inked dots of a 4x4 cell
+
+
+@SOURCES.register("digits")
+@dataclass
+class DigitsOption(SourceOption):
+    """scikit-learn's 1,797 handwritten digits: no download, no settings."""
+
+    def open(self, config: SourceConfig) -> Source:
+        return DigitsSource(config.limit)
 
 
 class DigitsSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,27 @@ from sightline.core.sampling import sample
 from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import tree
+from sightline.sources.base import SOURCES, Source, SourceConfig
 from sightline.sources.layout import Layout
 from sightline.sources.layout_rules import AUTO, LayoutRules
+from sightline.sources.remote_folder import RemoteFolderSource
+from sightline.sources.tree_option import TreeOption
+
+
+@SOURCES.register("folder")
+@dataclass
+class FolderOption(TreeOption):
+    """A folder with one folder a class: `root/class/**/image` or `root/{train,val,test}/class/**/image`.
+
+    Attributes:
+        path: The root.
+        url: The root behind a URL that fsspec knows (`s3://bucket/birds`); instead of `path`.
+    """
+
+    def open(self, config: SourceConfig) -> Source:
+        if self.url is not None:
+            return RemoteFolderSource(self.url, config.max_bytes, config.limit, self.rules)
+        return FolderSource(Path(self.path or ""), config.max_bytes, config.limit, self.rules)
 
 
 class FolderSource:

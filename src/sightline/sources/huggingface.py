@@ -7,9 +7,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.config.schema import require
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample_filter
@@ -17,15 +19,41 @@ from sightline.core.text import is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells, tree
+from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.boundary import Boundary
 from sightline.sources.layout import split_of
-from sightline.sources.options import HuggingfaceOption
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 64
 _INFO = "dataset_info.json"
+
+
+@SOURCES.register("huggingface")
+@dataclass
+class HuggingfaceOption(SourceOption):
+    """Parquet files with an `Image` feature, or a folder as `datasets` saves one.
+
+    Attributes:
+        path: A Parquet file, a folder of them, or a folder written by `save_to_disk`.
+        image_column: Column with the `Image` feature.
+        label_column: Column of the class: text, or a `ClassLabel` whose names the files hold.
+        group_column: Column of the group whose images stay in one split, or null.
+        id_column: Column of the id, or null: the file's name and the row's number.
+    """
+
+    path: str | None
+    image_column: str
+    label_column: str
+    group_column: str | None
+    id_column: str | None
+
+    def __post_init__(self) -> None:
+        require(self.path is not None, "path: has no value; set ingest.path to the Parquet file or folder")
+
+    def open(self, config: SourceConfig) -> Source:
+        return HuggingfaceSource(self, config.max_bytes, config.limit)
 
 
 class HuggingfaceSource:

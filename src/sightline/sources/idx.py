@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sightline.config.schema import require
 from sightline.core.errors import UserError, fault
 from sightline.core.sampling import sample_filter
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
 from sightline.sources import tree
+from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.layout import split_of
 
 _UNSIGNED_BYTE = 8
@@ -46,6 +48,26 @@ class _Pair:
     def split(self) -> str | None:
         words = _words(self.prefix)
         return "test" if "t10k" in words else next(filter(None, map(split_of, words)), None)
+
+
+@SOURCES.register("idx")
+@dataclass
+class IdxOption(SourceOption):
+    """IDX files as MNIST comes in: `*-images-idx3-ubyte[.gz]` beside `*-labels-idx1-ubyte[.gz]`.
+
+    Attributes:
+        path: The folder. Files that begin with `train` give the split "train", with `t10k` or `test` "test".
+        class_names: Names of the classes in order of their number; empty to call them by number.
+    """
+
+    path: str | None
+    class_names: list[str]
+
+    def __post_init__(self) -> None:
+        require(self.path is not None, "path: has no value; set ingest.path to the folder of the IDX files")
+
+    def open(self, config: SourceConfig) -> Source:
+        return IdxSource(Path(self.path or ""), self.class_names, config.limit)
 
 
 class IdxSource:

@@ -4,20 +4,66 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
+from sightline.config.schema import require
 from sightline.core.credentials import mask
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed, is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import table_cells
+from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.databases.digests import content_digest
 from sightline.sources.file import source_file
-from sightline.sources.options import TableOption
+from sightline.sources.option_checks import require_one_place
 from sightline.sources.table_files import open_table_files
 from sightline.sources.table_rows import TableRow, read_rows
+
+
+@SOURCES.register("table")
+@dataclass
+class TableOption(SourceOption):
+    """A list of images: CSV, TSV, Parquet or JSON lines, told apart by the file's ending.
+
+    Attributes:
+        path: The list.
+        url: The list behind a URL; instead of `path`.
+        root: Folder that image paths are relative to; null for the list's own folder.
+        path_column: Column that names the image file; null where `bytes_column` holds the image.
+        bytes_column: Column that holds the encoded image (Parquet; base64 text or data URLs in the others), or null.
+        label_column: Column of the class.
+        split_column: Column of the split, or null.
+        group_column: Column of the group whose images stay in one split, or null.
+        id_column: Column of the id, or null: the path, or the row's number where there is none.
+        unlisted: Whether files below `root` that no row names are reported.
+    """
+
+    path: str | None
+    url: str | None
+    root: str | None
+    path_column: str | None
+    bytes_column: str | None
+    label_column: str
+    split_column: str | None
+    group_column: str | None
+    id_column: str | None
+    unlisted: bool
+
+    one_class_remedy: ClassVar[str] = "look at the column that ingest.source.label_column names"
+    no_training_remedy: ClassVar[str] = "set ingest.source.split_column=null"
+
+    def __post_init__(self) -> None:
+        require_one_place(self.path, self.url)
+        require(
+            (self.path_column is None) != (self.bytes_column is None),
+            "path_column: name either it or bytes_column, and set the other to null",
+        )
+
+    def open(self, config: SourceConfig) -> Source:
+        return TableSource(self, config.max_bytes)
 
 
 class TableSource:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sightline.config.schema import require, require_one_of
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
 from sightline.core.sampling import sample_filter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
 from sightline.sources import tree
-from sightline.sources.options import TorchvisionOption
+from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 
 _Splits = dict[str | None, dict[str, Any]]
 
@@ -31,6 +33,31 @@ _SPLITS: dict[str, _Splits] = {
     "Flowers102": {**_BY_NAME, "val": {"split": "val"}},
     "EuroSAT": {None: {}},
 }
+
+
+@SOURCES.register("torchvision")
+@dataclass
+class TorchvisionOption(SourceOption):
+    """A set that torchvision knows, by the name of torchvision's class.
+
+    Attributes:
+        path: Folder that holds the set, or that it is downloaded to.
+        dataset: The class: MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, CIFAR100, SVHN, STL10, Flowers102, EuroSAT.
+        variant: The part of EMNIST (byclass, bymerge, balanced, letters, digits, mnist); null for other sets.
+        download: Whether a set that is not there may be fetched from the internet.
+    """
+
+    path: str | None
+    dataset: str
+    variant: str | None
+    download: bool
+
+    def __post_init__(self) -> None:
+        require(self.path is not None, "path: has no value; set ingest.path to the folder of the set")
+        require_one_of("dataset", self.dataset, tuple(sorted(_SPLITS)))
+
+    def open(self, config: SourceConfig) -> Source:
+        return TorchvisionSource(self, config.max_bytes, config.limit)
 
 
 class TorchvisionSource:

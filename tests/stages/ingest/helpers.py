@@ -18,7 +18,7 @@ from PIL import Image
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import RawImage
 from sightline.sources.base import Source
-from sightline.sources.options import DigitsOption
+from sightline.sources.digits import DigitsOption
 from sightline.stages.ingest.config import FORMATS, IngestConfig
 from sightline.stages.ingest.stage import ingest
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.sources.options import FolderOption
+from sightline.sources.folder import FolderOption
 from sightline.stages.ingest.demands import require_trainable
 from tests.stages.ingest.helpers import configuration, picture, tree
 from tests.stages.ingest.test_stage import project, stage

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.sources.archive import ArchiveSource
+from sightline.sources.databases.loading import load
 from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
-from sightline.sources.load_to_database import load
 from sightline.sources.remote_folder import RemoteFolderSource
 from tests.stages.ingest.helpers import Ingested, birds, picture, run, tracked, tree
 

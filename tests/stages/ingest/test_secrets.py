@@ -23,9 +23,9 @@ from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, credenti
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.sources import remote
-from sightline.sources.databases.options import SqlOption
 from sightline.sources.databases.writeback import load_images
-from sightline.sources.options import FolderOption
+from sightline.sources.folder import FolderOption
+from sightline.sources.sql import SqlOption
 from tests.servers.processes import PASSWORD
 from tests.stages.ingest.pictures import pictures
 

@@ -18,7 +18,7 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.databases import RetryBudget, as_text, mongo, unreachable_error
 from sightline.sources.databases.digests import content_digest, set_digest
-from sightline.sources.databases.options import MongodbOption
+from sightline.sources.mongodb import MongodbOption
 
 REMEDY = "check the collection, fields and filter in ingest.source"
 

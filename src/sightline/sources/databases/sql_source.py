@@ -17,8 +17,8 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.databases import RetryBudget, as_text, unreachable_error
 from sightline.sources.databases.digests import content_digest, set_digest
-from sightline.sources.databases.options import SqlOption
 from sightline.sources.databases.sql import abandoned_stream, connect, engine, is_lost, mysql, sa, user_errors
+from sightline.sources.sql import SqlOption
 
 REMEDY = "check the table and columns in ingest.source"
 

@@ -1,11 +1,11 @@
-"""What can be chosen about ingestion. Imports nothing heavy: `watch` reads it at every run."""
+"""Schema of the section `ingest`. Imports nothing heavy: `watch` reads it at every run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.config.schema import Option, choice, require, require_one_of
-from sightline.sources.options import SOURCES
+from sightline.config.schema import choice, require, require_one_of
+from sightline.sources.base import SOURCES, SourceOption
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Pillow's names of the formats that can be allowed; PPM stands for PGM, PBM and PNM, too."""
@@ -30,7 +30,7 @@ class IngestConfig:
     first_frame: bool
     formats: list[str]
     workers: int | None
-    source: Option = choice(SOURCES)
+    source: SourceOption = choice(SOURCES)
 
     def __post_init__(self) -> None:
         require(self.limit is None or self.limit >= 1, f"limit: must be at least 1 or null, not {self.limit}")

@@ -12,20 +12,6 @@ from sightline.stages.ingest.config import IngestConfig
 _LEAST = 3
 """Images that a class needs where no split is given: one each to train, validate and test."""
 
-_LABELS = ("look at where the labels come from", "read the source without its splits")
-_TREE = (
-    "name the folder that holds a folder a class; if the classes are deeper, set ingest.source.class_depth=2",
-    "set ingest.source.layout=classes to have splits drawn from them",
-)
-_REMEDIES = {
-    "folder": _TREE,
-    "archive": _TREE,
-    "table": ("look at the column that ingest.source.label_column names", "set ingest.source.split_column=null"),
-    "sql": ("look at the column that ingest.source.label_column names", "set ingest.source.split_column=null"),
-    "mongodb": ("look at the field that ingest.source.label_field names", "set ingest.source.split_field=null"),
-}
-"""What to do about one class alone, and about splits without training images."""
-
 
 def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     """Ends the stage where no classifier can be trained on the set, whatever the settings of later stages.
@@ -49,13 +35,13 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         why = [*(f"all images of {name!r} were refused" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
             f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), and two at least are "
-            f"needed: {'; '.join(why) or _REMEDIES.get(config.source.name, _LABELS)[0]}"
+            f"needed: {'; '.join(why) or config.source.one_class_remedy}"
         )
     named = {split for has in splits.values() for split in has} - {"unsplit"}
     if named and "train" not in named and not any("unsplit" in has for has in splits.values()):
         raise UserError(
             f"{where}: no image to train on: all {summary['accepted']:,} are {_listed(sorted(named))} in the source; "
-            f"add its training images, or {_REMEDIES.get(config.source.name, _LABELS)[1]}"
+            f"add its training images, or {config.source.no_training_remedy}"
         )
     # An even sample may well miss the few training images of a class: it is for trying things out.
     lacking = [name for name, has in splits.items() if not has.keys() & {"train", "unsplit"}]

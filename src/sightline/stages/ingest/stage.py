@@ -141,9 +141,8 @@ def _require_a_set(
     first = _first(sorter)
     example = f"; the first: {first}" if first else ""
     if not accepted:
-        remedy = ""
-        if set(rejected) == {str(RejectionReason.NO_LABEL)} and config.source.name in ("folder", "archive"):
-            remedy = "; put the images into a folder a class, or list them and their classes (ingest.source=table)"
+        unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
+        remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
         raise UserError(
             f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}{remedy}"
         )

@@ -1,0 +1,36 @@
+"""Range checks that the options of several sources share."""
+
+from __future__ import annotations
+
+from sightline.config.schema import require
+from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, credential_in
+
+
+def require_one_place(path: str | None, url: str | None) -> None:
+    """Raises ValueError unless a source has one place to read from, and no credentials in its URL."""
+    require(path is None or url is None, "path: set ingest.path or ingest.url, not both")
+    require(path is not None or url is not None, "path: has no value; set ingest.path (or ingest.url)")
+    if url is not None:
+        scheme = url.partition("://")[0]
+        require(
+            "://" in url and scheme not in ("file", "local") and "::" not in url,
+            "url: must be the URL of a service, as s3://bucket/folder; name what is on disk by ingest.path",
+        )
+        # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters).
+        part = credential_in(url)
+        require(
+            part is None,
+            f"url: must not hold credentials, as {part} may be; set them in the environment, as the service's own "
+            "tools take them, or download what is there and set ingest.path",
+        )
+
+
+def require_no_credentials(url: str | None) -> None:
+    """Raises ValueError if a database's URL holds a password or the like."""
+    # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters), whatever it was composed from.
+    part = None if url is None else credential_in(url)
+    require(
+        part is None,
+        f"url: must not hold a password or the like, as {part} may be (configuration is recorded); set "
+        f"{DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} with ingest.url null, in the environment",
+    )

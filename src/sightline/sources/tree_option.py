@@ -1,0 +1,47 @@
+"""The settings that sources of a tree of folders share: where it is, and how it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sightline.config.schema import require, require_one_of
+from sightline.sources.base import SourceOption
+from sightline.sources.layout import LAYOUTS
+from sightline.sources.layout_rules import LayoutRules
+from sightline.sources.option_checks import require_one_place
+
+
+@dataclass
+class TreeOption(SourceOption):
+    """Base of the options that read a tree of folders.
+
+    Attributes:
+        path: The root, or the file that holds the tree.
+        url: The same behind a URL; instead of `path`.
+        layout: What the first folders are: `classes`, `splits`, or `auto` to find out.
+        class_depth: How many folders make a class's name.
+    """
+
+    path: str | None
+    url: str | None
+    layout: str
+    class_depth: int
+
+    one_class_remedy: ClassVar[str] = (
+        "name the folder that holds a folder a class; if the classes are deeper, set ingest.source.class_depth=2"
+    )
+    no_training_remedy: ClassVar[str] = "set ingest.source.layout=classes to have splits drawn from them"
+    no_label_remedy: ClassVar[str] = (
+        "put the images into a folder a class, or list them and their classes (ingest.source=table)"
+    )
+
+    def __post_init__(self) -> None:
+        require_one_place(self.path, self.url)
+        require_one_of("layout", self.layout, LAYOUTS)
+        require(self.class_depth >= 1, f"class_depth: must be at least 1, not {self.class_depth}")
+
+    @property
+    def rules(self) -> LayoutRules:
+        """How the tree is read."""
+        return LayoutRules(self.layout, self.class_depth)
