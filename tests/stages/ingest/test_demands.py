@@ -63,10 +63,20 @@ def test_a_sample_that_is_too_small_is_no_fault_of_the_source(images: dict[str, 
         ({"cat": {"train": 1}, "dog": {"train": 1, "test": 3}}, {}),
         ({"cat": {"test": 9}, "dog": {"unsplit": 9}, "owl": {"unsplit": 9, "test": 1}}, {"limit": 30}),
         ({"cat": {"train": 9}, "dog": {"train": 9}, "owl": {"test": 1}}, {"limit": 30}),
+        ({"cat": {"unsplit": 3}, "dog": {"unsplit": 1}}, {"limit": 4}),
     ],
 )
 def test_what_can_be_trained_on_is_let_through(images: dict[str, dict[str, int]], knobs: dict[str, Any]) -> None:
     require_trainable(summary(images), configuration(source=TREE, **knobs))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(5, "'c0', 'c1', 'c2', 'c3', 'c4': the source has"), (7, "'c3', 'c4' and 2 more: the source")]
+)
+def test_of_classes_that_lack_training_images_five_are_named(count: int, said: str) -> None:
+    images = {**{f"c{n}": {"test": 1} for n in range(count)}, "d": {"train": 9}, "e": {"train": 9}}
+    with pytest.raises(UserError, match=f"no image to train on of .*{said}"):
+        require_trainable(summary(images), configuration(source=TREE))
 
 
 def test_a_class_that_only_the_test_split_has_ends_ingestion_and_the_remedy_works(tmp_path: Path) -> None:

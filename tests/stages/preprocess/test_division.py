@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,3 +103,97 @@ def test_a_split_without_images_ends_the_stage(
 
 def test_a_split_that_was_not_asked_for_may_be_empty(tmp_path: Path):
     require_splits(divided(tmp_path, pictures(40), "val_fraction=0", "test_fraction=0"))
+
+
+def summary(
+    train: int,
+    val: int,
+    test: int,
+    classes: dict[str, int] | None = None,
+    effective: int | None = None,
+    **division: Any,
+) -> dict[str, Any]:
+    """What preprocessing says of a set, with the images of each class that train."""
+    images = train + val + test
+    return {
+        "images": images,
+        "images_per_split": {"train": train, "val": val, "test": test},
+        "images_per_class": {name: {"train": of} for name, of in (classes or {"a": 1, "b": 1}).items()},
+        "largest_class_share_deviation": division.pop("deviation", {}),
+        "division": {
+            "asked": {"val": 0.15, "test": 0.2},
+            "groups": images,
+            "largest_group": 1,
+            "effective_groups": images if effective is None else effective,
+            **division,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test", "said"),
+    [
+        (65, 15, 20, []),
+        (61, 15, 24, []),
+        (59, 15, 26, ["test has 26.0% of the images, not the 20.0% that were asked"]),
+        (71, 15, 14, ["test has 14.0% of the images, not the 20.0% that were asked"]),
+        (73, 7, 20, ["val has 7.0% of the images, not the 15.0% that were asked"]),
+        (40, 30, 30, ["val has 30.0%", "test has 30.0%"]),
+    ],
+)
+def test_a_share_is_spoken_of_where_it_is_more_than_five_points_away(train: int, val: int, test: int, said: list[str]):
+    assert [line.startswith(start) for line, start in zip(lines(summary(train, val, test)), said, strict=True)] == [
+        True
+    ] * len(said)
+
+
+def test_five_points_are_not_yet_worth_a_line():
+    assert lines(summary(95, 5, 0, asked={"val": 0.0})) == []
+    assert lines(summary(95, 5, 0, asked={}, deviation={"val": 0.05})) == []
+
+
+def test_the_share_is_of_what_is_drawn_from():
+    """Of the images that train and of the splits that are drawn, without those that the source names."""
+    assert lines(summary(85, 15, 100, asked={"val": 0.15})) == []
+
+
+@pytest.mark.parametrize(("effective", "cause"), [(49, "groups that stay together"), (50, SEED), (51, SEED)])
+def test_groups_are_the_cause_where_they_count_for_less_than_half_of_the_images(effective: int, cause: str):
+    (line,) = lines(summary(50, 15, 35, effective=effective))
+    assert cause in line
+
+
+@pytest.mark.parametrize(
+    ("split", "asked", "cause"),
+    [
+        ("test", {"test": 0.2}, SEED),
+        ("train", {"test": 0.2}, SEED),
+        ("val", {"test": 0.2}, "so the source itself divides it"),
+        ("train", {}, "so the source itself divides it"),
+    ],
+)
+def test_a_class_whose_share_is_off_has_its_cause(split: str, asked: dict[str, float], cause: str):
+    others = {other: 0.01 for other in ("train", "val", "test") if other != split}
+    (line,) = lines(summary(80, 0, 20, asked=asked, deviation={**others, split: 0.123}))
+    assert line.startswith(f"a class's share in {split} is 12.3% of the images away")
+    assert cause in line
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "'c0':"), (5, "'c0', 'c1', 'c2', 'c3', 'c4':"), (6, "'c3', 'c4' and 1 more:")]
+)
+def test_of_classes_without_training_images_five_are_named(count: int, said: str):
+    (line,) = lines(summary(65, 15, 20, {**{f"c{n}": 0 for n in range(count)}, "d": 1, "e": 1}))
+    assert said in line
+
+
+def test_two_classes_of_one_training_image_each_are_enough():
+    require_splits(summary(65, 15, 20, {"a": 1, "b": 1, "c": 0}))
+    with pytest.raises(UserError, match=r"fewer than two of 3 classes .* \('b', 'c' have none\)"):
+        require_splits(summary(65, 15, 20, {"a": 9, "b": 0, "c": 0}))
+
+
+@pytest.mark.parametrize(("effective", "remedy"), [(32, "smaller groups would do"), (33, "some 20 a class would do")])
+def test_an_empty_split_has_the_remedy_of_its_cause(effective: int, remedy: str):
+    with pytest.raises(UserError, match=f"no image is left for the split 'test'.*20% of them; .*{remedy}"):
+        require_splits(summary(50, 15, 0, effective=effective))
