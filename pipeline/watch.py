@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.config import cache
 from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch import config_cache
 from sightline.stages.watch.code import write_code_digests
 from sightline.stages.watch.fingerprint import watch, watch_weights
 
@@ -28,13 +28,13 @@ WEIGHTS = Path("data/weights.json")
 
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
-    watched = cache.Watched(config, context.config.train.model.get("weights"))
+    watched = config_cache.WatchedConfig(config, context.config.train.model.get("weights"))
     look(watched, context.output)
     if not context.overrides:
-        cache.remember(watched)
+        config_cache.remember(watched)
 
 
-def look(watched: cache.Watched, output: Path) -> None:
+def look(watched: config_cache.WatchedConfig, output: Path) -> None:
     """Writes the fingerprints and the code digests; none where one thing is missing."""
     watch_weights(watched.weights, output / WEIGHTS)
     watch(watched.ingest, output / SOURCE)
@@ -43,7 +43,7 @@ def look(watched: cache.Watched, output: Path) -> None:
 
 def main() -> None:
     """Watches; with the configuration that was found good before, if nothing of it has changed."""
-    watched = cache.recall() if len(sys.argv) == 1 else None
+    watched = config_cache.recall() if len(sys.argv) == 1 else None
     if watched is None:
         # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
         from sightline.config.sections import check

@@ -428,7 +428,7 @@ def test_a_lock_excludes_another_process_and_names_it(tmp_path: Path) -> None:
         pass  # whoever held it before is forgotten
     with start(HOLDER, "lock", str(tmp_path), "60") as holder:
         assert line(holder) == "held"
-        with pytest.raises(files.Busy) as caught, files.lock("train", tmp_path):
+        with pytest.raises(files.LockedError) as caught, files.lock("train", tmp_path):
             pass
         assert str(caught.value) == (f"train is already running here (process {holder.pid}): wait for it, or end it")
         assert isinstance(caught.value, UserError)
@@ -444,14 +444,14 @@ def test_a_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="no"), files.lock("train", tmp_path):
             raise ValueError("no")
-    with files.lock("train", tmp_path), pytest.raises(files.Busy), files.lock("train", tmp_path):
+    with files.lock("train", tmp_path), pytest.raises(files.LockedError), files.lock("train", tmp_path):
         pass
 
 
 def test_a_lock_that_was_refused_still_names_its_holder(tmp_path: Path) -> None:
     with files.lock("train", tmp_path):
         for _ in range(3):
-            with pytest.raises(files.Busy, match=f"process {os.getpid()}"), files.lock("train", tmp_path):
+            with pytest.raises(files.LockedError, match=f"process {os.getpid()}"), files.lock("train", tmp_path):
                 pass
 
 

@@ -17,7 +17,7 @@ from sightline.core.errors import UserError
 from sightline.predict.bundle import Bundle
 from sightline.promote import lineage, promote
 from sightline.promote.config import PromoteConfig
-from sightline.tracking.registry import Registry
+from sightline.tracking.model_registry import ModelRegistry
 from tests.exported import Project
 from tests.promote.conftest import Candidate
 
@@ -29,7 +29,7 @@ def ask(candidate: Candidate, policy: PromoteConfig, force: str | None = None) -
 
 
 def number(policy: PromoteConfig, alias: str) -> int | None:
-    version = Registry(policy.name).by_alias(alias)
+    version = ModelRegistry(policy.name).by_alias(alias)
     return None if version is None else version.number
 
 
@@ -67,7 +67,7 @@ def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
     forced = ask(worse, policy, "the others fail on the new camera")
     assert (forced.promoted, forced.forced, forced.replaced, forced.version.number) == (True, True, 3, 2)
     assert number(policy, "champion") == 2
-    record = lineage.trace(Registry(policy.name), "champion")["promotion"]
+    record = lineage.trace(ModelRegistry(policy.name), "champion")["promotion"]
     assert record["decision"] == "forced"
     assert record["force_reason"] == "the others fail on the new camera"
     assert record["decided_by"]
@@ -112,7 +112,7 @@ def test_a_champion_that_cannot_be_read_holds_back_and_force_gets_past_it(
 ) -> None:
     old, new = make("old"), make("new", wrong=1)
     assert ask(old, policy).promoted
-    registry = Registry(policy.name)
+    registry = ModelRegistry(policy.name)
     champion = registry.by_alias("champion")
     assert champion
     source = registry._client.get_model_version_download_uri(policy.name, "1")
@@ -150,7 +150,7 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     client.set_tag(run_id, "mlflow.source.git.commit", "abc123")
     client.set_tag(run_id, "git.dirty", "true")
     ask(make(), policy)
-    traced = lineage.trace(Registry(policy.name), "1")
+    traced = lineage.trace(ModelRegistry(policy.name), "1")
     assert traced["run_id"] == run_id
     assert client.get_run(run_id).info.end_time == ended  # to register is no part of the training
     assert traced["commit"] == "abc123"
@@ -166,16 +166,16 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     assert json.loads(files.canonical_json(traced)) == traced
 
     with pytest.raises(UserError, match=f"{policy.name}' has no version 7: there are 1"):
-        lineage.trace(Registry(policy.name), "7")
+        lineage.trace(ModelRegistry(policy.name), "7")
     with pytest.raises(UserError, match="no version with the alias 'best'"):
-        lineage.trace(Registry(policy.name), "best")
+        lineage.trace(ModelRegistry(policy.name), "best")
 
 
 def test_there_is_no_version_yet(policy: PromoteConfig) -> None:
     with pytest.raises(UserError, match="there are none yet; `sightline promote` makes one"):
-        lineage.trace(Registry(policy.name), "1")
+        lineage.trace(ModelRegistry(policy.name), "1")
     with pytest.raises(UserError, match="no version with the alias 'champion'"):
-        lineage.trace(Registry(policy.name), "@champion")
+        lineage.trace(ModelRegistry(policy.name), "@champion")
 
 
 def test_mlflow_loads_what_was_registered_without_pickle(

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 import sightline
-from sightline.tracking.registry import SIGNATURE
+from sightline.tracking.model_registry import SIGNATURE
 from tests import bundles
 from tests.cli.test_cli import run
 from tests.serve.conftest import Served, serve

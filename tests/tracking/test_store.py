@@ -28,7 +28,7 @@ from sightline.tracking import (
     start_training,
     start_trial,
 )
-from sightline.tracking.database import alone
+from sightline.tracking.database import sole_migration
 from tests.tracking.test_tracking import (
     DIGEST,
     all_runs,
@@ -46,7 +46,7 @@ def embedded(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (project / "here" / "mlflow.db").write_bytes(migrated.read_bytes())
     os.chdir(project / "here")  # `project` goes back
     # MLflow keeps a store open under its name, which is the same in every folder.
-    for module in (tracking.guard, tracking.store, tracking.open_runs):
+    for module in (tracking.mlflow_errors, tracking.mlflow_store, tracking.open_runs):
         monkeypatch.setattr(module, "own_uri", lambda: f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     yield project / "here"
     mlflow.set_tracking_uri(None)
@@ -111,7 +111,7 @@ def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
     assert str(path) in said[0]
     assert "the stage goes on without it, its outputs are complete" in said[0]
     assert "`sightline sync`" in said[0]
-    (kept,) = offline_queue.kept()
+    (kept,) = offline_queue.finished()
     calls = [method for method, _ in kept.calls]
     assert "_terminate" in calls
     assert "log_artifact" in calls
@@ -205,7 +205,7 @@ def test_one_at_a_time_may_make_a_store(tmp_path: Path, monkeypatch: pytest.Monk
     inside: list[int] = []
 
     def enter(number: int) -> None:
-        with alone(uri):
+        with sole_migration(uri):
             inside.append(number)
             assert len(inside) == 1
             time.sleep(0.2)
@@ -217,9 +217,9 @@ def test_one_at_a_time_may_make_a_store(tmp_path: Path, monkeypatch: pytest.Monk
     for thread in threads:
         thread.join()
     monkeypatch.setattr(tracking.database, "PATIENCE", 0.2)
-    with alone(uri), pytest.raises(TimeoutError, match="another process has been at it"), alone(uri):
+    with sole_migration(uri), pytest.raises(TimeoutError, match="another process has been at it"), sole_migration(uri):
         pass
-    with alone("sqlite:////nowhere/at/all.db"), alone("http://127.0.0.1:9"):
+    with sole_migration("sqlite:////nowhere/at/all.db"), sole_migration("http://127.0.0.1:9"):
         pass
 
 
@@ -259,8 +259,8 @@ def test_a_copy_leaves_the_original_alone(embedded: Path, config: DictConfig) ->
     copy = embedded.with_name("copy")
     copy.mkdir()
     (copy / "mlflow.db").write_bytes(before)
-    tracking.database.follow(copy / "mlflow.db", copy)
-    tracking.database.follow(embedded / "mlflow.db", embedded)
+    tracking.database.relocate(copy / "mlflow.db", copy)
+    tracking.database.relocate(embedded / "mlflow.db", embedded)
     assert (embedded / "mlflow.db").read_bytes() == before
     with contextlib.closing(sqlite3.connect(copy / "mlflow.db")) as connection:
         (place,) = connection.execute("SELECT artifact_uri FROM runs").fetchone()

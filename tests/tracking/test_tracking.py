@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -25,42 +24,8 @@ from sightline.core.errors import UserError
 from sightline.tracking import SweepRun, Tracker, flat_params, offline_queue, resume_by_model, start_training
 
 ROOT = Path(__file__).parents[2]
-mlflow = tracking.store.mlflow  # not imported by name: it reads its settings at import, which tracking makes first
+mlflow = tracking.mlflow_store.mlflow  # reads its settings at import, which tracking makes first
 DIGEST = "0123456789abcdef" * 4
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables and nothing in it: MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to run in, with nothing of the surroundings that MLflow, DVC or git would pass on."""
-    for name in list(os.environ):
-        if name.startswith(("MLFLOW_TRACKING", "MLFLOW_EXPERIMENT", "MLFLOW_RUN", "DVC_", "GIT_", "SIGHTLINE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an empty store of this test's own, which is the one that is tracked to."""
-    shutil.copy(migrated, project / "mlflow.db")
-    uri = f"sqlite:///{project / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    yield mlflow.MlflowClient(tracking_uri=uri)
-    mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture(scope="module")
-def config() -> DictConfig:
-    return compose(["train.lr=0.02", "train/model=dense"], ROOT / "conf")
 
 
 def the_run(store: Any) -> Any:
@@ -663,16 +628,16 @@ def test_a_run_that_failed_half_way_is_completed(store: Any, config: DictConfig,
 
 
 def test_what_is_still_being_written_or_was_cut_off_is_no_fault(project: Path) -> None:
-    writing = offline_queue.Outbox({"new": "one", "tags": {}})
-    assert list(offline_queue.kept()) == []
-    cut = offline_queue.Outbox({"new": "two", "tags": {}})
-    cut.keep("set_tags", {"tags": {"a": "b"}})
+    writing = offline_queue.OfflineQueue({"new": "one", "tags": {}})
+    assert list(offline_queue.finished()) == []
+    cut = offline_queue.OfflineQueue({"new": "two", "tags": {}})
+    cut.add("set_tags", {"tags": {"a": "b"}})
     folder = cut.folder
     cut.close()
     with (folder / offline_queue.CALLS).open("a") as stream:
         stream.write('{"method": "log_me')
-    (entry,) = offline_queue.kept()
+    (entry,) = offline_queue.finished()
     assert entry.folder == folder
     assert entry.calls == [("set_tags", {"tags": {"a": "b"}})]
     writing.close()
-    assert len(list(offline_queue.kept())) == 2
+    assert len(list(offline_queue.finished())) == 2

@@ -105,11 +105,11 @@ def lineage(
         from sightline.core import files
         from sightline.promote import lineage as lineages
         from sightline.promote.config import PromoteConfig
-        from sightline.tracking.registry import Registry
+        from sightline.tracking.model_registry import ModelRegistry
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
     composed = compose.compose(compose.saved_overrides(compose.read_params()))
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
-    traced = lineages.trace(Registry(policy.name), version)
+    traced = lineages.trace(ModelRegistry(policy.name), version)
     typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))

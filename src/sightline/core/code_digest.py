@@ -42,8 +42,8 @@ _LEFT_OUT = {"kind", "type_comment", "type_ignores"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a file of Python says.
+class ModuleSource:
+    """A module's source, as far as it matters to a digest.
 
     Attributes:
         digest: SHA-256 of its syntax tree without comments and docstrings.
@@ -69,7 +69,7 @@ class CodeDigests:
         self._known = self._recall()
         self._changed = False
         self._seen: dict[str, Path | None] = {}
-        self._read: dict[Path, Source] = {}
+        self._read: dict[Path, ModuleSource] = {}
 
     def digest(self, *modules: str) -> str:
         """Returns the code digest of modules with all that they import, 64 hexadecimal digits.
@@ -130,7 +130,7 @@ class CodeDigests:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         return [f"{package}.{file.stem}" for file in sorted(path.parent.glob("*.py")) if file.stem != "__init__"]
 
-    def _source(self, path: Path) -> Source:
+    def _source(self, path: Path) -> ModuleSource:
         """Reads a file, or remembers it."""
         if path in self._read:
             return self._read[path]
@@ -142,7 +142,7 @@ class CodeDigests:
             read = read_source(path.read_bytes(), self._name(path))
             kept = self._known[key] = [*stamp, read.digest, list(read.names)]
             self._changed = True
-        self._read[path] = Source(kept[2], tuple(kept[3]))
+        self._read[path] = ModuleSource(kept[2], tuple(kept[3]))
         return self._read[path]
 
     def _name(self, path: Path) -> str:
@@ -166,7 +166,7 @@ class CodeDigests:
             self._changed = False
 
 
-def read_source(text: bytes, name: str) -> Source:
+def read_source(text: bytes, name: str) -> ModuleSource:
     """Reads a module's source.
 
     Args:
@@ -179,7 +179,9 @@ def read_source(text: bytes, name: str) -> Source:
     tree = ast.parse(text)
     parts: list[str] = []
     _dump(tree, parts)
-    return Source(files.sha256("\0".join(parts).encode("utf-8", "surrogatepass")), tuple(sorted(_names(tree, name))))
+    return ModuleSource(
+        files.sha256("\0".join(parts).encode("utf-8", "surrogatepass")), tuple(sorted(_names(tree, name)))
+    )
 
 
 def _dump(node: Any, parts: list[str]) -> None:

@@ -238,7 +238,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         fsync_path(path.parent)
 
 
-class Busy(UserError):
+class LockedError(UserError):
     """Another process holds the lock."""
 
 
@@ -247,7 +247,7 @@ def lock(name: str, root: Path = STATE) -> Iterator[None]:
     """Holds the lock `name` while the block runs.
 
     Raises:
-        Busy: If another process holds it, with that process's id.
+        LockedError: If another process holds it, with that process's id.
     """
     root.mkdir(parents=True, exist_ok=True)
     with (root / f"{name}.lock").open("a+") as stream:
@@ -256,7 +256,7 @@ def lock(name: str, root: Path = STATE) -> Iterator[None]:
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
-            raise Busy(f"{name} is already running here (process {holder}): wait for it, or end it") from None
+            raise LockedError(f"{name} is already running here (process {holder}): wait for it, or end it") from None
         stream.seek(0)
         stream.truncate()
         stream.write(str(os.getpid()))

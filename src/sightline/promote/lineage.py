@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from sightline.core.errors import UserError
-from sightline.tracking.registry import BUNDLE_TAG, PREFIX, Registry, Version
+from sightline.tracking.model_registry import BUNDLE_TAG, PREFIX, ModelRegistry, Version
 
 COMMIT, DIRTY, BRANCH = "mlflow.source.git.commit", "git.dirty", "git.branch"
 
 
-def trace(registry: Registry, reference: str) -> dict[str, Any]:
+def trace(registry: ModelRegistry, reference: str) -> dict[str, Any]:
     """Returns all that is known of how a version was made.
 
     Args:
@@ -48,7 +48,7 @@ def trace(registry: Registry, reference: str) -> dict[str, Any]:
     }
 
 
-def _find(registry: Registry, reference: str) -> Version:
+def _find(registry: ModelRegistry, reference: str) -> Version:
     if reference.isdecimal():
         return registry.by_number(int(reference))
     version = registry.by_alias(reference)

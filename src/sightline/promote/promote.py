@@ -15,14 +15,14 @@ from sightline.predict.signing import signature_of
 from sightline.promote.candidate import Candidate, read_candidate
 from sightline.promote.config import PromoteConfig
 from sightline.promote.policy import Decision, decide
-from sightline.tracking.registry import (
+from sightline.tracking.model_registry import (
     BUNDLE,
     BUNDLE_TAG,
     CHALLENGER,
     CHAMPION,
     PREDICTIONS,
     PREFIX,
-    Registry,
+    ModelRegistry,
     Version,
     who,
 )
@@ -65,7 +65,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
         raise UserError("--force needs a --reason: it is recorded with the version")
     candidate = read_candidate(bundle, predictions)
     with files.waiting_lock("promote"):
-        registry = Registry(policy.name)
+        registry = ModelRegistry(policy.name)
         version = registry.by_bundle(candidate.digest) or _register(registry, bundle, predictions, candidate)
         registry.point(CHALLENGER, version)
         champion = registry.by_alias(CHAMPION)
@@ -92,7 +92,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
         return Promotion(registry.by_number(version.number), replaced, decision, promoted, forced)
 
 
-def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Candidate) -> Version:
+def _register(registry: ModelRegistry, bundle: Path, predictions: Path, candidate: Candidate) -> Version:
     tags = {BUNDLE_TAG: candidate.digest, f"{PREFIX}test_set_sha256": candidate.evidence.test_set}
     tags |= {f"{PREFIX}{name}": digest for name, digest in candidate.lineage.items()}
     with tempfile.TemporaryDirectory(prefix="sightline-promote-") as folder:
@@ -105,7 +105,7 @@ def _register(registry: Registry, bundle: Path, predictions: Path, candidate: Ca
         return registry.register(parts, PYFUNC_MODEL, candidate.lineage["model_sha256"], tags)
 
 
-def _decide(registry: Registry, candidate: Candidate, champion: Version | None, policy: PromoteConfig) -> Decision:
+def _decide(registry: ModelRegistry, candidate: Candidate, champion: Version | None, policy: PromoteConfig) -> Decision:
     if champion is None:
         return decide(candidate.evidence, None, policy)
     with registry.files_of(champion) as folder:

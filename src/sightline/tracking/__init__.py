@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow's runs; `registry.py` speaks to its registered models, and nothing else to either.
+"""MLflow: runs, and in `model_registry.py` registered models. Nothing else in the project calls MLflow.
 
 A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
 run with a child for each job. A baseline is a run of its own. MLflow never changes a result: where it cannot be
@@ -17,9 +17,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from sightline.datasets.data_settings import flat_params
 from sightline.tracking.find_run import FoundRun, download, find_run
-from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
-from sightline.tracking.store import (
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import (
     BASELINE_TAG,
     DATA_TAG,
     EXPERIMENT,
@@ -34,6 +33,7 @@ from sightline.tracking.store import (
     project_root,
     provenance,
 )
+from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
 from sightline.tracking.sweep import SweepRun
 from sightline.tracking.sync import sync
 from sightline.tracking.tracker import Tracker
@@ -50,17 +50,17 @@ __all__ = [
     "FoundRun",
     "SweepRun",
     "Tracker",
-    "Unreachable",
+    "TrackingError",
     "baseline_run",
     "connect",
     "download",
     "find_run",
     "flat_params",
     "git",
+    "mlflow_calls",
     "open_store",
     "project_root",
     "provenance",
-    "reaching",
     "resume_by_model",
     "run_of_model",
     "start_training",

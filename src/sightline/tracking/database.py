@@ -1,4 +1,4 @@
-"""The database that runs are kept in, looked at before MLflow opens it."""
+"""The database of MLflow's runs, checked before MLflow opens it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlflow.store.db.utils import create_sqlalchemy_engine
 
-from sightline.tracking.guard import sqlite_file
+from sightline.tracking.uris import sqlite_file
 
 PATIENCE = 60
 """Seconds that a process waits while another makes or migrates the database."""
@@ -57,7 +57,7 @@ def require_open(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(uri: str) -> Iterator[None]:
+def sole_migration(uri: str) -> Iterator[None]:
     """Lets in one process at a time that may make or migrate an SQLite database, from whatever folder it comes.
 
     Two that do so at once trip over each other in MLflow's migrations. Where no lock can be had, as in a folder that
@@ -89,7 +89,7 @@ def alone(uri: str) -> Iterator[None]:
         yield
 
 
-def follow(path: Path, root: Path) -> None:
+def relocate(path: Path, root: Path) -> None:
     """Lets the paths in a project's own database lead to where the project is now.
 
     MLflow writes down whole paths. In a project that was moved or copied they lead to the old place: nothing would be

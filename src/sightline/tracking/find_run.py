@@ -1,4 +1,4 @@
-"""Runs that a user names."""
+"""Lookup of runs by id, name or registered model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from sightline.core import credentials
 from sightline.core.errors import UserError
-from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.store import DATA_TAG, MODEL_TAG, connect
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import DATA_TAG, MODEL_TAG, connect
 
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
 
@@ -40,11 +40,11 @@ def find_run(reference: str) -> FoundRun:
     Raises:
         UserError: If there is none, several have that name, or MLflow cannot be reached.
     """
-    with _asking():
+    with _user_errors():
         run = _run(reference)
-    told = [(said, str(run.data.tags[tag])) for tag, said in _ABOUT.items() if tag in run.data.tags]
-    told += [(name, run.data.params[name]) for name in ("train.model.name", "train.lr") if name in run.data.params]
-    return FoundRun(run.info.run_id, str(run.info.run_name), told)
+    about = [(title, str(run.data.tags[tag])) for tag, title in _ABOUT.items() if tag in run.data.tags]
+    about += [(name, run.data.params[name]) for name in ("train.model.name", "train.lr") if name in run.data.params]
+    return FoundRun(run.info.run_id, str(run.info.run_name), about)
 
 
 def _run(reference: str) -> Run:
@@ -87,7 +87,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
     Raises:
         UserError: If MLflow cannot be reached.
     """
-    with _asking():
+    with _user_errors():
         client, _ = connect()
         if artifact not in {file.path for file in client.list_artifacts(run_id)}:
             return None
@@ -95,9 +95,9 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _user_errors() -> Iterator[None]:
     try:
-        with reaching():
+        with mlflow_calls():
             yield
-    except Unreachable as error:
+    except TrackingError as error:
         raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None

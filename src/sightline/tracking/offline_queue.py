@@ -1,6 +1,6 @@
-"""What MLflow could not be told, kept until it can: a folder for each process that had something to say.
+"""The queue of MLflow calls that could not be made, for `sightline sync`: one folder per process.
 
-A line of JSON is a call that failed or came after one that had; files are copied, since the next run replaces them.
+A line of JSON is a call that failed, or one that came after it. Files are copied, since the next run replaces them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 from sightline.core import files
 
-FOLDER = files.STATE / "outbox"
+FOLDER = files.STATE / "outbox"  # where queues have always been: one that is left over must still be found
 CALLS = "calls.jsonl"
 FILES = "files"
 
 
-class Outbox:
-    """One process's calls for one run. It is being written to while the process holds its lock.
+class OfflineQueue:
+    """The calls of one process for one run. The process holds a lock on it for as long as it writes.
 
     Args:
-        run: How the run is to be found: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
+        run: How to find the run: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
     """
 
     def __init__(self, run: Mapping[str, Any]) -> None:
@@ -38,20 +38,20 @@ class Outbox:
         self._copies = 0
         self._write({"run": dict(run), "start_time": int(time.time() * 1000)})
 
-    def keep(self, method: str, arguments: Mapping[str, Any]) -> None:
-        """Keeps a call of a `Tracker`'s method; a file or folder that it names is copied.
+    def add(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Queues a call of a `Tracker` method; a file or folder among its arguments is copied.
 
         Args:
             method: The method's name.
             arguments: Its arguments by name: JSON values, and paths.
         """
-        self._write({"method": method, "arguments": {name: self._kept(value) for name, value in arguments.items()}})
+        self._write({"method": method, "arguments": {name: self._stored(value) for name, value in arguments.items()}})
 
     def close(self) -> None:
-        """Lets go of it, so that it can be emptied; the end of the process does, too."""
+        """Releases the queue, so that it can be emptied; so does the end of the process."""
         self._stream.close()
 
-    def _kept(self, value: Any) -> Any:
+    def _stored(self, value: Any) -> Any:
         if not isinstance(value, Path):
             return value
         if not value.exists():
@@ -71,13 +71,13 @@ class Outbox:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """An outbox that nobody writes to any more.
+class QueuedCalls:
+    """A queue that no process writes to any more.
 
     Attributes:
-        folder: Where it is.
-        run: How its run is to be found.
-        start_time: When it was begun, in milliseconds since 1970.
+        folder: Its folder.
+        run: How to find its run.
+        start_time: When it was started, in milliseconds since 1970.
         calls: (method, arguments) in order.
     """
 
@@ -87,8 +87,8 @@ class Kept:
     calls: list[tuple[str, dict[str, Any]]]
 
 
-def kept() -> Iterator[Kept]:
-    """Yields the finished outboxes, the oldest first."""
+def finished() -> Iterator[QueuedCalls]:
+    """Yields the queues that no process writes to any more, oldest first."""
     for folder in sorted(FOLDER.glob("*/")):
         with (folder / CALLS).open(encoding="utf-8") as stream:
             try:
@@ -99,18 +99,20 @@ def kept() -> Iterator[Kept]:
         if not lines:
             shutil.rmtree(folder)
             continue
-        calls = [(line["method"], {n: _given(folder, v) for n, v in line["arguments"].items()}) for line in lines[1:]]
-        yield Kept(folder, lines[0]["run"], lines[0]["start_time"], calls)
+        calls = [
+            (line["method"], {n: _restored(folder, v) for n, v in line["arguments"].items()}) for line in lines[1:]
+        ]
+        yield QueuedCalls(folder, lines[0]["run"], lines[0]["start_time"], calls)
 
 
-def _given(folder: Path, value: Any) -> Any:
+def _restored(folder: Path, value: Any) -> Any:
     if isinstance(value, dict) and "path" in value:
         return folder / value["copy"] if "copy" in value else Path(value["path"])
     return value
 
 
-def rename(entry: Kept, run: Mapping[str, Any]) -> None:
-    """Says anew how an outbox's run is to be found."""
+def set_run(entry: QueuedCalls, run: Mapping[str, Any]) -> None:
+    """Replaces the description of how to find a queue's run."""
     first, *rest = (entry.folder / CALLS).read_text(encoding="utf-8").splitlines(keepends=True)
     header = {**json.loads(first), "run": dict(run)}
     files.write_text(entry.folder / CALLS, "".join([json.dumps(header) + "\n", *rest]))

@@ -1,4 +1,4 @@
-"""Runs that are being written to: a file each, locked by the process that writes.
+"""Lock files of the runs that are being written to: one file per run, locked by the process that writes.
 
 The kernel lets go of a lock when its process ends, however it ends. A run whose file can be locked belongs to a process
 that was killed, or lost MLflow at its end: it would be RUNNING for ever.
@@ -16,13 +16,13 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from sightline.core import files
 from sightline.core.project import project_root
-from sightline.tracking.guard import own_uri, store_uri
+from sightline.tracking.uris import own_uri, store_uri
 
 FOLDER = files.STATE / "runs"
 
 
 class OpenRun:
-    """Says that this process writes to a run, until `close` or its end.
+    """A run that this process writes to, until `close` or the end of the process.
 
     Args:
         run_id: The run's id.
@@ -66,7 +66,7 @@ def close_abandoned(client: mlflow.MlflowClient) -> None:
 
 
 def end(client: mlflow.MlflowClient, run_id: str) -> None:
-    """Ends a run as KILLED, if it still is said to be running."""
+    """Ends a run as KILLED, if its status is still RUNNING."""
     try:
         if client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")

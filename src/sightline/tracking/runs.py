@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from sightline.core import credentials, files
 from sightline.datasets.data_settings import flat_params
-from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
 
 
@@ -34,7 +34,7 @@ def start_training(
             from the environment and without credentials.
         overrides: The command line; names the run in a sweep.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
-        data: The settings that the data were made with, as `settings.of_data` tells them; parameters as well.
+        data: The settings that the data were made with, as `data_settings.of_data` returns them; parameters as well.
     """
     parent = os.environ.get(SWEEP_VARIABLE)
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
@@ -55,11 +55,11 @@ def start_training(
 
 
 def _reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str], Tracker]) -> Tracker:
-    """Connects and finds or makes a run; where MLflow fails, what is said is kept for a run that is found as told."""
+    """Connects and finds or creates a run; where MLflow fails, calls are queued for the run of `found_by`."""
     try:
-        with reaching():
+        with mlflow_calls():
             return find(*connect())
-    except Unreachable as error:
+    except TrackingError as error:
         tracker = Tracker(None, None, found_by=found_by)
         tracker.give_up(error)
         return tracker

@@ -1,8 +1,9 @@
-"""A sweep: a run with a child for each job."""
+"""The MLflow run of a sweep, with a child run for each job."""
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from typing import Any
 
@@ -12,10 +13,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline.core import credentials
-from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.runs import start_run
-from sightline.tracking.store import SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 
 class SweepRun(Callback):
@@ -43,11 +46,11 @@ class SweepRun(Callback):
         if tracker is None or parent is None:
             return
         try:
-            with reaching():
+            with mlflow_calls():
                 client, experiment = connect()
                 wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"
                 children = client.search_runs([experiment], wanted, max_results=1000)
-        except Unreachable as error:
+        except TrackingError as error:
             tracker.give_up(error)
             tracker.close()  # the next command that reaches MLflow ends the run
             return
@@ -59,8 +62,8 @@ class SweepRun(Callback):
             metrics = {k: v for k, v in best.data.metrics.items() if k.startswith("best_")}
             tracker.log_metrics(metrics)
             tracker.set_tags({"sightline.best_child": best.info.run_id, "sightline.best_name": best.info.run_name})
-            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            print(f"sweep: {len(done)} of {len(children)} jobs done; best: {best.info.run_name}  {said}")
+            numbers = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            log.info("sweep: %d of %d jobs done; best: %s  %s", len(done), len(children), best.info.run_name, numbers)
         tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
 
     def _stop(self) -> None:

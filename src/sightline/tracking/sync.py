@@ -1,4 +1,4 @@
-"""Telling MLflow later what it could not be told."""
+"""Replay of queued MLflow calls."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ import mlflow
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.tracking import offline_queue
-from sightline.tracking.guard import Unreachable, reaching
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import connect
 from sightline.tracking.open_runs import end, is_open
 from sightline.tracking.runs import run_of_model
-from sightline.tracking.store import connect
 from sightline.tracking.tracker import Tracker
 
 
 def sync() -> Iterator[str]:
-    """Tells MLflow what it could not be told before; yields a line for each run.
+    """Makes the calls that are queued; yields a line for each run.
 
     Raises:
-        UserError: If MLflow still cannot be reached; what is left is kept.
+        UserError: If MLflow still cannot be reached; the remaining calls stay queued.
     """
     with files.lock("sync"):
-        for entry in offline_queue.kept():
+        for entry in offline_queue.finished():
             try:
-                with reaching():
+                with mlflow_calls():
                     client, experiment = connect()
                     tracker = Tracker(client, _run_of(client, experiment, entry))
                     for method, arguments in entry.calls:
                         getattr(Tracker, method).__wrapped__(tracker, **arguments)
                     if not is_open(str(tracker.run_id)):
-                        end(client, str(tracker.run_id))  # of a process that was killed before it could say so
-            except Unreachable as error:
-                line = f"MLflow failed ({error.why}); what is left is kept: {error.remedy}; then try again"
+                        end(client, str(tracker.run_id))  # of a process that was killed before it could end it
+            except TrackingError as error:
+                line = f"MLflow failed ({error.why}); the remaining calls stay queued: {error.remedy}; then try again"
                 raise UserError(line) from None
             shutil.rmtree(entry.folder)
             yield f"run {tracker.run_id}: {len(entry.calls)} calls"
 
 
-def _run_of(client: mlflow.MlflowClient, experiment: str, entry: offline_queue.Kept) -> str:
-    """Finds the run that an outbox is for, or makes it."""
+def _run_of(client: mlflow.MlflowClient, experiment: str, entry: offline_queue.QueuedCalls) -> str:
+    """Finds the run of a queue, or creates it."""
     run = entry.run
     if "model" in run:
         return run_of_model(client, experiment, run["model"], run["tags"])
     if "new" in run:
         made = client.create_run(experiment, entry.start_time, run["tags"], run["new"])
-        # If sending fails half way, it is taken up again in the same run.
-        offline_queue.rename(entry, {"id": made.info.run_id})
+        # If the replay fails half way, the next one goes on in the same run.
+        offline_queue.set_run(entry, {"id": made.info.run_id})
         return str(made.info.run_id)
     return str(run["id"])

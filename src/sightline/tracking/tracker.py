@@ -1,11 +1,11 @@
-"""One run to log to."""
+"""The tracker: the MLflow run that a stage logs to."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import json
-import sys
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,43 +15,44 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from sightline.tracking.guard import Unreachable, reaching
-from sightline.tracking.offline_queue import Outbox
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import MAX_PARAM_LENGTH, TEST_TAG
+from sightline.tracking.offline_queue import OfflineQueue
 from sightline.tracking.open_runs import OpenRun
-from sightline.tracking.store import MAX_PARAM_LENGTH, TEST_TAG
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 
 def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concatenate[Tracker, P], None]:
-    """Makes a failure to log a warning, once: this call and later ones are kept for `sightline sync`."""
+    """Makes a failure to log a warning, once: this call and later ones are queued for `sightline sync`."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
     def guarded(self: Tracker, /, *args: P.args, **kwargs: P.kwargs) -> None:
         if self.run_id is not None:
             try:
-                with reaching():
+                with mlflow_calls():
                     method(self, *args, **kwargs)
-            except Unreachable as error:
+            except TrackingError as error:
                 self.give_up(error)
             else:
                 return
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        self.keep(method.__name__, {name: value for name, value in bound.arguments.items() if name != "self"})
+        self.enqueue(method.__name__, {name: value for name, value in bound.arguments.items() if name != "self"})
 
     return guarded
 
 
 class Tracker:
-    """One MLflow run to log to; once the store has failed, what is logged is kept for `sightline sync`.
+    """One MLflow run to log to; once the store has failed, what is logged is queued for `sightline sync`.
 
     Args:
         client: A client, or None where there is no store to log to.
         run_id: The run's id, or None where there is no store to log to.
         logged_epochs: Epochs whose metrics the run already has.
-        found_by: How the run is to be found where it has no id yet; see `outbox.Outbox`.
+        found_by: How the run is to be found where it has no id yet; see `OfflineQueue`.
         begun: Whether this process begins the run, or goes on with it, and is to end it.
     """
 
@@ -66,7 +67,7 @@ class Tracker:
         self._client = client
         self.run_id = run_id
         self._found_by = found_by if run_id is None else {"id": run_id}
-        self._outbox: Outbox | None = None
+        self._queue: OfflineQueue | None = None
         self._logged_epochs = set(logged_epochs)
         self._scored: int | None = None
         self._monitor: SystemMetricsMonitor | None = None
@@ -79,25 +80,28 @@ class Tracker:
             raise RuntimeError("not connected")
         return self._client
 
-    def give_up(self, error: Unreachable) -> None:
+    def give_up(self, error: TrackingError) -> None:
         """Warns and stops logging."""
-        print(
-            f"tracking: MLflow failed ({error.why}); the stage goes on without it, its outputs are complete; "
-            f"{error.remedy}; then `sightline sync` tells it what it missed",
-            file=sys.stderr,
+        log.warning(
+            "tracking: MLflow failed (%s); the stage goes on without it, its outputs are complete; %s; then "
+            "`sightline sync` tells it what it missed",
+            error.why,
+            error.remedy,
         )
         self.run_id = None
 
-    def keep(self, method: str, arguments: Mapping[str, Any]) -> None:
-        """Keeps a call that cannot be made now."""
+    def enqueue(self, method: str, arguments: Mapping[str, Any]) -> None:
+        """Queues a call that cannot be made now."""
         if self._found_by is None:
             return
         try:
-            if self._outbox is None:
-                self._outbox = Outbox(self._found_by)
-            self._outbox.keep(method, arguments)
+            if self._queue is None:
+                self._queue = OfflineQueue(self._found_by)
+            self._queue.add(method, arguments)
         except OSError as error:  # shutil.Error is one; a full disk must not end a training
-            print(f"tracking: what MLflow missed cannot be kept either: {error.strerror or 'copying'}", file=sys.stderr)
+            log.warning(
+                "tracking: the calls that MLflow missed cannot be queued either: %s", error.strerror or "copying"
+            )
             self._found_by = None
 
     @_safely
@@ -136,10 +140,11 @@ class Tracker:
         self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
 
     def count_test(self, digest: str) -> int | None:
-        """Counts one more scoring of a test split, and returns how often it has been scored in all.
+        """Counts one more evaluation on a test split, and returns how often it has been evaluated in all.
 
-        Each run keeps its own scorings in a tag that names the split; the metric `test_scored_times` is the sum over
-        the experiment's runs. What has often been looked at has been chosen by, and flatters.
+        Each run counts its own in a tag that names the split; the metric `test_scored_times` is the sum over
+        the experiment's runs. A test set that is used again and again becomes a selection
+        set, and its accuracy an overestimate.
 
         Args:
             digest: Of the split's images and labels.
@@ -203,9 +208,9 @@ class Tracker:
         monitor, self._monitor = self._monitor, None
         if monitor is not None:
             try:
-                with reaching():
+                with mlflow_calls():
                     monitor.finish()
-            except Unreachable as error:
+            except TrackingError as error:
                 self.give_up(error)
 
     def finish(self, status: str = "FINISHED") -> None:
@@ -215,12 +220,12 @@ class Tracker:
         self.close()
 
     def close(self) -> None:
-        """Says that nothing more will be logged."""
+        """Ends logging; nothing more may follow."""
         if self._open is not None:
             self._open.close(ended=self.run_id is not None)
             self._open = None
-        if self._outbox is not None:
-            self._outbox.close()
+        if self._queue is not None:
+            self._queue.close()
 
     @_safely
     def _terminate(self, status: str, at: int) -> None:

@@ -110,5 +110,5 @@ def forget_abandoned(mine: Path) -> None:
     for folder in CHECKPOINTS.glob("*/") if CHECKPOINTS.is_dir() else ():
         last_used = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
         if folder.name != mine.name and time.time() - last_used > DAYS_KEPT * 86400:
-            with contextlib.suppress(files.Busy), files.lock(f"train-{folder.name}"):
+            with contextlib.suppress(files.LockedError), files.lock(f"train-{folder.name}"):
                 shutil.rmtree(folder)

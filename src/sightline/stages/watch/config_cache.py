@@ -27,14 +27,14 @@ _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedConfig:
     """What `watch` looks at of a configuration: the ingest section, and the weights that training begins with."""
 
     ingest: IngestConfig
     weights: str | None
 
 
-def recall() -> Watched | None:
+def recall() -> WatchedConfig | None:
     """Returns what was found good, or None if anything may have changed."""
     try:
         kept = json.loads(MEMORY.read_text())
@@ -42,12 +42,12 @@ def recall() -> Watched | None:
             return None
         section = kept["ingest"]
         source = SOURCES[section["source"]["name"]](**section["source"])
-        return Watched(IngestConfig(**{**section, "source": source}), kept["weights"])
+        return WatchedConfig(IngestConfig(**{**section, "source": source}), kept["weights"])
     except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
         return None
 
 
-def remember(watched: Watched) -> None:
+def remember(watched: WatchedConfig) -> None:
     """Keeps what is looked at of a configuration of which all sections were found good.
 
     Not where the environment is read for it: what is kept must hold no credential.

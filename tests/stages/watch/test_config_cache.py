@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline.config import cache
 from sightline.config.compose import compose, read_params, saved_overrides, typed
 from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch import config_cache
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,40 +22,40 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def composed() -> cache.Watched:
+def composed() -> config_cache.WatchedConfig:
     config = compose(saved_overrides(read_params()))
-    return cache.Watched(typed(IngestConfig, config.ingest, "ingest"), config.train.model.get("weights"))
+    return config_cache.WatchedConfig(typed(IngestConfig, config.ingest, "ingest"), config.train.model.get("weights"))
 
 
 def test_what_was_found_good_is_recalled_as_it_was(project):
-    assert cache.recall() is None
-    cache.remember(composed())
-    assert cache.recall() == composed()
+    assert config_cache.recall() is None
+    config_cache.remember(composed())
+    assert config_cache.recall() == composed()
 
 
 @pytest.mark.parametrize(
     "name", ["params.yaml", "conf/config.yaml", "conf/train/default.yaml", "conf/ingest/source/folder.yaml"]
 )
 def test_an_edit_is_noticed(project, name):
-    cache.remember(composed())
+    config_cache.remember(composed())
     with (project / name).open("a") as stream:
         stream.write("# another word\n")
-    assert cache.recall() is None
+    assert config_cache.recall() is None
 
 
 def test_a_new_option_and_a_removed_one_are_noticed(project):
-    cache.remember(composed())
+    config_cache.remember(composed())
     (project / "conf/train/model/mine.yaml").write_text("name: cnn\n")
-    assert cache.recall() is None
-    cache.remember(composed())
+    assert config_cache.recall() is None
+    config_cache.remember(composed())
     (project / "conf/train/model/mine.yaml").unlink()
-    assert cache.recall() is None
+    assert config_cache.recall() is None
 
 
 def test_a_variable_that_a_section_reads_is_noticed(project, monkeypatch):
-    cache.remember(composed())
+    config_cache.remember(composed())
     monkeypatch.setenv("SIGHTLINE_NUM_WORKERS", "2")
-    assert cache.recall() is None
+    assert config_cache.recall() is None
 
 
 def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
@@ -63,12 +63,12 @@ def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
     params = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(params.replace("path: null", "path: ${oc.env:PLACE}"))
     assert composed().ingest.path == "/a/secret/place"
-    cache.remember(composed())
-    assert cache.recall() is None
-    assert not cache.MEMORY.exists()
+    config_cache.remember(composed())
+    assert config_cache.recall() is None
+    assert not config_cache.MEMORY.exists()
 
 
 def test_damaged_memory_is_as_good_as_none(project):
-    cache.remember(composed())
-    cache.MEMORY.write_text(cache.MEMORY.read_text()[:-40])
-    assert cache.recall() is None
+    config_cache.remember(composed())
+    config_cache.MEMORY.write_text(config_cache.MEMORY.read_text()[:-40])
+    assert config_cache.recall() is None

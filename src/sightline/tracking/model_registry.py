@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow's registered models: versions, their aliases and what is recorded with them.
+"""MLflow's registered models: versions, their aliases and what is recorded with them.
 
 A version holds a bundle and the predictions of its model on the test split, so that it can be judged, and judge others,
 from the registry alone. `challenger` is the newest candidate, `champion` what is in use.
@@ -39,7 +39,7 @@ BUNDLE_TAG = "sightline.bundle_sha256"
 PREFIX = "sightline."
 
 BUNDLE, PREDICTIONS = "bundle", "predictions.parquet"
-"""How a version's files are called where `Registry.files_of` puts them."""
+"""How a version's files are called where `ModelRegistry.files_of` puts them."""
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),  # text is taken for base64, as JSON needs it
@@ -72,16 +72,16 @@ class Version:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _user_errors() -> Iterator[None]:
     """Turns a failure of MLflow into one line that says where and why: to promote is to ask for it to be there."""
     try:
-        with tracking.reaching():
+        with tracking.mlflow_calls():
             yield
-    except tracking.Unreachable as error:
+    except tracking.TrackingError as error:
         raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
 
 
-class Registry:
+class ModelRegistry:
     """The versions of one registered model.
 
     Args:
@@ -93,18 +93,18 @@ class Registry:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        with _asking():
+        with _user_errors():
             self._client, self._experiment = tracking.connect()
 
     def by_bundle(self, digest: str) -> Version | None:
         """Returns the newest version that holds the bundle of that digest."""
-        with _asking():
+        with _user_errors():
             found = [v for v in self._versions() if v.tags.get(BUNDLE_TAG) == digest]
             return self._read(max(found, key=lambda v: int(v.version)).version) if found else None
 
     def by_alias(self, alias: str) -> Version | None:
         """Returns the version that an alias stands for."""
-        with _asking():
+        with _user_errors():
             if not self._versions():
                 return None
             aliases: Mapping[str, Any] = self._client.get_registered_model(self.name).aliases
@@ -116,7 +116,7 @@ class Registry:
         Raises:
             UserError: If there is none of that number.
         """
-        with _asking():
+        with _user_errors():
             numbers = sorted(int(v.version) for v in self._versions())
             if number not in numbers:
                 known = ", ".join(map(str, numbers)) or "none yet; `sightline promote` makes one"
@@ -133,7 +133,7 @@ class Registry:
             model_digest: Digest of the trained model, which its run is found by.
             tags: What to record with the version.
         """
-        with _asking():
+        with _user_errors():
             run_id = tracking.run_of_model(self._client, self._experiment, model_digest, {})
             mlflow.set_experiment(experiment_id=self._experiment)
             with warnings.catch_warnings():
@@ -164,27 +164,27 @@ class Registry:
     def files_of(self, version: Version) -> Iterator[Path]:
         """Yields a folder with a version's bundle and predictions, as long as the block runs."""
         with tempfile.TemporaryDirectory(prefix="sightline-version-") as folder:
-            with _asking():
+            with _user_errors():
                 source = self._client.get_model_version_download_uri(self.name, str(version.number))
                 mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=folder)
             yield Path(folder) / "artifacts"
 
     def record(self, version: Version, tags: Mapping[str, str]) -> None:
         """Records something with a version."""
-        with _asking():
+        with _user_errors():
             for name, value in tags.items():
                 self._client.set_model_version_tag(self.name, str(version.number), name, value)
 
     def point(self, alias: str, version: Version) -> None:
         """Makes an alias stand for a version."""
-        with _asking():
+        with _user_errors():
             self._client.set_registered_model_alias(self.name, alias, str(version.number))
 
     def run(self, version: Version) -> Run | None:
         """Returns the run that trained a version's model; None where it was deleted."""
         if version.run_id is None:
             return None
-        with _asking():
+        with _user_errors():
             try:
                 return self._client.get_run(version.run_id)
             except MlflowException:
@@ -231,7 +231,7 @@ def fetch_bundle(uri: str) -> Path:
     if store is None and not embedded.is_file():
         raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
     try:
-        with tracking.reaching():
+        with tracking.mlflow_calls():
             client = tracking.open_store()
             if match["alias"]:
                 found = client.get_model_version_by_alias(match["name"], match["alias"])
@@ -244,7 +244,7 @@ def fetch_bundle(uri: str) -> Path:
                 with files.atomic_directory(kept) as fresh:
                     exact = f"models:/{found.name}/{found.version}"
                     mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
-    except tracking.Unreachable as error:
+    except tracking.TrackingError as error:
         raise UserError(f"{uri}: cannot be fetched from MLflow ({error.why}); {error.remedy}") from None
     for path in sorted(kept.rglob("manifest.json")):
         if (path.parent / "model.onnx").is_file():

@@ -1,4 +1,4 @@
-"""Where runs are kept: the store, its names, and what says where a run came from."""
+"""MLflow's store of runs: connection, names of tags, and the provenance of a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from sightline.core.project import project_root as project_root  # which callers know from here
-from sightline.tracking.database import ARTIFACTS, alone, follow, require_open
-from sightline.tracking.guard import own_uri, reaching, store_uri
+from sightline.tracking.database import ARTIFACTS, relocate, require_open, sole_migration
+from sightline.tracking.mlflow_errors import mlflow_calls
 from sightline.tracking.open_runs import close_abandoned
+from sightline.tracking.uris import own_uri, store_uri
 
 EXPERIMENT = "sightline"
 MODEL_TAG = "sightline.model_sha256"
@@ -38,10 +39,10 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
         A client and the id of the experiment (MLFLOW_EXPERIMENT_NAME, or "sightline").
 
     Raises:
-        Unreachable: If it cannot be opened.
+        TrackingError: If it cannot be opened.
     """
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-    with reaching(), alone(store_uri()):
+    with mlflow_calls(), sole_migration(store_uri()):
         client = open_store()
         experiment = _experiment(client, name)
         close_abandoned(client)
@@ -49,14 +50,14 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
 
 
 def open_store() -> mlflow.MlflowClient:
-    """Opens the tracking store as it is; to be called in a `reaching` block."""
+    """Opens the tracking store as it is; to be called in a `mlflow_calls` block."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # pages of traceback: one line says it
     uri = store_uri()
     require_open(uri)
     if uri == own_uri():
-        follow(project_root() / "mlflow.db", project_root())
+        relocate(project_root() / "mlflow.db", project_root())
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
 
@@ -66,7 +67,7 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is not None:
         return str(known.experiment_id)
-    # A server keeps artifacts where it was told to; beside the embedded store they are a folder.
+    # A server has a place of its own for artifacts; those of the embedded store are a folder beside it.
     location = str(project_root() / ARTIFACTS) if store_uri() == own_uri() else None
     kind = {"mlflow.experimentKind": "custom_model_development"}  # the web page opens on runs, not on chat traces
     try:

@@ -1,8 +1,8 @@
-"""The one guard around MLflow: whatever it raises becomes one line that says where, why, and what to do about it.
+"""Errors of MLflow, whatever it raises, as one line that says where, why, and what to do about it.
 
 MLflow raises nearly anything (a damaged database is a UnicodeDecodeError, a KeyError, an Alembic error), and it tries a
-database that cannot be opened again for 100 seconds. Each call into it stands in a `reaching` block; `Tracker` makes a
-warning of what that raises, commands that ask MLflow for something a `UserError`.
+database that cannot be opened again for 100 seconds. Each call into it stands in an `mlflow_calls` block; `Tracker`
+turns what that raises into a warning, commands that ask MLflow for something into a `UserError`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from sightline.core import credentials
 from sightline.core.errors import UserError
-from sightline.core.project import project_root
+from sightline.tracking.uris import sqlite_file, store_uri
 
 
-class Unreachable(Exception):
-    """MLflow could not be asked or told.
+class TrackingError(Exception):
+    """A failed call of MLflow.
 
     Attributes:
         why: Where MLflow is, and what went wrong: one line without credentials.
@@ -40,46 +37,22 @@ class Unreachable(Exception):
 
 
 @contextmanager
-def reaching() -> Iterator[None]:
-    """Holds calls into MLflow.
+def mlflow_calls() -> Iterator[None]:
+    """Translates the errors of calls into MLflow.
 
     Raises:
-        Unreachable: For whatever they raise, but for what the user is to be told as it is.
+        TrackingError: For whatever they raise but a `UserError`, which is passed on as it is.
     """
     try:
         yield
-    except (UserError, Unreachable):
+    except (UserError, TrackingError):
         raise
     except Exception as error:
-        raise Unreachable(error) from error
-
-
-def own_uri() -> str:
-    """Returns the URL of the project's own store: SQLite in its root."""
-    return f"sqlite:///{project_root() / 'mlflow.db'}"
-
-
-def store_uri() -> str:
-    """Returns where runs are kept: MLFLOW_TRACKING_URI, or the project's own store.
-
-    The variable says nothing of who set it: MLflow itself does, to what it was told.
-    """
-    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri()
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Returns the file of an SQLite database's URL; None for any other."""
-    if not uri.startswith("sqlite"):
-        return None
-    try:
-        name = make_url(uri).database
-    except ArgumentError:
-        return None
-    return Path(name) if name and name != ":memory:" else None
+        raise TrackingError(error) from error
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Returns what SQLite said, where that is behind it, without the statement and the parameters; else the error."""
+    """Returns the error of SQLite behind an error, without statement and parameters; else the error itself."""
     behind: BaseException | None = error
     while behind is not None and not isinstance(behind, sqlite3.Error):
         behind = behind.__cause__ or behind.__context__

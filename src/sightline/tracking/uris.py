@@ -1,0 +1,35 @@
+"""The URI of MLflow's store of runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from sightline.core.project import project_root
+
+
+def own_uri() -> str:
+    """Returns the URL of the project's own store: SQLite in its root."""
+    return f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+def store_uri() -> str:
+    """Returns where runs are kept: MLFLOW_TRACKING_URI, or the project's own store.
+
+    That the variable is set does not mean that the user has set it: MLflow sets it, too, to the URI it was given.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Returns the file of an SQLite database's URL; None for any other."""
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        name = make_url(uri).database
+    except ArgumentError:
+        return None
+    return Path(name) if name and name != ":memory:" else None
