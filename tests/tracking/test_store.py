@@ -46,7 +46,7 @@ def embedded(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (project / "here" / "mlflow.db").write_bytes(migrated.read_bytes())
     os.chdir(project / "here")  # `project` goes back
     # MLflow keeps a store open under its name, which is the same in every folder.
-    for module in (tracking.mlflow_errors, tracking.mlflow_store, tracking.open_runs):
+    for module in (tracking.uris, tracking.mlflow_store, tracking.open_runs):
         monkeypatch.setattr(module, "own_uri", lambda: f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     yield project / "here"
     mlflow.set_tracking_uri(None)
