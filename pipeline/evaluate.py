@@ -17,12 +17,12 @@ OUTPUT = Path("reports")
 
 def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
-    from sightline import tracking
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.models.inference import Predictor
     from sightline.stages.evaluate import stage
     from sightline.stages.evaluate.console import lines
     from sightline.stages.evaluate.explain import explainer
+    from sightline.stages.evaluate.tracked import log_evaluation
 
     predictor = Predictor.load(context.root / MODEL)
     data = ProcessedSet(context.root / DATA)
@@ -39,19 +39,10 @@ def run(config: EvaluateConfig, context: Context) -> None:
         baselines=root / BASELINES,
         explainer=explainer(predictor.classifier, data.shape) if config.explain else None,
     )
-    tracker = tracking.resume_by_model(predictor.info["weights_sha256"], {})
-    tracker.log_metrics({f"test_{name}": value for name, value in found.numbers.items()})
-    tracker.log_metrics({"temperature": found.temperature})
-    # Tags, since a run's parameters cannot change, and one model may be evaluated more than once.
-    tracker.set_tags(tracking.flat_params(context.config, "evaluate"))
-    times = tracker.count_test(data.split_digest("test"))
+    times = log_evaluation(found, out, context.config, predictor.info["weights_sha256"], data)
     for line in lines(found, times):
         print(f"evaluate: {line}")
     print(f"evaluate: see {out / stage.REPORT}")
-    for name in (stage.METRICS, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
-        tracker.log_artifact(out / name)
-    for folder in (stage.FIGURES, stage.PLOTS):
-        tracker.log_artifact(out / folder, folder)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,15 @@ OUTPUT = Path("models/bundle")
 
 def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it passes the parity check."""
-    from sightline import tracking
-    from sightline.stages.export.result import lines, metrics
+    from sightline.stages.export.result import lines
     from sightline.stages.export.stage import export
+    from sightline.stages.export.tracked import log_export
 
     root, out = context.root, context.output / OUTPUT
     outcome = export(config, root / RAW, root / DATA, root / MODEL, out, root / REPORTS)
     for line in lines(outcome):
         print(f"export: {line}")
-    tracker = tracking.resume_by_model(files.sha256_file(root / MODEL / "model.safetensors"), {})
-    tracker.log_metrics(metrics(outcome))
-    tracker.set_tags(tracking.flat_params(context.config, "export"))  # as evaluation's
-    tracker.log_artifact(out, "bundle")
+    log_export(outcome, out, context.config, files.sha256_file(root / MODEL / "model.safetensors"))
 
 
 if __name__ == "__main__":

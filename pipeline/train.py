@@ -25,9 +25,9 @@ DEBUG = Path("multirun/debug")
 def run(config: TrainConfig, context: Context) -> float:
     """Trains, writes the model, and returns the best epoch's validation metric: what a sweep optimises."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
-    from sightline import tracking
     from sightline.stages.train import hardware
     from sightline.stages.train.stage import TrainingRun
+    from sightline.stages.train.tracked import train_tracked
 
     training = TrainingRun(context.root / DATA, config)
     if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
@@ -36,26 +36,7 @@ def run(config: TrainConfig, context: Context) -> float:
     if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
         say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
     made_with = data_settings.load_settings(context.root, training.data.digest)
-    marker = training.checkpoints / "mlflow_run"
-    tracker = tracking.start_training(context.config, context.overrides, marker, made_with)
-    status = "FAILED"
-    try:
-        tracker.start_system_metrics()
-        trained = training.run(output / MODEL, output / HISTORY, tracker.log_epoch)
-        initial = {f"{tracking.INITIAL_TAG}.{name}": value for name, value in (trained.initial or {}).items()}
-        tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest, **initial})
-        source = made_with.get("ingest.source.name", DATA.name)
-        tracker.log_dataset(source, DATA, trained.data_digest, trained.counts, "training")
-        tracker.log_metrics({f"best_{name}": value for name, value in trained.best.items()})
-        tracker.log_artifact(output / MODEL / "model.safetensors", "model")
-        tracker.log_artifact(output / MODEL / "model.json", "model")
-        tracker.log_artifact(output / HISTORY)
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
-    finally:
-        tracker.finish(status)
+    trained = train_tracked(training, output / MODEL, output / HISTORY, context.config, context.overrides, made_with)
     return trained.best[config.monitor]
 
 

@@ -1,35 +1,79 @@
-"""Sightline: labelled images in, a trained, evaluated, explained and deployable classifier out."""
+"""Sightline: labelled images in, a trained, evaluated, explained and deployable classifier out.
+
+>>> import sightline  # doctest: +SKIP
+>>> raw = sightline.ingest("photos")  # doctest: +SKIP
+>>> data = sightline.preprocess(raw, size=64)  # doctest: +SKIP
+>>> model = sightline.train(data, model="resnet18")  # doctest: +SKIP
+>>> bundle = sightline.export(sightline.evaluate(model, data)).load()  # doctest: +SKIP
+>>> next(bundle.predict("photo.jpg")).label  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import os
+    from sightline.api.datasets import ProcessedDataset as ProcessedDataset
+    from sightline.api.datasets import RawDataset as RawDataset
+    from sightline.api.models import ExportedModel as ExportedModel
+    from sightline.api.models import ModelEvaluation as ModelEvaluation
+    from sightline.api.models import TrainedModel as TrainedModel
+    from sightline.api.steps import evaluate as evaluate
+    from sightline.api.steps import export as export
+    from sightline.api.steps import ingest as ingest
+    from sightline.api.steps import preprocess as preprocess
+    from sightline.api.steps import train as train
+    from sightline.core.errors import UserError as UserError
+    from sightline.predict.bundle import Bundle as Bundle
+    from sightline.predict.load import load as load
 
-    from sightline.predict.bundle import Bundle
+_HOMES = {
+    "sightline.api.datasets": ("ProcessedDataset", "RawDataset"),
+    "sightline.api.models": ("ExportedModel", "ModelEvaluation", "TrainedModel"),
+    "sightline.api.steps": ("evaluate", "export", "ingest", "preprocess", "train"),
+    "sightline.core.errors": ("UserError",),
+    "sightline.predict.bundle": ("Bundle",),
+    "sightline.predict.load": ("load",),
+}
+"""Where each name comes from. It is imported when it is first asked for: `import sightline` costs nothing."""
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Bundle",
+    "ExportedModel",
+    "ModelEvaluation",
+    "ProcessedDataset",
+    "RawDataset",
+    "TrainedModel",
+    "UserError",
+    "evaluate",
+    "export",
+    "ingest",
+    "load",
+    "preprocess",
+    "train",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing unless it is asked to
 
 
-def load(bundle: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:
-    """Opens an exported model for prediction.
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-    Args:
-        bundle: The bundle's folder, or `models:/name@alias` for one of MLflow's registry.
-        model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
-        threads: How many threads the network computes with; 0 for one a core.
+    try:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == __name__:
+            raise
+        from sightline.core.errors import not_installed
 
-    Raises:
-        UserError: If there is no such bundle, it is damaged, or what it needs is not installed.
+        raise not_installed(error.name, "predict" if "predict" in _HOME[name] else "pipeline") from None
+    globals()[name] = value
+    return value
 
-    Example:
-        >>> import sightline  # doctest: +SKIP
-        >>> for prediction in sightline.load("models/bundle").predict(["photo.jpg"]):  # doctest: +SKIP
-        ...     print(prediction.label, prediction.probability)
-    """
-    # By name: every stage imports this package, and the code of prediction is no part of any but the last.
-    opened: Bundle = import_module(".predict.load", __name__).load(bundle, model, threads)
-    return opened
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

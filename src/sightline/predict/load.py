@@ -33,5 +33,19 @@ def bundle(name: str | os.PathLike[str]) -> Path:
 
 
 def load(name: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:
-    """Opens a bundle by its folder or its name in the registry; see `sightline.load`."""
+    """Opens an exported model for prediction.
+
+    Args:
+        name: The bundle's folder, or `models:/name@alias` for one of MLflow's registry.
+        model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
+        threads: How many threads the network computes with; 0 for one per core.
+
+    Raises:
+        UserError: If there is no such bundle, it is damaged, or what it needs is not installed.
+
+    Example:
+        >>> import sightline  # doctest: +SKIP
+        >>> for prediction in sightline.load("models/bundle").predict(["photo.jpg"]):  # doctest: +SKIP
+        ...     print(prediction.label, prediction.probability)
+    """
     return Bundle.load(bundle(name), threads, model)

@@ -1,0 +1,212 @@
+"""Models as objects: trained, evaluated, exported."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.api import html
+from sightline.api.datasets import ProcessedDataset
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import Images
+from sightline.metrics.base import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sightline.models.inference import Predictor
+    from sightline.predict.bundle import Bundle
+
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network: what `sightline.train` makes.
+
+    Attributes:
+        path: Its folder. What the train stage wrote is opened by `TrainedModel("models")`.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        path = Path(self.path).expanduser()
+        object.__setattr__(self, "path", path)
+        if not (path / "model.json").is_file():
+            raise UserError(f"{path}: no model.json in it; name a folder that sightline.train or its stage has made")
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The network as a function; read once, computing with the threads that it was trained with."""
+        from sightline.models.inference import Predictor
+
+        return Predictor.load(self.path)
+
+    @functools.cached_property
+    def info(self) -> dict[str, Any]:
+        """The content of `model.json`: architecture, settings of the training, best epoch, what it was made from."""
+        return dict(json.loads((self.path / "model.json").read_bytes()))
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in order of index."""
+        return list(self.info["classes"])
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: losses, validation accuracy, learning rate."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / HISTORY)
+
+    def probabilities(self, images: Images) -> Floats:
+        """Maps prepared images [n, height, width, channels] uint8 to probabilities [n, K], not calibrated."""
+        return self.predictor(images)
+
+    def explain(self, images: Images, classes: npt.NDArray[np.int64] | None = None) -> Explanation:
+        """Says where in prepared images the network sees a class.
+
+        Args:
+            images: [n, height, width, channels] uint8.
+            classes: [n] the class to explain of each; None for the one that the network takes it for.
+        """
+        from sightline.stages.evaluate.explain import explainer
+
+        wanted = self.probabilities(images).argmax(axis=1) if classes is None else classes
+        height, width, channels = images.shape[1:]
+        made = explainer(self.predictor.classifier, (height, width, channels))
+        names = tuple(self.classes[index] for index in wanted)
+        return Explanation(made.method, made.how, images, names, made.maps(images, wanted))
+
+    def __repr__(self) -> str:
+        best = self.info["best_epoch"]
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name.startswith("val_"))
+        name = self.info["architecture"]["name"]
+        return f"TrainedModel({name}, {len(self.classes)} classes, {numbers}, path={str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        shown = {**self.info["best_epoch"], **{f"model.{k}": v for k, v in self.info["architecture"].items()}}
+        return html.block(repr(self), html.table(("of the best epoch", "value"), list(shown.items())))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Heat maps of what speaks for a class.
+
+    Attributes:
+        method: How they were made: Grad-CAM or occlusion.
+        meaning: A sentence on what they show.
+        images: [n, height, width, channels] uint8.
+        classes: [n] names of the classes explained.
+        maps: [n, height, width] in 0..1: the larger, the more the place speaks for the class.
+    """
+
+    method: str
+    meaning: str
+    images: Images
+    classes: tuple[str, ...]
+    maps: Floats
+
+    def __repr__(self) -> str:
+        return f"Explanation({self.method} of {len(self.images)} images)"
+
+    def _repr_html_(self) -> str:
+        from sightline.reporting.plots.gallery import Tile, draw_gallery
+        from sightline.reporting.plots.overlay import overlay
+        from sightline.reporting.plots.style import LIGHT, shown
+
+        tiles = []
+        for number, (image, name, heat) in enumerate(zip(self.images, self.classes, self.maps, strict=True)):
+            tiles += [
+                Tile(image, "", "image", wrong=False),
+                Tile(overlay(image, heat), "", f"speaks for {shown(name, number, 16)}", wrong=False),
+            ]
+        return html.block(
+            repr(self), html.notes([self.meaning]), html.picture(draw_gallery(tiles, "", LIGHT), repr(self))
+        )
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """A model's scores on the test images: what `sightline.evaluate` makes.
+
+    Attributes:
+        path: Its folder, with `report.html`, tables and figures.
+        model: What was evaluated.
+        data: What it was evaluated on.
+    """
+
+    path: Path
+    model: TrainedModel = field(repr=False)
+    data: ProcessedDataset = field(repr=False)
+
+    @functools.cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """The numbers of `metrics.json`."""
+        return dict(json.loads((self.path / "metrics.json").read_bytes()))
+
+    @property
+    def report(self) -> Path:
+        """The report, a page that stands alone."""
+        return self.path / "report.html"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns one row per test image: id, label and prediction as names, the prediction's probability."""
+        import pandas as pd
+
+        from sightline.datasets import predictions
+
+        read = predictions.read(self.path / "predictions.parquet")
+        names = np.array(self.data.classes, object)
+        columns = {"id": read.ids, "label": names[read.labels], "predicted": names[read.predicted]}
+        return pd.DataFrame({**columns, "probability": read.probabilities.max(axis=1)})
+
+    def __repr__(self) -> str:
+        n = self.metrics
+        interval = f"{n['accuracy_low']:.4f} to {n['accuracy_high']:.4f}"
+        what = f"accuracy {n['accuracy']:.4f} ({interval}) on {n['images']:,.0f} test images"
+        return f"ModelEvaluation({what}, path={str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        from sightline.reporting import metric_titles
+
+        rows = [(row.metric.title, row.value, row.interval) for row in metric_titles.rows(self.metrics) if row.main]
+        confusion = self.path / "figures" / "confusion_counts.png"
+        return html.block(
+            repr(self),
+            html.table(("metric", "value", "95 % interval"), rows),
+            html.picture(confusion.read_bytes() if confusion.is_file() else None, "confusion matrix"),
+        )
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A bundle, all that prediction needs: what `sightline.export` makes.
+
+    Attributes:
+        path: Its folder; copy it to wherever it is to predict, and open it by `sightline.load`.
+        notes: What was compared and measured before it was written.
+    """
+
+    path: Path
+    notes: tuple[str, ...] = field(repr=False)
+
+    def load(self, model: str = "auto", threads: int = 0) -> Bundle:
+        """Opens it; see `sightline.load`."""
+        from sightline.predict.load import load
+
+        return load(self.path, model, threads)
+
+    def __repr__(self) -> str:
+        return f"ExportedModel(path={str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return html.block(repr(self), html.text(self.notes))

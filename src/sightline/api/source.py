@@ -1,0 +1,45 @@
+"""The source that a place or a name stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sightline.predict.inputs import is_archive
+from sightline.sources import SOURCES
+
+_MONGODB = ("mongodb", "mongodb+srv")
+_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+_SQL = ("sqlite", "mysql", "mariadb", "postgresql", "postgres")
+
+
+def source_knobs(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the knobs `source` and `path` or `url` of the ingest section.
+
+    Args:
+        source: A source's name ("digits", "idx"), which comes before a folder of that name (`./digits`); or a folder,
+            an archive, a list of images (CSV, Parquet ...), or a URL of one of these or of a database.
+    """
+    text = os.fspath(source)
+    if text in SOURCES and isinstance(source, str):
+        return {"source": text}
+    scheme, separator, _ = text.partition("://")
+    if separator and not Path(text).exists():
+        family = scheme.lower().partition("+")[0]
+        kind = "mongodb" if scheme.lower() in _MONGODB else "sql" if family in _SQL else _file_kind(text.split("?")[0])
+        return {"source": kind or "folder", "url": text}
+    path = Path(text).expanduser()
+    return {"source": (_folder_kind(path) if path.is_dir() else _file_kind(text)) or "folder", "path": str(path)}
+
+
+def _file_kind(name: str) -> str | None:
+    return "archive" if is_archive(name) else "table" if PurePosixPath(name).suffix.lower() in _TABLES else None
+
+
+def _folder_kind(folder: Path) -> str | None:
+    """Tells sets in files of their own from a folder with a folder per class."""
+    if next(folder.glob("*-ubyte*"), None):
+        return "idx"
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json"))
+    return "huggingface" if saved or next(folder.glob("*.parquet"), None) else None

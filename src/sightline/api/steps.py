@@ -1,0 +1,172 @@
+"""The stages as functions.
+
+Each takes the knobs of its section of `params.yaml` as keyword arguments, by the same names (`denoise="gaussian",
+denoise_options={"sigma": 1.0}`), with the defaults of `conf/` (the working directory's, where it is a project, else
+those installed), and gives the results that the stage gives, bit for bit. `params.yaml` itself is not read.
+
+Results are folders `<kind>-<digest>` in a working folder: `folder`, else that of the input, else `./sightline-runs`.
+They are written whole or not at all and never replaced. Caches and an interrupted training's checkpoints are kept in
+`./.sightline`, as those of the stages. Nothing is printed: what there is to say on the way is logged by `sightline` as
+INFO.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sightline.api.datasets import ProcessedDataset, RawDataset
+from sightline.api.models import HISTORY, ExportedModel, ModelEvaluation, TrainedModel
+from sightline.api.place import new_place
+from sightline.api.settings import section
+from sightline.api.source import source_knobs
+from sightline.core.errors import UserError
+from sightline.datasets.data_settings import flat_params
+
+Folder = str | Path | None
+
+
+def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: Any) -> RawDataset:
+    """Reads and checks labelled images.
+
+    Args:
+        source: A folder with a folder per class, an archive of one, a list of images (CSV, Parquet ...), a URL of one
+            of these or of a database, or the name of a source ("digits", "idx") with the knob `path` or `url`.
+        folder: The working folder.
+        knobs: What differs from `conf/ingest/`: `limit=1000`, `labels="names.yaml"`.
+
+    Raises:
+        UserError: If the source cannot be read, or no classifier can be trained on what it holds.
+    """
+    from sightline.sources import open_source
+    from sightline.stages.ingest.config import IngestConfig
+    from sightline.stages.ingest.demands import require_trainable
+    from sightline.stages.ingest.stage import ingest
+
+    settings, config = section("ingest", IngestConfig, {**source_knobs(source), **knobs})
+    with new_place(folder, "raw") as place:
+        place.path.mkdir()
+        summary = ingest(open_source(settings), settings, place.path)
+        require_trainable(summary, settings)
+    return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
+
+
+def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> ProcessedDataset:
+    """Brings images to one size and divides them into splits.
+
+    Args:
+        raw: The images.
+        folder: The working folder.
+        knobs: What differs from `conf/preprocess/`: `size=64`, `channels=1`, `denoise="gaussian"`.
+
+    Raises:
+        UserError: If a split that is asked for stays empty, or nothing is left to train on.
+    """
+    from sightline.stages.preprocess.cache import FOLDER
+    from sightline.stages.preprocess.config import PreprocessConfig
+    from sightline.stages.preprocess.division import require_splits
+    from sightline.stages.preprocess.stage import preprocess
+
+    settings, config = section("preprocess", PreprocessConfig, knobs)
+    with new_place(folder or raw.path.parent, "processed") as place:
+        place.path.mkdir()
+        require_splits(preprocess(raw.path, settings, place.path, FOLDER))
+    return ProcessedDataset(place.path, raw, {**raw.settings, **flat_params(config, "preprocess")})
+
+
+def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False, **knobs: Any) -> TrainedModel:
+    """Trains a network; the same call goes on where an interrupted one was.
+
+    Args:
+        data: The images.
+        folder: The working folder.
+        track: Whether the training becomes a run in MLflow, at MLFLOW_TRACKING_URI or in ./mlflow.db.
+        knobs: What differs from `conf/train/`: `model="resnet18"`, `lr=0.001`, `max_epochs=10`.
+
+    Raises:
+        UserError: If a split is empty, the hardware asked for is not there, or the training diverged.
+    """
+    from sightline.stages.train.config import TrainConfig
+    from sightline.stages.train.stage import TrainingRun
+
+    settings, config = section("train", TrainConfig, knobs)
+    training = TrainingRun(data.path, settings)
+    with new_place(folder or data.path.parent, "model") as place:
+        if track:
+            from sightline.stages.train.tracked import train_tracked
+
+            train_tracked(training, place.path, place.path / HISTORY, config, (), data.settings)
+        else:
+            training.run(place.path, place.path / HISTORY)
+    return TrainedModel(place.path)
+
+
+def evaluate(
+    model: TrainedModel, data: ProcessedDataset, *, folder: Folder = None, track: bool = False, **knobs: Any
+) -> ModelEvaluation:
+    """Scores a model on the test images and writes the report.
+
+    Args:
+        model: The model.
+        data: The images; slices and robustness are measured where it knows the raw ones.
+        folder: The working folder.
+        track: Whether the numbers are added to the model's run in MLflow.
+        knobs: What differs from `conf/evaluate/`: `robustness_images=0`.
+
+    Raises:
+        UserError: If there is no test image, or model and data have different classes.
+    """
+    from sightline.models.inference import Predictor
+    from sightline.stages.evaluate.config import EvaluateConfig
+    from sightline.stages.evaluate.explain import explainer
+    from sightline.stages.evaluate.stage import evaluate_split
+
+    settings, config = section("evaluate", EvaluateConfig, knobs)
+    predictor = Predictor.load(model.path)
+    predictor.check_classes(data.classes)
+    with new_place(folder or model.path.parent, "evaluation") as place:
+        result = evaluate_split(
+            predictor,
+            data.files,
+            config=settings,
+            out=place.path,
+            history=model.path / HISTORY,
+            model_info=predictor.info,
+            raw=data.raw.path if data.raw else None,
+            explainer=explainer(predictor.classifier, data.shape) if settings.explain else None,
+        )
+    if track:
+        from sightline.stages.evaluate.tracked import log_evaluation
+
+        log_evaluation(result, place.path, config, predictor.info["weights_sha256"], data.files)
+    return ModelEvaluation(place.path, model, data)
+
+
+def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = False, **knobs: Any) -> ExportedModel:
+    """Writes a model as a bundle, once it has been compared with the trained network on real images.
+
+    Args:
+        evaluation: The model with its scores and its calibration, which the bundle states.
+        folder: The working folder.
+        track: Whether the bundle is added to the model's run in MLflow.
+        knobs: What differs from `conf/export/`: `formats=["openvino"]`, `license="Apache-2.0"`.
+
+    Raises:
+        UserError: If the bundle does not predict as the trained network does, or the raw images are not known.
+    """
+    from sightline.stages.export.config import ExportConfig
+    from sightline.stages.export.result import lines
+    from sightline.stages.export.stage import export
+
+    settings, config = section("export", ExportConfig, knobs)
+    model, data = evaluation.model, evaluation.data
+    if data.raw is None:
+        raise UserError("export compares predictions of raw images: give ProcessedDataset its raw=RawDataset(...)")
+    with new_place(folder or evaluation.path.parent, "bundle") as place:
+        result = export(settings, data.raw.path, data.path, model.path, place.path, evaluation.path)
+    if track:
+        from sightline.stages.export.tracked import log_export
+
+        log_export(result, place.path, config, model.info["weights_sha256"])
+    return ExportedModel(place.path, tuple(lines(result)))

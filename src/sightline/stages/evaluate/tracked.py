@@ -1,0 +1,40 @@
+"""An evaluation in the run of MLflow's that its model has, for the stage and for Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sightline import tracking
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.stages.evaluate import stage
+from sightline.stages.evaluate.results import Evaluation
+
+
+def log_evaluation(
+    result: Evaluation, out: Path, config: DictConfig, model_digest: str, data: ProcessedSet
+) -> int | None:
+    """Adds numbers, settings and files to the model's run.
+
+    Args:
+        result: The evaluation.
+        out: The folder of its reports.
+        config: The whole composed configuration.
+        model_digest: SHA-256 of the weights, by which the run is found.
+        data: What was scored.
+
+    Returns:
+        How often this test split has been scored; None where that is not known.
+    """
+    tracker = tracking.resume_by_model(model_digest, {})
+    tracker.log_metrics({f"test_{name}": value for name, value in result.numbers.items()})
+    tracker.log_metrics({"temperature": result.temperature})
+    # Tags, since a run's parameters cannot change, and one model may be evaluated more than once.
+    tracker.set_tags(tracking.flat_params(config, "evaluate"))
+    times = tracker.count_test(data.split_digest("test"))
+    for name in (stage.METRICS, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
+        tracker.log_artifact(out / name)
+    for folder in (stage.FIGURES, stage.PLOTS):
+        tracker.log_artifact(out / folder, folder)
+    return times
