@@ -25,10 +25,10 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     if not text.startswith(REGISTRY):
         return Path(text)
     try:
-        from sightline.tracking import registry
+        from sightline.tracking import model_registry
     except ModuleNotFoundError as error:
         raise UserError(f"{text}: {error.name} is not installed: {how_to_install('pipeline')}") from None
-    folder: Path = registry.fetch_bundle(text)
+    folder: Path = model_registry.fetch_bundle(text)
     return folder
 
 
