@@ -28,7 +28,7 @@ repro: install ## Run the whole pipeline, or what of it is out of date
 	@sightline repair
 	dvc repro
 
-test: check ## Check style and types, and run all tests
+test: check ## Check style, types and dependencies, and run all tests
 	pytest
 
 test-all: check ## The same, and the tests of many minutes: each setting through real runs of its stage
@@ -37,10 +37,11 @@ test-all: check ## The same, and the tests of many minutes: each setting through
 mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?
 	python benchmarks/mutation.py --jobs $$(nproc 2> /dev/null || echo 2)
 
-check: install ## Check style and types only
+check: install ## Check style, types and declared dependencies only
 	ruff check
 	ruff format --check
 	mypy
+	deptry src pipeline
 
 lock: ## Resolve the dependencies anew, to releases at least 14 days old
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from sightline.cli.base import app
 from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
+
+
+class Layout(StrEnum):
+    """The meanings of a tree's first folders."""
+
+    AUTO = "auto"
+    CLASSES = "classes"
+    SPLITS = "splits"
 
 
 @app.command()
@@ -22,9 +30,7 @@ def load(
         typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
     ] = None,
     gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
-    layout: Annotated[
-        str, typer.Option(help="What the first folders are.", click_type=click.Choice(["auto", "classes", "splits"]))
-    ] = "auto",
+    layout: Annotated[Layout, typer.Option(help="What the first folders are.")] = Layout.AUTO,
     class_depth: Annotated[int, typer.Option(min=1, help="How many folders make a class's name.")] = 1,
 ) -> None:
     """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.
@@ -38,7 +44,7 @@ def load(
         raise not_installed(error.name, "pipeline,sources") from None
 
     require_harmless(url)
-    count, refused, notes = load_source(source, url, table, gridfs, LayoutRules(layout, class_depth))
+    count, refused, notes = load_source(source, url, table, gridfs, LayoutRules(layout.value, class_depth))
     for note in notes:
         typer.echo(note, err=True)
     for rejection in refused:

@@ -1,4 +1,4 @@
-"""Verbs that answer: predict, serve."""
+"""Verbs that answer for images: predict, serve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sightline.core.errors import UserError, fault, not_installed
 
 
 class Format(StrEnum):
-    """How predictions are written."""
+    """The formats of predictions."""
 
     TABLE = "table"
     CSV = "csv"
@@ -27,8 +27,8 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-class Form(StrEnum):
-    """The forms that a bundle's network comes in."""
+class NetworkForm(StrEnum):
+    """The forms of a bundle's network."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -68,8 +68,8 @@ def predict(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
     model: Annotated[
-        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
-    ] = Form.AUTO,
+        NetworkForm, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = NetworkForm.AUTO,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run of the network.")] = 64,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
@@ -84,7 +84,7 @@ def predict(
     ] = None,
     image_column: Annotated[str, typer.Option(help="Its column or field of the encoded images.")] = "image",
 ) -> None:
-    """Say what is on images: one row an input, in order, the ones that cannot be read included.
+    """Classify images: one row per input, in order, including inputs that cannot be read.
 
     Exit codes: 0 done; 1 every input failed, an archive is incomplete, or, with --strict, any input failed; 2 wrong
     usage, or a bundle that cannot be used.
@@ -136,8 +136,8 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     model: Annotated[
-        Form, typer.Option(help="The form of the network; auto is the one that export found best.")
-    ] = Form.AUTO,
+        NetworkForm, typer.Option(help="The form of the network; auto is the one that export found best.")
+    ] = NetworkForm.AUTO,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run, at most.")] = 32,
     max_images: Annotated[int, typer.Option(min=1, help="Images a request, at most.")] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, help="What a request may take, and its sending.")] = 30.0,
