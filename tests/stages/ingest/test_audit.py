@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from sightline.datasets import raw_set
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.folder import FolderSource
 from sightline.stages.ingest import audit, console, image_quality, near_duplicates
@@ -54,6 +55,8 @@ def test_findings_are_counted_and_named(tmp_path: Path) -> None:
         "train/dog/long.png": png(scene(8)[:20]),
     }
     found = run(FolderSource(tree(tmp_path / "in", files), 2**20), tmp_path / "out").summary["audit"]
+    written = raw_set.read_near(tmp_path / "out" / raw_set.NEAR)
+    assert written == dict.fromkeys(["test/cat/again.jpg", "train/cat/two.png"], "test/cat/again.jpg")
     assert found["images"] == {"cat": {"test": 2, "train": 4}, "dog": {"train": 6}}
     assert found["exact_duplicates"] == {
         "groups": 1,
@@ -74,6 +77,39 @@ def test_findings_are_counted_and_named(tmp_path: Path) -> None:
     said = "\n".join(audit.finding_lines(found))
     for words in ("same bytes under several labels", "near duplicates", "in several splits", "extension", "odd shape"):
         assert words in said
+
+
+def test_ten_findings_of_a_kind_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    twins = [ImageRecord(f"{n:02}{copy}.jpg", png(scene(n)), "x", "train") for n in range(12) for copy in "ab"]
+    near = [ImageRecord(f"{n:02}near.jpg", png(scene(n), "JPEG", quality=60), "x", "train") for n in range(12)]
+    crowd = [ImageRecord(f"z{n:02}.png", png(scene(99)), "x", "train") for n in range(12)]
+    found = run(Given(*twins, *near, *crowd), tmp_path / "out").summary["audit"]
+    assert (found["exact_duplicates"]["groups"], found["exact_duplicates"]["images"]) == (13, 36)
+    assert found["exact_duplicates"]["examples"] == [[f"{n:02}a.jpg", f"{n:02}b.jpg"] for n in range(10)]
+    assert found["wrong_extension"]["images"] == 24
+    assert found["wrong_extension"]["examples"] == [f"{n:02}{copy}.jpg is PNG" for n in range(5) for copy in "ab"]
+    assert found["near_duplicates"]["groups"] == 12
+    assert found["near_duplicates"]["examples"] == [[f"{n:02}a.jpg", f"{n:02}near.jpg"] for n in range(10)]
+    assert found["two_splits"]["near_groups"] == 0  # the source has one alone
+    crowd_alone = run(Given(*crowd), tmp_path / "crowd").summary["audit"]
+    assert crowd_alone["exact_duplicates"]["examples"] == [[f"z{n:02}.png" for n in range(10)]]
+    assert "12 group(s) of near duplicates, as 00a.jpg = 00near.jpg" in audit.finding_lines(found)
+
+
+def test_the_median_size_is_that_of_the_image_in_the_middle(tmp_path: Path) -> None:
+    sides = (10, 20, 30, 40, 50, 60, 70)
+    records = [ImageRecord(str(side), png(scene(1, side)), "x") for side in sides]
+    sizes = run(Given(*records), tmp_path / "out").summary["audit"]["sizes"]
+    assert sizes["width"] == sizes["height"] == {"min": 10, "median": 40, "max": 70}
+
+
+def test_few_bits_of_sixteen_have_a_line_with_the_remedy(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(scene(1).astype(np.uint16) << 4).save(stream, "PNG")
+    found = run(Given(ImageRecord("b", stream.getvalue(), "x")), tmp_path / "out").summary["audit"]
+    (line,) = (line for line in audit.finding_lines(found) if "16-bit" in line)
+    assert line.startswith("1 image(s) with 16-bit samples use 12 of the bits at most, as b, and become dark with few")
+    assert line.endswith("set preprocess.sample_bits=12")
 
 
 def test_a_clean_set_has_nothing_said_about_it(tmp_path: Path) -> None:
