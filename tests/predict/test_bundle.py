@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sightline
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.predict import manifest
@@ -229,3 +231,42 @@ def test_predicting_never_unpickles_and_leaves_no_usage_report(project: Project,
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert run.stdout == "[] 1\n"  # the hook sees a pickle where there is one
     assert list(tmp_path.iterdir()) == []
+
+
+def test_both_ways_to_load_take_the_same_arguments(project: Project) -> None:
+    for load in (Bundle.load, sightline.load):
+        assert load(project.bundle, "int8").model == "int8"
+        assert load(project.bundle, "fp32", 1).model == "fp32"
+    names = [list(inspect.signature(load).parameters.items()) for load in (Bundle.load, sightline.load)]
+    assert [(name, p.default) for name, p in names[0]][1:] == [(name, p.default) for name, p in names[1]][1:]
+
+
+def test_a_fault_of_the_program_is_not_called_one_of_the_bundle(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TypeError):
+        Bundle.load(project.bundle, "fp32", "two")  # type: ignore[arg-type]
+
+    def fault(_: object) -> None:
+        raise KeyError("a typing error")
+
+    monkeypatch.setattr("sightline.predict.bundle.Transform.from_dict", fault)
+    with pytest.raises(KeyError, match="a typing error"):
+        Bundle.load(project.bundle)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("classes.json", b"[1]"),
+        ("classes.json", b'{"classes": 3}'),
+        ("calibration.json", b"[]"),
+        ("contract.json", b'"text"'),
+        ("model_card.md", b"\xff\xfe"),
+    ],
+)
+def test_a_part_of_another_structure_is_a_users_fault(copy: Path, name: str, content: bytes) -> None:
+    (copy / name).write_bytes(content)
+    forge(copy)
+    with pytest.raises(UserError, match="cannot be used by this version of sightline"):
+        Bundle.load(copy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
 from sightline.core.rejection import RejectionError
 from sightline.imaging import convert
 from sightline.imaging.decode import Limits
@@ -89,13 +89,13 @@ class Bundle:
         self._session = session
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int = 0, model: str = "auto") -> Bundle:
-        """Opens a bundle.
+    def load(cls, folder: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:
+        """Opens a bundle; the same arguments as `sightline.load`, but for names of MLflow's registry.
 
         Args:
             folder: The bundle, as the export stage wrote it.
-            threads: How many threads the network computes with; 0 for one per core.
             model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
+            threads: How many threads the network computes with; 0 for one per core.
 
         Raises:
             UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
@@ -103,13 +103,18 @@ class Bundle:
         root = Path(folder)
         content = manifest.verify(root)
         chosen, file = _form(root, content, model)
-        try:
-            calibration = dict(json.loads(manifest.read(root, content, manifest.CALIBRATION)))
-            transform = Transform.from_dict(json.loads(manifest.read(root, content, manifest.TRANSFORM)))
-            classes = list(json.loads(manifest.read(root, content, manifest.CLASSES))["classes"])
-            session = _session(manifest.read(root, content, file), threads)
-            card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        options = _session_options(threads)
+
+        def read(name: str) -> bytes:
+            return manifest.read(root, content, name)
+
+        try:  # ValueError alone: anything else that is raised here is a fault of the program, not of the bundle
+            calibration = parse_object(read(manifest.CALIBRATION))
+            transform = Transform.from_dict(parse_object(read(manifest.TRANSFORM)))
+            classes = [str(name) for name in field(parse_object(read(manifest.CLASSES)), "classes", list)]
+            session = _session(read(file), options)
+            card = read(manifest.CARD).decode() if manifest.CARD in content["files"] else ""
+        except ValueError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, transform.shape, len(classes))
         return cls(classes, transform, session, content, chosen, calibration, card)
@@ -209,13 +214,20 @@ def _form(root: Path, content: dict[str, Any], model: str) -> tuple[str, str]:
     return chosen, str(file)
 
 
-def _session(model: bytes, threads: int) -> Any:
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # its warnings are about optimisations, not about results
+    return options
+
+
+def _session(model: bytes, options: onnxruntime.SessionOptions) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base class but this
+    except Exception as error:
+        # Its exceptions share no base class but Exception; they tell where they are from.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
         raise ValueError(f"ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
 
 

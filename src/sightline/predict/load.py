@@ -48,4 +48,4 @@ def load(name: str | os.PathLike[str], model: str = "auto", threads: int = 0) ->
         >>> for prediction in sightline.load("models/bundle").predict(["photo.jpg"]):  # doctest: +SKIP
         ...     print(prediction.label, prediction.probability)
     """
-    return Bundle.load(bundle(name), threads, model)
+    return Bundle.load(bundle(name), model, threads)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from sightline.core import files
 from sightline.core.errors import UserError, fault
+from sightline.core.json_fields import field, parse_object
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -67,18 +67,24 @@ def verify(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         raise UserError(f"{folder}: there is no such folder; the export stage writes a bundle (models/bundle)")
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        version, listed = manifest["format"], {name: part["sha256"] for name, part in manifest["files"].items()}
+        data = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is not a bundle: it holds no {MANIFEST}; the export stage writes one") from None
     except OSError as error:
         raise fault(error) or UserError(f"{folder / MANIFEST}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _damaged(folder, f"{MANIFEST} cannot be read") from None
+    try:
+        manifest = parse_object(data)
+        version, parts = field(manifest, "format", int), field(manifest, "files", dict)
+        if version == FORMAT:
+            listed = {name: field(part, "sha256", str) for name, part in parts.items()}
+    except ValueError as error:
+        raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from None
     if version != FORMAT:
         raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
     if missing := {MODEL, CALIBRATION, TRANSFORM, CLASSES} - listed.keys():
         raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
+    if not isinstance(manifest.get("lineage"), dict):
+        raise _damaged(folder, f"{MANIFEST} has no lineage")
     for name, expected in listed.items():
         if Path(name).name != name:  # a manifest names its own files, and never one elsewhere
             raise _damaged(folder, f"{MANIFEST} lists {name!r}")
@@ -90,7 +96,7 @@ def verify(folder: Path) -> dict[str, Any]:
             raise _damaged(folder, f"{MANIFEST} lists {name!a}, a name that no file can have") from None
         if actual != expected:
             raise _damaged(folder, f"{name} is not the file that was exported")
-    return dict(manifest)
+    return manifest
 
 
 def unlisted(folder: Path, manifest: dict[str, Any]) -> list[str]:

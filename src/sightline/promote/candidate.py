@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.datasets.predictions import Predictions
+from sightline.core.json_fields import field, parse_object
 from sightline.datasets.predictions import read as read_predictions
 from sightline.metrics.calibration import ece
 from sightline.predict import manifest
@@ -45,7 +44,6 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
         UserError: If one of them is damaged, or the predictions are not those that the bundle was exported with.
     """
     content = manifest.verify(bundle)
-    classes = list(json.loads(manifest.read(bundle, content, manifest.CLASSES))["classes"])
     lineage = dict(content["lineage"])
     try:
         digest = files.sha256_file(predictions)
@@ -55,22 +53,25 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
         raise UserError(
             f"{predictions} are not the predictions that {bundle} was exported with: run `dvc repro`, then promote"
         )
-    parity = content["proof"]  # the file format's name for the parity check
-    evidence = _score(read_predictions(predictions), classes, parity)
-    return Candidate(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
-
-
-def _score(predictions: Predictions, classes: list[str], parity: dict[str, Any]) -> Evidence:
-    return Evidence(
-        test_set=test_set_digest(predictions.ids, [classes[label] for label in predictions.labels]),
+    try:
+        classes = field(parse_object(manifest.read(bundle, content, manifest.CLASSES)), "classes", list)
+        parity = field(content, "proof", dict)  # the file format's name for the parity check
+        images = sum(field(parity["images"], split, int) for split in field(parity, "images", dict))
+        agreement = field(parity, "agreement", float)
+    except ValueError as error:
+        raise UserError(f"{bundle} cannot be used by this version of sightline ({error}); export it again") from None
+    scored = read_predictions(predictions)
+    evidence = Evidence(
+        test_set=test_set_digest(scored.ids, [classes[label] for label in scored.labels]),
         classes=classes,
-        labels=predictions.labels,
-        correct=predictions.correct,
-        ece=ece(predictions.probabilities.max(axis=1), predictions.correct),
-        parity_images=int(sum(parity["images"].values())),
+        labels=scored.labels,
+        correct=scored.correct,
+        ece=ece(scored.probabilities.max(axis=1), scored.correct),
+        parity_images=images,
         parity_available=parity.get("available"),
-        parity_agreement=float(parity["agreement"]),
+        parity_agreement=agreement,
     )
+    return Candidate(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
 
 
 def test_set_digest(ids: list[str], names: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
 from sightline.datasets import predictions
 from sightline.metrics import paired
 from sightline.metrics.base import Bools, Interval
@@ -64,9 +64,9 @@ def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComp
         UserError: If a file is damaged, or tells of other images.
     """
     try:
-        methods: Mapping[str, Mapping[str, Any]] = json.loads(path.read_bytes())["methods"]
+        methods = field(parse_object(path.read_bytes()), "methods", dict)
         found = [_against(name, told, _correct(path, name, answers), answers) for name, told in methods.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
     return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
 
@@ -82,11 +82,11 @@ def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: SplitP
     difference, low, high = paired.difference(answers.correct, correct)
     return BaselineComparison(
         name=name,
-        title=str(told["title"]),
-        accuracy=float(told["accuracy"]),
-        interval=(float(told["accuracy_low"]), float(told["accuracy_high"])),
-        f1=float(told["f1_macro"]),
-        bytes=int(told["bytes"]),
+        title=field(told, "title", str),
+        accuracy=field(told, "accuracy", float),
+        interval=(field(told, "accuracy_low", float), field(told, "accuracy_high", float)),
+        f1=field(told, "f1_macro", float),
+        bytes=field(told, "bytes", int),
         difference=difference,
         difference_interval=(low, high),
         p=paired.mcnemar(answers.correct, correct),

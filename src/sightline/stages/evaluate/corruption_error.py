@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import numbers, optional_field, parse_object
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.imaging import corruptions
 from sightline.metrics.base import Bools
@@ -66,12 +66,12 @@ def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
     Both are empty where it was not measured.
     """
     try:
-        told = json.loads(path.read_bytes())
-        errors = dict(told.get("corruption_errors") or {})
-        rates = {name: [float(error) for error in errors[name]] for name in corruptions.NAMES if name in errors}
-        return rates, told.get("corruption_sample")
-    except (ValueError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: run the baseline stage again") from None
+        content = parse_object(path.read_bytes())
+        errors = optional_field({"corruption_errors": None, **content}, "corruption_errors", dict) or {}
+        measured = [name for name in corruptions.NAMES if name in errors]
+        return {name: numbers(errors, name) for name in measured}, content.get("corruption_sample")
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
 
 
 def summarize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
 from sightline.datasets import lost_detail as detail
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
@@ -84,14 +84,14 @@ def read_audit(raw: Path) -> Audit:
     """
     path = raw / SUMMARY
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        audit = told["audit"]
-        findings = [_finding(audit[kind], *words) for kind, words in _FINDINGS.items()]
-        findings.append(_across(audit["two_splits"]))
+        summary = parse_object(path.read_bytes())
+        audit = field(summary, "audit", dict)
+        findings = [_finding(field(audit, kind, dict), *words) for kind, words in _FINDINGS.items()]
+        findings.append(_across(field(audit, "two_splits", dict)))
         return Audit(
-            told["inputs"],
-            told["accepted"],
-            told["rejected"],
+            field(summary, "inputs", int),
+            field(summary, "accepted", int),
+            field(summary, "rejected", dict),
             _facts(audit),
             [finding for finding in findings if finding.count],
             len(findings),
@@ -99,21 +99,21 @@ def read_audit(raw: Path) -> Audit:
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the ingest stage") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged: run the ingest stage again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
 
 
 def _finding(found: Mapping[str, Any], unit: str, what: str, remark: str) -> Finding:
-    return Finding(found[unit], what, remark, _texts(found["examples"]))
+    return Finding(field(found, unit, int), what, remark, _texts(field(found, "examples", list)))
 
 
 def _across(found: Mapping[str, Any]) -> Finding:
     kinds = ("", "near_", "source_")
     return Finding(
-        sum(found[f"{kind}groups"] for kind in kinds),
+        sum(field(found, f"{kind}groups", int) for kind in kinds),
         "groups of the same or nearly the same image, or of the source's, in several splits of the source's",
         "left out of training, unless preprocess.leaks says otherwise",
-        _texts([example for kind in kinds for example in found[f"{kind}examples"]]),
+        _texts([example for kind in kinds for example in field(found, f"{kind}examples", list)]),
     )
 
 
@@ -122,10 +122,10 @@ def _texts(examples: Sequence[str | Sequence[str]], most: int = 3) -> tuple[str,
 
 
 def _facts(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
-    sizes = audit["sizes"]
+    sizes = field(audit, "sizes", dict)
 
     def spread(side: str) -> str:
-        low, middle, high = (sizes[side][key] for key in ("min", "median", "max"))
+        low, middle, high = (field(field(sizes, side, dict), key, int) for key in ("min", "median", "max"))
         return f"{low} px" if low == high else f"{low} to {high} px, median {middle}"
 
     def counted(counts: Mapping[str, int]) -> str:
@@ -135,8 +135,8 @@ def _facts(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Width", spread("width")),
         ("Height", spread("height")),
-        ("Formats", counted(audit["formats"])),
-        ("Pixels", counted(audit["modes"])),
+        ("Formats", counted(field(audit, "formats", dict))),
+        ("Pixels", counted(field(audit, "modes", dict))),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, optional_field, parse_object
 from sightline.metrics.calibration import apply_temperature
 
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -49,18 +49,17 @@ def read(path: Path) -> Calibration:
         UserError: If it is missing or is not what the evaluate stage writes.
     """
     try:
-        content = json.loads(path.read_bytes())
-        threshold = content["threshold"]
+        content = parse_object(path.read_bytes())
         calibration = Calibration(
-            temperature=float(content["temperature"]),
-            target_accuracy=float(content["target_accuracy"]),
-            threshold=None if threshold is None else float(threshold),
-            coverage=float(content["coverage"]),
+            temperature=field(content, "temperature", float),
+            target_accuracy=field(content, "target_accuracy", float),
+            threshold=optional_field(content, "threshold", float),
+            coverage=field(content, "coverage", float),
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged: run the evaluate stage again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the evaluate stage again") from None
     if not (calibration.temperature > 0 and math.isfinite(calibration.temperature)):
         raise UserError(
             f"{path}: the temperature {calibration.temperature} is no positive number: run the evaluate stage"

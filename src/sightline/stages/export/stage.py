@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from sightline.core import files
 from sightline.core.errors import UserError
+from sightline.core.json_fields import parse_object
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.imaging.transform.pipeline import Transform
@@ -200,11 +200,11 @@ def _check_fit(info: dict[str, Any], data: ProcessedSet, model: Path) -> None:
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes()))
+        return parse_object(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
-    except ValueError:
-        raise UserError(f"{path} is damaged: run the evaluate stage again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the evaluate stage again") from None
 
 
 def _digest(path: Path) -> str:
