@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from benchmarks import intervals as coverage
 from sightline.metrics import base, classification, counts, intervals
-from sightline.metrics.per_class import PER_CLASS, PerClass
+from sightline.metrics.metric import CountMetric, PerClassMetric, RowMetric
+from sightline.metrics.probability_scores import among_top_k
+from sightline.metrics.table import METRICS
+from sightline.reporting.metric_titles import known
 
 SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. :/")
 
@@ -253,18 +256,38 @@ def test_a_class_that_does_not_occur_costs_no_width():
 
 
 def test_one_entry_makes_a_number_of_each_class(monkeypatch):
-    youden = PerClass(
-        "youden",
-        "Youden's J",
-        "recall and specificity above chance",
-        lambda c: counts.recall(c) + counts.specificity(c) - 1,
-        lambda c: (c.correct, c.support),
+    youden = PerClassMetric(
+        name="youden",
+        title="Youden's J",
+        meaning="recall and specificity above chance",
+        values=lambda c: counts.recall(c) + counts.specificity(c) - 1,
+        parts=lambda c: (c.correct, c.support),
     )
-    monkeypatch.setitem(PER_CLASS, "youden", youden)
+    monkeypatch.setitem(METRICS, "youden", youden)
     labels, probabilities = big(300)
     numbers = classification.evaluate(labels, probabilities, resamples=50)
     assert {"youden/class_3", "youden/class_3_low", "youden_macro", "youden_weighted_high"} <= numbers.keys()
     assert classification.class_scores(labels, probabilities.argmax(axis=1), 4)[0].values["youden"] < 1
+
+
+def test_one_entry_makes_a_number_of_all(monkeypatch):
+    error = CountMetric(name="error", title="Error", meaning="wrong", value=lambda c: 1 - counts.accuracy(c))
+    spherical = RowMetric(
+        name="spherical",
+        title="Spherical score",
+        meaning="probability of the true class by the length of the row",
+        values=lambda labels, p: p[np.arange(len(labels)), labels] / np.linalg.norm(p, axis=1),
+        bounds=lambda _: (0.0, 1.0),
+        before_calibration=True,
+    )
+    monkeypatch.setitem(METRICS, "error", error)
+    monkeypatch.setitem(METRICS, "spherical", spherical)
+    labels, probabilities = big(300)
+    numbers = classification.evaluate(labels, probabilities, uncalibrated=probabilities, resamples=50)
+    assert numbers["error"] == pytest.approx(numbers["errors"] / 300, abs=1e-6)
+    assert numbers["error_low"] < numbers["error"] < numbers["error_high"]
+    assert numbers["spherical_low"] < numbers["spherical"] == numbers["spherical_uncalibrated"]
+    assert {title.title for title in known(numbers).values()} >= {"Error", "Spherical score", "Accuracy"}
 
 
 def test_same_seed_same_intervals():
@@ -292,7 +315,7 @@ def test_top_k(case, k):
     assert numbers[names[0]] >= numbers["accuracy"]
     untied = probabilities + np.linspace(0, 1e-4, num_classes) * np.arange(1, len(labels) + 1)[:, None] / len(labels)
     untied /= untied.sum(axis=1, keepdims=True)
-    assert classification.top_k_accuracy(labels, untied, k) == pytest.approx(
+    assert among_top_k(labels, untied, k).mean() == pytest.approx(
         sk.top_k_accuracy_score(labels, untied, k=k, labels=range(num_classes))
     )
 

@@ -1,7 +1,8 @@
 import doctest
+from pathlib import Path
 
 from sightline.reporting import formatting
-from sightline.reporting.metric_titles import known, rows
+from sightline.reporting.metric_titles import documentation, known, rows
 
 
 def test_examples():
@@ -27,3 +28,8 @@ def test_metrics_are_told_with_their_intervals():
         "Accuracy": ("50.0\u00a0%", "25.0 to 75.0\u00a0%"),
         "Top-3 accuracy": ("100.0\u00a0%", ""),
     }
+
+
+def test_the_documentation_lists_the_metrics_of_the_table():
+    page = Path("docs/evaluation.md").read_text(encoding="utf-8")
+    assert "\n".join(documentation()) in page, "run python -m sightline.reporting.metric_titles and paste its table"

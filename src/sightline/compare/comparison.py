@@ -10,7 +10,7 @@ from sightline.compare.run_predictions import RunPredictions
 from sightline.metrics import classification, paired
 from sightline.metrics.base import Interval, Labels
 from sightline.reporting.formatting import p_value, points
-from sightline.reporting.metric_titles import MAIN, Metric, known
+from sightline.reporting.metric_titles import MetricTitle, known
 
 SIGNIFICANT = 0.05
 """Below this p-value a difference is called one."""
@@ -21,14 +21,14 @@ class MetricPair:
     """One metric of both models."""
 
     name: str
-    metric: Metric
+    metric: MetricTitle
     a: float
     b: float
 
     @property
     def main(self) -> bool:
         """Whether a first look should see it."""
-        return self.name in MAIN or self.name.startswith("top_")
+        return self.metric.main
 
     @property
     def better(self) -> int:

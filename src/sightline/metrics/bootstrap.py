@@ -1,4 +1,4 @@
-"""Intervals of numbers that have no formula for one: a smoothed, stratified bootstrap.
+"""Smoothed, stratified bootstrap: intervals of metrics that have no formula for one.
 
 Efron and Tibshirani (1993), "An introduction to the bootstrap", chapters 6 and 16. A resample draws each class's images
 with replacement, as many as the class has: the class balance of a test set is chosen, not sampled. Where a model makes
@@ -10,15 +10,18 @@ the seed and of the set of rows, not of their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sightline.metrics import ranking
 from sightline.metrics.base import Floats, Interval, Labels, predicted_classes
 from sightline.metrics.intervals import PSEUDO, within
+from sightline.metrics.ranking import Weights
+
+Ranking = Callable[[Labels, Floats, Weights | None], Floats]
+"""Labels [n], probabilities [n, K], weights [R, n] -> values [R, K]."""
 
 RANKING_CELLS = 50_000_000
 """Ranking looks at images x classes x resamples so many, at most: in some seconds."""
@@ -105,8 +108,8 @@ def resample_areas(pool: ResamplingPool, seed: int, resamples: int) -> Floats:
     return np.concatenate(areas)
 
 
-def resample_rankings(pool: ResamplingPool, seed: int, resamples: int) -> Floats:
-    """Returns the areas under the ROC curves of `ranking.one_vs_rest` in resamples, [r, K].
+def resample_rankings(pool: ResamplingPool, values: Ranking, seed: int, resamples: int) -> Floats:
+    """Returns a ranking metric of each class in resamples, [r, K].
 
     Of large sets with many classes there are fewer than `resamples`; see `RANKING_CELLS`.
     """
@@ -116,6 +119,5 @@ def resample_rankings(pool: ResamplingPool, seed: int, resamples: int) -> Floats
     parts = []
     for rows in pool.draw(np.random.default_rng(seed), fewer):
         weights = np.stack([np.bincount(r, minlength=size).astype(np.int32) for r in rows])
-        found = ranking.one_vs_rest(pool.all_labels[order], pool.probabilities[order], weights[:, order])
-        parts.append(found[0])
+        parts.append(values(pool.all_labels[order], pool.probabilities[order], weights[:, order]))
     return np.concatenate(parts)

@@ -1,7 +1,7 @@
-"""How good a model's answers are: all numbers of one evaluation.
+"""Classification metrics: all numbers of one evaluation, from labels and probabilities.
 
 The predicted class is the most probable one, the lowest index where several are. See `counts` for what a class that
-is absent, or never named, counts as.
+is absent, or never predicted, counts as. `table.METRICS` says which numbers there are.
 """
 
 from __future__ import annotations
@@ -10,59 +10,37 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sightline.metrics import bootstrap, calibration, counts, per_class, ranking
-from sightline.metrics.base import DIGITS, Floats, Interval, Labels, confusion, predicted_classes, require_probabilities
+from sightline.metrics import bootstrap, counts, per_class
+from sightline.metrics.base import (
+    DIGITS,
+    Bools,
+    Floats,
+    Interval,
+    Labels,
+    confusion,
+    predicted_classes,
+    require_probabilities,
+)
 from sightline.metrics.intervals import mean, wilson, within
-from sightline.metrics.per_class import PER_CLASS, ClassScore
-from sightline.metrics.selective import risk_coverage
+from sightline.metrics.metric import (
+    ConfidenceMetric,
+    CountMetric,
+    HitMetric,
+    PerClassMetric,
+    RankingMetric,
+    RowMetric,
+)
+from sightline.metrics.per_class import ClassScore
+from sightline.metrics.table import METRICS, of_kind, top_k_metric
 
 RESAMPLES = 1000
 
-LARGEST_LOSS = -float(np.log(np.finfo(np.float64).eps))
-"""Log loss of an image whose true class got probability 0, which is clipped."""
-
-_SIGNED = ("matthews_corrcoef", "cohen_kappa")
-"""Numbers that may be below 0."""
+_ENDS = ("", "_low", "_high")
 
 
 def class_scores(labels: Labels, predicted: Labels, num_classes: int) -> list[ClassScore]:
     """Returns each class's scores, in order of index."""
     return per_class.scores(counts.Counts.of(confusion(labels, predicted, num_classes)))
-
-
-def row_log_loss(labels: Labels, probabilities: Floats) -> Floats:
-    """Returns -ln(probability of the true class), [n]; clipped to [eps, 1 - eps] as scikit-learn does."""
-    eps = float(np.finfo(np.float64).eps)
-    of_true = probabilities[np.arange(len(labels)), labels].clip(eps, 1 - eps)
-    losses: Floats = -np.log(of_true)
-    return losses
-
-
-def log_loss(labels: Labels, probabilities: Floats) -> float:
-    """Returns the mean of `row_log_loss`."""
-    return float(row_log_loss(labels, probabilities).mean())
-
-
-def row_brier(labels: Labels, probabilities: Floats) -> Floats:
-    """Returns the squared distance of each row from the truth, [n]: 0..2, or 0..1 for two classes.
-
-    Brier (1950), "Verification of forecasts expressed in terms of probability"; of two classes one is looked at, as is
-    the custom (scikit-learn's `scale_by_half="auto"`).
-    """
-    of_true = probabilities[np.arange(len(labels)), labels]
-    squares: Floats = (probabilities**2).sum(axis=1) - of_true**2 + (1 - of_true) ** 2
-    return squares / 2 if probabilities.shape[1] == 2 else squares
-
-
-def top_k_accuracy(labels: Labels, probabilities: Floats, k: int) -> float:
-    """Returns the share of rows whose true class is among the `k` most probable.
-
-    Equal probabilities rank by index, as in `predictions`, so that top-k accuracy is never below accuracy.
-    """
-    of_true = probabilities[np.arange(len(labels)), labels][:, None]
-    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
-    rank = ((probabilities > of_true) | ((probabilities == of_true) & earlier)).sum(axis=1)
-    return float((rank < k).mean())
 
 
 def evaluate(
@@ -95,25 +73,32 @@ def evaluate(
     labels, probabilities = labels[order], probabilities[order]
     predicted = predicted_classes(probabilities)
     single = probabilities.shape[1] <= per_class_limit
-    hits, n = int((labels == predicted).sum()), len(labels)
-    numbers: dict[str, float] = {"images": n, "errors": n - hits, **proportion("accuracy", hits, n)}
+    n = len(labels)
+    numbers: dict[str, float] = {"images": n, "errors": n - int((labels == predicted).sum())}
+    for metric in of_kind(HitMetric).values():
+        numbers |= hit_fraction(metric.name, metric.hits(labels, probabilities))
     numbers |= _of_counts(confusion(labels, predicted, probabilities.shape[1]), single, seed, resamples)
     numbers |= _of_probabilities(labels, probabilities, seed, resamples)
     if uncalibrated is not None:
         before = _of_probabilities(labels, uncalibrated[order], seed, resamples)
-        for name in ("log_loss", "ece"):
-            numbers |= {k.replace(name, f"{name}_uncalibrated"): v for k, v in before.items() if k.startswith(name)}
+        for name in (name for name, metric in METRICS.items() if metric.before_calibration):
+            numbers |= {f"{name}_uncalibrated{end}": before[name + end] for end in _ENDS if name + end in before}
     numbers |= _of_rankings(labels, probabilities, single, seed, resamples)
     if probabilities.shape[1] > 2:
-        k = min(top_k, probabilities.shape[1] - 1)
-        numbers |= proportion(f"top_{k}_accuracy", round(top_k_accuracy(labels, probabilities, k) * n), n)
+        metric = top_k_metric(min(top_k, probabilities.shape[1] - 1))
+        numbers |= hit_fraction(metric.name, metric.hits(labels, probabilities))
     return {name: round(value, DIGITS) for name, value in numbers.items()}
 
 
 def proportion(name: str, hits: float, trials: int) -> dict[str, float]:
-    """Returns a share with its Wilson interval."""
+    """Returns a fraction with its Wilson interval."""
     low, high = wilson(hits, trials)
     return {name: hits / trials, f"{name}_low": low, f"{name}_high": high}
+
+
+def hit_fraction(name: str, hits: Bools) -> dict[str, float]:
+    """Returns the fraction of hits [n] with its Wilson interval."""
+    return proportion(name, int(hits.sum()), len(hits))
 
 
 def with_intervals(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> dict[str, float]:
@@ -127,24 +112,22 @@ def with_intervals(values: Mapping[str, float], intervals: Mapping[str, Interval
 
 
 def _of_counts(matrix: Labels, single: bool, seed: int, resamples: int) -> dict[str, float]:
+    """Returns the functions of the confusion matrix: numbers of all classes together, averages, and of each class."""
+    bounds = {metric.name: metric.bounds for metric in of_kind(CountMetric).values()}
+
     def values(c: counts.Counts) -> dict[str, Floats]:
-        found = {
-            "balanced_accuracy": counts.balanced_accuracy(c),
-            "matthews_corrcoef": counts.matthews(c),
-            "cohen_kappa": counts.kappa(c),
-        }
-        for name, each in PER_CLASS.items():
-            of_classes = each.values(c)
-            found[f"{name}_macro"] = counts.macro(of_classes, c)
-            found[f"{name}_weighted"] = counts.weighted(of_classes, c)
-        return found
+        numbers = {name: metric.value(c) for name, metric in of_kind(CountMetric).items()}
+        for name, metric in of_kind(PerClassMetric).items():
+            of_classes = metric.values(c)
+            numbers[f"{name}_macro"] = counts.macro(of_classes, c)
+            numbers[f"{name}_weighted"] = counts.weighted(of_classes, c)
+        return numbers
 
     exact = {name: float(value) for name, value in values(counts.Counts.of(matrix)).items()}
-    numbers = with_intervals(exact, _smoothed(matrix, values, exact, seed, resamples) if resamples else {})
+    numbers = with_intervals(exact, _smoothed(matrix, values, exact, bounds, seed, resamples) if resamples else {})
     for i, score in enumerate(per_class.scores(counts.Counts.of(matrix)) if single else ()):
-        of_class = {name: (f"{name}/class_{i}", ends) for name, ends in score.intervals.items()}
-        told = {f"{name}/class_{i}": value for name, value in score.values.items()}
-        numbers |= with_intervals(told, dict(of_class.values()))
+        of_class = {f"{name}/class_{i}": value for name, value in score.values.items()}
+        numbers |= with_intervals(of_class, {f"{name}/class_{i}": ends for name, ends in score.intervals.items()})
     return numbers
 
 
@@ -152,6 +135,7 @@ def _smoothed(
     matrix: Labels,
     values: Callable[[counts.Counts], dict[str, Floats]],
     exact: Mapping[str, float],
+    bounds: Mapping[str, Interval],
     seed: int,
     resamples: int,
 ) -> dict[str, Interval]:
@@ -165,34 +149,35 @@ def _smoothed(
             value,
             float(centre[name]),
             max(float(each[name].std()) for each in drawn),
-            (-1.0 if name in _SIGNED else 0.0, 1.0),
+            bounds.get(name, (0.0, 1.0)),
         )
         for name, value in exact.items()
     }
 
 
 def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resamples: int) -> dict[str, float]:
-    briers = row_brier(labels, probabilities)
+    """Returns means over images, and functions of the confidences."""
     confidences, correct = probabilities.max(axis=1), predicted_classes(probabilities) == labels
-    values = {
-        "log_loss": log_loss(labels, probabilities),
-        "brier": float(briers.mean()),
-        "ece": calibration.ece(confidences, correct),
-        "aurc": risk_coverage(confidences, correct).area,
-    }
+    row_metrics, confidence_metrics = of_kind(RowMetric), of_kind(ConfidenceMetric)
+    rows = {name: metric.values(labels, probabilities) for name, metric in row_metrics.items()}
+    values = {name: float(value.mean()) for name, value in rows.items()}
+    values |= {name: metric.value(confidences, correct) for name, metric in confidence_metrics.items()}
     if not resamples:
         return values
     pool = bootstrap.ResamplingPool.of(labels, probabilities, seed)
-    losses = {"log_loss": row_log_loss(pool.all_labels, pool.probabilities)}
-    drawn = bootstrap.resample_means(pool, losses, seed, resamples)
-    drawn["aurc"] = bootstrap.resample_areas(pool, seed, resamples)
-    bounds = {"log_loss": (0.0, LARGEST_LOSS), "aurc": (0.0, 1.0)}
-    ends = {name: bootstrap.interval(values[name], drawn[name], bounds[name]) for name in bounds}
-    # The calibration error has none: it is the larger the fewer the images, whatever the model.
-    return with_intervals(values, {**ends, "brier": mean(briers, (0.0, 1.0 if probabilities.shape[1] == 2 else 2.0))})
+    bounds = {name: metric.bounds(probabilities.shape[1]) for name, metric in row_metrics.items()}
+    of_pool = {n: m.values(pool.all_labels, pool.probabilities) for n, m in row_metrics.items() if m.resampled}
+    drawn = bootstrap.resample_means(pool, of_pool, seed, resamples)
+    for name, metric in confidence_metrics.items():
+        if metric.resample is not None:
+            drawn[name] = metric.resample(pool, seed, resamples)
+    intervals = {n: bootstrap.interval(values[n], each, bounds.get(n, (0.0, 1.0))) for n, each in drawn.items()}
+    intervals |= {n: mean(rows[n], bounds[n]) for n, metric in row_metrics.items() if not metric.resampled}
+    return with_intervals(values, intervals)
 
 
 def _of_rankings(labels: Labels, probabilities: Floats, single: bool, seed: int, resamples: int) -> dict[str, float]:
+    """Returns the ranking metrics: averages over classes, and of each class."""
     support = np.bincount(labels, minlength=probabilities.shape[1])
 
     def values(name: str, each: Floats) -> dict[str, Floats]:
@@ -200,16 +185,20 @@ def _of_rankings(labels: Labels, probabilities: Floats, single: bool, seed: int,
         if not len(defined):
             return {}
         shares = support[defined] / support[defined].sum()
-        said = {f"{name}_macro": each[:, defined].mean(axis=1), f"{name}_weighted": each[:, defined] @ shares}
-        return said | ({f"{name}/class_{i}": each[:, i] for i in defined} if single else {})
+        averages = {f"{name}_macro": each[:, defined].mean(axis=1), f"{name}_weighted": each[:, defined] @ shares}
+        return averages | ({f"{name}/class_{i}": each[:, i] for i in defined} if single else {})
 
-    areas, average_precisions = ranking.one_vs_rest(labels, probabilities)
-    exact = {**values("roc_auc", areas), **values("average_precision", average_precisions)}
-    numbers = {name: float(value[0]) for name, value in exact.items()}
+    metrics = of_kind(RankingMetric)
+    numbers: dict[str, float] = {}
+    for name, metric in metrics.items():
+        exact = values(name, metric.values(labels, probabilities, None))
+        numbers |= {key: float(value[0]) for key, value in exact.items()}
     if not resamples:
         return numbers
     pool = bootstrap.ResamplingPool.of(labels, probabilities, seed)
-    drawn = values("roc_auc", bootstrap.resample_rankings(pool, seed, resamples))
-    # Average precision has none: with few images of a class it is too high, and so is its every resample.
-    ends = {name: bootstrap.interval(numbers[name], each, (0.0, 1.0)) for name, each in drawn.items()}
-    return with_intervals(numbers, ends)
+    intervals: dict[str, Interval] = {}
+    for name, metric in metrics.items():
+        if metric.resampled:
+            drawn = values(name, bootstrap.resample_rankings(pool, metric.values, seed, resamples))
+            intervals |= {key: bootstrap.interval(numbers[key], each, (0.0, 1.0)) for key, each in drawn.items()}
+    return with_intervals(numbers, intervals)

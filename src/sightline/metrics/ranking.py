@@ -1,4 +1,4 @@
-"""How well probabilities rank: does an image of a class get more of it than an image of another?"""
+"""Ranking metrics: whether an image of a class gets a higher probability of it than an image of another."""
 
 from __future__ import annotations
 
@@ -47,3 +47,13 @@ def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None =
             ranked_above = (before - (found - gained)) + (at_end - found)  # twice: before the group and at its end
             areas[:, label] = (gained * (others - ranked_above / 2)).sum(axis=1) / (total * others)
     return areas, average_precisions
+
+
+def roc_auc(labels: Labels, probabilities: Floats, weights: Weights | None = None) -> Floats:
+    """Returns the areas under the ROC curves of `one_vs_rest`, [R, K]."""
+    return one_vs_rest(labels, probabilities, weights)[0]
+
+
+def average_precision(labels: Labels, probabilities: Floats, weights: Weights | None = None) -> Floats:
+    """Returns the average precisions of `one_vs_rest`, [R, K]."""
+    return one_vs_rest(labels, probabilities, weights)[1]

@@ -1,88 +1,108 @@
-"""The metrics as a table for a person: name, value, interval, meaning."""
+"""Metrics in tables: title, meaning, value and interval as text, all derived from `metrics.table`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sightline.metrics.per_class import PER_CLASS
+from sightline.metrics.metric import Metric, PerClassMetric, RankingMetric
+from sightline.metrics.table import METRICS, top_k_named
 from sightline.reporting.formatting import PERCENT, percent
 
 
 @dataclass(frozen=True)
-class Metric:
-    """How a number of `metrics.json` is told; `sign` is 1 where more is better, -1 where less is."""
+class MetricTitle:
+    """Title of a number of `metrics.json`; `sign` is 1 where more is better, -1 where less is."""
 
     title: str
     meaning: str
-    in_percent: bool = True
-    sign: int = 1
+    in_percent: bool
+    sign: int
+    main: bool
+
+    @classmethod
+    def of(cls, metric: Metric, average: str = "", meaning: str = "", main: bool = True) -> MetricTitle:
+        """Builds the title of a metric, or of an average of it over classes."""
+        title = f"{metric.title}, {average}" if average else metric.title
+        sign = 1 if metric.higher_is_better else -1
+        return cls(title, meaning or metric.meaning, metric.in_percent, sign, metric.main and main)
 
     def shown(self, value: float) -> str:
         """Returns a value as text."""
         return percent(value) if self.in_percent else f"{value:.4f}"
 
 
-METRICS = {
-    "accuracy": Metric("Accuracy", "share of test images answered right"),
-    "balanced_accuracy": Metric("Balanced accuracy", "mean recall of the classes that have test images"),
-    **{
-        f"{name}_macro": Metric(f"{number.title}, macro", f"{number.meaning}; mean over classes")
-        for name, number in PER_CLASS.items()
-    },
-    **{
-        f"{name}_weighted": Metric(f"{number.title}, weighted", "mean over classes by number of test images")
-        for name, number in PER_CLASS.items()
-    },
-    "matthews_corrcoef": Metric("Matthews correlation", "1 is perfect, 0 no better than chance", False),
-    "cohen_kappa": Metric("Cohen's kappa", "agreement with the labels beyond chance; 1 is perfect", False),
-    "roc_auc_macro": Metric("Area under ROC, macro", "one class against the rest; 1 is perfect, 0.5 chance", False),
-    "average_precision_macro": Metric("Average precision, macro", "area under precision by recall", False),
-    "log_loss": Metric("Log loss", "mean negative log-probability of the true class; 0 is perfect", False, -1),
-    "brier": Metric("Brier score", "squared distance of the probabilities from the truth; 0 is perfect", False, -1),
-    "ece": Metric("Calibration error", "mean distance of confidence and accuracy (ECE); 0 is perfect", True, -1),
-    "aurc": Metric("Area under risk-coverage", "mean share of errors over all coverages; 0 is perfect", False, -1),
-}
-
-MAIN = ("accuracy", "balanced_accuracy", "f1_macro", "matthews_corrcoef", "roc_auc_macro", "log_loss", "ece", "aurc")
-"""The metrics that a first look should see; the others say nearly the same."""
+def _titles(metric: Metric) -> list[tuple[str, MetricTitle]]:
+    """Returns (name, title) of the numbers of a metric that tables show."""
+    name = metric.name
+    if isinstance(metric, PerClassMetric):
+        macro = MetricTitle.of(metric, "macro", f"{metric.meaning}; mean over classes")
+        weighted = MetricTitle.of(metric, "weighted", "mean over classes by number of test images", main=False)
+        return [(f"{name}_macro", macro), (f"{name}_weighted", weighted)]
+    if isinstance(metric, RankingMetric):
+        return [(f"{name}_macro", MetricTitle.of(metric, "macro"))]
+    return [(name, MetricTitle.of(metric))]
 
 
-def known(names: Mapping[str, float]) -> dict[str, Metric]:
-    """Returns those of `names` that can be told, in the order of the table, top-k accuracy included."""
-    found = {name: metric for name, metric in METRICS.items() if name in names}
+def titles() -> dict[str, MetricTitle]:
+    """Returns all titles by name, those of one kind of metric together: all macro averages, then all weighted ones."""
+    by_kind = itertools.groupby(METRICS.values(), type)
+    return dict(title for _, kind in by_kind for column in zip(*map(_titles, kind), strict=True) for title in column)
+
+
+def known(names: Mapping[str, float]) -> dict[str, MetricTitle]:
+    """Returns the titles of those of `names` that have one, in the order of the table, top-k accuracy included."""
+    found = {name: title for name, title in titles().items() if name in names}
     for name in names:
-        if match := re.fullmatch(r"top_(\d+)_accuracy", name):
-            found[name] = Metric(f"Top-{match[1]} accuracy", f"the true class is among the {match[1]} most probable")
+        if metric := top_k_named(name):
+            found[name] = MetricTitle.of(metric)
     return found
 
 
 @dataclass(frozen=True)
-class Told:
+class MetricRow:
     """One row of a table: the metric, its value and its 95 % interval as text, whether it is one of the main ones."""
 
-    metric: Metric
+    metric: MetricTitle
     value: str
     interval: str
     main: bool
 
 
-def rows(numbers: Mapping[str, float]) -> list[Told]:
-    """Returns what a table of metrics shows."""
+def rows(numbers: Mapping[str, float]) -> list[MetricRow]:
+    """Returns the rows of a table of metrics."""
     return [
-        Told(
+        MetricRow(
             metric,
             metric.shown(numbers[name]),
             interval(metric, numbers.get(f"{name}_low"), numbers.get(f"{name}_high")),
-            name in MAIN or name.startswith("top_"),
+            metric.main,
         )
         for name, metric in known(numbers).items()
     ]
 
 
-def interval(metric: Metric, low: float | None, high: float | None) -> str:
+def interval(metric: MetricTitle, low: float | None, high: float | None) -> str:
     """Returns an interval as text; nothing where there is none."""
     if low is None or high is None:
         return ""
     return f"{metric.shown(low).removesuffix(PERCENT)} to {metric.shown(high)}"
+
+
+def documentation() -> Iterator[str]:
+    """Yields the table of all metrics in `docs/evaluation.md`, line by line, in Markdown."""
+    yield "| name | meaning | better | source |"
+    yield "| --- | --- | --- | --- |"
+    for metric in METRICS.values():
+        averaged = isinstance(metric, PerClassMetric | RankingMetric)
+        ends = ("_macro", "_weighted", "/class_<i>") if averaged else ("",)
+        names = ", ".join(f"`{metric.name}{end}`" for end in ends)
+        meaning = f"{metric.meaning} ({metric.formula})" if metric.formula else metric.meaning
+        better = "higher" if metric.higher_is_better else "lower"
+        yield f"| {names} | {meaning} | {better} | {metric.source or '-'} |"
+    yield "| `top_<k>_accuracy` | the true class is among the k most probable | higher | - |"
+
+
+if __name__ == "__main__":
+    print(*documentation(), sep="\n")

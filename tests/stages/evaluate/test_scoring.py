@@ -7,6 +7,7 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.metrics import base, calibration, classification
+from sightline.metrics.probability_scores import row_log_loss
 from sightline.stages.evaluate.baseline_comparison import BaselineComparison
 from sightline.stages.evaluate.console import lines
 from sightline.stages.evaluate.report import ReportContent, summary
@@ -31,7 +32,7 @@ def test_the_numbers_are_those_of_the_calibrated_probabilities(found, settings):
     expected = classification.evaluate(test.labels, test.probabilities, resamples=100)
     for name, value in expected.items():
         assert found.numbers[name] == value, name
-    assert found.numbers["log_loss_uncalibrated"] == round(classification.log_loss(test.labels, test.uncalibrated), 6)
+    assert found.numbers["log_loss_uncalibrated"] == round(row_log_loss(test.labels, test.uncalibrated).mean(), 6)
     scaled = calibration.apply_temperature(test.uncalibrated, found.temperature)
     assert np.array_equal(scaled, test.probabilities)
     assert sum(b.count for b in found.bins) == len(test.ids) == found.counts.sum() == 300

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sightline.metrics.per_class import PER_CLASS, ClassScore
+from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.per_class import ClassScore
+from sightline.metrics.table import of_kind
 from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown, shown_all, styled
 
 MOST_BARS = 30
@@ -27,16 +29,17 @@ def draw_per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: 
         note = f"; the {len(order)} lowest of {len(classes)} classes"
     height = np.arange(len(order))
     figure = new_figure(8.0, 1.1 + 0.24 * len(order), theme)
-    panels = figure.subplots(1, len(PER_CLASS), sharey=True)
+    metrics = of_kind(PerClassMetric)
+    panels = figure.subplots(1, len(metrics), sharey=True)
     chosen = [scores[i] for i in order]
-    for axes, (name, number) in zip(panels, PER_CLASS.items(), strict=True):
+    for axes, (name, metric) in zip(panels, metrics.items(), strict=True):
         values = [s.values[name] for s in chosen]
         dress(axes, theme)
         axes.barh(height, values, height=0.7, color=theme.right, alpha=0.45, linewidth=0)
         axes.vlines(values, height - 0.35, height + 0.35, color=theme.right, linewidth=2.0)
         low, high = np.array([s.intervals[name] for s in chosen]).T
         axes.hlines(height, low, high, color=theme.ink, linewidth=1.0)
-        axes.set_title(number.title, color=theme.ink)
+        axes.set_title(metric.title, color=theme.ink)
         axes.set_xlim(0, 1.01)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xticks([0, 0.5, 1])

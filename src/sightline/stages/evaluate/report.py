@@ -11,7 +11,8 @@ import numpy as np
 
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.metrics.base import Labels
-from sightline.metrics.per_class import PER_CLASS
+from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.table import of_kind
 from sightline.reporting.cards import Card, View
 from sightline.reporting.contact_sheet import SheetRow
 from sightline.reporting.formatting import grouped, percent, points, share, times
@@ -75,7 +76,7 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         facts=facts(results),
         rows=number_rows(found.numbers),
         class_counts=table,
-        per_class=PER_CLASS,
+        per_class=of_kind(PerClassMetric),
         lost=lost_detail(results.audit, data.shape),
         splits=split_rows(data, table),
         confusions=most_confused(found.counts),

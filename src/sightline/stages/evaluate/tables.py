@@ -14,8 +14,10 @@ from sightline.imaging import corruptions
 from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.intervals import wilson
-from sightline.metrics.per_class import PER_CLASS, ClassScore
+from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
+from sightline.metrics.table import of_kind
 from sightline.stages.evaluate.results import Evaluation, Slice
 
 SUSPECTS_SCHEMA = pa.schema(
@@ -47,13 +49,14 @@ def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequ
 
 def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
     """Writes one row a class: its counts, then each of its numbers with its 95 % interval."""
-    columns = [f"{name}{end}" for name in PER_CLASS for end in ("", "_low", "_high")]
+    metrics = of_kind(PerClassMetric)
+    columns = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
     rows = (
         (
             classes[i],
             i,
             *(s.support, s.predicted, s.correct),
-            *(round(v, DIGITS) for name in PER_CLASS for v in (s.values[name], *s.intervals[name])),
+            *(round(v, DIGITS) for name in metrics for v in (s.values[name], *s.intervals[name])),
         )
         for i, s in enumerate(scores)
     )
