@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.core import files
 from tests.pipeline import project as projects
 from tests.pipeline.project import Project, Ran
 
@@ -29,18 +33,23 @@ class Base:
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
-    """A reproduced copy of the project, to be read and not to be changed."""
-    folder = tmp_path_factory.mktemp("base")
-    trace = folder / "trace"
-    trace.mkdir()
-    project = projects.make(folder / "project")
-    paths = f"{projects.TRACE}:{project.root / 'src'}"
-    environment = {"PYTHONHASHSEED": "1", "SIGHTLINE_NUM_WORKERS": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    ran = project.repro(SIGHTLINE_TEST_TRACE=str(trace), PYTHONPATH=paths, **environment)
-    project.commit("reproduced")
-    yield Base(project, ran, trace)
-    shutil.rmtree(folder)
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A reproduced copy of the project, to be read and not to be changed; one for all processes that run tests."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / "base", shared / "base.json"
+    project, trace = Project(folder / "project"), folder / "trace"
+    with files.waiting_lock("base", shared):
+        if not done.exists():
+            trace.mkdir(parents=True)
+            projects.make(project.root)
+            paths = f"{projects.TRACE}:{project.root / 'src'}"
+            environment = {"PYTHONHASHSEED": "1", "SIGHTLINE_NUM_WORKERS": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+            ran = project.repro(SIGHTLINE_TEST_TRACE=str(trace), PYTHONPATH=paths, **environment)
+            project.commit("reproduced")
+            files.write_json(done, dataclasses.asdict(ran))
+    return Base(project, Ran(**json.loads(done.read_text())), trace)
 
 
 @pytest.fixture

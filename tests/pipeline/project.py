@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -157,11 +156,6 @@ class Project:
     def copy(self, to: Path) -> Project:
         """Copies everything, DVC's cache and the MLflow runs included."""
         shutil.copytree(self.root, to, symlinks=True)
-        if (to / "mlflow.db").exists():  # which holds absolute paths
-            with sqlite3.connect(to / "mlflow.db") as store:
-                for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-                    store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(self.root), str(to)))  # noqa: S608
-            store.close()
         return Project(to)
 
 

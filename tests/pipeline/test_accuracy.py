@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipeline import project as projects
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 
 def test_the_default_parameters_recognise_digits(tmp_path: Path):

@@ -40,9 +40,8 @@ def run(project: Project, stage: str) -> Ran:
 
 def is_one_line(ran: Ran, stage: str, end: str) -> bool:
     """Says whether a stage ended with code 2 and one line for the fault (MLflow has its own)."""
-    prefix = "ingest" if stage == "watch" else stage
     lines = [line for line in ran.output.splitlines() if line.endswith(end)]
-    return ran.code == 2 and "Traceback" not in ran.output and len(lines) == 1 and lines[0].startswith(f"{prefix}: ")
+    return ran.code == 2 and "Traceback" not in ran.output and len(lines) == 1 and lines[0].startswith(f"{stage}: ")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("stages")
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, folder)
+    (folder / "data").mkdir()
+    (folder / "data" / "code.json").write_text(json.dumps(dict.fromkeys(REPEATABLE, "0" * 64)))
     before = Path.cwd()
     os.chdir(folder)
     Repo.init(no_scm=True).close()
