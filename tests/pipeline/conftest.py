@@ -42,6 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     project, trace = Project(folder / "project"), folder / "trace"
     with files.waiting_lock("base", shared):
         if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off
             trace.mkdir(parents=True)
             projects.make(project.root)
             paths = f"{projects.TRACE}:{project.root / 'src'}"

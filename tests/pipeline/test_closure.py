@@ -68,7 +68,7 @@ def test_a_section_reads_no_other_section(stage: str):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", TRACKED)
 def test_a_stage_uses_only_files_that_it_names(base: Base, stage: str):
     used = {path for path in base.used(stage, "file") if (base.project.root / path).is_file()}
@@ -86,7 +86,7 @@ def test_a_stage_uses_only_files_that_it_names(base: Base, stage: str):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", ["watch", "ingest", "preprocess"])
 def test_light_stages_never_import_what_is_heavy(base: Base, stage: str):
     modules = base.used(stage, "module")

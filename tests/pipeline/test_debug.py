@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipeline.project import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_debug_run_by_hand_leaves_the_model_alone_and_says_where_it_writes(project: Project):

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.pipeline import project as projects
 from tests.pipeline.project import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.disks import mounted
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import STAGES, Project, Ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FULL = "the disk is full (0.0 MiB are free): make room there, and give the same command again"
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import BIN, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TRAINING = {"torch", "torchvision", "lightning", "pytorch_lightning", "mlflow", "albumentations"}
 

@@ -30,7 +30,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_size_and_an_options_setting_there_and_back_and_there_again(project: Project):
     before = project.outputs()
     turned = ["-S", "preprocess.size=12", "-S", "++preprocess.denoise_options.sigma=0.7"]

@@ -14,7 +14,7 @@ import pytest
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import STAGES, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_first_repro_runs_every_stage_and_scores_the_test_split(base: Base):

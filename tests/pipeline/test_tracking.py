@@ -20,7 +20,7 @@ import yaml
 from tests.pipeline.conftest import Base
 from tests.pipeline.project import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_one_run_holds_training_evaluation_and_export(base: Base):
