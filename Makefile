@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+# Processes that run tests side by side, up to 2 GiB of memory each.
+JOBS ?= $(shell nproc 2> /dev/null || sysctl -n hw.logicalcpu)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -29,13 +31,13 @@ repro: install ## Run the whole pipeline, or what of it is out of date
 	dvc repro
 
 test: check ## Check style, types and dependencies, and run all tests
-	pytest
+	pytest -n $(JOBS) --dist worksteal
 
 test-all: check ## The same, and the tests of many minutes: each setting through real runs of its stage
-	pytest --full
+	pytest --full -n $(JOBS) --dist worksteal
 
 mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?
-	python benchmarks/mutation.py --jobs $$(nproc 2> /dev/null || echo 2)
+	python benchmarks/mutation.py --jobs $(JOBS)
 
 check: install ## Check style, types and declared dependencies only
 	ruff check
