@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 
 from sightline.config.compose import read_params
-from sightline.config.sections import SECTIONS
+from sightline.config.sections import schemas
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 CHOICES = {
     f"{stage}.{field.name}": sorted(field.metadata["options"])
-    for stage, schema in SECTIONS.items()
+    for stage, schema in schemas(CONF).items()
     for field in dataclasses.fields(schema)
     if "options" in field.metadata
 }
@@ -118,7 +118,7 @@ def knobs() -> list[Knob]:
     """Returns every key of every section and of every option file."""
     found = []
     params = read_params(ROOT / "params.yaml")
-    for stage in SECTIONS:
+    for stage in schemas(CONF):
         default = CONF / stage / "default.yaml"
         section = yaml.safe_load(default.read_text())
         section.pop("defaults", None)

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from sightline.config import compose as config
 from sightline.config import params
 from sightline.config.compose import CONF, compose, read_params, saved_overrides, typed
-from sightline.config.sections import SECTIONS, check
+from sightline.config.sections import check, schema_of, schemas
 from sightline.core.errors import ConfigError
 from sightline.stages.train.config import TrainConfig
 
@@ -307,8 +307,17 @@ def test_outside_a_project(tmp_path: Path) -> None:
 
 def test_every_section_becomes_its_dataclass(project: Path) -> None:
     composed = compose([])
-    for stage, schema in SECTIONS.items():
+    assert sorted(map(str, composed)) == sorted(schemas())
+    for stage, schema in schemas().items():
         section = typed(schema, composed[stage], stage)
         assert isinstance(section, schema)
     train = typed(TrainConfig, compose(["train.lr=0.5"])["train"], "train")
     assert train.optimizer.lr == 0.5  # type: ignore[attr-defined]
+
+
+def test_a_section_needs_no_list(project: Path) -> None:
+    assert schema_of("train") is TrainConfig
+    with pytest.raises(ConfigError, match=r"^trian: no section; a stage's stands in src/sightline/stages/trian/config"):
+        schema_of("trian")
+    with pytest.raises(ConfigError, match="trian: no section"):
+        check(compose(["+trian.lr=1"]))

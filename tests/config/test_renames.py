@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sightline.config import renames
-from sightline.config.compose import compose, saved_overrides, selecting, typed
-from sightline.config.sections import SECTIONS
+from sightline.config.compose import compose, saved_overrides, selecting
+from sightline.config.sections import check
 from sightline.core.errors import ConfigError
 
 KNOBS = {"train.speed": "train.lr", "train.mean": "train.average", "train.model.breadth": "train.model.width"}
@@ -67,8 +67,7 @@ def test_what_a_former_name_is_replaced_by_exists(project: Path, monkeypatch: py
     monkeypatch.undo()
     monkeypatch.chdir(project)
     config = compose([])
-    for stage, schema in SECTIONS.items():
-        typed(schema, config[stage], stage)
+    check(config)
     for former, present in renames.KNOBS.items():
         stage, knob = present.split(".", 1)
         assert knob.split(".")[0] in config[stage], present

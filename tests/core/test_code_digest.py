@@ -150,3 +150,18 @@ def test_what_is_remembered_is_no_longer_believed_when_the_file_changed(tmp_path
 def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="no module pipeline"):
         write(tmp_path, pipeline__x="").digest("pipeline.nothing")
+
+
+def test_a_star_stands_for_any_one_part(tmp_path: Path) -> None:
+    reader = write(
+        tmp_path,
+        sightline__a="X = 'sightline.stages.*.config'",
+        sightline__stages__one__config="",
+        sightline__stages__two__config="",
+        sightline__stages__two__other="",
+        sightline__stages__three__other="",
+    )
+    packages = {"sightline", "sightline.stages", "sightline.stages.one", "sightline.stages.two"}
+    assert set(reader.closure("sightline.a")) == {
+        "sightline.a", "sightline.stages.one.config", "sightline.stages.two.config", *packages,
+    }  # fmt: skip

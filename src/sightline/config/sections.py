@@ -1,34 +1,52 @@
-"""The sections of the configuration and their schemas, checked together."""
+"""The sections of the configuration, and the schema of each.
+
+Nothing lists them. A section is a folder of `conf/`, and its schema stands with the code that it configures: that of
+`train` is the dataclass `TrainConfig` in the module `sightline.stages.train.config`, that of `promote`, which is no
+stage, stands in `sightline.promote.config`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
 from omegaconf import DictConfig
 
-from sightline.config.compose import typed
-from sightline.promote.config import PromoteConfig
-from sightline.stages.baseline.config import BaselineConfig
-from sightline.stages.evaluate.config import EvaluateConfig
-from sightline.stages.export.config import ExportConfig
-from sightline.stages.ingest.config import IngestConfig
-from sightline.stages.preprocess.config import PreprocessConfig
-from sightline.stages.train.config import TrainConfig
+from sightline.config.compose import CONF, typed
+from sightline.core.errors import ConfigError
 
-SECTIONS = {
-    "ingest": IngestConfig,
-    "preprocess": PreprocessConfig,
-    "baseline": BaselineConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "export": ExportConfig,
-    "promote": PromoteConfig,
-}
+MODULES = ("sightline.stages.*.config", "sightline.*.config")
+
+
+def schema_of(section: str) -> type[Any]:
+    """Returns a section's schema.
+
+    Raises:
+        ConfigError: If no package of that name has a configuration.
+    """
+    for pattern in MODULES:
+        module = pattern.replace("*", section)
+        try:
+            schema: type[Any] = getattr(import_module(module), f"{section.title().replace('_', '')}Config")
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # one that the module needs
+                raise
+        else:
+            return schema
+    raise ConfigError(f"{section}: no section; a stage's stands in src/sightline/stages/{section}/config.py")
+
+
+def schemas(conf: Path = CONF) -> dict[str, type[Any]]:
+    """Returns the schemas of all sections of `conf/`, by name."""
+    return {folder.name: schema_of(folder.name) for folder in sorted(conf.iterdir()) if folder.is_dir()}
 
 
 def check(config: DictConfig) -> None:
-    """Checks the sections of all stages.
+    """Checks all sections of a composed configuration, in its order.
 
     Raises:
         ConfigError: For the first fault.
     """
-    for stage, schema in SECTIONS.items():
-        typed(schema, config[stage], stage)
+    for section in config:
+        typed(schema_of(str(section)), config[section], str(section))

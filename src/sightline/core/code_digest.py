@@ -9,8 +9,8 @@ What counts as an import:
 
 - `import` and `from ... import`, at the top or inside a function; not below `if TYPE_CHECKING:`, which never runs;
 - a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sweep.SweepRun"`):
-  what `importlib.import_module`, Hydra's `_target_` and entry points take; with `.*` after a package, as registries of
-  options take it, every module in it;
+  what `importlib.import_module`, Hydra's `_target_` and entry points take; with `*` in the place of a part, as the
+  registries of options have it, every module that fits;
 - `import_module(...)` of a name that is put together at run time: every module of the package that it is called in.
 
 The package's own `sightline/__init__.py` counts, what it hands out does not: it is the way in for people, and no module
@@ -34,7 +34,7 @@ PACKAGE = Path(__file__).parents[1]
 """The folder of the package `sightline`."""
 MEMORY = files.STATE / "code.json"
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.([A-Za-z_]\w*|\*)")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.([A-Za-z_]\w*|\*))+")
 _NAMED_BY_CALLERS = ("sightline.config.schema",)
 """Modules that import by names which their callers give as texts, and which count there."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -47,7 +47,7 @@ class ModuleSource:
 
     Attributes:
         digest: SHA-256 of its syntax tree without comments and docstrings.
-        names: Dotted names that it imports or may import; `package.*` for all modules of a package.
+        names: Dotted names that it imports or may import; a part may be `*`, any name.
     """
 
     digest: str
@@ -104,8 +104,7 @@ class CodeDigests:
             todo.append(name.rpartition(".")[0])  # the packages above it, whose `__init__.py` an import runs as well
             if name != "sightline":
                 for imported in self._source(path).names:
-                    todo += self._package(imported[:-2]) if imported.endswith(".*") else [imported]
-                    todo.append(imported.rpartition(".")[0])
+                    todo += self._matching(imported) if "*" in imported else [imported, imported.rpartition(".")[0]]
         return found
 
     def _file(self, name: str) -> Path | None:
@@ -122,13 +121,22 @@ class CodeDigests:
         package, module = path / "__init__.py", path.with_name(path.name + ".py")
         return package if package.is_file() else module if rest and module.is_file() else None
 
-    def _package(self, name: str) -> list[str]:
-        """Returns the modules that stand in the package of module `name`, or in it where it is one."""
+    def _matching(self, pattern: str) -> list[str]:
+        """Returns the modules of the project that a dotted name with `*` in it stands for."""
+        first, *parts = pattern.split(".")
+        names = [first]
+        for part in parts:
+            inside = [child for name in names for child in self._children(name)] if part == "*" else []
+            names = inside or [f"{name}.{part}" for name in names]
+        return [name for name in names if self._file(name) is not None]
+
+    def _children(self, name: str) -> list[str]:
+        """Returns the modules and packages that stand in a package."""
         path = self._file(name)
-        if path is None:
+        if path is None or path.name != "__init__.py":
             return []
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        return [f"{package}.{file.stem}" for file in sorted(path.parent.glob("*.py")) if file.stem != "__init__"]
+        stems = {entry.stem for entry in path.parent.iterdir() if not entry.name.startswith("__")}
+        return [child for child in (f"{name}.{stem}" for stem in sorted(stems)) if self._file(child) is not None]
 
     def _source(self, path: Path) -> ModuleSource:
         """Reads a file, or remembers it."""
