@@ -88,6 +88,19 @@ def test_an_archive_cut_anywhere_is_whole_or_says_so(kind: str) -> None:
     assert not [at for at in range(len(whole)) if not holds_all_or_says(whole[:at])]
 
 
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_zst_without_its_last_bytes_is_damaged(checksum: bool) -> None:
+    compressor = zstandard.ZstdCompressor(write_checksum=checksum)
+    tar = tarred(MEMBERS)
+    skippable = b"\x5a\x2a\x4d\x18\x08\0\0\0" + bytes(8)  # as pzstd writes before its frames
+    frames = compressor.compress(tar[:700]) + skippable + compressor.compress(tar[700:])
+    for whole in (compressor.compress(tar), frames, skippable + frames, frames + skippable):
+        assert dict(read(whole)) == MEMBERS
+        for missing in range(1, 9):
+            with pytest.raises(UserError, match="damaged archive, or none: the compressed data ends too early"):
+                list(read(whole[:-missing]))
+
+
 def headers() -> list[int]:
     """Returns the places of a plain tar that its digests cover: its headers and what follows the last member."""
     with tarfile.open(fileobj=io.BytesIO(ARCHIVES["tar"])) as archive:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gzip
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,13 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import readable
 from sightline.sources.archives.member import REMEDY, Member, UnpackBudget, rejected_member, safe_path
 
-_GZIP, _BZIP2, _XZ, _ZSTD = _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_ZSTD_SKIPPABLE = tuple(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))  # pzstd begins with one
+_ZSTD = (b"\x28\xb5\x2f\xfd", *_ZSTD_SKIPPABLE)
+_COMPRESSED = (_GZIP, _BZIP2, _XZ, *_ZSTD)
+_ZSTD_HEADER = 18  # bytes of the longest header of a frame
+_ZSTD_REPEATED = 1  # the kind of a block of one byte, repeated
+_ENDS_EARLY = "the compressed data ends too early"
 _BLOCK = 2**16
 _XZ_MEMORY = 256 * 2**20
 _MAX_HEADER = 2**20
@@ -154,9 +161,47 @@ def _unpacked(stream: IO[bytes], name: str) -> _Readable:
             import zstandard
         except ImportError:
             raise UserError(f"{name}: zstandard is not installed: {how_to_install('zstd')}") from None
+        _require_whole_frames(stream)
         reader: _Readable = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
         return reader
     return stream
+
+
+def _require_whole_frames(stream: IO[bytes]) -> None:
+    """Walks over the frames of a file of zstd (RFC 8878, section 3.1), and back to its beginning.
+
+    zstandard's reader takes the end of the file for the end of the data, also within a frame: what is missing there, a
+    checksum, say, would be missed by nobody.
+
+    Raises:
+        EOFError: If the file ends within a frame.
+        zstandard.ZstdError: If something in it is no frame.
+    """
+    import zstandard
+
+    size = stream.seek(0, os.SEEK_END)
+    at = 0
+    while at < size:
+        stream.seek(at)
+        start = stream.read(_ZSTD_HEADER)
+        if start.startswith(_ZSTD_SKIPPABLE):
+            at += 8 + int.from_bytes(start[4:8], "little")
+            continue
+        if len(start) < 5:
+            raise EOFError(_ENDS_EARLY)
+        at += zstandard.frame_header_size(start)
+        is_last = False
+        while not is_last:
+            stream.seek(at)
+            block = int.from_bytes(stream.read(3).ljust(3, b"\0"), "little")
+            is_last, kind, length = bool(block & 1), block >> 1 & 3, block >> 3
+            at += 3 + (1 if kind == _ZSTD_REPEATED else length)
+            if at > size:
+                raise EOFError(_ENDS_EARLY)
+        at += 4 if zstandard.get_frame_parameters(start).has_checksum else 0
+    if at > size:
+        raise EOFError(_ENDS_EARLY)
+    stream.seek(0)
 
 
 def _zstd_error() -> type[Exception]:
@@ -188,6 +233,6 @@ class _Xz:
             elif self._decompressor.needs_input:
                 data = self._stream.read(_BLOCK)
                 if not data:
-                    raise EOFError("the compressed data ends too early")
+                    raise EOFError(_ENDS_EARLY)
             if block := self._decompressor.decompress(data, size):
                 return block
