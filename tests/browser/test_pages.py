@@ -10,7 +10,7 @@ import pytest
 
 from sightline.compare import comparison, page, run_predictions
 from sightline.datasets import predictions
-from sightline.stages.evaluate.dataset_summary import _FINDINGS
+from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.stage import evaluate_split
 
@@ -59,7 +59,7 @@ def report_of_digits(digits, config, history, tmp_path_factory):
 
 
 def audit():
-    found = {kind: {words[0]: 1, "examples": ["a/very/long/path/" * 9]} for kind, words in _FINDINGS.items()}
+    found = {kind.name: {f"{kind.noun}s": 1, "examples": ["a/very/long/path/" * 9]} for kind in FINDINGS}
     kinds = ("", "near_", "source_")
     found["two_splits"] = {f"{kind}groups": 0 for kind in kinds} | {f"{kind}examples": [] for kind in kinds}
     size = {"min": 8, "median": 8, "max": 8}

@@ -141,7 +141,7 @@ def test_ingestion_names_the_cause(tmp_path: Path) -> None:
     assert summary["audit"]["few_bits"] == {"images": 6, "bits": 12, "examples": [str(n) for n in range(6)]}
     assert summary["audit"][DARK]["images"] == 0
     assert summary["audit"]["near_duplicates"]["groups"] == 0
-    assert any("6 image(s)" in line and "preprocess.sample_bits=12" in line for line in console.summary_lines(summary))
+    assert any("6 images" in line and "preprocess.sample_bits=12" in line for line in console.summary_lines(summary))
 
 
 def section(*overrides: str) -> PreprocessConfig:

@@ -5,16 +5,16 @@ Decoding and the network both let go of Python's lock, so threads share the core
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.lookahead import map_ahead
 from sightline.core.rejection import RejectionError
 
 CHUNK = 16
@@ -51,11 +51,8 @@ def batches(
             first = list(itertools.islice(rest, size))
         return
     chunks = itertools.chain([first], iter(lambda: list(itertools.islice(rest, chunk)), []))
-    pool = ThreadPoolExecutor(count, thread_name_prefix="prepare")
-    try:
-        yield from _gathered(_ahead(pool, work, chunks, 2 * count + size // chunk), size)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with contextlib.closing(map_ahead(work, chunks, count, ahead=2 * count + size // chunk)) as prepared:
+        yield from _gathered(itertools.chain.from_iterable(prepared), size)
 
 
 def _attempt(prepare: Callable[[T], Images], item: T) -> PreparedOrRejected:
@@ -63,21 +60,6 @@ def _attempt(prepare: Callable[[T], Images], item: T) -> PreparedOrRejected:
         return prepare(item)
     except RejectionError as refused:
         return refused
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[list[T]], list[tuple[T, PreparedOrRejected]]],
-    chunks: Iterable[list[T]],
-    most: int,
-) -> Iterator[tuple[T, PreparedOrRejected]]:
-    waiting: deque[Future[list[tuple[T, PreparedOrRejected]]]] = deque()
-    for part in chunks:
-        waiting.append(pool.submit(work, part))
-        if len(waiting) > most:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
 
 
 def _gathered(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.core.lookahead import map_ahead
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter
 from sightline.predict import archive_inputs
@@ -37,7 +38,7 @@ def images(url: str, max_bytes: int) -> Iterator[Input]:
                     yield from archive_inputs.members(str(copy.name), name, max_bytes)
                 return
             listed = _listing(fs, path, url)
-            for info, data in remote.ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), listed):
+            for info, data in map_ahead(functools.partial(_fetch, fs, max_bytes=max_bytes), listed, remote.THREADS):
                 label = name if info["name"] == path else _name(url, str(info["name"]))
                 if isinstance(data, RejectionError):
                     yield failed(label, data.reason, data.detail)

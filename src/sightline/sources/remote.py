@@ -1,12 +1,10 @@
-"""What lies behind a URL, by fsspec. Credentials come from the environment, as each service's own tools take them."""
+"""Files behind a URL, by fsspec. Credentials come from the environment, as each service's own tools take them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from sightline.core.credentials import mask
 from sightline.core.errors import UserError, how_to_install
@@ -27,12 +25,12 @@ _CHANGE = (
 
 _EXTRAS = {"s3": "remote", "s3a": "remote", "http": "remote", "https": "remote", "gs": "gcs", "gcs": "gcs"}
 
-T = TypeVar("T")
-R = TypeVar("R")
+THREADS = 16
+"""Requests at once: a network's answer takes its time."""
 
 
 def location(url: str) -> str:
-    """Returns a URL for a person: without what stands before an `@` or behind a `?`, where credentials are.
+    """Returns a human-readable URL: without what stands before an `@` or behind a `?`, where credentials are.
 
     Not on the web, a `?` may be one of a pattern, or of a file's name.
     """
@@ -82,18 +80,3 @@ def state(info: dict[str, Any]) -> dict[str, Any]:
     """Returns what fsspec says of a file's content: its size, and what changes with it."""
     changes = {key.lower(): str(info[key]).strip('"') for key in _CHANGE if info.get(key)}
     return {"bytes": info.get("size"), **changes}
-
-
-def ahead(work: Callable[[T], R], items: Iterable[T], threads: int = 16) -> Iterator[R]:
-    """Yields `work` of each item, in order, worked out some items ahead: a network's answer takes its time."""
-    waiting: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="remote")
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from sightline.core.lookahead import map_ahead
 from sightline.core.progress import track
 from sightline.core.rejection import RejectionReason
 from sightline.core.sampling import sample
@@ -47,7 +48,7 @@ class RemoteFolderSource:
             return repr(remote.state(info if info.get("size") is not None else fs.info(info["name"])))
 
         with remote.user_errors(self._url):
-            watched = track(remote.ahead(say, listing), "watching", len(listing), unit="files")
+            watched = track(map_ahead(say, listing, remote.THREADS), "watching", len(listing), unit="files")
             for path, said in zip(listing, watched, strict=True):
                 digest.update(f"{path}\0{said}\n".encode())
         return {"files": len(listing), "digest": digest.hexdigest(), "deep": deep}
@@ -76,7 +77,8 @@ class RemoteFolderSource:
             return ImageRecord(identity, data, place.label, place.split)
 
         with remote.user_errors(self._url):
-            yield from remote.ahead(fetch, sample(listing, self._limit, key=lambda path: layout.place(path).id))
+            wanted = sample(listing, self._limit, key=lambda path: layout.place(path).id)
+            yield from map_ahead(fetch, wanted, remote.THREADS)
 
     def _list(self) -> tuple[Any, dict[str, dict[str, Any]]]:
         with remote.user_errors(self._url):

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from sightline.core.lookahead import map_ahead
 from sightline.core.progress import track
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed, is_litter, readable
@@ -179,7 +180,7 @@ class RemoteTableFiles:
                 return repr(remote.state(found[1])) if found else "missing"
 
             wanted = sorted(set(paths))
-            for said in track(remote.ahead(say, wanted), "watching", len(wanted)):
+            for said in track(map_ahead(say, wanted, remote.THREADS), "watching", len(wanted)):
                 digest.update(f"{said}\n".encode())
         return {"images": digest.hexdigest()}
 

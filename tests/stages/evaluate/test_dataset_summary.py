@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.stages.evaluate import dataset_summary as described
+from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.evaluate.dataset_summary import contact_cells, contact_rows, read_audit
 
 
@@ -13,7 +13,7 @@ def finding(unit="images", number=0, examples=()):
 
 @pytest.fixture
 def raw(tmp_path):
-    audit = {kind: finding(words[0]) for kind, words in described._FINDINGS.items()}
+    audit = {kind.name: finding(f"{kind.noun}s") for kind in FINDINGS}
     audit["near_duplicates"] = finding("groups", 2, [["a", "b", "c", "d"], ["e", "f"]])
     audit["dark"] = finding("images", 1, ["<b>dark</b>"])
     audit["two_splits"] = {"groups": 1, "near_groups": 1, "examples": [["x", "y"]], "near_examples": [["z", "w"]]}

@@ -165,8 +165,8 @@ def test_near_pairs_are_those_of_comparing_all() -> None:
 
 def test_groups_are_what_pairs_connect() -> None:
     pairs = np.array([[4, 5], [0, 2], [2, 7], [7, 8]])
-    assert near_duplicates.near_groups(pairs, 9) == [[0, 2, 7, 8], [4, 5]]
-    assert near_duplicates.near_groups(pairs[:0], 9) == []
+    assert near_duplicates.near_groups(pairs) == [[0, 2, 7, 8], [4, 5]]
+    assert near_duplicates.near_groups(pairs[:0]) == []
 
 
 def test_few_photographs_are_called_near_duplicates() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from sightline.core.errors import UserError
 from sightline.core.json_fields import field, parse_object
 from sightline.datasets import lost_detail as detail
+from sightline.datasets.audit_findings import FINDINGS
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
 from sightline.datasets.raw_set import SPLITS, SUMMARY
@@ -22,25 +23,6 @@ from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
 
 STEPS_SHOWN = 6
 """Images on the contact sheet."""
-
-_TOGETHER = "kept in one split, where the source names no splits"
-
-# Kind of finding in ingest.json: (key of its count, what it is, what to do about it).
-_FINDINGS = {
-    "exact_duplicates": ("groups", "groups of images with the same bytes", _TOGETHER),
-    "two_labels": ("groups", "groups of images with the same bytes under several labels", "one label is wrong"),
-    "near_duplicates": ("groups", "groups of near duplicates", _TOGETHER),
-    "few_bits": (
-        "images",
-        "images with 16-bit samples that use 14 bits or fewer",
-        "dark with few levels, unless preprocess.sample_bits is set",
-    ),
-    "wrong_extension": ("images", "images whose extension names another format", "read by their content"),
-    "dark": ("images", "images suspiciously dark", "look at them"),
-    "bright": ("images", "images suspiciously bright", "look at them"),
-    "blurred": ("images", "images suspiciously blurred", "look at them"),
-    "odd_shape": ("images", "images of an odd shape", "look at them"),
-}
 
 
 @dataclass(frozen=True)
@@ -86,8 +68,7 @@ def read_audit(raw: Path) -> Audit:
     try:
         summary = parse_object(path.read_bytes())
         audit = field(summary, "audit", dict)
-        findings = [_finding(field(audit, kind, dict), *words) for kind, words in _FINDINGS.items()]
-        findings.append(_across(field(audit, "two_splits", dict)))
+        findings = [Finding(k.count(audit), k.title, k.remark, _texts(k.examples(audit))) for k in FINDINGS]
         return Audit(
             field(summary, "inputs", int),
             field(summary, "accepted", int),
@@ -101,20 +82,6 @@ def read_audit(raw: Path) -> Audit:
         raise UserError(f"{path} is missing: run the ingest stage") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
-
-
-def _finding(found: Mapping[str, Any], unit: str, what: str, remark: str) -> Finding:
-    return Finding(field(found, unit, int), what, remark, _texts(field(found, "examples", list)))
-
-
-def _across(found: Mapping[str, Any]) -> Finding:
-    kinds = ("", "near_", "source_")
-    return Finding(
-        sum(field(found, f"{kind}groups", int) for kind in kinds),
-        "groups of the same or nearly the same image, or of the source's, in several splits of the source's",
-        "left out of training, unless preprocess.leaks says otherwise",
-        _texts([example for kind in kinds for example in field(found, f"{kind}examples", list)]),
-    )
 
 
 def _texts(examples: Sequence[str | Sequence[str]], most: int = 3) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.stats import hypergeom
 
@@ -19,6 +18,7 @@ from sightline.imaging import decode
 from sightline.imaging.bit_depth import ALL_BITS
 from sightline.imaging.convert import Pixels, shrunk
 from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.sharpness import sharpness
 from sightline.metrics.base import Bools, Labels
 from sightline.metrics.intervals import wilson
 from sightline.stages.evaluate.results import Slice
@@ -35,13 +35,9 @@ def brightness(grey: Pixels) -> float:
     return float(grey.mean()) / 255
 
 
-def sharpness(grey: Pixels) -> float:
-    """Returns the standard deviation of the Laplacian of [height, width, 1] uint8, low where the image is blurred.
-
-    Pech-Pacheco et al. (2000), "Diatom autofocusing in brightfield microscopy". A larger image is first averaged down
-    to a longer side of 64 to 127 pixels, so that images of different sizes can be compared.
-    """
-    return float(cv2.meanStdDev(cv2.Laplacian(shrunk(grey[:, :, 0]), cv2.CV_32F))[1].item())
+def blur(grey: Pixels) -> float:
+    """Returns the sharpness of [height, width, 1] uint8; a larger image is averaged down first, to be comparable."""
+    return sharpness(shrunk(grey[:, :, 0]))
 
 
 def _size(image: RawImage) -> float:
@@ -57,7 +53,7 @@ def _source(image: RawImage) -> str | None:
 
 
 _DERIVED: dict[str, Callable[[RawImage], Any]] = {"size": _size, "aspect": _aspect, "source": _source}
-_PIXELS: dict[str, Callable[[Pixels], float]] = {"brightness": brightness, "blur": sharpness}
+_PIXELS: dict[str, Callable[[Pixels], float]] = {"brightness": brightness, "blur": blur}
 _COLUMNS = tuple(name for name in RawImage.__slots__ if name != "data")
 _SHOWN = {"size": "{} px", "blur": "sharpness {}"}
 PROPERTIES = (*_DERIVED, *_PIXELS, *_COLUMNS)
@@ -72,7 +68,7 @@ def properties(
         raw: Folder written by the ingest stage.
         ids: [n] ids.
         wanted: Some of `PROPERTIES`: size (square root of the original's pixels), aspect (width over height),
-            brightness, blur (`sharpness`), source (the folder that the image lay in), and the columns of the raw
+            brightness, blur (sharpness), source (the folder that the image lay in), and the columns of the raw
             images: format, group, width, ...
         sample_bits: As preprocessing has it.
 

@@ -1,11 +1,13 @@
-"""What a person should know about a set before training on it, as far as a machine can see it."""
+"""The audit of a raw set: faults that a machine can see before anything is trained on it."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.ingest.sorter import ImageSorter
 
 EXAMPLES = 10
@@ -86,7 +88,7 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
     for (phash,) in db.execute("SELECT phash FROM unique_image ORDER BY rowid"):
         joined += phash
     hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
-    found = near_groups(near_pairs(hashes), len(hashes))
+    found = near_groups(near_pairs(hashes))
     select = "SELECT id FROM unique_image WHERE rowid = ?"
     return [[db.execute(select, [position + 1]).fetchone()[0] for position in group] for group in found]
 
@@ -142,32 +144,24 @@ def _flagged(db: sqlite3.Connection, flag: str) -> dict[str, Any]:
     return {"images": number, "examples": [identity for (identity,) in found]}
 
 
-def finding_lines(found: dict[str, Any]) -> list[str]:
+def finding_lines(audit: Mapping[str, Any]) -> list[str]:
     """Returns the findings that are worth a line on the terminal."""
-    said = {
-        "exact_duplicates": ("groups", "group(s) of images with the same bytes"),
-        "two_labels": ("groups", "group(s) of images with the same bytes under several labels"),
-        "near_duplicates": ("groups", "group(s) of near duplicates"),
-        "wrong_extension": ("images", "image(s) whose extension names another format"),
-        "dark": ("images", "image(s) suspiciously dark"),
-        "bright": ("images", "image(s) suspiciously bright"),
-        "blurred": ("images", "image(s) suspiciously blurred"),
-        "odd_shape": ("images", "image(s) of an odd shape"),
-    }
-    out = []
-    for kind, (unit, words) in said.items():
-        if number := found[kind][unit]:
-            first = found[kind]["examples"][0]
-            out.append(f"{number:,} {words}, as {first if isinstance(first, str) else ' = '.join(first[:2])}")
-    if few := found["few_bits"]["images"]:
-        bits, first = found["few_bits"]["bits"], found["few_bits"]["examples"][0]
-        out.append(
-            f"{few:,} image(s) with 16-bit samples use {bits} of the bits at most, as {first}, and become dark with "
-            f"few levels: if white has {bits} bits there, set preprocess.sample_bits={bits}"
-        )
-    if leaks := sum(found["two_splits"][kind] for kind in ("groups", "near_groups", "source_groups")):
-        out.append(
-            f"{leaks:,} group(s) of the same or nearly the same image, or of the source's, "
-            "in several splits of the source's"
-        )
-    return out
+    lines = []
+    for kind in FINDINGS:
+        if number := kind.count(audit):
+            first = kind.examples(audit)[0]
+            example = first if isinstance(first, str) else " = ".join(first[:2])
+            plural = "s" if number > 1 else ""
+            lines.append(f"{number:,} {kind.noun}{plural} {kind.words}, as {example}{_advice(kind.name, audit)}")
+    return lines
+
+
+def _advice(kind: str, audit: Mapping[str, Any]) -> str:
+    """Returns what to do about findings of a kind, where it can be said in numbers."""
+    if kind != "few_bits":
+        return ""
+    bits = audit[kind]["bits"]
+    return (
+        f": they become dark with few levels; the largest sample needs {bits} bits, so if that is white, set "
+        f"preprocess.sample_bits={bits}"
+    )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.imaging.convert import shrunk
+from sightline.imaging.sharpness import sharpness
 
 cv2.setNumThreads(1)  # images are small; the workers are the parallelism
 
@@ -50,7 +51,7 @@ def measure(grey: Grey) -> ImageQuality:
     """
     height, width = grey.shape
     small = shrunk(grey)
-    deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))[1].item()
+    deviation = sharpness(small)
     found = {
         DARK: np.count_nonzero(small >= _DARK_BELOW * 255) < 0.01 * small.size,
         BRIGHT: np.count_nonzero(small <= _BRIGHT_ABOVE * 255) < 0.05 * small.size,

@@ -1,4 +1,4 @@
-"""Finds images that look alike, by their perceptual hashes, without holding every one against every other."""
+"""Near duplicates: images whose perceptual hashes differ in few bits, without comparing every one with every other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.connected import connected_groups
 from sightline.core.progress import track
 from sightline.stages.ingest.image_quality import HASH_BYTES
 
@@ -56,18 +57,7 @@ def _pairs_in(hashes: Hashes, order: Pairs, band: npt.NDArray[np.uint16], max_di
             yield np.sort(np.stack([order[near], order[near + step]], axis=1), axis=1)
 
 
-def near_groups(pairs: Pairs, count: int) -> list[list[int]]:
+def near_groups(pairs: Pairs) -> list[list[int]]:
     """Returns the positions that pairs connect, group by group: each sorted, the groups by their first."""
-    parent = list(range(count))
-
-    def root(of: int) -> int:
-        while parent[of] != of:
-            parent[of] = of = parent[parent[of]]
-        return of
-
-    for left, right in pairs.tolist():
-        parent[max(root(left), root(right))] = min(root(left), root(right))
-    members: dict[int, list[int]] = {}
-    for position in np.unique(pairs).tolist():
-        members.setdefault(root(position), []).append(position)
-    return sorted(members.values())
+    links: list[tuple[int, int]] = pairs.tolist()
+    return sorted(sorted(group) for group in connected_groups(links))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.connected import connected_groups
+
 Codes = npt.NDArray[np.int64]
 Buffer = bytes | memoryview
 
@@ -86,23 +88,15 @@ def group_images(
     links += [(places[identity], f"n{name}") for identity, name in near.items() if identity in places]
     if not links:
         return Groups(contents, digests, firsts)
-    parent: dict[int | str, int | str] = {}
-
-    def root(of: int | str) -> int | str:
-        while (above := parent.get(of, of)) != of:
-            parent[of] = of = parent.get(above, above)
-        return of
-
-    for position, name in links:
-        parent.setdefault(int(contents[position]), int(contents[position]))
-        parent[root(name)] = root(int(contents[position]))
-    linked = {content: root(content) for content in parent if isinstance(content, int)}
     merged = np.arange(len(firsts))
-    for content, top in linked.items():
-        merged[content] = top
+    linked: list[int] = []
+    for group in connected_groups((int(contents[position]), name) for position, name in links):
+        members = [member for member in group if isinstance(member, int)]
+        merged[members] = members[0]
+        linked += members
     kept, codes = np.unique(merged[contents], return_inverse=True)
     first: dict[int, int] = {}
-    affected = np.flatnonzero(np.isin(contents, np.fromiter(linked, np.int64)))
+    affected = np.flatnonzero(np.isin(contents, np.array(linked)))
     for position in affected.tolist():
         code = int(codes[position])
         if code not in first or ids[position] < ids[first[code]]:

@@ -1,0 +1,71 @@
+"""The kinds of findings that the audit of a raw set looks for, in the words of the terminal and of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.core.json_fields import field
+
+
+@dataclass(frozen=True)
+class FindingKind:
+    """A kind of finding.
+
+    Attributes:
+        name: Its key in the part `audit` of `ingest.json`, where its count and the first examples stand.
+        noun: What is counted: "image" or "group".
+        words: What is the matter with these.
+        remark: What becomes of them, or what to do.
+        parts: What the keys of its counts and examples begin with, where there are several.
+    """
+
+    name: str
+    noun: str
+    words: str
+    remark: str
+    parts: tuple[str, ...] = ("",)
+
+    @property
+    def title(self) -> str:
+        """What was found, without a number."""
+        return f"{self.noun}s {self.words}"
+
+    def count(self, audit: Mapping[str, Any]) -> int:
+        """Returns how many the audit has found; ValueError for what is no audit."""
+        found = field(audit, self.name, dict)
+        return sum(field(found, f"{part}{self.noun}s", int) for part in self.parts)
+
+    def examples(self, audit: Mapping[str, Any]) -> list[str | list[str]]:
+        """Returns the first of them: an image's id, or the ids of a group."""
+        found = field(audit, self.name, dict)
+        return [example for part in self.parts for example in field(found, f"{part}examples", list)]
+
+
+_TOGETHER = "kept in one split, where the source names no splits"
+_LOOK = "look at them"
+
+FINDINGS = (
+    FindingKind("exact_duplicates", "group", "of images with the same bytes", _TOGETHER),
+    FindingKind("two_labels", "group", "of images with the same bytes under several labels", "one label is wrong"),
+    FindingKind("near_duplicates", "group", "of near duplicates", _TOGETHER),
+    FindingKind(
+        "few_bits",
+        "image",
+        "with 16-bit samples that use 14 bits or fewer",
+        "dark with few levels, unless preprocess.sample_bits is set",
+    ),
+    FindingKind("wrong_extension", "image", "whose extension names another format", "read by their content"),
+    FindingKind("dark", "image", "suspiciously dark", _LOOK),
+    FindingKind("bright", "image", "suspiciously bright", _LOOK),
+    FindingKind("blurred", "image", "suspiciously blurred", _LOOK),
+    FindingKind("odd_shape", "image", "of an odd shape", _LOOK),
+    FindingKind(
+        "two_splits",
+        "group",
+        "of the same or nearly the same image, or of the source's, in several splits of the source's",
+        "left out of training, unless preprocess.leaks says otherwise",
+        parts=("", "near_", "source_"),
+    ),
+)
