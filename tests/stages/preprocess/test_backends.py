@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -17,25 +18,32 @@ from typing import Any
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.stages.preprocess import backends, run_tasks
-from sightline.stages.preprocess.backends import child, cluster, processes
+from sightline.stages.preprocess import plan_tasks, run_tasks
+from sightline.stages.preprocess.backends import cluster, dask_cluster, processes, worker
 from sightline.stages.preprocess.cache import PixelCache
-from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.options import Processes
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.tasks import Result, unfinished
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[3]
+CODE = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+"""For processes that start anew: the project, and the tasks of this module."""
 
 
 @pytest.fixture
-def always_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
+def always_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "WORTH_WORKERS", 0.0)
 
 
-@pytest.mark.usefixtures("always_helpers")
+def run_in(workers: int, tasks: list[PixelTask], out: Path) -> list[Result]:
+    with processes.WorkerPool(workers) as pool:
+        return list(pool.run(tasks, out))
+
+
+@pytest.mark.usefixtures("always_workers")
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_processes_says_nothing(run: Run, tmp_path: Path, workers: int):
     raw = write_set(tmp_path / "raw", pictures(80))
@@ -44,8 +52,7 @@ def test_the_number_of_processes_says_nothing(run: Run, tmp_path: Path, workers:
 
 
 def test_little_work_starts_no_process(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(child, "Child", lambda: pytest.fail("a process was started"))
-    monkeypatch.setattr(processes, "Child", child.Child)
+    monkeypatch.setattr(processes, "Worker", lambda: pytest.fail("a process was started"))
     run(write_set(tmp_path / "raw", pictures(80)), configuration("backend.workers=8"))
 
 
@@ -59,21 +66,21 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         found.append(start(*arguments, **options))
         return found[-1]
 
-    monkeypatch.setattr(run_tasks, "_MUCH", 0)
-    monkeypatch.setattr(child, "forks", lambda: False)
-    monkeypatch.setattr(child.subprocess, "Popen", popen)
+    monkeypatch.setattr(plan_tasks, "_MUCH", 0)
+    monkeypatch.setattr(worker, "forks", lambda: False)
+    monkeypatch.setattr(worker.subprocess, "Popen", popen)
     return found
 
 
-def test_helpers_that_started_early_do_the_work_and_end(
+def test_workers_that_started_early_do_the_work_and_end(
     run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ):
     raw = write_set(tmp_path / "raw", pictures(80))
     expected = content(run(raw, configuration("backend.workers=1")))
     assert not started
     # Each job takes a moment, so that no process is alone for all of them.
-    monkeypatch.setattr(run_tasks, "PixelTask", Held)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setattr(plan_tasks, "PixelTask", Held)
+    monkeypatch.setenv("PYTHONPATH", CODE)
     monkeypatch.setenv("SIGHTLINE_TEST_WHO", str(tmp_path / "who"))
     assert content(run(raw, configuration("backend.workers=3"), tmp_path / "memo")) == expected
     assert len(started) == 2
@@ -85,7 +92,7 @@ def test_helpers_that_started_early_do_the_work_and_end(
     assert len(started) == 2
 
 
-def test_helpers_that_started_early_end_with_an_error(
+def test_workers_that_started_early_end_with_an_error(
     run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ):
     raw = write_set(tmp_path / "raw", pictures(80))
@@ -96,19 +103,19 @@ def test_helpers_that_started_early_end_with_an_error(
     assert all(process.poll() is not None for process in started)
 
 
-@pytest.mark.usefixtures("always_helpers")
+@pytest.mark.usefixtures("always_workers")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_progress_counts_every_image_and_copy(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int):
     counts: list[tuple[int, int]] = []
 
-    def counting(items: range, what: str, total: int) -> Iterator[int]:
-        left = iter(items)
-        try:
-            yield from left
-        finally:
-            counts.append((total - len(list(left)), total))
+    def counting(items: Iterator[None], what: str, total: int) -> Iterator[None]:
+        count = 0
+        for item in items:
+            yield item
+            count += 1
+        counts.append((count, total))
 
-    monkeypatch.setattr(backends, "track", counting)
+    monkeypatch.setattr(run_tasks, "track", counting)
     raw = write_set(tmp_path / "raw", pictures(80, split="train"))
     options = ("augment=digits", "copies=2", "val_fraction=0", "test_fraction=0", f"backend.workers={workers}")
     run(raw, configuration(*options))
@@ -116,21 +123,21 @@ def test_progress_counts_every_image_and_copy(run: Run, tmp_path: Path, monkeypa
 
 
 class Slow(PixelTask):
-    """Takes its time, in a helper only if told so by a file."""
+    """Takes its time, in a worker only if told so by a file."""
 
-    def write(self, source: Path, out: Path):
+    def write(self, out: Path):
         if os.environ.get("TEST_HOST") != str(os.getpid()):
             (Path(os.environ["TEST_PIDS"]) / str(os.getpid())).touch()
             time.sleep(float(os.environ.get("TEST_SLEEP", "0")))
             if os.environ.get("TEST_FAIL"):
-                raise ZeroDivisionError("in the helper")
+                raise ZeroDivisionError("in the worker")
         else:
             time.sleep(0.05)
-        return super().write(source, out)
+        return super().write(out)
 
 
 @pytest.fixture
-def slow_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def slow_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[PixelTask]:
     from sightline.stages.preprocess.raw_table import RawSet
     from sightline.stages.preprocess.stage import build_transform
 
@@ -138,17 +145,17 @@ def slow_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     pids.mkdir()
     monkeypatch.setenv("TEST_PIDS", str(pids))
     monkeypatch.setenv("TEST_HOST", str(os.getpid()))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("PYTHONPATH", CODE)
     images = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
     plain = build_transform(configuration()).to_dict()
     return [
-        Job(f"key-{number}", shard, Slow(plain, images.contents_of(number)), 10.0)
+        Slow(f"key-{number}", shard, 10.0, plain, images.contents_of(number))
         for number, shard in enumerate(images.shards)
     ]
 
 
-@pytest.mark.usefixtures("always_helpers")
-def test_a_dead_helper_is_one_line(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("always_workers")
+def test_a_dead_worker_is_one_line(tmp_path: Path, slow_tasks: list[PixelTask], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TEST_SLEEP", "30")
 
     def kill() -> None:
@@ -157,44 +164,49 @@ def test_a_dead_helper_is_one_line(tmp_path: Path, slow_jobs: list[Job], monkeyp
         os.kill(int(found[0].name), signal.SIGKILL)
 
     threading.Thread(target=kill, daemon=True).start()
-    # Enough for this process to be at work until the helper has begun.
-    jobs = [Job(f"{job.key}-{n}", job.source, job.recipe, 10.0) for n in range(20) for job in slow_jobs]
+    # Enough for this process to be at work until the worker has begun.
+    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(20) for task in slow_tasks]
     begin = time.monotonic()
     with pytest.raises(
         UserError, match=r"a worker process ended while it worked on shard-\w+\.parquet \(killed by sig"
     ):
-        processes.run(jobs, PixelCache(tmp_path / "memo"), 2)
+        run_in(2, tasks, tmp_path)
     assert time.monotonic() - begin < 25
-    assert not [path for path in (tmp_path / "memo").iterdir() if not path.name.startswith(".key-")][len(jobs) :]
 
 
-@pytest.mark.usefixtures("always_helpers")
-def test_a_helpers_fault_is_shown(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("always_workers")
+def test_a_workers_fault_is_shown(tmp_path: Path, slow_tasks: list[PixelTask], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TEST_FAIL", "1")
-    jobs = [Job(f"{job.key}-{n}", job.source, job.recipe, 10.0) for n in range(20) for job in slow_jobs]
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: in the helper"):
-        processes.run(jobs, PixelCache(tmp_path / "memo"), 2)
+    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(20) for task in slow_tasks]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: in the worker"):
+        run_in(2, tasks, tmp_path)
 
 
-@pytest.mark.usefixtures("always_helpers")
-def test_helpers_end_with_the_stage(tmp_path: Path, slow_jobs: list[Job], monkeypatch: pytest.MonkeyPatch):
-    cache = PixelCache(tmp_path / "memo")
-    processes.run(slow_jobs, cache, 3)
-    assert {entry.key for entry in cache.entries()} == {job.key for job in slow_jobs}
+@pytest.mark.usefixtures("always_workers")
+def test_workers_end_with_the_stage(tmp_path: Path, slow_tasks: list[PixelTask], monkeypatch: pytest.MonkeyPatch):
+    results = run_in(3, slow_tasks, tmp_path)
+    assert {task.key for task, _ in results} == {task.key for task in slow_tasks}
     for path in (tmp_path / "pids").iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.name), 0)
 
 
-def test_another_version_on_a_node_is_one_line(tmp_path: Path, slow_jobs: list[Job]):
-    job = slow_jobs[0]
-    assert cluster.do((*cluster.parcel(job)[:3], "other")) == (cluster.parcel(job)[3], b"", b"")
+def test_another_version_on_a_node_is_one_line(tmp_path: Path, slow_tasks: list[PixelTask]):
+    task = slow_tasks[0]
+    packed = cluster.parcel(task)
+    answer = cluster.run_parcel((*packed[:2], "other"))
+    assert answer == (packed[2], None, b"")
     with pytest.raises(UserError, match="a node has another version"):
-        cluster.take(job, ("other", b"", b""), PixelCache(tmp_path / "memo"), "ray")
+        cluster.unpack(task, answer, tmp_path, "ray")
 
 
-def test_no_jobs_need_no_backend(tmp_path: Path):
-    backends.run([], PixelCache(tmp_path), Processes("processes", None))
+def test_a_task_on_a_node_gives_the_same_pixels(tmp_path: Path, slow_tasks: list[PixelTask]):
+    task = slow_tasks[0]
+    (tmp_path / "here").mkdir()
+    here = task.write(unfinished(task, tmp_path / "here"))
+    _, there = cluster.unpack(task, cluster.run_parcel(cluster.parcel(task)), tmp_path, "ray")
+    assert there.to_bytes() == here.to_bytes()
+    assert unfinished(task, tmp_path).read_bytes() == unfinished(task, tmp_path / "here").read_bytes()
 
 
 @pytest.mark.parametrize(("backend", "package"), [("ray", "ray"), ("dask", "distributed")])
@@ -211,23 +223,23 @@ def test_a_missing_engine_is_one_line(run: Run, tmp_path: Path, monkeypatch: pyt
 @contextlib.contextmanager
 def held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
     """Makes each job on a node take so long, by a recipe of the same result."""
-    monkeypatch.setattr(run_tasks, "PixelTask", Held)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    monkeypatch.setattr(Held, "seconds", seconds)
+    monkeypatch.setattr(plan_tasks, "PixelTask", Held)
+    monkeypatch.setenv("PYTHONPATH", CODE)
+    monkeypatch.setattr(Held, "pause", seconds)
     yield
 
 
 class Held(PixelTask):
     """Takes a moment."""
 
-    seconds = 0.5
+    pause = 0.5
 
-    def write(self, source: Path, out: Path):
-        time.sleep(self.seconds)
+    def write(self, out: Path):
+        time.sleep(self.pause)
         if who := os.environ.get("SIGHTLINE_TEST_WHO"):
             with Path(who).open("a") as file:
                 print(os.getpid(), file=file)
-        return super().write(source, out)
+        return super().write(out)
 
 
 def free_port() -> int:
@@ -241,7 +253,7 @@ def ray_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("PYTHONPATH", CODE)
 
 
 @pytest.mark.slow
@@ -298,7 +310,7 @@ def test_no_ray_cluster_there_is_one_line(run: Run, tmp_path: Path):
 def dask_scheduler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """Starts a scheduler as a process of its own, and yields its address."""
     pytest.importorskip("distributed")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("PYTHONPATH", CODE)
     address = f"tcp://127.0.0.1:{free_port()}"
     command = [BIN / "dask", "scheduler", "--host", address, "--no-dashboard", "--no-show"]
     with (tmp_path / "scheduler.log").open("w") as log:
@@ -362,9 +374,7 @@ def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
 @pytest.mark.slow
 def test_no_dask_scheduler_there_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("distributed")
-    from sightline.stages.preprocess.backends import on_dask
-
-    monkeypatch.setattr(on_dask, "CONNECT", 2)
+    monkeypatch.setattr(dask_cluster, "CONNECT", 2)
     raw = write_set(tmp_path / "raw", pictures(20))
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=rf"no scheduler at {address} .* start one by 'dask scheduler'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.stages.preprocess import npy_writer
-from sightline.stages.preprocess.cache import FACTS, PIXELS, PixelCache
+from sightline.stages.preprocess.cache import PIXELS, SUMMARY, PixelCache
 from sightline.stages.preprocess.npy_writer import PixelWriter
 from sightline.stages.preprocess.tasks import ShardSummary
 
@@ -35,58 +36,73 @@ def test_pixels_are_numpys_own_file_whatever_the_buffer(tmp_path_factory, count,
     of = images(count, shape)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(npy_writer, "_BUFFER", 3 * int(np.prod(shape)))
-        facts = write(root / "a.npy", of)
+        summary = write(root / "a.npy", of)
     np.save(root / "b.npy", of)
     assert (root / "a.npy").read_bytes() == (root / "b.npy").read_bytes()
-    assert facts.pixels == npy_writer.read(root / "a.npy")
+    assert summary.pixels == npy_writer.read(root / "a.npy")
     wide = of.astype(np.int64)
-    np.testing.assert_array_equal(facts.sums, np.stack([wide.sum(axis=(1, 2)), (wide**2).sum(axis=(1, 2))], axis=2))
+    np.testing.assert_array_equal(summary.sums, np.stack([wide.sum(axis=(1, 2)), (wide**2).sum(axis=(1, 2))], axis=2))
 
 
-def test_facts_survive_as_bytes(tmp_path: Path):
-    facts = write(tmp_path / "a.npy", images(3))
-    again = ShardSummary.from_bytes(facts.to_bytes())
-    assert (again.pixels, again.contents, again.refused, again.notes) == (
-        facts.pixels,
-        facts.contents,
-        facts.refused,
-        facts.notes,
+def test_summary_survive_as_bytes(tmp_path: Path):
+    summary = write(tmp_path / "a.npy", images(3))
+    again = ShardSummary.from_bytes(summary.to_bytes())
+    assert (again.pixels, again.contents, again.rejected, again.notes) == (
+        summary.pixels,
+        summary.contents,
+        summary.rejected,
+        summary.notes,
     )
-    np.testing.assert_array_equal(again.sums, facts.sums)
+    np.testing.assert_array_equal(again.sums, summary.sums)
     assert again.kept.tolist() == [0, 2]
+
+
+def add(cache: PixelCache, key: str) -> None:
+    with tempfile.TemporaryDirectory(dir=cache.root.parent) as folder:
+        made = Path(folder) / "made.npy"
+        cache.store(key, made, write(made, images(3)))
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> PixelCache:
     cache = PixelCache(tmp_path / "memo")
-    cache.add("key", lambda out: write(out, images(3)))
+    add(cache, "key")
     return cache
 
 
 def test_an_entry_is_found_again(cache: PixelCache):
-    facts = cache.find("key")
-    assert facts is not None
-    assert facts.pixels == npy_writer.read(cache.pixels("key"))
+    summary = cache.find("key")
+    assert summary is not None
+    assert summary.pixels == npy_writer.read(cache.pixels("key"))
     assert cache.find("other") is None
 
 
-def test_an_entry_that_fails_leaves_nothing(cache: PixelCache):
-    def fail(out: Path) -> ShardSummary:
-        out.write_bytes(b"half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError):
-        cache.add("new", fail)
+def test_an_entry_that_fails_leaves_nothing(cache: PixelCache, tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        cache.store("new", tmp_path / "nothing.npy", write(tmp_path / "a.npy", images(3)))
     assert [path.name for path in cache.root.iterdir()] == ["key"]
 
 
 def test_an_entry_made_twice_stays(cache: PixelCache):
-    cache.add("key", lambda out: write(out, images(3)))
+    add(cache, "key")
     assert [path.name for path in cache.root.iterdir()] == ["key"]
     assert cache.find("key") is not None
 
 
-@pytest.mark.parametrize("name", [FACTS, PIXELS])
+def test_a_cache_without_room_neither_keeps_nor_looks_up(cache: PixelCache, tmp_path: Path):
+    none = PixelCache(cache.root, limit=0)
+    add(none, "other")
+    assert (none.find("key"), none.fetch("key", tmp_path), none.names()) == (None, None, [])
+    assert cache.names() == ["key"]
+
+
+def test_a_fetched_entry_stands_under_the_name_of_its_content(cache: PixelCache, tmp_path: Path):
+    summary = cache.fetch("key", tmp_path)
+    assert summary is not None
+    assert npy_writer.read(tmp_path / summary.pixels.name) == summary.pixels
+
+
+@pytest.mark.parametrize("name", [SUMMARY, PIXELS])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_entry_counts_as_absent_and_is_removed(cache: PixelCache, name: str, damage: str):
     path = cache.root / "key" / name
@@ -125,7 +141,7 @@ def test_pixels_appear_as_a_link_or_a_copy(cache: PixelCache, tmp_path: Path, mo
 def test_pruning_removes_what_was_used_longest_ago(tmp_path: Path):
     cache = PixelCache(tmp_path / "memo")
     for age, key in enumerate(["new", "middle", "old"]):
-        cache.add(key, lambda out: write(out, images(3)))
+        add(cache, key)
         os.utime(cache.root / key, (1000 - age, 1000 - age))
     size = cache.entries()[0].bytes
     assert cache.prune(3 * size) == (0, 0)
@@ -142,21 +158,24 @@ def test_a_memo_that_is_not_there_is_empty(tmp_path: Path):
     shutil.rmtree(tmp_path / "none", ignore_errors=True)
 
 
-def test_pruning_spares_what_is_being_made_and_removes_what_a_killed_run_left(tmp_path: Path):
-    cache = PixelCache(tmp_path / "memo")
+def test_pruning_spares_what_is_being_made_and_removes_what_a_killed_run_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = PixelCache(tmp_path / "memo")
+    to_bytes = ShardSummary.to_bytes
 
-    def make(out: Path) -> ShardSummary:
-        facts = write(out, images(3))
-        (cache.root / ".other.abcd1234").mkdir()
-        (cache.root / ".other.abcd1234" / PIXELS).write_bytes(b"half")
-        assert cache.prune(10**9) == (1, 4)
-        assert cache.prune(0) == (0, 0)
-        assert [path.parent for path in cache.root.glob(".key*/*")] == [out.parent]
-        return facts
+    def while_being_made(self: ShardSummary) -> bytes:
+        (store.root / ".other.abcd1234").mkdir()
+        (store.root / ".other.abcd1234" / PIXELS).write_bytes(b"half")
+        assert store.prune(10**9) == (1, 4)
+        assert store.prune(0) == (0, 0)
+        assert [path.name for path in store.root.glob(".key*/*")] == [PIXELS]
+        return to_bytes(self)
 
-    cache.add("key", make)
-    assert [path.name for path in cache.root.iterdir()] == ["key"]
-    assert cache.find("key") is not None
+    monkeypatch.setattr(ShardSummary, "to_bytes", while_being_made)
+    add(store, "key")
+    assert [path.name for path in store.root.iterdir()] == ["key"]
+    assert store.find("key") is not None
 
 
 def test_only_what_is_used_counts_as_used(cache: PixelCache):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,14 +13,11 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX_SCHEMA
 from sightline.datasets.raw_set import SPLITS
-from sightline.stages.preprocess import backends, code_version
-from sightline.stages.preprocess.cache import PixelCache
+from sightline.stages.preprocess import code_version
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.copy_task import CopyTask
-from sightline.stages.preprocess.index import Moments
-from sightline.stages.preprocess.jobs import Job
 from sightline.stages.preprocess.options import policy_and_copies
-from sightline.stages.preprocess.run_tasks import obtain
+from sightline.stages.preprocess.tasks import ShardSummary
 
 MARK = "#aug"
 """A copy's id is its origin's, this mark, and its number from 1."""
@@ -27,45 +25,58 @@ MARK = "#aug"
 _SECONDS = 0.0005  # an image; most of them take less
 
 
-def make_copies(
-    index: pa.Table, config: PreprocessConfig, cache: PixelCache, out: Path, moments: Moments
-) -> list[pa.Table]:
-    """Makes copies of the training images stand in `out`, adds them to the statistics, and returns their rows.
+@dataclass(frozen=True)
+class CopyPlan:
+    """The tasks that make copies, and the rows that each of them copies.
+
+    Attributes:
+        tasks: One for each shard with training images.
+        origins: For each task, its rows of the index of the originals.
+        copies: Of each row.
+    """
+
+    tasks: list[CopyTask]
+    origins: list[pa.Table]
+    copies: int
+
+
+def plan_copies(index: pa.Table, config: PreprocessConfig, out: Path) -> CopyPlan:
+    """Returns the tasks for copies of the training images; none where no copies are asked for.
 
     A copy depends on its origin's pixels and id, on its number and on the policy: on no other image.
 
     Args:
         index: Rows of the originals, in the columns of `INDEX_SCHEMA`.
         config: The preprocess section.
-        cache: What was computed before.
-        out: Holds the originals' pixels, and gets the copies'.
-        moments: The statistics.
+        out: Holds the originals' pixels.
+    """
+    policy, copies = policy_and_copies(config.augment)
+    plan = CopyPlan([], [], copies)
+    training = index.filter(pc.equal(index["split"], SPLITS[0])) if copies else index.slice(0, 0)
+    for name in training["shard"].unique().to_pylist():
+        rows = training.filter(pc.equal(training["shard"], name))
+        chosen, ids = tuple(rows["row"].to_pylist()), tuple(rows["id"].to_pylist())
+        recipe = {"policy": policy, "copies": copies, "seed": config.augment_seed, "rows": chosen, "ids": ids}
+        content = files.canonical_json([code_version.version("copies"), name, recipe])
+        key = f"copies-{files.sha256(content.encode())[:32]}"
+        seconds = _SECONDS * rows.num_rows * copies
+        plan.tasks.append(CopyTask(key, out / name, seconds, policy, copies, config.augment_seed, chosen, ids))
+        plan.origins.append(rows)
+    return plan
+
+
+def index_copies(index: pa.Table, plan: CopyPlan, shards: Sequence[ShardSummary]) -> list[pa.Table]:
+    """Returns the rows of the copies, in the columns of `INDEX_SCHEMA`, a table for each of their shards.
+
+    Args:
+        index: Rows of the originals.
+        plan: The tasks.
+        shards: Their results.
 
     Raises:
         UserError: If an image already has the id that a copy would get.
     """
-    policy, copies = policy_and_copies(config.augment)
-    if not copies:
-        return []
-    training = index.filter(pc.equal(index["split"], SPLITS[0]))
-    names, jobs, parts = training["shard"].unique().to_pylist(), [], []
-    for name in names:
-        rows = training.filter(pc.equal(training["shard"], name))
-        parts.append(rows)
-        recipe = CopyTask(
-            policy, copies, config.augment_seed, tuple(rows["row"].to_pylist()), tuple(rows["id"].to_pylist())
-        )
-        said = [code_version.version("copies"), name, dataclasses.asdict(recipe)]
-        key = f"copies-{files.sha256(files.canonical_json(said).encode())[:32]}"
-        jobs.append(Job(key, out / name, recipe, _SECONDS * rows.num_rows * copies))
-    by_key = {job.key: job for job in jobs}
-    facts = obtain(
-        list(by_key), cache, out, lambda missing: backends.run([by_key[key] for key in missing], cache, config.backend)
-    )
-    tables = []
-    for job, rows in zip(jobs, parts, strict=True):
-        moments.add(facts[job.key].sums)
-        tables.append(_rows(rows, copies, facts[job.key].pixels.name))
+    tables = [_rows(rows, plan.copies, shard.pixels.name) for rows, shard in zip(plan.origins, shards, strict=True)]
     _check_ids(index, tables)
     return tables
 

@@ -1,6 +1,6 @@
-"""What has been computed before: a folder of shards by what they were made from, outside DVC's outputs.
+"""The cache of pixels: a folder of shards by what they were made from, outside DVC's outputs.
 
-An entry is a folder that appears whole, by a rename: the pixels, and the facts about them. Its pixels are hard-linked
+An entry is a folder that appears whole, by a rename: the pixels, and their summary. Its pixels are hard-linked
 into the processed set, where the file system has links, so that they take no room of their own. Nothing is ever
 written in place.
 """
@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from sightline.stages.preprocess.tasks import ShardSummary
 
 FOLDER = files.STATE / "memo" / "preprocess"
 PIXELS = "pixels.npy"
-FACTS = "facts"
+SUMMARY = "summary"
 
 
 @dataclass(frozen=True)
@@ -35,55 +35,72 @@ class Entry:
 
 
 class PixelCache:
-    """The folder.
+    """A cache.
 
     Args:
-        root: Where; made where there is none.
+        root: Its folder; made where there is none.
+        limit: In bytes, to which a run prunes it when it ends; with 0 nothing is looked up or kept.
     """
 
-    def __init__(self, root: Path = FOLDER) -> None:
+    def __init__(self, root: Path = FOLDER, limit: int | None = None) -> None:
         self.root = root
+        self.limit = limit
+
+    def fetch(self, key: str, to: Path) -> ShardSummary | None:
+        """Makes an entry's pixels appear in the folder `to`, under the name of their content.
+
+        Returns:
+            Its summary; None where there is no entry, or a damaged one.
+        """
+        summary = self.find(key)
+        if summary and summary.pixels.shape[0] and not self.link(key, to / summary.pixels.name):
+            return None
+        return summary
 
     def find(self, key: str, use: bool = True) -> ShardSummary | None:
-        """Returns an entry's facts; None where there is none, or one that is damaged, which is removed.
+        """Returns an entry's summary; None where there is none, or one that is damaged, which is removed.
 
         Args:
             key: The entry's.
             use: Whether this is a use of the entry, which keeps it from being pruned soon.
         """
+        if self.limit == 0:
+            return None
         folder = self.root / key
         try:
-            head, _, body = (folder / FACTS).read_bytes().partition(b"\n")
+            head, _, body = (folder / SUMMARY).read_bytes().partition(b"\n")
             digest, size, written = head.split()
             if hashlib.sha256(body).hexdigest() != digest.decode():
-                raise ValueError("facts")
-            facts = ShardSummary.from_bytes(body)
+                raise ValueError("summary")
+            summary = ShardSummary.from_bytes(body)
             stat = (folder / PIXELS).stat()
             # As DVC does: a file with the size and the time it was written with is the file that was written.
             as_written = (stat.st_size, stat.st_mtime_ns) == (int(size), int(written))
-            if not as_written and npy_writer.read(folder / PIXELS) != facts.pixels:
+            if not as_written and npy_writer.read(folder / PIXELS) != summary.pixels:
                 raise ValueError("pixels")
         except (OSError, EOFError, ValueError, KeyError):
             shutil.rmtree(folder, ignore_errors=True)
             return None
         if use:
             self.use(key)
-        return facts
+        return summary
 
     def use(self, key: str) -> None:
         """Notes that an entry is used now."""
         with contextlib.suppress(OSError):  # another run has removed it, or it is another user's
             os.utime(self.root / key)
 
-    def add(self, key: str, make: Callable[[Path], ShardSummary]) -> None:
-        """Makes an entry: `make` writes its pixels to the path that it is given."""
+    def store(self, key: str, pixels: Path, summary: ShardSummary) -> None:
+        """Makes an entry of a file of pixels, which it shares with the file system's help, and its summary."""
+        if self.limit == 0:
+            return
         self.root.mkdir(parents=True, exist_ok=True)
         with files.temporary_folder(f".{key}.", "", self.root) as folder:
-            facts = make(folder / PIXELS)
+            _link(pixels, folder / PIXELS)
             stat = (folder / PIXELS).stat()
-            body = facts.to_bytes()
+            body = summary.to_bytes()
             head = f"{hashlib.sha256(body).hexdigest()} {stat.st_size} {stat.st_mtime_ns}\n"
-            (folder / FACTS).write_bytes(head.encode() + body)
+            (folder / SUMMARY).write_bytes(head.encode() + body)
             try:
                 folder.rename(self.root / key)
             except OSError as error:
@@ -96,14 +113,11 @@ class PixelCache:
         They are not where another run has removed the entry.
         """
         try:
-            os.link(self.pixels(key), to)
+            _link(self.pixels(key), to)
         except FileExistsError:  # two shards with the same pixels
             return True
-        except OSError:
-            try:
-                shutil.copyfile(self.pixels(key), to)
-            except FileNotFoundError:
-                return False
+        except FileNotFoundError:
+            return False
         return True
 
     def pixels(self, key: str) -> Path:
@@ -112,7 +126,7 @@ class PixelCache:
 
     def names(self) -> list[str]:
         """Returns the keys of all entries, in no order."""
-        return os.listdir(self.root) if self.root.is_dir() else []  # noqa: PTH208 (no object for each of thousands)
+        return os.listdir(self.root) if self.limit != 0 and self.root.is_dir() else []  # noqa: PTH208 (no object for each of thousands)
 
     def entries(self) -> list[Entry]:
         """Returns all entries, those used last first."""
@@ -154,3 +168,13 @@ class PixelCache:
                 removed += 1
                 freed += entry.bytes
         return removed, freed
+
+
+def _link(source: Path, to: Path) -> None:
+    """Makes a file appear at `to`, as a hard link or else a copy; FileExistsError where one is there."""
+    try:
+        os.link(source, to)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:
+        shutil.copyfile(source, to)

@@ -11,7 +11,8 @@ from sightline.imaging.transform.enhance import ENHANCE
 from sightline.imaging.transform.resize import RESIZE, Resize
 from sightline.imaging.transform.segment import SEGMENT, Segmentation
 from sightline.imaging.transform.step import Step
-from sightline.stages.preprocess.options import AUGMENT, BACKEND
+from sightline.stages.preprocess.backends import BACKEND, Backend
+from sightline.stages.preprocess.options import AUGMENT
 from sightline.stages.preprocess.split_config import Fold, Plan
 
 
@@ -47,7 +48,7 @@ class PreprocessConfig:
     segment: Segmentation = choice(SEGMENT)
     resize: Resize = choice(RESIZE)
     augment: Option = choice(AUGMENT)
-    backend: Option = choice(BACKEND)
+    backend: Backend = choice(BACKEND)
     size: int
     channels: int
     sample_bits: int

@@ -12,11 +12,11 @@ from sightline.core import seeds
 from sightline.imaging.augment import albumentations_backend as augment_policy
 from sightline.imaging.augment import options as augment_options
 from sightline.stages.preprocess.npy_writer import PixelWriter
-from sightline.stages.preprocess.tasks import ShardSummary
+from sightline.stages.preprocess.tasks import ShardSummary, Task
 
 
 @dataclass(frozen=True)
-class CopyTask:
+class CopyTask(Task):
     """Makes augmented copies of rows of a file of pixels.
 
     Attributes:
@@ -32,10 +32,16 @@ class CopyTask:
     seed: int
     rows: tuple[int, ...]
     ids: tuple[str, ...]
+    kind = "copies"
 
-    def write(self, source: Path, out: Path) -> ShardSummary:
+    @property
+    def images(self) -> int:
+        """How many copies it makes."""
+        return len(self.rows) * self.copies
+
+    def write(self, out: Path) -> ShardSummary:
         """Writes the copies to `out`, row by row, a row's copies one after the other."""
-        pixels = np.load(source, mmap_mode="r")
+        pixels = np.load(self.source, mmap_mode="r")
         height, width, channels = pixels.shape[1:]
         option = augment_options.POLICIES[self.policy["name"]](**self.policy)
         augmentation = augment_policy.build(option, (height, width, channels))

@@ -1,4 +1,4 @@
-"""The options of the stage's own choices: copies of training images, and where the work is done."""
+"""Augmented copies of training images: the options."""
 
 from __future__ import annotations
 
@@ -74,30 +74,3 @@ def policy_and_copies(option: Option) -> tuple[dict[str, Any], int]:
     """Returns one of `AUGMENT` as its policy (one of `imaging.augment.options.POLICIES`, plain) and its copies."""
     policy = dataclasses.asdict(option)
     return policy, policy.pop("copies")
-
-
-@dataclass
-class Processes(Option):
-    """This machine. Attributes: number of processes; None is one a core."""
-
-    workers: int | None
-
-    def __post_init__(self) -> None:
-        require(self.workers is None or self.workers >= 1, f"workers: must be at least 1, is {self.workers}")
-
-
-@dataclass
-class Ray(Option):
-    """A Ray cluster. Attributes: its address, as "host:6379", "ray://host:10001" or "auto"; None starts one here."""
-
-    address: str | None
-
-
-@dataclass
-class Dask(Option):
-    """A Dask cluster. Attributes: its scheduler's address, as "tcp://host:8786"; None starts one here."""
-
-    address: str | None
-
-
-BACKEND: dict[str, type[Option]] = {"processes": Processes, "ray": Ray, "dask": Dask}

@@ -15,12 +15,12 @@ from sightline.datasets.raw_shard_file import damaged_error, open_parquet
 from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.npy_writer import PixelWriter
-from sightline.stages.preprocess.tasks import ShardSummary
+from sightline.stages.preprocess.tasks import ShardSummary, Task
 
 
 @dataclass(frozen=True)
 class CachedPixels:
-    """Where a raw image's pixels, by the same transform, stand already: a row of a file of pixels."""
+    """The place of a raw image's pixels, made earlier by the same transform: a row of a file of pixels."""
 
     path: Path
     row: int
@@ -28,51 +28,63 @@ class CachedPixels:
 
 
 @dataclass(frozen=True)
-class PixelTask:
+class PixelTask(Task):
     """Runs the transform over a raw shard.
 
     Attributes:
         transform: The transform as plain data.
         contents: SHA-256 of each of the shard's images, 32 bytes each, in order.
-        known: By place, images that need no work.
+        cached: By place, images that need no work.
     """
 
     transform: dict[str, Any]
     contents: bytes
-    known: Mapping[int, CachedPixels] = field(default_factory=dict)
+    cached: Mapping[int, CachedPixels] = field(default_factory=dict)
+    kind = "pixels"
 
-    def write(self, source: Path, out: Path) -> ShardSummary:
-        """Writes the pixels of the raw shard `source` to `out`."""
+    @property
+    def images(self) -> int:
+        """How many images it makes, rejected ones included."""
+        return len(self.contents) // 32
+
+    def write(self, out: Path) -> ShardSummary:
+        """Writes the pixels of the raw shard to `out`."""
         transform = Transform.from_dict(self.transform)
-        refused: dict[str, list[int]] = {}
+        rejected: dict[str, list[int]] = {}
         notes: dict[str, list[int]] = {}
-        opened: dict[Path, Any] = {}
+        opened_files: dict[Path, Any] = {}
         place = -1
         with PixelWriter(out, transform.shape) as writer:
-            for place, (batch, row) in enumerate(_images(source)):
-                known = self.known.get(place)
-                if known and known.path not in opened:
-                    try:
-                        opened[known.path] = np.asarray(np.load(known.path, mmap_mode="r"))
-                    except FileNotFoundError:  # another run has pruned it
-                        opened[known.path] = None
-                if known and opened[known.path] is not None:
-                    result, said = opened[known.path][known.row], list(known.notes)
+            for place, (batch, row) in enumerate(_images(self.source)):
+                cached = self.cached.get(place)
+                if cached and cached.path not in opened_files:
+                    opened_files[cached.path] = _open(cached.path)
+                if cached and opened_files[cached.path] is not None:
+                    result, image_notes = opened_files[cached.path][cached.row], list(cached.notes)
                 else:
                     data = batch[row].as_py()
                     if hashlib.sha256(data).digest() != self.contents[32 * place : 32 * place + 32]:
-                        raise damaged_error(source, f"the bytes of image {place} are not those that were written")
+                        raise damaged_error(self.source, f"the bytes of image {place} are not those that were written")
                     try:
-                        result, said = transform.run(transform.open(data, ANY_SIZE))
-                    except RejectionError as rejection:  # the transform may refuse blank images
-                        refused.setdefault(str(rejection.reason), []).append(place)
+                        result, image_notes = transform.run(transform.open(data, ANY_SIZE))
+                    except (
+                        RejectionError
+                    ) as rejection:  # ingestion let it in, but the transform may reject blank images
+                        rejected.setdefault(str(rejection.reason), []).append(place)
                         continue
-                for note in said:
+                for note in image_notes:
                     notes.setdefault(note, []).append(place)
                 writer.add(result)
-            if 32 * (place + 1) != len(self.contents):
-                raise damaged_error(source, "rows are missing")
-        return ShardSummary(writer.file, writer.sums, self.contents, refused, notes)
+            if place + 1 != self.images:
+                raise damaged_error(self.source, "rows are missing")
+        return ShardSummary(writer.file, writer.sums, self.contents, rejected, notes)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except FileNotFoundError:  # another run has pruned it
+        return None
 
 
 def encoded(shard: Path) -> Iterator[bytes]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +19,14 @@ from sightline.datasets.processed_set import INDEX, TRANSFORM
 from sightline.datasets.raw_set import CLASSES, SPLITS, write_classes
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.arrow_columns import integers, strings
-from sightline.stages.preprocess.augmented_copies import make_copies
+from sightline.stages.preprocess.augmented_copies import index_copies, plan_copies
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.groups import Groups
 from sightline.stages.preprocess.index import Moments, summary, write_index
+from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
 from sightline.stages.preprocess.raw_table import RawSet
-from sightline.stages.preprocess.run_tasks import make_pixels, start_helpers
+from sightline.stages.preprocess.run_tasks import run_tasks
 from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, asked, assign
 from sightline.stages.preprocess.tasks import ShardSummary
 
@@ -50,13 +49,13 @@ def build_transform(config: PreprocessConfig) -> Transform:
 
 
 def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> dict[str, Any]:
-    """Runs the transform over every raw image that has not been through it before, and writes a processed set.
+    """Plans a task for each shard, runs those that were not run before, and collects a processed set.
 
     Args:
         raw: Folder written by the ingest stage.
         config: The preprocess section.
         out: Empty folder for the processed set.
-        cache: Folder of what was computed before; None keeps nothing.
+        cache: Folder of the results of earlier runs; None keeps nothing.
 
     Returns:
         The summary that also stands in `preprocess.json`. All that is written is a pure function of the raw set and
@@ -66,33 +65,38 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
         UserError: If there are no raw shards, or nothing is left to train on.
     """
     transform = build_transform(config)
-    with _cache(cache, config) as kept:
-        with start_helpers(raw, transform, config.backend, kept) as spare:
-            images = RawSet.read(raw)
-            groups = images.groups()
-            assigned = _assign(images, groups, config)
-            shards = make_pixels(images, transform, config.backend, kept, out, spare)
+    pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
+    with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
+        images = RawSet.read(raw)
+        groups = images.groups()
+        assigned = _assign(images, groups, config)
+        shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
         index = _index(images, shards, assigned)
-        moments = Moments(transform.shape)
-        for facts, rows in zip(shards, index.rows_of(TRAIN), strict=True):
-            moments.add(facts.sums[rows])
-        if not moments.count:
+        training = [shard.sums[rows] for shard, rows in zip(shards, index.rows_of(TRAIN), strict=True)]
+        if not any(map(len, training)):
             raise UserError(
                 f"no training images are left of {len(images)}, in {len(groups)} group(s) that stay together: add "
                 "images, or smaller groups, or lower preprocess.val_fraction and test_fraction"
             )
-        tables = [index.table, *make_copies(index.table, config, kept, out, moments)]
-    write_index(tables, out / INDEX)
+        plan = plan_copies(index.table, config, out)
+        copied = run_tasks(plan.tasks, pixels, executor, out)
+    if pixels.limit:
+        pixels.prune(pixels.limit)
+    copies = index_copies(index.table, plan, copied)
+    write_index([index.table, *copies], out / INDEX)
     write_classes(images.classes, out / CLASSES)
+    moments = Moments(transform.shape)
+    for sums in [*training, *(shard.sums for shard in copied)]:
+        moments.add(sums)
     transform.with_statistics(*moments.mean_and_std()).save(out / TRANSFORM)
-    said = {
-        "augmented_copies": sum(table.num_rows for table in tables[1:]),
+    counts = {
+        "augmented_copies": sum(table.num_rows for table in copies),
         "groups_kept_together": groups.together,
         "division": {"asked": asked(images.splits(), config.plan), **groups.sizes()},
         "leaks": {"found": len(assigned.leaks), "left_out": int(np.count_nonzero(assigned.splits == LEFT_OUT))},
         "notes": _notes(shards),
     }
-    result = summary(index.labels, index.splits, images.classes, said)
+    result = summary(index.labels, index.splits, images.classes, counts)
     files.write_json(out / SUMMARY, result)
     return result
 
@@ -112,18 +116,6 @@ def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> Assigne
             f"their group in a more protected split, as {str(images.table['id'][first])!r} ({SPLITS[given[first]]})"
         )
     return assigned
-
-
-@contextlib.contextmanager
-def _cache(folder: Path | None, config: PreprocessConfig) -> Iterator[PixelCache]:
-    """Yields the cache: a temporary one where nothing is to be kept."""
-    if folder is None or not config.memo_gib:
-        with tempfile.TemporaryDirectory(prefix="sightline-") as temporary:
-            yield PixelCache(Path(temporary))
-        return
-    cache = PixelCache(folder)
-    yield cache
-    cache.prune(int(config.memo_gib * 2**30))
 
 
 @dataclass(frozen=True)
@@ -156,7 +148,7 @@ class _Index:
 
 def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: Assigned) -> _Index:
     """Says what each row of the shards is: of all images that the transform let pass and that are in a split."""
-    kept = [facts.kept for facts in shards]
+    kept = [shard.kept for shard in shards]
     places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
     shard = np.repeat(np.arange(len(shards)), [len(rows) for rows in kept])
     row = np.concatenate([np.arange(len(rows)) for rows in kept])
@@ -170,7 +162,7 @@ def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: Assigned) -
         "id": ids,
         "label": integers(labels),
         "split": strings(SPLITS).take(integers(splits)),
-        "shard": strings([facts.pixels.name for facts in shards]).take(integers(shard)),
+        "shard": strings([shard.pixels.name for shard in shards]).take(integers(shard)),
         "row": integers(row),
         "origin": ids,
         "sha256": chosen["sha256"],
@@ -180,6 +172,6 @@ def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: Assigned) -
 
 def _notes(shards: Sequence[ShardSummary]) -> dict[str, int]:
     notes: Counter[str] = Counter()
-    for facts in shards:
-        notes.update({name: len(places) for name, places in [*facts.refused.items(), *facts.notes.items()]})
+    for shard in shards:
+        notes.update({name: len(places) for name, places in [*shard.rejected.items(), *shard.notes.items()]})
     return dict(sorted(notes.items()))

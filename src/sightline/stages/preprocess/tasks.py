@@ -1,9 +1,13 @@
-"""The result of a preprocessing task."""
+"""Tasks of preprocessing and their results: each makes one file of pixels of one other file."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,44 +17,90 @@ from sightline.stages.preprocess.npy_writer import PixelFile, Sums
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What is to be known of a shard's pixels.
+    """The result of a task, but for the pixels themselves.
 
     Attributes:
         pixels: The file's shape and digest.
         sums: Of each image's levels, for the statistics.
-        contents: SHA-256 of each raw image, 32 bytes each, in order, the refused ones included; empty for copies.
-        refused: Places of the raw images that the transform refused, by reason.
-        notes: Places of the raw images of which the transform has something to say, by what it is.
+        contents: SHA-256 of each raw image, 32 bytes each, in order, the rejected ones included; empty for copies.
+        rejected: Places of the raw images that the transform rejected, by reason.
+        notes: Places of the raw images to which a note of the transform applies, by note.
     """
 
     pixels: PixelFile
     sums: Sums
     contents: bytes = b""
-    refused: dict[str, list[int]] = field(default_factory=dict)
+    rejected: dict[str, list[int]] = field(default_factory=dict)
     notes: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def kept(self) -> npt.NDArray[np.int64]:
         """Places of the raw images that became rows, in order."""
-        gone = [place for places in self.refused.values() for place in places]
+        gone = [place for places in self.rejected.values() for place in places]
         return np.delete(np.arange(len(self.contents) // 32), gone)
 
     def to_bytes(self) -> bytes:
-        """Returns the facts as a line of JSON and, since there is a number for every image, packed arrays."""
-        said = {
+        """Returns the summary as a line of JSON and, since there is a number for every image, packed arrays."""
+        head = {
             "shape": list(self.pixels.shape),
             "digest": self.pixels.digest,
-            "refused": self.refused,
+            "rejected": self.rejected,
             "notes": self.notes,
         }
-        return json.dumps(said, sort_keys=True).encode() + b"\n" + self.sums.astype("<i8").tobytes() + self.contents
+        return json.dumps(head, sort_keys=True).encode() + b"\n" + self.sums.astype("<i8").tobytes() + self.contents
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShardSummary:
-        """Rebuilds facts from `to_bytes`; ValueError or KeyError where the bytes are none."""
+        """Rebuilds a summary from `to_bytes`; ValueError or KeyError where the bytes are none."""
         line, _, rest = data.partition(b"\n")
-        said = json.loads(line)
-        n, height, width, channels = said["shape"]
+        head = json.loads(line)
+        n, height, width, channels = head["shape"]
         sums = np.frombuffer(rest, "<i8", n * channels * 2).reshape(n, channels, 2)
-        pixels = PixelFile((n, height, width, channels), said["digest"])
-        return cls(pixels, sums, rest[sums.nbytes :], said["refused"], said["notes"])
+        pixels = PixelFile((n, height, width, channels), head["digest"])
+        return cls(pixels, sums, rest[sums.nbytes :], head["rejected"], head["notes"])
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A pure function of one file: the same bits in every process and on every machine.
+
+    Attributes:
+        key: Of the result in the cache: a digest of all that the result depends on.
+        source: The file that the task reads.
+        seconds: How long it may take, roughly: whether more workers pay depends on it, no result does.
+    """
+
+    key: str
+    source: Path
+    seconds: float
+
+    kind: ClassVar[str]
+    """A key of `code_version.MODULES`: the code that the result depends on."""
+
+    @property
+    @abstractmethod
+    def images(self) -> int:
+        """How many images it makes, rejected ones included."""
+
+    @abstractmethod
+    def write(self, out: Path) -> ShardSummary:
+        """Writes the pixels to the new file `out`."""
+
+
+Result = tuple[Task, ShardSummary]
+
+
+class Executor(Protocol):
+    """A place where tasks are run."""
+
+    def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
+        """Yields each task's result, in any order; its pixels then stand at `unfinished(task, out)`.
+
+        Raises:
+            UserError: If a worker or a cluster ends before the work does.
+        """
+
+
+def unfinished(task: Task, out: Path) -> Path:
+    """Returns where in the folder `out` a task's pixels are written, before they get the name of their content."""
+    return out / f".{task.key}.npy"

@@ -1,71 +1,65 @@
-"""What clusters share: a job that travels. Nodes need no disk in common: bytes go there, and pixels come back."""
+"""Tasks on clusters: nodes need no disk in common, since bytes go there and pixels come back."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.core.errors import UserError
-from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.code_version import version
-from sightline.stages.preprocess.copy_task import CopyTask
-from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.pixel_task import PixelTask
-from sightline.stages.preprocess.tasks import ShardSummary
 
-Parcel = tuple[PixelTask | CopyTask, str, bytes, str]
-"""Recipe, name of the file that it reads, the file's content, the code's version."""
-Answer = tuple[str, bytes, bytes]
-"""The version of the code that did it, the facts, the file of pixels."""
+if TYPE_CHECKING:
+    from sightline.stages.preprocess.tasks import Result, ShardSummary, Task
+
+Parcel = tuple["Task", bytes, str]
+"""Task, content of the file that it reads, the code's version."""
+Answer = tuple[str, "ShardSummary | None", bytes]
+"""The version of the node's code, the summary, the file of pixels."""
 
 RETRIES = 5
-"""Nodes that may die under one job before the stage gives up: the job itself may be what kills them."""
+"""Nodes that may die under one task before the stage gives up: the task itself may be what kills them."""
 
 
-def parcel(job: Job) -> Parcel:
-    """Packs a job, with all that a node must have to do it."""
-    return job.recipe, job.source.name, job.source.read_bytes(), _version(job.recipe)
+def parcel(task: Task) -> Parcel:
+    """Packs a task, with all that a node must have to run it."""
+    return task, task.source.read_bytes(), version(task.kind)
 
 
-def do(packed: Parcel) -> Answer:
-    """Does a job on a node."""
+def run_parcel(packed: Parcel) -> Answer:
+    """Runs a task on a node."""
     import cv2
 
-    recipe, name, content, wanted = packed
-    if (own := _version(recipe)) != wanted:  # would be other pixels, perhaps
-        return own, b"", b""
+    task, content, wanted = packed
+    if (own := version(task.kind)) != wanted:  # would be other pixels, perhaps
+        return own, None, b""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder) / name, Path(folder) / "out.npy"
+        source, out = Path(folder) / task.source.name, Path(folder) / "out.npy"
         source.write_bytes(content)
-        facts = recipe.write(source, out)
-        return own, facts.to_bytes(), out.read_bytes()
+        summary = dataclasses.replace(task, source=source).write(out)
+        return own, summary, out.read_bytes()
 
 
-def take(job: Job, answer: Answer, cache: PixelCache, cluster: str) -> None:
-    """Puts what a node sent back into the cache.
+def unpack(task: Task, answer: Answer, out: Path, cluster: str) -> Result:
+    """Writes the pixels that a node sent back to the folder `out`, and returns the result.
 
     Raises:
         UserError: If the node's code is another.
     """
-    own, said, content = answer
-    if own != _version(job.recipe):
+    from sightline.stages.preprocess.tasks import unfinished
+
+    _, summary, pixels = answer
+    if summary is None:
         raise UserError(
             f"preprocess.backend={cluster}: a node has another version of Sightline, OpenCV, NumPy, Pillow, "
             "simplejpeg or PyWavelets; install the same on all nodes"
         )
-
-    def make(out: Path) -> ShardSummary:
-        out.write_bytes(content)
-        return ShardSummary.from_bytes(said)
-
-    cache.add(job.key, make)
+    unfinished(task, out).write_bytes(pixels)
+    return task, summary
 
 
 def one_line(error: BaseException) -> str:
-    """Returns the first line of what an error says."""
+    """Returns the first line of an error's message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
-
-
-def _version(recipe: PixelTask | CopyTask) -> str:
-    return version("pixels" if isinstance(recipe, PixelTask) else "copies")

@@ -1,4 +1,4 @@
-"""Helper processes as copies of one that has a single thread: as the stage is when it starts."""
+"""Workers as copies of one that has a single thread: as the stage is when it starts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.stages.preprocess.backends import child, processes
-from sightline.stages.preprocess.cache import PixelCache
-from sightline.stages.preprocess.jobs import Job
+from sightline.stages.preprocess.backends import processes, worker
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
@@ -49,14 +47,14 @@ def is_there(pid: int) -> bool:
 STAGE = """
 import sys
 from pathlib import Path
-from sightline.stages.preprocess import run_tasks as pixels
-from sightline.stages.preprocess.backends import child
+from sightline.stages.preprocess import plan_tasks
+from sightline.stages.preprocess.backends import worker
 from sightline.stages.preprocess.stage import preprocess
 from tests.stages.preprocess.sets import configuration
 
-forked, forks = [], child.forks
-child.forks = lambda: forked.append(forks()) or forked[-1]
-pixels._MUCH = 0
+forked, forks = [], worker.forks
+worker.forks = lambda: forked.append(forks()) or forked[-1]
+plan_tasks._MUCH = 0
 preprocess(Path(sys.argv[1]), configuration("backend.workers=3"), Path(sys.argv[2]))
 print(*forked)
 """
@@ -73,7 +71,7 @@ def test_a_stage_with_copies_writes_the_same(run: Run, tmp_path: Path) -> None:
 def test_other_threads_forbid_a_copy() -> None:
     code = """
 import threading
-from sightline.stages.preprocess.backends.child import forks
+from sightline.stages.preprocess.backends.worker import forks
 print(forks())
 done = threading.Event()
 threading.Thread(target=done.wait).start()
@@ -85,12 +83,12 @@ done.set()
 
 def test_a_thread_that_ends_meanwhile_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / str(os.getpid())).mkdir()
-    monkeypatch.setattr(child, "_THREADS", tmp_path)
-    assert child.forks()
+    monkeypatch.setattr(worker, "_THREADS", tmp_path)
+    assert worker.forks()
     (tmp_path / "1").mkdir()  # no "comm" in it any more
-    assert not child.forks()
-    monkeypatch.setattr(child, "_THREADS", tmp_path / "nothing")
-    assert not child.forks()
+    assert not worker.forks()
+    monkeypatch.setattr(worker, "_THREADS", tmp_path / "nothing")
+    assert not worker.forks()
 
 
 @pytest.mark.parametrize("kind", ["_Fork", "_Program"])
@@ -98,34 +96,34 @@ def test_a_start_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch,
     def fail(_: object) -> None:
         raise BlockingIOError("no more processes")
 
-    monkeypatch.setattr(child, kind, fail)
-    monkeypatch.setattr(child, "forks", lambda: kind == "_Fork")
+    monkeypatch.setattr(worker, kind, fail)
+    monkeypatch.setattr(worker, "forks", lambda: kind == "_Fork")
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         with pytest.raises(BlockingIOError):
-            child.Child()
+            worker.Worker()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[child.Child] = []
+    started: list[worker.Worker] = []
 
-    def second_fails() -> child.Child:
+    def second_fails() -> worker.Worker:
         if started:
             raise BlockingIOError("no more processes")
-        started.append(child.Child())
+        started.append(worker.Worker())
         return started[0]
 
-    monkeypatch.setattr(processes, "Child", second_fails)
-    monkeypatch.setattr(processes, "WORTH_HELPERS", 0.0)
+    monkeypatch.setattr(processes, "Worker", second_fails)
+    monkeypatch.setattr(processes, "WORTH_WORKERS", 0.0)
     raw = RawSet.read(write_set(tmp_path / "raw", pictures(80)))
     transform = build_transform(configuration()).to_dict()
-    jobs = [
-        Job(f"key-{n}", shard, PixelTask(transform, raw.contents_of(n)), 10.0) for n, shard in enumerate(raw.shards)
-    ]
-    with pytest.raises(UserError, match=r"no further process can be started \(no more processes\): set fewer pre"):
-        processes.run(jobs, PixelCache(tmp_path / "memo"), 3)
-    assert started[0].wait() == -signal.SIGKILL
+    tasks = [PixelTask(f"key-{n}", shard, 10.0, transform, raw.contents_of(n)) for n, shard in enumerate(raw.shards)]
+    (tmp_path / "out").mkdir()
+    error = r"no further process can be started \(no more processes\): set fewer pre"
+    with processes.WorkerPool(3) as pool, pytest.raises(UserError, match=error):
+        list(pool.run(tasks, tmp_path / "out"))
+    assert started[0].cause_of_end().startswith("killed by signal 9")
 
 
 DYING = """
@@ -133,9 +131,8 @@ import os, signal, sys, time
 from pathlib import Path
 from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends import processes
-from sightline.stages.preprocess.backends.child import forks
-from sightline.stages.preprocess.jobs import Job
-from sightline.stages.preprocess.cache import PixelCache
+from sightline.stages.preprocess.backends.worker import forks
+from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
 from sightline.stages.preprocess.pixel_task import PixelTask
 from tests.stages.preprocess.sets import configuration
@@ -143,17 +140,19 @@ from tests.stages.preprocess.sets import configuration
 HOST = os.getpid()
 
 class Deadly(PixelTask):
-    def write(self, source, out):
+    def write(self, out):
         if os.getpid() != HOST:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.2)
-        return super().write(source, out)
+        return super().write(out)
 
 print(forks())
-shard = next(Path(sys.argv[1]).glob("shard-*.parquet"))
-recipe = Deadly(build_transform(configuration()).to_dict(), b"")
+pool = processes.WorkerPool(2, 1)  # before Arrow starts threads
+images = RawSet.read(Path(sys.argv[1]))
+plain = build_transform(configuration()).to_dict()
+tasks = [Deadly(str(n), images.shards[0], 10.0, plain, images.contents_of(0)) for n in range(20)]
 try:
-    processes.run([Job(str(n), shard, recipe, 10.0) for n in range(20)], PixelCache(Path(sys.argv[2])), 2)
+    list(pool.run(tasks, Path(sys.argv[2])))
 except UserError as error:
     print(error)
 """
@@ -161,7 +160,7 @@ except UserError as error:
 
 def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
     raw = write_set(tmp_path / "raw", pictures(20))
-    out, _ = (process := alone(DYING, raw, tmp_path / "memo")).communicate(timeout=60)
+    out, _ = (process := alone(DYING, raw, tmp_path)).communicate(timeout=60)
     first, second = out.splitlines()
     assert first == "True"
     assert second.startswith("a worker process ended while it worked on shard-")
@@ -169,32 +168,31 @@ def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-CHILDREN = """
+WORKERS = """
 import os, sys, time
-from sightline.stages.preprocess.backends.child import Child
-from sightline.stages.preprocess.cache import PixelCache
-children = [Child(), Child()]
-for child in children:
-    assert child.pipe.recv() == "ready"
-print(*(child._process._process.pid for child in children), flush=True)
+from sightline.stages.preprocess.backends.worker import Worker
+workers = [Worker(), Worker()]
+for worker in workers:
+    worker.wait_until_ready()
+print(*(worker._process._process.pid for worker in workers), flush=True)
 """
 
 
 def test_a_copy_ends_where_the_pipe_does_and_where_it_is_killed() -> None:
     ending = """
-children[0].close()
-print(children[0].wait())
-children[1].kill()
-print(children[1].wait())
+workers[0]._pipe.close()
+print(workers[0]._process.wait())
+workers[1].kill()
+print(workers[1]._process.wait())
 """
-    first, second, *codes = said(alone(CHILDREN + ending))
+    first, second, *codes = said(alone(WORKERS + ending))
     assert codes == ["0", str(-signal.SIGKILL)]
     assert not is_there(int(first))
     assert not is_there(int(second))
 
 
 def test_copies_end_with_the_stage() -> None:
-    process = alone(CHILDREN + "time.sleep(60)")
+    process = alone(WORKERS + "time.sleep(60)")
     assert process.stdout
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert all(map(is_there, pids))

@@ -1,4 +1,4 @@
-"""A helper process: how it starts, what it does, how it ends."""
+"""A worker process: its start, its work, its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import threading
 import traceback
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.core import files
 from sightline.core.errors import fault
-from sightline.stages.preprocess.cache import PixelCache
-from sightline.stages.preprocess.jobs import Job
+
+if TYPE_CHECKING:
+    from sightline.stages.preprocess.tasks import ShardSummary, Task
 
 _THREADS = Path("/proc/self/task")  # Linux
 _JEMALLOC = "jemalloc_bg_thd"
@@ -23,7 +25,7 @@ _open: set[Connection] = set()
 
 
 def forks() -> bool:
-    """Says whether a helper would be a copy of this process, which is there at once: a new one imports for a while.
+    """Says whether a worker would be a copy of this process, which is there at once: a new one imports for a while.
 
     Only where this process has one thread: a copy has every lock, but not the thread that would release it. The one
     of jemalloc, which comes with Arrow, is no matter: jemalloc holds its locks itself while a process is copied.
@@ -35,33 +37,53 @@ def forks() -> bool:
         return False
 
 
-class Child:
-    """A process at the other end of `pipe`, that says "ready" and then waits for what `serve` describes."""
+class Worker:
+    """A process that runs tasks, one after the other, and is ready for them once it has imported their code."""
 
     def __init__(self) -> None:
-        self.pipe, theirs = Pipe()
-        _open.add(self.pipe)
+        self._pipe, theirs = Pipe()
+        _open.add(self._pipe)
         try:
             self._process: _Fork | _Program = (_Fork if forks() else _Program)(theirs)
         except BaseException:
-            self.close()
+            self._close_pipe()
             raise
         finally:
             theirs.close()
 
-    def wait(self) -> int:
-        """Waits for its end and returns its exit code."""
-        return self._process.wait()
+    def wait_until_ready(self) -> None:
+        """Waits until it can take a task; EOFError or OSError if it ends before."""
+        self._pipe.recv()
+
+    def run(self, task: Task, out: Path) -> ShardSummary:
+        """Runs a task: see `run_task`. Raises the task's error, or EOFError or OSError if the process ends."""
+        self._pipe.send((task, out))
+        answer: ShardSummary | Exception = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def cause_of_end(self) -> str:
+        """Waits for its end and returns the cause, in words."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        hint = "; out of memory? Set fewer preprocess.backend.workers" if code == -signal.SIGKILL else ""
+        return f"killed by signal {-code}{hint}"
 
     def kill(self) -> None:
-        """Ends it."""
+        """Ends it, whatever it does."""
         self._process.kill()
         self._process.wait()
 
     def close(self) -> None:
-        """Closes the pipe, of which the process learns that it is not needed any more."""
-        _open.discard(self.pipe)
-        self.pipe.close()
+        """Ends it and closes the pipe, which no thread may be reading from."""
+        self.kill()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        _open.discard(self._pipe)
+        self._pipe.close()
 
 
 class _Program:
@@ -96,13 +118,13 @@ class _Fork:
 def _copied(theirs: Connection, parent: int) -> None:
     files.die_with_parent(parent)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for pipe in _open:  # the stage's ends: as long as one is open, its helper does not see the stage end
+    for pipe in _open:  # the stage's ends: as long as one is open, its worker does not see the stage end
         pipe.close()
     serve(theirs.fileno())
 
 
 def serve(descriptor: int) -> None:
-    """Runs a helper: takes the cache's folder, then jobs, and answers each with None or an exception."""
+    """Runs a worker: takes tasks, and answers each with its result or an exception."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     import cv2
 
@@ -110,14 +132,20 @@ def serve(descriptor: int) -> None:
     with Connection(descriptor) as pipe:
         try:
             pipe.send("ready")
-            cache = PixelCache(pipe.recv())
             while True:
-                job: Job = pipe.recv()
-                answer: Exception | None = None
+                task, out = pipe.recv()
+                answer: ShardSummary | Exception
                 try:
-                    job.do(cache)
+                    answer = run_task(task, out)
                 except Exception as error:  # by its text: not every exception survives pickling
                     answer = fault(error) or RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
                 pipe.send(answer)
         except (EOFError, ConnectionError):  # the stage has ended
             return
+
+
+def run_task(task: Task, out: Path) -> ShardSummary:
+    """Runs a task: its pixels then stand at `unfinished(task, out)`."""
+    from sightline.stages.preprocess.tasks import unfinished
+
+    return task.write(unfinished(task, out))

@@ -1,0 +1,92 @@
+"""The backend on a Dask cluster. Dask runs a task again whose worker died."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core.errors import UserError, how_to_install
+from sightline.stages.preprocess.backends import BACKEND, Backend, cluster
+
+if TYPE_CHECKING:
+    from sightline.stages.preprocess.tasks import Executor, Result, Task
+
+CONNECT = 10
+"""Seconds to wait for the scheduler."""
+
+
+@BACKEND.register("dask")
+@dataclass
+class Dask(Backend):
+    """A Dask cluster. Attributes: its scheduler's address, as "tcp://host:8786"; None starts one here."""
+
+    address: str | None
+
+    def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:  # noqa: ARG002
+        """Returns the backend itself, which joins the cluster only where there are tasks."""
+        return contextlib.nullcontext(self)
+
+    def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
+        """Yields each task's result. Twice as many as the cluster has threads are under way: memory holds no more.
+
+        Raises:
+            UserError: If Dask is not installed, the scheduler cannot be reached, or a task cannot be run.
+        """
+        try:
+            distributed: Any = importlib.import_module("distributed")
+        except ModuleNotFoundError:
+            raise UserError(f"preprocess.backend=dask: Dask is not installed: {how_to_install('dask')}") from None
+        with contextlib.ExitStack() as stack:
+            if self.address is None:
+                # One thread a worker: Pillow and the steps hold Python's lock between their calls.
+                here = distributed.LocalCluster(
+                    n_workers=os.cpu_count(),
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    host="127.0.0.1",
+                )
+                client = stack.enter_context(distributed.Client(stack.enter_context(here)))
+            else:
+                try:
+                    client = stack.enter_context(distributed.Client(self.address, timeout=CONNECT))
+                except (OSError, ValueError) as error:
+                    raise UserError(
+                        f"preprocess.backend=dask: no scheduler at {self.address} ({cluster.one_line(error)}); start "
+                        "one by 'dask scheduler', or set preprocess.backend.address=null for one on this machine"
+                    ) from None
+            yield from _run(distributed, client, tasks, out)
+
+
+def _run(distributed: Any, client: Any, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
+    most = 2 * max(1, sum(client.nthreads().values()))
+    waiting = deque(tasks)
+    under_way: dict[Any, Task] = {}
+    completed = distributed.as_completed()
+
+    def submit() -> None:
+        task = waiting.popleft()
+        with warnings.catch_warnings():
+            # A parcel is part of the call on purpose: what had been scattered would be lost with its worker.
+            warnings.filterwarnings("ignore", message=r"(?s)Sending large graph")
+            future = client.submit(cluster.run_parcel, cluster.parcel(task), pure=False, retries=cluster.RETRIES)
+        under_way[future] = task
+        completed.add(future)
+
+    try:
+        while waiting and len(under_way) < most:
+            submit()
+        for future in completed:
+            yield cluster.unpack(under_way.pop(future), future.result(), out, "dask")
+            future.release()
+            if waiting:
+                submit()
+    except (distributed.KilledWorker, distributed.CancelledError, OSError, TimeoutError) as error:
+        raise UserError(f"preprocess.backend=dask: {cluster.one_line(error)}") from None
