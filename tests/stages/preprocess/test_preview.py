@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from sightline.cli import app
 from sightline.core.errors import how_to_install
 from sightline.datasets import raw_set
+from sightline.reporting.contact_sheet import draw_sheet
 from sightline.stages.preprocess import cache_summary, preview
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.raw_table import RawSet
@@ -69,7 +70,7 @@ def test_refused_images_are_shown_as_such(tmp_path: Path):
     raw = write_set(tmp_path / "raw", [Picture("blank", 1, side=1), *pictures(2)])
     rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 3), configuration("clean=standard")))
     assert {row.id: row.note for row in rows}["blank"] == "refused: blank"
-    preview.draw(rows)
+    draw_sheet(rows)
 
 
 class Broken(Picture):
