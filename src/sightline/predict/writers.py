@@ -10,14 +10,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Annotated, TextIO, TypedDict
 
+from sightline.core.json_schema import Keywords
 from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
 from sightline.predict.bundle import Prediction
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _WIDEST_LABEL = 32
+
+Probability = Annotated[float, Keywords(minimum=0, maximum=1)]
 
 
 @dataclass
@@ -145,7 +148,26 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
             raise ValueError(f"no format {form!r}")
 
 
-def as_row(p: Prediction) -> dict[str, Any]:
+class RankedClass(TypedDict):
+    """A class and its probability."""
+
+    label: str
+    probability: Probability
+
+
+class PredictionRow(TypedDict):
+    """A prediction as JSON values."""
+
+    path: Annotated[str, "The image, as the client named it."]
+    label: Annotated[str | None, "The likeliest class; null where there is no answer."]
+    probability: Annotated[float | None, Keywords(minimum=0, maximum=1)]
+    top: Annotated[list[RankedClass], "The likeliest classes, best first."]
+    error: Annotated[str | None, Keywords(enum=[*map(str, RejectionReason), None])]
+    detail: str
+    abstained: bool
+
+
+def as_row(p: Prediction) -> PredictionRow:
     """Returns a prediction as JSON values."""
     return {
         "path": readable(p.path),

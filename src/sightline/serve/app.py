@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
@@ -19,17 +19,14 @@ from sightline.core.errors import DISTRIBUTION
 from sightline.core.rejection import RejectionError
 from sightline.predict.bundle import Bundle
 from sightline.predict.writers import as_row
-from sightline.serve import openapi, request_body, responses, static_files
+from sightline.serve import api, openapi, request_body, responses, static_files
+from sightline.serve.api import PredictQuery
 from sightline.serve.batcher import Batcher, QueueFull
 from sightline.serve.config import ServeConfig
 from sightline.serve.middleware import AccessMiddleware
+from sightline.serve.openapi import Endpoint, Handler
 from sightline.serve.prometheus import CONTENT_TYPE, ServerMetrics
 from sightline.serve.request_body import RequestError
-
-CLOSED = {"/predict", "/explain", "/model", "/metrics"}
-"""Paths that need the key, where there is one: health, page and the API's description reveal nothing of the model."""
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
@@ -42,18 +39,22 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
         yield
         server.batcher.close()
 
+    endpoints = server.endpoints()
+    described = openapi.describe(endpoints, server.about["version"], server.about["limits"])
+
+    async def describe(_: Request) -> Response:
+        return JSONResponse(described)
+
     routes = [
-        Route("/predict", _with_error_responses(server.predict), methods=["POST"]),
-        Route("/explain", _with_error_responses(server.explain), methods=["POST"]),
-        Route("/model", server.model, methods=["GET"]),
-        Route("/health", server.health, methods=["GET"]),
-        Route("/metrics", server.scrape, methods=["GET"]),
-        Route("/openapi.json", server.describe, methods=["GET"]),
+        *(Route(e.path, _with_error_responses(e.handler), methods=[e.method]) for e in endpoints),
+        Route("/openapi.json", describe, methods=["GET"]),
         *static_files.routes(),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
     app.router.redirect_slashes = False  # it would send a client to whatever host its own Host header names
-    return AccessMiddleware(app, config, server.metrics, CLOSED, {route.path for route in routes})
+    # The page and the API's description need no key: they reveal nothing of the model.
+    closed = {endpoint.path for endpoint in endpoints if endpoint.needs_key}
+    return AccessMiddleware(app, config, server.metrics, closed, {route.path for route in routes})
 
 
 class _Server:
@@ -65,9 +66,55 @@ class _Server:
         self.metrics = ServerMetrics(bundle, lambda: self.batcher.waiting)
         self.inflight = request_body.InflightLimit(config.max_inflight_bytes)
         self.about = responses.about(bundle, config, version(DISTRIBUTION))
-        self.described = openapi.describe(self.about["version"], self.about["limits"])
         self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
         self.explain_requests = 0
+
+    def endpoints(self) -> list[Endpoint]:
+        """Returns the API: routes, their description and their types."""
+        media = {"image/*": api.Binary, "application/octet-stream": api.Binary}
+        return [
+            Endpoint(
+                "POST",
+                "/predict",
+                self.predict,
+                "Predict one or many images.",
+                {200: (api.Predictions, "One row per image."), 422: (api.Predictions, "No image could be read.")},
+                "One image as the raw body; up to "
+                f"{self.config.max_images} as the files of a form, or as base64 in JSON. One row per image, in order; "
+                "an image that cannot be read has a row with `error`, and where none can the status is 422.",
+                query=PredictQuery,
+                body={**media, "multipart/form-data": api.ImagesForm, "application/json": api.Images},
+            ),
+            Endpoint(
+                "POST",
+                "/explain",
+                self.explain,
+                "Predict one image, and show its preprocessing and what the prediction depends on.",
+                {200: (api.Explanation, "The explanation."), 422: (api.Failure, "The image could not be read.")},
+                "A patch covers parts of the image in turn: where the class's probability falls, the prediction "
+                "depends on that part (occlusion sensitivity). 49 runs of the network, one image at a time.",
+                query=PredictQuery,
+                body={**media, "multipart/form-data": api.ImageForm, "application/json": api.Images},
+            ),
+            Endpoint(
+                "GET",
+                "/model",
+                self.model,
+                "The model: classes, digest, calibration, model card; the server's limits.",
+                {200: (api.Model, "The model.")},
+            ),
+            Endpoint(
+                "GET",
+                "/health",
+                self.health,
+                "Whether the server answers. Needs no key.",
+                {200: (api.Health, "It does.")},
+                needs_key=False,
+            ),
+            Endpoint(
+                "GET", "/metrics", self.scrape, "Metrics in Prometheus' text format.", {200: (str, "The metrics.")}
+            ),
+        ]
 
     def start(self) -> None:
         """Starts the threads, in the event loop's own thread."""
@@ -77,25 +124,24 @@ class _Server:
         )
 
     async def predict(self, request: Request) -> Response:
-        top_k, threshold = parse_query(request, len(self.bundle.classes))
+        query = _query(request)
         with self.inflight.request() as take:
             sent = await request_body.images(request, self.config, take)
             answers = await self.batcher.predict([one.data for one in sent], self.config.seconds)
         predictions = [
-            responses.judge(self.bundle, one.name, answer, top_k, threshold)
-            for one, answer in zip(sent, answers, strict=True)
+            responses.judge(self.bundle, one.name, answer, query) for one, answer in zip(sent, answers, strict=True)
         ]
         for p in predictions:
             self.metrics.images.labels(p.error or ("abstained" if p.abstained else "predicted")).inc()
         # Of several images some may be unreadable; where all are, the request is.
         failed = all(p.error for p in predictions)
-        body: dict[str, Any] = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
+        body: api.Predictions = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
         if failed:
-            body = {"error": predictions[0].error, "detail": predictions[0].detail, **body}
+            body |= {"error": predictions[0].error, "detail": predictions[0].detail}
         return JSONResponse(body, 422 if failed else 200)
 
     async def explain(self, request: Request) -> Response:
-        top_k, threshold = parse_query(request, len(self.bundle.classes))
+        query = _query(request)
         if self.explain_requests >= 8:
             raise QueueFull
         self.explain_requests += 1
@@ -106,7 +152,7 @@ class _Server:
                     raise RequestError(413, "too_many_images", "one image at a time is explained")
                 async with self.explaining:
                     body = await asyncio.to_thread(
-                        responses.explanation, self.bundle, sent[0].name, sent[0].data, top_k, threshold
+                        responses.explanation, self.bundle, sent[0].name, sent[0].data, query
                     )
         except RejectionError as refused:
             raise RequestError(422, str(refused.reason), refused.detail) from None
@@ -118,26 +164,18 @@ class _Server:
         return JSONResponse(self.about)
 
     async def health(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": self.about["version"]})
+        body: api.Health = {"status": "ok", "version": self.about["version"]}
+        return JSONResponse(body)
 
     async def scrape(self, _: Request) -> Response:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
-    async def describe(self, _: Request) -> Response:
-        return JSONResponse(self.described)
 
-
-def parse_query(request: Request, classes: int) -> tuple[int, float | None]:
-    """Returns `top_k` and `threshold` of the query."""
+def _query(request: Request) -> PredictQuery:
     try:
-        top_k = int(request.query_params.get("top_k", min(5, classes)))
-        value = request.query_params.get("threshold")
-        threshold = None if value is None else float(value)
-    except ValueError:
-        raise RequestError(400, "bad_query", "top_k is a whole number and threshold a number", close=True) from None
-    if top_k < 1 or not (threshold is None or 0 <= threshold <= 1):
-        raise RequestError(400, "bad_query", "top_k is at least 1 and threshold in 0..1", close=True)
-    return top_k, threshold
+        return api.parse_query(request.query_params)
+    except ValueError as error:
+        raise RequestError(400, "bad_query", str(error), close=True) from None
 
 
 def _with_error_responses(handler: Handler) -> Handler:

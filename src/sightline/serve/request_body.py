@@ -7,14 +7,15 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from sightline.core.json_schema import invalid
 from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import from_text
+from sightline.serve.api import Images, NamedImage
 from sightline.serve.config import ServeConfig
 
 _DRAINED = 16 * 2**20
@@ -170,25 +171,20 @@ def _parse(body: bytes, config: ServeConfig) -> list[UploadedImage]:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise RequestError(400, "bad_json", "the body is no JSON") from None
-    listed = content.get("images", content.get("image")) if isinstance(content, dict) else None
-    if isinstance(listed, str | dict):
-        listed = [listed]
-    if not isinstance(listed, list):
+    if not isinstance(content, dict) or not ("images" in content or "image" in content):
         raise RequestError(400, "bad_json", 'send {"images": ["<base64>", {"name": "a.png", "data": "<base64>"}]}')
+    if problem := invalid(content, Images, ""):
+        raise RequestError(400, "bad_json", problem)
+    images = content.get("images", content.get("image"))
+    listed = images if isinstance(images, list) else [images]
     if len(listed) > config.max_images:
         raise _too_many(config)
     return [_decoded(one, place) for place, one in enumerate(listed)]
 
 
-def _decoded(one: Any, place: int) -> UploadedImage:
-    name, data = f"[{place}]", one
-    if isinstance(one, dict):
-        name, data = one.get("name", name), one.get("data")
-        if not isinstance(name, str):
-            raise RequestError(400, "bad_json", f"images[{place}] has a name that is no text")
-    if not isinstance(data, str):
-        raise RequestError(400, "bad_json", f"images[{place}] is neither base64 text nor an object with such a `data`")
+def _decoded(one: str | NamedImage, place: int) -> UploadedImage:
+    named: NamedImage = {"data": one} if isinstance(one, str) else one
     try:
-        return UploadedImage(name, from_text(data))
+        return UploadedImage(named.get("name", f"[{place}]"), from_text(named["data"]))
     except RejectionError:
         raise RequestError(400, "bad_base64", f"images[{place}] is no base64") from None

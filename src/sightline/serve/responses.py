@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import numpy as np
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.decode import FORMATS
-from sightline.predict.bundle import Bundle, Prediction
+from sightline.predict.bundle import Bundle, Images, Prediction
 from sightline.predict.writers import as_row
 from sightline.serve import occlusion
+from sightline.serve.api import Explanation, Model, Picture, PredictQuery
 from sightline.serve.batcher import Answer
 from sightline.serve.config import ServeConfig
 
 
-def judge(bundle: Bundle, name: str, answer: Answer, top_k: int, threshold: float | None) -> Prediction:
+def judge(bundle: Bundle, name: str, answer: Answer, query: PredictQuery) -> Prediction:
     """Returns the prediction for an image, or its error."""
     if isinstance(answer, RejectionError):
         return Prediction(name, error=str(answer.reason), detail=answer.detail)
-    return bundle.judge(name, answer, top_k, threshold)
+    return bundle.judge(name, answer, query.top_k, query.threshold)
 
 
-def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: float | None) -> dict[str, Any]:
+def explanation(bundle: Bundle, name: str, data: bytes, query: PredictQuery) -> Explanation:
     """Predicts one image and explains it: the preprocessing steps and an occlusion map.
 
     Raises:
@@ -36,9 +36,9 @@ def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: f
     target = int(np.argmax(row))
     heat = occlusion.occlusion(bundle, prepared, target, float(row[target]))
     return {
-        "prediction": as_row(bundle.judge(name, row, top_k, threshold)),
-        "steps": [{"name": step, "png": _text(occlusion.picture(image)), **_size(image)} for step, image in steps],
-        "input": {"png": _text(occlusion.picture(prepared)), **_size(prepared)},
+        "prediction": as_row(bundle.judge(name, row, query.top_k, query.threshold)),
+        "steps": [{"name": step, **_picture(image)} for step, image in steps],
+        "input": _picture(prepared),
         "heat": {
             "png": _text(occlusion.overlay(heat)),
             "falls": [[round(float(fall), 6) for fall in line] for line in heat.falls],
@@ -50,7 +50,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, top_k: int, threshold: f
     }
 
 
-def about(bundle: Bundle, config: ServeConfig, version: str) -> dict[str, Any]:
+def about(bundle: Bundle, config: ServeConfig, version: str) -> Model:
     """Returns the model's description and the server's limits."""
     return {
         "classes": bundle.classes,
@@ -73,8 +73,9 @@ def about(bundle: Bundle, config: ServeConfig, version: str) -> dict[str, Any]:
     }
 
 
-def _size(image: Any) -> dict[str, int]:
-    return {"height": int(image.shape[0]), "width": int(image.shape[1])}
+def _picture(image: Images) -> Picture:
+    height, width = image.shape[:2]
+    return {"png": _text(occlusion.picture(image)), "height": int(height), "width": int(width)}
 
 
 def _text(data: bytes) -> str:

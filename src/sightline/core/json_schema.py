@@ -1,0 +1,124 @@
+"""JSON schemas and validation of JSON values, both from type annotations.
+
+A TypedDict is a named object. `Annotated` adds a description (a text) and JSON schema's own keywords (`Keywords`):
+`Annotated[float, "Of the class.", Keywords(minimum=0)]`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+_SIMPLE: dict[Any, str] = {str: "string", bytes: "string", int: "integer", float: "number", bool: "boolean"}
+_WORDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", float: "a number"}
+
+Schema = dict[str, Any]
+
+
+class Keywords:
+    """JSON schema's keywords for an annotation: a dictionary that can be hashed, as annotations must be."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+
+def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
+    """Returns the JSON schema of a type.
+
+    Args:
+        hint: A simple type, a list, a union, a dictionary, a TypedDict, or one of these Annotated.
+        components: The schemas of TypedDicts are added here, by name, and referred to.
+
+    >>> schema_of(Annotated[float | None, "A share.", Keywords(maximum=1)], {})
+    {'type': ['number', 'null'], 'description': 'A share.', 'maximum': 1}
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        schema = dict(schema_of(arguments[0], components))
+        for extra in arguments[1:]:
+            schema |= {"description": extra} if isinstance(extra, str) else extra.values
+        return schema
+    if origin is NotRequired:
+        return schema_of(arguments[0], components)
+    if origin in (Union, types.UnionType):
+        return _union(arguments, components)
+    if origin is list:
+        return {"type": "array", "items": schema_of(arguments[0], components)}
+    if origin in (dict, Mapping):
+        return {"type": "object"}
+    if is_typeddict(hint):
+        return _reference(hint, components)
+    return {"type": _SIMPLE[hint]}
+
+
+def _union(members: tuple[Any, ...], components: dict[str, Schema]) -> Schema:
+    some = [schema_of(member, components) for member in members if member is not types.NoneType]
+    null = len(some) < len(members)
+    if null and len(some) == 1 and "type" in some[0]:
+        return {**some[0], "type": [some[0]["type"], "null"]}
+    return {"anyOf": [*some, {"type": "null"}] if null else some}
+
+
+def _reference(kind: type, components: dict[str, Schema]) -> Schema:
+    if kind.__name__ not in components:
+        components[kind.__name__] = {}  # before its fields, which may refer to it
+        fields = _fields(kind)
+        components[kind.__name__] = {
+            "type": "object",
+            "properties": {name: schema_of(hint, components) for name, hint in fields.items()},
+            "required": [name for name, hint in fields.items() if get_origin(hint) is not NotRequired],
+        }
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def invalid(value: Any, hint: Any, where: str) -> str | None:
+    """Returns what is wrong with a JSON value that should be of a type, in one line; None if nothing is.
+
+    Only the kinds of types that requests are made of: texts, lists, TypedDicts and unions of them.
+
+    >>> invalid([1], list[str], "images")
+    'images[0]: must be text'
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Annotated, NotRequired):
+        return invalid(value, arguments[0], where)
+    if origin in (Union, types.UnionType):
+        fitting = [member for member in arguments if isinstance(value, _json_type(member))]
+        if fitting:
+            return invalid(value, fitting[0], where)
+        return f"{where}: must be {' or '.join(_WORDS[_json_type(member)] for member in arguments)}"
+    kind: Any = _json_type(hint)
+    if not isinstance(value, kind):
+        return f"{where}: must be {_WORDS[kind]}"
+    if kind is list:
+        problems = (invalid(one, arguments[0], f"{where}[{place}]") for place, one in enumerate(value))
+        return next(filter(None, problems), None)
+    return _invalid_fields(value, hint, where) if is_typeddict(hint) else None
+
+
+def _invalid_fields(value: dict[str, Any], kind: type, where: str) -> str | None:
+    for name, hint in _fields(kind).items():
+        path = f"{where}.{name}" if where else name
+        if name in value:
+            if problem := invalid(value[name], hint, path):
+                return problem
+        elif get_origin(hint) is not NotRequired:
+            return f"{path}: missing"
+    return None
+
+
+def _json_type(hint: Any) -> type:
+    """Returns the Python type of JSON values of a type."""
+    while get_origin(hint) in (Annotated, NotRequired):
+        hint = get_args(hint)[0]
+    if is_typeddict(hint):
+        return dict
+    kind: type = get_origin(hint) or hint
+    return kind

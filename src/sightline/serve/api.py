@@ -1,0 +1,170 @@
+"""Types of the API: queries, request bodies and responses. The description and the validation are derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+
+from sightline.core.json_schema import Keywords, Schema, schema_of
+from sightline.predict.manifest import MODELS
+from sightline.predict.writers import PredictionRow, Probability
+
+Base64 = Annotated[str, Keywords(contentEncoding="base64")]
+Binary = Annotated[bytes, Keywords(format="binary")]
+Png = Annotated[str, Keywords(contentEncoding="base64", contentMediaType="image/png")]
+Whole = Annotated[int, Keywords(minimum=1)]
+
+
+@dataclass(frozen=True)
+class PredictQuery:
+    """The query of `/predict` and `/explain`."""
+
+    top_k: Annotated[int, "How many classes to name for each image.", Keywords(minimum=1)] = 5
+    threshold: Annotated[
+        float | None, "Abstain where the likeliest class is less probable.", Keywords(minimum=0, maximum=1)
+    ] = None
+
+
+class NamedImage(TypedDict):
+    """An image in JSON, with a name."""
+
+    name: NotRequired[str]
+    data: Base64
+
+
+class Images(TypedDict):
+    """Images in JSON, one or many."""
+
+    images: NotRequired[list[Base64 | NamedImage] | Base64 | NamedImage]
+    image: NotRequired[Annotated[list[Base64 | NamedImage] | Base64 | NamedImage, "The same, by another name."]]
+
+
+class ImagesForm(TypedDict):
+    """Images as the files of a form."""
+
+    image: list[Binary]
+
+
+class ImageForm(TypedDict):
+    """An image as the file of a form."""
+
+    image: Binary
+
+
+class Predictions(TypedDict):
+    """The answer to `/predict`."""
+
+    model: Annotated[str, "The trained model's SHA-256."]
+    predictions: list[PredictionRow]
+    error: NotRequired[Annotated[str | None, "Why none of the images could be read: the first one's error."]]
+    detail: NotRequired[str]
+
+
+class Picture(TypedDict):
+    """An image for the page."""
+
+    png: Png
+    height: Whole
+    width: Whole
+
+
+class Step(Picture):
+    """An image after a step of preprocessing."""
+
+    name: str
+
+
+class Occlusion(TypedDict):
+    """What a prediction depends on, from covering parts of the image."""
+
+    png: Annotated[Png, "To lay over the image: transparent where the prediction does not depend on it."]
+    falls: Annotated[list[list[float]], "By how much the probability falls where that cell is covered."]
+    label: str
+    probability: Annotated[Probability, "Of the class, for the whole image."]
+    lowest: Annotated[Probability, "Of the class, with the worst patch covered."]
+    where: Annotated[str, "That patch's place, as `upper left`."]
+
+
+class Explanation(TypedDict):
+    """The answer to `/explain`."""
+
+    prediction: PredictionRow
+    steps: list[Step]
+    input: Picture
+    heat: Occlusion
+
+
+class Limits(TypedDict):
+    """The server's limits."""
+
+    max_bytes: Annotated[int, "Of an image."]
+    max_pixels: Annotated[int, "Of an image."]
+    max_images: Annotated[int, "Of a request."]
+    max_body: Annotated[int, "Bytes of a request."]
+    seconds: Annotated[float, "For a request's images."]
+    formats: list[str]
+
+
+class Model(TypedDict):
+    """The answer to `/model`."""
+
+    classes: list[str]
+    model: Annotated[str, "The trained model's SHA-256."]
+    form: Annotated[str, Keywords(enum=list(MODELS))]
+    lineage: dict[str, Any]
+    calibration: dict[str, Any]
+    threshold: float | None
+    input: Annotated[list[Whole], "Height, width and channels of a preprocessed image."]
+    card: Annotated[str, "The model card, in Markdown."]
+    version: str
+    limits: Limits
+
+
+class Health(TypedDict):
+    """The answer to `/health`."""
+
+    status: str
+    version: str
+
+
+class Failure(TypedDict):
+    """A refusal."""
+
+    error: str
+    detail: str | None
+
+
+@cache
+def query_schemas(kind: type) -> dict[str, Schema]:
+    """Returns the JSON schema of each parameter of a query."""
+    return {name: schema_of(hint, {}) for name, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+def parse_query(parameters: Mapping[str, str]) -> PredictQuery:
+    """Reads a query; parameters that it does not know are ignored.
+
+    Raises:
+        ValueError: Where a value is of another kind, or out of its range.
+    """
+    values = {
+        name: _number(name, parameters[name], schema)
+        for name, schema in query_schemas(PredictQuery).items()
+        if name in parameters
+    }
+    return PredictQuery(**values)
+
+
+def _number(name: str, text: str, schema: Schema) -> Any:
+    whole = schema["type"] == "integer"
+    low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
+    try:
+        value = int(text) if whole else float(text)
+        fits = low <= value <= high  # false for NaN
+    except ValueError:
+        fits = False
+    if not fits:
+        bounds = f"from {low} to {high}" if "maximum" in schema else f"of at least {low}"
+        raise ValueError(f"{name}: must be a {'whole ' if whole else ''}number {bounds}")
+    return value
