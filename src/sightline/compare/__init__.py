@@ -1,1 +1,1 @@
-"""Two models on the same test set: is one better, by how much, and where?"""
+"""Comparison of two models on the same test set: whether one is better, by how much, and where."""

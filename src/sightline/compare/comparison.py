@@ -1,4 +1,4 @@
-"""The paired comparison of two models, in numbers."""
+"""Paired comparison of two models, in numbers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MetricPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is to be said of two models, `a` and `b`, on the same images.
+    """Result of comparing two models, `a` and `b`, on the same images.
 
     Attributes:
         difference: Accuracy of a minus that of b.
@@ -65,13 +65,13 @@ class Comparison:
     recalls: list[tuple[float, float, int]]
 
     def verdict(self, a: str, b: str) -> str:
-        """Returns a sentence for a person: which is better, or that these images cannot tell."""
+        """Returns a sentence: which is better, or that these images cannot tell."""
         low, high = self.interval
-        said = f"{points(self.difference)} points of accuracy, 95 % interval {points(low)} to {points(high)}"
+        lead = f"{points(self.difference)} points of accuracy, 95 % interval {points(low)} to {points(high)}"
         tested = f"McNemar's p {p_value(self.p)}"
         if self.p >= SIGNIFICANT:
-            return f"These images do not tell which is better: {said}; {tested}."
-        return f"The better one is {a if self.difference > 0 else b}: {said}; {tested}."
+            return f"These images do not show which is better: {lead}; {tested}."
+        return f"The better one is {a if self.difference > 0 else b}: {lead}; {tested}."
 
 
 def compare(a: RunPredictions, b: RunPredictions) -> Comparison:

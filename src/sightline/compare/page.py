@@ -1,4 +1,4 @@
-"""The comparison as one HTML page, with the look of the evaluation report."""
+"""Comparison page: one HTML file, with the look of the evaluation report."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _column(scored: RunPredictions) -> ModelColumn:
 
 
 def _differing(places: Labels, loser: RunPredictions, split: Split | None) -> Disagreement:
-    """Describes the images at `places`, which `loser` alone answered wrong, by what it said."""
+    """Describes the images at `places`, which `loser` alone answered wrong, by what it predicted."""
     worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
     if split is None:
         return Disagreement(len(places), ids=[example.id for example in worst])

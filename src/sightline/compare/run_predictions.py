@@ -18,14 +18,14 @@ PREDICTIONS = "predictions.parquet"
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """What one model said of a test set.
+    """Predictions of one run on a test set.
 
     Attributes:
         name: What to call it.
         ids: [n], sorted.
         labels: [n] true classes.
         probabilities: [n, K].
-        classes: K names; indices where the file does not tell names.
+        classes: K names; indices where the file has no names.
         about: (name, value) of what is known of the run.
     """
 
@@ -82,13 +82,13 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
         UserError: If it is not one.
     """
     try:
-        told = predictions.read(path)
-        order = sorted(range(len(told.ids)), key=told.ids.__getitem__)
-        ids, labels = [told.ids[i] for i in order], told.labels[order]
+        stored = predictions.read(path)
+        order = sorted(range(len(stored.ids)), key=stored.ids.__getitem__)
+        ids, labels = [stored.ids[i] for i in order], stored.labels[order]
         # Stored in single precision: the rows are brought to a sum of 1 again.
-        probabilities = told.probabilities[order] / told.probabilities[order].sum(axis=1, keepdims=True)
+        probabilities = stored.probabilities[order] / stored.probabilities[order].sum(axis=1, keepdims=True)
         base.require_probabilities(labels, probabilities)
-        classes = told.classes or [str(i) for i in range(probabilities.shape[1])]
+        classes = stored.classes or [str(i) for i in range(probabilities.shape[1])]
         if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
             raise ValueError("classes or ids that do not fit")
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:

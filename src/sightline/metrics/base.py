@@ -1,4 +1,4 @@
-"""What all numbers share: types, the check of what they are computed from, the predicted class."""
+"""Types of the metrics, the check of their input, the predicted class, the confusion matrix."""
 
 from __future__ import annotations
 

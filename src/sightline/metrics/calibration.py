@@ -1,4 +1,4 @@
-"""Calibration: does a probability of 0.9 mean right nine times in ten?"""
+"""Calibration: whether a probability of 0.9 is right nine times in ten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of similar confidence: how many, their mean confidence, the share of right answers and its interval."""
+    """Images of similar confidence: how many, their mean confidence, the accuracy and its interval."""
 
     count: int
     confidence: float
@@ -33,7 +33,7 @@ def reliability(confidences: Floats, correct: Bools, bins: int = BINS) -> list[B
     """Returns bins of equally many images, least confident first: the reliability diagram.
 
     Nguyen and O'Connor (2015), "Posterior calibration and exploratory analysis for natural language processing
-    models", section 3: bins of equal mass. Images of equal confidence share their mean of right answers, so that it
+    models", section 3: bins of equal mass. Images of equal confidence share their mean accuracy, so that it
     does not matter which of them falls into which bin.
 
     Args:

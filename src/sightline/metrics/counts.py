@@ -1,4 +1,4 @@
-"""Numbers that are functions of counts: how often each class was right, predicted and true.
+"""Metrics that are functions of counts: how often each class was true, predicted, and predicted correctly.
 
 Every function takes counts with any leading axes, so that one evaluation and a thousand resamples of it are computed by
 the same lines. Conventions, the same everywhere: a quotient with denominator 0 (the precision of a class never
@@ -111,7 +111,7 @@ def quotient(numerator: Numbers, denominator: Numbers) -> Floats:
 
 
 def accuracy(c: Counts) -> Floats:
-    """Returns the share of right answers, [...]."""
+    """Returns the accuracy, [...]."""
     return quotient(c.correct.sum(axis=-1), np.asarray(c.images))
 
 

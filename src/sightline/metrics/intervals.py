@@ -1,4 +1,4 @@
-"""How far a number can be trusted: 95 % intervals.
+"""95 % intervals of proportions and means.
 
 Where few images, or all or none of them, are answered right, the images say little of how the answers vary, and an
 interval made of them alone is too narrow, or a point. Each of these takes `PSEUDO` images more into account, half of
@@ -16,7 +16,7 @@ Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
 PSEUDO = Z * Z
-"""Images that are added, 3.84: the weight that makes the middle of Wilson's interval the share of right answers."""
+"""Images that are added, 3.84: the weight that makes the middle of Wilson's interval the accuracy."""
 
 
 def wilson(hits: float, trials: float) -> Interval:

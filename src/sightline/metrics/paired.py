@@ -1,4 +1,4 @@
-"""Two models on the same images: is one better, and by how much?"""
+"""Paired comparison of two models on the same images: a test, and the interval of the difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which corrupted pictures a classifier still recognises: raw images, corrupted, then prepared as always.
+"""Accuracy on corrupted images: raw images are corrupted, then preprocessed like any other.
 
 Shared by all that are held against each other: the same images, corrupted by the same random numbers.
 """
@@ -31,12 +31,12 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class CorruptionResult:
-    """Right answers to corrupted images.
+    """Correct predictions on corrupted images.
 
     Attributes:
         labels: [n] true classes.
-        clean: [n] right answers without corruption.
-        correct: [n, corruptions, severities] right answers, in the order of `corruptions.NAMES`.
+        clean: [n] correct predictions without corruption.
+        correct: [n, corruptions, severities] correct predictions, in the order of `corruptions.NAMES`.
         sample: Which images were corrupted by which random numbers; of two classifiers with the same, the answers can
             be held against each other.
     """
@@ -47,14 +47,14 @@ class CorruptionResult:
     sample: Mapping[str, Any]
 
     def error_rates(self) -> dict[str, list[float]]:
-        """Returns by corruption the share of wrong answers at severities 1 to 5."""
+        """Returns the error rate by corruption at severities 1 to 5."""
         return {name: (~self.correct[:, i]).mean(axis=0).tolist() for i, name in enumerate(corruptions.NAMES)}
 
 
 def evaluate_corruptions(
     predict: Predict, data: ProcessedSet, split: Split, raw: Path, *, images: int, seed: int, batch_size: int
 ) -> CorruptionResult:
-    """Corrupts raw images of a split, prepares them as always, and asks a classifier.
+    """Corrupts raw images of a split, preprocesses them, and asks a classifier.
 
     Args:
         predict: The classifier: images [n, height, width, channels] uint8 -> probabilities [n, K].
@@ -110,8 +110,8 @@ def _answers(
     correct = {identity: np.zeros(1 + len(corruptions.NAMES) * corruptions.SEVERITIES, np.bool_) for identity in batch}
     for start in range(0, len(prepared), batch_size):
         here = slice(start, start + batch_size)
-        said = predict(np.stack(prepared[here])).argmax(axis=1)
-        for (identity, column), answer in zip(places[here], said, strict=True):
+        predicted = predict(np.stack(prepared[here])).argmax(axis=1)
+        for (identity, column), answer in zip(places[here], predicted, strict=True):
             correct[identity][column] = answer == labels[identity]
     return correct
 

@@ -1,4 +1,4 @@
-"""Abstention: what is gained by not answering where the model is unsure?"""
+"""Selective classification: accuracy against coverage when uncertain predictions are withheld."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RiskCoverage:
 
     Attributes:
         coverage: [n] share of the images answered: 1/n, 2/n, ..., 1.
-        risk: [n] share of wrong answers among them.
+        risk: [n] error rate on them.
         threshold: [n] confidence of the least confident of them.
     """
 
@@ -53,7 +53,7 @@ class Abstention:
     Attributes:
         threshold: Least confidence; None where no threshold reaches the wanted accuracy.
         coverage: Share of the images answered, of those that the threshold was chosen on.
-        accuracy: Share of right answers among them; 1 where there are none.
+        accuracy: That of these images; 1 where there are none.
     """
 
     threshold: float | None
@@ -69,7 +69,7 @@ def choose_threshold(confidences: Floats, correct: Bools, accuracy: float) -> Ab
     Args:
         confidences: [n] probabilities of the predicted classes; n may be 0.
         correct: [n] whether they were right.
-        accuracy: Share of right answers that is wanted, 0..1.
+        accuracy: Target, 0..1.
 
     Returns:
         The threshold, halfway to the next confidence below; 0 where all images may be answered.

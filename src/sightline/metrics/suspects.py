@@ -1,4 +1,4 @@
-"""Confident learning: which labels are probably wrong?
+"""Confident learning: labels that are probably wrong.
 
 Northcutt, Jiang and Chuang (2021), "Confident learning: estimating uncertainty in dataset labels", Journal of
 Artificial Intelligence Research 70. The probabilities must be out of sample: of a model that was not trained on these

@@ -1,1 +1,1 @@
-"""What the pages share: template, look, words for numbers. A page is one file, without a script or a request."""
+"""HTML pages: template, figures, titles, formats. A page is one file, without a script or a request."""

@@ -48,16 +48,16 @@ class Card:
 def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], maps: Maps | None = None) -> list[Card]:
     """Returns the examples' cards, with what speaks for a class where there is something to tell it."""
     images = split.images(np.array([example.position for example in examples], np.int64))
-    said = np.array([example.predicted for example in examples], np.int64)
+    predicted = np.array([example.predicted for example in examples], np.int64)
     true = np.array([example.label for example in examples], np.int64)
     made = []
     heats: list[tuple[Images, ...]] = [()] * len(examples)
     if maps is not None and len(examples):
-        wrong = np.flatnonzero(said != true)
+        wrong = np.flatnonzero(predicted != true)
         of_true = dict(zip(wrong.tolist(), maps(images[wrong], true[wrong]), strict=True))
         heats = [
             (overlay(image, heat), *([overlay(image, of_true[i])] if i in of_true else []))
-            for i, (image, heat) in enumerate(zip(images, maps(images, said), strict=True))
+            for i, (image, heat) in enumerate(zip(images, maps(images, predicted), strict=True))
         ]
     for example, image, laid in zip(examples, images, heats, strict=True):
         what = f"Image {example.id}: {classes[example.label]}"
@@ -75,9 +75,9 @@ def tiles(cards: Sequence[Card], classes: Sequence[str], heats: bool = False) ->
     out = []
     for card in cards:
         e = card.example
-        said = f"{shown(classes[e.predicted], e.predicted, 16)}  {100 * e.probability:.0f} %"
+        title = f"{shown(classes[e.predicted], e.predicted, 16)}  {100 * e.probability:.0f} %"
         true = shown(classes[e.label], e.label, 16)
-        out.append(Tile(card.image, said, f"is {true}", e.wrong))
+        out.append(Tile(card.image, title, f"is {true}", e.wrong))
         if heats:
             names = (shown(classes[e.predicted], e.predicted, 16), true)
             out += [Tile(heat, "", f"speaks for {n}", e.wrong) for heat, n in zip(card.heats, names, strict=False)]

@@ -28,7 +28,7 @@ class SheetRow:
         label: Its class.
         states: (title, pixels) of the original and of the result of every step; copies after them. None where the
             image cannot be read.
-        note: What is to be said of it, as why the transform refused it.
+        note: A remark, such as why the transform refused it.
     """
 
     id: str
@@ -59,7 +59,7 @@ def _title(transform: Transform, step: str) -> str:
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> Image.Image:
-    """Draws the sheet: a row an image, a column a step, the size in pixels below each."""
+    """Draws the sheet: one row per image, one column per step, the size in pixels below each."""
     cells = [cells_of(row) for row in rows]
     columns = max(map(len, cells))
     height = CELL + _LINE + _GAP
@@ -83,8 +83,8 @@ def draw_sheet(rows: Sequence[SheetRow]) -> Image.Image:
             at = left + (CELL - picture.width) // 2, below + (CELL - picture.height) // 2
             pen.rectangle((left - 1, below - 1, left + CELL, below + CELL), outline=_FRAME, fill=(244, 246, 248))
             sheet.paste(picture, at)
-            said = f"{state.shape[1]} x {state.shape[0]} px"
-            _text(pen, (left, below + CELL + 3), said, plain, _FAINT)
+            size_text = f"{state.shape[1]} x {state.shape[0]} px"
+            _text(pen, (left, below + CELL + 3), size_text, plain, _FAINT)
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""Which images are worth a look: the worst errors, the most uncertain answers, each class's most typical image."""
+"""Examples worth a look: the worst errors, the least certain predictions, each class's most typical image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Example:
 
 
 class PredictedSplit(Protocol):
-    """What a model said of a split: ids, true and predicted classes [n], probabilities [n, K]."""
+    """Predictions on a split: ids, true and predicted classes [n], probabilities [n, K]."""
 
     @property
     def ids(self) -> Sequence[str]: ...
@@ -67,7 +67,7 @@ def most_uncertain(answers: PredictedSplit, n: int) -> list[Example]:
 
 
 def most_typical(answers: PredictedSplit, n: int) -> list[Example]:
-    """Returns, for each of the first `n` classes with a right answer, the one of the highest probability."""
+    """Returns, for each of the first `n` classes with a correct prediction, the one of the highest probability."""
     best: dict[int, Example] = {}
     for example in examples(answers, (answers.labels == answers.predicted).nonzero()[0]):
         held = best.get(example.label)

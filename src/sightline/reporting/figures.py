@@ -1,4 +1,4 @@
-"""The report's figures by name, each for light and dark paper."""
+"""Figures of the pages by name, each for light and dark paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
         "confusion_counts": picture(
             lambda theme: confusion_matrix.draw_confusion(counts, classes, theme),
             "Confusion matrix: number of images for each pair of true and predicted class",
-            "Rows are true classes; right answers in blue, errors in orange. The shade is the share of the row.",
+            "Rows are true classes; correct predictions in blue, errors in orange. Shades are fractions of a row.",
         )
     }
     if len(classes) <= confusion_matrix.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
@@ -73,20 +73,20 @@ def of_confidence(
 
     Args:
         bins: Of images of similar confidence.
-        curve: Share of wrong answers by share of images answered.
+        curve: Error rate by coverage.
         before: The bins before calibration.
         chosen: Coverage and risk of the threshold chosen on the validation split.
     """
     return {
         "reliability": picture(
             lambda theme: curve_plots.draw_reliability(bins, theme, before),
-            "Reliability diagram: share of right answers by confidence",
+            "Reliability diagram: accuracy by confidence",
             "Images in groups of equal size by confidence, with 95 % intervals. On the dashed line, a probability "
             "of 90 % is right nine times in ten; below it, the model is too sure of itself.",
         ),
         "risk_coverage": picture(
             lambda theme: curve_plots.draw_risk_coverage(curve.coverage, curve.risk, theme, chosen),
-            "Share of wrong answers by the share of images answered",
-            "Wrong answers if only the images of which the model is most certain are answered; dashed: all answered.",
+            "Error rate by the fraction of images answered",
+            "Error rate if only the images of which the model is most certain are answered; dashed: all answered.",
         ),
     }

@@ -30,8 +30,8 @@ def points(value: float) -> str:
     >>> points(0.0123), points(0)
     ('+1.2', '±0.0')
     """
-    said = f"{abs(100 * value):.1f}"
-    return ("±" if float(said) == 0 else "+" if value > 0 else "\u2212") + said
+    digits = f"{abs(100 * value):.1f}"
+    return ("±" if float(digits) == 0 else "+" if value > 0 else "\u2212") + digits
 
 
 def p_value(value: float) -> str:

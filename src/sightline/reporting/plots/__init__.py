@@ -1,1 +1,1 @@
-"""The pictures, shared by every page: each function takes arrays and a theme and returns a PNG, or None."""
+"""Plots for every page: each function takes arrays and a theme and returns a PNG, or None."""

@@ -1,4 +1,4 @@
-"""The confusion matrix."""
+"""Plot of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_NAMED = 120
 
 @styled
 def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], theme: Theme, rates: bool = False) -> bytes:
-    """Draws a confusion matrix; right answers in one hue, errors in another.
+    """Draws a confusion matrix; correct predictions in one hue, errors in another.
 
     Errors are few where a model is any good, so their shade grows with the square root of the rate: a single one
     is still seen.

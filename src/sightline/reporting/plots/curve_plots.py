@@ -119,7 +119,7 @@ def _square(
 
 @styled
 def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -> bytes:
-    """Draws the share of right answers by confidence, with 95 % intervals; on the diagonal, words are kept.
+    """Draws the accuracy by confidence, with 95 % intervals; on the diagonal, words are kept.
 
     Args:
         bins: Of images of similar confidence.
@@ -140,7 +140,7 @@ def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = 
     axes.plot(x, y, color=theme.right, marker="o", linewidth=1.4, markersize=5, label="calibrated")
     margin = (1 - start) * 0.03
     axes.set(xlim=(start - margin, 1 + margin), ylim=(start - margin, 1 + margin))
-    axes.set(xlabel="confidence: probability of the answer", ylabel="share of right answers")
+    axes.set(xlabel="confidence: probability of the answer", ylabel="accuracy")
     axes.set_title("Reliability", color=theme.ink)
     _percent_grid(axes, theme)
     if before:
@@ -152,11 +152,11 @@ def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = 
 def draw_risk_coverage(
     coverage: Floats, risk: Floats, theme: Theme, chosen: tuple[float, float] | None = None
 ) -> bytes:
-    """Draws the share of wrong answers by the share of images answered, the most confident first.
+    """Draws the error rate by coverage, the most confident first.
 
     Args:
         coverage: [n], rising to 1.
-        risk: [n], the share of wrong answers among those.
+        risk: [n], the error rate on those.
         theme: The colours.
         chosen: Coverage and risk of the threshold chosen on the validation split, where there is one.
     """
@@ -170,8 +170,8 @@ def draw_risk_coverage(
     if chosen:
         axes.plot(*chosen, color=theme.wrong, marker="o", markersize=7, linestyle="none", label="chosen threshold")
         axes.legend(frameon=False, labelcolor=theme.ink, loc="upper left")
-    axes.set(xlim=(-0.01, 1.02), ylim=(-0.03 * top, top * 1.25), xlabel="coverage: share of the images answered")
-    axes.set_ylabel("risk: share of wrong answers")
+    axes.set(xlim=(-0.01, 1.02), ylim=(-0.03 * top, top * 1.25), xlabel="coverage: fraction of images answered")
+    axes.set_ylabel("risk: error rate")
     axes.set_title("Risk by coverage", color=theme.ink)
     _percent_grid(axes, theme)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1 if top > 0.005 else 2))

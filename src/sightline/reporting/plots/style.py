@@ -1,4 +1,4 @@
-"""How pictures look: one palette for light and for dark paper, readable names, the same bytes every time."""
+"""Style of the plots: one palette for light and for dark paper, readable names, the same bytes every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of the baseline stage; `conf/baseline/default.yaml` has their values and meanings."""
+"""Settings of the baseline stage; `conf/baseline/default.yaml` has their values and meanings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as the methods want them."""
+"""Features of images for the baseline methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline stage: fits the methods on the training split, scores each on the test split, writes the results."""
+"""Baseline stage: fits the methods on the training split, scores each on the test split, writes the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part of a set that has the whole's share of each class."""
+"""Stratified sample: a part of a set with the same proportions of classes."""
 
 from __future__ import annotations
 

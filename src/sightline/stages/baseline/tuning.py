@@ -24,10 +24,10 @@ Fit = Callable[[Features, Labels, Settings], Any]
 class TunedEstimator:
     """Chooses settings by stratified cross-validation, then fits on all images.
 
-    The settings with most right answers on the held-out folds win, the first of equals. Scores (decision values, or
-    logarithms of probabilities) become probabilities by softmax(scores / T), where T makes the held-out answers most
-    likely: Platt's idea for support vector machines (1999), with the one parameter of Guo et al. (2017), which leaves
-    the most probable class as it is.
+    The settings with the most correct predictions on the held-out folds win, the first of equals. Scores (decision
+    values, or logarithms of probabilities) become probabilities by softmax(scores / T), where T makes the held-out
+    answers most likely: Platt's idea for support vector machines (1999), with the one parameter of Guo et al. (2017),
+    which leaves the most probable class as it is.
 
     A class with fewer images than folds lowers their number; one with a single image takes no part in the choice.
 

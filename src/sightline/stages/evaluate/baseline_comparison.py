@@ -1,4 +1,4 @@
-"""The network against what is simpler: each baseline on the same test images, paired."""
+"""Comparison of the network with each baseline on the same test images, paired."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BaselineComparison:
     Attributes:
         name: The method's.
         title: What it is, in words.
-        accuracy: Share of right answers.
+        accuracy: Fraction of correct predictions.
         interval: Its 95 % interval.
         f1: Mean over classes.
         bytes: Of the numbers that it predicts with.
@@ -51,7 +51,7 @@ class BaselineComparison:
 
 
 def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComparison]:
-    """Reads what the baseline stage wrote and holds it against the network's answers.
+    """Reads the results of the baseline stage and compares them with the network's predictions.
 
     Args:
         path: `baselines.json`; beside it stands `<method>.parquet` of each method.
@@ -65,28 +65,28 @@ def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComp
     """
     try:
         methods = field(parse_object(path.read_bytes()), "methods", dict)
-        found = [_against(name, told, _correct(path, name, answers), answers) for name, told in methods.items()]
+        found = [_against(name, stored, _correct(path, name, answers), answers) for name, stored in methods.items()]
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
     return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
 
 
 def _correct(path: Path, name: str, answers: SplitPredictions) -> Bools:
-    told = predictions.read(path.with_name(f"{name}.parquet"))
-    if told.ids != list(answers.ids) or not np.array_equal(told.labels, answers.labels):
+    stored = predictions.read(path.with_name(f"{name}.parquet"))
+    if stored.ids != list(answers.ids) or not np.array_equal(stored.labels, answers.labels):
         raise UserError(f"{path.parent} tells of other {answers.split} images: run the baseline stage again")
-    return told.correct
+    return stored.correct
 
 
-def _against(name: str, told: Mapping[str, Any], correct: Bools, answers: SplitPredictions) -> BaselineComparison:
+def _against(name: str, stored: Mapping[str, Any], correct: Bools, answers: SplitPredictions) -> BaselineComparison:
     difference, low, high = paired.difference(answers.correct, correct)
     return BaselineComparison(
         name=name,
-        title=field(told, "title", str),
-        accuracy=field(told, "accuracy", float),
-        interval=(field(told, "accuracy_low", float), field(told, "accuracy_high", float)),
-        f1=field(told, "f1_macro", float),
-        bytes=field(told, "bytes", int),
+        title=field(stored, "title", str),
+        accuracy=field(stored, "accuracy", float),
+        interval=(field(stored, "accuracy_low", float), field(stored, "accuracy_high", float)),
+        f1=field(stored, "f1_macro", float),
+        bytes=field(stored, "bytes", int),
         difference=difference,
         difference_interval=(low, high),
         p=paired.mcnemar(answers.correct, correct),

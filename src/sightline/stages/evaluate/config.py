@@ -1,4 +1,4 @@
-"""What can be chosen about evaluation; see `conf/evaluate/default.yaml` for the values and what they do."""
+"""Settings of the evaluate stage; `conf/evaluate/default.yaml` has their values and meanings."""
 
 from __future__ import annotations
 

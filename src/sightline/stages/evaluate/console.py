@@ -1,4 +1,4 @@
-"""What one evaluation found, in a few lines for the terminal."""
+"""Terminal output of the evaluate stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
         scored: How often this test split has been scored, where that is known.
     """
     n = found.numbers
-    said = [
+    output = [
         (
             f"accuracy {n['accuracy']:.4f} ({n['accuracy_low']:.4f} to {n['accuracy_high']:.4f}) on {n['images']} "
             f"{found.test.split} images"
@@ -30,29 +30,29 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
     if found.worst is not None:
         worst = found.worst
         odds = f"p = {worst.p_value:.2g}" if worst.p_value < 0.05 else "which may be chance"
-        said.append(
+        output.append(
             f"worst slice: {worst.by} {worst.value}, accuracy {worst.accuracy:.4f} on {worst.images} images ({odds})"
         )
     if found.robustness is not None:
         hardest = min(found.robustness.accuracies.items(), key=lambda item: (sum(item[1]), item[0]))
         mean = found.robustness.mean_corruption_error
         relative = "" if mean is None else f"; mean corruption error {mean:.3f} of the baseline's"
-        said.append(
+        output.append(
             f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are right (clean: "
             f"{found.robustness.clean:.4f}); hardest: {hardest[0]} {sum(hardest[1]) / len(hardest[1]):.4f}{relative}"
         )
         if found.robustness.note:
-            said.append(f"no mean corruption error: {found.robustness.note}")
+            output.append(f"no mean corruption error: {found.robustness.note}")
     if found.baselines:
-        said += _baselines(found)
+        output += _baselines(found)
     if found.suspects_note:
-        said.append(f"no list of doubtful labels: {found.suspects_note}")
+        output.append(f"no list of doubtful labels: {found.suspects_note}")
     if found.suspects:
-        said.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
+        output.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
     if scored is not None:
         warning = "" if scored < TEST_SET_REUSE_WARNING else _REUSE
-        said.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
-    return said
+        output.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
+    return output
 
 
 _REUSE = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
@@ -72,11 +72,11 @@ def _abstention(found: Evaluation) -> str:
     wanted, threshold = found.target_accuracy, found.abstention.threshold
     if threshold is None:
         return f"no confidence reaches an accuracy of {wanted:g} on the validation images"
-    said = f"an accuracy of {wanted:g} is wanted: answering from confidence {threshold:.3g} on"
+    target = f"an accuracy of {wanted:g} is wanted: answering from confidence {threshold:.3g} on"
     if "selective_accuracy" not in found.numbers:
-        return f"{said}, it answers no {found.test.split} image"
+        return f"{target}, it answers no {found.test.split} image"
     n = found.numbers
-    return f"{said}, it answers {n['coverage']:.4f} of the images, {n['selective_accuracy']:.4f} of them right"
+    return f"{target}, it answers {n['coverage']:.4f} of the images, {n['selective_accuracy']:.4f} of them right"
 
 
 def _times(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Robustness: how accurate is the model on worse pictures, and how much less so than a baseline?"""
+"""Robustness: accuracy under corruptions, and the corruption error relative to a baseline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def measure_robustness(
     config: EvaluateConfig,
     baselines: Path | None = None,
 ) -> Robustness:
-    """Corrupts raw images of a split, prepares them as always, and counts right answers.
+    """Corrupts raw images of a split, preprocesses them, and counts correct predictions.
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
@@ -80,15 +80,15 @@ def summarize(
     baseline: Mapping[str, Sequence[float]],
     note: str = "",
 ) -> Robustness:
-    """Returns what right answers under corruption amount to.
+    """Summarises correct predictions under corruption.
 
     The corruption error of a corruption is the sum of the error rates over severities, relative to the baseline's sum;
     the mean corruption error is its mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in
     percent, of AlexNet). A corruption under which the baseline makes no error has none.
 
     Args:
-        clean: [n] right answers without corruption.
-        correct: [n, corruptions, severities] right answers.
+        clean: [n] correct predictions without corruption.
+        correct: [n, corruptions, severities] correct predictions.
         baseline: Error rates of the reference by corruption.
         note: Why `baseline` is empty where there is one.
     """
@@ -118,16 +118,16 @@ def summarize(
 
 def robustness_numbers(found: Robustness) -> dict[str, float]:
     """Returns what goes into `metrics.json`."""
-    said: dict[str, float] = {"robustness_images": found.images}
-    said |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)
-    said |= {"corruption_error": found.error}
-    said |= dict(zip(("corruption_error_low", "corruption_error_high"), found.error_interval, strict=True))
+    numbers: dict[str, float] = {"robustness_images": found.images}
+    numbers |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)
+    numbers |= {"corruption_error": found.error}
+    numbers |= dict(zip(("corruption_error_low", "corruption_error_high"), found.error_interval, strict=True))
     if found.mean_corruption_error is not None and found.mean_corruption_error_interval is not None:
         low, high = found.mean_corruption_error_interval
-        said["mean_corruption_error"] = found.mean_corruption_error
-        said |= {"mean_corruption_error_low": low, "mean_corruption_error_high": high}
+        numbers["mean_corruption_error"] = found.mean_corruption_error
+        numbers |= {"mean_corruption_error_low": low, "mean_corruption_error_high": high}
     for name, accuracies in found.accuracies.items():
         low, high = found.intervals[name]
-        said |= {f"accuracy_under/{name}{end}": value for end, value in (("_low", low), ("_high", high))}
-        said[f"accuracy_under/{name}"] = float(np.mean(accuracies))
-    return said
+        numbers |= {f"accuracy_under/{name}{end}": value for end, value in (("_low", low), ("_high", high))}
+        numbers[f"accuracy_under/{name}"] = float(np.mean(accuracies))
+    return numbers

@@ -1,4 +1,4 @@
-"""What the report says of the data: splits and classes, the audit of the raw images, preprocessing step by step."""
+"""Dataset part of the report: splits and classes, the audit of the raw images, preprocessing step by step."""
 
 from __future__ import annotations
 

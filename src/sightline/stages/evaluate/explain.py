@@ -1,4 +1,4 @@
-"""Where a network looks: heat maps of what in an image speaks for a class."""
+"""Heat maps: what in an image speaks for a class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Explainer:
     """A way to explain answers.
 
     Attributes:
-        method: Its name, for a person.
+        method: Human-readable name.
         how: A sentence on what its maps mean.
         maps: Images [n, height, width, channels] uint8 and a class for each, [n], -> heat maps [n, height, width] in
             0..1: the larger, the more the place speaks for that class. All zero where nothing does.

@@ -1,4 +1,4 @@
-"""The training's history: a row an epoch."""
+"""Training history: one row per epoch."""
 
 from __future__ import annotations
 

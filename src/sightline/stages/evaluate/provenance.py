@@ -1,4 +1,4 @@
-"""What made the numbers: digests of data, configuration and model; settings; the machine that trained."""
+"""Provenance of the numbers: digests of data, configuration and model; settings; the machine that trained."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def digests(info: Mapping[str, Any], data: ProcessedSet) -> list[tuple[str, str]
         rows.append(("model: configuration", files.sha256(files.canonical_json(settings).encode())))
     rows.append(("data: the whole set", data.digest))
     names = {INDEX: "index", CLASSES: "class map", TRANSFORM: "preprocessing"}
-    return rows + [(f"data: {said}", files.sha256_file(data.root / name)) for name, said in names.items()]
+    return rows + [(f"data: {title}", files.sha256_file(data.root / name)) for name, title in names.items()]
 
 
 def environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns what the model was trained on: device, threads, versions, as far as `model.json` says."""
     profile = info.get("profile", {})
-    named = [(said, str(profile[name])) for name, said in _SHOWN.items() if name in profile]
+    named = [(title, str(profile[name])) for name, title in _SHOWN.items() if name in profile]
     return named + [(name, str(value)) for name, value in profile.items() if name not in _SHOWN]
 
 
 def settings(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns all else that is known of the model: its architecture and how it was trained, key by key."""
-    told = {"classes", "weights_sha256", "profile"}
-    return flatten({key: value for key, value in info.items() if key not in told})
+    shown_elsewhere = {"classes", "weights_sha256", "profile"}
+    return flatten({key: value for key, value in info.items() if key not in shown_elsewhere})
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds everything it shows, the same bytes for the same results."""
+"""Evaluation report: one HTML page that holds everything it shows, the same bytes for the same results."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
     )
     confused = most_confused(found.counts, 1)
     if confused:
-        true, said, count, _ = confused[0]
+        true, predicted, count, _ = confused[0]
         # A class that no training image has is no fault of the network's.
         tested = [i for i, s in enumerate(found.scores) if s.support]
         unknown = [classes[i] for i in tested if not table["train"][i]]
@@ -110,7 +110,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
         worst = min(taught or tested, key=lambda i: (found.scores[i].recall, i))
         second = (
             f"It finds “{classes[worst]}” least reliably ({percent(found.scores[worst].recall)} of its images), and "
-            f"most often takes “{classes[true]}” for “{classes[said]}” ({times(count)})."
+            f"most often takes “{classes[true]}” for “{classes[predicted]}” ({times(count)})."
         )
         if unknown:
             second += f" It cannot know {', '.join(f'“{name}”' for name in unknown)}: no training image has the label."
@@ -159,7 +159,7 @@ def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Susp
 
 
 def most_confused(counts: Labels, n: int = MOST_CONFUSIONS) -> list[tuple[int, int, int, float]]:
-    """Returns the most frequent errors: true class, predicted class, images, share of the true class's images."""
+    """Returns the most frequent errors: true class, predicted class, images, fraction of the true class's images."""
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     pairs = [(int(t), int(p), int(wrong[t, p])) for t, p in zip(*np.nonzero(wrong), strict=True)]
     pairs.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))

@@ -1,4 +1,4 @@
-"""The figures of the report that no other page has, beside those that it shares."""
+"""Figures of the evaluation report: those of every page, and those that only it has."""
 
 from __future__ import annotations
 

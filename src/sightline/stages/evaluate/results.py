@@ -1,4 +1,4 @@
-"""What one evaluation found: plain values, for the report and the tables."""
+"""Results of one evaluation: plain values, for the report and the tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """What the model said about one split.
+    """Predictions on one split.
 
     Attributes:
         split: "test" or "val".
@@ -59,7 +59,7 @@ class Slice:
 
     Attributes:
         by: The property, as "brightness" or the name of a column of the raw images.
-        value: What they share, for a person: "0.12 to 0.3", "JPEG".
+        value: What they share, human-readable: "0.12 to 0.3", "JPEG".
         images: How many.
         correct: How many of them were answered right.
         interval: 95 % Wilson interval of the accuracy.
@@ -76,7 +76,7 @@ class Slice:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Fraction of correct predictions."""
         return self.correct / self.images
 
 
@@ -135,10 +135,10 @@ class Evaluation:
 
     Attributes:
         classes: K names.
-        test: What the model said about the split that is scored, once.
+        test: Predictions on the split that is scored, once.
         validation: The same of the split that temperature and threshold were chosen on.
         numbers: As in `metrics.json`.
-        scores: One a class.
+        scores: One per class.
         counts: [K, K] confusion matrix, rows true.
         temperature: What the logits were divided by; 1 leaves them alone.
         target_accuracy: The wanted accuracy.

@@ -1,4 +1,4 @@
-"""Scores a model: the test split once, the validation split for what has to be chosen."""
+"""Scoring of a model: the test split once, the validation split for what has to be chosen."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def score_model(
     if not len(rows):
         raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
     validation = data.split(VALIDATION)
-    said = {
+    probabilities = {
         each: _ask(predict, each_rows, config, data) for each, each_rows in ((split, rows), (VALIDATION, validation))
     }
-    temperature = choose_temperature(validation.labels, said[VALIDATION])
+    temperature = choose_temperature(validation.labels, probabilities[VALIDATION])
     test, val = (
-        SplitPredictions(name, r.ids, r.labels, calibration.apply_temperature(said[name], temperature), said[name])
+        SplitPredictions(
+            name, r.ids, r.labels, calibration.apply_temperature(probabilities[name], temperature), probabilities[name]
+        )
         for name, r in ((split, rows), (VALIDATION, validation))
     )
     abstention = selective.choose_threshold(val.confidences, val.correct, config.target_accuracy)
@@ -77,10 +79,10 @@ def score_model(
     worst = slices.worst(found)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
-    withstood = None
+    corrupted = None
     if raw is not None and config.robustness_images:
-        withstood = corruption_error.measure_robustness(predict, data, rows, raw, config, baselines)
-        numbers |= corruption_error.robustness_numbers(withstood)
+        corrupted = corruption_error.measure_robustness(predict, data, rows, raw, config, baselines)
+        numbers |= corruption_error.robustness_numbers(corrupted)
     doubtful, note = find_suspects(val, test)
     return Evaluation(
         classes=data.classes,
@@ -97,7 +99,7 @@ def score_model(
         risk_coverage=selective.risk_coverage(test.confidences, test.correct),
         slices=found,
         worst=worst,
-        robustness=withstood,
+        robustness=corrupted,
         suspects=doubtful,
         suspects_note=note,
         baselines=baseline_comparison.read_comparisons(baselines, test) if baselines and baselines.is_file() else [],
@@ -129,7 +131,7 @@ def _ask(predict: Predict, split: Split, config: EvaluateConfig, data: Processed
 
 
 def _of_abstention(test: SplitPredictions, threshold: float | None) -> dict[str, float]:
-    """Returns the share of the test images that the threshold answers, and how many of those are right."""
+    """Returns the fraction of the test images that the threshold answers, and how many of those are right."""
     if threshold is None:
         return {}
     answered = test.confidences >= threshold
@@ -143,7 +145,7 @@ def find_suspects(*answers: SplitPredictions) -> tuple[list[Suspect], str]:
     """Finds the images whose labels are probably wrong.
 
     Args:
-        answers: What the model said about splits that it was not trained on.
+        answers: Predictions on splits that the model was not trained on.
 
     Returns:
         The images, most suspect first, then by id; and why there are none where the model is too poor to doubt labels.

@@ -1,4 +1,4 @@
-"""Slices: is the model worse on some kinds of images?"""
+"""Slices: accuracy on kinds of images."""
 
 from __future__ import annotations
 

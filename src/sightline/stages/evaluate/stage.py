@@ -1,4 +1,4 @@
-"""Scores a model on one split and writes everything that is to be known about it."""
+"""Evaluate stage: scores a model on one split and writes all results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def evaluate_split(
         data: The processed set.
         config: The section `evaluate` of the configuration.
         out: The folder of reports; other files in it are left alone.
-        history: CSV of the training, a row an epoch: `epoch`, then columns named `train_*` and `val_*`.
+        history: CSV of the training, one row per epoch: `epoch`, then columns named `train_*` and `val_*`.
         model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
         raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
@@ -132,7 +132,7 @@ def write_figures(folder: Path, results: report.ReportContent) -> None:
         ("uncertain", "Most uncertain answers: predicted class and its probability", results.uncertain, False),
         ("typical", "Most typical image of each class", results.typical, False),
         ("explained_errors", "Errors: what speaks for the answer, and for the true class", results.errors, True),
-        ("explained_hits", "Right answers, and what speaks for them", results.typical, True),
+        ("explained_hits", "Correct predictions, and what speaks for them", results.typical, True),
     ]
     for name, title, shown, heats in galleries:
         if heats and results.explainer is None:

@@ -1,4 +1,4 @@
-"""The tables: predictions as Parquet, and CSV files for `dvc plots`."""
+"""Tables of an evaluation: suspects as Parquet, and CSV files for `dvc plots`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequence[str]) -> None:
-    """Writes one row a test image, as DVC's template `confusion` wants it: actual, predicted."""
+    """Writes one row per test image, as DVC's template `confusion` wants it: actual, predicted."""
     write_csv(path, ("actual", "predicted"), ((classes[a], classes[p]) for a, p in zip(labels, predicted, strict=True)))
 
 
 def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
-    """Writes one row a class: its counts, then each of its numbers with its 95 % interval."""
+    """Writes one row per class: its counts, then each of its numbers with its 95 % interval."""
     metrics = of_kind(PerClassMetric)
     columns = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
     rows = (
@@ -64,7 +64,7 @@ def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[st
 
 
 def write_reliability(path: Path, bins: Sequence[Bin]) -> None:
-    """Writes one row a bin: its mean confidence, the share of right answers with its interval, its images."""
+    """Writes one row per bin: its mean confidence, the accuracy with its interval, its images."""
     rows = ((*(round(v, DIGITS) for v in (b.confidence, b.accuracy, *b.interval)), b.count) for b in bins)
     write_csv(path, ("confidence", "accuracy", "accuracy_low", "accuracy_high", "images"), rows)
 
@@ -78,7 +78,7 @@ def write_risk_coverage(path: Path, curve: RiskCoverage) -> None:
 
 
 def write_slices(path: Path, slices: Sequence[Slice], worst: Slice | None) -> None:
-    """Writes one row a slice; the worst one is marked."""
+    """Writes one row per slice; the worst one is marked."""
     header = ("slice", "value", "images", "correct", "accuracy", "accuracy_low", "accuracy_high", "p_value", "worst")
     rows = (
         (
@@ -95,19 +95,19 @@ def write_slices(path: Path, slices: Sequence[Slice], worst: Slice | None) -> No
 
 
 def write_robustness(path: Path, evaluation: Evaluation) -> None:
-    """Writes one row a corruption and severity; severity 0 is the images as they are. Only the header without any."""
+    """Writes one row per corruption and severity; severity 0 is the images as they are. Only the header without any."""
     rows: list[tuple[object, ...]] = []
     if evaluation.robustness is not None:
         n = evaluation.robustness.images
-        said = [("none", 0, evaluation.robustness.clean)]
+        points = [("none", 0, evaluation.robustness.clean)]
         for name in corruptions.NAMES:
-            said += [(name, i, a) for i, a in enumerate(evaluation.robustness.accuracies[name], 1)]
-        rows = [(name, i, *(round(v, DIGITS) for v in (a, *wilson(round(a * n), n))), n) for name, i, a in said]
+            points += [(name, i, a) for i, a in enumerate(evaluation.robustness.accuracies[name], 1)]
+        rows = [(name, i, *(round(v, DIGITS) for v in (a, *wilson(round(a * n), n))), n) for name, i, a in points]
     write_csv(path, ("corruption", "severity", "accuracy", "accuracy_low", "accuracy_high", "images"), rows)
 
 
 def write_suspects(path: Path, evaluation: Evaluation) -> None:
-    """Writes one row a suspected label, most suspect first."""
+    """Writes one row per suspected label, most suspect first."""
     found, names = evaluation.suspects, evaluation.classes
     table = pa.table(
         {
