@@ -89,7 +89,7 @@ OTHER: dict[str, Any] = {
     "use": "crop", "block_size": 33, "foreground": "dark", "threshold.method": "triangle", "copies": 2,
     "dask.address": "tcp://host:8786", "ray.address": "host:6379",
     "methods": ["majority", "dense"], "reference": "hog_svm",
-    "augment_on": "batch", "cache_in_memory": "never", "gradient_clip": 1.0, "monitor": "val_accuracy",
+    "augment_on": "albumentations", "cache_in_memory": "never", "gradient_clip": 1.0, "monitor": "val_accuracy",
     "class_weights": "inverse", "num_workers": 1, "blocks": 1, "convnext.variant": "small",
     "efficientnet.variant": "b1", "mobilenet_v3.variant": "large", "vit.variant": "s", "vit.patch_size": 4,
     "weights": "weights.safetensors", "dense.hidden": [16], "pool": "mean", "model_name": "resnet18",

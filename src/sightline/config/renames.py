@@ -19,7 +19,7 @@ KNOBS: dict[str, str] = {
 }
 """Former name -> present name of a knob, both `<stage>.<knob>` or `<stage>.<choice>.<setting>`."""
 
-OPTIONS: dict[tuple[str, str], str] = {}
+OPTIONS: dict[tuple[str, str], str] = {("preprocess.resize", "squash"): "stretch"}
 """(choice, former name) -> present name of an option: `("preprocess.resize", "squash"): "stretch"`."""
 
 

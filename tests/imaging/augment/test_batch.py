@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.imaging.augment import torch_backend
-from sightline.imaging.augment.options import POLICIES, Mix
+from sightline.imaging.augment.options import POLICIES, BasicAugment
 from tests.pipeline.project import ROOT
 
 NAMES = [name for name in POLICIES if name != "none"]
@@ -24,7 +24,7 @@ def policy(name: str):
 
 
 def mix(**changes: float):
-    function = torch_backend.build(Mix(name="light", **{**STILL, **changes}))
+    function = torch_backend.build(BasicAugment(name="light", **{**STILL, **changes}))
     assert function is not None
     return function
 

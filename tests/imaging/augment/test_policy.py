@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from sightline.config.schema import Option
 from sightline.imaging.augment.albumentations_backend import build
-from sightline.imaging.augment.options import POLICIES, Mix, RandAugment
+from sightline.imaging.augment.options import POLICIES, BasicAugment, RandAugment
 from sightline.stages.preprocess.options import AUGMENT
 
 CONF = Path(__file__).parents[3] / "conf"
 ACTIVE = [name for name in POLICIES if name != "none"]
-NOTHING = Mix("mine", 0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = BasicAugment("mine", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def option(name: str) -> Option:

@@ -42,7 +42,7 @@ def trained(data, folder, **settings):
             "train.balanced_sampling": "true",
             "train.class_weights": "inverse",
         },
-        {"train/augment": "trivialaugment", "train.augment_on": "auto"},
+        {"train/augment": "trivialaugment", "train.augment_on": "batch"},
     ],
     ids=lambda settings: " ".join(str(value) for value in settings.values()),
 )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.config.schema import Option
-from sightline.imaging.augment.options import Mix, RandAugment, TrivialAugment
+from sightline.imaging.augment.options import BasicAugment, RandAugment, TrivialAugment
 
 if TYPE_CHECKING:
     import albumentations
@@ -36,7 +36,7 @@ def build(policy: Option, shape: tuple[int, int, int]) -> Augmentation | None:
         shape: [H, W, C] of every image; with 2 or 4 channels the last is a mask, which moves with the picture but
             keeps its levels.
     """
-    if not isinstance(policy, Mix | RandAugment | TrivialAugment):
+    if not isinstance(policy, BasicAugment | RandAugment | TrivialAugment):
         return None
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
     import albumentations as A  # noqa: N812 (its own convention; 5 s of import that "none" does without)
@@ -47,7 +47,7 @@ def build(policy: Option, shape: tuple[int, int, int]) -> Augmentation | None:
     steps: list[albumentations.BasicTransform] = [A.HorizontalFlip(p=policy.flip)] if policy.flip else []
     drawn = 0
     operations: list[tuple[albumentations.BasicTransform, ...]] = []
-    if isinstance(policy, Mix):
+    if isinstance(policy, BasicAugment):
         steps += _mix(A, policy, shape, rgb)
     elif isinstance(policy, RandAugment):
         drawn, operations = policy.operations, _operations(A, policy.magnitude, policy.magnitude, rgb)
@@ -69,7 +69,7 @@ def build(policy: Option, shape: tuple[int, int, int]) -> Augmentation | None:
     return augment
 
 
-def _mix(A: Any, policy: Mix, shape: tuple[int, int, int], rgb: bool) -> list[Any]:  # noqa: N803
+def _mix(A: Any, policy: BasicAugment, shape: tuple[int, int, int], rgb: bool) -> list[Any]:  # noqa: N803
     import cv2
 
     steps = []

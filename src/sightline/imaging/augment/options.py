@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.config.schema import Option, require
+from sightline.config.schema import Option, Registry, require
+
+POLICIES: Registry[Option] = Registry("train/augment")
 
 
+@POLICIES.register("none")
 @dataclass
 class Unchanged(Option):
     """Leaves images as they are."""
 
 
+@POLICIES.register("light", "standard", "digits", "cutout")
 @dataclass
-class Mix(Option):
+class BasicAugment(Option):
     """A fixed list of changes, each by a random amount; 0 switches a part off.
 
     Attributes:
@@ -51,6 +55,7 @@ class Mix(Option):
         require(0 <= self.rotate <= 180, f"rotate: must be in [0, 180] degrees, is {self.rotate}")
 
 
+@POLICIES.register("randaugment")
 @dataclass
 class RandAugment(Option):
     """Some operations drawn from a fixed list, all at one strength (Cubuk et al. 2020).
@@ -72,6 +77,7 @@ class RandAugment(Option):
         require(1 <= self.operations <= 10, f"operations: must be 1 to 10, is {self.operations}")
 
 
+@POLICIES.register("trivialaugment")
 @dataclass
 class TrivialAugment(Option):
     """One operation of RandAugment's list at a random strength: nothing to tune (Mueller and Hutter 2021).
@@ -84,14 +90,3 @@ class TrivialAugment(Option):
 
     def __post_init__(self) -> None:
         require(0 <= self.flip <= 1, f"flip: must be in [0, 1], is {self.flip}")
-
-
-POLICIES: dict[str, type[Option]] = {
-    "none": Unchanged,
-    "light": Mix,
-    "standard": Mix,
-    "digits": Mix,
-    "cutout": Mix,
-    "randaugment": RandAugment,
-    "trivialaugment": TrivialAugment,
-}

@@ -14,7 +14,7 @@ import torch
 
 from sightline.config.schema import Option
 from sightline.core import seeds
-from sightline.imaging.augment.options import Mix, RandAugment, TrivialAugment
+from sightline.imaging.augment.options import BasicAugment, RandAugment, TrivialAugment
 
 BatchAugmentation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(uint8 [N, H, W, C] images, int64 [N] keys) -> float32 [N, H, W, C] images, 0..255."""
@@ -90,7 +90,7 @@ def build(policy: Option) -> BatchAugmentation | None:
         policy: One of `options.POLICIES`.
     """
     match policy:
-        case Mix():
+        case BasicAugment():
             return lambda images, keys: _mix(policy, images, keys)
         case RandAugment():
             return lambda images, keys: _drawn(policy.flip, policy.operations, policy.magnitude, images, keys)
@@ -100,7 +100,7 @@ def build(policy: Option) -> BatchAugmentation | None:
             return None
 
 
-def _mix(policy: Mix, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+def _mix(policy: BasicAugment, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     draws = Draws(keys)
     count = len(images)
     pixels, mask = _split_mask(images)

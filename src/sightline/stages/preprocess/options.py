@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.config.schema import Option, require
-from sightline.imaging.augment.options import Mix, RandAugment, TrivialAugment, Unchanged
+from sightline.config.schema import Option, Registry, require
+from sightline.imaging.augment.options import POLICIES, Unchanged
 
 MAX_COPIES = 100
 
@@ -26,48 +26,23 @@ class NoCopies(Unchanged):
         require(self.copies == 0, "copies: augment=none leaves images as they are; choose another policy for copies")
 
 
-@dataclass
-class MixCopies(Mix):
-    """CopyTask by `Mix`. Attributes: copies of each training image."""
+AUGMENT: Registry[Option] = Registry("preprocess/augment")
+AUGMENT.register("none")(NoCopies)
 
-    copies: int
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+def _with_copies(policy: type[Option]) -> type[Option]:
+    """Returns the option of a policy for copies: the policy's fields, and `copies` of each training image."""
+
+    def check(self: Any) -> None:
+        policy.__post_init__(self)  # type: ignore[attr-defined]
         _check_copies(self.copies)
 
-
-@dataclass
-class RandAugmentCopies(RandAugment):
-    """CopyTask by `RandAugment`. Attributes: copies of each training image."""
-
-    copies: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_copies(self.copies)
+    fields = {"__post_init__": check, "__doc__": f"Copies by `{policy.__name__}`. Attributes: copies of each image."}
+    return dataclasses.make_dataclass(f"{policy.__name__}Copies", [("copies", int)], bases=(policy,), namespace=fields)
 
 
-@dataclass
-class TrivialAugmentCopies(TrivialAugment):
-    """CopyTask by `TrivialAugment`. Attributes: copies of each training image."""
-
-    copies: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_copies(self.copies)
-
-
-AUGMENT: dict[str, type[Option]] = {
-    "none": NoCopies,
-    "light": MixCopies,
-    "standard": MixCopies,
-    "digits": MixCopies,
-    "cutout": MixCopies,
-    "randaugment": RandAugmentCopies,
-    "trivialaugment": TrivialAugmentCopies,
-}
+for _policy in {POLICIES[name] for name in POLICIES if name != "none"}:
+    AUGMENT.register(*(name for name in POLICIES if POLICIES[name] is _policy))(_with_copies(_policy))
 
 
 def policy_and_copies(option: Option) -> tuple[dict[str, Any], int]:

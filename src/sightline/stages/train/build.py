@@ -26,8 +26,6 @@ from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.losses import class_weights
 from sightline.stages.train.options import Debug, TrainerOption
 
-SMALL = 96  # px a side, below which augmenting whole batches was measured to be many times faster
-
 
 def check_splits(data: ProcessedSet, config: TrainConfig, world: int) -> None:
     """Checks that there is something to train and to validate on, for each of `world` processes.
@@ -47,17 +45,12 @@ def check_splits(data: ProcessedSet, config: TrainConfig, world: int) -> None:
         )
 
 
-def on_batches(data: ProcessedSet, config: TrainConfig) -> bool:
-    """Says whether augmentation runs on whole batches, where the network computes."""
-    return config.augment_on == "batch" or (config.augment_on == "auto" and min(data.shape[:2]) < SMALL)
-
-
 def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     """Builds the network with fresh (or pretrained) weights, its loss and its augmentation of batches."""
     torch.manual_seed(seeds.derive(config.seed, "weights"))
     classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
-    augment = not cast(Debug, config.debug).overfit and on_batches(data, config)
+    augment = not cast(Debug, config.debug).overfit and config.augment_on == "batch"
     module = ClassifierModule(
         classifier, config, len(data.classes), weights, torch_backend.build(config.augment) if augment else None
     )
@@ -72,7 +65,7 @@ def loaders(
     """Returns the loaders of training and validation, for one of `world` processes."""
     train, val = data.split("train"), data.split("val")
     overfit = cast(Debug, config.debug).overfit
-    policy = None if overfit or on_batches(data, config) else config.augment
+    policy = None if overfit or config.augment_on == "batch" else config.augment
     samples = SampleDataset(train, config.seed, policy)
     order = EpochSampler(
         len(train),

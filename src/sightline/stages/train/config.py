@@ -27,8 +27,8 @@ class TrainConfig:
         weight_averaging: Averaging of weights over steps.
         trainer: The hardware.
         debug: Short runs to find a fault.
-        augment_on: Where augmentation runs: "albumentations" (an image at a time, in the loader), "batch" (a batch at
-            a time, where the network computes), or "auto" (batch below 96 pixels a side).
+        augment_on: Where augmentation runs: "batch" (a batch at a time, where the network computes) or
+            "albumentations" (an image at a time, in the loader); their draws differ.
         cache_in_memory: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
             "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is
             free). Images that are augmented one at a time never do.
@@ -84,6 +84,6 @@ class TrainConfig:
         require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
         require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
         require_one_of("monitor", self.monitor, MONITORS)
-        require_one_of("augment_on", self.augment_on, ("auto", "albumentations", "batch"))
+        require_one_of("augment_on", self.augment_on, ("batch", "albumentations"))
         require_one_of("cache_in_memory", self.cache_in_memory, ("auto", "always", "never"))
         require_one_of("class_weights", self.class_weights, ("none", "inverse", "effective"))
