@@ -1,4 +1,4 @@
-"""conf/ + params.yaml + command line -> one typed configuration.
+"""Composition of one typed configuration from conf/, params.yaml and the command line.
 
 `conf/` holds every choice with its defaults, `params.yaml` what this experiment chose: it is a saved command line,
 applied over `conf/` as Hydra overrides. What stands on the command line comes after and wins. So one script serves
@@ -11,29 +11,26 @@ dataclass of that name.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import re
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sightline.config import option_settings, params, renames
+from sightline.config.messages import no_option, one_line, options_in, unknown_key
 from sightline.config.params import PARAMS, Plain
-from sightline.config.schema import Option
-from sightline.core.errors import ConfigError as ConfigError  # which callers know from here
+from sightline.config.validation import typed as typed  # known from here as well, like ConfigError
+from sightline.core.errors import ConfigError as ConfigError
 
 CONF = Path("conf")
 CONFIG_NAME = "config"
-T = TypeVar("T")
 
 
 # --- params.yaml as a saved command line ---------------------------------------------------------------------------
@@ -65,7 +62,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
         for key, value in (section or {}).items():  # a section may be empty: all of it commented out
             path = f"{stage}.{key}"
             folder = path.replace(".", "/")
-            options = _options(conf / folder)
+            options = options_in(conf / folder)
             option_settings.require_seen_by_dvc(path, value, conf)
             if "." in str(key):
                 raise ConfigError(f"{path}: {_nested(str(key), conf / str(stage))} in {PARAMS}, without dots in a key")
@@ -75,7 +72,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
             elif options and isinstance(value, Mapping):
                 raise ConfigError(f"{path}: name an option; its settings go below {path}{option_settings.SUFFIX}")
             elif options and not isinstance(value, str):
-                raise _no_option(path, value, options)
+                raise no_option(path, value, options)
             elif isinstance(value, Mapping) and (conf / str(stage)).is_dir():
                 overrides.append(f"++{path}={_quote(value)}")
             else:
@@ -86,7 +83,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
 def _nested(key: str, folder: Path) -> str:
     """Says how a dotted key is written."""
     first, _, rest = key.partition(".")
-    return f"write {first}{option_settings.SUFFIX if _options(folder / first) else ''}: {{{rest}: ...}}"
+    return f"write {first}{option_settings.SUFFIX if options_in(folder / first) else ''}: {{{rest}: ...}}"
 
 
 def _quote(value: Any) -> str:
@@ -153,12 +150,12 @@ def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
     """Turns Hydra's account of a bad override into one line that names the key and what is allowed."""
     choices, values = [], []
     for override in parse(overrides):
-        options = _options(conf / override.key_or_group.replace(".", "/"))
+        options = options_in(conf / override.key_or_group.replace(".", "/"))
         if not options:
             values.append(override)
         elif not override.is_sweep_override():
             if override.value() not in options:
-                return _no_option(override.key_or_group.replace("/", "."), override.value(), options)
+                return no_option(override.key_or_group.replace("/", "."), override.value(), options)
             choices.append(str(override.input_line))
     with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         known = hydra.compose(CONFIG_NAME, overrides=choices)
@@ -168,10 +165,10 @@ def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
             continue
         unknown = _first_unknown(known, key)
         if unknown and unknown[1]:
-            return _unknown(*unknown)
+            return unknown_key(*unknown)
         if unknown or isinstance(override.value(), dict):
             return ConfigError(f"{key}: new keys are added by ++{override.input_line}")
-    return ConfigError(_one_line(error))
+    return ConfigError(one_line(error))
 
 
 def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None:
@@ -191,24 +188,6 @@ def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None
     return None
 
 
-def _options(folder: Path) -> list[str]:
-    """Returns the options of a choice; none where `folder` is not one of `conf/`."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def _no_option(key: str, given: Any, options: list[str]) -> ConfigError:
-    return ConfigError(f"{key}: no option {given!r}; {_allowed(str(given), options)}")
-
-
-def _unknown(key: str, known: list[str]) -> ConfigError:
-    return ConfigError(f"{key}: unknown key; {_allowed(key.rpartition('.')[2], known)}")
-
-
-def _allowed(given: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(given, allowed, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"allowed: {', '.join(allowed)}"
-
-
 def parse(overrides: list[str]) -> list[Override]:
     """Takes overrides apart; ConfigError for what is none."""
     parser = OverridesParser.create()
@@ -219,106 +198,3 @@ def parse(overrides: list[str]) -> list[Override]:
         except HydraException:
             raise ConfigError(f"{text}: not of the form key=value, or special characters without quotes") from None
     return parsed
-
-
-def typed(schema: type[T], node: DictConfig, path: str) -> T:
-    """Checks a section against its schema and returns it as the schema's dataclass.
-
-    Args:
-        schema: A dataclass; fields made with `choice` hold an option.
-        node: The section, as composed.
-        path: The section's key, for messages.
-
-    Raises:
-        ConfigError: For a missing or unknown key, a value of the wrong type or outside its range.
-    """
-    choices = {f.name: f.metadata["options"] for f in dataclasses.fields(cast(Any, schema)) if "options" in f.metadata}
-    try:
-        content = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
-        texts = params.texts(node)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {_one_line(error)}") from None
-    content = _declared(schema, content, texts, path)
-    given = {name: content.pop(name, None) for name in choices}
-    # The section's own values first: an option may read one of them, and the message should name where it was set.
-    config = _merge(schema, content, path)
-    faults: list[ConfigError] = []
-    for name, options in choices.items():
-        option = given[name]
-        option_name = option.get("name") if isinstance(option, dict) else option
-        if not isinstance(option, dict) or option_name not in options:
-            raise _no_option(f"{path}.{name}", option_name, sorted(options))
-        below = f"{path}.{name}"
-        try:
-            chosen = options[option["name"]]
-            _require_own(option, options, below)
-            config[name] = _object(_merge(chosen, _declared(chosen, option, texts[name], below), below), below)
-        except ConfigError as error:
-            config[name] = Option(option["name"])
-            faults.append(error)
-    section = cast(T, _object(config, path))  # its own ranges before those of options, for the same reason
-    if faults:
-        raise faults[0]
-    params.settle(node, dataclasses.asdict(cast(Any, section)))  # for those who read it by no schema, as MLflow's runs
-    return section
-
-
-def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]], path: str) -> None:
-    """Refuses a setting that belongs to another option of the choice: it would do nothing."""
-    fields = {name: {field.name for field in dataclasses.fields(schema)} for name, schema in options.items()}
-    for key in option.keys() - fields[option["name"]]:
-        if owners := [name for name, known in fields.items() if key in known]:
-            raise ConfigError(
-                f"{path}.{key}: no setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
-                f"or take it out (~{path}{option_settings.SUFFIX}.{key})"
-            )
-
-
-def _declared(schema: type, content: dict[str, Any], texts: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Returns a section with the text that stood in `params.yaml`, not the value, where the schema wants text."""
-    hints = get_type_hints(schema)
-    return {k: _text(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
-
-
-def _text(declared: Any, value: Any, text: Any, key: str) -> Any:
-    if isinstance(declared, types.UnionType):
-        declared = next((member for member in get_args(declared) if member is not type(None)), None)
-    inner = get_args(declared)
-    if get_origin(declared) is list and isinstance(value, list):
-        return [_text(inner[0], v, t, key) for v, t in zip(value, text, strict=True)]
-    if get_origin(declared) is dict and isinstance(value, dict):
-        return {k: _text(inner[1], v, text[k], key) for k, v in value.items()}
-    if declared is not str:
-        return value
-    if text is None or isinstance(text, str):
-        return text
-    if isinstance(value, bool):  # from conf/, where it may have been `no`, or the command line
-        raise ConfigError(f"{key}: {value!r} is no text; put quotes around what shall be text")
-    return value
-
-
-def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:
-    """Checks names and types."""
-    known = [f.name for f in dataclasses.fields(schema)]
-    if unknown := [key for key in content if key not in known]:
-        raise _unknown(f"{path}.{unknown[0]}", known)
-    try:
-        return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), content))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise ConfigError(f"{path}.{key}: {_one_line(error)}" if key else f"{path}: {_one_line(error)}") from None
-
-
-def _object(config: DictConfig, path: str) -> Any:
-    """Checks that nothing is missing, and the ranges, which the schemas hold in `__post_init__`."""
-    if missing := OmegaConf.missing_keys(config):
-        raise ConfigError(f"{path}.{min(missing)}: has no value; set it in {PARAMS} or on the command line")
-    try:
-        return OmegaConf.to_object(config)
-    except ValueError as error:
-        raise ConfigError(f"{path}.{_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith(("full_key:", "object_type="))), type(error).__name__)
