@@ -35,10 +35,10 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("batch_size", [1, 16, 100])
 def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int) -> None:
     bundle: Any = Corner()
-    heat = occlusion.occlusion(bundle, image, 1, 1.0, batch_size)
+    heat = occlusion.explain(bundle, image, 1, 1.0, batch_size)
     assert np.unravel_index(heat.falls.argmax(), heat.falls.shape) == (7, 7)
     assert heat.falls[:6, :6].max() == 0
-    assert heat.where == "lower right"
+    assert occlusion.place_name(*heat.worst) == "lower right"
     assert heat.lowest == pytest.approx(image.mean().round() / 255)
     drawn = np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))
     assert drawn.shape == (224, 224, 4)
@@ -49,12 +49,12 @@ def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int)
 def test_the_patch_has_the_training_sets_colour_where_that_is_known(image: np.ndarray) -> None:
     bundle: Any = Corner()
     bundle.transform = SimpleNamespace(statistics=Statistics((0.5,), (0.1,)))
-    assert occlusion.occlusion(bundle, image, 1, 1.0).lowest == pytest.approx(128 / 255, abs=0.01)
+    assert occlusion.explain(bundle, image, 1, 1.0).lowest == pytest.approx(128 / 255, abs=0.01)
 
 
 def test_a_network_that_does_not_care_leaves_the_picture_cold(image: np.ndarray) -> None:
     bundle: Any = Corner()
-    heat = occlusion.occlusion(bundle, image, 0, 0.0)
+    heat = occlusion.explain(bundle, image, 0, 0.0)
     assert heat.falls.max() == 0
     assert np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))[:, :, 3].max() == 0
 
@@ -62,7 +62,7 @@ def test_a_network_that_does_not_care_leaves_the_picture_cold(image: np.ndarray)
 @pytest.mark.parametrize("side", [1, 3, 8, 9])
 def test_images_smaller_than_the_grid(side: int) -> None:
     bundle: Any = Corner()
-    assert occlusion.occlusion(bundle, np.full((side, side, 3), 9, np.uint8), 1, 9 / 255).falls.shape == (8, 8)
+    assert occlusion.explain(bundle, np.full((side, side, 3), 9, np.uint8), 1, 9 / 255).falls.shape == (8, 8)
 
 
 SIZES = [((600, 20, 1), (9, 256)), ((8, 8, 3), (8, 8)), ((9, 9, 2), (9, 9)), ((9, 9, 4), (9, 9))]

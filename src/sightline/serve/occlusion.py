@@ -1,22 +1,16 @@
-"""Occlusion sensitivity: which parts of an image a prediction depends on, without gradients.
-
-A grey patch is moved over the prepared image; where the probability of the predicted class falls, the network had
-looked (Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2).
-"""
+"""Occlusion maps of served predictions: the probability that falls where a part is covered, as picture and words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sightline.imaging.decode import encode_png
+from sightline.imaging.occlusion import CELLS, OcclusionMap, occlusion_map
 from sightline.predict.bundle import Bundle, Images
-
-CELLS = 8
-"""The image is divided into so many cells each way; the patch covers two by two, and moves by one: 49 runs."""
 
 _FAINT = 0.05
 """A fall of the probability that is drawn hot though no other is larger: what falls by less stays faint."""
@@ -25,24 +19,8 @@ _SHOWN = 256
 _SIDE = 224
 
 
-@dataclass(frozen=True)
-class OcclusionMap:
-    """How an image's class depends on its parts.
-
-    Attributes:
-        falls: [CELLS, CELLS] float32: by how much the class's probability falls where that cell is covered, mean over
-            the patches that cover it; 0 where it rises.
-        lowest: The class's probability under the worst patch.
-        where: That patch's place in words, as "upper left".
-    """
-
-    falls: npt.NDArray[np.float32]
-    lowest: float
-    where: str
-
-
-def occlusion(bundle: Bundle, image: Images, target: int, probability: float, batch_size: int = 16) -> OcclusionMap:
-    """Covers parts of a prepared image in turn.
+def explain(bundle: Bundle, image: Images, target: int, probability: float, batch_size: int = 16) -> OcclusionMap:
+    """Returns how the probability of a class depends on the parts of a prepared image.
 
     Args:
         bundle: The model.
@@ -51,25 +29,11 @@ def occlusion(bundle: Bundle, image: Images, target: int, probability: float, ba
         probability: Its probability for the whole image.
         batch_size: Images per run of the network.
     """
-    height, width = image.shape[:2]
-    rows = np.linspace(0, height, CELLS + 1).astype(int)
-    columns = np.linspace(0, width, CELLS + 1).astype(int)
-    grey = _filling(bundle, image)
-    places = [(y, x) for y in range(CELLS - 1) for x in range(CELLS - 1)]
-    covered = np.repeat(image[None], len(places), axis=0)
-    for one, (y, x) in zip(covered, places, strict=True):
-        one[rows[y] : rows[y + 2], columns[x] : columns[x + 2]] = grey
-    remaining = np.concatenate([
-        bundle.probabilities(covered[start : start + batch_size])[:, target]
-        for start in range(0, len(places), batch_size)
-    ])  # fmt: skip
-    total = np.zeros((CELLS, CELLS), np.float32)
-    times = np.zeros((CELLS, CELLS), np.float32)
-    for (y, x), share in zip(places, remaining, strict=True):
-        total[y : y + 2, x : x + 2] += max(0.0, probability - float(share))
-        times[y : y + 2, x : x + 2] += 1
-    worst = int(np.argmin(remaining))
-    return OcclusionMap(total / times, float(remaining[worst]), _words(*places[worst]))
+
+    def of_target(images: Images) -> npt.NDArray[np.floating[Any]]:
+        return bundle.probabilities(images)[:, target]
+
+    return occlusion_map(of_target, image, probability, _filling(bundle, image), batch_size)
 
 
 def _filling(bundle: Bundle, image: Images) -> Images:
@@ -79,10 +43,10 @@ def _filling(bundle: Bundle, image: Images) -> Images:
     return np.round(levels).astype(np.uint8)
 
 
-def _words(y: int, x: int) -> str:
-    """Says where a patch's middle is, in thirds of the image.
+def place_name(y: int, x: int) -> str:
+    """Names where a patch's middle is, in thirds of the image.
 
-    >>> _words(0, 0), _words(3, 3), _words(6, 3), _words(3, 6)
+    >>> place_name(0, 0), place_name(3, 3), place_name(6, 3), place_name(3, 6)
     ('upper left', 'centre', 'lower middle', 'right')
     """
     vertical = ["upper", "", "lower"][3 * (y + 1) // CELLS]

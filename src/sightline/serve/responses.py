@@ -34,7 +34,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, query: PredictQuery) -> 
     prepared = bundle.prepare(decoded)
     row = bundle.probabilities(prepared[None])[0]
     target = int(np.argmax(row))
-    heat = occlusion.occlusion(bundle, prepared, target, float(row[target]))
+    heat = occlusion.explain(bundle, prepared, target, float(row[target]))
     return {
         "prediction": as_row(bundle.judge(name, row, query.top_k, query.threshold)),
         "steps": [{"name": step, **_picture(image)} for step, image in steps],
@@ -45,7 +45,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, query: PredictQuery) -> 
             "label": bundle.classes[target],
             "probability": float(row[target]),
             "lowest": heat.lowest,
-            "where": heat.where,
+            "where": occlusion.place_name(*heat.worst),
         },
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from sightline.datasets.processed_set import Images
+from sightline.imaging.occlusion import occlusion_map
 from sightline.metrics.base import Floats, Labels
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from sightline.models.classifier import Classifier
 
 BATCH = 16
-WINDOWS = 7
-"""Occlusion: windows a side, each half over the next."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
             "Occlusion",
             "This network has no convolutional layer for Grad-CAM; shown is how far the class's logit falls when a "
             "part of the image is covered.",
-            lambda images, targets: _explain(classifier, images, targets, _occlusion),
+            lambda images, targets: _occlusion_maps(classifier, images, targets),
         )
     name, module = layer
 
@@ -107,16 +107,23 @@ def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tup
     return seen[-1]
 
 
-def _occlusion(network: nn.Module, pixels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from captum.attr import Occlusion
+def _occlusion_maps(classifier: Classifier, images: Images, targets: Labels) -> Floats:
+    """Returns how far the logit of a class falls where parts of an image are covered by the training pixels' mean."""
+    import torch
 
-    channels, height, width = pixels.shape[1:]
-    # WINDOWS of them, each half over the next, span (WINDOWS + 1) halves of a window.
-    window = tuple(max(1, round(2 * side / (WINDOWS + 1))) for side in (height, width))
-    stride = tuple(max(1, side // 2) for side in window)
-    falls = Occlusion(network).attribute(pixels, (channels, *window), (channels, *stride), baselines=0, target=targets)
-    positive: torch.Tensor = falls.mean(dim=1).clamp(min=0).detach()
-    return positive
+    filling = classifier.mean.reshape(-1).round().to(torch.uint8).numpy()
+    height, width = images.shape[1:3]
+    maps = np.zeros((len(images), height, width))
+    for i, (image, target) in enumerate(zip(images, targets, strict=True)):
+
+        def logits(covered: Images, target: int = int(target)) -> Floats:
+            with torch.inference_mode():
+                scores: Floats = classifier(torch.from_numpy(covered)).double().numpy()[:, target]
+            return scores
+
+        falls = occlusion_map(logits, image, float(logits(image[None])[0]), filling, BATCH).falls
+        maps[i] = cv2.resize(falls, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _scaled(maps)
 
 
 Attribute = Callable[["nn.Module", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -133,7 +140,11 @@ def _explain(classifier: Classifier, images: Images, targets: Labels, attribute:
         pixels = ((batch - classifier.mean) * classifier.scale).requires_grad_()
         found = attribute(classifier.network, pixels, torch.from_numpy(targets[start : start + BATCH]))
         maps.append(found.double().numpy())
-    joined = np.concatenate(maps)
-    largest = joined.max(axis=(1, 2), keepdims=True, initial=0)
-    scaled: Floats = joined / np.where(largest > 0, largest, 1)
+    return _scaled(np.concatenate(maps))
+
+
+def _scaled(maps: Floats) -> Floats:
+    """Scales each map to a maximum of 1."""
+    largest = maps.max(axis=(1, 2), keepdims=True, initial=0)
+    scaled: Floats = maps / np.where(largest > 0, largest, 1)
     return scaled

@@ -1,0 +1,66 @@
+"""Occlusion sensitivity: which parts of an image a score depends on, without gradients.
+
+A grey patch is moved over the image; where the score of a class falls, the network had looked (Zeiler and Fergus,
+Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2). Works for any model that can be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.uint8]
+Scores = npt.NDArray[np.floating[Any]]
+
+CELLS = 8
+"""The image is divided into so many cells each way; the patch covers two by two, and moves by one: 49 runs."""
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """How the score of an image depends on its parts.
+
+    Attributes:
+        falls: [CELLS, CELLS] float32: by how much the score falls where that cell is covered, mean over the patches
+            that cover it; 0 where it rises.
+        lowest: The score under the worst patch.
+        worst: That patch's place: row and column of its first cell, 0 to CELLS - 2.
+    """
+
+    falls: npt.NDArray[np.float32]
+    lowest: float
+    worst: tuple[int, int]
+
+
+def occlusion_map(
+    scores: Callable[[Images], Scores], image: Images, score: float, filling: Images, batch_size: int = 16
+) -> OcclusionMap:
+    """Covers parts of an image in turn.
+
+    Args:
+        scores: Images [n, height, width, channels] uint8 -> the score of the class that is explained, [n].
+        image: [height, width, channels] uint8.
+        score: That of the whole image.
+        filling: [channels] uint8, the levels that cover a part.
+        batch_size: Images per run of the network.
+    """
+    height, width = image.shape[:2]
+    rows = np.linspace(0, height, CELLS + 1).astype(int)
+    columns = np.linspace(0, width, CELLS + 1).astype(int)
+    places = [(y, x) for y in range(CELLS - 1) for x in range(CELLS - 1)]
+    covered = np.repeat(image[None], len(places), axis=0)
+    for one, (y, x) in zip(covered, places, strict=True):
+        one[rows[y] : rows[y + 2], columns[x] : columns[x + 2]] = filling
+    starts = range(0, len(places), batch_size)
+    remaining = np.concatenate([scores(covered[start : start + batch_size]) for start in starts])
+    total = np.zeros((CELLS, CELLS), np.float32)
+    times = np.zeros((CELLS, CELLS), np.float32)
+    for (y, x), left in zip(places, remaining, strict=True):
+        total[y : y + 2, x : x + 2] += max(0.0, score - float(left))
+        times[y : y + 2, x : x + 2] += 1
+    worst = int(np.argmin(remaining))
+    return OcclusionMap(total / times, float(remaining[worst]), places[worst])
