@@ -99,14 +99,15 @@ def cache(
     Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
     """
     try:
+        from sightline.core.text import readable_size
         from sightline.stages.preprocess.cache import PixelCache
-        from sightline.stages.preprocess.cache_summary import lines, size
+        from sightline.stages.preprocess.cache_summary import lines
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
     cache = PixelCache()
     if prune is not None:
         removed, freed = cache.prune(int(prune * 2**30))
-        typer.echo(f"removed {removed:,} entries, {size(freed)}", err=True)
+        typer.echo(f"removed {removed:,} entries, {readable_size(freed, binary=True)}", err=True)
     for line in lines(cache):
         typer.echo(line)

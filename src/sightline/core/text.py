@@ -67,13 +67,23 @@ def _is_left_behind(name: str) -> bool:
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _LEFT_BEHIND
 
 
-def readable_size(size: int) -> str:
+_DECIMAL = tuple((unit, 1000**power) for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")))
+_BINARY = tuple((unit, 1024**power) for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")))
+
+
+def readable_size(size: int, binary: bool = False) -> str:
     """Returns a number of bytes in the unit that suits it, with two significant digits or more.
+
+    Args:
+        size: Bytes.
+        binary: Whether units are powers of 1024, as where a limit is given in GiB.
 
     >>> readable_size(999), readable_size(12_345), readable_size(3_400_000), readable_size(120_000_000_000)
     ('999 B', '12 kB', '3.4 MB', '120 GB')
+    >>> readable_size(1023, binary=True), readable_size(5 * 2**30, binary=True)
+    ('1023 B', '5.0 GiB')
     """
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+    for unit, factor in _BINARY if binary else _DECIMAL:
         if size >= factor:
             value = size / factor
             return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
