@@ -65,7 +65,7 @@ def fashion(source: Path, count: int) -> Iterator[Item]:
 
 
 def photos(source: Path, count: int) -> Iterator[Item]:
-    """Yields the JPEGs below a folder of one folder a class, again and again."""
+    """Yields the JPEGs below a folder of one folder per class, again and again."""
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     for number in range(count):
         path = found[number % len(found)]
@@ -90,7 +90,7 @@ def write_raw(items: Iterator[Item], out: Path) -> None:
 
 
 def write_folder(items: Iterator[Item], out: Path) -> None:
-    """Writes one file an image, one folder a class."""
+    """Writes one file an image, one folder per class."""
     for identity, data, label in items:
         suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
         path = out / label / f"{identity}.{suffix}"

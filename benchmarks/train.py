@@ -105,7 +105,7 @@ def rate(batches: Any, count: Any) -> float:
 
 
 def write_files(data: ProcessedSet, root: Path, count: int) -> None:
-    """Writes training images as PNG files, a folder a class."""
+    """Writes training images as PNG files, a folder per class."""
     from PIL import Image
 
     split = data.split("train")

@@ -159,7 +159,7 @@ def test_pictures_in_no_folder_are_one_line_with_the_remedy(tmp_path: Path) -> N
     root = tree(tmp_path / "in", {f"{n}.png": picture(n) for n in range(3)})
     option = FolderOption("folder", str(root), None, "auto", 1)
     with pytest.raises(
-        UserError, match=r"all 3 inputs were refused \(3 no_label\).*put the images into a folder a class"
+        UserError, match=r"all 3 inputs were rejected \(3 no_label\).*put the images into a folder per class"
     ):
         run(FolderSource(root, MAX), tmp_path / "out", source=option)
 

@@ -78,7 +78,10 @@ def test_a_tree_is_read_as_a_person_would(
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["train", "test"], r"test, train: called as splits are, but without a folder a class; .*ingest\.source=table"),
+        (
+            ["train", "test"],
+            r"test, train: called as splits are, but without a folder per class; .*ingest\.source=table",
+        ),
         (["train"], "train: called as splits are"),
         (["training_set", "test_set"], "test_set, training_set: called as splits are"),
         (["train/cat", "test/cat", "extra/cat"], "'extra', which holds the same classes, is not"),

@@ -223,7 +223,7 @@ def test_lists_are_no_labels(tmp_path: Path) -> None:
         "the label is an object with 1 value(s) ('name'); an image has one class",
     ]
     with pytest.raises(
-        UserError, match=r"all 3 inputs were refused \(3 bad_label\); the first: a/1\.png: the label is a"
+        UserError, match=r"all 3 inputs were rejected \(3 bad_label\); the first: a/1\.png: the label is a"
     ):
         run(source(root / "list.jsonl"), tmp_path / "out")
 

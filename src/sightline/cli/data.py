@@ -23,7 +23,7 @@ class Layout(StrEnum):
 
 @app.command()
 def load(
-    source: Annotated[Path, typer.Argument(help="A folder with one folder a class, or a zip or tar of one.")],
+    source: Annotated[Path, typer.Argument(help="A folder with one folder per class, or a zip or tar of one.")],
     table: Annotated[str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; made if absent.")],
     url: Annotated[
         str | None,

@@ -40,7 +40,7 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
     given = {name: content.pop(name, None) for name in choices}
     # The section's own values first: an option may read one of them, and the message should name where it was set.
     config = _merge(schema, content, path)
-    faults: list[ConfigError] = []
+    faults: dict[str, ConfigError] = {}
     for name, options in choices.items():
         option = given[name]
         option_name = option.get("name") if isinstance(option, dict) else option
@@ -52,13 +52,30 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
             _require_own(option, options, below)
             config[name] = _object(_merge(chosen, _declared(chosen, option, texts[name], below), below), below)
         except ConfigError as error:
-            config[name] = Option(option["name"])
-            faults.append(error)
-    section = cast(T, _object(config, path))  # its own ranges before those of options, for the same reason
+            faults[name] = error
     if faults:
-        raise faults[0]
+        # Its own ranges before those of options, for the same reason; the options at fault stand in by their names.
+        _require_ranges(schema, config, {name: Option(given[name]["name"]) for name in faults}, path)
+        raise next(iter(faults.values()))
+    section = cast(T, _object(config, path))
     params.settle(node, dataclasses.asdict(cast(Any, section)))  # for those who read it by no schema, as MLflow's runs
     return section
+
+
+def _require_ranges(schema: type, config: DictConfig, options: Mapping[str, Option], path: str) -> None:
+    """Checks a section's own ranges, with `options` in place of those that cannot be made."""
+    _require_values(OmegaConf.missing_keys(config) - options.keys(), path)
+    nodes = {str(name): config[name] for name in config if name not in options}
+    values = {name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()}
+    try:
+        schema(**values, **options)
+    except ValueError as error:
+        raise ConfigError(f"{path}.{one_line(error)}") from None
+
+
+def _require_values(missing: set[str], path: str) -> None:
+    if missing:
+        raise ConfigError(f"{path}.{min(missing)}: has no value; set it in {PARAMS} or on the command line")
 
 
 def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]], path: str) -> None:
@@ -109,8 +126,7 @@ def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:
 
 def _object(config: DictConfig, path: str) -> Any:
     """Checks that nothing is missing, and the ranges, which the schemas hold in `__post_init__`."""
-    if missing := OmegaConf.missing_keys(config):
-        raise ConfigError(f"{path}.{min(missing)}: has no value; set it in {PARAMS} or on the command line")
+    _require_values(OmegaConf.missing_keys(config), path)
     try:
         return OmegaConf.to_object(config)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Settings as they were when something was made: a section of the configuration, flat, and a record of it beside data.
 
-What MLflow says of a model's data comes from these records. The command line and params.yaml say what would be made
-now; the images that are there may be older. A record is an output of its stage and no dependency of the next: another
+MLflow's account of a model's data comes from these records. The command line and params.yaml tell what would be made
+now; the images on disk may be older. A record is an output of its stage and no dependency of the next: another
 number of workers, or another way to the same images, trains nothing anew.
 """
 

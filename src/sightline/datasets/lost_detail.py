@@ -1,4 +1,4 @@
-"""The detail and colour of the original images that preprocessing gives up, in a line for a person."""
+"""The detail and colour of the original images that preprocessing gives up, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier says of a split, a row an image: as Parquet, for whoever compares classifiers."""
+"""Predictions of a classifier on a split, one row per image: as Parquet, for whoever compares classifiers."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def write(
 def read(path: Path) -> Predictions:
     """Returns what `write` wrote."""
     table = pq.read_table(path, schema=SCHEMA)
-    told = (pq.read_schema(path).metadata or {}).get(CLASSES.encode())
+    class_list = (pq.read_schema(path).metadata or {}).get(CLASSES.encode())
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return Predictions(
         ids=table["id"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=table["predicted"].to_numpy().astype(np.int64),
         probabilities=flat.astype(np.float64).reshape(len(table), -1),
-        classes=None if told is None else json.loads(told),
+        classes=None if class_list is None else json.loads(class_list),
     )

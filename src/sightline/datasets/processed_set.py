@@ -1,4 +1,4 @@
-"""What flows from preprocessing to training, evaluation and export: fixed-size pixels in memory-mapped shards.
+"""The processed set, from preprocessing to training, evaluation and export: fixed-size pixels in memory-mapped shards.
 
 A processed set is a folder of `shard-<digest>.npy` files (uint8, [rows, height, width, channels]), one `index.parquet`
 that says what each row is, the class map and the preprocessing transform.

@@ -1,4 +1,4 @@
-"""What flows from ingestion to preprocessing: image records, and the Parquet shards that hold them.
+"""The raw set, from ingestion to preprocessing: image records, and the Parquet shards that hold them.
 
 Shards follow content: records are sorted by id, a shard ends where a hash of the record says so (content-defined
 chunking), and a shard is named by the digest of what it holds. A set's shards are thus a pure function of the set:
@@ -51,10 +51,10 @@ class ImageRecord:
     Attributes:
         id: Unique in the set and stable over time; the set is sorted by it (code points).
         data: The encoded file (JPEG, PNG, ...), as it is.
-        label: The class name; None where the source has none, which is a reason to refuse the record.
+        label: The class name; None where the source has none, which is a reason to reject the record.
         split: "train", "val" or "test" where the source has a split of its own.
         group: Records of one group (a patient, a film) are kept in one split.
-        path: Where it came from, for a person.
+        path: Where it came from, for messages.
     """
 
     id: str
@@ -67,12 +67,12 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One input that did not become an image.
+    """An input that did not become an image.
 
     Attributes:
-        id: The input's id, or the name by which a person finds it.
+        id: The input's id, or the name by which it is found.
         reason: One of the closed list.
-        detail: One line for a person.
+        detail: One human-readable line.
     """
 
     id: str

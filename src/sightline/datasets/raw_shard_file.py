@@ -1,4 +1,4 @@
-"""The files of raw shards: their schema, and the digest of all that their rows say, which names them.
+"""The files of raw shards: their schema, and the digest of all that their rows hold, which names them.
 
 A shard is held against both when it is read. Parquet's own checksums tell flipped bits in its pages, those of the
 pictures included; the digest tells everything else: rows or columns that a damaged header leaves out, a shard that

@@ -52,18 +52,18 @@ class ArchiveOption(TreeOption):
 
 
 class ArchiveSource:
-    """Every file in an archive is an input; hostile entries are refused one by one.
+    """Every file in an archive is an input; hostile entries are rejected one by one.
 
     Args:
         file: The archive.
-        max_bytes: A larger entry is refused without being unpacked.
+        max_bytes: A larger entry is rejected without being unpacked.
         max_entries: An archive with more entries is refused.
         max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
         limit: At most so many entries, an even sample of all.
         rules: How the tree in it is read.
 
     Attributes:
-        notes: What a person should know about the tree, once records have been asked for.
+        notes: Human-readable notes on how the tree was read, once records have been asked for.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class SourceConfig(Protocol):
     Attributes:
         source: The option that was chosen.
         limit: At most so many inputs; None for all.
-        max_bytes: A larger input is refused without being read.
+        max_bytes: A larger input is rejected without being read.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: real images that are there wherever the pipeline is installed."""
+"""scikit-learn's handwritten digits: real images that come with the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file to read images or a list from: on disk, or behind a URL."""
+"""A single file that holds images or lists them: on disk, or behind a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = 2**20
 
 
 class SourceFile(Protocol):
-    """A file that can be opened several times; `name` is for a person and holds no credentials."""
+    """A file that can be opened several times; `name` is for messages and holds no credentials."""
 
     name: str
 

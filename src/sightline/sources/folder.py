@@ -1,4 +1,4 @@
-"""A folder with one folder a class."""
+"""A folder that has one folder per class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sightline.sources.tree_option import TreeOption
 @SOURCES.register("folder")
 @dataclass
 class FolderOption(TreeOption):
-    """A folder with one folder a class: `root/class/**/image` or `root/{train,val,test}/class/**/image`.
+    """A folder that has one folder per class: `root/class/**/image` or `root/{train,val,test}/class/**/image`.
 
     Attributes:
         path: The root.
@@ -37,16 +37,16 @@ class FolderOption(TreeOption):
 
 
 class FolderSource:
-    """Every file below a root is an input: an image, or a row in the list of what was refused.
+    """Every file below a root is an input: an image, or a row in the list of rejections.
 
     Args:
         root: Holds `class/**/image` or `{train,val,test}/class/**/image`.
-        max_bytes: A larger file is refused without being read.
+        max_bytes: A larger file is rejected without being read.
         limit: At most so many files, an even sample of all.
         rules: How the tree is read.
 
     Attributes:
-        notes: What a person should know about the tree, once records have been asked for.
+        notes: Human-readable notes on how the tree was read, once records have been asked for.
     """
 
     def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:
@@ -95,4 +95,4 @@ class FolderSource:
         if self._root.is_file():
             raise UserError(f"ingest.path: {self._root} is a file; set ingest.source=archive if it is a zip or tar")
         if not self._root.is_dir():
-            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds a folder a class")
+            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds a folder per class")

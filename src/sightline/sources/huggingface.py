@@ -61,7 +61,7 @@ class HuggingfaceSource:
 
     Args:
         option: Where the files are, and their columns.
-        max_bytes: A larger file, where a row names one instead of holding the image, is refused.
+        max_bytes: A larger file, where a row names one instead of holding the image, is rejected.
         limit: At most so many rows, an even sample of all.
     """
 

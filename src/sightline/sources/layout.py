@@ -1,4 +1,4 @@
-"""The layout of a tree of images: the class and the split that a path says (the ImageFolder convention)."""
+"""The layout of a tree of images: the class and the split that follow from a path (the ImageFolder convention)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def is_called_split(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path says of the file at it.
+    """The class and split of a file, by its path.
 
     Attributes:
         id: The path without the folders that wrap all, in Unicode's normal form C.
@@ -98,7 +98,7 @@ class Layout:
     twins: frozenset[str] = frozenset()
 
     def place(self, path: str) -> Place:
-        """Returns what `path` says."""
+        """Returns the class and split of the file at `path`."""
         whole = composed(path)
         if self.twins and path.rpartition("/")[0] != (folder := whole.rpartition("/")[0]) and folder in self.twins:
             identity = path  # the other folder may hold a file of this name
@@ -113,9 +113,9 @@ class Layout:
         if not self.splits:
             return self._labelled(identity, tuple(folders), None)
         if not folders or folders[0] not in self.splits:
-            said = folders[0] if folders else "it"
+            name = folders[0] if folders else "it"
             return Place(
-                identity, None, fault=f"{said}, beside the splits {', '.join(sorted(self.splits))}, is left out"
+                identity, None, fault=f"{name}, beside the splits {', '.join(sorted(self.splits))}, is left out"
             )
         split = self.splits[folders[0]]
         end = 1 + len(split.inner)

@@ -58,7 +58,7 @@ class LayoutRules:
             folders: Of folders that count although no file was seen in them.
 
         Returns:
-            The layout, and lines for a person about what is not plain in it.
+            The layout, and notes on what is not obvious in it.
 
         Raises:
             UserError: If it can be read in two ways; the line says how to tell which is meant.
@@ -132,7 +132,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     rest = sorted(set(here.folders) - set(full))
     if like and not full and len(like) == len(here.folders) and (len(like) > 1 or all(map(split_of, like))):
         raise UserError(
-            f"{_names(like)}: called as splits are, but without a folder a class; where a list names the classes, "
+            f"{_names(like)}: called as splits are, but without a folder per class; where a list names the classes, "
             "set ingest.source=table; if these are the classes, set ingest.source.layout=classes"
         )
     if full and all(map(split_of, here.folders)):

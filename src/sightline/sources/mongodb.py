@@ -34,7 +34,7 @@ class MongodbOption(SourceOption):
         checksum_field: Field of a digest of the image, or null; makes watching notice an image that was replaced.
         filter: Which documents to read, in MongoDB's query language (Extended JSON for ids and dates).
         projection: What to read of a document in place of the fields named above, or null.
-        max_bytes: A larger GridFS file is refused without being read.
+        max_bytes: A larger GridFS file is rejected without being read.
     """
 
     url: str | None

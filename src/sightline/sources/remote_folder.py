@@ -1,4 +1,4 @@
-"""A folder with one folder a class, behind a URL."""
+"""A folder that has one folder per class, behind a URL."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class RemoteFolderSource:
 
     Args:
         url: Of the root.
-        max_bytes: A larger file is refused; without being read, where the service tells sizes.
+        max_bytes: A larger file is rejected; without being read, where the service tells sizes.
         limit: At most so many files, an even sample of all.
         rules: How the tree is read.
 
     Attributes:
-        notes: What a person should know about the tree, once records have been asked for.
+        notes: Human-readable notes on how the tree was read, once records have been asked for.
     """
 
     def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:
@@ -41,16 +41,16 @@ class RemoteFolderSource:
         fs, listing = self._list()
         digest = hashlib.sha256()
 
-        def say(path: str) -> str:
+        def state_of(path: str) -> str:
             if deep:
                 return hashlib.sha256(fs.cat_file(listing[path]["name"])).hexdigest()
             info = listing[path]
             return repr(remote.state(info if info.get("size") is not None else fs.info(info["name"])))
 
         with remote.user_errors(self._url):
-            watched = track(map_ahead(say, listing, remote.THREADS), "watching", len(listing), unit="files")
-            for path, said in zip(listing, watched, strict=True):
-                digest.update(f"{path}\0{said}\n".encode())
+            watched = track(map_ahead(state_of, listing, remote.THREADS), "watching", len(listing), unit="files")
+            for path, state in zip(listing, watched, strict=True):
+                digest.update(f"{path}\0{state}\n".encode())
         return {"files": len(listing), "digest": digest.hexdigest(), "deep": deep}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:

@@ -1,4 +1,4 @@
-"""A list of images: a table with a row for each."""
+"""A list of images: a table with one row per image."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TableSource:
 
     Args:
         option: The table and its columns.
-        max_bytes: A larger file is refused without being read.
+        max_bytes: A larger file is rejected without being read.
     """
 
     def __init__(self, option: TableOption, max_bytes: int) -> None:
@@ -92,7 +92,7 @@ class TableSource:
     def records(self) -> Iterator[ImageRecord | Rejection]:
         option = self._option
         listed: set[str] = set()
-        refused: set[str] = set()
+        rejected: set[str] = set()
         columns = {name: getattr(option, name) for name in _COLUMNS}
         for number, row in enumerate(read_rows(self._file, columns), 1):
             identity = f"row-{number:07}"
@@ -109,7 +109,7 @@ class TableSource:
                 label = table_cells.text(one_label(_cell(row, option.label_column)))
                 data = self._bytes(row) if path is None else self._files.read(path)
             except RejectionError as fault:
-                refused.add(posixpath.normpath(identity))
+                rejected.add(posixpath.normpath(identity))
                 yield Rejection(identity, fault.reason, fault.detail)
                 continue
             yield ImageRecord(
@@ -122,7 +122,7 @@ class TableSource:
             )
         if option.unlisted and option.path_column is not None:
             for path in self._files.unlisted(listed):
-                if path in refused:  # a row does name it
+                if path in rejected:  # a row does name it
                     continue
                 yield Rejection(
                     composed(path),
@@ -136,7 +136,7 @@ class TableSource:
                 if not isinstance(row, RejectionError) and (path := self._path(row)) is not None:
                     yield path
             except RejectionError:
-                continue  # said at ingestion
+                continue  # ingestion lists it as rejected
 
     def _path(self, row: dict[str, Any]) -> str | None:
         if self._option.path_column is None:

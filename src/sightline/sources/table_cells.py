@@ -1,4 +1,4 @@
-"""Cells of tables as what a record holds."""
+"""Conversion of table cells to the values of a record."""
 
 from __future__ import annotations
 

@@ -175,13 +175,13 @@ class RemoteTableFiles:
         with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
 
-            def say(path: str) -> str:
+            def state_of(path: str) -> str:
                 found = _first(fs, root, path)
                 return repr(remote.state(found[1])) if found else "missing"
 
             wanted = sorted(set(paths))
-            for said in track(map_ahead(say, wanted, remote.THREADS), "watching", len(wanted)):
-                digest.update(f"{said}\n".encode())
+            for state in track(map_ahead(state_of, wanted, remote.THREADS), "watching", len(wanted)):
+                digest.update(f"{state}\n".encode())
         return {"images": digest.hexdigest()}
 
 

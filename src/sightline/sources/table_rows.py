@@ -1,4 +1,4 @@
-"""Reads tables row by row: CSV, TSV, JSON lines, Parquet."""
+"""Rows of tables, read one by one: CSV, TSV, JSON lines, Parquet."""
 
 from __future__ import annotations
 

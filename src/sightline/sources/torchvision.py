@@ -1,4 +1,4 @@
-"""Sets that torchvision knows, read by torchvision's own classes."""
+"""Datasets of torchvision, read by its own classes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TorchvisionSource:
 
     Args:
         option: Which set, where it is, and whether it may be fetched.
-        max_bytes: A larger file is refused without being read.
+        max_bytes: A larger file is rejected without being read.
         limit: At most so many images, an even sample of all.
     """
 

@@ -1,4 +1,4 @@
-"""Walks a folder on disk, without following links out of it."""
+"""A walk through a folder on disk that follows no link out of it, and the reading of its files."""
 
 from __future__ import annotations
 
@@ -130,17 +130,17 @@ def fingerprint(root: Path, deep: bool) -> dict[str, Any]:
     digest = hashlib.sha256()
     count = total = 0
     for entry in track(walk(root), "watching", unit="files"):
-        said = f"{entry.size}\0{entry.mtime}"
+        state = f"{entry.size}\0{entry.mtime}"
         if entry.fault:
-            said = str(entry.fault)
+            state = str(entry.fault)
         elif deep:
             try:
-                said = files.sha256_file(root / entry.path)
+                state = files.sha256_file(root / entry.path)
             except OSError as error:
                 if is_shortage(error):
                     raise
-                said = str(error.strerror)
-        digest.update(f"{readable(entry.path)}\0{said}\n".encode())
+                state = str(error.strerror)
+        digest.update(f"{readable(entry.path)}\0{state}\n".encode())
         count += 1
         total += entry.size
     return {"files": count, "bytes": total, "digest": digest.hexdigest(), "deep": deep}

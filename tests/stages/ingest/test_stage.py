@@ -126,7 +126,7 @@ def test_labels_that_differ_in_case_alone_are_said(tmp_path: Path) -> None:
 def test_a_class_of_which_all_images_are_refused_is_said(tmp_path: Path) -> None:
     result = run(Given(*some(2), ImageRecord("x", b"junk", "owl"), ImageRecord("y", b"", "owl")), tmp_path / "out")
     assert result.summary["lost_classes"] == ["owl"]
-    assert "all images of 'owl' were refused" in console.summary_lines(result.summary)
+    assert "all images of 'owl' were rejected" in console.summary_lines(result.summary)
 
 
 def two_labels() -> list[ImageRecord]:
@@ -218,7 +218,7 @@ def test_a_class_with_too_few_images_stops_with_its_name(tmp_path: Path) -> None
 def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
     records = [*some(8), ImageRecord("bad", picture(3)[:50], "a"), Rejection("gone", RejectionReason.MISSING)]
     assert run(Given(*records), tmp_path / "1", max_rejected=0.2).summary["rejected"] == {"missing": 1, "truncated": 1}
-    with pytest.raises(UserError, match=r"max_rejected=0\.19: 2 of 10 inputs were refused \(1 missing, 1 truncated\)"):
+    with pytest.raises(UserError, match=r"max_rejected=0\.19: 2 of 10 inputs were rejected \(1 missing, 1 truncated\)"):
         run(Given(*records), tmp_path / "2", max_rejected=0.19)
     with pytest.raises(UserError, match=r"ingest\.on_reject=fail: 2 of 10 .*; the first: bad: "):
         run(Given(*records), tmp_path / "3", on_reject="fail")
@@ -226,7 +226,7 @@ def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
         UserError, match=r"ingest\.source=digits: nothing is in the source \(hidden files do not count\)"
     ):
         run(Given(), tmp_path / "4")
-    with pytest.raises(UserError, match="all 1 inputs were refused"):
+    with pytest.raises(UserError, match="all 1 inputs were rejected"):
         run(Given(Rejection("gone", RejectionReason.MISSING)), tmp_path / "5")
 
 

@@ -1,4 +1,4 @@
-"""Readers of archives that nobody vouches for."""
+"""Readers for untrusted archives: tar and zip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ZIP = (b"PK\3\4", b"PK\5\6")
 def open_archive(
     stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str] | None = None
 ) -> Iterator[Member]:
-    """Yields the files in an archive, told by its content and not its name; folders are no members.
+    """Yields the files in an archive, whose kind follows from its content, not its name; folders are left out.
 
     After the last member of an archive of which nothing is missing, it ends; else it raises. What a zip's own digests
     and a compression's tell is compared; a plain tar has digests of its headers alone.
@@ -26,7 +26,7 @@ def open_archive(
     Args:
         stream: The archive; seekable.
         name: What to call it in messages.
-        max_bytes: A larger member is refused without being unpacked.
+        max_bytes: A larger member is rejected without being unpacked.
         budget: What may be unpacked in all.
         folders: Gets the names of the folders that the archive names by themselves, with the members around them.
 

@@ -1,4 +1,4 @@
-"""What the readers of archives share: a member, a budget, and which names are safe."""
+"""Members of archives: the budget for unpacking them, and the check that their names are safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sightline.core.rejection import RejectionError, RejectionReason
 
 REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
-"""What to do about an archive that is damaged: nobody can say what it held, so nothing of it is taken as the whole."""
+"""What to do about an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 

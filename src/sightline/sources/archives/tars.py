@@ -170,8 +170,8 @@ def _unpacked(stream: IO[bytes], name: str) -> _Readable:
 def _require_whole_frames(stream: IO[bytes]) -> None:
     """Walks over the frames of a file of zstd (RFC 8878, section 3.1), and back to its beginning.
 
-    zstandard's reader takes the end of the file for the end of the data, also within a frame: what is missing there, a
-    checksum, say, would be missed by nobody.
+    zstandard's reader takes the end of the file for the end of the data, also within a frame: a checksum that is
+    missing there would go unnoticed.
 
     Raises:
         EOFError: If the file ends within a frame.

@@ -117,6 +117,6 @@ def _name(entry: zipfile.ZipInfo) -> str:
     """Returns the name, read as UTF-8 where it is, which many programs write without saying so."""
     name = entry.orig_filename
     if not entry.flag_bits & _UTF8:
-        with contextlib.suppress(UnicodeError):  # it stays in the code page that zip means where nothing is said
+        with contextlib.suppress(UnicodeError):  # it stays in zip's default code page
             name = name.encode("cp437").decode("utf-8")
     return name if "/" in name or ".." in name else name.replace("\\", "/")

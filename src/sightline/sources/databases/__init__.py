@@ -1,6 +1,6 @@
-"""Databases: reached in one way by the stage that reads images and by the commands that write to them.
+"""Databases as sources and as targets: what SQL and MongoDB have in common.
 
-This module is what both kinds of database share; `sql.py` and `mongo.py` need their extras installed.
+`sql.py` and `mongo.py` need their extras installed; this module does not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, Url, mas
 from sightline.core.errors import UserError
 
 CONNECT_SECONDS = 5
-"""How long a server that does not answer is waited for."""
+"""How long to wait for a server that does not answer."""
 
 _DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
@@ -29,11 +29,11 @@ class RetryBudget:
         return self._failures > 0
 
     def progress(self) -> None:
-        """Says that something was read."""
+        """Notes that something was read."""
         self._failures = 0
 
     def exhausted(self) -> bool:
-        """Says whether there is no point in trying again; waits if there is."""
+        """Returns True if there is no point in trying again; otherwise waits, and counts the failure."""
         if self._failures == len(_DELAYS):
             return True
         time.sleep(_DELAYS[self._failures])
@@ -69,7 +69,7 @@ def unreachable_error(url: Url, error: Exception) -> UserError:
 
 
 def driver_message(url: Url, error: Exception) -> str:
-    """Returns the driver's account of a fault as one short line without credentials.
+    """Returns the driver's error message as one short line without credentials.
 
     The driver's exception itself must not travel on: its text, or its cause's, may quote the URL or a statement.
     """

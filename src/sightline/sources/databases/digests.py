@@ -1,4 +1,4 @@
-"""Digests of a database's content, for watching it."""
+"""Digests of a database's content, by which `watch` notices changes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def set_digest(rows: Iterable[Iterable[Any]]) -> tuple[int, str]:
     """Returns the number of rows, and 64 hexadecimal digits that stand for their set: the same in any order."""
     count = total = 0
     for row in track(rows, "watching"):
-        said = json.dumps([as_text(value) for value in row], ensure_ascii=False)
-        total += int.from_bytes(hashlib.sha256(said.encode(errors="surrogatepass")).digest(), "big")
+        text = json.dumps([as_text(value) for value in row], ensure_ascii=False)
+        total += int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest(), "big")
         count += 1
     return count, f"{total % 2**256:064x}"
 

@@ -1,4 +1,4 @@
-"""A folder or archive of images into a database, so that anyone can try reading them from there."""
+"""Loading a folder or archive of images into a database, to try that source."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def load(
     """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
 
     Args:
-        path: A folder with one folder a class, or an archive of one.
+        path: A folder with one folder per class, or an archive of one.
         url: The database, without a password; None takes it from the environment.
         table: Table, collection or GridFS bucket.
         gridfs: Whether to use GridFS (MongoDB).
         rules: How the tree of folders is read.
 
     Returns:
-        How many images were written, the inputs that were not read, and what a person should know about the tree.
+        How many images were written, the inputs that were rejected, and notes on how the tree was read.
 
     Raises:
         UserError: If the folder or the database cannot be used.
@@ -43,17 +43,17 @@ def load(
         if path.is_dir()
         else ArchiveSource(source_file(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
     )
-    refused: list[Rejection] = []
+    rejected: list[Rejection] = []
 
     def images() -> Iterator[ImageRecord]:
         for record in track(source.records(), "loading"):
             if isinstance(record, Rejection):
-                refused.append(record)
+                rejected.append(record)
             else:
                 yield record
 
     try:
-        return load_images(images(), url, table, gridfs), refused, [_as_options(note) for note in source.notes]
+        return load_images(images(), url, table, gridfs), rejected, [_as_options(note) for note in source.notes]
     except UserError as error:
         raise UserError(_as_options(str(error))) from None
 

@@ -67,7 +67,7 @@ def database(client: Client, url: Url, name: str | None) -> Any:
 
 @contextlib.contextmanager
 def user_errors(url: Url, remedy: str) -> Iterator[None]:
-    """Turns the database's complaints while the block runs into one line without credentials.
+    """Turns the database's errors while the block runs into one line without credentials.
 
     Raises:
         UserError: In place of every exception of pymongo.

@@ -13,7 +13,7 @@ from sightline.core.credentials import Url, database_url
 from sightline.core.errors import UserError
 
 PREDICTION_FIELDS = ("id", "model", "label", "probability", "reason", "detail")
-"""What a prediction may say: image, model's digest, class and its probability, or why the image was refused."""
+"""Fields of a prediction: image, model's digest, class and its probability, or why the image was rejected."""
 
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 2**20  # a server's max_allowed_packet may be as low as 16 MiB

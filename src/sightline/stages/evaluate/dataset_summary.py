@@ -42,7 +42,7 @@ class Audit:
     Attributes:
         inputs: How many there were.
         accepted: How many became images.
-        rejected: How many were refused, by reason.
+        rejected: How many were rejected, by reason.
         facts: (name, value) for sizes, formats and modes.
         findings: What a person should know, kinds that were not found left out.
         looked_for: How many kinds there are.

@@ -13,7 +13,7 @@ from sightline.stages.ingest.image_quality import measure
 
 
 def check_image(data: bytes, limits: Limits) -> CheckResult:
-    """Decodes an image strictly and says what it is, or why it is refused."""
+    """Decodes an image strictly and says what it is, or why it is rejected."""
     try:
         info, pixels = decode.read(data, channels=1, limits=limits, sample_bits=None)
         quality = measure(pixels[:, :, 0])

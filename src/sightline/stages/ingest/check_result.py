@@ -34,7 +34,7 @@ class CheckedImage:
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
-    """Bytes that are no acceptable image: one of the closed list of reasons, and a line for a person."""
+    """Bytes that are no acceptable image: one of the closed list of reasons, and a human-readable line."""
 
     reason: RejectionReason
     detail: str

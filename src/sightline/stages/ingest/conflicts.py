@@ -1,4 +1,4 @@
-"""Pictures that stand under two labels, and images that come more than once under one id."""
+"""Conflicts: pictures under two labels, and ids that come more than once."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
             _reject(sorter, identity, sha256, detail)
     for (identity,) in db.execute("SELECT id FROM claim").fetchall():
         kept = db.execute("SELECT 1 FROM image WHERE id = ?", [identity]).fetchone()
-        said = "the id comes more than once" + ("; one was kept" if kept else "")
-        sorter.reject(Rejection(identity, RejectionReason.DUPLICATE_ID, said))
+        detail = "the id comes more than once" + ("; one was kept" if kept else "")
+        sorter.reject(Rejection(identity, RejectionReason.DUPLICATE_ID, detail))
     return {"pictures": len(found), "first": first}
 
 
 def _conflict(db: sqlite3.Connection, sha256: str) -> tuple[str, str, str]:
-    """Returns the smallest id of a content, what to say of its labels, and the content."""
+    """Returns the smallest id of a content, a line on its labels, and the content."""
     ids: dict[str, str] = {}
     for identity, label in _rows(db, sha256):
         ids[label] = min(identity, ids.get(label, identity))
-    said = " and ".join(f"{label!r} ({identity})" for label, identity in sorted(ids.items())[:4])
-    return min(ids.values()), f"one picture, labelled {said}", sha256
+    labels = " and ".join(f"{label!r} ({identity})" for label, identity in sorted(ids.items())[:4])
+    return min(ids.values()), f"one picture, labelled {labels}", sha256
 
 
 def _rows(db: sqlite3.Connection, sha256: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What ingestion says on the terminal."""
+"""Terminal output of ingestion."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from sightline.stages.ingest import audit
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns what to say of a set: the counts, and what a person should look at."""
+    """Returns the lines on a set: its counts, and what deserves a look."""
     rejected = sum(summary["rejected"].values())
-    said = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {summary['shards']} shards"]
+    lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {summary['shards']} shards"]
     if rejected:
         why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
-        said.append(
-            f"{rejected:,} of {summary['inputs']:,} inputs refused: {why} (data/raw/rejected.parquet); the first: "
+        lines.append(
+            f"{rejected:,} of {summary['inputs']:,} inputs rejected: {why} (data/raw/rejected.parquet); the first: "
             + summary["first_rejected"]
         )
     if summary["unused_labels"]:
-        said.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
+        lines.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
     if lost := summary["lost_classes"]:
-        said.append(f"all images of {_listed(lost)} were refused")
+        lines.append(f"all images of {_listed(lost)} were rejected")
     if left_out := summary["rejected"].get("conflict", 0):  # those that are kept are the audit's to name
         conflicts = summary["conflicts"]
-        said.append(
+        lines.append(
             f"{conflicts['pictures']:,} picture(s) under two labels, {left_out:,} input(s) left out by "
             f"ingest.conflicts, as {conflicts['first']}"
         )
-    said += [
+    lines += [
         f"the labels {_listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
     ]
-    return [*said, *summary["notes"], *audit.finding_lines(summary["audit"])]
+    return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
 
 def _alike(summary: dict[str, Any]) -> list[list[str]]:
@@ -50,7 +50,7 @@ def _listed(names: list[str]) -> str:
 
 
 def class_changes(classes: list[str], memory: Path) -> list[str]:
-    """Says which classes appeared and disappeared since the last time, and remembers them for the next.
+    """Returns lines on the classes that appeared and disappeared since the last time, and remembers the present ones.
 
     Args:
         classes: Of the set that was just written.
@@ -59,5 +59,5 @@ def class_changes(classes: list[str], memory: Path) -> list[str]:
     before = set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set(classes)
     files.write_json(memory, sorted(classes))
     appeared, gone = sorted(set(classes) - before), sorted(before - set(classes))
-    said = [f"new class(es) since the last ingestion: {', '.join(appeared)}"] if appeared else []
-    return said + ([f"class(es) gone since the last ingestion: {', '.join(gone)}"] if gone else [])
+    lines = [f"new class(es) since the last ingestion: {', '.join(appeared)}"] if appeared else []
+    return lines + ([f"class(es) gone since the last ingestion: {', '.join(gone)}"] if gone else [])

@@ -1,4 +1,4 @@
-"""The demands of training on a raw set: what cannot be learned is refused before any work is put into it."""
+"""The requirements of training on a raw set, checked before any work is put into it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
             "train, validate and test on: raise it"
         )
     if len(classes) < 2:
-        why = [*(f"all images of {name!r} were refused" for name in summary["lost_classes"]), *summary["notes"]]
+        why = [*(f"all images of {name!r} were rejected" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
             f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), and two at least are "
             f"needed: {'; '.join(why) or config.source.one_class_remedy}"

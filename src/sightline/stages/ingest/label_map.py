@@ -1,4 +1,4 @@
-"""The file that renames, merges and drops classes."""
+"""The label map: a file that renames, merges and drops classes."""
 
 from __future__ import annotations
 

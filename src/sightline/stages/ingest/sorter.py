@@ -1,4 +1,4 @@
-"""Sorts a stream of images by id in constant memory, and finds ids that come twice."""
+"""A sorter of images by id in constant memory, which finds ids that come twice."""
 
 from __future__ import annotations
 

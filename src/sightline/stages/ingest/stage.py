@@ -1,4 +1,4 @@
-"""The stage: every input of a source becomes a row of a shard or of `rejected.parquet`, never both, never none."""
+"""Ingestion: every input of a source becomes a row of a shard or of `rejected.parquet`, never both, never none."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def limits_of(config: IngestConfig) -> dict[str, Any]:
 
 
 def _gate(inputs: Iterable[SourceItem], labels: LabelMap) -> Iterator[tuple[SourceItem, bytes | None]]:
-    """Refuses what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
+    """Rejects what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
     for record in inputs:
         if isinstance(record, Rejection):
             yield record, None
@@ -129,8 +129,8 @@ def _require_a_set(
     classes: dict[str, int], rejected: dict[str, int], sorter: ImageSorter, config: IngestConfig
 ) -> None:
     """Ends the stage where what came in is not what the configuration asks for."""
-    refused, accepted = sum(rejected.values()), sum(classes.values())
-    total = accepted + refused
+    rejections, accepted = sum(rejected.values()), sum(classes.values())
+    total = accepted + rejections
     if not total:
         where = config.path or (remote.location(config.url) if config.url else "the source")
         raise UserError(
@@ -144,13 +144,13 @@ def _require_a_set(
         unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
         remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
         raise UserError(
-            f"ingest.source={config.source.name}: all {total:,} inputs were refused ({why}){example}{remedy}"
+            f"ingest.source={config.source.name}: all {total:,} inputs were rejected ({why}){example}{remedy}"
         )
-    if refused and config.on_reject == "fail":
-        raise UserError(f"ingest.on_reject=fail: {refused:,} of {total:,} inputs were refused ({why}){example}")
-    if refused > config.max_rejected * total:
+    if rejections and config.on_reject == "fail":
+        raise UserError(f"ingest.on_reject=fail: {rejections:,} of {total:,} inputs were rejected ({why}){example}")
+    if rejections > config.max_rejected * total:
         most = f"ingest.max_rejected={config.max_rejected:g}"
-        raise UserError(f"{most}: {refused:,} of {total:,} inputs were refused ({why}){example}")
+        raise UserError(f"{most}: {rejections:,} of {total:,} inputs were rejected ({why}){example}")
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "

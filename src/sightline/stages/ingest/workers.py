@@ -1,4 +1,4 @@
-"""Checks images in processes of their own: a decoder that crashes, or never ends, costs one image and not the stage."""
+"""A pool of processes that check images: a decoder that crashes, or never ends, costs one image and not the stage."""
 
 from __future__ import annotations
 
@@ -163,10 +163,10 @@ class _Worker:
         return outcomes
 
     def _restart(self, error: Exception) -> CheckResult:
-        """Starts the process anew, and says what ended the one before."""
+        """Starts the process anew; returns what ended the one before."""
         if not isinstance(error, TimeoutError):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)  # it ends by itself: how it does is what there is to say
+                self._process.wait(_END_SECONDS)  # it ends by itself, with the code that the message names
         code = self._process.poll()
         self.stop()
         self._start()
