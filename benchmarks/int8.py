@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from sightline.models.classifier import build
-from sightline.models.config import MODELS
+from sightline.models.options import MODELS
 from sightline.predict.bundle import _session
 from sightline.stages.export import latency
 from sightline.stages.export.int8 import to_int8

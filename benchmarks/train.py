@@ -167,13 +167,10 @@ def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
     """Images a second of the same network in a bare loop."""
     import torch
 
-    from sightline.stages.train.optimizers import build_optimizer
-
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(False)
     classifier = network(data, config).classifier.train()
-    option: Any = config.optimizer
-    optimizer = build_optimizer(option, [{"params": list(classifier.parameters()), "lr": option.lr}])
+    optimizer = config.optimizer.build([{"params": list(classifier.parameters()), "lr": config.optimizer.lr}])
     height, width, channels = data.shape
     images = torch.randn(BATCH, channels, height, width).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))

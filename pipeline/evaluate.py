@@ -34,12 +34,12 @@ def run(config: EvaluateConfig, context: Context) -> None:
         config=config,
         out=out,
         history=root / HISTORY,
-        model_info=predictor.info,
+        model_info=predictor.info.to_json(),
         raw=root / RAW,
         baselines=root / BASELINES,
         explainer=explainer(predictor.classifier, data.shape) if config.explain else None,
     )
-    times = log_evaluation(found, out, context.config, predictor.info["weights_sha256"], data)
+    times = log_evaluation(found, out, context.config, predictor.info.weights_sha256, data)
     for line in lines(found, times):
         print(f"evaluate: {line}")
     print(f"evaluate: see {out / stage.REPORT}")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast
 
 from sightline.config.stage_runner import Context, stage_main
 from sightline.core import cpu_threads, distributed
 from sightline.datasets import data_settings
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.options import Debug, TrainerOption
 
 DATA = Path("data/processed")
 MODEL = Path("models")
@@ -33,8 +31,8 @@ def run(config: TrainConfig, context: Context) -> float:
     if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
         return training.join()
     output = place(config, context)
-    if not context.sweep_job and hardware.on_cpu(config):  # of a sweep's jobs the first says it
-        say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(cast(TrainerOption, config.trainer))))
+    if not context.sweep_job and hardware.on_cpu(config.trainer):  # of a sweep's jobs the first says it
+        say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(config.trainer)))
     made_with = data_settings.load_settings(context.root, training.data.digest)
     trained = train_tracked(training, output / MODEL, output / HISTORY, context.config, context.overrides, made_with)
     return trained.best[config.monitor]
@@ -42,7 +40,7 @@ def run(config: TrainConfig, context: Context) -> float:
 
 def place(config: TrainConfig, context: Context) -> Path:
     """Returns the folder that the outputs are written below, and says so where they are those of a debug run."""
-    debug = cast(Debug, config.debug)
+    debug = config.debug
     if not debug.active or context.sweep_job is not None:
         return context.output
     kind = "train.debug_options" if debug.name == "none" else f"train.debug={debug.name}"

@@ -95,8 +95,8 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     """Trains a network for a moment and writes its bundle; returns the network itself, as evaluation calls it."""
     import torch
 
+    from sightline.models.architectures.cnn import Cnn
     from sightline.models.classifier import build
-    from sightline.models.config import Cnn
     from sightline.models.inference import Predictor
     from sightline.stages.export.onnx import to_onnx
 

@@ -131,8 +131,9 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
     import torch
 
     from sightline.models import saved_model
+    from sightline.models.architectures.cnn import Cnn
     from sightline.models.classifier import build
-    from sightline.models.config import Cnn
+    from sightline.models.model_info import TrainingLineage
 
     option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
     with torch.random.fork_rng(devices=[]):
@@ -146,7 +147,7 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    saved_model.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, {"profile": {"threads": 1}})
+    saved_model.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, TrainingLineage(profile={"threads": 1}))
 
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:

@@ -6,14 +6,16 @@ import numpy as np
 import torch
 
 from sightline.config.schema import Option
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.architectures.dense import Dense
+from sightline.models.architectures.resnet import ResNet
 from sightline.models.classifier import Classifier, build
-from sightline.models.config import Cnn, Dense, ResNet18
 
 OPTIONS: dict[str, Option] = {
     "cnn": Cnn("cnn", width=4, blocks=2, hidden=8, dropout=0.2),
     "dense": Dense("dense", hidden=[8, 4], dropout=0.1),
     "linear": Dense("dense", hidden=[], dropout=0.0),
-    "resnet18": ResNet18("resnet18", weights=None),
+    "resnet18": ResNet("resnet18", weights=None),
 }
 MEAN, STD = (0.3, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sightline.config.schema import Option
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.architectures.dense import Dense
+from sightline.models.architectures.resnet import ResNet
 from sightline.models.classifier import Classifier, build
-from sightline.models.config import Cnn, Dense, ResNet18
 from sightline.models.inference import Predictor
+from sightline.models.options import ModelOption
 from tests.models.conftest import MEAN, OPTIONS, STD, make, pictures
 
 
@@ -139,9 +143,19 @@ def test_equal_seeds_equal_weights() -> None:
         assert not all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_an_option_of_no_network_is_an_error() -> None:
-    with pytest.raises(TypeError, match="no network for Option"):
-        build(Option("?"), (8, 8, 1), 2, [0.5], [0.5])
+def test_a_network_is_one_class_whose_head_is_its_last_linear_layer() -> None:
+    @dataclass
+    class Tiny(ModelOption):
+        width: int
+
+        def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+            height, width, channels = shape
+            first = nn.Linear(height * width * channels, self.width)
+            return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(self.width, num_classes), nn.Identity())
+
+    classifier = build(Tiny("tiny", width=3), (8, 8, 1), 2, [0.5], [0.5])
+    assert classifier.head_name == "3"
+    assert classifier.features(pictures(4, (8, 8, 1))).shape == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +170,7 @@ def test_an_option_of_no_network_is_an_error() -> None:
         (Dense, {"hidden": [3], "dropout": -0.1}, "dropout: must be in"),
     ],
 )
-def test_options_out_of_range_are_refused(schema: type[Option], values: dict[str, object], message: str) -> None:
+def test_options_out_of_range_are_refused(schema: type[ModelOption], values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         schema(name="x", **values)
 
@@ -176,7 +190,7 @@ def test_probabilities_sum_to_one_whatever_the_logits() -> None:
 
 
 def network(size: int, channels: int = 3) -> nn.Module:
-    return build(ResNet18("resnet18", None), (size, size, channels), 4, [0.5] * channels, [0.5] * channels).network
+    return build(ResNet("resnet18", None), (size, size, channels), 4, [0.5] * channels, [0.5] * channels).network
 
 
 def test_resnet_has_a_small_stem_below_96_pixels() -> None:
@@ -192,6 +206,6 @@ def test_resnet_has_a_small_stem_below_96_pixels() -> None:
 @pytest.mark.parametrize("shape", [(8, 8, 1), (17, 8, 3), (33, 40, 3), (96, 96, 1), (100, 97, 3)])
 def test_resnet_takes_any_size(shape: tuple[int, int, int]) -> None:
     channels = shape[2]
-    classifier = build(ResNet18("resnet18", None), shape, 7, [0.5] * channels, [0.5] * channels).eval()
+    classifier = build(ResNet("resnet18", None), shape, 7, [0.5] * channels, [0.5] * channels).eval()
     with torch.inference_mode():
         assert classifier(pictures(1, shape)).shape == (1, 7)

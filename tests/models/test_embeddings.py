@@ -17,8 +17,10 @@ from sightline.datasets.processed_set import CLASSES, INDEX, INDEX_SCHEMA, TRANS
 from sightline.datasets.raw_set import write_classes
 from sightline.models import saved_model
 from sightline.models.embeddings import write_embeddings
+from sightline.models.model_info import TrainingLineage
 from tests.models.conftest import OPTIONS, make
 
+LINEAGE = TrainingLineage(profile={"threads": 1})
 SHAPE = (8, 8, 1)
 
 
@@ -26,7 +28,7 @@ SHAPE = (8, 8, 1)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model and a processed set of 7 images in two shards, its classes other than the model's."""
     model, data = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("data")
-    saved_model.save(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), {"profile": {"threads": 1}})
+    saved_model.save(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), LINEAGE)
     images = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)
     np.save(data / "shard-a.npy", images[:4])
     np.save(data / "shard-b.npy", images[4:])
@@ -80,9 +82,7 @@ def test_twice_gives_the_same_bytes_and_the_verb_writes_them_too(folders: tuple[
 def test_what_cannot_be_is_one_line_and_leaves_no_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = folders
     other = tmp_path / "other"
-    saved_model.save(
-        other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), {"profile": {"threads": 1}}
-    )
+    saved_model.save(other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), LINEAGE)
     out = tmp_path / "f.parquet"
     for arguments, said in (
         ([str(other), str(data)], "holds images of 8x8x1, the model takes 9x8x1"),

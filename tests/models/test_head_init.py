@@ -11,14 +11,14 @@ import torch
 import torchvision
 from torch import nn
 
-from sightline.config.schema import Option
 from sightline.core.errors import UserError
+from sightline.models.architectures.timm import Timm
+from sightline.models.architectures.vit import ViT
 from sightline.models.classifier import Classifier, build
-from sightline.models.config import Pretrainable, Timm, ViT
 from sightline.models.head_init import init_head
+from sightline.models.options import ModelOption, PretrainableOption, TorchvisionOption
 from tests.models.conftest import pictures
 from tests.models.test_networks import NETWORKS, make
-from tests.models.test_pretrained import FAMILIES
 
 SHAPES = [((32, 32, 3), 6), ((16, 16, 1), 10)]
 WIDE = {  # of timm's, those that start the head by the number of classes
@@ -35,7 +35,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def first_loss(option: Option, shape: tuple[int, int, int], classes: int) -> float:
+def first_loss(option: ModelOption, shape: tuple[int, int, int], classes: int) -> float:
     """Returns the loss of the first batch, normalised by its own pixels, as a training's are."""
     images, labels = pictures(32, shape), torch.arange(32) % classes
     pixels = images.float() / 255
@@ -54,7 +54,7 @@ def test_the_first_loss_of_random_weights_is_about_ln_k(name: str, shape: tuple[
     assert first_loss({**NETWORKS, **WIDE}[name], shape, classes) == pytest.approx(math.log(classes), abs=0.25)
 
 
-def of_a_library(option: Pretrainable, path: Path) -> Pretrainable:
+def of_a_library(option: PretrainableOption, path: Path) -> PretrainableOption:
     """Saves weights of a network for a thousand classes, and returns the option that begins with them."""
     if isinstance(option, Timm):
         timm = pytest.importorskip("timm")
@@ -62,24 +62,24 @@ def of_a_library(option: Pretrainable, path: Path) -> Pretrainable:
     elif isinstance(option, ViT):
         torch.save(make(option, (224, 224, 3), 1000).network.state_dict(), path)
     else:
-        name = next(name for name, (family, _) in FAMILIES.items() if type(family) is type(option))
-        torch.save(torchvision.models.get_model(name).state_dict(), path)
+        assert isinstance(option, TorchvisionOption)
+        torch.save(torchvision.models.get_model(option.architecture).state_dict(), path)
     return type(option)(**{**vars(option), "weights": str(path)})
 
 
-PRETRAINABLE = ["resnet18", "resnet50", "mobilenet_v3-small", "efficientnet", "convnext", "vit", "timm", "timm-lite0"]
+PRETRAINABLE = ["resnet18", "resnet50", "mobilenet_v3", "efficientnet", "convnext", "vit", "timm", "timm-lite0"]
 
 
 @pytest.mark.parametrize("name", PRETRAINABLE)
 def test_the_first_loss_on_weights_of_others_is_ln_k(name: str, tmp_path: Path) -> None:
     option = {**NETWORKS, **WIDE}[name]
-    assert isinstance(option, Pretrainable)
+    assert isinstance(option, PretrainableOption)
     option = of_a_library(option, tmp_path / "weights.pth")
     assert first_loss(option, (32, 32, 3), 6) == pytest.approx(math.log(6), abs=1e-5)
 
 
 def test_every_pretrainable_kind_is_among_them() -> None:
-    kinds = {type(option) for option in NETWORKS.values() if isinstance(option, Pretrainable)}
+    kinds = {type(option) for option in NETWORKS.values() if isinstance(option, PretrainableOption)}
     assert {type({**NETWORKS, **WIDE}[name]) for name in PRETRAINABLE} == kinds
 
 
@@ -93,7 +93,7 @@ def test_a_head_at_zero_learns_from_the_first_step() -> None:
     assert gradient.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3-small", "convnext", "timm"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3", "convnext", "timm"])
 def test_a_head_that_is_narrow_enough_stays_as_its_library_made_it(name: str) -> None:
     head = make(name).head
     before = [parameter.clone() for parameter in head.parameters()]
@@ -104,7 +104,7 @@ def test_a_head_that_is_narrow_enough_stays_as_its_library_made_it(name: str) ->
 @pytest.mark.parametrize("name", ["resnet18", "timm"])
 def test_weights_without_batch_norm_statistics_are_refused(name: str, tmp_path: Path) -> None:
     option = NETWORKS[name]
-    assert isinstance(option, Pretrainable)
+    assert isinstance(option, PretrainableOption)
     option = of_a_library(option, tmp_path / "w.pth")
     whole = torch.load(tmp_path / "w.pth", weights_only=True)
     torch.save({key: value for key, value in whole.items() if "running_" not in key}, tmp_path / "w.pth")

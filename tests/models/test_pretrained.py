@@ -15,7 +15,13 @@ from torch import nn
 
 from sightline.core.errors import UserError
 from sightline.models import saved_model
-from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, Timm, ViT
+from sightline.models.architectures.convnext import ConvNeXt
+from sightline.models.architectures.efficientnet import EfficientNet
+from sightline.models.architectures.mobilenet_v3 import MobileNetV3
+from sightline.models.architectures.resnet import ResNet
+from sightline.models.architectures.timm import Timm
+from sightline.models.architectures.vit import ViT
+from sightline.models.options import PretrainableOption
 from sightline.models.pretrained import fit_channels, fit_kernel, read
 from tests.models.conftest import pictures
 from tests.models.test_networks import make
@@ -62,9 +68,9 @@ def test_images_of_equal_channels_are_answered_as_before(channels: int) -> None:
 
 # --- each family from a file -----------------------------------------------------------------------------------------
 
-FAMILIES: dict[str, tuple[Pretrainable, str]] = {
-    "resnet18": (ResNet18("resnet18", "{}"), "conv1"),
-    "resnet50": (ResNet50("resnet50", "{}"), "conv1"),
+FAMILIES: dict[str, tuple[PretrainableOption, str]] = {
+    "resnet18": (ResNet("resnet18", "{}"), "conv1"),
+    "resnet50": (ResNet("resnet50", "{}"), "conv1"),
     "mobilenet_v3_small": (MobileNetV3("mobilenet_v3", "{}", "small"), "features.0.0"),
     "efficientnet_b0": (EfficientNet("efficientnet", "{}", "b0"), "features.0.0"),
     "convnext_tiny": (ConvNeXt("convnext", "{}", "tiny"), "features.0.0"),
@@ -160,8 +166,8 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
 
 def test_a_model_of_ones_own_is_a_start_for_other_classes_and_channels(tmp_path: Path) -> None:
     trained = make("resnet18", (16, 16, 1), 3)
-    saved_model.save(tmp_path, trained, ResNet18("resnet18", None), (16, 16, 1), list("abc"), {})
-    tuned = make(ResNet18("resnet18", str(tmp_path / "model.safetensors")), (24, 24, 3), 7, seed=5)
+    saved_model.save(tmp_path, trained, ResNet("resnet18", None), (16, 16, 1), list("abc"))
+    tuned = make(ResNet("resnet18", str(tmp_path / "model.safetensors")), (24, 24, 3), 7, seed=5)
     assert torch.equal(tuned.network.layer4[1].conv2.weight, trained.network.layer4[1].conv2.weight)
     grey = pictures(2, (24, 24, 1))
     with torch.inference_mode():  # a grey picture says the same in one channel as in three
@@ -171,11 +177,11 @@ def test_a_model_of_ones_own_is_a_start_for_other_classes_and_channels(tmp_path:
 
 def test_fine_tuning_begins_the_same_for_the_same_seed(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
-    first, same = (make(ResNet18("resnet18", str(tmp_path / "w.pth")), (32, 32, 3), seed=4) for _ in range(2))
+    first, same = (make(ResNet("resnet18", str(tmp_path / "w.pth")), (32, 32, 3), seed=4) for _ in range(2))
     assert saved_model.weights_bytes(first) == saved_model.weights_bytes(same)
 
 
-def refused(option: Pretrainable, shape: tuple[int, int, int] = (32, 32, 3)) -> str:
+def refused(option: PretrainableOption, shape: tuple[int, int, int] = (32, 32, 3)) -> str:
     with pytest.raises(UserError) as caught:
         make(option, shape)
     line = str(caught.value)
@@ -187,7 +193,7 @@ def refused(option: Pretrainable, shape: tuple[int, int, int] = (32, 32, 3)) -> 
 def test_weights_of_a_relative_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "resnet34.pth"
     torch.save(torchvision.models.resnet34().state_dict(), path)  # has all that resnet18 has, and more
-    assert refused(ResNet18("resnet18", str(path))).startswith(
+    assert refused(ResNet("resnet18", str(path))).startswith(
         f"train.model.weights: {path} does not fit resnet18: it has"
     )
     torch.save(torchvision.models.mobilenet_v3_small().state_dict(), path)

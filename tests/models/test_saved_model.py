@@ -17,24 +17,27 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.models import saved_model
 from sightline.models.inference import Predictor
+from sightline.models.model_info import TrainingLineage
 from tests.models.conftest import OPTIONS, make, pictures
 
 SHAPE = (12, 10, 3)
 CLASSES = ["a", "b", "c", "größe", "数字"]
 
 
-def save(folder: Path, name: str = "cnn", **more: Any) -> str:
+def save(folder: Path, name: str = "cnn") -> str:
     torch.set_num_threads(1)  # the last bits of the statistics depend on it
     classifier = make(name)
     classifier.train()(pictures(8))  # batch norm's running statistics are part of the state
-    return saved_model.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, {"profile": {"threads": 1}, **more})
+    lineage = TrainingLineage(profile={"threads": 1})
+    return saved_model.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_bit_comes_back(tmp_path: Path, name: str) -> None:
     classifier = make(name)
     classifier.train()(pictures(8))
-    digest = saved_model.save(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, {"note": [1]})
+    lineage = TrainingLineage(best_epoch={"epoch": 3})
+    digest = saved_model.save(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
     loaded, info = saved_model.load(tmp_path)
     before, after = classifier.state_dict(), loaded.state_dict()
     assert list(before) == list(after)
@@ -42,10 +45,10 @@ def test_every_bit_comes_back(tmp_path: Path, name: str) -> None:
         assert torch.equal(tensor, after[key]), key
         assert tensor.dtype == after[key].dtype
     assert not loaded.training
-    assert digest == info["weights_sha256"] == files.sha256_file(tmp_path / saved_model.WEIGHTS)
-    assert info["classes"] == CLASSES
-    assert info["input"] == {"height": 12, "width": 10, "channels": 3}
-    assert info["note"] == [1]
+    assert digest == info.weights_sha256 == files.sha256_file(tmp_path / saved_model.WEIGHTS)
+    assert info.classes == CLASSES
+    assert info.shape == (12, 10, 3)
+    assert info.lineage.best_epoch == {"epoch": 3}
     with torch.inference_mode():
         assert torch.equal(classifier.eval()(pictures(3)), loaded(pictures(3)))
 
@@ -128,11 +131,11 @@ def test_loading_leaves_torchs_random_numbers_alone(tmp_path: Path) -> None:
 
 
 def test_resnets_first_weights_are_not_needed_again(tmp_path: Path) -> None:
-    from sightline.models.config import ResNet18
+    from sightline.models.architectures.resnet import ResNet
 
-    saved_model.save(tmp_path, make("resnet18"), ResNet18("resnet18", "gone.pth"), SHAPE, CLASSES, {})
+    saved_model.save(tmp_path, make("resnet18"), ResNet("resnet18", "gone.pth"), SHAPE, CLASSES)
     _, info = saved_model.load(tmp_path)
-    assert info["architecture"]["weights"] == "gone.pth"
+    assert info.architecture["weights"] == "gone.pth"
 
 
 # --- what must not be let through ----------------------------------------------------------------------------------
@@ -178,7 +181,10 @@ def test_a_truncated_file_and_another_models_are_noticed(tmp_path: Path) -> None
 def test_a_damaged_description_is_refused(tmp_path: Path, content: bytes) -> None:
     save(tmp_path)
     (tmp_path / saved_model.INFO).write_bytes(content)
-    assert refused(tmp_path) == f"{tmp_path / saved_model.INFO} is damaged: run the train stage again"
+    line = refused(tmp_path)
+    assert line.startswith(f"{tmp_path / saved_model.INFO} is damaged (")
+    assert line.endswith("): run the train stage again")
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(

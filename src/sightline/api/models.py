@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sightline.models.inference import Predictor
+    from sightline.models.model_info import ModelInfo
     from sightline.predict.bundle import Bundle
 
 HISTORY = "history.csv"
@@ -51,14 +52,16 @@ class TrainedModel:
         return Predictor.load(self.path)
 
     @functools.cached_property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> ModelInfo:
         """The content of `model.json`: architecture, settings of the training, best epoch, what it was made from."""
-        return dict(json.loads((self.path / "model.json").read_bytes()))
+        from sightline.models.model_info import ModelInfo
+
+        return ModelInfo.read(self.path / "model.json")
 
     @property
     def classes(self) -> list[str]:
         """The names of the classes, in order of index."""
-        return list(self.info["classes"])
+        return list(self.info.classes)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -87,13 +90,13 @@ class TrainedModel:
         return Explanation(made.method, made.how, images, names, made.maps(images, wanted))
 
     def __repr__(self) -> str:
-        best = self.info["best_epoch"]
+        best = self.info.lineage.best_epoch
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name.startswith("val_"))
-        name = self.info["architecture"]["name"]
+        name = self.info.architecture["name"]
         return f"TrainedModel({name}, {len(self.classes)} classes, {numbers}, path={str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        shown = {**self.info["best_epoch"], **{f"model.{k}": v for k, v in self.info["architecture"].items()}}
+        shown = {**self.info.lineage.best_epoch, **{f"model.{k}": v for k, v in self.info.architecture.items()}}
         return html.block(repr(self), html.table(("of the best epoch", "value"), list(shown.items())))
 
 

@@ -132,14 +132,14 @@ def evaluate(
             config=settings,
             out=place.path,
             history=model.path / HISTORY,
-            model_info=predictor.info,
+            model_info=predictor.info.to_json(),
             raw=data.raw.path if data.raw else None,
             explainer=explainer(predictor.classifier, data.shape) if settings.explain else None,
         )
     if track:
         from sightline.stages.evaluate.tracked import log_evaluation
 
-        log_evaluation(result, place.path, config, predictor.info["weights_sha256"], data.files)
+        log_evaluation(result, place.path, config, predictor.info.weights_sha256, data.files)
     return ModelEvaluation(place.path, model, data)
 
 
@@ -168,5 +168,5 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
     if track:
         from sightline.stages.export.tracked import log_export
 
-        log_export(result, place.path, config, model.info["weights_sha256"])
+        log_export(result, place.path, config, model.info.weights_sha256)
     return ExportedModel(place.path, tuple(lines(result)))

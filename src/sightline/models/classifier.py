@@ -8,9 +8,8 @@ from typing import Self
 import torch
 from torch import nn
 
-from sightline.config.schema import Option
-from sightline.models.config import Cnn, Dense, Pretrainable, ResNet9, Timm, WideResNet
 from sightline.models.head_init import init_head
+from sightline.models.options import ModelOption, PretrainableOption
 
 
 class Classifier(nn.Module):
@@ -82,51 +81,19 @@ class Classifier(nn.Module):
 
 
 def build(
-    option: Option, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
+    option: ModelOption, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
     """Builds the network that a model option describes, with fresh weights, or pretrained ones below a fresh head.
 
     Args:
-        option: One of `models.config.MODELS`.
+        option: An option of `models.options.MODELS`.
         shape: (height, width, channels) of the images.
         num_classes: Number of classes.
         mean: Per-channel mean of the training pixels, in 0..1.
         std: Per-channel standard deviation, in 0..1.
     """
-    height, width, channels = shape
-    network: nn.Module
-    # Each family's file is imported only where it is chosen: torchvision alone takes seconds, timm may not be there.
-    match option:
-        case Cnn():
-            from sightline.models.cnn import CNN
-
-            blocks = option.blocks_for(height, width)
-            network = CNN(channels, num_classes, option.width, blocks, option.hidden, option.dropout)
-            head = "head.3"
-        case Dense():
-            from sightline.models.dense import DenseNet
-
-            network = DenseNet(height * width * channels, num_classes, option.hidden, option.dropout)
-            head = f"layers.{len(network.layers) - 1}"
-        case ResNet9():
-            from sightline.models.resnet9 import ResNet9 as Nine
-
-            network, head = Nine(channels, num_classes, option.width, option.pool, option.scale), "head"
-        case WideResNet():
-            from sightline.models.wide_resnet import WideResNet as Wide
-
-            network = Wide(channels, num_classes, option.depth, option.widen_factor, option.dropout)
-            head = "head"
-        case Timm():
-            from sightline.models import timm_net
-
-            network, head = timm_net.build(option, channels, num_classes, (height, width))
-        case Pretrainable():
-            from sightline.models import torchvision_nets
-
-            network, head = torchvision_nets.build(option, channels, num_classes, (height, width))
-        case _:
-            raise TypeError(f"no network for {type(option).__name__}")
-    if isinstance(option, Pretrainable):
+    network = option.build(shape, num_classes)
+    head = option.head(network)
+    if isinstance(option, PretrainableOption):
         init_head(network.get_submodule(head), pretrained=option.weights is not None)
     return Classifier(network, mean, std, head).to(memory_format=torch.channels_last)

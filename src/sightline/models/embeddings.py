@@ -40,8 +40,7 @@ def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 25
     """
     predictor = Predictor.load(model)
     processed = ProcessedSet(data)
-    size = predictor.info["input"]
-    shape = (size["height"], size["width"], size["channels"])
+    shape = predictor.info.shape
     if processed.shape != shape:
         theirs, ours = ("x".join(map(str, s)) for s in (processed.shape, shape))
         raise UserError(f"{data} holds images of {theirs}, the model takes {ours} (height x width x channels)")
@@ -53,7 +52,7 @@ def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 25
             pa.field("split", pa.string(), nullable=False),
             pa.field("embedding", pa.list_(pa.float32(), length), nullable=False),
         ],
-        metadata={"model_sha256": predictor.info["weights_sha256"], "data_sha256": processed.digest},
+        metadata={"model_sha256": predictor.info.weights_sha256, "data_sha256": processed.digest},
     )
     count = 0
     with files.atomic_file(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:

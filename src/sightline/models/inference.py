@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import torch
 from sightline.core.errors import UserError
 from sightline.models import saved_model
 from sightline.models.classifier import Classifier
+from sightline.models.model_info import ModelInfo
 
 
 class Predictor:
@@ -22,7 +22,7 @@ class Predictor:
         info: The content of `model.json`.
     """
 
-    def __init__(self, classifier: Classifier, info: dict[str, Any]) -> None:
+    def __init__(self, classifier: Classifier, info: ModelInfo) -> None:
         self.classifier = classifier
         self.info = info
 
@@ -34,14 +34,15 @@ class Predictor:
             UserError: If it is missing or damaged.
         """
         classifier, info = saved_model.load(folder)
-        torch.set_num_threads(int(info["profile"]["threads"]))
+        if info.threads is not None:
+            torch.set_num_threads(info.threads)
         return cls(classifier, info)
 
     def check_classes(self, classes: list[str]) -> None:
         """Raises UserError unless `classes` are those that the model was trained on."""
-        if classes != self.info["classes"]:
+        if classes != self.info.classes:
             raise UserError(
-                f"the model knows the classes {', '.join(self.info['classes'])}, the data has {', '.join(classes)}: "
+                f"the model knows the classes {', '.join(self.info.classes)}, the data has {', '.join(classes)}: "
                 "train again"
             )
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from sightline.config.schema import Option
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.models.classifier import Classifier, build
-from sightline.models.config import MODELS
+from sightline.models.model_info import ModelInfo, TrainingLineage
+from sightline.models.options import ModelOption
 
 WEIGHTS = "model.safetensors"
 INFO = "model.json"
@@ -30,10 +28,10 @@ def weights_bytes(classifier: Classifier) -> bytes:
 def save(
     folder: Path,
     classifier: Classifier,
-    option: Option,
+    option: ModelOption,
     shape: tuple[int, int, int],
     classes: list[str],
-    more: dict[str, Any],
+    lineage: TrainingLineage | None = None,
 ) -> str:
     """Writes a model.
 
@@ -43,27 +41,25 @@ def save(
         option: Its architecture.
         shape: (height, width, channels) of its input.
         classes: Class names in order of index.
-        more: Further JSON values to keep with it: lineage, numeric profile.
+        lineage: What it was made from; None where that is not known.
 
     Returns:
         The model's digest: the SHA-256 of its weights file.
     """
     weights = weights_bytes(classifier)
-    digest = files.sha256(weights)
-    height, width, channels = shape
+    info = ModelInfo(
+        architecture=dataclasses.asdict(option),
+        shape=shape,
+        classes=classes,
+        weights_sha256=files.sha256(weights),
+        lineage=lineage or TrainingLineage(),
+    )
     files.write_bytes(folder / WEIGHTS, weights)
-    info = {
-        "architecture": dataclasses.asdict(option),
-        "input": {"height": height, "width": width, "channels": channels},
-        "classes": classes,
-        "weights_sha256": digest,
-        **more,
-    }
-    files.write_json(folder / INFO, info)
-    return digest
+    files.write_json(folder / INFO, info.to_json())
+    return info.weights_sha256
 
 
-def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+def load(folder: Path) -> tuple[Classifier, ModelInfo]:
     """Reads a model.
 
     Returns:
@@ -72,33 +68,28 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     Raises:
         UserError: If the files are missing or damaged, or do not belong together.
     """
+    info = ModelInfo.read(folder / INFO)
     try:
-        info: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS).read_bytes()
-        same = files.sha256(weights) == info["weights_sha256"]
-        classifier = _skeleton(info)
+        option = info.option()
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run the train stage") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / INFO} is damaged: run the train stage again") from None
+    except (ValueError, KeyError, TypeError):  # an option's own checks, its name, its fields
+        raise UserError(f"{folder / INFO} is damaged (no network is as it says): run the train stage again") from None
+    same = files.sha256(weights) == info.weights_sha256
     try:
         if same:
+            classifier = _skeleton(option, info)
             classifier.load_state_dict(load_tensors(weights))
-    except RuntimeError:  # weights of another shape: `model.json` is not as it was written
+    except (RuntimeError, ValueError):  # weights of another shape: `model.json` is not as it was written
         same = False
     if not same:
         raise UserError(f"{folder / WEIGHTS} is damaged or not the one {INFO} describes: run the train stage again")
     return classifier.eval(), info
 
 
-def _skeleton(info: dict[str, Any]) -> Classifier:
+def _skeleton(option: ModelOption, info: ModelInfo) -> Classifier:
     """Builds the network that `model.json` describes, its weights yet to come."""
-    architecture = info["architecture"]
-    if "weights" in architecture:  # what it was initialised from no longer matters, and may be gone
-        architecture = {**architecture, "weights": None}
-    option = MODELS[architecture["name"]](**architecture)
-    size = info["input"]
-    shape = (size["height"], size["width"], size["channels"])
-    zeros = [0.0] * size["channels"]
+    zeros = [0.0] * info.shape[2]
     with torch.random.fork_rng(devices=[]):
-        return build(option, shape, len(info["classes"]), zeros, zeros)
+        return build(option, info.shape, len(info.classes), zeros, zeros)

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.architectures.dense import Dense
+from sightline.models.architectures.mobilenet_v3 import MobileNetV3
+from sightline.models.architectures.resnet9 import ResNet9
+from sightline.models.architectures.vit import ViT
+from sightline.models.architectures.wide_resnet import WideResNet
 from sightline.models.classifier import build
-from sightline.models.config import Cnn, Dense, MobileNetV3, ResNet9, ViT, WideResNet
 from sightline.stages.evaluate.explain import explainer, last_convolution
 
 NETWORKS = {

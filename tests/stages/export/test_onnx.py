@@ -16,8 +16,10 @@ import torch
 from sightline.config.schema import Option
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models import saved_model
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.architectures.dense import Dense
+from sightline.models.architectures.resnet import ResNet
 from sightline.models.classifier import build
-from sightline.models.config import Cnn, Dense, ResNet18
 from sightline.stages.export.onnx import ProbabilityModel, to_onnx
 from tests.exported import Project
 
@@ -81,7 +83,7 @@ def test_same_bytes_from_another_process_folder_hash_seed_and_thread_count(
     [
         (Cnn("cnn", 4, 3, 8, 0.5), (9, 7, 3)),
         (Dense("dense", [16], 0.5), (8, 8, 1)),
-        (ResNet18("resnet18", None), (32, 32, 3)),
+        (ResNet("resnet18", None), (32, 32, 3)),
     ],
     ids=lambda value: value.name if isinstance(value, Option) else "",
 )

@@ -274,14 +274,14 @@ def test_the_stage_writes_model_description_and_history(
     training = TrainingRun(data.root, train_config(**QUICK))
     trained = training.run(project / "models", project / "reports" / "history.csv")
     classifier, info = saved_model.load(project / "models")
-    assert trained.model_digest == info["weights_sha256"] == files.sha256_file(project / "models" / saved_model.WEIGHTS)
-    assert trained.data_digest == info["data_sha256"] == data.digest
+    assert trained.model_digest == info.weights_sha256 == files.sha256_file(project / "models" / saved_model.WEIGHTS)
+    assert trained.data_digest == info.lineage.data_sha256 == data.digest
     assert trained.counts == {"train": 96, "val": 30, "test": 0, "classes": 3}
-    assert info["classes"] == data.classes
-    assert info["contract_sha256"] == files.sha256_file(data.transform)
-    assert info["training"]["optimizer"]["name"] == "adamw"
-    assert "num_workers" not in info["training"]  # results do not depend on it
-    assert info["best_epoch"]["val_loss"] == pytest.approx(trained.best["val_loss"], rel=1e-5)
+    assert info.classes == data.classes
+    assert info.lineage.transform_sha256 == files.sha256_file(data.transform)
+    assert info.lineage.training["optimizer"]["name"] == "adamw"
+    assert "num_workers" not in info.lineage.training  # results do not depend on it
+    assert info.lineage.best_epoch["val_loss"] == pytest.approx(trained.best["val_loss"], rel=1e-5)
     loss, _ = validate(classifier, data)
     assert loss == pytest.approx(trained.best["val_loss"], rel=1e-4)
     with (project / "reports" / "history.csv").open() as stream:
@@ -332,4 +332,4 @@ def test_what_a_training_is_names_its_checkpoints(project: Path, data: Processed
 def test_precision_is_full_on_a_cpu() -> None:
     config = train_config(**{"train/trainer": "auto"})
     if not torch.cuda.is_available():
-        assert hardware.prepare(config) == "32-true"
+        assert hardware.prepare(config.trainer, config.threads) == "32-true"

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sightline.stages.train.losses import EFFECTIVE_BETA, build_loss, class_weights
-from sightline.stages.train.options import CrossEntropy, Focal
+from sightline.stages.train.class_weights import EFFECTIVE_BETA, class_weights
+from sightline.stages.train.losses.cross_entropy import CrossEntropy
+from sightline.stages.train.losses.focal import Focal
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0], [-1.0, 3.0, 1.0], [0.0, 0.0, 4.0]])
 LABELS = torch.tensor([0, 1, 2, 2])
@@ -20,27 +21,27 @@ LABELS = torch.tensor([0, 1, 2, 2])
 
 def test_focal_without_focus_is_cross_entropy():
     expected = nn.functional.cross_entropy(LOGITS, LABELS)
-    assert torch.isclose(build_loss(Focal("focal", 0.0), None)(LOGITS, LABELS), expected)
+    assert torch.isclose(Focal("focal", 0.0).build(None)(LOGITS, LABELS), expected)
 
 
 def test_focal_by_hand():
     p = torch.softmax(LOGITS, 1)[torch.arange(4), LABELS].tolist()
     expected = sum(-((1 - x) ** 2) * math.log(x) for x in p) / 4
-    assert math.isclose(build_loss(Focal("focal", 2.0), None)(LOGITS, LABELS).item(), expected, rel_tol=1e-5)
+    assert math.isclose(Focal("focal", 2.0).build(None)(LOGITS, LABELS).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("option", [CrossEntropy("cross_entropy", 0.0), Focal("focal", 0.0)])
 def test_weights_count_as_in_cross_entropy_and_soft_targets_as_hard_ones(option):
     weight = torch.tensor([0.5, 1.0, 2.0])
     expected = nn.functional.cross_entropy(LOGITS, LABELS, weight=weight)
-    assert torch.isclose(build_loss(option, weight)(LOGITS, LABELS), expected)
-    plain = build_loss(option, None)
+    assert torch.isclose(option.build(weight)(LOGITS, LABELS), expected)
+    plain = option.build(None)
     assert torch.isclose(plain(LOGITS, nn.functional.one_hot(LABELS, 3).float()), plain(LOGITS, LABELS))
 
 
 def test_label_smoothing_is_passed_on():
     expected = nn.functional.cross_entropy(LOGITS, LABELS, label_smoothing=0.1)
-    assert torch.isclose(build_loss(CrossEntropy("cross_entropy", 0.1), None)(LOGITS, LABELS), expected)
+    assert torch.isclose(CrossEntropy("cross_entropy", 0.1).build(None)(LOGITS, LABELS), expected)
 
 
 def test_no_weights():

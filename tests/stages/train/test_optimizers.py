@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sightline.stages.train.optimizers import build_optimizer, build_schedule
-from sightline.stages.train.options import Lion, OneCycle, Step
+from sightline.stages.train.optimizers.lion import Lion
+from sightline.stages.train.schedules.one_cycle import OneCycle
+from sightline.stages.train.schedules.step import Step
 
 
 def groups(*parameters):
@@ -15,7 +16,7 @@ def groups(*parameters):
 
 def test_lion_by_hand():
     weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = build_optimizer(Lion("lion", 0.1, 0.01, [0.9, 0.99]), groups(weight))
+    optimizer = Lion("lion", 0.1, 0.01, [0.9, 0.99]).build(groups(weight))
     value, momentum = weight.detach().clone(), torch.zeros(2)
     for gradient in ([0.3, -0.1], [-5.0, 0.2], [0.001, 0.0]):
         weight.grad = torch.tensor(gradient)
@@ -28,18 +29,18 @@ def test_lion_by_hand():
 
 def test_lion_leaves_what_has_no_gradient_and_comes_back_from_its_state():
     frozen, weight = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
-    first = build_optimizer(Lion("lion", 0.1, 0.5, [0.9, 0.99]), groups(frozen, weight))
+    first = Lion("lion", 0.1, 0.5, [0.9, 0.99]).build(groups(frozen, weight))
     weight.grad = torch.ones(1)
     first.step()
     assert frozen.item() == 1
-    second = build_optimizer(Lion("lion", 0.1, 0.5, [0.9, 0.99]), groups(frozen, weight))
+    second = Lion("lion", 0.1, 0.5, [0.9, 0.99]).build(groups(frozen, weight))
     second.load_state_dict(first.state_dict())
     assert torch.equal(second.state[weight]["momentum"], first.state[weight]["momentum"])
 
 
 def rates(option, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=2.0, momentum=0.9)
-    schedule = build_schedule(option, optimizer, steps)
+    schedule = option.build(optimizer, steps)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])

@@ -13,8 +13,8 @@ from sightline.models.classifier import build
 from sightline.stages.train import stage
 from sightline.stages.train.dataloader import EpochSampler, balancing_weights
 from sightline.stages.train.fit import fit
-from sightline.stages.train.lightning_module import Average, ClassifierModule, mix
-from sightline.stages.train.options import Mixing
+from sightline.stages.train.lightning_module import Average, ClassifierModule
+from sightline.stages.train.mixing import Mixing
 from tests.stages.train.small import processed_set, train_config
 from tests.stages.train.test_fit import validate
 
@@ -54,7 +54,7 @@ def test_each_choice_trains_and_changes_the_result(data, tmp_path, settings):
 
 
 @pytest.mark.parametrize(
-    "weight_averaging",
+    "average",
     [
         {"train/weight_averaging": "ema", "train.weight_averaging.decay": 0.9},
         {"train/weight_averaging": "swa", "train.weight_averaging.start": 0.5},
@@ -93,7 +93,14 @@ def test_batches_are_augmented_in_full_precision(data):
         return images.float()
 
     config = train_config()
-    module = ClassifierModule(build_like(data, config), config, len(data.classes), augment=augment)
+    module = ClassifierModule(
+        build_like(data, config),
+        loss=config.loss.build(None),
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        seed=0,
+        augment=augment,
+    )
     images, labels = torch.zeros(4, 8, 8, 1, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
     with torch.autocast("cpu", torch.bfloat16):
         module.training_step((images, labels, labels), 0)
@@ -146,7 +153,7 @@ def test_a_last_batch_of_one_goes_with_the_one_before(tmp_path):
 def test_mixing_keeps_each_images_shares_whole(name):
     torch.manual_seed(3)
     images, labels = torch.randint(0, 256, (16, 8, 8, 3), dtype=torch.uint8), torch.arange(16) % 4
-    mixed, targets = mix(Mixing(name, 1.0), images, labels, 4)
+    mixed, targets = Mixing(name, 1.0).build(4)(images, labels)
     assert mixed.shape == images.shape
     assert torch.allclose(targets.sum(1), torch.ones(16))
     assert not torch.equal(mixed, images.float())

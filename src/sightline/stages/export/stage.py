@@ -14,6 +14,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.imaging.transform.pipeline import Transform
 from sightline.models.inference import Predictor
+from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
@@ -56,15 +57,15 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     facts = CardContent(
         license=config.license,
         classes=data.classes,
-        architecture=predictor.info["architecture"],
+        architecture=predictor.info.architecture,
         transform=Transform.load(data.transform),
         images_per_split={name: len(data.split(name)) for name in SPLITS},
         metrics=_read_metrics(reports / METRICS),
         calibration=calibrated,
-        initial=predictor.info.get("initial_weights"),
+        initial=predictor.info.lineage.initial_weights,
         lineage={
             "data_sha256": data.digest,
-            "model_sha256": predictor.info["weights_sha256"],
+            "model_sha256": predictor.info.weights_sha256,
             "predictions_sha256": _digest(reports / PREDICTIONS),
         },
     )
@@ -188,12 +189,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0)
 
 
-def _check_fit(info: dict[str, Any], data: ProcessedSet, model: Path) -> None:
-    size = info["input"]
-    shape = (size["height"], size["width"], size["channels"])
-    if info["classes"] != data.classes or shape != data.shape:
+def _check_fit(info: ModelInfo, data: ProcessedSet, model: Path) -> None:
+    if info.classes != data.classes or info.shape != data.shape:
         raise UserError(
-            f"{model} was trained for {len(info['classes'])} classes on images of shape {shape}, "
+            f"{model} was trained for {len(info.classes)} classes on images of shape {info.shape}, "
             f"{data.root} has {len(data.classes)} and {data.shape}, or other names: run the train stage again"
         )
 

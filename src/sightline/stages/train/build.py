@@ -1,8 +1,6 @@
-"""What a training is made of: the network with its loss, and the loaders of the two splits it sees."""
+"""Construction of the parts of a training: the network with its loss, and the loaders of the two splits it sees."""
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 
@@ -12,6 +10,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
 from sightline.models.classifier import build
 from sightline.stages.train import hardware
+from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import (
     DirectLoader,
@@ -23,11 +22,10 @@ from sightline.stages.train.dataloader import (
     loader,
 )
 from sightline.stages.train.lightning_module import ClassifierModule
-from sightline.stages.train.losses import class_weights
-from sightline.stages.train.options import Debug, TrainerOption
+from sightline.stages.train.options import TrainerOption
 
 
-def check_splits(data: ProcessedSet, config: TrainConfig, world: int) -> None:
+def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
     """Checks that there is something to train and to validate on, for each of `world` processes.
 
     Raises:
@@ -39,9 +37,9 @@ def check_splits(data: ProcessedSet, config: TrainConfig, world: int) -> None:
             raise UserError(f"no {name} images: {data.root} has {len(data.index)} in all; change preprocess.*_fraction")
         if world > 1 and count < wanted:
             raise UserError(f"train.trainer.devices: {world} processes need {wanted} {name} images, there are {count}")
-    if world > 1 and config.batch_size < 2 * world:
+    if world > 1 and batch_size < 2 * world:
         raise UserError(
-            f"train.batch_size: {config.batch_size} images are too few for {world} processes: at least {2 * world}"
+            f"train.batch_size: {batch_size} images are too few for {world} processes: at least {2 * world}"
         )
 
 
@@ -50,11 +48,19 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     torch.manual_seed(seeds.derive(config.seed, "weights"))
     classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
-    augment = not cast(Debug, config.debug).overfit and config.augment_on == "batch"
+    augment = not config.debug.overfit and config.augment_on == "batch"
     module = ClassifierModule(
-        classifier, config, len(data.classes), weights, torch_backend.build(config.augment) if augment else None
+        classifier,
+        loss=config.loss.build(weights),
+        optimizer=config.optimizer,
+        schedule=config.schedule,
+        seed=config.seed,
+        backbone_lr_mult=config.backbone_lr_mult,
+        freeze_epochs=config.freeze_epochs,
+        augment=torch_backend.build(config.augment) if augment else None,
+        mix=config.mix.build(len(data.classes)),
     )
-    if cast(TrainerOption, config.trainer).compile:
+    if config.trainer.compile:
         classifier.network.compile()  # in place: the names in the state stay as they are
     return module
 
@@ -64,7 +70,7 @@ def loaders(
 ) -> tuple[TimedDataLoader | DirectLoader, DirectLoader]:
     """Returns the loaders of training and validation, for one of `world` processes."""
     train, val = data.split("train"), data.split("val")
-    overfit = cast(Debug, config.debug).overfit
+    overfit = config.debug.overfit
     policy = None if overfit or config.augment_on == "batch" else config.augment
     samples = SampleDataset(train, config.seed, policy)
     order = EpochSampler(
@@ -84,7 +90,7 @@ def _loader(
     config: TrainConfig, samples: SampleDataset, batches: EpochBatchSampler, rank: int
 ) -> TimedDataLoader | DirectLoader:
     """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
-    device = _device(config, rank % max(1, torch.cuda.device_count()))
+    device = _device(config.trainer, rank % max(1, torch.cuda.device_count()))
     if samples.augments:
         if config.cache_in_memory == "always":
             raise UserError("train.cache_in_memory: always needs train.augment_on=batch, or train.augment=none")
@@ -95,8 +101,8 @@ def _loader(
     return loader(samples, batches, config.num_workers) if config.num_workers else DirectLoader(samples, batches)
 
 
-def _device(config: TrainConfig, local_rank: int) -> torch.device:
-    accelerator = cast(TrainerOption, config.trainer).accelerator
+def _device(hardware_option: TrainerOption, local_rank: int) -> torch.device:
+    accelerator = hardware_option.accelerator
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return torch.device("cuda", local_rank)
     if accelerator in ("auto", "mps") and torch.backends.mps.is_available():

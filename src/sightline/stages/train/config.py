@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from sightline.config.schema import Option, choice, require, require_one_of
 from sightline.imaging.augment.options import POLICIES
-from sightline.models.config import MODELS
-from sightline.stages.train.options import DEBUGS, LOSSES, MIXINGS, OPTIMIZERS, SCHEDULES, TRAINERS, WEIGHT_AVERAGING
+from sightline.models.options import MODELS, ModelOption
+from sightline.stages.train.losses import LOSSES, LossOption
+from sightline.stages.train.mixing import MIXINGS, MixingOption
+from sightline.stages.train.optimizers import OPTIMIZERS, OptimizerOption
+from sightline.stages.train.options import DEBUGS, TRAINERS, DebugOption, TrainerOption
+from sightline.stages.train.schedules import SCHEDULES, ScheduleOption
+from sightline.stages.train.weight_averaging import WEIGHT_AVERAGING, WeightAveragingOption
 
 MONITORS = ("val_loss", "val_accuracy")
 
@@ -49,15 +54,15 @@ class TrainConfig:
         num_workers: Data-loader processes; results do not depend on them.
     """
 
-    model: Option = choice(MODELS)
-    optimizer: Option = choice(OPTIMIZERS)
-    schedule: Option = choice(SCHEDULES)
-    loss: Option = choice(LOSSES)
+    model: ModelOption = choice(MODELS)
+    optimizer: OptimizerOption = choice(OPTIMIZERS)
+    schedule: ScheduleOption = choice(SCHEDULES)
+    loss: LossOption = choice(LOSSES)
     augment: Option = choice(POLICIES)
-    mix: Option = choice(MIXINGS)
-    weight_averaging: Option = choice(WEIGHT_AVERAGING)
-    trainer: Option = choice(TRAINERS)
-    debug: Option = choice(DEBUGS)
+    mix: MixingOption = choice(MIXINGS)
+    weight_averaging: WeightAveragingOption = choice(WEIGHT_AVERAGING)
+    trainer: TrainerOption = choice(TRAINERS)
+    debug: DebugOption = choice(DEBUGS)
     augment_on: str
     cache_in_memory: str
     lr: float

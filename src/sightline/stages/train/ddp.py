@@ -17,12 +17,10 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import cast
 
 from sightline.core import distributed, files
 from sightline.core.errors import UserError
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.options import TrainerOption
 
 _SECONDS_TO_END = 20
 
@@ -47,7 +45,7 @@ def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) ->
         with _group():
             yield distributed.rank()
         return
-    hardware = cast(TrainerOption, config.trainer)
+    hardware = config.trainer
     if hardware.nodes > 1:
         raise UserError(
             f"train.trainer.nodes: {hardware.nodes} machines with {hardware.devices} devices each need {world} "

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -28,12 +28,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.classifier import Classifier
-from sightline.stages.train import checkpoint_io, ddp, hardware, resume, weight_averaging
+from sightline.stages.train import checkpoint_io, ddp, hardware, resume
 from sightline.stages.train.build import check_splits, loaders, network
 from sightline.stages.train.checkpointing import HISTORY, EpochMetrics, LogMetrics, TrainingCheckpoint
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
-from sightline.stages.train.options import Debug, Swa, TrainerOption
+from sightline.stages.train.options import TrainerOption
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def fit(
     Raises:
         UserError: If a split is empty, the hardware asked for is not there, or no epoch ended with finite losses.
     """
-    precision = hardware.prepare(config)
-    world = hardware.world_size(cast(TrainerOption, config.trainer))
-    check_splits(data, config, world)
+    precision = hardware.prepare(config.trainer, config.threads)
+    world = hardware.world_size(config.trainer)
+    check_splits(data, config.batch_size, world)
     with ddp.processes(world, data.root, config, checkpoints):
         module, trainer, rows = _train(data, config, checkpoints, precision, 0, world, log)
         device = str(trainer.strategy.root_device)
@@ -89,7 +89,7 @@ def fit(
         classifier=module.classifier.cpu().eval(),
         history=rows,
         best=best_row,
-        profile=hardware.numeric_profile(config, device, precision),
+        profile=hardware.numeric_profile(config.trainer, config.threads, device, precision),
     )
 
 
@@ -105,8 +105,8 @@ def _best(path: Path) -> dict[str, Any]:
 
 def join(data: ProcessedSet, config: TrainConfig, checkpoints: Path) -> None:
     """Takes part in a training that another process leads by `fit`: this one's rank is in the environment."""
-    precision = hardware.prepare(config)
-    world = hardware.world_size(cast(TrainerOption, config.trainer))
+    precision = hardware.prepare(config.trainer, config.threads)
+    world = hardware.world_size(config.trainer)
     with ddp.processes(world, data.root, config, checkpoints) as rank:
         _train(data, config, checkpoints, precision, rank, world, None)
 
@@ -121,7 +121,7 @@ def _train(
     log: LogMetrics | None,
 ) -> tuple[ClassifierModule, pl.Trainer, list[EpochMetrics]]:
     """Trains to the end, or goes on to it; the best epoch is in the folder of checkpoints."""
-    debug = cast(Debug, config.debug)
+    debug = config.debug
     module = network(data, config)
     train_loader, val_loader = loaders(data, config, rank, world)
     resumed = resume.find(checkpoints, report=rank == 0)
@@ -137,14 +137,15 @@ def _train(
     on_terminal = sys.stderr.isatty() and rank == 0
     progress = TrainingCheckpoint(checkpoints, train_loader, log, shown=rank == 0)
     # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
-    callbacks: list[Callback] = [*weight_averaging.build(config.weight_averaging, max_epochs), keep, progress]
-    if not isinstance(config.weight_averaging, Swa):
+    average = config.weight_averaging.build(max_epochs)
+    callbacks: list[Callback] = [*([average] if average else []), keep, progress]
+    if config.weight_averaging.stops_early:
         callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
     if on_terminal:
         callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))
     with quiet():
         trainer = pl.Trainer(
-            **placement(config, precision, world),
+            **placement(config.trainer, precision, world, frozen=config.freeze_epochs > 0),
             max_epochs=max_epochs,
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip,
@@ -164,9 +165,8 @@ def _train(
     return module, trainer, progress.rows or (resumed.rows if resumed else [])
 
 
-def placement(config: TrainConfig, precision: str, world: int) -> dict[str, Any]:
+def placement(option: TrainerOption, precision: str, world: int, frozen: bool = False) -> dict[str, Any]:
     """Returns the arguments of Lightning's `Trainer` that say where and how it computes, and that it says little."""
-    option = cast(TrainerOption, config.trainer)
     arguments: dict[str, Any] = {
         "accelerator": option.accelerator,
         "devices": world // option.nodes,
@@ -181,7 +181,7 @@ def placement(config: TrainConfig, precision: str, world: int) -> dict[str, Any]
     }
     if world > 1:
         # Frozen weights get no gradient, for which the others would wait.
-        arguments["strategy"] = DDPStrategy(find_unused_parameters=config.freeze_epochs > 0)
+        arguments["strategy"] = DDPStrategy(find_unused_parameters=frozen)
         arguments["sync_batchnorm"] = torch.cuda.is_available()  # torch has it on GPUs only
         slurm = SLURMEnvironment.detect() and "RANK" not in os.environ
         arguments["plugins"].append(SLURMEnvironment(auto_requeue=False) if slurm else TorchElasticEnvironment())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any, cast
+from typing import Any
 
 import psutil
 import torch
 
 from sightline.core.errors import UserError
-from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.options import TrainerOption
 
 
@@ -29,25 +28,23 @@ def world_size(hardware: TrainerOption) -> int:
     return (hardware.devices or max(found, 1)) * hardware.nodes
 
 
-def on_cpu(config: TrainConfig) -> bool:
+def on_cpu(hardware: TrainerOption) -> bool:
     """Says whether the network computes on CPUs."""
-    accelerator = cast(TrainerOption, config.trainer).accelerator
     there = torch.cuda.is_available() or torch.backends.mps.is_available()
-    return accelerator == "cpu" or (accelerator == "auto" and not there)
+    return hardware.accelerator == "cpu" or (hardware.accelerator == "auto" and not there)
 
 
-def prepare(config: TrainConfig) -> str:
+def prepare(hardware: TrainerOption, threads: int) -> str:
     """Sets what must be set before the first tensor, and returns the precision to use, by Lightning's name.
 
     Raises:
         UserError: If the hardware asked for is not there.
     """
-    hardware = cast(TrainerOption, config.trainer)
     if hardware.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("train.trainer: gpu was asked for, but torch sees none; use train.trainer=auto or cpu")
     if hardware.accelerator == "mps" and not torch.backends.mps.is_available():
         raise UserError("train.trainer: mps was asked for, but torch sees none; use train.trainer=auto or cpu")
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
     # Deterministic mode also fills every new tensor; nothing here reads uninitialised memory, and it costs 15 %.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -65,14 +62,13 @@ def has_room(device: torch.device, images: int) -> bool:
     return images <= free // 4
 
 
-def numeric_profile(config: TrainConfig, device: str, precision: str) -> dict[str, Any]:
+def numeric_profile(hardware: TrainerOption, threads: int, device: str, precision: str) -> dict[str, Any]:
     """Returns what the last bits of a result depend on: equal profiles, data, configuration and code, equal bits."""
-    hardware = cast(TrainerOption, config.trainer)
     return {
         "torch": torch.__version__,
         "machine": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": config.threads,
+        "threads": threads,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "devices": world_size(hardware),
         "precision": precision,

@@ -1,9 +1,9 @@
-"""The LightningModule: what a step is."""
+"""The LightningModule: the steps of training and validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -14,11 +14,12 @@ from sightline.core import seeds
 from sightline.imaging.augment.torch_backend import BatchAugmentation
 from sightline.models import parameter_groups
 from sightline.models.classifier import Classifier
-from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import Batch
-from sightline.stages.train.losses import build_loss
-from sightline.stages.train.optimizers import build_optimizer, build_schedule
-from sightline.stages.train.options import Mixing
+from sightline.stages.train.optimizers import OptimizerOption
+from sightline.stages.train.schedules import ScheduleOption
+
+if TYPE_CHECKING:
+    from sightline.stages.train.mixing import Mix
 
 Sum = Callable[[torch.Tensor], torch.Tensor]
 """Adds up a tensor over the processes that train together."""
@@ -57,26 +58,39 @@ class ClassifierModule(pl.LightningModule):
 
     Args:
         classifier: The model; keeps its weights in place.
-        config: The train section.
-        classes: Number of classes K.
-        weights: [K] class weights for the loss, or None.
+        loss: What is minimised, of logits and targets.
+        optimizer: The optimiser.
+        schedule: The learning rate's schedule.
+        seed: The run's seed.
+        backbone_lr_mult: Learning rate of the backbone as a share of the head's.
+        freeze_epochs: Epochs at the beginning in which only the head learns.
         augment: Augmentation of whole batches, where the loader does none.
+        mix: Blending of a batch's images and labels.
     """
 
     def __init__(
         self,
         classifier: Classifier,
-        config: TrainConfig,
-        classes: int,
-        weights: torch.Tensor | None = None,
+        *,
+        loss: nn.Module,
+        optimizer: OptimizerOption,
+        schedule: ScheduleOption,
+        seed: int,
+        backbone_lr_mult: float = 1.0,
+        freeze_epochs: int = 0,
         augment: BatchAugmentation | None = None,
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
-        self.config = config
-        self.classes = classes
-        self.loss = build_loss(config.loss, weights)
+        self.loss = loss
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._seed = seed
+        self._backbone_lr_mult = backbone_lr_mult
+        self._freeze_epochs = freeze_epochs
         self._augment = augment
+        self._mix = mix
         self._lr = 0.0
         self._train_loss = Average()
         self._val_loss = Average()
@@ -86,14 +100,14 @@ class ClassifierModule(pl.LightningModule):
         self.on_train_epoch_start()  # which Lightning leaves out where it goes on within an epoch
 
     def on_train_epoch_start(self) -> None:
-        if self.config.freeze_epochs:
-            parameter_groups.freeze(self.classifier, self.current_epoch < self.config.freeze_epochs)
+        if self._freeze_epochs:
+            parameter_groups.freeze(self.classifier, self.current_epoch < self._freeze_epochs)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed
         # one did. Processes that train together have other images, and so draws of their own.
         rank = [self.global_rank] * (self.global_rank > 0)
-        torch.manual_seed(seeds.derive(self.config.seed, "batch", self.current_epoch, batch_idx, *rank))
+        torch.manual_seed(seeds.derive(self._seed, "batch", self.current_epoch, batch_idx, *rank))
         self._lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -103,8 +117,8 @@ class ClassifierModule(pl.LightningModule):
             with torch.autocast(images.device.type, enabled=False):
                 images = self._augment(images, keys)
         targets = labels
-        if isinstance(self.config.mix, Mixing):
-            images, targets = mix(self.config.mix, images, labels, self.classes)
+        if self._mix is not None:
+            images, targets = self._mix(images, labels)
         loss: torch.Tensor = self.loss(self.classifier(images), targets)
         self._train_loss.add(loss * len(labels), len(labels))
         if (world := _world()) > 1:
@@ -148,12 +162,11 @@ class ClassifierModule(pl.LightningModule):
         self._train_loss.total, self._train_loss.weight = total, int(weight)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        option: Any = self.config.optimizer
-        parameters = parameter_groups.parameter_groups(
-            self.classifier, option.lr, self.config.backbone_lr_mult, option.weight_decay
+        groups = parameter_groups.parameter_groups(
+            self.classifier, self._optimizer.lr, self._backbone_lr_mult, self._optimizer.weight_decay
         )
-        optimizer = build_optimizer(option, parameters)
-        scheduler = build_schedule(self.config.schedule, optimizer, int(self.trainer.estimated_stepping_batches))
+        optimizer = self._optimizer.build(groups)
+        scheduler = self._schedule.build(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
@@ -161,22 +174,3 @@ def _world() -> int:
     """Returns how many processes train together."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if distributed else 1
-
-
-def mix(option: Mixing, images: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blends a batch by torchvision's MixUp or CutMix.
-
-    Args:
-        option: The mixing.
-        images: [N, H, W, C], 0..255.
-        labels: int64 [N].
-        classes: Number of classes K.
-
-    Returns:
-        float32 [N, H, W, C] images and [N, K] shares of the classes.
-    """
-    from torchvision.transforms import v2  # seconds to import, for the few that mix
-
-    blend = (v2.MixUp if option.name == "mixup" else v2.CutMix)(alpha=option.alpha, num_classes=classes)
-    mixed, targets = blend(images.float().permute(0, 3, 1, 2), labels)
-    return mixed.permute(0, 2, 3, 1), targets

@@ -1,86 +1,16 @@
-"""The schemas of the train section's choices: optimisers, schedules, losses and so on; imports nothing heavy."""
+"""The options of the hardware and of debug runs."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from sightline.config.schema import Option, require, require_one_of
+from sightline.config.schema import Option, Registry, require, require_one_of
+
+TRAINERS: Registry[TrainerOption] = Registry("train/trainer")
+DEBUGS: Registry[DebugOption] = Registry("train/debug")
 
 
-def _check_optimizer(lr: float, weight_decay: float) -> None:
-    require(0 < lr < math.inf, f"lr: must be positive and finite, is {lr}")
-    require(0 <= weight_decay < math.inf, f"weight_decay: must not be negative, is {weight_decay}")
-
-
-@dataclass
-class AdamW(Option):
-    """AdamW (Loshchilov and Hutter 2019). Attributes: learning rate, decoupled weight decay, momenta."""
-
-    lr: float
-    weight_decay: float
-    betas: list[float]
-
-    def __post_init__(self) -> None:
-        _check_optimizer(self.lr, self.weight_decay)
-        require(len(self.betas) == 2, "betas: two numbers are wanted")
-        require(all(0 <= beta < 1 for beta in self.betas), f"betas: must be in [0, 1), are {self.betas}")
-
-
-@dataclass
-class Sgd(Option):
-    """Stochastic gradient descent with momentum. Attributes: learning rate, momentum, Nesterov's form, L2 decay."""
-
-    lr: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        _check_optimizer(self.lr, self.weight_decay)
-        require(0 <= self.momentum < 1, f"momentum: must be in [0, 1), is {self.momentum}")
-        require(self.momentum > 0 or not self.nesterov, "nesterov: needs a momentum above 0")
-
-
-@dataclass
-class Lion(Option):
-    """Lion: steps of one size, in the sign of the momentum (Chen et al. 2023); wants a third of AdamW's rate.
-
-    Attributes: learning rate, decoupled weight decay, interpolation and decay of the momentum.
-    """
-
-    lr: float
-    weight_decay: float
-    betas: list[float]
-
-    def __post_init__(self) -> None:
-        _check_optimizer(self.lr, self.weight_decay)
-        require(len(self.betas) == 2, "betas: two numbers are wanted")
-        require(all(0 <= beta < 1 for beta in self.betas), f"betas: must be in [0, 1), are {self.betas}")
-
-
-@dataclass
-class Constant(Option):
-    """The learning rate stays as it is."""
-
-
-@dataclass
-class Cosine(Option):
-    """Linear warm-up, then a cosine from the peak to `final` times it (Loshchilov and Hutter 2017, no restarts).
-
-    Attributes:
-        warmup: Share of all steps spent warming up, 0 to below 1.
-        final: Last learning rate as a share of the peak, 0 to 1.
-    """
-
-    warmup: float
-    final: float
-
-    def __post_init__(self) -> None:
-        require(0 <= self.warmup < 1, f"warmup: must be in [0, 1), is {self.warmup}")
-        require(0 <= self.final <= 1, f"final: must be in [0, 1], is {self.final}")
-
-
+@TRAINERS.register("auto", "cpu", "ddp", "gpu", "mps")
 @dataclass
 class TrainerOption(Option):
     """The hardware.
@@ -108,124 +38,9 @@ class TrainerOption(Option):
         require_one_of("precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
 
 
+@DEBUGS.register("none", "fast_dev", "overfit", "profile")
 @dataclass
-class OneCycle(Option):
-    """Up to the peak and down to almost nothing, momentum the other way (Smith and Topin 2018).
-
-    Attributes:
-        warmup: Share of all steps spent going up, above 0 and below 1.
-        start: First learning rate as a share of the peak, above 0 to 1.
-        final: Last learning rate as a share of the first, above 0 to 1.
-    """
-
-    warmup: float
-    start: float
-    final: float
-
-    def __post_init__(self) -> None:
-        require(0 < self.warmup < 1, f"warmup: must be in (0, 1), is {self.warmup}")
-        for name in ("start", "final"):
-            require(0 < getattr(self, name) <= 1, f"{name}: must be in (0, 1], is {getattr(self, name)}")
-
-
-@dataclass
-class Step(Option):
-    """The learning rate is cut at fixed points.
-
-    Attributes:
-        milestones: Shares of all steps at which it is cut.
-        factor: What it is multiplied by, above 0 to 1.
-    """
-
-    milestones: list[float]
-    factor: float
-
-    def __post_init__(self) -> None:
-        require(
-            all(0 < share < 1 for share in self.milestones), f"milestones: must be in (0, 1), are {self.milestones}"
-        )
-        require(0 < self.factor <= 1, f"factor: must be in (0, 1], is {self.factor}")
-
-
-@dataclass
-class CrossEntropy(Option):
-    """Cross-entropy.
-
-    Attributes:
-        label_smoothing: Share of the target spread over all classes, 0 to below 1 (Szegedy et al. 2016).
-    """
-
-    label_smoothing: float
-
-    def __post_init__(self) -> None:
-        require(0 <= self.label_smoothing < 1, f"label_smoothing: must be in [0, 1), is {self.label_smoothing}")
-
-
-@dataclass
-class Focal(Option):
-    """Cross-entropy that counts an image less, the surer the network is of its class (Lin et al. 2017).
-
-    Attributes:
-        gamma: How much less; 0 is cross-entropy.
-    """
-
-    gamma: float
-
-    def __post_init__(self) -> None:
-        require(self.gamma >= 0, f"gamma: must not be negative, is {self.gamma}")
-
-
-@dataclass
-class Mixing(Option):
-    """Blends the images of a batch and their labels: mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019).
-
-    Attributes:
-        alpha: Of the Beta distribution that the share is drawn from; larger mixes more evenly.
-    """
-
-    alpha: float
-
-    def __post_init__(self) -> None:
-        require(self.alpha > 0, f"alpha: must be positive, is {self.alpha}")
-
-
-@dataclass
-class NoOption(Option):
-    """Nothing."""
-
-
-@dataclass
-class Ema(Option):
-    """Exponential moving average of the weights, which validation, and the model kept, use.
-
-    Attributes:
-        decay: Share of the average that a step leaves, 0 to below 1.
-    """
-
-    decay: float
-
-    def __post_init__(self) -> None:
-        require(0 <= self.decay < 1, f"decay: must be in [0, 1), is {self.decay}")
-
-
-@dataclass
-class Swa(Option):
-    """Mean of the weights at the end of the last epochs (stochastic weight averaging, Izmailov et al. 2018).
-
-    All epochs are trained: stopping early would leave out those that are to be averaged.
-
-    Attributes:
-        start: Share of the epochs after which averaging begins, 0 to below 1.
-    """
-
-    start: float
-
-    def __post_init__(self) -> None:
-        require(0 <= self.start < 1, f"start: must be in [0, 1), is {self.start}")
-
-
-@dataclass
-class Debug(Option):
+class DebugOption(Option):
     """Short runs to find a fault.
 
     Attributes:
@@ -252,12 +67,3 @@ class Debug(Option):
     def active(self) -> bool:
         """Whether the run is to find a fault, and its model no model to keep."""
         return any((self.epochs, self.batches, self.overfit, self.profiler))
-
-
-OPTIMIZERS: dict[str, type[Option]] = {"adamw": AdamW, "lion": Lion, "sgd": Sgd}
-SCHEDULES: dict[str, type[Option]] = {"constant": Constant, "cosine": Cosine, "one_cycle": OneCycle, "step": Step}
-LOSSES: dict[str, type[Option]] = {"cross_entropy": CrossEntropy, "focal": Focal}
-MIXINGS: dict[str, type[Option]] = {"none": NoOption, "cutmix": Mixing, "mixup": Mixing}
-WEIGHT_AVERAGING: dict[str, type[Option]] = {"none": NoOption, "ema": Ema, "swa": Swa}
-DEBUGS: dict[str, type[Option]] = dict.fromkeys(("none", "fast_dev", "overfit", "profile"), Debug)
-TRAINERS: dict[str, type[Option]] = dict.fromkeys(("auto", "cpu", "ddp", "gpu", "mps"), TrainerOption)

@@ -16,6 +16,7 @@ from sightline.core.code_digest import CodeDigests
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.models import saved_model, weights_origin
+from sightline.models.model_info import TrainingLineage
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
@@ -85,14 +86,14 @@ class TrainingRun:
             write_history(fitted.history, history)
             best = {name: float(f"{fitted.best[name]:.6g}") for name in HISTORY[1:]}
             best = {"epoch": int(fitted.best["epoch"]) + 1, **best}
-            lineage = {
-                "data_sha256": data.digest,
-                "contract_sha256": files.sha256_file(data.transform),
-                **({"initial_weights": self.initial} if self.initial else {}),
-                "training": {name: value for name, value in self._settings.items() if name != "model"},
-                "best_epoch": best,
-                "profile": fitted.profile,
-            }
+            lineage = TrainingLineage(
+                data_sha256=data.digest,
+                transform_sha256=files.sha256_file(data.transform),
+                initial_weights=self.initial,
+                training={name: value for name, value in self._settings.items() if name != "model"},
+                best_epoch=best,
+                profile=fitted.profile,
+            )
             digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             shutil.rmtree(self.checkpoints)
         said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from sightline.stages.train import build, hardware
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import placement, quiet
 from sightline.stages.train.lightning_module import ClassifierModule
-from sightline.stages.train.options import TrainerOption
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.98  # of Lightning's finder
@@ -69,7 +68,10 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
     train_loader, _ = build.loaders(data, config)
     with tempfile.TemporaryDirectory() as folder, quiet():
         trainer = pl.Trainer(
-            **placement(config, precision, 1), default_root_dir=folder, enable_progress_bar=False, max_epochs=steps
+            **placement(config.trainer, precision, 1),
+            default_root_dir=folder,
+            enable_progress_bar=False,
+            max_epochs=steps,
         )
         finder = Tuner(trainer).lr_find(
             module,
@@ -144,10 +146,10 @@ def best_batch_size(trials: list[BatchTrial]) -> int:
 
 
 def _prepare(data: ProcessedSet, config: TrainConfig) -> str:
-    if hardware.world_size(cast(TrainerOption, config.trainer)) > 1:
+    if hardware.world_size(config.trainer) > 1:
         raise UserError("train.trainer: trials run on one device: give train.trainer=auto with the trial")
-    build.check_splits(data, config, 1)
-    return hardware.prepare(config)
+    build.check_splits(data, config.batch_size, 1)
+    return hardware.prepare(config.trainer, config.threads)
 
 
 class _Clock(Callback):
@@ -181,7 +183,7 @@ def _timed(data: ProcessedSet, config: TrainConfig, precision: str) -> BatchTria
     train_loader, _ = build.loaders(data, config)
     with tempfile.TemporaryDirectory() as folder, quiet():
         trainer = pl.Trainer(
-            **placement(config, precision, 1),
+            **placement(config.trainer, precision, 1),
             default_root_dir=folder,
             enable_progress_bar=False,
             enable_checkpointing=False,

@@ -1,74 +1,83 @@
-"""Averages of weights, which validation, and the model kept, use."""
+"""Averages of the weights, which validation, and the model kept, use."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, WeightAveraging
+from sightline.config.schema import Option, Registry, require
 
-from sightline.config.schema import Option
-from sightline.stages.train.options import Ema, Swa
-
-
-def build(option: Option, epochs: int) -> list[Callback]:
-    """Returns the callback that averages weights as an option says, over at most `epochs` epochs; none for "none"."""
-    match option:
-        case Ema():
-            return [EMAWeightAveraging(decay=option.decay)]
-        case Swa():
-            return [StochasticWeightAveraging(int(option.start * epochs))]
-        case _:
-            return []
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
 
 
-class StochasticWeightAveraging(WeightAveraging):
-    """The mean of the weights at the ends of epochs, from `first` (counted from 0) on; before, the weights themselves.
-
-    Lightning's class would validate the average before it is one, and add an epoch's weights after they were validated,
-    so that the last epoch's were in no model that is kept.
-
-    Args:
-        first: The first epoch that counts.
-    """
-
-    def __init__(self, first: int) -> None:
-        super().__init__()
-        self._first = first
+@dataclass
+class WeightAveragingOption(Option):
+    """Base of every average's option."""
 
     @property
-    def _begun(self) -> bool:
-        return self._average_model is not None and int(self._average_model.n_averaged) > 0
+    def stops_early(self) -> bool:
+        """Whether training may end before its last epoch."""
+        return True
 
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return False  # `on_validation_epoch_start` does it
+    def build(self, epochs: int) -> Callback | None:
+        """Builds the callback that averages over at most `epochs` epochs; None where nothing is averaged."""
+        raise NotImplementedError(f"{type(self).__name__} has no build()")
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch
-        if self._average_model is not None and epoch >= self._first and epoch > self._latest_update_epoch:
-            self._average_model.update_parameters(pl_module)
-            self._latest_update_epoch = epoch
-        if self._begun:
-            super().on_validation_epoch_start(trainer, pl_module)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._begun:
-            super().on_validation_epoch_end(trainer, pl_module)
+WEIGHT_AVERAGING: Registry[WeightAveragingOption] = Registry("train/weight_averaging")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._begun:
-            super().on_train_end(trainer, pl_module)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        if not self._begun:
-            checkpoint["state_dict"] = checkpoint["current_model_state"]
+@WEIGHT_AVERAGING.register("none")
+@dataclass
+class NoWeightAveraging(WeightAveragingOption):
+    """The weights of the last step."""
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "latest_update_epoch": self._latest_update_epoch}
+    def build(self, epochs: int) -> Callback | None:
+        return None
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._latest_update_epoch = state_dict["latest_update_epoch"]
+
+@WEIGHT_AVERAGING.register("ema")
+@dataclass
+class Ema(WeightAveragingOption):
+    """Exponential moving average of the weights.
+
+    Attributes:
+        decay: Share of the average that a step leaves, 0 to below 1.
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.decay < 1, f"decay: must be in [0, 1), is {self.decay}")
+
+    def build(self, epochs: int) -> Callback | None:
+        from pytorch_lightning.callbacks import EMAWeightAveraging
+
+        return EMAWeightAveraging(decay=self.decay)
+
+
+@WEIGHT_AVERAGING.register("swa")
+@dataclass
+class Swa(WeightAveragingOption):
+    """Mean of the weights at the end of the last epochs (stochastic weight averaging, Izmailov et al. 2018).
+
+    All epochs are trained: stopping early would leave out those that are to be averaged.
+
+    Attributes:
+        start: Share of the epochs after which averaging begins, 0 to below 1.
+    """
+
+    start: float
+
+    def __post_init__(self) -> None:
+        require(0 <= self.start < 1, f"start: must be in [0, 1), is {self.start}")
+
+    @property
+    def stops_early(self) -> bool:
+        return False
+
+    def build(self, epochs: int) -> Callback | None:
+        from sightline.stages.train.stochastic_weight_averaging import StochasticWeightAveraging
+
+        return StochasticWeightAveraging(int(self.start * epochs))

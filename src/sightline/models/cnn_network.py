@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class CNN(nn.Module):
+class CnnNetwork(nn.Module):
     """Blocks of two 3x3 convolutions with batch norm, ReLU and max pooling; global average; dense layers.
 
     The head averages over height and width, so that the number of parameters does not depend on the image's size.

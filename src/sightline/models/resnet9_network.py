@@ -28,7 +28,7 @@ def _halving() -> nn.MaxPool2d:
     return nn.MaxPool2d(2, ceil_mode=True)  # ceil_mode: an odd row at the edge is seen, too
 
 
-class ResNet9(nn.Module):
+class ResNet9Network(nn.Module):
     """Blocks of 3x3 convolution, batch norm and ReLU, two of the stages with a residual; one global pooling.
 
     The architecture of David Page's entry to Stanford's DAWNBench ("How to train your ResNet", 2018), 6.6 million

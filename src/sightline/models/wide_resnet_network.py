@@ -31,7 +31,7 @@ class _Block(nn.Module):
         return out
 
 
-class WideResNet(nn.Module):
+class WideResNetwork(nn.Module):
     """WRN-depth-widen_factor (Zagoruyko and Komodakis 2016, arXiv 1605.07146).
 
     Three groups of (depth - 4) / 6 blocks with 16k, 32k and 64k channels, the second and third halving height and

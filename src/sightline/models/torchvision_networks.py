@@ -3,7 +3,8 @@
 They were made for 224 pixels, which their first layers reduce to 56 or so before anything is looked at. Below 96 pixels
 the first two of their five halvings are left out: the last map is an eighth of the image rather than a 32nd.
 
-All of them pool by `adaptive_avg_pool2d` to one pixel, which PyTorch computes as a mean: deterministic on CUDA, too.
+Each function creates a network with random weights, and returns it and the name of its first convolution. All pool by
+`adaptive_avg_pool2d` to one pixel, which PyTorch computes as a mean: deterministic on CUDA, too.
 """
 
 from __future__ import annotations
@@ -21,112 +22,86 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from sightline.core.errors import UserError
 from sightline.models import pretrained
-from sightline.models.config import ConvNeXt, EfficientNet, MobileNetV3, Pretrainable, ResNet18, ResNet50, ViT
 
-SMALL = 96
-"""Below this many pixels a side, the first two halvings are left out."""
+SMALL_STEM_BELOW = 96
+"""Pixels a side below which the first two halvings are left out."""
 
-Built = tuple[nn.Module, str, str]
-"""A network, and the names of its first convolution and of its head."""
+Shape = tuple[int, int, int]
+"""(height, width, channels) of the images."""
 
 _he_normal = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
 
 
-def build(option: Pretrainable, in_channels: int, num_classes: int, size: tuple[int, int]) -> tuple[nn.Module, str]:
-    """Builds a network for [N, in_channels, height, width] images.
-
-    Pretrained weights are fitted to the stem and the channels (`pretrained.fit_kernel`, `pretrained.fit_channels`);
-    the last layer always starts anew.
+def load_weights(network: nn.Module, name: str, first: str, head: str, weights: str) -> None:
+    """Loads pretrained weights, fitted to the stem and the channels; the last layer stays as it is.
 
     Args:
-        option: Which one.
-        in_channels: Channels of the input.
-        num_classes: Number of logits.
-        size: Height and width of the images, in pixels.
-
-    Returns:
-        The network and the name of its head.
+        network: The network.
+        name: torchvision's name of it.
+        first: Name of its first convolution.
+        head: Name of its last layer.
+        weights: "DEFAULT", or the path of a file.
 
     Raises:
-        UserError: If pretrained weights cannot be had, or are those of another network.
+        UserError: If the weights cannot be had, or are those of another network.
     """
-    small = min(size) < SMALL
-    match option:
-        case ResNet18() | ResNet50():
-            name = option.name
-            network, first, head = resnet(name, in_channels, num_classes, small)
-        case MobileNetV3():
-            name = f"mobilenet_v3_{option.variant}"
-            network, first, head = mobilenet_v3(name, in_channels, num_classes, small)
-        case EfficientNet():
-            name = f"efficientnet_{option.variant}"
-            network, first, head = efficientnet(name, in_channels, num_classes, small)
-        case ConvNeXt():
-            name = f"convnext_{option.variant}"
-            network, first, head = convnext(name, in_channels, num_classes, small)
-        case ViT():
-            name = f"vit_{option.variant}_16"
-            network, first, head = vit(option.variant, in_channels, num_classes, size, option.patch_size)
-        case _:
-            raise TypeError(f"no network of torchvision for {type(option).__name__}")
-    if option.weights is not None:
-        state = _default_weights(name) if option.weights == "DEFAULT" else pretrained.read(option.weights)
-        if isinstance(network, FittedViT):
-            state = network.fit_positions(state)
-        pretrained.load_backbone(network, state, first, head, name, option.weights)
-    return network, head
+    state = _default_weights(name) if weights == "DEFAULT" else pretrained.read(weights)
+    if isinstance(network, FittedViT):
+        state = network.fit_positions(state)
+    pretrained.load_backbone(network, state, first, head, name, weights)
 
 
-def resnet(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+def resnet(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
     """ResNets (He et al. 2016); small: their section 4.2, a 3x3 convolution of stride 1, and no pooling."""
     network = torchvision.models.get_model(name, num_classes=num_classes)
-    _replace_first(network, "conv1", in_channels, small, _he_normal)
-    if small:
+    _replace_first(network, "conv1", shape[2], _is_small(shape), _he_normal)
+    if _is_small(shape):
         network.maxpool = nn.Identity()
-    return network, "conv1", "fc"
+    return network, "conv1"
 
 
-def mobilenet_v3(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+def mobilenet_v3(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
     """MobileNetV3 (Howard et al. 2019); small: the first two strides of 2 are 1."""
     # torchvision's momentum of 0.01 is for millions of steps: with it, the running statistics of a few hundred
     # steps are still those of the start, and validation sees noise.
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
     network = torchvision.models.get_model(name, num_classes=num_classes, norm_layer=norm)
-    _replace_first(network, "features.0.0", in_channels, False, _he_normal)
-    if small:
+    _replace_first(network, "features.0.0", shape[2], False, _he_normal)
+    if _is_small(shape):
         _leave_out_strides(network)
-    return network, "features.0.0", "classifier.3"
+    return network, "features.0.0"
 
 
-def efficientnet(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+def efficientnet(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
     """EfficientNet (Tan and Le 2019, V2 2021); small: the first two strides of 2 are 1."""
     network = torchvision.models.get_model(name, num_classes=num_classes)
-    _replace_first(network, "features.0.0", in_channels, False, _he_normal)
-    if small:
+    _replace_first(network, "features.0.0", shape[2], False, _he_normal)
+    if _is_small(shape):
         _leave_out_strides(network)
-    return network, "features.0.0", "classifier.1"
+    return network, "features.0.0"
 
 
-def convnext(name: str, in_channels: int, num_classes: int, small: bool) -> Built:
+def convnext(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
     """ConvNeXt (Liu et al. 2022); small: a 3x3 convolution of stride 1 in place of the 4x4 patches."""
     network = torchvision.models.get_model(name, num_classes=num_classes)
-    _replace_first(network, "features.0.0", in_channels, small, partial(nn.init.trunc_normal_, std=0.02))
-    return network, "features.0.0", "classifier.2"
+    _replace_first(network, "features.0.0", shape[2], _is_small(shape), partial(nn.init.trunc_normal_, std=0.02))
+    return network, "features.0.0"
 
 
 VIT_SIZES = {"ti": (12, 3, 192), "s": (12, 6, 384), "b": (12, 12, 768), "l": (24, 16, 1024)}
 """Layers, heads and embedding: ti and s of DeiT (Touvron et al. 2021), b and l of the original."""
 
 
-def vit(variant: str, in_channels: int, num_classes: int, size: tuple[int, int], patch_size: int | None) -> Built:
+def vit(variant: str, shape: Shape, num_classes: int, patch_size: int | None) -> tuple[nn.Module, str]:
     """Vision transformers (Dosovitskiy et al. 2021), with patches of an eighth of the image, at most 16 pixels."""
-    side = max(size)
+    height, width, channels = shape
+    side = max(height, width)
     patch = patch_size or max(1, min(16, round(side / 8)))
     network = FittedViT(variant, num_classes, patch, side)
-    fan_in = in_channels * patch**2
+    fan_in = channels * patch**2
     init = partial(nn.init.trunc_normal_, std=math.sqrt(1 / fan_in))  # torchvision's
-    _replace_first(network, "conv_proj", in_channels, False, init)
-    return network, "conv_proj", "heads.head"
+    _replace_first(network, "conv_proj", channels, False, init)
+    return network, "conv_proj"
 
 
 class FittedViT(VisionTransformer):  # type: ignore[misc]  # torchvision has no types
@@ -159,6 +134,10 @@ class FittedViT(VisionTransformer):  # type: ignore[misc]  # torchvision has no 
         if "encoder.pos_embedding" not in state:
             return state  # which load_backbone will say
         return dict(interpolate_embeddings(self.image_size, self.patch_size, dict(state)))
+
+
+def _is_small(shape: Shape) -> bool:
+    return min(shape[:2]) < SMALL_STEM_BELOW
 
 
 def _replace_first(

@@ -1,8 +1,9 @@
-"""Any network of the timm library (Wightman 2019), an extra."""
+"""Networks of the timm library (Wightman 2019), created and loaded."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,18 +11,23 @@ from torch import nn
 
 from sightline.core.errors import UserError, how_to_install
 from sightline.models import pretrained
-from sightline.models.config import Timm
 
 
-def build(option: Timm, in_channels: int, num_classes: int, size: tuple[int, int]) -> tuple[nn.Module, str]:
-    """Builds timm's network of that name for [N, in_channels, height, width] images.
+def create(
+    model_name: str, extra: Mapping[str, Any], weights: str | None, shape: tuple[int, int, int], num_classes: int
+) -> nn.Module:
+    """Creates timm's network of that name.
 
     Networks of a fixed size, such as vision transformers, get the images' size; stems are left as they are
-    (`arguments` reaches what timm's builder offers). Pretrained weights are fitted to size and channels by timm
+    (`extra` reaches what timm's builder offers). Pretrained weights are fitted to size and channels by timm
     itself; the last layer always starts anew.
 
-    Returns:
-        The network and the name of its head.
+    Args:
+        model_name: timm's name.
+        extra: Further arguments of its builder.
+        weights: See `PretrainableOption`.
+        shape: (height, width, channels) of the images.
+        num_classes: Number of logits.
 
     Raises:
         UserError: If timm is not installed, has no such network, or pretrained weights cannot be had or do not fit.
@@ -30,42 +36,39 @@ def build(option: Timm, in_channels: int, num_classes: int, size: tuple[int, int
         import timm
     except ModuleNotFoundError:
         raise UserError(f"train.model: timm is not installed: {how_to_install('timm')}") from None
-    if not timm.is_model(option.model_name):
-        near = difflib.get_close_matches(option.model_name, timm.list_models(), n=3)
+    if not timm.is_model(model_name):
+        near = difflib.get_close_matches(model_name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UserError(f"train.model.model_name: timm {timm.__version__} has no {option.model_name!r}{hint}")
-    arguments: dict[str, Any] = {"in_chans": in_channels, "num_classes": num_classes}
+        raise UserError(f"train.model.model_name: timm {timm.__version__} has no {model_name!r}{hint}")
+    height, width, channels = shape
+    arguments: dict[str, Any] = {"in_chans": channels, "num_classes": num_classes, **extra}
     try:
-        known = timm.get_pretrained_cfg(option.model_name)
+        known = timm.get_pretrained_cfg(model_name)
         if known is not None and known.fixed_input_size:
-            arguments["img_size"] = size
-        network: nn.Module = timm.create_model(option.model_name, **arguments, **option.arguments)
-        _try(network, (2, in_channels, *size))
+            arguments.setdefault("img_size", (height, width))
+        network: nn.Module = timm.create_model(model_name, **arguments)
+        _try(network, (2, channels, height, width))
     except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"train.model: timm cannot build {option.model_name} so: {detail}") from None
-    head = _head(network, option.model_name)
-    if option.weights is not None:
+        raise UserError(f"train.model: timm cannot build {model_name} so: {detail}") from None
+    name = head(network, model_name)
+    if weights is not None:
         # Once more, since timm loads weights while it builds, and fits them to size and channels by each family's rule.
         # It then no longer says which ones it did not find: so a file is compared with the network first.
         overlay: dict[str, Any] = {"num_classes": 0}  # of another number than ours: the last layer starts anew
-        if option.weights != "DEFAULT":
-            overlay["state_dict"] = _state(option, network, head)
+        if weights != "DEFAULT":
+            overlay["state_dict"] = _state(weights, model_name, network, name)
         try:
-            network = timm.create_model(
-                option.model_name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments, **option.arguments
-            )
+            network = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
         except Exception as error:  # the hub's client raises what its HTTP library does
             detail = (str(error).splitlines() or [type(error).__name__])[0]
-            if option.weights == "DEFAULT":
+            if weights == "DEFAULT":
                 raise UserError(
-                    f"train.model.weights: DEFAULT of {option.model_name} could not be downloaded ({detail}); "
+                    f"train.model.weights: DEFAULT of {model_name} could not be downloaded ({detail}); "
                     "give the path of a local file, or null"
                 ) from None
-            raise UserError(
-                f"train.model.weights: {option.weights} does not fit {option.model_name}: {detail}"
-            ) from None
-    return network, head
+            raise UserError(f"train.model.weights: {weights} does not fit {model_name}: {detail}") from None
+    return network
 
 
 @torch.no_grad()
@@ -75,7 +78,12 @@ def _try(network: nn.Module, shape: tuple[int, ...]) -> None:
     network.train()
 
 
-def _head(network: nn.Module, name: str) -> str:
+def head(network: nn.Module, name: str) -> str:
+    """Returns the name of the last layer of timm's network `name`.
+
+    Raises:
+        UserError: If that is not one linear layer.
+    """
     classifier: Any = network.get_classifier()  # type: ignore[operator]  # a method of every network of timm
     if not isinstance(classifier, nn.Linear):
         raise UserError(f"train.model.model_name: {name} is not supported: its head is not one linear layer")
@@ -83,12 +91,11 @@ def _head(network: nn.Module, name: str) -> str:
     return path
 
 
-def _state(option: Timm, network: nn.Module, head: str) -> pretrained.State:
-    assert option.weights is not None  # noqa: S101  # narrows the type
-    state = pretrained.read(option.weights)
+def _state(weights: str, model_name: str, network: nn.Module, head: str) -> pretrained.State:
+    state = pretrained.read(weights)
     # Of the buffers, only the batch norms' statistics: some versions of timm keep others in their files, some do not.
     statistics = (name for name, _ in network.named_buffers() if name.endswith(pretrained.STATISTICS))
     wanted = [name for name, _ in network.named_parameters() if not name.startswith(f"{head}.")]
     if missing := [name for name in (*wanted, *statistics) if name not in state]:
-        raise pretrained.misfit(option.weights, option.model_name, missing[0])
+        raise pretrained.misfit(weights, model_name, missing[0])
     return state

@@ -1,0 +1,55 @@
+"""The option `cnn`: a small convolutional network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.config.schema import require
+from sightline.models.options import MODELS, ModelOption
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@MODELS.register("cnn")
+@dataclass
+class Cnn(ModelOption):
+    """Small convolutional network: blocks of two 3x3 convolutions with batch norm and pooling, then dense layers.
+
+    Attributes:
+        width: Channels of the first block; each further block has twice as many.
+        blocks: Number of blocks, 1 to 6; each halves height and width. None: as many as leave about four pixels of the
+            image's side, two to five.
+        hidden: Units of the dense layer before the classes.
+        dropout: Share of that layer's units dropped in training, 0 to below 1.
+    """
+
+    width: int
+    blocks: int | None
+    hidden: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        require(self.width > 0, f"width: must be positive, is {self.width}")
+        require(self.blocks is None or 1 <= self.blocks <= 6, f"blocks: must be 1 to 6, is {self.blocks}")
+        require(self.hidden > 0, f"hidden: must be positive, is {self.hidden}")
+        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), is {self.dropout}")
+
+    def blocks_for(self, height: int, width: int) -> int:
+        """Returns the number of blocks for images of this size: a block more for twice the side.
+
+        >>> [Cnn("cnn", 32, None, 128, 0.2).blocks_for(side, side) for side in (8, 16, 28, 64, 224)]
+        [2, 2, 3, 4, 5]
+        """
+        if self.blocks is not None:
+            return self.blocks
+        return min(5, max(2, round(math.log2(min(height, width) / 4))))
+
+    def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        from sightline.models.cnn_network import CnnNetwork
+
+        height, width, channels = shape
+        blocks = self.blocks_for(height, width)
+        return CnnNetwork(channels, num_classes, self.width, blocks, self.hidden, self.dropout)

@@ -1,0 +1,78 @@
+"""The options of a network: what stands in `conf/train/model/<name>.yaml` and in `model.json`, and builds it.
+
+A network is one class in a module of `sightline.models.architectures`: its fields, their ranges, its documentation and
+`build`. PyTorch is imported inside `build` alone, so that a configuration is checked without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.config.schema import Option, Registry, require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass
+class ModelOption(Option):
+    """Base of every network's option."""
+
+    def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Builds the network, which maps float32 images [N, C, H, W] to logits [N, num_classes].
+
+        Args:
+            shape: (height, width, channels) of the images.
+            num_classes: Number of logits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no build()")
+
+    def head(self, network: nn.Module) -> str:
+        """Returns the name of the network's head, which makes logits of the embedding: its last linear layer."""
+        from torch import nn
+
+        names: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+        if not names:
+            raise ValueError(f"{type(self).__name__}: its network has no linear layer; override head()")
+        return names[-1]
+
+
+@dataclass
+class PretrainableOption(ModelOption):
+    """Base of the networks that others have trained before.
+
+    Attributes:
+        weights: "DEFAULT" for the ImageNet weights of the library that has the network, a path to a local file
+            (`.safetensors`, or what `torch.save` made of a state dict), or null for random weights.
+    """
+
+    weights: str | None
+
+    def __post_init__(self) -> None:
+        require(self.weights != "", "weights: must be DEFAULT, a path or null, is empty")
+
+
+@dataclass
+class TorchvisionOption(PretrainableOption):
+    """Base of torchvision's networks: those of `architecture`, fitted to the images by `create`."""
+
+    @property
+    def architecture(self) -> str:
+        """Torchvision's name of the network."""
+        return self.name
+
+    def create(self, shape: tuple[int, int, int], num_classes: int) -> tuple[nn.Module, str]:
+        """Creates the network with random weights; returns it and the name of its first convolution."""
+        raise NotImplementedError(f"{type(self).__name__} has no create()")
+
+    def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        network, first = self.create(shape, num_classes)
+        if self.weights is not None:
+            from sightline.models import torchvision_networks
+
+            torchvision_networks.load_weights(network, self.architecture, first, self.head(network), self.weights)
+        return network
+
+
+MODELS: Registry[ModelOption] = Registry("train/model", modules="sightline.models.architectures.*")

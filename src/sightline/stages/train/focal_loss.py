@@ -1,0 +1,36 @@
+"""The focal loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class FocalLoss(nn.Module):
+    """Mean of -(1 - p)^gamma log p over the true class's probability p (Lin et al. 2017, equation 4).
+
+    For soft targets, the sum over classes by their shares. With weights, as torch's cross-entropy has it: the weighted
+    mean for class indices, the sum of the weighted terms by the number of images for soft targets.
+
+    Args:
+        gamma: Focus.
+        weight: [K] class weights.
+    """
+
+    weight: torch.Tensor | None
+
+    def __init__(self, gamma: float, weight: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer("weight", weight, persistent=False)
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Returns the loss of logits [N, K] and targets: int64 [N], or shares [N, K]."""
+        soft = targets.ndim > 1
+        if not soft:
+            targets = nn.functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
+        log = nn.functional.log_softmax(logits, dim=1)
+        terms = -targets * (1 - log.exp()) ** self.gamma * log
+        if self.weight is None:
+            return terms.sum() / len(logits)
+        return (terms * self.weight).sum() / (len(logits) if soft else (targets * self.weight).sum())

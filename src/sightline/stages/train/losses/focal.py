@@ -1,0 +1,33 @@
+"""The option of the focal loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.config.schema import require
+from sightline.stages.train.losses import LOSSES, LossOption
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@LOSSES.register("focal")
+@dataclass
+class Focal(LossOption):
+    """Cross-entropy that counts an image less, the surer the network is of its class (Lin et al. 2017).
+
+    Attributes:
+        gamma: How much less; 0 is cross-entropy.
+    """
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        require(self.gamma >= 0, f"gamma: must not be negative, is {self.gamma}")
+
+    def build(self, weight: torch.Tensor | None) -> nn.Module:
+        from sightline.stages.train.focal_loss import FocalLoss
+
+        return FocalLoss(self.gamma, weight)

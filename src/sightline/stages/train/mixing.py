@@ -1,0 +1,62 @@
+"""Mixing: the blending of a batch's images and of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.config.schema import Option, Registry, require
+
+if TYPE_CHECKING:
+    import torch
+
+    Mix = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    """Maps images [N, H, W, C], 0..255, and labels, int64 [N], to float32 images and [N, K] shares of the classes."""
+
+
+@dataclass
+class MixingOption(Option):
+    """Base of every mixing's option."""
+
+    def build(self, classes: int) -> Mix | None:
+        """Builds the function that blends a batch of `classes` classes; None where nothing is blended."""
+        raise NotImplementedError(f"{type(self).__name__} has no build()")
+
+
+MIXINGS: Registry[MixingOption] = Registry("train/mix")
+
+
+@MIXINGS.register("none")
+@dataclass
+class NoMixing(MixingOption):
+    """Batches stay as they are."""
+
+    def build(self, classes: int) -> Mix | None:
+        return None
+
+
+@MIXINGS.register("mixup", "cutmix")
+@dataclass
+class Mixing(MixingOption):
+    """torchvision's MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019).
+
+    Attributes:
+        alpha: Of the Beta distribution that the share is drawn from; larger mixes more evenly.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        require(self.alpha > 0, f"alpha: must be positive, is {self.alpha}")
+
+    def build(self, classes: int) -> Mix | None:
+        from torchvision.transforms import v2  # seconds to import, for the few that mix
+
+        blend = (v2.MixUp if self.name == "mixup" else v2.CutMix)(alpha=self.alpha, num_classes=classes)
+
+        def mix(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            mixed, targets = blend(images.float().permute(0, 3, 1, 2), labels)
+            return mixed.permute(0, 2, 3, 1), targets
+
+        return mix
