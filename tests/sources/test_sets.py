@@ -84,6 +84,9 @@ class TestIdx:
             ("cut gz", "cannot be read"),
             ("floats", "no IDX file of bytes"),
             ("huge", "not grey or RGB images"),
+            ("flat", r"holds arrays of shape \[5, 0\], not grey or RGB images"),
+            ("wide", r"holds arrays of shape \[1, 32769\], not grey or RGB images"),
+            ("five", "no IDX file of bytes"),
             ("many", "train-images-idx3-ubyte: ends before its last item, of 2,147,483,647 in its header"),
             ("many gz", "train-images-idx3-ubyte.gz: ends before its last item, of 2,147,483,647 in its header"),
             ("more", "train-images-idx3-ubyte: goes on behind the 3 items of its header"),
@@ -116,6 +119,11 @@ class TestIdx:
                 images.write_bytes(b"\0\0\x0d\x03" + images.read_bytes()[4:])
             case "huge":
                 images.write_bytes(struct.pack(">HBBIII", 0, 8, 3, 3, 2**31, 2**31))
+            case "flat" | "wide":
+                shape = (3, 5, 0) if fault == "flat" else (3, 1, 2**15 + 1)
+                images.write_bytes(idx(np.zeros(shape, np.uint8)))
+            case "five":
+                images.write_bytes(idx(np.zeros((3, 1, 1, 1, 1), np.uint8)))
             case "many" | "many gz":
                 header = struct.pack(">I", 2**31 - 1)
                 for path in root.iterdir():
@@ -161,6 +169,26 @@ class TestIdx:
         made = list(IdxSource(root, []).records())
         assert len({record.id for record in made}) == 3 * len(names)
         assert [record.split for record in made if isinstance(record, ImageRecord)][::3] == splits
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 2**15)])
+    def test_sides_from_one_pixel_to_the_largest_are_read(self, shape: tuple[int, int], tmp_path: Path) -> None:
+        write_idx(tmp_path, "p", 2, shape=shape)
+        (first, _) = IdxSource(tmp_path, []).records()
+        assert isinstance(first, ImageRecord)
+        assert pixels(first.data).shape == shape
+
+    def test_a_fingerprint_is_shallow_unless_asked(self, tmp_path: Path) -> None:
+        write_idx(tmp_path, "p", 3)
+        assert [IdxSource(tmp_path, []).fingerprint(*deep)["deep"] for deep in ((), (True,))] == [False, True]
+
+    def test_a_file_that_is_cut_after_it_was_checked_is_noticed(self, tmp_path: Path) -> None:
+        write_idx(tmp_path, "p", 3, shape=(400, 400))  # more than is read ahead
+        records = IdxSource(tmp_path, []).records()
+        next(records)
+        with (tmp_path / "p-images-idx3-ubyte").open("r+b") as file:
+            file.truncate(16 + 400 * 400 + 5)
+        with pytest.raises(UserError, match="p-images-idx3-ubyte: ends before its last item; fetch it again"):
+            next(records)
 
     def test_one_pair_needs_no_like_names(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "p", 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import os
 import unicodedata
@@ -20,6 +21,7 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.table import TableOption, TableSource
 from sightline.sources.table_cells import text
+from sightline.sources.table_files import LocalTableFiles, RemoteTableFiles
 from tests.stages.ingest.helpers import birds, picture, run, spellings, tracked, tree
 
 SPELLINGS = spellings(picture(1))
@@ -51,6 +53,12 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
         case ".parquet":
             pq.write_table(pa.Table.from_pylist(rows), path)
     return path
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
@@ -266,6 +274,7 @@ def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:
         ("t.csv", b"", r"no column 'path'"),
         ("t.csv", b"path,label\n\xff\xfe,x\n", "not UTF-8"),
         ("t.csv", b'path,label\n"a,b\n', r"t\.csv: line \d+: unexpected end of data"),
+        ("t.parquet", parquet(path=["a"], kind=["b"]), r"no column 'label' in .*t\.parquet; it has path, kind"),
         ("t.parquet", b"PAR1 no", r"t\.parquet: no Parquet that can be read"),
         ("t.xlsx", b"PK", r"must end in \.csv"),
     ],
@@ -290,6 +299,7 @@ def test_a_fingerprint_sees_the_table_and_its_files(tmp_path: Path) -> None:
     seen.append(source(path).fingerprint())
     assert len({repr(one) for one in seen}) == 4
     deep = source(path).fingerprint(deep=True)
+    assert deep["inputs"] == 3  # two rows, and an image beside theirs that none names
     os.utime(root / "a/1.png", ns=(5, 5))
     assert source(path).fingerprint(deep=True) == deep
 
@@ -336,3 +346,63 @@ def test_half_a_pair_of_surrogates_is_text_that_can_be_written(tmp_path: Path) -
     result = run(source(write(tree(tmp_path / "in", FILES) / "list.jsonl", [odd, *ROWS[1:], gone])), tmp_path / "out")
     assert set(result.rejected) == {"\\ud800.png"}
     assert {record.label for record in result.images.values()} == {"c\\udfff", "cat", 'Ä, "quoted"'}
+
+
+def test_a_fingerprint_of_a_list_of_bytes_is_the_lists(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.jsonl", [{"label": "x", "data": spellings(picture(1))["base64"]}])
+    listed = {"path_column": None, "bytes_column": "data", "split_column": None, "group_column": None}
+    status = path.stat()
+    expected = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
+    assert source(path, **listed).fingerprint() == expected
+    files = source(write(tree(tmp_path / "in", FILES) / "list.csv", ROWS)).fingerprint()
+    assert set(files) == {"bytes", "mtime", "images"}
+
+
+def test_a_row_that_holds_no_image_is_missing(tmp_path: Path) -> None:
+    rows = [{"label": "x", "data": None}, {"label": "x", "data": spellings(picture(1))["base64"]}]
+    listed = {"path_column": None, "bytes_column": "data", "split_column": None, "group_column": None}
+    found = list(source(write(tmp_path / "list.jsonl", rows), **listed).records())
+    assert isinstance(found[0], Rejection)
+    assert (found[0].reason, found[0].detail) == (RejectionReason.MISSING, "the row holds no image")
+    assert isinstance(found[1], ImageRecord)
+
+
+def test_a_cell_of_a_list_may_be_large(tmp_path: Path) -> None:
+    """csv's own limit is 131,072 characters, and an image in base64 soon has more."""
+    data = spellings(picture(1, side=300))["base64"]
+    assert len(data) > 2**17
+    path = write(tmp_path / "list.csv", [{"label": "x", "data": data}])
+    listed = {"path_column": None, "bytes_column": "data", "split_column": None, "group_column": None}
+    (found,) = source(path, **listed).records()
+    assert isinstance(found, ImageRecord)
+
+
+def test_files_of_a_service_are_held_against_the_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.pipe("/sized/1.png", b"12345")
+    assert RemoteTableFiles("memory://sized", 5).read("1.png") == b"12345"
+    with pytest.raises(RejectionError) as caught:
+        RemoteTableFiles("memory://sized", 4).read("1.png")
+    assert (caught.value.reason, caught.value.detail) == (RejectionReason.TOO_MANY_BYTES, "5 bytes, allowed 4")
+
+    def gone(path: str) -> bytes:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(type(memory), "cat_file", lambda _, path: gone(path))
+    with pytest.raises(RejectionError, match="gone since it was looked for"):
+        RemoteTableFiles("memory://sized", 5).read("1.png")
+
+
+def test_litter_beside_listed_files_hides_no_image(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"._0.png": b"", "a.png": b"1", "z.png": b"2"})
+    assert list(LocalTableFiles(root, 9).unlisted({"a.png"})) == ["z.png"]
+    assert list(LocalTableFiles(root, 9).unlisted({"gone/a.png", "z.png"})) == ["a.png"]
+
+
+def test_a_refused_row_hides_no_unlisted_image(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"a/0.png/x": b"", "a/1.png": picture(1), "a/2.png": picture(2), "a/3.png": picture(3)})
+    rows = [{"path": path, "label": ["x"] if path == "a/2.png" else "x"} for path in ("a/1.png", "a/2.png")]
+    found = list(source(write(root / "list.jsonl", rows), split_column=None, group_column=None).records())
+    assert [(one.id, type(one).__name__) for one in found] == [
+        ("a/1.png", "ImageRecord"), ("a/2.png", "Rejection"), ("a/3.png", "Rejection")
+    ]  # fmt: skip
