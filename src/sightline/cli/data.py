@@ -94,7 +94,7 @@ def cache(
         float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")
     ] = None,
 ) -> None:
-    """Show what preprocessing remembers (.sightline/memo), and prune it.
+    """Show the cache of preprocessing (.sightline/memo), and prune it.
 
     Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
     """

@@ -1,4 +1,4 @@
-"""Samples of 16 bits: how many of their bits a picture uses, and which 8 of them become its pixels.
+"""Samples of 16 bits: the number of bits that a picture uses, and the 8 of them that become its pixels.
 
 Cameras and scanners write 10, 12 or 14 bits into files of 16, and no file says so: of 12 bits, the high 8 of 16 are 16
 grey levels. Pillow hands over 16-bit grey as it is, but of 16-bit colour the high bytes alone. The low ones are had by

@@ -18,10 +18,9 @@ import zlib
 from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
-Pixels = npt.NDArray[np.uint8]
+from sightline.imaging.convert import Pixels
 
 MOST_PIXELS = 2**20
 """Above, Pillow's bookkeeping is of no account, and `sightline.imaging.decode` holds less in memory."""

@@ -1,4 +1,4 @@
-"""Chunks of a PNG: what must be sound, and what can be left out."""
+"""Chunks of a PNG: those that must be sound, and those that can be left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of files that are no picture of an accepted format, told from their first bytes, and what to do about each."""
+"""File formats that are not accepted, recognised by their first bytes, each with a remedy."""
 
 from __future__ import annotations
 

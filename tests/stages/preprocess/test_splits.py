@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from sightline.datasets.raw_set import SPLITS
 from sightline.stages.preprocess.groups import Groups, group_images
-from sightline.stages.preprocess.split_config import Fold, Plan
+from sightline.stages.preprocess.split_config import Fold, SplitPlan
 from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, assign
 
-PLAN = Plan(0.2, 0.3, 0)
+PLAN = SplitPlan(0.2, 0.3, 0)
 
 
 def digest(content: int) -> bytes:
@@ -34,7 +34,7 @@ def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Gr
     )
 
 
-def split(rows: list[tuple[str, int, str | None]], near: dict[str, str], plan: Plan = PLAN) -> dict[str, int]:
+def split(rows: list[tuple[str, int, str | None]], near: dict[str, str], plan: SplitPlan = PLAN) -> dict[str, int]:
     groups = grouped(rows, near)
     assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan)
     return {identity: int(where) for (identity, _, _), where in zip(rows, assigned.splits, strict=True)}
@@ -153,13 +153,13 @@ def test_large_groups_are_not_drawn_to_one_split():
 
 def test_another_seed_gives_another_split():
     rows = [(f"{n:03}", n, None) for n in range(200)]
-    assert split(rows, {}) != split(rows, {}, Plan(0.2, 0.3, 1))
+    assert split(rows, {}) != split(rows, {}, SplitPlan(0.2, 0.3, 1))
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_over_all_folds_each_image_is_tested_once(n: int):
     rows = [(f"{i:04}", i, None) for i in range(3000)]
-    folds = [split(rows, {}, Plan(0.2, 0.9, 0, Fold(k, n))) for k in range(1, n + 1)]
+    folds = [split(rows, {}, SplitPlan(0.2, 0.9, 0, Fold(k, n))) for k in range(1, n + 1)]
     for identity, *_ in rows:
         assert sum(fold[identity] == TEST for fold in folds) == 1
     for fold in folds:
@@ -178,7 +178,7 @@ def test_a_fold_is_read():
     assert Fold.parse(" 2 of 5 ") == Fold(2, 5)
 
 
-def sourced(rows: list[tuple[int, str | None]], plan: Plan = PLAN) -> tuple[list[int], list[int]]:
+def sourced(rows: list[tuple[int, str | None]], plan: SplitPlan = PLAN) -> tuple[list[int], list[int]]:
     """Splits images of (content, split in the source)."""
     groups = grouped([(f"{place:04}", content, None) for place, (content, _) in enumerate(rows)], {})
     given = np.array([LEFT_OUT if split is None else SPLITS.index(split) for _, split in rows], np.int8)
@@ -208,7 +208,7 @@ def test_what_the_source_does_not_name_is_drawn(named: tuple[str, ...], unsplit:
         return  # there is nothing to train on, which is the stage's to say
     kinds = [*named, *([None] if unsplit else [])]
     rows = [(n // 5, kinds[n // 5 % len(kinds)]) for n in range(10_000)]
-    splits, leaks = sourced(rows, Plan(0.2, 0.3, 0, fold))
+    splits, leaks = sourced(rows, SplitPlan(0.2, 0.3, 0, fold))
     assert not leaks
     assert all(len(set(splits[n : n + 5])) == 1 for n in range(0, len(splits), 5))
     for name in ("val", "test"):
@@ -239,14 +239,14 @@ def test_unsplit_images_join_their_duplicates_and_are_else_drawn():
     [("drop", [TEST, LEFT_OUT, LEFT_OUT]), ("keep", [TEST, TRAIN, VAL]), ("fail", [TEST, TRAIN, VAL])],
 )
 def test_a_leak_is_found_and_the_protected_image_stays(how: str, expected: list[int]):
-    splits, leaks = sourced([(0, "test"), (0, "train"), (0, "val")], Plan(0.2, 0.3, 0, None, how))
+    splits, leaks = sourced([(0, "test"), (0, "train"), (0, "val")], SplitPlan(0.2, 0.3, 0, None, how))
     assert splits == expected
     assert leaks == [1, 2]
 
 
 def test_a_fold_of_a_set_with_a_test_split_is_for_validation():
     rows = [(n, "test" if n % 5 == 0 else "train") for n in range(500)]
-    folds = [sourced(rows, Plan(0.2, 0.3, 0, Fold(k, 4)))[0] for k in range(1, 5)]
+    folds = [sourced(rows, SplitPlan(0.2, 0.3, 0, Fold(k, 4)))[0] for k in range(1, 5)]
     for n in range(500):
         assert [fold[n] for fold in folds].count(VAL) == (0 if n % 5 == 0 else 1)
         assert [fold[n] for fold in folds].count(TEST) == (4 if n % 5 == 0 else 0)

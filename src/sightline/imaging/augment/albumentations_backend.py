@@ -1,4 +1,4 @@
-"""Policies at work: the one place that knows Albumentations (2.0.8 is its last release under MIT)."""
+"""Augmentation of single images by Albumentations (2.0.8 is its last release under MIT)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The augmentation policies that can be chosen, and their ranges; imports nothing heavy.
+"""Augmentation policies: the options and their ranges; imports nothing heavy.
 
 The same names serve online (`conf/train/augment/`) and offline (`conf/preprocess/augment/`).
 """
@@ -14,7 +14,7 @@ POLICIES: Registry[Option] = Registry("train/augment")
 
 @POLICIES.register("none")
 @dataclass
-class Unchanged(Option):
+class NoAugment(Option):
     """Leaves images as they are."""
 
 

@@ -1,4 +1,4 @@
-"""The same policies on whole batches of tensors, where the network computes: for small images, many times faster.
+"""Augmentation of whole batches of tensors, where the network computes.
 
 Every sample has draws of its own, a pure function of its key: no generator's state, no order, no batch size matters.
 """

@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-"""[height, width, channels] uint8; channels are 1 (grey) or 3 (red, green, blue), and after them maybe a mask."""
-
+from sightline.imaging.convert import Pixels as Pixels  # [height, width, channels]
 
 Plane = npt.NDArray[np.float32]
 """[height, width] float32: one channel, in grey levels."""

@@ -1,4 +1,4 @@
-"""Between Arrow's arrays and Python's texts and NumPy's numbers.
+"""Conversion between Arrow's arrays, Python's texts and NumPy's numbers.
 
 Arrow's own `array` and `to_numpy` import pandas where it is installed: 0.2 s and 36 MB, for a stage of a second.
 """

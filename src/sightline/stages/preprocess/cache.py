@@ -26,7 +26,7 @@ SUMMARY = "summary"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One entry, for show. `bytes` is its size, `used` when a run last needed it (seconds since the epoch)."""
 
     key: str
@@ -128,7 +128,7 @@ class PixelCache:
         """Returns the keys of all entries, in no order."""
         return os.listdir(self.root) if self.limit != 0 and self.root.is_dir() else []  # noqa: PTH208 (no object for each of thousands)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CacheEntry]:
         """Returns all entries, those used last first."""
         return self._entries(self.names())
 
@@ -136,13 +136,13 @@ class PixelCache:
         """Returns those of the keys that have an entry, those used last first."""
         return [entry.key for entry in self._entries(keys)]
 
-    def _entries(self, keys: Iterable[str]) -> list[Entry]:
+    def _entries(self, keys: Iterable[str]) -> list[CacheEntry]:
         found = []
         for key in keys:
             folder = self.root / key
             try:
                 size = sum(file.stat().st_size for file in folder.iterdir())
-                found.append(Entry(key, size, folder.stat().st_mtime))
+                found.append(CacheEntry(key, size, folder.stat().st_mtime))
             except OSError:  # another run has removed it
                 continue
         return sorted(found, key=lambda entry: (-entry.used, entry.key))

@@ -1,4 +1,4 @@
-"""The version of the code that makes pixels, as a key of what is remembered of them."""
+"""The version of the code that makes pixels, as a part of the cache's keys."""
 
 from __future__ import annotations
 

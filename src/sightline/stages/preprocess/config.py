@@ -13,7 +13,7 @@ from sightline.imaging.transform.segment import SEGMENT, Segmentation
 from sightline.imaging.transform.step import Step
 from sightline.stages.preprocess.backends import BACKEND, Backend
 from sightline.stages.preprocess.options import AUGMENT
-from sightline.stages.preprocess.split_config import Fold, Plan
+from sightline.stages.preprocess.split_config import Fold, SplitPlan
 
 
 @dataclass(kw_only=True)
@@ -92,7 +92,7 @@ class PreprocessConfig:
             require(total < 1, f"val_fraction: leaves nothing to train on, with test_fraction it makes {total:g}")
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> SplitPlan:
         """How the set is split."""
         fold = None if self.fold is None else Fold.parse(self.fold)
-        return Plan(self.val_fraction, self.test_fraction, self.split_seed, fold, self.leaks)
+        return SplitPlan(self.val_fraction, self.test_fraction, self.split_seed, fold, self.leaks)

@@ -1,4 +1,4 @@
-"""What preprocessing says on the terminal."""
+"""Lines of preprocessing for the terminal."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[
     """
     counts = ", ".join(f"{count:,} {split}" for split, count in summary["images_per_split"].items())
     copies = f" and {summary['augmented_copies']:,} augmented copies" if summary["augmented_copies"] else ""
-    said = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
+    result = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
     if loss := _lost(raw / SUMMARY, config):
-        said.append(loss)
-    said += division.lines(summary)
+        result.append(loss)
+    result += division.lines(summary)
     if leaks := summary["leaks"]["found"]:
         done = "left out" if summary["leaks"]["left_out"] else "kept, as preprocess.leaks=keep asks"
-        said.append(
+        result.append(
             f"{leaks:,} image(s) that the source put into another split than a duplicate or a member of their group: "
             f"{done}"
         )
-    said += [f"{count:,} image(s): {note}" for note, count in summary["notes"].items()]
-    return said
+    result += [f"{count:,} image(s): {note}" for note, count in summary["notes"].items()]
+    return result
 
 
 def _lost(path: Path, config: PreprocessConfig) -> str | None:

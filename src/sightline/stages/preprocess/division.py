@@ -33,26 +33,26 @@ def require_splits(summary: dict[str, Any]) -> None:
 
 def lines(summary: dict[str, Any]) -> list[str]:
     """Returns what a person should know about the splits of a processed set."""
-    said = []
+    result = []
     division = summary["division"]
     pool = sum(summary["images_per_split"].get(split, 0) for split in ("train", *division["asked"]))
     for split, asked in division["asked"].items():
         reached = summary["images_per_split"][split] / pool
         if abs(reached - asked) > _NOTABLE:
-            said.append(
+            result.append(
                 f"{split} has {reached:.1%} of the images, not the {asked:.1%} that were asked: {_why(summary)}"
             )
     split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1], default=("", 0))
     if most > _NOTABLE:
         drawn = split in division["asked"] or (split == "train" and division["asked"])
         why = _why(summary) if drawn else "so the source itself divides it"
-        said.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
+        result.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
     if untrained := _untrained(summary):
-        said.append(
+        result.append(
             f"no training image of {_named(untrained)}: the network cannot learn it; add images of it, or drop it by "
             "ingest.labels"
         )
-    return said
+    return result
 
 
 def _why(summary: dict[str, Any]) -> str:

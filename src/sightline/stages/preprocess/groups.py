@@ -1,4 +1,4 @@
-"""Which images belong together, and so in one split: the same bytes, one `group` of the source, near duplicates."""
+"""Groups of images that stay in one split: the same bytes, one `group` of the source, near duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a processed set says about itself: its index, its statistics and a summary."""
+"""The index, the statistics and the summary of a processed set."""
 
 from __future__ import annotations
 

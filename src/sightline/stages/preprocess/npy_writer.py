@@ -99,8 +99,8 @@ class PixelWriter:
         self.sums = np.concatenate([*self._sums, np.empty((0, self._shape[2], 2), np.int64)])
 
     def _write_header(self) -> int:
-        said: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (self._rows, *self._shape)}
-        npy.write_array_header_1_0(self._stream, said)
+        header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (self._rows, *self._shape)}
+        npy.write_array_header_1_0(self._stream, header)
         return self._stream.tell()
 
     def _flush(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.config.schema import Option, Registry, require
-from sightline.imaging.augment.options import POLICIES, Unchanged
+from sightline.imaging.augment.options import POLICIES, NoAugment
 
 MAX_COPIES = 100
 
@@ -17,7 +17,7 @@ def _check_copies(copies: int) -> None:
 
 
 @dataclass
-class NoCopies(Unchanged):
+class NoCopies(NoAugment):
     """No augmented copies. Attributes: copies, which is 0."""
 
     copies: int

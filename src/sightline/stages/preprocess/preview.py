@@ -1,4 +1,4 @@
-"""A contact sheet: images before and after every step, so that a person chooses by looking.
+"""A contact sheet: images before and after every step, to choose options by looking.
 
 Drawn on demand and no output of the stage: every later stage would else depend on fonts and on this file.
 """

@@ -1,4 +1,4 @@
-"""How a set is to be split; imports nothing heavy."""
+"""Settings of the split; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """How a set is split.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Which images train, validate and test: a hash decides, so that an image never moves when others come.
+"""The split into training, validation and test images: a hash decides, so that an image never moves when others come.
 
 What holds when a set grows, the source naming no splits: an image stays where it is unless an image with a smaller id
 joins its group, by a near duplicate or an exact duplicate in another group of the source. So images that come with
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sightline.datasets.raw_set import SPLITS
 from sightline.stages.preprocess.groups import Groups
-from sightline.stages.preprocess.split_config import Plan
+from sightline.stages.preprocess.split_config import SplitPlan
 
 LEFT_OUT = len(SPLITS)
 TRAIN, VAL, TEST = (SPLITS.index(split) for split in ("train", "val", "test"))
@@ -38,7 +38,7 @@ def draws(keys: Iterable[bytes], seed: int, purpose: bytes = b"split") -> npt.ND
 
 
 @dataclass(frozen=True)
-class Assigned:
+class SplitAssignment:
     """The splits of a set.
 
     Attributes:
@@ -50,7 +50,7 @@ class Assigned:
     leaks: npt.NDArray[np.int64]
 
 
-def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
+def assign(given: npt.NDArray[np.int8], groups: Groups, plan: SplitPlan) -> SplitAssignment:
     """Assigns a split to every image, group by group; splits that the source names stay.
 
     A source that names a split for some images means it: where it sets a test split aside, no further images are
@@ -66,7 +66,7 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
     numbers = draws(groups.keys(), plan.seed)
     drawn = _drawn(numbers, groups, plan, named)[groups.codes]
     if not named:
-        return Assigned(drawn, np.empty(0, np.int64))
+        return SplitAssignment(drawn, np.empty(0, np.int64))
     rank = _PROTECTION[given]
     safest = np.full(len(groups), _PROTECTION[LEFT_OUT])
     np.minimum.at(safest, groups.codes, rank)
@@ -78,10 +78,10 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: Plan) -> Assigned:
     split = np.where((rank == _PROTECTION[TRAIN]) & ~leak, drawn, split)
     if plan.leaks == "drop":
         split = np.where(leak, LEFT_OUT, split)
-    return Assigned(split.astype(np.int8), np.flatnonzero(leak))
+    return SplitAssignment(split.astype(np.int8), np.flatnonzero(leak))
 
 
-def asked(given: npt.NDArray[np.int8], plan: Plan) -> dict[str, float]:
+def asked(given: npt.NDArray[np.int8], plan: SplitPlan) -> dict[str, float]:
     """Returns the share that each split that is drawn is to have, of the images that are drawn from."""
     named = {SPLITS[place] for place in np.unique(given[given != LEFT_OUT]).tolist()}
     wanted = {"val": plan.val_fraction, "test": plan.test_fraction}
@@ -90,7 +90,7 @@ def asked(given: npt.NDArray[np.int8], plan: Plan) -> dict[str, float]:
     return {split: share for split, share in wanted.items() if split not in named}
 
 
-def _drawn(numbers: npt.NDArray[np.float64], groups: Groups, plan: Plan, named: set[int]) -> npt.NDArray[np.int8]:
+def _drawn(numbers: npt.NDArray[np.float64], groups: Groups, plan: SplitPlan, named: set[int]) -> npt.NDArray[np.int8]:
     """Draws every group's split among those that the source does not name itself."""
     out = np.full(len(numbers), TRAIN, np.int8)
     test = 0.0 if TEST in named else plan.test_fraction

@@ -1,4 +1,4 @@
-"""Raw shards into training-ready ones."""
+"""The preprocess stage: a raw set becomes a processed set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sightline.stages.preprocess.index import Moments, summary, write_index
 from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.run_tasks import run_tasks
-from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, Assigned, asked, assign
+from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, SplitAssignment, asked, assign
 from sightline.stages.preprocess.tasks import ShardSummary
 
 SUMMARY = "preprocess.json"
@@ -101,7 +101,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
     return result
 
 
-def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> Assigned:
+def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> SplitAssignment:
     given = images.splits()
     if config.fold and np.isin([VAL, TEST], given).all():
         raise UserError(
@@ -146,7 +146,7 @@ class _Index:
             yield self.row[begin:end][chosen[begin:end]]
 
 
-def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: Assigned) -> _Index:
+def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: SplitAssignment) -> _Index:
     """Says what each row of the shards is: of all images that the transform let pass and that are in a split."""
     kept = [shard.kept for shard in shards]
     places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
