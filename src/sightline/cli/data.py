@@ -13,7 +13,7 @@ from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
 
 
-class Layout(StrEnum):
+class FolderLayout(StrEnum):
     """The meanings of a tree's first folders."""
 
     AUTO = "auto"
@@ -30,7 +30,7 @@ def load(
         typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
     ] = None,
     gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
-    layout: Annotated[Layout, typer.Option(help="What the first folders are.")] = Layout.AUTO,
+    layout: Annotated[FolderLayout, typer.Option(help="What the first folders are.")] = FolderLayout.AUTO,
     class_depth: Annotated[int, typer.Option(min=1, help="How many folders make a class's name.")] = 1,
 ) -> None:
     """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.

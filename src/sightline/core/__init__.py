@@ -1,1 +1,1 @@
-"""The ground floor: files, errors, seeds, credentials, text."""
+"""Foundations of all packages: files, errors, seeds, credentials, code digests, progress and the log."""

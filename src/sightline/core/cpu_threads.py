@@ -15,7 +15,7 @@ def available() -> int:
 
 
 def idle(knob: str, threads: int, processes: int = 1) -> str | None:
-    """Returns what is to be said where at least half of the cores stay idle, or None.
+    """Returns a hint where at least half of the cores stay idle, else None.
 
     Args:
         knob: The setting of the number of threads, for the remedy.

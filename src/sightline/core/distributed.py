@@ -1,7 +1,7 @@
-"""Which of the processes that train together this one is; read from the environment, so that nothing heavy is imported.
+"""The rank of a process in distributed training, read from the environment, so that nothing heavy is imported.
 
-torchrun sets RANK and WORLD_SIZE, SLURM's srun SLURM_PROCID and SLURM_NTASKS. A process that nobody started so is
-the only one, or the first of those that it starts itself (`train.launch`).
+torchrun sets RANK and WORLD_SIZE, SLURM's srun SLURM_PROCID and SLURM_NTASKS. A process that neither of them started
+is the only one, or the first of those that it starts itself (`stages.train.ddp`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def rank() -> int:
 
 
 def started(world: int) -> bool:
-    """Says whether `world` processes were started from outside; this is one of them."""
+    """Returns whether `world` processes were started from outside, of which this is one."""
     return world > 1 and world in (_number("WORLD_SIZE"), _number("SLURM_NTASKS"))
 
 

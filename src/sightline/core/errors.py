@@ -1,4 +1,4 @@
-"""Faults that the user can mend."""
+"""Errors caused by user input or by the machine, as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def how_to_install(extra: str) -> str:
     return f"pip install {editable}{shlex.quote(f'{place}[{extra}]')}"
 
 
-# --- faults of the machine -------------------------------------------------------------------------------------------
+# --- errors of the machine -------------------------------------------------------------------------------------------
 
 WRITING = "while writing "
 """Begins the note that `sightline.core.files` adds to an error: few that a full disk raises name the file."""
 
-_SAID = {
+_MESSAGES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk's quota is used up",
     errno.EFBIG: "the file would be larger than this process may write",
@@ -65,7 +65,7 @@ _SAID = {
     errno.ESTALE: "the network drive does not answer",
 }
 _PHRASES = {
-    **{re.escape(os.strerror(code)): code for code in _SAID},
+    **{re.escape(os.strerror(code)): code for code in _MESSAGES},
     "database or disk is full": errno.ENOSPC,  # SQLite, as the next three
     "readonly database": errno.EROFS,
     "unable to open database file": errno.EACCES,
@@ -94,7 +94,7 @@ def fault(error: BaseException) -> UserError | None:
         if code is not None:
             path = _path(each)
             place = path or ("the program" if code in (errno.EMFILE, errno.ENFILE) else UNNAMED)
-            return UserError(f"{place}: {_SAID[code]}{_remedy(code, path)}")
+            return UserError(f"{place}: {_MESSAGES[code]}{_remedy(code, path)}")
     return None
 
 
@@ -112,7 +112,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _code(error: BaseException) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.errno in _SAID else None
+        return error.errno if error.errno in _MESSAGES else None
     text = str(error)
     return next((code for phrase, code in _PHRASES.items() if re.search(phrase, text)), None)
 

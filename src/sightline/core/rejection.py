@@ -26,7 +26,7 @@ class RejectionReason(StrEnum):
     UNREADABLE = "unreadable"
     UNSAFE_ENTRY = "unsafe_entry"
     INCOMPLETE_ARCHIVE = "incomplete_archive"  # of prediction alone: ingestion takes no part for the whole
-    # What is said about them
+    # What the source says about them
     NO_LABEL = "no_label"
     BAD_LABEL = "bad_label"
     CONFLICT = "conflict"

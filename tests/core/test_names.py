@@ -1,0 +1,113 @@
+"""Names: one name for one thing among modules and classes, nouns for classes, docstrings that name the thing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "src/sightline"
+
+ONE_PER_PACKAGE = {
+    "__init__": "Python's own name",
+    "config": "the schema of the section that configures the package",
+    "stage": "the work of the stage, called by its script",
+    "console": "the lines that the stage prints",
+    "options": "the options of the package's choices",
+    "base": "the interface that the package's other modules implement",
+    "tracked": "the values that the stage logs to MLflow",
+}
+"""Module names that many packages have, always with the same meaning."""
+
+SAME_MODULES = {
+    "api": "the interface for other programs: from Python, and over HTTP",
+    "color": "the color operations, and the option that applies them",
+    "dense": "the network of dense layers, and the baseline that is one",
+    "occlusion": "the occlusion map, and its route of the server",
+    "promote": "the package, and the command's work in it",
+    "sharpness": "the measure of sharpness, and the option that changes it",
+    "sql": "SQL databases: the source's options, and the connection",
+    "table": "a table: of metrics, and of images",
+}
+"""Other module names that stand in several packages, and the one meaning that they have there."""
+
+SAME_CLASSES = {
+    "Explanation": "of a prediction: as an object of the Python API, and as JSON",
+    "Limits": "of inputs: the decoder's, and the server's description of them",
+    "Picture": "an image in a document: the report's, and JSON",
+    "Place": "where something stands: a file of a source, and the folder of the API",
+    "Predictions": "of many images: a file of them, and JSON",
+    "ResNet9": "the option, and the network",
+    "Server": "the application, and the process that serves it",
+    "Step": "one step of a sequence: preprocessing, its description by the server, a schedule by steps",
+    "WideResNet": "the option, and the network",
+    "Worker": "a process that works for another",
+}
+"""Class names that stand in several modules, and why."""
+
+PARTICIPLES_OF_THE_FIELD = {
+    "Assigned": "",
+    "Finding": "a noun: of an audit",
+    "Metered": "",
+    "Mixing": "a noun: MixUp and CutMix",
+    "Nothing": "a noun",
+    "Unchanged": "",
+    "Watershed": "the algorithm",
+}
+"""Classes named by a word that ends like a participle and is a noun or a term of the field."""
+
+NO_NOUN = re.compile(r"(What|Which|Where|How|That|When|Why|Who)\b")
+PARTICIPLE = re.compile(r"[A-Z][a-z]+(ed|ing)|Kept|Held|Known|Given|Found|Lost|Sent|Told|Made|Done|Seen|Drawn")
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Returns the syntax tree of every module, by its path in the package."""
+    return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def classes() -> dict[str, list[str]]:
+    """Returns the modules that define a class of each name; a leading underscore makes no other name."""
+    places = defaultdict(list)
+    for module, tree in trees().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name.lstrip("_")].append(module)
+    return places
+
+
+def test_the_packages_top_holds_packages_only() -> None:
+    loose = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert loose == {"__init__.py", "py.typed"}
+
+
+def test_a_module_name_has_one_meaning() -> None:
+    places = defaultdict(list)
+    for module in trees():
+        path = Path(module)
+        # Modules of the command and of the Python API are named for the packages whose verbs or things they hand out.
+        if path.parent.name not in ("api", "cli"):
+            places[path.parent.name if path.stem == "__init__" else path.stem].append(module)
+    several = {name: found for name, found in places.items() if len(found) > 1 and name not in ONE_PER_PACKAGE}
+    assert set(several) <= set(SAME_MODULES), {n: p for n, p in several.items() if n not in SAME_MODULES}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    several = {name: found for name, found in classes().items() if len(found) > 1}
+    assert set(several) <= set(SAME_CLASSES), {n: p for n, p in several.items() if n not in SAME_CLASSES}
+
+
+def test_no_class_is_a_bare_participle() -> None:
+    bare = {name for name in classes() if PARTICIPLE.fullmatch(name)}
+    assert bare <= set(PARTICIPLES_OF_THE_FIELD)
+
+
+@pytest.mark.parametrize("module", trees())
+def test_a_modules_docstring_names_the_thing(module: str) -> None:
+    docstring = ast.get_docstring(trees()[module])
+    assert docstring
+    assert not NO_NOUN.match(docstring), docstring.splitlines()[0]
