@@ -1,4 +1,4 @@
-"""What a trained network sees in images: their embeddings, as a Parquet table."""
+"""Embeddings of images by a trained network, as a Parquet table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training stands: reported every epoch, and saved so that a run that was cut off goes on from there."""
+"""Progress of a training: reported every epoch, and saved so that an interrupted run goes on from there."""
 
 from __future__ import annotations
 
