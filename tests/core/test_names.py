@@ -31,6 +31,7 @@ SAME_MODULES = {
     "promote": "the package, and the command's work in it",
     "sharpness": "the measure of sharpness, and the option that changes it",
     "sql": "SQL databases: the source's options, and the connection",
+    "step": "one step: of preprocessing; and the schedule that goes by steps, as the field calls it",
     "table": "a table: of metrics, and of images",
 }
 """Other module names that stand in several packages, and the one meaning that they have there."""
@@ -44,6 +45,7 @@ SAME_CLASSES = {
     "ResNet9": "the option, and the network",
     "Server": "the application, and the process that serves it",
     "Step": "one step of a sequence: preprocessing, its description by the server, a schedule by steps",
+    "TorchvisionOption": "an option of what torchvision offers: its networks, its datasets",
     "WideResNet": "the option, and the network",
     "Worker": "a process that works for another",
 }
