@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from sightline.metrics.base import Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.curves import GRID, Curves
+from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
+from sightline.metrics.table import of_kind
 from sightline.reporting.plots import bars, confusion_matrix, curve_plots
 from sightline.reporting.render import Picture, picture
 
@@ -34,12 +36,13 @@ def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
 
 
 def of_classes(scores: Sequence[ClassScore], classes: Sequence[str]) -> Figures:
-    """Returns the bars of precision, recall and F1."""
+    """Returns the bars of the per-class metrics."""
+    names = ", ".join(metric.title for metric in of_kind(PerClassMetric).values())
     return {
         "per_class": picture(
             lambda theme: bars.draw_per_class(scores, classes, theme),
-            "Bars of precision, recall and F1 for each class; the table below holds the numbers",
-            "Precision, recall and F1 of each class.",
+            f"Bars of each class: {names}; the table below holds the numbers",
+            f"{names} of each class.",
         )
     }
 

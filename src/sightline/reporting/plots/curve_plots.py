@@ -174,6 +174,7 @@ def draw_risk_coverage(
     axes.set_ylabel("risk: error rate")
     axes.set_title("Risk by coverage", color=theme.ink)
     _percent_grid(axes, theme)
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))  # at 2.5 a tick, whole percents would lie
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1 if top > 0.005 else 2))
     return png(figure)
 

@@ -139,7 +139,7 @@ def facts(results: ReportContent) -> list[tuple[str, str]]:
     found, n = results.found, results.found.numbers
     wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
-    wanted.append((percent(n["ece"]), "calibration error: how far its certainty is from the truth"))
+    wanted.append((percent(n["ece"]), "calibration error: distance of confidence and accuracy"))
     if found.abstention.threshold and "selective_accuracy" in n:
         where = f"answered at the threshold chosen for {percent(found.target_accuracy)} accuracy"
         wanted.append((percent(n["coverage"]), where))

@@ -28,9 +28,9 @@ def score_model(
     baselines: Path | None = None,
     split: str = "test",
 ) -> Evaluation:
-    """Returns everything that one evaluation finds.
+    """Scores a model on one split.
 
-    The temperature and the threshold come from the validation split; the scored split is read once and decides
+    Temperature and threshold come from the validation split; the scored split is read once and decides
     nothing. Slices and robustness need the raw images and are left out without.
 
     Args:
@@ -49,18 +49,13 @@ def score_model(
     rows = data.split(split)
     if not len(rows):
         raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
-    validation = data.split(VALIDATION)
-    probabilities = {
-        each: _ask(predict, each_rows, config, data) for each, each_rows in ((split, rows), (VALIDATION, validation))
-    }
-    temperature = choose_temperature(validation.labels, probabilities[VALIDATION])
-    test, val = (
-        SplitPredictions(
-            name, r.ids, r.labels, calibration.apply_temperature(probabilities[name], temperature), probabilities[name]
-        )
-        for name, r in ((split, rows), (VALIDATION, validation))
-    )
-    abstention = selective.choose_threshold(val.confidences, val.correct, config.target_accuracy)
+    validation_rows = data.split(VALIDATION)
+    of_validation = _probabilities(predict, validation_rows, config, data)
+    of_test = of_validation if split == VALIDATION else _probabilities(predict, rows, config, data)
+    temperature = choose_temperature(validation_rows.labels, of_validation)
+    validation = _calibrated(VALIDATION, validation_rows, of_validation, temperature)
+    test = _calibrated(split, rows, of_test, temperature)
+    abstention = selective.choose_threshold(validation.confidences, validation.correct, config.target_accuracy)
     numbers = classification.evaluate(
         test.labels,
         test.probabilities,
@@ -71,23 +66,23 @@ def score_model(
         resamples=config.resamples,
     )
     numbers |= _of_abstention(test, abstention.threshold)
-    found: list[Slice] = []
+    sliced: list[Slice] = []
     if raw is not None:
         bits = Transform.load(data.transform).sample_bits
         properties = slices.properties(raw, rows.ids, config.slices, bits)
-        found = slices.slices(properties, test.correct, config.slice_min_images)
-    worst = slices.worst(found)
+        sliced = slices.slices(properties, test.correct, config.slice_min_images)
+    worst = slices.worst(sliced)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
     corrupted = None
     if raw is not None and config.robustness_images:
         corrupted = corruption_error.measure_robustness(predict, data, rows, raw, config, baselines)
         numbers |= corruption_error.robustness_numbers(corrupted)
-    doubtful, note = find_suspects(val, test)
+    doubtful, note = find_suspects(validation, test)
     return Evaluation(
         classes=data.classes,
         test=test,
-        validation=val,
+        validation=validation,
         numbers={name: round(value, DIGITS) for name, value in numbers.items()},
         scores=classification.class_scores(test.labels, test.predicted, len(data.classes)),
         counts=base.confusion(test.labels, test.predicted, len(data.classes)),
@@ -97,7 +92,7 @@ def score_model(
         bins=calibration.reliability(test.confidences, test.correct),
         bins_uncalibrated=calibration.reliability(test.uncalibrated.max(axis=1), test.correct),
         risk_coverage=selective.risk_coverage(test.confidences, test.correct),
-        slices=found,
+        slices=sliced,
         worst=worst,
         robustness=corrupted,
         suspects=doubtful,
@@ -119,7 +114,7 @@ def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
     return np.concatenate([np.asarray(predict(batch), np.float64) for batch in batches])
 
 
-def _ask(predict: Predict, split: Split, config: EvaluateConfig, data: ProcessedSet) -> Floats:
+def _probabilities(predict: Predict, split: Split, config: EvaluateConfig, data: ProcessedSet) -> Floats:
     num_classes = len(data.classes)
     if not len(split):
         return np.zeros((0, num_classes))
@@ -128,6 +123,11 @@ def _ask(predict: Predict, split: Split, config: EvaluateConfig, data: Processed
         raise ValueError(f"the model gave {probabilities.shape} for {len(split)} images, {num_classes} classes")
     base.require_probabilities(split.labels, probabilities)
     return probabilities
+
+
+def _calibrated(name: str, rows: Split, probabilities: Floats, temperature: float) -> SplitPredictions:
+    calibrated = calibration.apply_temperature(probabilities, temperature)
+    return SplitPredictions(name, rows.ids, rows.labels, calibrated, probabilities)
 
 
 def _of_abstention(test: SplitPredictions, threshold: float | None) -> dict[str, float]:
