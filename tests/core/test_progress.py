@@ -52,7 +52,7 @@ NEAR = (
     "near_pairs(np.zeros((40, 32), np.uint8))"
 )
 FOLDER = "from pathlib import Path; from sightline.sources.tree import fingerprint; fingerprint(Path('.'), deep=True)"
-FILE = "from pathlib import Path; from sightline.sources.file import LocalBlob; LocalBlob(Path('a')).fingerprint(True)"
+FILE = "from pathlib import Path; from sightline.sources.file import LocalFile; LocalFile(Path('a')).fingerprint(True)"
 ROWS = "from sightline.sources.databases.digests import set_digest; set_digest([[1], [2]])"
 LOAD = """
 from pathlib import Path

@@ -33,14 +33,14 @@ class FindingKind:
         return f"{self.noun}s {self.words}"
 
     def count(self, audit: Mapping[str, Any]) -> int:
-        """Returns how many the audit has found; ValueError for what is no audit."""
-        found = field(audit, self.name, dict)
-        return sum(field(found, f"{part}{self.noun}s", int) for part in self.parts)
+        """Returns how many the audit has counted; ValueError for what is no audit."""
+        counts = field(audit, self.name, dict)
+        return sum(field(counts, f"{part}{self.noun}s", int) for part in self.parts)
 
     def examples(self, audit: Mapping[str, Any]) -> list[str | list[str]]:
         """Returns the first of them: an image's id, or the ids of a group."""
-        found = field(audit, self.name, dict)
-        return [example for part in self.parts for example in field(found, f"{part}examples", list)]
+        content = field(audit, self.name, dict)
+        return [example for part in self.parts for example in field(content, f"{part}examples", list)]
 
 
 _TOGETHER = "kept in one split, where the source names no splits"

@@ -19,11 +19,11 @@ def raw_images(root: Path, ids: Collection[str]) -> Iterator[RawImage]:
     Raises:
         UserError: If some are not there, once the others have been yielded.
     """
-    wanted, found = set(ids), 0
+    wanted, count = set(ids), 0
     for shard in raw_shards(root):
         for image in shard.images():
             if image.id in wanted:
-                found += 1
+                count += 1
                 yield image
-    if found != len(wanted):
-        raise UserError(f"{root} lacks {len(wanted) - found} of the prepared images: run the preprocess stage again")
+    if count != len(wanted):
+        raise UserError(f"{root} lacks {len(wanted) - count} of the prepared images: run the preprocess stage again")

@@ -37,11 +37,11 @@ class Boundary:
 
     @functools.cached_property
     def _caches(self) -> list[str]:
-        """The folders of DVC's caches, found when the first link leads out."""
+        """The folders of DVC's caches, read when the first link leads out."""
         above = (self._root.absolute(), Path(self.real), Path.cwd())
         projects = dict.fromkeys(folder for start in above for folder in (start, *start.parents))
-        found = (cache for folder in projects if (folder / ".dvc").is_dir() for cache in _cache_of(folder / ".dvc"))
-        return list(dict.fromkeys(os.path.realpath(cache) for cache in found))
+        caches = (cache for folder in projects if (folder / ".dvc").is_dir() for cache in _cache_of(folder / ".dvc"))
+        return list(dict.fromkeys(os.path.realpath(cache) for cache in caches))
 
 
 def _cache_of(dvc: Path) -> Iterator[Path]:

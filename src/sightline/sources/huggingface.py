@@ -82,7 +82,7 @@ class HuggingfaceSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         option = self._option
-        found = self._files()
+        files = self._files()
         named = [option.id_column] if option.id_column else []
         wanted = [
             option.image_column,
@@ -90,9 +90,9 @@ class HuggingfaceSource:
             *named,
             *([option.group_column] if option.group_column else []),
         ]
-        all_ids = (identity for file in found for identity, _ in self._rows(file, named or [option.label_column]))
+        all_ids = (identity for file in files for identity, _ in self._rows(file, named or [option.label_column]))
         is_chosen = sample_filter(all_ids if self._limit is not None else (), self._limit)
-        for file in found:
+        for file in files:
             names = self._class_names(file)
             for identity, row in self._rows(file, wanted):
                 if not is_chosen(identity):

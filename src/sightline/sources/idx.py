@@ -146,12 +146,12 @@ def _prefix(stem: str) -> str:
 def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -> Path:
     """Returns the file that is called as this one is, but for the words for its role."""
     key = [word for word in _words(stem) if word not in _ROLES]
-    found = [other for name, other in others if [word for word in _words(name) if word not in _ROLES] == key]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    partners = [other for name, other in others if [word for word in _words(name) if word not in _ROLES] == key]
+    if len(partners) == 1:
+        return partners[0]
+    if partners:
         raise UserError(
-            f"ingest.path: {path} has several {role}: {', '.join(other.name for other in found)}; leave one"
+            f"ingest.path: {path} has several {role}: {', '.join(other.name for other in partners)}; leave one"
         )
     raise UserError(
         f"ingest.path: {path} has no {role} beside it: call the two as train-images-idx3-ubyte and "

@@ -43,8 +43,8 @@ def split_in(name: str) -> str | None:
     >>> split_in("training_set"), split_in("seg_test"), split_in("val2017"), split_in("train_or_test")
     ('train', 'test', 'val', None)
     """
-    found = {_SPLITS[word] for word in _words(name) if word in _SPLITS}
-    return found.pop() if len(found) == 1 else None
+    splits = {_SPLITS[word] for word in _words(name) if word in _SPLITS}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def _words(name: str) -> list[str]:

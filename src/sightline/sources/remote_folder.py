@@ -84,9 +84,9 @@ class RemoteFolderSource:
         with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
             root = root.rstrip("/") + "/"
-            found = fs.find(root, detail=True)
+            listed = fs.find(root, detail=True)
             web = root.startswith(("http://", "https://"))
-            names = {name.removeprefix(root).removeprefix("/"): info for name, info in found.items()}
+            names = {name.removeprefix(root).removeprefix("/"): info for name, info in listed.items()}
             listing = {unquote(name) if web else name: info for name, info in names.items()}
             listing = {name: info for name, info in listing.items() if name and not is_litter(name)}
             if not listing:

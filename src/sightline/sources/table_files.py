@@ -88,11 +88,11 @@ class LocalTableFiles:
             raise RejectionError(
                 RejectionReason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root"
             )
-        found = "/" if path.startswith("/") else ""
+        spelt = "/" if path.startswith("/") else ""
         for part in path.split("/"):
-            there = os.path.lexists(self._root / found / part)
-            found = posixpath.join(found, part if there else self._names(found).get(composed(part), part))
-        return found
+            there = os.path.lexists(self._root / spelt / part)
+            spelt = posixpath.join(spelt, part if there else self._names(spelt).get(composed(part), part))
+        return spelt
 
     def _names(self, folder: str) -> dict[str, str]:
         """Returns the names in a folder, by their composed form."""
@@ -128,8 +128,8 @@ class LocalTableFiles:
         for folder in sorted(folders):
             if not (self._root / folder).is_dir():
                 continue
-            with os.scandir(self._root / folder) as found:
-                for entry in sorted(found, key=lambda entry: entry.name):
+            with os.scandir(self._root / folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     if is_litter(entry.name):
                         continue
                     if PurePosixPath(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
@@ -155,10 +155,10 @@ class RemoteTableFiles:
     def read(self, path: str) -> bytes:
         with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
-            found = _first(fs, root, path)
-            if found is None:
+            match = _first(fs, root, path)
+            if match is None:
                 raise RejectionError(RejectionReason.MISSING, "no such file")
-            path, info = found
+            path, info = match
             size = info.get("size")
             if size is not None and size > self._max_bytes:
                 raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
@@ -176,8 +176,8 @@ class RemoteTableFiles:
             fs, root = remote.filesystem(self._url)
 
             def state_of(path: str) -> str:
-                found = _first(fs, root, path)
-                return repr(remote.state(found[1])) if found else "missing"
+                match = _first(fs, root, path)
+                return repr(remote.state(match[1])) if match else "missing"
 
             wanted = sorted(set(paths))
             for state in track(map_ahead(state_of, wanted, remote.THREADS), "watching", len(wanted)):

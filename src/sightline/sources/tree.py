@@ -52,9 +52,9 @@ def walk(root: Path, empty: bool = False) -> Iterator[TreeEntry]:
 
 def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[TreeEntry]:
     try:
-        with os.scandir(root / folder) as found:
+        with os.scandir(root / folder) as entries:
             # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
-            kept = [entry for entry in found if not is_litter(entry.name)]
+            kept = [entry for entry in entries if not is_litter(entry.name)]
             inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
     except OSError as error:
         if is_shortage(error):

@@ -34,7 +34,7 @@ def start_training(
             from the environment and without credentials.
         overrides: The command line; names the run in a sweep.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
-        data: The settings that the data were made with, as `data_settings.of_data` returns them; parameters as well.
+        data: The settings that the data were made with, from `data_settings.load_settings`; parameters as well.
     """
     parent = os.environ.get(SWEEP_VARIABLE)
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}

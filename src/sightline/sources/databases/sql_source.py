@@ -82,8 +82,8 @@ class SqlSource:
             return option.checksum_column
         if option.table is None:
             return None
-        found = sa.inspect(connection).get_columns(option.table, schema=option.schema)
-        return "sha256" if any(column["name"] == "sha256" for column in found) else None
+        columns = sa.inspect(connection).get_columns(option.table, schema=option.schema)
+        return "sha256" if any(column["name"] == "sha256" for column in columns) else None
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         url = database_url(self.option.url)
@@ -168,15 +168,15 @@ class _Table:
         size = 16
         while True:
             ids = sa.select(self.key, self.id).where(self._after(after)).distinct().order_by(self.key)
-            found = connection.execute(ids.limit(ID_PAGE)).all()
-            if not found:
+            page_keys = connection.execute(ids.limit(ID_PAGE)).all()
+            if not page_keys:
                 return
-            after = found[-1].key
+            after = page_keys[-1].key
             if self.sample is not None:
-                found = [row for row in found if row.key in self.sample]
+                page_keys = [row for row in page_keys if row.key in self.sample]
             start = 0
-            while start < len(found):
-                page = found[start : start + size]
+            while start < len(page_keys):
+                page = page_keys[start : start + size]
                 start += size
                 keys = {row.key for row in page}
                 chosen = sa.select(self.key, *self.wanted).where(self.id.in_([row[1] for row in page]))

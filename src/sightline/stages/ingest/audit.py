@@ -67,13 +67,13 @@ def _range(db: sqlite3.Connection, column: str) -> dict[str, int]:
 def _same_bytes(db: sqlite3.Connection, having: str) -> dict[str, Any]:
     grouped = f"SELECT sha256, min(id) AS first, count(*) AS number FROM image GROUP BY 1 HAVING {having}"  # noqa: S608
     count, number = db.execute(f"SELECT count(*), coalesce(sum(number), 0) FROM ({grouped})").fetchone()  # noqa: S608
-    found = db.execute(f"{grouped} ORDER BY 2 LIMIT ?", [EXAMPLES]).fetchall()
-    return {"groups": count, "images": number, "examples": [_ids(db, sha256) for sha256, *_ in found]}
+    first = db.execute(f"{grouped} ORDER BY 2 LIMIT ?", [EXAMPLES]).fetchall()
+    return {"groups": count, "images": number, "examples": [_ids(db, sha256) for sha256, *_ in first]}
 
 
 def _ids(db: sqlite3.Connection, sha256: str) -> list[str]:
-    found = db.execute("SELECT id FROM image WHERE sha256 = ? ORDER BY id LIMIT ?", [sha256, EXAMPLES])
-    return [identity for (identity,) in found]
+    rows = db.execute("SELECT id FROM image WHERE sha256 = ? ORDER BY id LIMIT ?", [sha256, EXAMPLES])
+    return [identity for (identity,) in rows]
 
 
 def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
@@ -88,9 +88,9 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
     for (phash,) in db.execute("SELECT phash FROM unique_image ORDER BY rowid"):
         joined += phash
     hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
-    found = near_groups(near_pairs(hashes))
+    groups = near_groups(near_pairs(hashes))
     select = "SELECT id FROM unique_image WHERE rowid = ?"
-    return [[db.execute(select, [position + 1]).fetchone()[0] for position in group] for group in found]
+    return [[db.execute(select, [position + 1]).fetchone()[0] for position in group] for group in groups]
 
 
 def _two_splits(db: sqlite3.Connection, near: list[list[str]]) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def _few_bits(db: sqlite3.Connection) -> dict[str, Any]:
 
     where = "FROM image WHERE bits <= ?"
     count, bits = db.execute(f"SELECT count(*), max(bits) {where}", [FEW_BITS]).fetchone()
-    found = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
-    return {"images": count, "bits": bits, "examples": [identity for (identity,) in found]}
+    rows = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
+    return {"images": count, "bits": bits, "examples": [identity for (identity,) in rows]}
 
 
 def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
 def _flagged(db: sqlite3.Connection, flag: str) -> dict[str, Any]:
     where = "FROM image WHERE instr(flags, ?)"
     (number,) = db.execute(f"SELECT count(*) {where}", [flag]).fetchone()
-    found = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [flag, EXAMPLES])
-    return {"images": number, "examples": [identity for (identity,) in found]}
+    rows = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [flag, EXAMPLES])
+    return {"images": number, "examples": [identity for (identity,) in rows]}
 
 
 def finding_lines(audit: Mapping[str, Any]) -> list[str]:

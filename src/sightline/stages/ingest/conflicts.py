@@ -35,21 +35,21 @@ def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
     db = sorter.db
     db.execute("CREATE INDEX by_content ON image (sha256)")
     db.execute("CREATE INDEX claim_by_content ON claim (sha256)")
-    found = sorted(_conflict(db, sha256) for (sha256,) in db.execute(_CONFLICTING).fetchall())
-    first = found[0][1] if found else None
-    if found and conflicts == "fail":
+    conflicting = sorted(_conflict(db, sha256) for (sha256,) in db.execute(_CONFLICTING).fetchall())
+    first = conflicting[0][1] if conflicting else None
+    if conflicting and conflicts == "fail":
         raise UserError(
-            f"ingest.conflicts=fail: {len(found):,} picture(s) under two labels; the first: {first}; correct the "
+            f"ingest.conflicts=fail: {len(conflicting):,} picture(s) under two labels; the first: {first}; correct the "
             "labels, or set ingest.conflicts=drop"
         )
-    for _, detail, sha256 in found:
+    for _, detail, sha256 in conflicting:
         for identity in sorted(_disputed(db, sha256, every=conflicts == "drop")):
             _reject(sorter, identity, sha256, detail)
     for (identity,) in db.execute("SELECT id FROM claim").fetchall():
         kept = db.execute("SELECT 1 FROM image WHERE id = ?", [identity]).fetchone()
         detail = "the id comes more than once" + ("; one was kept" if kept else "")
         sorter.reject(Rejection(identity, RejectionReason.DUPLICATE_ID, detail))
-    return {"pictures": len(found), "first": first}
+    return {"pictures": len(conflicting), "first": first}
 
 
 def _conflict(db: sqlite3.Connection, sha256: str) -> tuple[str, str, str]:

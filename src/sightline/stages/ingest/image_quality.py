@@ -52,13 +52,13 @@ def measure(grey: Grey) -> ImageQuality:
     height, width = grey.shape
     small = shrunk(grey)
     deviation = sharpness(small)
-    found = {
+    is_flagged = {
         DARK: np.count_nonzero(small >= _DARK_BELOW * 255) < 0.01 * small.size,
         BRIGHT: np.count_nonzero(small <= _BRIGHT_ABOVE * 255) < 0.05 * small.size,
         BLURRED: 1 - math.exp(-(deviation**2) / 100) < _BLURRED_BELOW,
         ODD_SHAPE: min(height, width) / max(height, width) < _ODD_BELOW,
     }
-    return ImageQuality(tuple(name for name, is_so in found.items() if is_so), _phash(small))
+    return ImageQuality(tuple(name for name, is_so in is_flagged.items() if is_so), _phash(small))
 
 
 def phash(grey: Grey) -> bytes:

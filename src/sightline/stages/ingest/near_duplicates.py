@@ -35,14 +35,14 @@ def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> Pairs:
     Returns:
         [m, 2] positions, the smaller first; sorted, each pair once.
     """
-    found = [np.empty((0, 2), np.int64)]
+    parts = [np.empty((0, 2), np.int64)]
     bands = range(0, HASH_BYTES, _BAND_BYTES)
     for start in track(bands, "comparing", len(hashes), each=len(hashes) / len(bands)):
         rolled = np.roll(hashes, -start, axis=1)  # the band first: sorting whole hashes brings equal bands together
         order = np.lexsort(rolled.T[::-1]) if len(rolled) else np.empty(0, np.int64)
         band = rolled[order, :_BAND_BYTES].copy().view(np.uint16).ravel()
-        found.extend(_pairs_in(hashes, order, band, max_distance))
-    return np.unique(np.concatenate(found), axis=0)
+        parts.extend(_pairs_in(hashes, order, band, max_distance))
+    return np.unique(np.concatenate(parts), axis=0)
 
 
 def _pairs_in(hashes: Hashes, order: Pairs, band: npt.NDArray[np.uint16], max_distance: int) -> Iterator[Pairs]:

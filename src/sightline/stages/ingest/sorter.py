@@ -11,11 +11,11 @@ from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, RawImage, Rejection
 from sightline.stages.ingest.check_result import CheckedImage
 
-_FACTS = (
+_COLUMNS = (
     "id", "label", "split", "group", "path", "sha256", "format", "width", "height", "mode", "bits",
     "flags", "phash",
 )  # fmt: skip
-_NAMES = ", ".join(f'"{name}"' for name in _FACTS)
+_NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _TABLES = f"""
 CREATE TABLE image ({_NAMES}, PRIMARY KEY (id));
 CREATE TABLE content (data);
@@ -23,7 +23,7 @@ CREATE TABLE claim (id, sha256, label);
 CREATE TABLE rejection (id, reason, detail);
 CREATE TABLE near (id, near_group);
 """
-_PLACES = f"({', '.join('?' * len(_FACTS))})"
+_PLACES = f"({', '.join('?' * len(_COLUMNS))})"
 
 
 class ImageSorter:
@@ -58,18 +58,18 @@ class ImageSorter:
 
     def add(self, record: ImageRecord, label: str, split: str | None, checked: CheckedImage) -> None:
         """Takes an image; of two with the same id one: by what they are, not by which came first."""
-        facts = (
+        row_values = (
             record.id, label, split, record.group, record.path, checked.sha256, checked.format, checked.width,
             checked.height, checked.mode, checked.bits, " ".join(checked.flags), checked.phash,
         )  # fmt: skip
-        if self.db.execute(f"INSERT OR IGNORE INTO image VALUES {_PLACES}", facts).rowcount:  # noqa: S608 - constants
+        if self.db.execute(f"INSERT OR IGNORE INTO image VALUES {_PLACES}", row_values).rowcount:  # noqa: S608 - constants
             self.db.execute("INSERT INTO content (rowid, data) VALUES (last_insert_rowid(), ?)", (record.data,))
             return
         query = "SELECT rowid, sha256, label, split FROM image WHERE id = ?"
         row, *other = self.db.execute(query, [record.id]).fetchone()
         sha256, its_label, _ = other
         if _rank(checked.sha256, label, split) < _rank(*other):
-            self.db.execute(f"REPLACE INTO image (rowid, {_NAMES}) VALUES (?, {_PLACES[1:]}", (row, *facts))  # noqa: S608
+            self.db.execute(f"REPLACE INTO image (rowid, {_NAMES}) VALUES (?, {_PLACES[1:]}", (row, *row_values))  # noqa: S608
             self.db.execute("UPDATE content SET data = ? WHERE rowid = ?", (record.data, row))
         else:
             sha256, its_label = checked.sha256, label

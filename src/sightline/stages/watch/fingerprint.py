@@ -22,11 +22,11 @@ def watch(config: IngestConfig, output: Path) -> None:
     Raises:
         UserError: If the source cannot be reached.
     """
-    seen = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
+    content = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
     if config.labels:
         LabelMap.load(located(config.labels))
-        seen["labels"] = files.sha256_file(located(config.labels))
-    files.write_json(output, seen)
+        content["labels"] = files.sha256_file(located(config.labels))
+    files.write_json(output, content)
 
 
 def watch_weights(weights: str | None, output: Path) -> None:
