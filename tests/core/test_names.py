@@ -113,3 +113,28 @@ def test_a_modules_docstring_names_the_thing(module: str) -> None:
     docstring = ast.get_docstring(trees()[module])
     assert docstring
     assert not NO_NOUN.match(docstring), docstring.splitlines()[0]
+
+
+LEVELS = (
+    {"cli", "api"},
+    {"stages", "predict", "serve", "compare", "promote"},
+    {"sources", "models", "metrics", "reporting", "tracking", "datasets"},
+    {"imaging"},
+    {"config"},
+    {"core"},
+)
+"""The packages from top to bottom, as README.md has them: each imports its own level and those below."""
+
+
+def test_no_package_imports_one_above_it() -> None:
+    level = {package: number for number, packages in enumerate(LEVELS) for package in packages}
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(level)
+    upwards = set()
+    for module, tree in trees().items():
+        own = Path(module).parts[0]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sightline"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported = {name.split(".")[1] for name in names} & set(level)
+                upwards |= {(module, name) for name in imported if own in level and level[name] < level[own]}
+    assert not upwards
