@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,16 @@ import pytest
 import torch
 from torch import nn
 
+import sightline
 from sightline.config.compose import CONF
 from sightline.core import files
+from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX, ProcessedSet
 from sightline.models import saved_model
-from sightline.stages.train import checkpoint_io, hardware
+from sightline.stages.train import checkpoint_io, hardware, stage
 from sightline.stages.train.checkpoint_io import BEST, LAST, PREVIOUS
+from sightline.stages.train.checkpointing import LogMetrics
 from sightline.stages.train.fit import FitResult, fit
 from sightline.stages.train.stage import TrainingRun
 from tests.stages.train.small import processed_set, train_config
@@ -333,3 +339,36 @@ def test_precision_is_full_on_a_cpu() -> None:
     config = train_config(**{"train/trainer": "auto"})
     if not torch.cuda.is_available():
         assert hardware.prepare(config.trainer, config.threads) == "32-true"
+
+
+def test_a_training_whose_code_changed_begins_anew(
+    project: Path,
+    data: ProcessedSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Killed after its first epoch; a comment in code it runs changes nothing, one token begins anew."""
+    code = tmp_path / "code" / "sightline"
+    shutil.copytree(Path(sightline.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(stage, "CodeDigests", functools.partial(CodeDigests, package=code, memory=None))
+    seeds = code / "core" / "seeds.py"
+    before = TrainingRun(data.root, train_config(**QUICK)).checkpoints
+
+    def killed(metrics: Mapping[str, float], epoch: int) -> None:
+        raise SystemExit(1)  # after the epoch's checkpoint
+
+    def run(log: LogMetrics | None = None) -> str:
+        with contextlib.suppress(SystemExit):
+            TrainingRun(data.root, train_config(**QUICK)).run(project / "models", project / "history.csv", log)
+        return capsys.readouterr().out
+
+    assert "going on" not in run(killed)
+    assert (before / "last.ckpt").exists()
+    source = seeds.read_text()
+    seeds.write_text(source.replace('"big"', '"little"', 1))
+    assert TrainingRun(data.root, train_config(**QUICK)).checkpoints != before
+    assert "going on" not in run()
+    assert (before / "last.ckpt").exists()  # that of the other code
+    seeds.write_text(f"{source}\n# A comment.\n")
+    assert "going on with epoch 2" in run()

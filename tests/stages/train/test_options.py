@@ -13,7 +13,7 @@ from sightline.models.classifier import build
 from sightline.stages.train import stage
 from sightline.stages.train.dataloader import EpochSampler, balancing_weights
 from sightline.stages.train.fit import fit
-from sightline.stages.train.lightning_module import Average, ClassifierModule
+from sightline.stages.train.lightning_module import ClassifierModule, RunningMean
 from sightline.stages.train.mixing import Mixing
 from tests.stages.train.small import processed_set, train_config
 from tests.stages.train.test_fit import validate
@@ -170,7 +170,7 @@ def test_balanced_draws_every_class_as_often():
 
 
 def test_an_average_is_weighted_and_begins_anew():
-    average = Average()
+    average = RunningMean()
     average.add(torch.tensor(1.0), 1)
     average.add(torch.tensor(12.0), 3)
     assert average.take() == 3.25

@@ -1,4 +1,4 @@
-"""Progress of a training: reported every epoch, and saved so that an interrupted run goes on from there."""
+"""The state of a training: reported every epoch, and saved so that an interrupted run resumes from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EpochMetrics = dict[str, float]
 
 
 class TrainingCheckpoint(Checkpoint):
-    """Keeps a row of metrics an epoch, and the checkpoint to go on from.
+    """Keeps one row of metrics per epoch, and the checkpoint to resume from.
 
     The checkpoint is written at the end of every epoch, within an epoch every few minutes, and on SIGTERM and Ctrl-C,
     after which the process ends (a second signal ends it at once). Never after an epoch's last batch: what follows it
@@ -40,7 +40,7 @@ class TrainingCheckpoint(Checkpoint):
         folder: Where `last.ckpt` goes.
         loader: The training split's loader: how long it was waited for is told every epoch.
         log: Called with every epoch's metrics, after they are safe.
-        shown: Whether to print a line an epoch.
+        shown: Whether to print one line per epoch.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class TrainingCheckpoint(Checkpoint):
         seconds = time.monotonic() - self._epoch_started
         stall = self._loader.waited / seconds
         if self._shown:
-            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {said}  {seconds:.1f} s", flush=True)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s", flush=True)
         self._warn_of_stall(stall, seconds)
         self._save(trainer, (trainer.current_epoch + 1, 0))
         if self._log is not None:

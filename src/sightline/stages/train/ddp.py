@@ -76,7 +76,7 @@ def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) ->
 
 
 def _join(environment: dict[str, str], data: Path, config: TrainConfig, checkpoints: Path) -> None:
-    """What each process but the first does."""
+    """Takes part in the training, as every process but the first."""
     parent = multiprocessing.parent_process()
     files.die_with_parent(parent.pid if parent else None)
     os.environ.update(environment)
@@ -114,7 +114,7 @@ def _group() -> Iterator[None]:
 
 
 def _environment(rank: int, world: int, port: str) -> dict[str, str]:
-    """What torchrun would set."""
+    """Returns the variables that torchrun would set."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

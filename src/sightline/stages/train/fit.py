@@ -38,11 +38,11 @@ from sightline.stages.train.options import TrainerOption
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training leaves.
+    """The result of fitting a model.
 
     Attributes:
         classifier: The model with the best epoch's weights, in evaluation mode, on the CPU.
-        history: One row an epoch, with the columns of `progress.HISTORY`.
+        history: One row per epoch, with the columns of `checkpointing.HISTORY`.
         best: The best epoch's row.
         profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
     """

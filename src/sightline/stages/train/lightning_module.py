@@ -25,7 +25,7 @@ Sum = Callable[[torch.Tensor], torch.Tensor]
 """Adds up a tensor over the processes that train together."""
 
 
-class Average:
+class RunningMean:
     """A mean on the device: one addition a batch, and no wait for the device before the epoch's end."""
 
     def __init__(self) -> None:
@@ -92,9 +92,9 @@ class ClassifierModule(pl.LightningModule):
         self._augment = augment
         self._mix = mix
         self._lr = 0.0
-        self._train_loss = Average()
-        self._val_loss = Average()
-        self._val_accuracy = Average()
+        self._train_loss = RunningMean()
+        self._val_loss = RunningMean()
+        self._val_accuracy = RunningMean()
 
     def on_train_start(self) -> None:
         self.on_train_epoch_start()  # which Lightning leaves out where it goes on within an epoch

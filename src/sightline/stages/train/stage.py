@@ -27,7 +27,7 @@ DAYS_KEPT = 30
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What is to be told about a training.
+    """The result of a training.
 
     Attributes:
         model_digest: SHA-256 of the weights.
@@ -96,8 +96,8 @@ class TrainingRun:
             )
             digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             shutil.rmtree(self.checkpoints)
-        said = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
-        print(f"train: best epoch {best['epoch']}: {said}")
+        metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
+        print(f"train: best epoch {best['epoch']}: {metrics}")
         return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
     def join(self) -> float:
