@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from benchmarks import intervals as coverage
 from sightline.metrics import base, classification, counts, intervals
 from sightline.metrics.metric import CountMetric, PerClassMetric, RowMetric
+from sightline.metrics.metric_table import METRICS
 from sightline.metrics.probability_scores import among_top_k
-from sightline.metrics.table import METRICS
 from sightline.reporting.metric_titles import known
 
 SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. :/")

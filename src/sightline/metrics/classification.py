@@ -1,7 +1,7 @@
 """Classification metrics: all numbers of one evaluation, from labels and probabilities.
 
 The predicted class is the most probable one, the lowest index where several are. See `counts` for what a class that
-is absent, or never predicted, counts as. `table.METRICS` says which numbers there are.
+is absent, or never predicted, counts as. `metric_table.METRICS` says which numbers there are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sightline.metrics.metric import (
     RankingMetric,
     RowMetric,
 )
+from sightline.metrics.metric_table import METRICS, of_kind, top_k_metric
 from sightline.metrics.per_class import ClassScore
-from sightline.metrics.table import METRICS, of_kind, top_k_metric
 
 RESAMPLES = 1000
 

@@ -1,6 +1,6 @@
 """Kinds of metrics: what a metric is computed from decides how its interval is found.
 
-A metric is one function with its name, title, meaning and direction: an entry of `table.METRICS`.
+A metric is one function with its name, title, meaning and direction: an entry of `metric_table.METRICS`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 from sightline.metrics.base import Interval
 from sightline.metrics.counts import Counts
 from sightline.metrics.metric import PerClassMetric
-from sightline.metrics.table import of_kind
+from sightline.metrics.metric_table import of_kind
 
 
 @dataclass(frozen=True)

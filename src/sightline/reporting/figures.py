@@ -8,9 +8,9 @@ from sightline.metrics.base import Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.curves import GRID, Curves
 from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.metric_table import of_kind
 from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
-from sightline.metrics.table import of_kind
 from sightline.reporting.plots import bars, confusion_matrix, curve_plots
 from sightline.reporting.render import Picture, picture
 

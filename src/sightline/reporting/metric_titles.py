@@ -1,4 +1,4 @@
-"""Metrics in tables: title, meaning, value and interval as text, all derived from `metrics.table`."""
+"""Metrics in tables: title, meaning, value and interval as text, all derived from `metrics.metric_table`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.metrics.metric import Metric, PerClassMetric, RankingMetric
-from sightline.metrics.table import METRICS, top_k_named
+from sightline.metrics.metric_table import METRICS, top_k_named
 from sightline.reporting.formatting import PERCENT, percent
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.metric_table import of_kind
 from sightline.metrics.per_class import ClassScore
-from sightline.metrics.table import of_kind
 from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown, shown_all, styled
 
 MOST_BARS = 30

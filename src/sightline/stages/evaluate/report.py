@@ -12,7 +12,7 @@ import numpy as np
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.metrics.base import Labels
 from sightline.metrics.metric import PerClassMetric
-from sightline.metrics.table import of_kind
+from sightline.metrics.metric_table import of_kind
 from sightline.reporting.cards import Card, View
 from sightline.reporting.contact_sheet import SheetRow
 from sightline.reporting.formatting import grouped, percent, points, share, times

@@ -15,9 +15,9 @@ from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.calibration import Bin
 from sightline.metrics.intervals import wilson
 from sightline.metrics.metric import PerClassMetric
+from sightline.metrics.metric_table import of_kind
 from sightline.metrics.per_class import ClassScore
 from sightline.metrics.selective import RiskCoverage
-from sightline.metrics.table import of_kind
 from sightline.stages.evaluate.results import Evaluation, Slice
 
 SUSPECTS_SCHEMA = pa.schema(
