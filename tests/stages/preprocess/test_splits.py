@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sightline.datasets.raw_set import SPLITS
 from sightline.stages.preprocess.groups import Groups, group_images
 from sightline.stages.preprocess.split_config import Fold, SplitPlan
-from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, assign
+from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, asked, assign
 
 PLAN = SplitPlan(0.2, 0.3, 0)
 
@@ -250,3 +250,26 @@ def test_a_fold_of_a_set_with_a_test_split_is_for_validation():
     for n in range(500):
         assert [fold[n] for fold in folds].count(VAL) == (0 if n % 5 == 0 else 1)
         assert [fold[n] for fold in folds].count(TEST) == (4 if n % 5 == 0 else 0)
+
+
+@pytest.mark.parametrize(("text", "fold"), [("1 of 2", Fold(1, 2)), ("2 of 2", Fold(2, 2)), ("5 of 5", Fold(5, 5))])
+def test_the_first_and_the_last_fold_are_folds(text: str, fold: Fold):
+    assert Fold.parse(text) == fold
+
+
+@pytest.mark.parametrize(
+    ("named", "fold", "expected"),
+    [
+        ([], None, {"val": 0.2, "test": 0.3}),
+        (["train"], None, {"val": 0.2, "test": 0.3}),
+        (["test"], None, {"val": 0.2}),
+        (["train", "val"], None, {"test": 0.3}),
+        (["val", "test"], None, {}),
+        ([], Fold(1, 4), {"val": 0.2, "test": 0.25}),
+        (["test"], Fold(1, 4), {"val": 0.25}),
+        (["val", "test"], Fold(1, 4), {}),
+    ],
+)
+def test_what_is_asked_is_of_the_splits_that_are_drawn(named: list[str], fold: Fold | None, expected: dict[str, float]):
+    given = np.array([*map(SPLITS.index, named), LEFT_OUT], np.int8)
+    assert asked(given, SplitPlan(0.2, 0.3, 0, fold)) == expected
