@@ -14,13 +14,13 @@ from sightline.core.errors import UserError, fault, not_installed
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run, as described above.", metavar="RUN")],
-    second: Annotated[str, typer.Argument(help="The run to hold it against.", metavar="RUN")],
+    second: Annotated[str, typer.Argument(help="The run to compare it with.", metavar="RUN")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("compare.html"),
     data: Annotated[Path, typer.Option(help="The preprocessed images, to show those on which the two differ.")] = Path(
         "data/processed"
     ),
 ) -> None:
-    """Hold two models against each other, image by image, on the test set that both have scored.
+    """Compare two models, image by image, on the test set that both have scored.
 
     A RUN is a run's id or name in MLflow, a registered model (models:/name@champion, models:/name/3), or a folder with
     reports/predictions.parquet, such as another checkout. Prints a table, McNemar's test and the interval of the
@@ -46,7 +46,7 @@ def compare(
 
 @app.command()
 def sync() -> None:
-    """Tell MLflow what it could not be told while it was away; run it in the project's folder."""
+    """Send MLflow the calls that were queued while it could not be reached; run it in the project's folder."""
     try:
         from sightline import tracking
     except ModuleNotFoundError as error:
@@ -57,4 +57,4 @@ def sync() -> None:
         count += 1
         typer.echo(line)
     if not count:
-        typer.echo("nothing is left to tell MLflow")
+        typer.echo("nothing is queued for MLflow")

@@ -20,7 +20,7 @@ def features(
     output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file to write.")],
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a pass.")] = 256,
 ) -> None:
-    """Write what a trained network sees in each image: id, label, split and embedding, a row an image."""
+    """Write the embedding of each image by a trained network, with id, label and split: one row per image."""
     try:
         from sightline.models.embeddings import write_embeddings
     except ModuleNotFoundError as error:
@@ -68,7 +68,7 @@ def find_lr(
 
 @app.command("find-batch-size")
 def find_batch_size(changes: Changes = None) -> None:
-    """Find a batch size: train a few seconds with each, and see how many images a second that gives.
+    """Find a batch size: train a few seconds with each, and measure the images per second.
 
     Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed.
     """
