@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,22 +102,29 @@ class Bundle:
         """
         root = Path(folder)
         content = manifest.verify(root)
-        chosen, file = _form(root, content, model)
+        form, _ = _form(root, content, model)
+        return cls._read(root, content, form, threads, lambda name: manifest.read(root, content, name))
+
+    @classmethod
+    def unfinished(cls, folder: Path, form: str = "fp32") -> Bundle:
+        """Opens a bundle that has no manifest yet: the export stage checks a bundle before it signs for it with one."""
+        return cls._read(folder, {"files": {}}, form, 0, lambda name: (folder / name).read_bytes())
+
+    @classmethod
+    def _read(
+        cls, root: Path, content: dict[str, Any], form: str, threads: int, read: Callable[[str], bytes]
+    ) -> Bundle:
         options = _session_options(threads)
-
-        def read(name: str) -> bytes:
-            return manifest.read(root, content, name)
-
         try:  # ValueError alone: anything else that is raised here is a fault of the program, not of the bundle
             calibration = parse_object(read(manifest.CALIBRATION))
             transform = Transform.from_dict(parse_object(read(manifest.TRANSFORM)))
             classes = [str(name) for name in field(parse_object(read(manifest.CLASSES)), "classes", list)]
-            session = _session(read(file), options)
+            session = _session(read(manifest.MODELS[form]), options)
             card = read(manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except ValueError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
         _check_fit(root, session, transform.shape, len(classes))
-        return cls(classes, transform, session, content, chosen, calibration, card)
+        return cls(classes, transform, session, content, form, calibration, card)
 
     @property
     def threshold(self) -> float | None:

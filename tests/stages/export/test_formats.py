@@ -98,7 +98,7 @@ def test_a_missing_package_is_named_with_its_extra(
 
 
 def test_an_unknown_format() -> None:
-    with pytest.raises(ValueError, match="formats: 'tflite' is not one of pt2, openvino"):
+    with pytest.raises(ValueError, match="formats: 'tflite' is not one of openvino, pt2"):
         dataclasses.replace(CONFIG, formats=["tflite"])
 
 

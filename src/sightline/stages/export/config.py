@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.config.schema import require, require_one_of
-
-FORMATS = ("pt2", "openvino")
-"""Further files that a bundle may hold its network in."""
+from sightline.stages.export.formats import FORMATS
 
 
 @dataclass
@@ -68,5 +66,5 @@ class ExportConfig:
             0 < self.parity_tolerance <= 0.01, f"parity_tolerance: must be in (0, 0.01], is {self.parity_tolerance}"
         )
         for form in self.formats:
-            require_one_of("formats", form, FORMATS)
+            require_one_of("formats", form, tuple(FORMATS))
         require(bool(self.license.strip()), "license: must not be empty; write 'unspecified' where there is none")

@@ -1,61 +1,105 @@
-"""Further files of a bundle's network, for runtimes other than ONNX Runtime: torch.export's `.pt2`, OpenVINO's IR."""
+"""Further formats of a bundle's network, for runtimes other than ONNX Runtime: torch.export's `.pt2`, OpenVINO's IR."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
+from sightline.config.schema import Registry
 from sightline.core import files
 from sightline.core.errors import UserError, how_to_install
-from sightline.models.classifier import Classifier
-from sightline.stages.export.latency import Network
-from sightline.stages.export.onnx import ProbabilityModel
 
-PT2 = "model.pt2"
-OPENVINO = "model.xml"
-"""Its weights stand beside it, in `model.bin`."""
+if TYPE_CHECKING:
+    from sightline.models.classifier import Classifier
+    from sightline.stages.export.latency import Network
+
+FORMATS: Registry[NetworkFormat] = Registry("export/formats")
+"""Formats that `export.formats` can name. A new one is one class here, registered under its name."""
 
 
 @dataclass(frozen=True)
-class ExportedNetwork:
-    """A network in a further format, read back from its file.
+class NetworkSource:
+    """The network to be written in a further format.
 
     Attributes:
-        file: The file's name in the bundle.
-        network: Runs it.
-    """
-
-    file: str
-    network: Network
-
-
-def write(
-    form: str, folder: Path, model: Path, classifier: Classifier, shape: tuple[int, int, int], temperature: float
-) -> ExportedNetwork:
-    """Writes a network in a further format.
-
-    Args:
-        form: One of `export.config.FORMATS`.
-        folder: The bundle.
-        model: Its ONNX file.
+        onnx: Its ONNX file.
         classifier: The trained model, on the CPU.
         shape: (height, width, channels) of an image.
         temperature: What its logits are divided by.
-
-    Raises:
-        UserError: If the format needs a package that is not installed.
     """
-    makers: dict[str, Callable[[], ExportedNetwork]] = {
-        "pt2": lambda: _pt2(folder / PT2, to_pt2(classifier, shape, temperature)),
-        "openvino": lambda: _openvino(folder / OPENVINO, model),
-    }
-    return makers[form]()
+
+    onnx: Path
+    classifier: Classifier
+    shape: tuple[int, int, int]
+    temperature: float
+
+
+class NetworkFormat(ABC):
+    """A further format of the network.
+
+    Attributes:
+        files: The names of its files in the bundle, the network's first.
+    """
+
+    files: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def write(self, source: NetworkSource, folder: Path) -> Network:
+        """Writes the network's files into `folder` and returns what runs the network, read back from them.
+
+        Raises:
+            UserError: If the format needs a package that is not installed.
+        """
+
+
+@FORMATS.register("pt2")
+class Pt2(NetworkFormat):
+    """torch.export's archive."""
+
+    files = ("model.pt2",)
+
+    def write(self, source: NetworkSource, folder: Path) -> Network:
+        """See the base class."""
+        import torch
+
+        path = folder / self.files[0]
+        files.write_bytes(path, to_pt2(source.classifier, source.shape, source.temperature))
+        loaded = torch.export.load(path).module()
+
+        def network(images: Any) -> Any:
+            with torch.inference_mode():
+                return loaded(torch.from_numpy(images)).numpy()
+
+        return network
+
+
+@FORMATS.register("openvino")
+class OpenVino(NetworkFormat):
+    """OpenVINO's intermediate representation, made from the ONNX file.
+
+    By OpenVINO's own reader, since its converter `ovc` would send usage reports.
+    """
+
+    files = ("model.xml", "model.bin")
+
+    def write(self, source: NetworkSource, folder: Path) -> Network:
+        """See the base class."""
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"export.formats: openvino needs {error.name}, which is not installed: {how_to_install('openvino')}"
+            ) from None
+        path = folder / self.files[0]
+        core = openvino.Core()
+        openvino.save_model(core.read_model(source.onnx), path, compress_to_fp16=False)
+        # Where a processor has bfloat16, OpenVINO would use it.
+        compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda images: compiled(images)[0]
 
 
 def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: float) -> bytes:
@@ -64,6 +108,10 @@ def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: flo
     The example of an input, which torch would pickle, and the stack traces, which name this machine's folders, are
     taken out.
     """
+    import torch
+
+    from sightline.stages.export.onnx import ProbabilityModel
+
     program = torch.export.export(
         ProbabilityModel(classifier, temperature).eval(),
         (torch.zeros(2, *shape, dtype=torch.uint8),),
@@ -77,29 +125,3 @@ def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: flo
         warnings.filterwarnings("ignore", "No complete tensor found")  # batch norms' views of one storage; all on CPU
         torch.export.save(program, stream)
     return stream.getvalue()
-
-
-def _pt2(path: Path, content: bytes) -> ExportedNetwork:
-    files.write_bytes(path, content)
-    loaded = torch.export.load(path).module()
-
-    def network(images: Any) -> Any:
-        with torch.inference_mode():
-            return loaded(torch.from_numpy(images)).numpy()
-
-    return ExportedNetwork(path.name, network)
-
-
-def _openvino(path: Path, model: Path) -> ExportedNetwork:
-    """Converts the ONNX file: OpenVINO's own reader, since its converter `ovc` would send usage reports."""
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"export.formats: openvino needs {error.name}, which is not installed: {how_to_install('openvino')}"
-        ) from None
-    core = openvino.Core()
-    openvino.save_model(core.read_model(model), path, compress_to_fp16=False)
-    # Where a processor has bfloat16, OpenVINO would use it.
-    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return ExportedNetwork(path.name, lambda images: compiled(images)[0])

@@ -39,8 +39,9 @@ class ParityImages:
     prepared: Images
     counts: dict[str, int]
 
-    def run(self, network: Callable[[Images], Any], images: Images) -> Any:
-        """Passes images through a network, a batch at a time; returns its probabilities [N, K]."""
+    def run(self, network: Callable[[Images], Any], images: Images | None = None) -> Any:
+        """Passes `prepared`, or other images, through a network, a batch at a time: its probabilities [N, K]."""
+        images = self.prepared if images is None else images
         return np.concatenate([network(images[i : i + BATCH_SIZE]) for i in range(0, len(images), BATCH_SIZE)])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sightline.core import files
 from sightline.core.errors import UserError
@@ -18,13 +19,13 @@ from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
-from sightline.stages.export import calibration_file, formats, parity, parity_images
+from sightline.stages.export import calibration_file, parity, parity_images
 from sightline.stages.export.config import ExportConfig, Int8Config
+from sightline.stages.export.formats import FORMATS, NetworkSource
 from sightline.stages.export.int8 import calibration_images, to_int8
 from sightline.stages.export.latency import Network, latencies
 from sightline.stages.export.model_card import CardContent, render
 from sightline.stages.export.onnx import to_onnx
-from sightline.stages.export.parity_images import ParityImages
 from sightline.stages.export.result import ExportResult, Int8Result
 
 METRICS = "metrics.json"
@@ -37,7 +38,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
 
     Args:
         config: The export section.
-        raw: Folder written by the ingest stage: the encoded images that the samples starts from.
+        raw: Folder written by the ingest stage: the encoded images that the parity check starts from.
         processed: Folder written by the preprocess stage.
         model: Folder with the trained model.
         output: The bundle; replaced as a whole, or left as it was.
@@ -54,7 +55,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     _check_fit(predictor.info, data, model)
     chosen = parity_images.choose(data, config.parity_images)
     calibrated = calibration_file.read(reports / CALIBRATION)
-    facts = CardContent(
+    content = CardContent(
         license=config.license,
         classes=data.classes,
         architecture=predictor.info.architecture,
@@ -69,77 +70,72 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             "predictions_sha256": _digest(reports / PREDICTIONS),
         },
     )
-    with files.atomic_directory(output) as fresh:
-        return _fill(fresh, config, raw, data, predictor, facts, chosen, model / WEIGHTS)
+    temperature = content.calibration.temperature
+    with files.atomic_directory(output) as folder:
+        onnx = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
+        _write_parts(folder, onnx, content)
+        bundle = Bundle.unfinished(folder)  # each network is read back from disk before it is compared: what ships
+        images = parity_images.collect(bundle, raw, data, chosen)
+        trained = content.calibration.apply(images.run(predictor, images.stored))
+
+        def check(network: Network, name: str) -> parity.ParityResult:
+            compared = parity.compare(images.ids, trained, images.run(network))
+            parity.gate(compared, config.parity_tolerance, data.classes, name)
+            return compared
+
+        checked = check(bundle.probabilities, "the exported model")
+        networks: dict[str, tuple[list[Path], Network]] = {
+            "torch": ([model / WEIGHTS], predictor),
+            "fp32": ([folder / manifest.MODEL], bundle.probabilities),
+        }
+        int8 = None
+        if config.int8.enabled:
+            sample = calibration_images(data.split("train"), config.int8.calibration_images)
+            files.write_bytes(folder / manifest.INT8_MODEL, to_int8(onnx, sample))
+            quantised = Bundle.unfinished(folder, "int8").probabilities
+            int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), images.run(quantised))
+            if int8.refused is None:
+                networks["int8"] = ([folder / manifest.INT8_MODEL], quantised)
+            else:
+                (folder / manifest.INT8_MODEL).unlink()
+        source = NetworkSource(folder / manifest.MODEL, predictor.classifier, data.shape, temperature)
+        for name in config.formats:
+            form = FORMATS[name]()
+            network = form.write(source, folder)
+            check(network, form.files[0])
+            networks[name] = ([folder / file for file in form.files], network)
+
+        seconds = latencies({name: network for name, (_, network) in networks.items()}, images.prepared[:32])
+        sizes = {name: sum(path.stat().st_size for path in paths) for name, (paths, _) in networks.items()}
+        result = ExportResult(checked, images.counts, int8, _default(config.int8, seconds), sizes, seconds)
+        files.write_text(folder / manifest.CARD, render(content, result, config.parity_tolerance))
+        manifest.write(folder, content.lineage, result.default, _parity_record(config, result, content))
+        return result
 
 
-def _fill(
-    fresh: Path,
-    config: ExportConfig,
-    raw: Path,
-    data: ProcessedSet,
-    predictor: Predictor,
-    facts: CardContent,
-    chosen: dict[str, parity_images.ParitySample],
-    weights: Path,
-) -> ExportResult:
-    """Writes the files of the bundle; each network is read back from disk before it is compared: what ships."""
-    temperature = facts.calibration.temperature
-    exported = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
-    files.write_bytes(fresh / manifest.MODEL, exported)
-    facts.transform.save(fresh / manifest.TRANSFORM)
-    files.write_json(fresh / manifest.CLASSES, {"classes": data.classes})
-    files.write_json(fresh / manifest.CALIBRATION, vars(facts.calibration))
-    manifest.write(fresh, facts.lineage)
-    bundle = Bundle.load(fresh, model="fp32")
-    samples = parity_images.collect(bundle, raw, data, chosen)
-    trained = facts.calibration.apply(samples.run(predictor, samples.stored))
-    floats = samples.run(bundle.probabilities, samples.prepared)
-    outcome = parity.compare(samples.ids, trained, floats)
-    parity.gate(outcome, config.parity_tolerance, data.classes)
-
-    networks: dict[str, tuple[Path, Network]] = {
-        "torch": (weights, predictor),
-        "fp32": (fresh / manifest.MODEL, bundle.probabilities),
-    }
-    integers = None
-    if config.int8.enabled:
-        sample = calibration_images(data.split("train"), config.int8.calibration_images)
-        integers, network = _int8(fresh, config.int8, exported, sample, facts, samples, floats)
-        if network:
-            networks["int8"] = (fresh / manifest.INT8_MODEL, network)
-    for form in config.formats:
-        further = formats.write(form, fresh, fresh / manifest.MODEL, predictor.classifier, data.shape, temperature)
-        compared = parity.compare(samples.ids, trained, samples.run(further.network, samples.prepared))
-        parity.gate(compared, config.parity_tolerance, data.classes, further.file)
-        networks[form] = (fresh / further.file, further.network)
-
-    seconds = latencies({name: network for name, (_, network) in networks.items()}, samples.prepared[:32])
-    default = _default(config.int8, seconds)
-    sizes = {name: _size(path) for name, (path, _) in networks.items()}
-    result = ExportResult(outcome, samples.counts, integers, default, sizes, seconds)
-    files.write_text(fresh / manifest.CARD, render(facts, result, config.parity_tolerance))
-    manifest.write(fresh, facts.lineage, default, _parity_record(config, result, facts))
-    return result
+def _write_parts(folder: Path, onnx: bytes, content: CardContent) -> None:
+    files.write_bytes(folder / manifest.MODEL, onnx)
+    content.transform.save(folder / manifest.TRANSFORM)
+    files.write_json(folder / manifest.CLASSES, {"classes": content.classes})
+    files.write_json(folder / manifest.CALIBRATION, vars(content.calibration))
 
 
-def _int8(
-    fresh: Path,
-    config: Int8Config,
-    model: bytes,
-    sample: Any,
-    facts: CardContent,
-    samples: ParityImages,
-    floats: parity.Probabilities,
-) -> tuple[Int8Result, Network | None]:
-    """Writes the network in integers if it is nearly as good as the one in floats."""
-    path = fresh / manifest.INT8_MODEL
-    files.write_bytes(path, to_int8(model, sample))
-    manifest.write(fresh, facts.lineage)
-    network = Bundle.load(fresh, model="int8").probabilities
-    integers = samples.run(network, samples.prepared)
-    agreement = parity.compare(samples.ids, floats, integers).agreement
-    loss = parity.accuracy_loss(samples.labels, floats, integers)
+def _judge_int8(
+    config: Int8Config, labels: npt.NDArray[np.int64], floats: parity.Probabilities, integers: parity.Probabilities
+) -> Int8Result:
+    """Compares the network in integers with the one in floats, on the same images.
+
+    Args:
+        config: What is asked of it.
+        labels: [N] true classes.
+        floats: [N, K] probabilities of the network in floats.
+        integers: [N, K] probabilities of the network in integers.
+
+    Raises:
+        UserError: If it does not pass, and `int8.default` asks for it.
+    """
+    agreement = 1 - int((floats.argmax(axis=1) != integers.argmax(axis=1)).sum()) / len(labels)
+    loss = parity.accuracy_loss(labels, floats, integers)
     refused = None
     if not np.isfinite(integers).all():
         refused = "it gives values that are no numbers"
@@ -147,15 +143,12 @@ def _int8(
         refused = f"the loss is above int8.max_accuracy_loss, {config.max_accuracy_loss:g}"
     elif agreement < config.min_agreement:
         refused = f"the agreement is below int8.min_agreement, {100 * config.min_agreement:g} %"
-    if refused is None:
-        return Int8Result(agreement, loss, None), network
-    path.unlink()
-    if config.default == "int8":
+    if refused is not None and config.default == "int8":
         raise UserError(
             f"int8.default asks for int8, which fails its gate: agreement {100 * agreement:.2f} %, accuracy loss "
             f"{loss:.2f} points: {refused}; no bundle was written"
         )
-    return Int8Result(agreement, loss, refused), None
+    return Int8Result(agreement, loss, refused)
 
 
 def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
@@ -170,23 +163,17 @@ def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
     return "int8" if faster or config.default == "int8" else "fp32"
 
 
-def _parity_record(config: ExportConfig, outcome: ExportResult, facts: CardContent) -> dict[str, Any]:
+def _parity_record(config: ExportConfig, outcome: ExportResult, content: CardContent) -> dict[str, Any]:
     """Returns the parity check as the manifest records it; no measured time."""
     record: dict[str, Any] = {
         "images": outcome.counts,
-        "available": sum(facts.images_per_split[name] for name in parity_images.SPLITS),
+        "available": sum(content.images_per_split[name] for name in parity_images.SPLITS),
         "tolerance": config.parity_tolerance,
         "agreement": outcome.parity.agreement,
     }
     if outcome.int8:
         record["int8"] = vars(outcome.int8)
     return record
-
-
-def _size(path: Path) -> int:
-    """Returns the bytes of a network's file; OpenVINO's has its weights in another beside it."""
-    beside = path.with_suffix(".bin")
-    return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0)
 
 
 def _check_fit(info: ModelInfo, data: ProcessedSet, model: Path) -> None:
