@@ -115,6 +115,6 @@ def test_want_of_file_handles_refuses_no_input(tree: Path, monkeypatch: pytest.M
         raise OSError(errno.EMFILE, "Too many open files", "a.png")
 
     monkeypatch.setattr(os, "open", full)
-    for module in (inputs, ingest_tree):
+    for read_one in (inputs.read, ingest_tree.read_file):
         with pytest.raises(OSError, match="Too many open files"):
-            module.read("a.png", 10)
+            read_one("a.png", 10)
