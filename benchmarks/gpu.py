@@ -44,7 +44,7 @@ from fashion import FLIP, ROOT, processed
 from train import random_set
 
 from sightline.config.compose import compose, typed
-from sightline.core import files
+from sightline.core import files, terminal_log
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.saved_model import weights_bytes
 from sightline.stages.train.build import network
@@ -148,6 +148,7 @@ def run_one(options: argparse.Namespace, folder: str, name: str, compiled: bool)
 
 def one(options: argparse.Namespace) -> None:
     """Trains with checkpoints in a folder that stays, and prints the digest of the weights; for `resume`."""
+    terminal_log.configure()  # whether it went on is a line of the log
     folder = Path(options.folder)
     data = ProcessedSet(folder / "set")
     fitted = fit(data, configured(options, f"train.trainer.compile={options.compiled}"), folder / options.name)

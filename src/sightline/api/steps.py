@@ -6,8 +6,8 @@ those installed), and gives the results that the stage gives, bit for bit. `para
 
 Results are folders `<kind>-<digest>` in a working folder: `folder`, else that of the input, else `./sightline-runs`.
 They are written whole or not at all and never replaced. Caches and an interrupted training's checkpoints are kept in
-`./.sightline`, as those of the stages. Training prints a line per epoch; all else that there
-is to say on the way is logged by `sightline` as INFO.
+`./.sightline`, as those of the stages. What there is to say on the way, a line per epoch and all else, is logged by
+`sightline` as INFO.
 """
 
 from __future__ import annotations

@@ -5,17 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 
 _PATIENCE = 2.0  # seconds
 _FORM = "{l_bar}{bar}| {n:,.0f} of {total:,.0f} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _FORM_WITHOUT_TOTAL = "{desc}: {n:,.0f} [{elapsed}, {rate_noinv_fmt}]"
-_shown: list[tqdm[Any]] = []
 
 
 def track(
@@ -47,18 +43,14 @@ def track(
         ncols=size.columns,
         nrows=size.lines,
     ) as bar:
-        _shown.append(bar)
-        try:
-            for item in items:
-                yield item
-                bar.update(each if total is None else min(each, total - bar.n))  # the last may be less than a whole one
-        finally:
-            _shown.remove(bar)
+        for item in items:
+            yield item
+            bar.update(each if total is None else min(each, total - bar.n))  # the last may be less than a whole one
 
 
 def write_line(line: str, stream: TextIO) -> None:
-    """Writes a line to standard output or standard error, above the progress bar that is being shown."""
-    if _shown:
+    """Writes a line to standard output or standard error, above a progress bar that is being shown, Lightning's too."""
+    if "tqdm" in sys.modules:  # else there is no bar
         from tqdm import tqdm
 
         tqdm.write(line, file=stream)

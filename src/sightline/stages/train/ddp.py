@@ -8,11 +8,11 @@ process is the stage itself, and the others are functions that it starts.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,8 @@ from pathlib import Path
 from sightline.core import distributed, files
 from sightline.core.errors import UserError
 from sightline.stages.train.config import TrainConfig
+
+_log = logging.getLogger(__name__)
 
 _SECONDS_TO_END = 20
 
@@ -93,9 +95,7 @@ def _watch(others: list[BaseProcess], done: threading.Event) -> None:
         failed = [process for process in others if process.exitcode not in (None, 0)]
         if failed:
             codes = ", ".join(str(process.exitcode) for process in failed)
-            print(
-                f"train: {len(failed)} of the processes that train together failed (exit code {codes})", file=sys.stderr
-            )
+            _log.warning(f"train: {len(failed)} of the processes that train together failed (exit code {codes})")
             if not done.wait(_SECONDS_TO_END):  # long enough for an error of its own, which says more
                 os._exit(1)
             return

@@ -35,6 +35,8 @@ from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -161,7 +163,7 @@ def _train(
                 module, train_loader, val_loader, ckpt_path=resumed.path if resumed else None, weights_only=True
             )
         if debug.profiler and rank == 0:
-            print(trainer.profiler.summary())  # type: ignore[attr-defined]
+            _log.info("%s", trainer.profiler.summary())  # type: ignore[attr-defined]
     return module, trainer, progress.rows or (resumed.rows if resumed else [])
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 from sightline.stages.train import checkpoint_io
 from sightline.stages.train.checkpointing import EpochMetrics, TrainingCheckpoint
+
+_log = logging.getLogger(__name__)
 
 
 class ResumePoint:
@@ -42,12 +45,12 @@ def find(folder: Path, report: bool = True) -> ResumePoint | None:
     if report:
         remedy = "training goes on from the one before" if found else "training begins anew"
         for path in damaged:
-            print(f"train: {path} is damaged, and set aside as {checkpoint_io.set_aside(path).name}: {remedy}")
+            _log.warning(f"train: {path} is damaged, and set aside as {checkpoint_io.set_aside(path).name}: {remedy}")
         if found is None:  # what is sound, but of no use, must not be taken for a part of the training that begins
             for name in (checkpoint_io.LAST, checkpoint_io.PREVIOUS, checkpoint_io.BEST):
                 (folder / name).unlink(missing_ok=True)
         else:
-            print(f"train: going on with epoch {found.epoch + 1}, after {found.batch} of its batches")
+            _log.info(f"train: going on with epoch {found.epoch + 1}, after {found.batch} of its batches")
     return found
 
 

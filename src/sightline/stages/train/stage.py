@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import math
 import shutil
 import time
@@ -20,6 +21,8 @@ from sightline.models.model_info import TrainingLineage
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINTS = files.STATE / "checkpoints"
 DAYS_KEPT = 30
@@ -78,7 +81,7 @@ class TrainingRun:
         """
         data, config = self.data, self.config
         counts = {split: len(data.split(split)) for split in SPLITS}
-        print(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
+        _log.info(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
         # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
         forget_abandoned(self.checkpoints)
         with files.lock(f"train-{self.checkpoints.name}"):
@@ -97,7 +100,7 @@ class TrainingRun:
             digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             shutil.rmtree(self.checkpoints)
         metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
-        print(f"train: best epoch {best['epoch']}: {metrics}")
+        _log.info(f"train: best epoch {best['epoch']}: {metrics}")
         return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
     def join(self) -> float:
