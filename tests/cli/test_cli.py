@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline.cli import app
-from tests.exported import Project, project  # noqa: F401  (a fixture)
+from tests.exported import Project
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -42,7 +42,7 @@ def test_version_and_help() -> None:
         assert word in text
 
 
-def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path) -> None:  # noqa: F811
+def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path) -> None:
     code, out, err = run("predict", project.bundle, project.pictures[3], bad)
     assert code == 0
     header, first, second = out.splitlines()
@@ -52,18 +52,18 @@ def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path)
     assert err == "2 inputs: 1 predicted, 1 failed (not_an_image: 1)\n"
 
 
-def test_strict_fails_only_if_an_input_did(project: Project, bad: Path) -> None:  # noqa: F811
+def test_strict_fails_only_if_an_input_did(project: Project, bad: Path) -> None:
     assert run("predict", project.bundle, project.pictures[0], "--strict")[0] == 0
     assert run("predict", project.bundle, project.pictures[0], bad, "--strict")[0] == 1
 
 
-def test_where_every_input_failed_the_whole_did(project: Project, bad: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_where_every_input_failed_the_whole_did(project: Project, bad: Path, tmp_path: Path) -> None:
     assert run("predict", project.bundle, bad, bad)[0] == 1
     assert run("predict", project.bundle, tmp_path / "gone.png")[0] == 1
     assert run("predict", project.bundle, project.pictures[0], "--threshold", "1")[0] == 0  # it abstains
 
 
-def test_a_folder_to_a_csv_file(project: Project, tmp_path: Path) -> None:  # noqa: F811
+def test_a_folder_to_a_csv_file(project: Project, tmp_path: Path) -> None:
     target = tmp_path / "new folder" / "rows.csv"
     code, out, err = run("predict", project.bundle, project.root / "pictures", "-o", target)
     assert (code, out) == (0, "")
@@ -78,7 +78,7 @@ def test_a_folder_to_a_csv_file(project: Project, tmp_path: Path) -> None:  # no
 
 @pytest.mark.parametrize(("name", "form"), [("x.json", None), ("x.JSONL", None), ("x.txt", "json"), ("x.csv", "jsonl")])
 def test_the_format_follows_the_name_or_the_option(
-    project: Project,  # noqa: F811
+    project: Project,
     tmp_path: Path,
     name: str,
     form: str | None,
@@ -92,7 +92,7 @@ def test_the_format_follows_the_name_or_the_option(
     assert (code, row["path"], len(row["top"])) == (0, str(project.pictures[0]), 2)
 
 
-def test_json_goes_to_standard_output_alone(project: Project) -> None:  # noqa: F811
+def test_json_goes_to_standard_output_alone(project: Project) -> None:
     code, out, _ = run("predict", project.bundle, project.pictures[0], "no*match", "--format", "json")
     assert code == 0
     assert [row["error"] for row in json.loads(out)] == [None, "missing"]
@@ -111,7 +111,7 @@ def test_json_goes_to_standard_output_alone(project: Project) -> None:  # noqa: 
     ],
 )
 def test_a_users_fault_is_one_line_and_exit_code_2(
-    project: Project,  # noqa: F811
+    project: Project,
     tmp_path: Path,
     arguments: list[str],
     said: str,
@@ -129,7 +129,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
 
 
 def test_a_run_that_breaks_off_leaves_the_old_file(
-    project: Project,  # noqa: F811
+    project: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_run_that_breaks_off_leaves_the_old_file(
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("rows.csv", "old")]
 
 
-def test_as_a_process_it_prints_unicode_under_any_locale(project: Project, bad: Path) -> None:  # noqa: F811
+def test_as_a_process_it_prints_unicode_under_any_locale(project: Project, bad: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [*COMMAND, "predict", str(project.bundle), str(project.pictures[0]), str(bad)]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
@@ -155,7 +155,7 @@ def test_as_a_process_it_prints_unicode_under_any_locale(project: Project, bad: 
     assert b"Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(project: Project) -> None:  # noqa: F811
+def test_a_reader_that_goes_away_is_no_error(project: Project) -> None:
     command = [*COMMAND, "predict", str(project.bundle), *[str(project.root / "pictures")] * 40]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

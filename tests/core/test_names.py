@@ -52,12 +52,9 @@ SAME_CLASSES = {
 """Class names that stand in several modules, and why."""
 
 PARTICIPLES_OF_THE_FIELD = {
-    "Assigned": "",
     "Finding": "a noun: of an audit",
-    "Metered": "",
     "Mixing": "a noun: MixUp and CutMix",
     "Nothing": "a noun",
-    "Unchanged": "",
     "Watershed": "the algorithm",
 }
 """Classes named by a word that ends like a participle and is a noun or a term of the field."""

@@ -57,7 +57,7 @@ def as_pixels(root: Path, transform: Transform, out: Path) -> Any:
     """Returns all that preprocessing makes of a raw set, without a cache."""
     images = RawSet.read(root)
     out.unlink(missing_ok=True)
-    facts = PixelTask(transform.to_dict(), images.contents_of(0)).write(images.shards[0], out)
+    facts = PixelTask("key", images.shards[0], 0.0, transform.to_dict(), images.contents_of(0)).write(out)
     columns = images.table.to_pydict(), images.labels().tolist(), images.splits().tolist()
     return facts.pixels, columns, images.groups().codes.tolist()
 

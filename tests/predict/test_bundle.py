@@ -270,3 +270,10 @@ def test_a_part_of_another_structure_is_a_users_fault(copy: Path, name: str, con
     forge(copy)
     with pytest.raises(UserError, match="cannot be used by this version of sightline"):
         Bundle.load(copy)
+
+
+def test_it_shows_what_it_tells_apart(bundle: Bundle) -> None:
+    assert repr(bundle).startswith(f"<Bundle: {len(bundle.classes)} classes, ")
+    assert bundle.model in repr(bundle)
+    assert all(f"{name}" in bundle._repr_html_() for name in bundle.classes)
+    assert "<Bundle" not in bundle._repr_html_()

@@ -208,11 +208,10 @@ def test_mlflow_loads_what_was_registered_without_pickle(
 ELSEWHERE = """
 import json, sys
 sys.path[:] = [entry for entry in sys.path if entry] + [{packages!r}]
-try:
-    import sightline
-    raise SystemExit(f"sightline is installed here: {{sightline.__file__}}")
-except ModuleNotFoundError:
-    pass
+import importlib.util
+installed = importlib.util.find_spec("sightline")
+if installed and installed.origin:  # an editable install leaves a folder of conf/ alone
+    raise SystemExit(f"sightline is installed here: {{installed.origin}}")
 import mlflow, pandas as pd
 model = mlflow.pyfunc.load_model({uri!r})
 picture = open({picture!r}, "rb").read()

@@ -78,7 +78,7 @@ def _mlflow(bundle: Path, contents: list[bytes], folder: Path) -> list[Row]:
     import mlflow
     import pandas as pd
 
-    code = Path(sightline.__path__[0]) / "promote" / "served.py"
+    code = Path(sightline.__path__[0]) / "promote" / "pyfunc_model.py"
     mlflow.pyfunc.save_model(
         folder,
         python_model=str(code),

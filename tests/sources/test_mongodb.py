@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import itertools
 import json
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def source(**settings: Any) -> MongodbSource:
-    defaults: dict[str, Any] = dict.fromkeys(MongodbOption.__dataclass_fields__)
+    defaults: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(MongodbOption))
     fields = {"id_field": "_id", "image_field": "image", "label_field": "label"}
     fields |= {"split_field": "split", "group_field": "group"}
     rest = {"name": "mongodb", "collection": "images", "gridfs": False, "filter": {}, "max_bytes": 2**25}

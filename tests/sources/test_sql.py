@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import itertools
 import socket
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 
 def source(**settings: Any) -> SqlSource:
-    defaults: dict[str, Any] = dict.fromkeys(SqlOption.__dataclass_fields__)
+    defaults: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(SqlOption))
     columns = {"id_column": "id", "image_column": "image", "label_column": "label"}
     return SqlSource(SqlOption(**{**defaults, "name": "sql", **columns, **settings}))
 

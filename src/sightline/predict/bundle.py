@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,8 +86,18 @@ class Bundle:
         self.model = model
         self.calibration = calibration or {}
         self.card = card
-        self._contract = transform
+        self._transform = transform
         self._session = session
+
+    def __repr__(self) -> str:
+        height, width, channels = self._transform.shape
+        size = f"{width} x {height} px, {channels} channel{'s' * (channels > 1)}"
+        return f"<Bundle: {len(self.classes)} classes, {size}, {self.model}>"
+
+    def _repr_html_(self) -> str:
+        """Shows what it tells apart in a notebook."""
+        names = html.escape(", ".join(self.classes[:20])) + (", ..." if len(self.classes) > 20 else "")
+        return f"<p>{html.escape(repr(self))}</p><p>{names}</p>"
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:
@@ -144,7 +155,7 @@ class Bundle:
     @property
     def transform(self) -> Transform:
         """The preprocessing."""
-        return self._contract
+        return self._transform
 
     def prepare(self, data: bytes | Images) -> Images:
         """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
@@ -156,8 +167,8 @@ class Bundle:
             RejectionError: If the bytes do not become an image.
         """
         if isinstance(data, bytes):
-            return self._contract.decode(data)
-        return self._contract(convert.in_channels(data, self._contract.channels))
+            return self._transform.decode(data)
+        return self._transform(convert.in_channels(data, self._transform.channels))
 
     def probabilities(self, images: Images) -> Probabilities:
         """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""

@@ -163,6 +163,18 @@ def test_near_pairs_are_those_of_comparing_all() -> None:
     assert near_duplicates.near_pairs(hashes[:0]).shape == (0, 2)
 
 
+def test_pictures_whose_hash_says_nothing_are_near_to_none() -> None:
+    """Of one colour, or of a row or two, most frequencies are equal: unrelated pictures would have one hash."""
+    rng = np.random.default_rng(0)
+    thin = [rng.integers(0, 256, (2, 2000), np.uint8) for _ in range(12)]
+    plain = [np.full((40, 40), level, np.uint8) for level in range(0, 250, 25)]
+    photographs = [cv2.resize(rng.integers(0, 256, (6, 6), np.uint8), (64, 64)) for _ in range(3)]
+    pictures = [*thin, *plain, photographs[0], photographs[1], photographs[0], photographs[2]]
+    hashes = np.stack([np.frombuffer(phash(picture), np.uint8) for picture in pictures])
+    first = len(thin) + len(plain)
+    assert near_duplicates.near_pairs(hashes).tolist() == [[first, first + 2]]
+
+
 def test_groups_are_what_pairs_connect() -> None:
     pairs = np.array([[4, 5], [0, 2], [2, 7], [7, 8]])
     assert near_duplicates.near_groups(pairs) == [[0, 2, 7, 8], [4, 5]]

@@ -268,7 +268,7 @@ class Project:
 
 CRASH = """
 import runpy, sys
-import sightline.databases.sql_source as source
+import sightline.sources.databases.sql_source as source
 real, count = source._record, 0
 def broken(row):
     global count

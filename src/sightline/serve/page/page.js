@@ -52,8 +52,8 @@ function tooLarge(file) {
 async function predict(file) {
   const query = threshold === null ? "" : `?threshold=${threshold}`;
   try {
-    const said = await send(`/predict${query}`, file);
-    return said.predictions[0];
+    const answer = await send(`/predict${query}`, file);
+    return answer.predictions[0];
   } catch (error) {
     return { error: error.error || "error", detail: error.message, top: [] };
   }

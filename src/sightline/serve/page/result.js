@@ -50,16 +50,16 @@ function heatMap({ heat, input }) {
   const slider = make("input", { type: "range", min: 0, max: 100, value: 80, "aria-label": "Strength of the heat map" });
   cover.style.opacity = 0.8;
   slider.addEventListener("input", () => { cover.style.opacity = slider.value / 100; });
-  const said = heat.probability - heat.lowest > 0.005
+  const caption = heat.probability - heat.lowest > 0.005
     ? `Covering its ${heat.where} lowers “${heat.label}” from ${percent(heat.probability)} to ${percent(heat.lowest)}.`
     : `Covering any part of it hardly makes “${heat.label}” less probable.`;
-  return make("div", {}, make("h3", {}, "What the network looked at"), make("p", { class: "small quiet" }, said),
-    make("div", { class: "heat" }, png(input, `The picture, with a heat map. ${said}`), cover),
+  return make("div", {}, make("h3", {}, "What the network looked at"), make("p", { class: "small quiet" }, caption),
+    make("div", { class: "heat" }, png(input, `The picture, with a heat map. ${caption}`), cover),
     make("label", { class: "range" }, "Heat", slider));
 }
 
-function steps(said) {
-  const shown = said.steps.map((step) => make("li", {}, png(step, `After ${step.name}`),
+function steps(explanation) {
+  const shown = explanation.steps.map((step) => make("li", {}, png(step, `After ${step.name}`),
     make("strong", {}, step.name), make("br"), `${step.width} × ${step.height}`));
   return make("div", {}, make("h3", {}, "What preprocessing made of it"),
     make("p", { class: "small quiet" }, "Step by step, from your picture to what the network gets."),
@@ -75,8 +75,8 @@ async function explain(item, file, button) {
     button.textContent = "Looking …";
     const why = make("div", { class: "why" });
     try {
-      const said = await send("/explain", file);
-      why.append(heatMap(said), steps(said));
+      const explanation = await send("/explain", file);
+      why.append(heatMap(explanation), steps(explanation));
       item.append(why);
     } catch (error) {
       item.querySelector(".body").append(make("p", { class: "problem", role: "alert" }, error.message));

@@ -55,7 +55,7 @@ def is_tar(start: bytes) -> bool:
 def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str]) -> Iterator[Member]:
     """Yields the members in the order of the archive, reading it once from start to end; folders go into `folders`."""
     with _user_errors(name):
-        unpacked = _Metered(_unpacked(stream, name), name, budget)
+        unpacked = _MeteredStream(_unpacked(stream, name), name, budget)
         with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
             for entry in archive:
                 archive.members = []  # else it keeps every header
@@ -132,7 +132,7 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-class _Metered:
+class _MeteredStream:
     """Counts what is unpacked."""
 
     def __init__(self, stream: _Readable, name: str, budget: UnpackBudget) -> None:

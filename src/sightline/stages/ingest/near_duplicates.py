@@ -14,6 +14,10 @@ from sightline.stages.ingest.image_quality import HASH_BYTES
 MAX_DISTANCE = 12
 """Bits of 256 in which two hashes of near duplicates may differ: 98 % of photographs saved again at JPEG quality 30."""
 
+TELLING_BITS = range(64, 193)
+"""Bits that are set in a hash which tells something: about half. Where most frequencies are equal, as in a picture of
+one colour or of one row, far more are, and unrelated pictures have one hash: such a picture has no near duplicates."""
+
 _BAND_BYTES = 2  # of 16 bands at least 4 are equal where at most 12 bits of all differ
 _RUN = 64  # neighbours that a hash is held against, of those with which it shares a band
 _ROWS = 2**16
@@ -35,6 +39,9 @@ def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> Pairs:
     Returns:
         [m, 2] positions, the smaller first; sorted, each pair once.
     """
+    bits = np.bitwise_count(hashes).sum(axis=1, dtype=np.int64)
+    telling = np.flatnonzero((bits >= TELLING_BITS.start) & (bits < TELLING_BITS.stop))
+    hashes = hashes[telling]
     parts = [np.empty((0, 2), np.int64)]
     bands = range(0, HASH_BYTES, _BAND_BYTES)
     for start in track(bands, "comparing", len(hashes), each=len(hashes) / len(bands)):
@@ -42,7 +49,7 @@ def near_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> Pairs:
         order = np.lexsort(rolled.T[::-1]) if len(rolled) else np.empty(0, np.int64)
         band = rolled[order, :_BAND_BYTES].copy().view(np.uint16).ravel()
         parts.extend(_pairs_in(hashes, order, band, max_distance))
-    return np.unique(np.concatenate(parts), axis=0)
+    return telling[np.unique(np.concatenate(parts), axis=0)]
 
 
 def _pairs_in(hashes: Hashes, order: Pairs, band: npt.NDArray[np.uint16], max_distance: int) -> Iterator[Pairs]:

@@ -1,0 +1,5 @@
+"""Fixtures of the tests of the command."""
+
+from tests.exported import project
+
+__all__ = ["project"]
