@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from sightline.core import files
 from sightline.core.errors import UserError
@@ -107,7 +107,7 @@ def test_every_file_of_it_is_protected(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_key_that_cannot_be_used_is_one_line(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"was not signed with the key .*gone.pem: "):
+    with pytest.raises(UserError, match=r"--key: .*gone.pem cannot be read: No such file"):
         sign(bundle, tmp_path / "gone.pem")
     locked, public = keys(tmp_path, password=b"secret")
     with pytest.raises(UserError, match="was not signed") as caught:
@@ -140,3 +140,18 @@ def test_the_commands(bundle: Path, tmp_path: Path) -> None:
     code, out, err = run("verify", bundle)
     assert (code, out) == (2, "")
     assert err.startswith(f"sightline: {bundle} is signed")
+
+
+def test_a_key_that_is_missing_or_of_another_kind_is_no_fault_of_the_signature(bundle: Path, tmp_path: Path) -> None:
+    sign(bundle, keys(tmp_path)[0])
+    other = ed25519.Ed25519PrivateKey.generate()
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "other.pem").write_bytes(other.private_bytes(*form))
+    for path, why in (
+        (tmp_path / "none.pub", "cannot be read"),
+        (tmp_path / "other.pem", "is not of an elliptic curve"),
+    ):
+        with pytest.raises(UserError, match=rf"^--key: .*{path.name} {why}"):
+            verify(bundle, Signer(path))
+        with pytest.raises(UserError, match=rf"^--key: .*{path.name} {why}"):
+            sign(bundle, path)

@@ -64,6 +64,8 @@ def sign(bundle: Path, key: Path | None = None, password: str | None = None, tok
     """
     _check_files(bundle)
     signing = _library("signing")
+    if key is not None:
+        _check_key(key)
     target = signature_of(bundle)
     try:
         if key is not None:
@@ -108,6 +110,8 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
             "--digests-only"
         )
     verifying = _library("verifying")
+    if signer.key is not None:
+        _check_key(signer.key)
     try:
         if signer.key is not None:
             config = verifying.Config().use_elliptic_key_verifier(public_key=signer.key)
@@ -117,6 +121,33 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
     except Exception as error:  # see `sign`
         raise UserError(f"the signature {path} does not hold for {bundle}: {_one_line(error)}") from None
     return f"{result}, and as signed with {signer.key or signer.identity}"
+
+
+def _check_key(key: Path) -> None:
+    """Says what is wrong with a key before it is taken for a fault of the signature.
+
+    Raises:
+        UserError: If there is no such file, or it holds another kind of key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+    try:
+        content = key.read_bytes()
+    except OSError as error:
+        raise UserError(f"--key: {key} cannot be read: {error.strerror}") from None
+    loaded: object
+    try:
+        loaded = load_pem_private_key(content, None) if b"PRIVATE" in content else load_pem_public_key(content)
+    except TypeError:  # with a password, which the caller has
+        return
+    except ValueError as error:
+        raise UserError(f"--key: {key} is no key in PEM: {_one_line(error)}") from None
+    if not isinstance(loaded, EllipticCurvePrivateKey | EllipticCurvePublicKey):
+        raise UserError(
+            f"--key: {key} is not of an elliptic curve; openssl ecparam -name prime256v1 -genkey -noout -out key.pem "
+            "makes one that is"
+        )
 
 
 def _check_files(bundle: Path) -> int:

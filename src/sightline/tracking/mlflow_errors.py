@@ -60,6 +60,8 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _remedy(database: Path | None, error: BaseException) -> str:
+    if getattr(error, "error_code", None) and "not found" in str(error).lower():  # MLflow's own answer: it works
+        return "sightline promote registers a bundle; mlflow ui shows the names there are"
     if database is None:
         return "start it, or set MLFLOW_TRACKING_URI to one that runs"
     if isinstance(error, TimeoutError) or "locked" in str(error):
