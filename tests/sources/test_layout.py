@@ -97,8 +97,8 @@ def test_in_doubt_the_question_is_asked_and_both_answers_work(folders: list[str]
     assert "\n" not in str(error.value)
     classes, _ = LayoutRules("classes").read(spread(*folders))
     assert classes.place(f"{folders[0]}/0.png").label == folders[0].split("/")[0]
-    assert "ingest.source.layout=classes" in str(error.value)
-    if "ingest.source.layout=splits" in str(error.value):
+    assert "++ingest.source_options.layout=classes" in str(error.value)
+    if "++ingest.source_options.layout=splits" in str(error.value):
         splits, notes = LayoutRules("splits").read(spread(*folders))
         assert {splits.place(path).split for path in spread(*folders)} - {None}
         assert all(other in notes[0] for other in ("extra", "holdout", "to_predict") if other in folders)
@@ -123,7 +123,7 @@ def test_what_was_decided_is_said() -> None:
     assert notes[0].startswith("the images of all folders in 'a' (and in 1 more) are of that one class")
     _, notes = LayoutRules(class_depth=2).read(spread("pet/cat/1", "pet/cat/2", "pet/dog", "farm/cow"))
     assert notes[0].startswith(
-        "the images of all folders in 'pet/cat' are of that one class; ingest.source.class_depth=3"
+        "the images of all folders in 'pet/cat' are of that one class; ++ingest.source_options.class_depth=3"
     )
     with pytest.raises(UserError, match="and a, b, c, d, e and 2 more beside it not"):
         AUTO.read(spread("train/cat", *"abcdefg"))
@@ -134,7 +134,7 @@ def test_what_was_decided_is_said() -> None:
     _, notes = AUTO.read(spread("train/cat/a", "train/cat/b", "train/dog/a", "test/cat/a"))
     (note,) = notes
     assert note.startswith(
-        "the images of all folders in 'cat' are of that one class; ingest.source.class_depth=2 makes"
+        "the images of all folders in 'cat' are of that one class; ++ingest.source_options.class_depth=2 makes"
     )
 
 

@@ -243,7 +243,9 @@ class TestTorchvision:
 
     def test_a_set_that_is_not_there(self, tmp_path: Path) -> None:
         source = TorchvisionSource(self.option(tmp_path), 2**20)
-        with pytest.raises(UserError, match=r"FashionMNIST: not below .*; fetch it with ingest\.source\.download=true"):
+        with pytest.raises(
+            UserError, match=r"FashionMNIST: not below .*; fetch it with \+\+ingest\.source_options\.download=true"
+        ):
             list(source.records())
 
     def test_offline(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def test_the_url_of_a_service_is_read_where_it_is_the_root(tmp_path: Path) -> No
     rows = [{"path": url, "label": "x", "split": "", "group": ""} for url in urls]
     path = write(tmp_path / "list.csv", rows)
     refused = [item for item in source(path).records() if isinstance(item, Rejection)]
-    assert "a URL; set ingest.source.root=memory://listed to read what lies there" in refused[0].detail
+    assert "a URL; set ++ingest.source_options.root=memory://listed to read what lies there" in refused[0].detail
     result = run(source(path, root="memory://listed"), tmp_path / "out")
     assert {image.id: image.data for image in result.images.values()} == {
         "x/1.png": picture(0),

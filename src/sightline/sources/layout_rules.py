@@ -86,7 +86,7 @@ class LayoutRules:
             more = f" (and in {len(deep) - 1:,} more)" if len(deep) > 1 else ""
             notes.append(
                 f"the images of all folders in {deep[0]!r}{more} are of that one class; "
-                f"ingest.source.class_depth={self.class_depth + 1} makes them classes of their own"
+                f"++ingest.source_options.class_depth={self.class_depth + 1} makes them classes of their own"
             )
         return notes
 
@@ -124,8 +124,8 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     if asked:
         if not like:
             raise UserError(
-                "ingest.source.layout=splits: no folder is called train, val or test, as training_set is: there are "
-                f"{_names(here.folders)}"
+                "++ingest.source_options.layout=splits: no folder is called train, val or test, as training_set is: "
+                f"there are {_names(here.folders)}"
             )
         return like
     full = {name: split for name, split in like.items() if here.folders[name].folders}
@@ -133,7 +133,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     if like and not full and len(like) == len(here.folders) and (len(like) > 1 or all(map(split_of, like))):
         raise UserError(
             f"{_names(like)}: called as splits are, but without a folder per class; where a list names the classes, "
-            "set ingest.source=table; if these are the classes, set ingest.source.layout=classes"
+            "set ingest.source=table; if these are the classes, set ++ingest.source_options.layout=classes"
         )
     if full and all(map(split_of, here.folders)):
         return full
@@ -162,8 +162,9 @@ def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str,
 
 def _doubt(what: str) -> UserError:
     return UserError(
-        f"{what}: set ingest.source.layout=splits to leave out what is no split, or ingest.source.layout=classes to "
-        "take every folder there for a class; or rename a folder to train, val or test"
+        f"{what}: set ++ingest.source_options.layout=splits to leave out what is no split, or "
+        "++ingest.source_options.layout=classes to take every folder there for a class; or rename a folder to train, "
+        "val or test"
     )
 
 

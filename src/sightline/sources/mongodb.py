@@ -53,7 +53,7 @@ class MongodbOption(SourceOption):
     max_bytes: int
 
     one_class_remedy: ClassVar[str] = "look at the field that ingest.source.label_field names"
-    no_training_remedy: ClassVar[str] = "set ingest.source.split_field=null"
+    no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_field=null"
 
     def __post_init__(self) -> None:
         require_no_credentials(self.url)

@@ -53,7 +53,7 @@ class TableOption(SourceOption):
     unlisted: bool
 
     one_class_remedy: ClassVar[str] = "look at the column that ingest.source.label_column names"
-    no_training_remedy: ClassVar[str] = "set ingest.source.split_column=null"
+    no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_column=null"
 
     def __post_init__(self) -> None:
         require_one_place(self.path, self.url)

@@ -191,7 +191,7 @@ def _on_disk(url: str) -> str:
         return unquote(url.removeprefix("file://"))
     service = "/".join(remote.location(url).split("/")[:3])
     raise RejectionError(
-        RejectionReason.UNSAFE_ENTRY, f"a URL; set ingest.source.root={service} to read what lies there"
+        RejectionReason.UNSAFE_ENTRY, f"a URL; set ++ingest.source_options.root={service} to read what lies there"
     )
 
 

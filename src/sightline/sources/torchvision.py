@@ -130,7 +130,7 @@ class TorchvisionSource:
                 ) from None
             raise UserError(
                 f"ingest.source.dataset={option.dataset}: not below {self._root}; fetch it with "
-                "ingest.source.download=true, or name the folder that holds it by ingest.path"
+                "++ingest.source_options.download=true, or name the folder that holds it by ingest.path"
             ) from None
 
 

@@ -29,9 +29,10 @@ class TreeOption(SourceOption):
     class_depth: int
 
     one_class_remedy: ClassVar[str] = (
-        "name the folder that holds a folder per class; if the classes are deeper, set ingest.source.class_depth=2"
+        "name the folder that holds a folder per class; if the classes are deeper, "
+        "set ++ingest.source_options.class_depth=2"
     )
-    no_training_remedy: ClassVar[str] = "set ingest.source.layout=classes to have splits drawn from them"
+    no_training_remedy: ClassVar[str] = "set ++ingest.source_options.layout=classes to have splits drawn from them"
     no_label_remedy: ClassVar[str] = (
         "put the images into a folder per class, or list them and their classes (ingest.source=table)"
     )

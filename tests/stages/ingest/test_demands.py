@@ -37,7 +37,7 @@ def summary(images: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
         (
             {"cat": {"test": 20}, "dog": {"test": 20}},
             {},
-            r"all 40 are 'test' in the source; .*set ingest\.source\.layout=classes",
+            r"all 40 are 'test' in the source; .*set \+\+ingest\.source_options\.layout=classes",
         ),
         ({"cat": {"unsplit": 1}, "dog": {"unsplit": 2}}, {}, "no class has 3 images, .* the largest has 2: add images"),
     ],

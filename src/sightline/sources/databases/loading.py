@@ -60,4 +60,6 @@ def load(
 
 def _as_options(line: str) -> str:
     """Names the command's options in place of the configuration's keys."""
-    return line.replace("ingest.source.class_depth=", "--class-depth ").replace("ingest.source.layout=", "--layout ")
+    for key, option in (("class_depth", "--class-depth"), ("layout", "--layout")):
+        line = line.replace(f"++ingest.source_options.{key}=", f"{option} ")
+    return line
