@@ -11,6 +11,7 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 from omegaconf import DictConfig, OmegaConf
 
+from sightline.config import option_settings
 from sightline.config.compose import ConfigError, compose, read_params, saved_overrides, selecting
 from sightline.config.option_settings import UNSEEN_BY_DVC
 from sightline.config.sections import check
@@ -127,3 +128,18 @@ def test_no_setting_has_a_name_that_dvc_does_not_see_but_the_one_that_dvc_yaml_l
     assert unseen == {"preprocess.size"}
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert stages["preprocess"]["params"] == ["preprocess", "preprocess.size", {"data/code.json": ["preprocess"]}]
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("++train.model.width=8", "++train.model_options.width=8"),
+        ("train.model.width=8", "++train.model_options.width=8"),
+        ("~train.model.width", "~train.model.width"),
+        ("train.lr=0.1", "train.lr=0.1"),
+        ("train/model=cnn", "train/model=cnn"),
+    ],
+)
+def test_a_setting_is_written_as_every_command_takes_it(word: str, written: str) -> None:
+    assert option_settings.written_word(word, ROOT / "conf") == written
+    assert option_settings.composed_word(written, ROOT / "conf").lstrip("+") == word.lstrip("+")

@@ -59,6 +59,17 @@ def composed_word(word: str, conf: Path) -> str:
     return f"{'~' if match[1] == '~' else '++'}{match[2]}.{choice}.{match[4]}" if match and choice else word
 
 
+def written_word(word: str, conf: Path) -> str:
+    """Writes an override of a setting under the key that params.yaml, `dvc exp run -S` and a script take alike.
+
+    `++train.model.width=64` and `train.model.width=64` become `++train.model_options.width=64`; what takes a setting
+    out stays as it is.
+    """
+    match = re.fullmatch(r"(?:\+\+?)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
+    is_setting = match and (conf / match[1] / match[2]).is_dir()
+    return f"++{match[1]}.{match[2]}{SUFFIX}.{match[3]}" if match and is_setting else word
+
+
 def require_seen_by_dvc(path: str, value: Any, conf: Path) -> None:
     """Refuses keys within a value of params.yaml that DVC would not see change.
 

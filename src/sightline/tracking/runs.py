@@ -14,6 +14,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
+from sightline.config import option_settings
+from sightline.config.compose import CONF
 from sightline.core import credentials, files
 from sightline.datasets.data_settings import flat_params
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
@@ -102,7 +104,7 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
 
 def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
     if overrides:
-        return credentials.mask(" ".join(overrides))
+        return credentials.mask(" ".join(option_settings.written_word(word, CONF) for word in overrides))
     return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={float(config.train.lr):g}"
 
 
