@@ -49,7 +49,7 @@ def test_who_waits_sees_count_and_speed() -> None:
 IMPATIENT = "from sightline.core import progress; progress._PATIENCE = 0\n"
 NEAR = (
     "import numpy as np; from sightline.stages.ingest.near_duplicates import near_pairs; "
-    "near_pairs(np.zeros((40, 32), np.uint8))"
+    "near_pairs(np.full((40, 32), 85, np.uint8))"
 )
 FOLDER = "from pathlib import Path; from sightline.sources.tree import fingerprint; fingerprint(Path('.'), deep=True)"
 FILE = "from pathlib import Path; from sightline.sources.file import LocalFile; LocalFile(Path('a')).fingerprint(True)"
