@@ -80,7 +80,7 @@ def test_a_damaged_rwlock_is_removed(folder: Path, content: str) -> None:
     assert repaired() == []
 
 
-@pytest.mark.parametrize("cut", [0, 1, 8192, 16384, len(LOCK) // 2 + 5, len(LOCK) - 1])
+@pytest.mark.parametrize("cut", [0, 1, len(LOCK) // 3, len(LOCK) // 2 + 5, len(LOCK) - 1])
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_cut_lock_is_restored_from_the_last_stages_copy_or_from_git(folder: Path, cut: int, kept: bool) -> None:
     lock, newer = folder / "dvc.lock", LOCK.replace(b"md5: ", b"md5: 0", 1)
@@ -102,7 +102,7 @@ def test_a_cut_lock_is_restored_from_the_last_stages_copy_or_from_git(folder: Pa
 def test_a_damaged_copy_is_not_used_and_without_any_the_lock_goes(folder: Path) -> None:
     (folder / "dvc.lock").write_bytes(b"")
     (folder / ".sightline").mkdir()
-    (folder / ".sightline/dvc.lock").write_bytes(LOCK[:8192])
+    (folder / ".sightline/dvc.lock").write_bytes(LOCK[: len(LOCK) // 2 + 5])
     assert repaired()[0].endswith("it is as it was last committed")
     git("rm", "--cached", "dvc.lock")
     git("commit", "--quiet", "--message", "no lock")
