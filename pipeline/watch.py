@@ -1,4 +1,4 @@
-"""watch: cheap fingerprints of the source (data/source.json) and of the weights file (data/weights.json).
+"""watch: cheap fingerprints of the source (data/source.json) and of weights made elsewhere (data/weights.json).
 
 What reads one of them reruns only when that file changes.
 
@@ -16,7 +16,7 @@ from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache
 from sightline.stages.watch.code import write_code_digests
-from sightline.stages.watch.fingerprint import watch, watch_weights
+from sightline.stages.watch.fingerprint import WatchedWeights, watch, watch_weights
 
 if TYPE_CHECKING:
     from sightline.config.stage_runner import Context
@@ -28,7 +28,7 @@ WEIGHTS = Path("data/weights.json")
 
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
-    watched = config_cache.WatchedConfig(config, context.config.train.model.get("weights"))
+    watched = config_cache.WatchedConfig(config, WatchedWeights.of(context.config))
     look(watched, context.output)
     if not context.overrides:
         config_cache.remember(watched)

@@ -37,6 +37,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "wide_resnet": {"depth": 10, "widen_factor": 1, "dropout": 0.1},
     "vit": {"variant": "ti"},
     "timm": {"model_name": "resnet10t"},
+    **{f"efficientnet_lite{n}": {"weights": None} for n in range(3)},
 }
 """Settings that keep a network's tests short; without them it is tested as its file has it."""
 
@@ -54,7 +55,8 @@ NETWORKS: dict[str, ModelOption] = {name: option(name) for name in MODELS} | {
     "vit-patch": option("vit", patch_size=5),
     "timm-vit": option("timm", model_name="test_vit", arguments={"patch_size": 4}),
 }
-NAMES = [name for name in NETWORKS if not name.startswith("timm")]
+BY_TIMM = ("timm", "efficientnet_lite")
+NAMES = [name for name in NETWORKS if not name.startswith(BY_TIMM)]
 LIGHT = [name for name in NAMES if name not in ("resnet50", "efficientnet-v2", "convnext", "mobilenet_v3-large")]
 
 
@@ -71,7 +73,7 @@ def make(
     option: str | ModelOption, shape: tuple[int, int, int] = (32, 32, 3), num_classes: int = 5, seed: int = 0
 ) -> Classifier:
     if isinstance(option, str):
-        if option.startswith("timm"):
+        if option.startswith(BY_TIMM):
             pytest.importorskip("timm")
         option = NETWORKS[option]
     torch.manual_seed(seed)
@@ -91,7 +93,7 @@ def test_the_file_of_each_option_says_what_its_schema_asks_and_begins_with_a_com
     assert next(iter(content)) == "name"
     assert set(content) == {field.name for field in dataclasses.fields(MODELS[name])}
     made = MODELS[name](**content)  # its range checks hold
-    if name != "timm":
+    if not name.startswith(BY_TIMM):
         with torch.device("meta"):
             make(made)
 
@@ -114,7 +116,7 @@ def test_images_that_are_not_square(name: str) -> None:
         assert make(name, (20, 37, 2)).eval()(torch.empty((1, 20, 37, 2), dtype=torch.uint8)).shape == (1, 5)
 
 
-@pytest.mark.parametrize("name", ["timm", "timm-vit"])
+@pytest.mark.parametrize("name", ["timm", "timm-vit", "efficientnet_lite0"])
 @pytest.mark.parametrize("size", [8, 28, 32])
 def test_timms_networks_take_size_and_channels(name: str, size: int) -> None:
     classifier = make(name, (size, size, 2), 7)

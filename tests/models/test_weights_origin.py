@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.models import weights_origin
-from sightline.stages.watch.fingerprint import watch_weights
+from sightline.stages.watch.fingerprint import WatchedWeights, watch_weights
 
 
 def test_no_file_has_nothing_to_record() -> None:
@@ -38,7 +38,7 @@ def test_the_licence_is_the_files_or_stands_beside_it(
     if beside:
         Path(f"{path}.license").write_text(beside)
     assert weights_origin.of_weights(str(path)) == {"sha256": files.sha256_file(path), "license": licence}
-    watch_weights(str(path), tmp_path / "weights.json")
+    watch_weights(WatchedWeights(str(path), "resnet18"), tmp_path / "weights.json")
     assert json.loads((tmp_path / "weights.json").read_text())["weights"]["license"] == licence
 
 

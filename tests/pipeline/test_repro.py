@@ -136,7 +136,8 @@ def test_a_weights_file_is_a_dependency_of_training(project: Project):
 
     shutil.copy(second, first)
     assert project.repro("watch").ran == ["watch"]
-    assert re.search(r"^train:\n\tchanged deps:\n\t\tmodified: +data/weights.json$", status(project), re.MULTILINE)
+    changed = r"^train:\n\tchanged deps:\n\t\tparams +data/weights.json:\n\t\t\tmodified: +weights$"
+    assert re.search(changed, status(project), re.MULTILINE)
     assert project.repro("train").ran == ["watch", "train"]
     again = json.loads(project.read("models/model.json"))
     assert again["initial_weights"]["sha256"] != expected["sha256"]

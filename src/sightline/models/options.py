@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.config.schema import Option, Registry, require
+from sightline.models import packaged_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,14 +44,17 @@ class PretrainableOption(ModelOption):
     """Base of the networks that others have trained before.
 
     Attributes:
-        weights: "DEFAULT" for the ImageNet weights of the library that has the network, a path to a local file
-            (`.safetensors`, or what `torch.save` made of a state dict), or null for random weights.
+        weights: "DEFAULT" for the ImageNet weights of the library that has the network, "package" for those of an
+            installed package (see `packaged_weights`), a path to a local file (`.safetensors`, or what `torch.save`
+            made of a state dict), or null for random weights.
     """
 
     weights: str | None
 
     def __post_init__(self) -> None:
         require(self.weights != "", "weights: must be DEFAULT, a path or null, is empty")
+        has_package = self.weights != packaged_weights.PACKAGE or self.name in packaged_weights.DISTRIBUTIONS
+        require(has_package, f"weights: package: only {', '.join(packaged_weights.DISTRIBUTIONS)} have one")
 
 
 @dataclass

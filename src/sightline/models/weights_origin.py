@@ -13,6 +13,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.project import located
+from sightline.models import packaged_weights
 
 UNSPECIFIED = "unspecified"
 _LICENCE = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n]*)")
@@ -20,23 +21,28 @@ _LARGEST_HEADER = 100_000_000
 """Bytes that a safetensors file's header may have, by that format's own library."""
 
 
-def of_weights(weights: str | None) -> dict[str, str] | None:
+def of_weights(weights: str | None, network: str = "") -> dict[str, str] | None:
     """Returns what to record of a network's weights: `sha256` and `license` of the file.
 
     The licence is the one that the file itself names (the entry `license` of a `.safetensors` file's metadata), or a
     file beside it, `<name>.license` with a line `SPDX-License-Identifier: ...`, as the REUSE specification has it.
 
     Args:
-        weights: As configured: a path, DEFAULT for those of the library that has the network, or None.
+        weights: As configured: a path, "package" for those of an installed one, DEFAULT for those of the library that
+            has the network, or None.
+        network: The network's name, by which the package is found.
 
     Returns:
         None without a file: random weights, and those that a library is asked for by name.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or no such package.
     """
     if weights is None or weights == "DEFAULT":
         return None
+    if weights == packaged_weights.PACKAGE:
+        file = packaged_weights.weights_file(network)
+        return {"sha256": files.sha256_file(file), "license": packaged_weights.LICENSE}
     path = located(weights)
     if not path.is_file():
         raise UserError(f"train.model.weights: no file {weights}")

@@ -65,7 +65,7 @@ class TrainingRun:
         self.config = config
         self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
         code = [CodeDigests().digest(__name__)]
-        self.initial = weights_origin.of_weights(getattr(config.model, "weights", None))
+        self.initial = weights_origin.of_weights(getattr(config.model, "weights", None), config.model.name)
         if self.initial:
             code.append(self.initial["sha256"])  # the configuration says only where they are
         what = {**self._settings, "data": self.data.digest, "code": code}

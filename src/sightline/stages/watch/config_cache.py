@@ -18,6 +18,7 @@ from sightline.core import files
 from sightline.core.code_digest import CodeDigests
 from sightline.sources import SOURCES
 from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch.fingerprint import WatchedWeights
 
 MEMORY = files.STATE / "checked.json"
 CONF, PARAMS = Path("conf"), Path("params.yaml")
@@ -28,10 +29,10 @@ _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 @dataclass(frozen=True)
 class WatchedConfig:
-    """What `watch` looks at of a configuration: the ingest section, and the weights that training begins with."""
+    """What `watch` looks at of a configuration: the ingest section, and what was trained elsewhere."""
 
     ingest: IngestConfig
-    weights: str | None
+    weights: WatchedWeights
 
 
 def recall() -> WatchedConfig | None:
@@ -42,7 +43,7 @@ def recall() -> WatchedConfig | None:
             return None
         section = kept["ingest"]
         source = SOURCES[section["source"]["name"]](**section["source"])
-        return WatchedConfig(IngestConfig(**{**section, "source": source}), kept["weights"])
+        return WatchedConfig(IngestConfig(**{**section, "source": source}), WatchedWeights(**kept["weights"]))
     except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
         return None
 

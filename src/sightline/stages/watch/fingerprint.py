@@ -1,15 +1,44 @@
-"""The fingerprint of a source, and of the weights that training begins with."""
+"""The fingerprint of a source, and of what was trained elsewhere: weights to begin with, a teacher."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from omegaconf import DictConfig
 
 from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.core.project import located
 from sightline.models import weights_origin
+from sightline.predict import manifest
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
+
+
+@dataclass(frozen=True)
+class WatchedWeights:
+    """What stages begin with that was trained elsewhere.
+
+    Attributes:
+        weights: As `train.model.weights` has it.
+        network: `train.model.name`.
+        teacher: As `train.teacher` has it.
+        baseline: The network whose installed weights a baseline method asks for; None where none does.
+    """
+
+    weights: str | None
+    network: str
+    teacher: str | None = None
+    baseline: str | None = None
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Self:
+        """Takes it from a composed configuration."""
+        model = config.train.model
+        return cls(model.get("weights"), model.name)
 
 
 def watch(config: IngestConfig, output: Path) -> None:
@@ -29,14 +58,34 @@ def watch(config: IngestConfig, output: Path) -> None:
     files.write_json(output, content)
 
 
-def watch_weights(weights: str | None, output: Path) -> None:
-    """Writes digest and licence of the weights file, as `watch` does of the source; null where there is none.
+def bundle_digest(bundle: str) -> str:
+    """Returns the SHA-256 of a bundle's manifest, which holds those of its files.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = located(bundle) / manifest.MANIFEST
+    if not path.is_file():
+        raise UserError(f"train.teacher: {bundle} is no bundle: it has no {manifest.MANIFEST}")
+    return files.sha256_file(path)
+
+
+def watch_weights(watched: WatchedWeights, output: Path) -> None:
+    """Writes what `watch` does of the source of everything trained elsewhere that stages begin with; null without.
+
+    The entries are `weights` (digest and licence of those that training begins with), `teacher` (digest of the bundle
+    that it learns from) and `baseline` (as `weights`, of the network that baseline methods get features from).
 
     Args:
-        weights: As `train.model.weights` has it.
+        watched: As the configuration has it.
         output: The file to write.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, package or bundle.
     """
-    files.write_json(output, {"weights": weights_origin.of_weights(weights)})
+    content = {
+        "weights": weights_origin.of_weights(watched.weights, watched.network),
+        "teacher": bundle_digest(watched.teacher) if watched.teacher else None,
+        "baseline": weights_origin.of_weights("package", watched.baseline) if watched.baseline else None,
+    }
+    files.write_json(output, content)
