@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING
 from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache
-from sightline.stages.watch.code import write_code_digests
-from sightline.stages.watch.fingerprint import WatchedWeights, watch, watch_weights
+from sightline.stages.watch.fingerprint import WatchedWeights
+from sightline.stages.watch.look import look
 
 if TYPE_CHECKING:
     from sightline.config.stage_runner import Context
-
-SOURCE = Path("data/source.json")
-CODE = Path("data/code.json")
-WEIGHTS = Path("data/weights.json")
 
 
 def run(config: IngestConfig, context: Context) -> None:
@@ -32,13 +28,6 @@ def run(config: IngestConfig, context: Context) -> None:
     look(watched, context.output)
     if not context.overrides:
         config_cache.remember(watched)
-
-
-def look(watched: config_cache.WatchedConfig, output: Path) -> None:
-    """Writes the fingerprints and the code digests; none where one thing is missing."""
-    watch_weights(watched.weights, output / WEIGHTS)
-    watch(watched.ingest, output / SOURCE)
-    write_code_digests(output / CODE)
 
 
 def main() -> None:

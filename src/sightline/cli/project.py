@@ -1,11 +1,39 @@
-"""Verbs for the project's folder: repair."""
+"""Verbs for the project's folder: check, repair."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 from sightline.cli.base import app
 from sightline.core.errors import not_installed
+
+
+@app.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for a program.")] = False,
+) -> None:
+    """Say whether `dvc repro` would run anything, and why. Run it in the project's folder.
+
+    Looks at the source, the parameters, the configuration and the code, and compares them with dvc.lock; runs, pulls
+    and writes nothing. Exit code 0: up to date; 1: out of date; 2: an error.
+    """
+    try:
+        from sightline.changes import staleness
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+
+    stale = staleness.stale_stages()
+    if as_json:
+        import dataclasses
+        import json
+
+        typer.echo(json.dumps([dataclasses.asdict(stage) for stage in stale], indent=2, ensure_ascii=False))
+    else:
+        for line in staleness.lines(stale) or ["up to date"]:
+            typer.echo(line)
+    raise typer.Exit(1 if stale else 0)
 
 
 @app.command()

@@ -24,6 +24,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,11 +193,15 @@ def read_source(text: bytes, name: str) -> ModuleSource:
         SyntaxError: If it is no Python.
     """
     tree = ast.parse(text)
+    return ModuleSource(statement_digest([tree]), tuple(sorted(_names(tree, name))))
+
+
+def statement_digest(nodes: Sequence[ast.AST]) -> str:
+    """Returns the SHA-256 of parts of a syntax tree, comments and docstrings aside."""
     parts: list[str] = []
-    _dump(tree, parts)
-    return ModuleSource(
-        files.sha256("\0".join(parts).encode("utf-8", "surrogatepass")), tuple(sorted(_names(tree, name)))
-    )
+    for node in nodes:
+        _dump(node, parts)
+    return files.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
 def _dump(node: Any, parts: list[str]) -> None:

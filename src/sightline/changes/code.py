@@ -1,0 +1,70 @@
+"""The functions of the project's code that have changed since a commit."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from sightline.core.code_digest import statement_digest
+
+
+def commit_of(path: str) -> str | None:
+    """Returns the commit in which a file was last changed; None where git knows none, or it has changed since."""
+    if _git("diff", "--quiet", "HEAD", "--", path) is None:
+        return None
+    return (_git("log", "-1", "--format=%H", "--", path) or b"").decode().strip() or None
+
+
+def changed_definitions(commit: str, modules: Iterable[Path]) -> list[str]:
+    """Returns the functions and classes that differ from those of a commit, comments and docstrings aside.
+
+    Args:
+        commit: The commit to compare with.
+        modules: Files of the project, below the working directory; others are left out.
+
+    Returns:
+        `src/sightline/core/files.py: lock` for each, in the order of the files.
+    """
+    here = Path.cwd().resolve()
+    inside = {path.resolve().relative_to(here).as_posix() for path in modules if path.resolve().is_relative_to(here)}
+    listing = _git("diff", "--name-only", "-z", "--relative", commit) or b""
+    untracked = _git("ls-files", "-z", "--others", "--exclude-standard") or b""
+    touched = {name for name in (listing + untracked).decode().split("\0") if name in inside}
+    changed = []
+    for name in sorted(touched):
+        before = _definitions(_git("show", f"{commit}:./{name}") or b"")
+        now = _definitions(Path(name).read_bytes())
+        names = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+        changed += [f"{name}: {key}" if key else f"{name}, outside of functions" for key in names]
+    return changed
+
+
+def _definitions(text: bytes) -> dict[str, str]:
+    """Returns a digest for each function, method and rest of a class, by name, and for the module's rest, under ""."""
+    found: dict[str, str] = {}
+
+    def collect(owner: ast.Module | ast.ClassDef, name: str) -> None:
+        body = owner.body[1:] if ast.get_docstring(owner, clean=False) is not None else owner.body
+        rest: list[ast.AST] = (
+            [] if isinstance(owner, ast.Module) else [*owner.bases, *owner.keywords, *owner.decorator_list]
+        )
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                collect(node, f"{name}.{node.name}".lstrip("."))
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                key = f"{name}.{node.name}".lstrip(".")
+                found[key] = found.get(key, "") + statement_digest([node])  # a property and its setter share a name
+            else:
+                rest.append(node)
+        found[name] = statement_digest(rest)
+
+    collect(ast.parse(text), "")
+    return found
+
+
+def _git(*words: str) -> bytes | None:
+    """Returns what git prints, or None where it ends with another code than 0."""
+    done = subprocess.run(["git", *words], capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,220 @@
+"""The stages that are out of date, and what makes each so.
+
+It is what `dvc repro` would find, told beforehand: the look that `watch` takes at the source and the code goes into a
+folder of its own, and is compared with dvc.lock. Nothing is run, pulled or written, and outputs that are not here are
+no reason: they can be had from a remote, or made again.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from sightline.changes import code
+from sightline.core.code_digest import CodeDigests
+from sightline.core.errors import UserError
+from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch import config_cache, look
+from sightline.stages.watch.fingerprint import WatchedWeights
+
+MOST_NAMED = 5
+_WATCH = "watch"
+
+
+@dataclass(frozen=True)
+class StaleStage:
+    """A stage that `dvc repro` would run.
+
+    Attributes:
+        name: The stage.
+        reasons: What has changed of its own; none where only a stage before it has.
+        after: The stages before it that are out of date: it runs if they write something else than before.
+    """
+
+    name: str
+    reasons: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+def stale_stages() -> list[StaleStage]:
+    """Compares the project, which is the current folder, with its dvc.lock.
+
+    Returns:
+        The stages that are out of date, in the order of their work; none where `dvc repro` would run none.
+
+    Raises:
+        UserError: If this is no project, its configuration is bad, its source cannot be reached, or dvc.lock is
+            damaged.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    if not Path("dvc.yaml").is_file():
+        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
+    with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
+        look.look(_watched(), Path(folder))
+        try:
+            with Repo() as repo:
+                return _stale(repo, Path(folder))
+        except DvcException as error:
+            raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair mends a damaged dvc.lock") from None
+
+
+def _watched() -> config_cache.WatchedConfig:
+    watched = config_cache.recall()
+    if watched is None:
+        # Here, since Hydra would be most of the time.
+        from sightline.config.compose import compose, read_params, saved_overrides, typed
+        from sightline.config.sections import check
+
+        config = compose(saved_overrides(read_params()))
+        check(config)
+        ingest = typed(IngestConfig, config["ingest"], "ingest")
+        watched = config_cache.WatchedConfig(ingest, WatchedWeights.of(config))
+    return watched
+
+
+def _stale(repo: Any, now: Path) -> list[StaleStage]:
+    """Compares each stage of a DVC repository with the lock; `now` holds the files that `watch` would write."""
+    graph = repo.index.graph  # its edges lead from a stage to those whose outputs it reads
+    order = list(TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order())
+    makers = {out.def_path: stage.name for stage in order for out in stage.outs}
+    stale: dict[str, StaleStage] = {}
+    for stage in order:
+        if stage.name == _WATCH:
+            continue
+        reasons = tuple(_reasons(stage, repo, now, makers))
+        before = {makers[dep.def_path] for dep in stage.deps if dep.def_path in makers}
+        after = tuple(name for name in stale if name in before)
+        if reasons or after:
+            stale[stage.name] = StaleStage(stage.name, reasons, after)
+    return list(stale.values())
+
+
+def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str]) -> Iterable[str]:
+    locked = [item for item in [*stage.deps, *stage.outs] if item.hash_info]
+    if not locked:
+        yield "it has never run"
+        return
+    if stage.cmd_changed:
+        yield "its command in dvc.yaml"
+    found = []
+    for dep in stage.deps:
+        if hasattr(dep, "params"):
+            path = Path(dep.def_path)
+            values = json.loads((now / path).read_bytes()) if (now / path).is_file() else dep.read_params()
+            found += list(_changed_params(stage.name, path, dep.params, dep.hash_info.value or {}, values))
+    yield from found
+    for dep in stage.deps:
+        if not hasattr(dep, "params"):
+            yield from _changed_file(dep, repo, now, makers, spare_new=bool(found))
+    for out in stage.outs:
+        if "modified" in out.workspace_status().values():
+            yield f"{out.def_path} is not as the stage wrote it"
+
+
+def _changed_params(
+    stage: str, path: Path, names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterable[str]:
+    before = _flat({name: locked.get(name) for name in names})
+    after = _flat({name: values.get(name, _under(values, name)) for name in names})
+    for key in {**before, **after}:
+        old, new = before.get(key), after.get(key)
+        if old == new and (key in before) == (key in after):
+            continue
+        if path == look.CODE:
+            yield _changed_code(stage)
+        else:
+            yield f"{key}: {_shown(old)} -> {_shown(new)}" if key in before else f"{key}: {_shown(new)}, was not there"
+
+
+def _under(values: Any, name: str) -> Any:
+    """Returns what stands under a dotted name."""
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, Mapping) and (values or not prefix):
+        return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
+    return {prefix: values}
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+
+
+def _changed_code(stage: str) -> str:
+    commit = code.commit_of("dvc.lock")
+    modules = CodeDigests().closure(f"pipeline.{stage}").values()
+    names = code.changed_definitions(commit, modules) if commit else []
+    if not names:
+        return "its code"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"its code: {', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], spare_new: bool) -> Iterable[str]:
+    path, locked = dep.def_path, dep.hash_info.value if dep.hash_info else None
+    if (now / path).is_file():
+        if locked != _md5(now / path):
+            yield _changed_source(path, json.loads((now / path).read_bytes()), _earlier(repo, path, locked))
+    elif path in makers:
+        maker = next(out for stage in repo.index.stages for out in stage.outs if out.def_path == path)
+        if maker.hash_info.value != locked:
+            yield f"{path}: dvc.lock has another one of it than {makers[path]} made"
+    elif locked is None:
+        if not spare_new:  # a knob that chose another option says more
+            yield f"{path}: it did not depend on it before"
+    else:
+        for kind in dep.workspace_status().values():
+            yield f"{path}: {kind}"
+
+
+def _changed_source(path: str, now: Any, before: Any) -> str:
+    """Says what of a fingerprint is another; `before` is None where it cannot be had."""
+    if before is None:
+        return f"{path}: another fingerprint"
+    old, new = _flat(before), _flat(now)
+    parts = [
+        f"{key} {_short(old.get(key))} -> {_short(new.get(key))}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    return f"{path}: {', '.join(parts)}"
+
+
+def _short(value: Any) -> str:
+    text = _shown(value)
+    return f"{text[:8]}..." if len(text) > 32 else text
+
+
+def _earlier(repo: Any, path: str, md5: str | None) -> Any:
+    """Returns the fingerprint that the lock knows, from the working tree or DVC's cache, or None."""
+    places = [Path(path), *([Path(repo.cache.local.oid_to_path(md5))] if md5 else [])]
+    kept = next((place for place in places if place.is_file() and _md5(place) == md5), None)
+    return None if kept is None else json.loads(kept.read_bytes())
+
+
+def _md5(path: Path) -> str:
+    from dvc_data.hashfile.hash import fobj_md5  # as DVC does it
+
+    with path.open("rb") as file:
+        return str(fobj_md5(file))
+
+
+def lines(stale: list[StaleStage]) -> list[str]:
+    """Returns what is out of date in words, a line for each reason."""
+    told = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
+    followers = [stage.name for stage in stale if not stage.reasons]
+    if followers:
+        told.append(
+            f"{', '.join(followers)}: if what {'it reads' if len(followers) == 1 else 'they read'} comes out otherwise"
+        )
+    return told

@@ -1,0 +1,28 @@
+"""One look at all that may change outside of DVC's sight: the source, the weights file, the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.stages.watch import config_cache
+from sightline.stages.watch.code import write_code_digests
+from sightline.stages.watch.fingerprint import watch, watch_weights
+
+SOURCE = Path("data/source.json")
+CODE = Path("data/code.json")
+WEIGHTS = Path("data/weights.json")
+
+
+def look(watched: config_cache.WatchedConfig, output: Path) -> None:
+    """Writes the fingerprints and the code digests; none where one thing is missing.
+
+    Args:
+        watched: The configuration of what is watched.
+        output: The folder below which the files are written: the project's root, or another.
+
+    Raises:
+        UserError: If the source or the weights file cannot be read.
+    """
+    watch_weights(watched.weights, output / WEIGHTS)
+    watch(watched.ingest, output / SOURCE)
+    write_code_digests(output / CODE)

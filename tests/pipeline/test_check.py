@@ -1,0 +1,87 @@
+"""`sightline check`: whether anything is out of date, and what makes it so, without running, pulling or writing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.project import Project
+
+pytestmark = pytest.mark.slow
+
+
+def check(project: Project, code: int) -> list[str]:
+    before = project.check("git", "status", "--porcelain").output
+    done = project.command("sightline", "check")
+    assert done.code == code, done.output
+    assert project.check("git", "status", "--porcelain").output == before
+    return done.output.splitlines()
+
+
+def test_a_reproduced_project_is_up_to_date_and_so_is_its_clone(project: Project, tmp_path: Path) -> None:
+    assert check(project, 0) == ["up to date"]
+    subprocess.run(["git", "clone", "--quiet", project.root, tmp_path / "clone"], check=True)
+    clone = Project(tmp_path / "clone")
+    assert check(clone, 0) == ["up to date"]
+    assert not (clone.root / "data" / "raw").exists()  # nothing was pulled or run
+    assert not (clone.root / "data" / "source.json").exists()
+    clone.set(evaluate__gallery=3)
+    assert check(clone, 1) == ["evaluate: evaluate.gallery: 24 -> 3", "export: if what it reads comes out otherwise"]
+
+
+def test_knobs_options_and_code_are_named(project: Project) -> None:
+    project.set(train__lr=0.03, train__model="dense")
+    project.append("conf/export/default.yaml", "# a comment")
+    project.edit("src/sightline/stages/baseline/__init__.py", '"""Simpler', '"""Now simpler')
+    assert check(project, 1) == [
+        "train: train.model: cnn -> dense",
+        "train: train.lr: 0.002 -> 0.03",
+        "export: conf/export/default.yaml: modified",
+        "evaluate: if what it reads comes out otherwise",
+    ]
+    told = json.loads(project.command("sightline", "check", "--json").output)
+    assert (told[0]["name"], told[0]["after"]) == ("train", [])
+    assert {stage["name"]: set(stage["after"]) for stage in told}["export"] == {"train", "evaluate"}
+
+
+def test_a_changed_function_is_named_and_a_comment_is_no_change(project: Project) -> None:
+    project.append("src/sightline/stages/train/stage.py", "# a comment")
+    assert check(project, 0) == ["up to date"]
+    project.append("src/sightline/stages/train/stage.py", "\n\ndef more() -> None:\n    return None")
+    assert check(project, 1)[0] == "train: its code: src/sightline/stages/train/stage.py: more"
+    project.append("dvc.lock", "# as by a repro that is not committed")
+    assert check(project, 1)[0] == "train: its code"  # of which commit's code the lock is cannot be known
+
+
+def test_a_changed_source_an_output_changed_by_hand_and_a_stage_that_never_ran(project: Project) -> None:
+    project.append("reports/metrics.json", " ")
+    assert check(project, 1) == [
+        "evaluate: reports/metrics.json is not as the stage wrote it",
+        "export: if what it reads comes out otherwise",
+    ]
+    project.check("git", "checkout", "--quiet", "reports/metrics.json")
+    source = project.root / "data" / "source.json"
+    source.write_text(source.read_text().replace('"digits"', '"other"'))
+    assert check(project, 0) == ["up to date"]  # what it says is looked at anew
+    project.edit("dvc.yaml", "  baseline:\n", "  more:\n    cmd: echo\n    outs: [more.txt]\n  baseline:\n")
+    assert "more: it has never run" in check(project, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda root: (root / "dvc.lock").write_text("stages: [\n"), "sightline repair"),
+        (lambda root: (root / "dvc.yaml").unlink(), "holds no dvc.yaml: run it in the project's folder"),
+        (lambda root: (root / "params.yaml").write_text("train: {lr: -1}\n"), "train.lr"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(project: Project, change: Callable[[Path], object], line: str) -> None:
+    change(project.root)
+    done = project.command("sightline", "check")
+    assert done.code == 2, done.output
+    assert line in done.output
+    assert len(done.output.splitlines()) == 1
