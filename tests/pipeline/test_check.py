@@ -52,7 +52,7 @@ def test_a_changed_function_is_named_and_a_comment_is_no_change(project: Project
     project.append("src/sightline/stages/train/stage.py", "# a comment")
     assert check(project, 0) == ["up to date"]
     project.append("src/sightline/stages/train/stage.py", "\n\ndef more() -> None:\n    return None")
-    assert check(project, 1)[0] == "train: its code: src/sightline/stages/train/stage.py: more"
+    assert check(project, 1)[0] == "train: its code: src/sightline/stages/train/stage.py (more)"
     project.append("dvc.lock", "# as by a repro that is not committed")
     assert check(project, 1)[0] == "train: its code"  # of which commit's code the lock is cannot be known
 

@@ -15,14 +15,14 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from sightline.changes import code
+from sightline.changes import definitions
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache, look
 from sightline.stages.watch.fingerprint import WatchedWeights
 
-MOST_NAMED = 5
+MOST_NAMED = 3
 _WATCH = "watch"
 
 
@@ -151,13 +151,17 @@ def _shown(value: Any) -> str:
 
 
 def _changed_code(stage: str) -> str:
-    commit = code.commit_of("dvc.lock")
+    commit = definitions.commit_of("dvc.lock")
     modules = CodeDigests().closure(f"pipeline.{stage}").values()
-    names = code.changed_definitions(commit, modules) if commit else []
-    if not names:
+    changed = definitions.changed_definitions(commit, modules) if commit else {}
+    if not changed:
         return "its code"
+    return "its code: " + _some([f"{name} ({_some(names)})" if names else name for name, names in changed.items()])
+
+
+def _some(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"its code: {', '.join(names[:MOST_NAMED])}{more}"
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], spare_new: bool) -> Iterable[str]:

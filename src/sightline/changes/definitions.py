@@ -17,7 +17,7 @@ def commit_of(path: str) -> str | None:
     return (_git("log", "-1", "--format=%H", "--", path) or b"").decode().strip() or None
 
 
-def changed_definitions(commit: str, modules: Iterable[Path]) -> list[str]:
+def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[str]]:
     """Returns the functions and classes that differ from those of a commit, comments and docstrings aside.
 
     Args:
@@ -25,19 +25,22 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> list[str]:
         modules: Files of the project, below the working directory; others are left out.
 
     Returns:
-        `src/sightline/core/files.py: lock` for each, in the order of the files.
+        Their names by file, as `{"src/sightline/core/files.py": ["lock", "Writer.close"]}`; none for a file of which only
+        the statements outside of functions differ, or that is new or gone.
     """
     here = Path.cwd().resolve()
     inside = {path.resolve().relative_to(here).as_posix() for path in modules if path.resolve().is_relative_to(here)}
     listing = _git("diff", "--name-only", "-z", "--relative", commit) or b""
     untracked = _git("ls-files", "-z", "--others", "--exclude-standard") or b""
     touched = {name for name in (listing + untracked).decode().split("\0") if name in inside}
-    changed = []
+    changed = {}
     for name in sorted(touched):
-        before = _definitions(_git("show", f"{commit}:./{name}") or b"")
-        now = _definitions(Path(name).read_bytes())
-        names = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-        changed += [f"{name}: {key}" if key else f"{name}, outside of functions" for key in names]
+        earlier, path = _git("show", f"{commit}:./{name}"), Path(name)
+        before = _definitions(earlier) if earlier is not None else {}
+        now = _definitions(path.read_bytes()) if path.exists() else {}
+        differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+        if differing:
+            changed[name] = [key for key in differing if key] if before and now else []
     return changed
 
 
