@@ -25,8 +25,8 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[
         modules: Files of the project, below the working directory; others are left out.
 
     Returns:
-        Their names by file, as `{"src/sightline/core/files.py": ["lock"]}`; no names for a file of which only statements
-        outside of functions differ, or that is new or gone.
+        Their names by file, as `{"src/sightline/core/files.py": ["lock"]}`; no names for a file of which only
+        statements outside of functions differ, or that is new or gone.
     """
     here = Path.cwd().resolve()
     inside = {path.resolve().relative_to(here).as_posix() for path in modules if path.resolve().is_relative_to(here)}
