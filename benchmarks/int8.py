@@ -18,7 +18,7 @@ import yaml
 
 from sightline.models.classifier import build
 from sightline.models.options import MODELS
-from sightline.predict.bundle import _session
+from sightline.predict.inference_model import open_session
 from sightline.stages.export import latency
 from sightline.stages.export.int8 import to_int8
 from sightline.stages.export.onnx import INPUT, to_onnx
@@ -37,7 +37,7 @@ def measure(name: str) -> dict[int, float]:
     images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE), np.uint8)
     forms = {"fp32": to_onnx(classifier, SHAPE, 20)}
     forms["int8"] = to_int8(forms["fp32"], images)
-    sessions = {form: _session(model, 0) for form, model in forms.items()}
+    sessions = {form: open_session(model, 0) for form, model in forms.items()}
     networks = {form: (lambda x, s=session: s.run(None, {INPUT: x})) for form, session in sessions.items()}
     found = latency.latencies(networks, images)
     for form, times in found.items():

@@ -71,6 +71,12 @@ def test_one_token_of_any_file_changes_the_stages_that_run_it_and_a_comment_none
     assert all_digests(copy) == before
 
 
+def test_a_source_is_no_code_of_the_stages_that_read_what_was_ingested(copy: Path) -> None:
+    reader = digests(copy)
+    for stage in ("preprocess", "baseline", "train", "evaluate", "export"):
+        assert not [name for name in reader.closure(f"pipeline.{stage}") if name.startswith("sightline.sources")], stage
+
+
 def test_every_template_that_a_stage_fills_is_part_of_it(copy: Path) -> None:
     before = all_digests(copy)["evaluate"]
     templates = sorted((copy / "src/sightline").rglob("*.j2"))

@@ -250,7 +250,7 @@ def test_a_fault_of_the_program_is_not_called_one_of_the_bundle(
     def fault(_: object) -> None:
         raise KeyError("a typing error")
 
-    monkeypatch.setattr("sightline.predict.bundle.Transform.from_dict", fault)
+    monkeypatch.setattr("sightline.predict.inference_model.Transform.from_dict", fault)
     with pytest.raises(KeyError, match="a typing error"):
         Bundle.load(project.bundle)
 

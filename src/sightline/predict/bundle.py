@@ -1,34 +1,24 @@
-"""Inference with an exported bundle: encoded images in, class probabilities out. Needs no torch."""
+"""Inference with an exported bundle: inputs of every kind in, predictions out. Needs no torch."""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 import numpy as np
-import numpy.typing as npt
-import onnxruntime
 
 from sightline.core.errors import UserError
-from sightline.core.json_fields import field, parse_object
 from sightline.core.rejection import RejectionError
-from sightline.imaging import convert
 from sightline.imaging.decode import Limits
-from sightline.imaging.transform.pipeline import Transform
 from sightline.predict import batching, inputs, manifest, python_inputs
+from sightline.predict.inference_model import Images, InferenceModel, Probabilities, open_model
 from sightline.predict.inputs import Database
-from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
+from sightline.predict.manifest import BATCH_SIZE
 from sightline.predict.python_inputs import ImageInput
-
-Images = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +50,21 @@ class Prediction:
         return self.top[0][1] if self.top else None
 
 
-class Bundle:
+class Bundle(InferenceModel):
     """A bundle that has been verified and loaded; make one with `Bundle.load`.
 
     Attributes:
-        classes: Class names in order of index.
         manifest: The content of `manifest.json`.
-        model: The form of the network that predicts: "fp32" or "int8".
-        calibration: The content of `calibration.json`: how the probabilities were calibrated.
         card: The model card, in Markdown.
     """
 
-    def __init__(
-        self,
-        classes: list[str],
-        transform: Transform,
-        session: Any,
-        manifest: dict[str, Any],
-        model: str = "fp32",
-        calibration: dict[str, Any] | None = None,
-        card: str = "",
-    ) -> None:
-        self.classes = classes
+    def __init__(self, model: InferenceModel, manifest: dict[str, Any], card: str = "") -> None:
+        super().__init__(model.classes, model.transform, model.session, model.model, model.calibration)
         self.manifest = manifest
-        self.model = model
-        self.calibration = calibration or {}
         self.card = card
-        self._transform = transform
-        self._session = session
 
     def __repr__(self) -> str:
-        height, width, channels = self._transform.shape
+        height, width, channels = self.transform.shape
         size = f"{width} x {height} px, {channels} channel{'s' * (channels > 1)}"
         return f"<Bundle: {len(self.classes)} classes, {size}, {self.model}>"
 
@@ -113,29 +87,13 @@ class Bundle:
         """
         root = Path(folder)
         content = manifest.verify(root)
-        form, _ = _form(root, content, model)
-        return cls._read(root, content, form, threads, lambda name: manifest.read(root, content, name))
-
-    @classmethod
-    def unfinished(cls, folder: Path, form: str = "fp32") -> Bundle:
-        """Opens a bundle that has no manifest yet: the export stage checks a bundle before it signs for it with one."""
-        return cls._read(folder, {"files": {}}, form, 0, lambda name: (folder / name).read_bytes())
-
-    @classmethod
-    def _read(
-        cls, root: Path, content: dict[str, Any], form: str, threads: int, read: Callable[[str], bytes]
-    ) -> Bundle:
-        options = _session_options(threads)
-        try:  # ValueError alone: anything else that is raised here is a fault of the program, not of the bundle
-            calibration = parse_object(read(manifest.CALIBRATION))
-            transform = Transform.from_dict(parse_object(read(manifest.TRANSFORM)))
-            classes = [str(name) for name in field(parse_object(read(manifest.CLASSES)), "classes", list)]
-            session = _session(read(manifest.MODELS[form]), options)
-            card = read(manifest.CARD).decode() if manifest.CARD in content["files"] else ""
-        except ValueError as error:
+        form = _form(root, content, model)
+        loaded = open_model(root, form, threads, lambda name: manifest.read(root, content, name))
+        try:
+            card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
+        except UnicodeDecodeError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
-        _check_fit(root, session, transform.shape, len(classes))
-        return cls(classes, transform, session, content, form, calibration, card)
+        return cls(loaded, content, card)
 
     @property
     def threshold(self) -> float | None:
@@ -151,29 +109,6 @@ class Bundle:
         """The trained model's digest, 64 hexadecimal digits: what its run in MLflow is tagged with."""
         parts = self.manifest["files"]
         return str(self.manifest["lineage"].get("model_sha256") or parts[manifest.MODEL]["sha256"])
-
-    @property
-    def transform(self) -> Transform:
-        """The preprocessing."""
-        return self._transform
-
-    def prepare(self, data: bytes | Images) -> Images:
-        """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
-
-        Args:
-            data: The encoded file, or decoded pixels, [h, w, 1 or 3] uint8.
-
-        Raises:
-            RejectionError: If the bytes do not become an image.
-        """
-        if isinstance(data, bytes):
-            return self._transform.decode(data)
-        return self._transform(convert.in_channels(data, self._transform.channels))
-
-    def probabilities(self, images: Images) -> Probabilities:
-        """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
-        result: Probabilities = self._session.run([OUTPUT], {INPUT: images})[0]
-        return result
 
     def predict(
         self,
@@ -222,39 +157,10 @@ class Bundle:
         return tuple((self.classes[i], float(row[i])) for i in order)
 
 
-def _form(root: Path, content: dict[str, Any], model: str) -> tuple[str, str]:
-    """Returns the form of the network that is asked for, and its file."""
+def _form(root: Path, content: dict[str, Any], model: str) -> str:
+    """Returns the form of the network that is asked for, which the bundle must hold."""
     chosen = str(content.get("default", "fp32")) if model == "auto" else model
-    file = manifest.MODELS.get(chosen)
-    if file not in content["files"]:
+    if manifest.MODELS.get(chosen) not in content["files"]:
         available = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
         raise UserError(f"{root} holds no {chosen} model, only {available}")
-    return chosen, str(file)
-
-
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # its warnings are about optimisations, not about results
-    return options
-
-
-def _session(model: bytes, options: onnxruntime.SessionOptions) -> Any:
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # Its exceptions share no base class but Exception; they tell where they are from.
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise ValueError(f"ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
-
-
-def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
-    """Checks that the network takes what the transform gives, and gives one probability per class."""
-    takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
-    gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
-    if takes != {INPUT: ("tensor(uint8)", list(shape))} or gives != {OUTPUT: ("tensor(float)", [num_classes])}:
-        raise UserError(
-            f"{root}: its parts do not belong together: the network maps {takes} to {gives}, "
-            f"the transform gives {list(shape)}, and there are {num_classes} classes; export it again"
-        )
+    return chosen

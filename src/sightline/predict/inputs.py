@@ -12,9 +12,8 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -87,20 +86,21 @@ def open_all(
         elif text.lower().startswith("data:") and not os.path.lexists(text):
             yield Input(shortened(text), functools.partial(from_text, text))
         elif text.startswith(("db:", "gridfs:")) and not os.path.lexists(text):
-            yield from _kind("database_inputs").rows(text, database or Database(), max_bytes)
+            from sightline.predict import database_inputs
+
+            yield from database_inputs.rows(text, database or Database(), max_bytes)
         elif "://" in text and not os.path.lexists(text):
-            yield from _kind("url_inputs").images(text, max_bytes)
+            from sightline.predict import url_inputs
+
+            yield from url_inputs.images(text, max_bytes)
         else:
             for path in expand([text]):
                 if is_archive(path) and Path(path).is_file() and not Path(text).is_dir():
-                    yield from _kind("archive_inputs").members(path, path, max_bytes)
+                    from sightline.predict import archive_inputs
+
+                    yield from archive_inputs.members(path, path, max_bytes)
                 else:
                     yield Input(path, functools.partial(read, path, max_bytes))
-
-
-def _kind(name: str) -> Any:
-    # By name: it is code of those who name such an input, and none of the export stage, which opens bundles.
-    return import_module(f".{name}", __package__)
 
 
 def shortened(url: str) -> str:

@@ -15,7 +15,8 @@ from mlflow.pyfunc.model import PythonModel
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import image_bytes
-from sightline.predict.bundle import Bundle, Probabilities
+from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import Probabilities
 from sightline.predict.manifest import BATCH_SIZE
 
 COLUMNS = ["label", "probability", "probabilities", "error"]

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.predict.bundle import Bundle, Images, Probabilities
+from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import Images, Probabilities
 
 DECODE_BUDGET_S = 0.05
 """Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from sightline.imaging.decode import encode_png
 from sightline.imaging.occlusion import CELLS, OcclusionMap, occlusion_map
-from sightline.predict.bundle import Bundle, Images
+from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import Images
 
 _FAINT = 0.05
 """A fall of the probability that is drawn hot though no other is larger: what falls by less stays faint."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.decode import FORMATS
-from sightline.predict.bundle import Bundle, Images, Prediction
+from sightline.predict.bundle import Bundle, Prediction
+from sightline.predict.inference_model import Images
 from sightline.predict.writers import as_row
 from sightline.serve import occlusion
 from sightline.serve.api import Explanation, Model, Picture, PredictQuery

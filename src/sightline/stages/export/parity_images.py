@@ -14,7 +14,7 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet
 from sightline.datasets.raw_set import RawImage, raw_shards
-from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import InferenceModel
 from sightline.predict.manifest import BATCH_SIZE
 
 SPLITS = ("test", "val")
@@ -72,7 +72,7 @@ def choose(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
     return chosen
 
 
-def collect(bundle: Bundle, raw: Path, data: ProcessedSet, chosen: dict[str, ParitySample]) -> ParityImages:
+def collect(bundle: InferenceModel, raw: Path, data: ProcessedSet, chosen: dict[str, ParitySample]) -> ParityImages:
     """Reads the chosen images from both ends.
 
     Raises:
@@ -101,7 +101,7 @@ def _wanted(raw: Path, chosen: dict[str, ParitySample]) -> Iterator[RawImage]:
         yield from (image for image in shard.images() if image.id in chosen)
 
 
-def _prepare(bundle: Bundle, image: RawImage) -> Images:
+def _prepare(bundle: InferenceModel, image: RawImage) -> Images:
     try:
         return bundle.prepare(image.data)
     except RejectionError as error:

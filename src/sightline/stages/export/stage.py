@@ -18,7 +18,7 @@ from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
-from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import open_model
 from sightline.stages.export import calibration_file, parity, parity_images
 from sightline.stages.export.config import ExportConfig, Int8Config
 from sightline.stages.export.formats import FORMATS, NetworkSource
@@ -74,7 +74,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     with files.atomic_directory(output) as folder:
         onnx = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
         _write_parts(folder, onnx, content)
-        bundle = Bundle.unfinished(folder)  # each network is read back from disk before it is compared: what ships
+        bundle = open_model(folder)  # each network is read back from disk before it is compared: what ships
         images = parity_images.collect(bundle, raw, data, chosen)
         trained = content.calibration.apply(images.run(predictor, images.stored))
 
@@ -92,7 +92,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         if config.int8.enabled:
             sample = calibration_images(data.split("train"), config.int8.calibration_images)
             files.write_bytes(folder / manifest.INT8_MODEL, to_int8(onnx, sample))
-            quantised = Bundle.unfinished(folder, "int8").probabilities
+            quantised = open_model(folder, "int8").probabilities
             int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), images.run(quantised))
             if int8.refused is None:
                 networks["int8"] = ([folder / manifest.INT8_MODEL], quantised)

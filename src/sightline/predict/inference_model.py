@@ -1,0 +1,121 @@
+"""The inference model of a bundle: preprocessing, the network in ONNX Runtime, class names. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
+from sightline.imaging import convert
+from sightline.imaging.transform.pipeline import Transform
+from sightline.predict import manifest
+from sightline.predict.manifest import INPUT, OUTPUT
+
+Images = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+
+class InferenceModel:
+    """The part of a bundle that computes: encoded images in, class probabilities out.
+
+    The export stage checks it before there is a manifest; `Bundle` adds the manifest, and inputs of every kind.
+
+    Attributes:
+        classes: Class names in order of index.
+        transform: The preprocessing.
+        model: The form of the network: "fp32" or "int8".
+        calibration: The content of `calibration.json`: how the probabilities were calibrated.
+        session: ONNX Runtime's session of the network.
+    """
+
+    def __init__(
+        self, classes: list[str], transform: Transform, session: Any, model: str, calibration: dict[str, Any]
+    ) -> None:
+        self.classes = classes
+        self.transform = transform
+        self.model = model
+        self.calibration = calibration
+        self.session = session
+
+    def prepare(self, data: bytes | Images) -> Images:
+        """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
+
+        Args:
+            data: The encoded file, or decoded pixels, [h, w, 1 or 3] uint8.
+
+        Raises:
+            RejectionError: If the bytes do not become an image.
+        """
+        if isinstance(data, bytes):
+            return self.transform.decode(data)
+        return self.transform(convert.in_channels(data, self.transform.channels))
+
+    def probabilities(self, images: Images) -> Probabilities:
+        """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
+        result: Probabilities = self.session.run([OUTPUT], {INPUT: images})[0]
+        return result
+
+
+def open_model(
+    folder: Path, form: str = "fp32", threads: int = 0, read: Callable[[str], bytes] | None = None
+) -> InferenceModel:
+    """Opens the model of a bundle, which needs no manifest for it.
+
+    Args:
+        folder: The bundle.
+        form: The form of the network, of `manifest.MODELS`.
+        threads: How many threads the network computes with; 0 for one per core.
+        read: Returns the content of a file of the bundle by its name; None takes the folder's files as they are.
+
+    Raises:
+        UserError: If its parts cannot be used, or do not belong together.
+    """
+    content = read or (lambda name: (folder / name).read_bytes())
+    try:  # ValueError alone: anything else that is raised here is a fault of the program, not of the bundle
+        calibration = parse_object(content(manifest.CALIBRATION))
+        transform = Transform.from_dict(parse_object(content(manifest.TRANSFORM)))
+        classes = [str(name) for name in field(parse_object(content(manifest.CLASSES)), "classes", list)]
+        session = open_session(content(manifest.MODELS[form]), threads)
+    except ValueError as error:
+        raise UserError(f"{folder}: cannot be used by this version of sightline ({error}); export it again") from None
+    _check_fit(folder, session, transform.shape, len(classes))
+    return InferenceModel(classes, transform, session, form, calibration)
+
+
+def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """Opens a network in ONNX Runtime.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # its warnings are about optimisations, not about results
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # Its exceptions share no base class but Exception; they tell where they are from.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise ValueError(f"ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
+
+
+def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
+    """Checks that the network takes what the transform gives, and gives one probability per class."""
+    takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
+    gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
+    if takes != {INPUT: ("tensor(uint8)", list(shape))} or gives != {OUTPUT: ("tensor(float)", [num_classes])}:
+        raise UserError(
+            f"{root}: its parts do not belong together: the network maps {takes} to {gives}, "
+            f"the transform gives {list(shape)}, and there are {num_classes} classes; export it again"
+        )
