@@ -120,9 +120,9 @@ def ours(seed: int, epochs: int, threads: int, more: list[str]) -> list[tuple[fl
 
 def network() -> Any:
     """Returns the same network as ours, without normalisation and memory format."""
-    from sightline.models.cnn import CNN
+    from sightline.models.cnn_network import CnnNetwork
 
-    return CNN(1, 10, WIDTH, BLOCKS, HIDDEN, 0.0)
+    return CnnNetwork(1, 10, WIDTH, BLOCKS, HIDDEN, 0.0)
 
 
 def plain(seed: int, epochs: int, threads: int) -> list[tuple[float, float]]:
@@ -178,7 +178,7 @@ from fastai.vision.all import *
 seed, epochs, threads, batch, lr, decay, shape, folder = json.loads(sys.argv[1])
 sys.path.insert(0, folder + "/src")
 import importlib.util
-spec = importlib.util.spec_from_file_location("cnn", folder + "/src/sightline/models/cnn.py")
+spec = importlib.util.spec_from_file_location("cnn", folder + "/src/sightline/models/cnn_network.py")
 cnn = importlib.util.module_from_spec(spec); spec.loader.exec_module(cnn)
 torch.set_num_threads(threads); set_seed(seed)
 data = dict(np.load(sys.argv[2]))
@@ -192,7 +192,7 @@ block = DataBlock(
     batch_tfms=[Flip(p=0.5), Normalize.from_stats([0.286], [0.353], cuda=False)],
 )
 loaders = block.dataloaders(None, bs=batch, num_workers=2)
-learner = Learner(loaders, cnn.CNN(1, 10, *shape, 0.0), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+learner = Learner(loaders, cnn.CnnNetwork(1, 10, *shape, 0.0), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 seen = []
 class Watch(Callback):
     order = 90

@@ -41,10 +41,10 @@ from sightline.config.compose import compose, typed
 from sightline.core import files
 from sightline.datasets import raw_set
 from sightline.imaging import decode, png
+from sightline.imaging.decode import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.stage import build_transform, preprocess
-from sightline.stages.preprocess.tasks import ANY_SIZE
 
 PROCESSES = 2
 Item = tuple[str, bytes, str]

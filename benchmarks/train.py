@@ -32,7 +32,7 @@ from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, Pro
 from sightline.datasets.raw_set import CLASSES, write_classes
 from sightline.stages.train.build import loaders, network
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.dataloader import EpochBatches, EpochSampler
+from sightline.stages.train.dataloader import EpochBatchSampler, EpochSampler
 from sightline.stages.train.fit import fit
 
 BATCH = 128
@@ -64,9 +64,9 @@ def random_set(root: Path, count: int, shape: tuple[int, int, int]) -> Processed
 # --- the loader ----------------------------------------------------------------------------------------------------
 
 
-def batches_of(data: ProcessedSet) -> EpochBatches:
+def batches_of(data: ProcessedSet) -> EpochBatchSampler:
     """Returns an epoch's batches."""
-    return EpochBatches(EpochSampler(len(data.split("train")), 0, shuffle=True), BATCH)
+    return EpochBatchSampler(EpochSampler(len(data.split("train")), 0, shuffle=True), BATCH)
 
 
 def epochs_of(data: ProcessedSet) -> Any:
