@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from sightline.config import stage_runner
 from sightline.config.compose import read_params
+from sightline.config.removals import without
 from sightline.stages.evaluate.config import EvaluateConfig
 from tests.disks import mounted
 
@@ -73,6 +75,44 @@ def test_command_line_words_in_any_order_beat_params(run: Run, project: Path) ->
         assert context.overrides == (words[-1],)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("~evaluate.gallery",),
+        ("~evaluate.gallery", "evaluate.top_k=4"),
+        ("-m", "~evaluate.gallery", "evaluate.top_k=4"),
+    ],
+    ids=" ".join,
+)
+def test_a_setting_that_is_taken_out_has_the_default(run: Run, project: Path, words: tuple[str, ...]) -> None:
+    (project / "params.yaml").write_text("evaluate: {gallery: 11, top_k: 3}\n")
+    assert run(*words)[0] == 0
+    section, context = run.calls[-1]
+    default = yaml.safe_load((project / "conf/evaluate/default.yaml").read_text())["gallery"]
+    assert (section.gallery, section.top_k) == (default, 4 if len(words) > 1 else 3)
+    assert context.overrides == (("evaluate.top_k=4",) if len(words) > 1 else ())
+
+
+@pytest.mark.parametrize(
+    ("word", "left"),
+    [
+        ("~train.model", {"model_options": {"width": 8, "depth": 2}, "lr": 1}),
+        ("~train/model", {"model_options": {"width": 8, "depth": 2}, "lr": 1}),
+        ("~train.model.width", {"model": "cnn", "model_options": {"depth": 2}, "lr": 1}),
+        ("~train.model_options.width", {"model": "cnn", "model_options": {"depth": 2}, "lr": 1}),
+        ("~train.model_options", {"model": "cnn", "lr": 1}),
+        ("~train.lr", {"model": "cnn", "model_options": {"width": 8, "depth": 2}}),
+        ("~train", None),
+    ],
+)
+def test_what_is_taken_out_is_named_as_params_has_it_or_as_hydra_does(
+    word: str, left: dict[str, object] | None
+) -> None:
+    params = {"train": {"model": "cnn", "model_options": {"width": 8, "depth": 2}, "lr": 1}}
+    assert without(params, [word], ROOT / "conf") == ({} if left is None else {"train": left})
+    assert len(params["train"]) == 3
+
+
 def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, project: Path) -> None:
     before = sorted(p.relative_to(project) for p in project.rglob("*"))
     assert run("-m", "evaluate.gallery=1,2", "evaluate.top_k=choice(4,5)")[0] == 0
@@ -97,7 +137,13 @@ def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, proje
         (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
         (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
         (["word"], ["word: not of the form key=value"]),
-        (["~evaluate.gallery"], ["evaluate.gallery: has no value"]),
+        (
+            ["~evaluate.batch_size"],
+            ["~evaluate.batch_size: params.yaml does not set evaluate.batch_size, so there is nothing"],
+        ),
+        (["~evaluate.gallery.x"], ["~evaluate.gallery.x: params.yaml does not set evaluate.gallery.x"]),
+        (["~evaluate.gallery=3"], ["~evaluate.gallery=3: a setting is taken out by its name alone, ~evaluate.gallery"]),
+        (["~train.lr"], ["train.lr: a setting of train", "dvc exp run -S '~train.lr' (or"]),
         (["evaluate=null"], ["evaluate: no option"]),
     ],
 )

@@ -51,12 +51,11 @@ def checked(path: str, value: Any) -> Mapping[str, Any]:
 def composed_word(word: str, conf: Path) -> str:
     """Writes an override of a setting under the key that Hydra composes.
 
-    `train.model_options.width=64` becomes `++train.model.width=64`, as from params.yaml; `~train.model_options.width`,
-    which takes a setting of params.yaml out again, `~train.model.width`.
+    `train.model_options.width=64` becomes `++train.model.width=64`, as from params.yaml.
     """
-    match = re.match(r"(\+\+?|~)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
-    choice = match and choice_of(match[3], conf / match[2])
-    return f"{'~' if match[1] == '~' else '++'}{match[2]}.{choice}.{match[4]}" if match and choice else word
+    match = re.match(r"(?:\+\+?)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
+    choice = match and choice_of(match[2], conf / match[1])
+    return f"++{match[1]}.{choice}.{match[3]}" if match and choice else word
 
 
 def written_word(word: str, conf: Path) -> str:

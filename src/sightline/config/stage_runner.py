@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from sightline.config import other_sections
 from sightline.config.compose import CONF, CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
+from sightline.config.removals import is_removal, without
 from sightline.core import credentials, distributed, files, terminal_log
 from sightline.core.errors import ConfigError, fault
 
@@ -70,14 +71,15 @@ def stage_main(
     terminal_log.configure()
     try:
         words = sys.argv[1:]
-        user = [selecting(word) for word in words]
         params = read_params()
-        saved = saved_overrides(params)
-        takers = ["", *user]  # whether the word before takes this one as its value
-        first = next((i for i, w in enumerate(user) if w[:1] != "-" and takers[i] not in WITH_VALUE), len(user))
-        places = [i for i, w in enumerate(user) if i >= first and w[:1] != "-" and takers[i] not in WITH_VALUE]
-        command = [user[i] for i in places]
+        takers = ["", *words]  # whether the word before takes this one as its value
+        places = [i for i, w in enumerate(words) if w[:1] != "-" and takers[i] not in WITH_VALUE]
+        first = places[0] if places else len(words)
         other_sections.refuse([words[i] for i in places], section, params)
+        removals = [i for i in places if is_removal(words[i])]
+        saved = saved_overrides(without(params, [words[i] for i in removals], CONF))
+        user = [selecting(word) for i, word in enumerate(words) if i not in removals]
+        command = [selecting(words[i]) for i in places if i not in removals]
         multirun = any(word in ("-m", "--multirun") for word in user)
         composed = _preflight(section, schema, saved, command, multirun, check)
         parsed = parse(command)

@@ -1,0 +1,51 @@
+"""Settings of params.yaml that a command line takes out: with `~train.lr` it is as if that file did not have them.
+
+`dvc exp run -S '~train.lr'` means the same. Hydra's own `~` would take out the default in `conf/` as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sightline.config import renames
+from sightline.config.option_settings import SUFFIX
+from sightline.config.params import PARAMS
+from sightline.core.errors import ConfigError
+
+
+def is_removal(word: str) -> bool:
+    """Says whether a word of the command line takes out a setting; Hydra's own settings are its matter."""
+    return word.startswith("~") and not re.match(r"~hydra\b", word)
+
+
+def without(params: Mapping[str, Any], words: Iterable[str], conf: Path) -> Mapping[str, Any]:
+    """Returns the content of params.yaml without what the words take out.
+
+    Args:
+        params: Sections and their knobs.
+        words: `~train.lr`, `~train.model`, `~train.model_options.width` or, as Hydra has it, `~train.model.width`.
+        conf: The folder of choices.
+
+    Raises:
+        ConfigError: If a word has a value, or params.yaml does not have what it takes out.
+    """
+    left = copy.deepcopy(dict(params))
+    for word in words:
+        renames.refuse_word(word)
+        path, equals, _ = word.removeprefix("~").replace("/", ".").partition("=")
+        if equals:
+            raise ConfigError(f"{word}: a setting is taken out by its name alone, ~{path}")
+        parts = path.split(".")
+        if len(parts) > 2 and (conf / parts[0] / parts[1]).is_dir():
+            parts[1] += SUFFIX
+        node: Any = left
+        for part in parts[:-1]:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if not isinstance(node, dict) or parts[-1] not in node:
+            raise ConfigError(f"{word}: {PARAMS} does not set {'.'.join(parts)}, so there is nothing to take out")
+        del node[parts[-1]]
+    return left
