@@ -310,6 +310,12 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path) -> None:
     assert len(run(source(tmp_path / "list.csv", split_column=None, group_column=None), tmp_path / "out").images) == 1
 
 
+def test_a_cell_may_be_as_long_as_the_system_allows_everywhere(tmp_path: Path) -> None:
+    write(tree(tmp_path, FILES) / "list.csv", ROWS)
+    assert len(list(source(tmp_path / "list.csv").records())) == len(ROWS)
+    assert csv.field_size_limit() == 2_147_483_647  # the largest `long` of Windows
+
+
 @pytest.mark.parametrize(
     ("cell", "expected"), [(True, "True"), (0, "0"), ("0.10", "0.10"), (b"\xff", "\\xff"), (2.5, "2.5")]
 )

@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -92,13 +93,43 @@ def test_an_archive_cut_anywhere_is_whole_or_says_so(kind: str) -> None:
 def test_a_zst_without_its_last_bytes_is_damaged(checksum: bool) -> None:
     compressor = zstandard.ZstdCompressor(write_checksum=checksum)
     tar = tarred(MEMBERS)
-    skippable = b"\x5a\x2a\x4d\x18\x08\0\0\0" + bytes(8)  # as pzstd writes before its frames
-    frames = compressor.compress(tar[:700]) + skippable + compressor.compress(tar[700:])
-    for whole in (compressor.compress(tar), frames, skippable + frames, frames + skippable):
+    skippable, last = (bytes([kind]) + b"\x2a\x4d\x18\x08\0\0\0" + bytes(8) for kind in (0x50, 0x5F))
+    first = compressor.compress(tar[:700]) + compressor.compress(b"")
+    frames = first + skippable + compressor.compress(tar[700:])  # as pzstd writes them
+    for whole in (compressor.compress(tar), frames, skippable + frames, frames + last, last + frames):
         assert dict(read(whole)) == MEMBERS
         for missing in range(1, 9):
             with pytest.raises(UserError, match="damaged archive, or none: the compressed data ends too early"):
                 list(read(whole[:-missing]))
+    for rest in range(1, 6):
+        with pytest.raises(UserError, match="damaged archive, or none: the compressed data ends too early"):
+            list(read(first + compressor.compress(tar[700:])[:rest]))
+
+
+@pytest.mark.parametrize("padding", [0, 4, None])
+def test_streams_of_xz_may_follow_one_another(padding: int | None) -> None:
+    """Padded with zeros between them; where they reach to the end of a block that is read, the next is still there."""
+    tar = tarred(MEMBERS)
+    first, second = lzma.compress(tar[:700]), lzma.compress(tar[700:])
+    zeros = bytes(2**16 - len(first) if padding is None else padding)
+    assert dict(read(first + zeros + second)) == MEMBERS
+    with pytest.raises(UserError, match="ends too early"):
+        list(read(first + zeros + second[:-1]))
+
+
+@pytest.mark.parametrize(("size", "allowed"), [(31, True), (32, False)], ids=["192 MiB", "256 MiB"])
+def test_xz_is_given_no_more_memory_than_the_limit(size: int, allowed: bool) -> None:
+    data = bytearray(lzma.compress(tarred(MEMBERS)))
+    header = data[12 : 12 + 4 * (data[12] + 1)]  # of the first block: its size, flags, the filter with its dictionary
+    place = header.index(b"\x21\x01") + 2
+    header[place] = size
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    data[12 : 12 + len(header)] = header
+    if allowed:
+        assert dict(read(bytes(data))) == MEMBERS
+    else:
+        with pytest.raises(UserError, match=r"[Mm]emory usage limit"):
+            list(read(bytes(data)))
 
 
 def headers() -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import io
@@ -23,7 +24,9 @@ def zipped(comment: bytes = b"") -> io.BytesIO:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("w/cat/", b"")
-        archive.writestr("w/1.png", b"12345")
+        file = zipfile.ZipInfo("w/1.png")
+        file.external_attr = 0o100644 << 16  # as `zip` writes it
+        archive.writestr(file, b"12345")
         link = zipfile.ZipInfo("w/link.png")
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "1.png")
@@ -48,7 +51,7 @@ def tarred() -> io.BytesIO:
 def reasons(read: Any, stream: io.BytesIO, most: int) -> tuple[dict[str, Any], set[str]]:
     found: dict[str, Any] = {}
     folders: set[str] = set()
-    for member in read(stream, "a", most, UnpackBudget(100_000), folders):
+    for member in read(stream, "a", most, UnpackBudget(3 * 2**20), folders):
         try:
             found[member.path] = member.read()
         except RejectionError as fault:
@@ -75,6 +78,54 @@ def test_a_tar() -> None:
 def test_a_tar_is_known_by_its_start() -> None:
     start = tarred().read(512)
     assert [is_tar(start), is_tar(gzip.compress(start)), is_tar(zipped().getvalue()[:512])] == [True, True, False]
+
+
+@pytest.mark.parametrize(("size", "message"), [(2**20, None), (2**20 + 1, "a name or header of 1,048,577 bytes")])
+def test_the_longest_name_that_is_read_has_a_mebibyte(size: int, message: str | None) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, size
+    name = (b"x/" * size)[:size].ljust(-(-size // 512) * 512, b"\0")
+    stream = io.BytesIO(entry.tobuf(tarfile.GNU_FORMAT) + name + tarred().getvalue())
+    with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
+        reasons(read_tar, stream, 5)
+
+
+def test_an_error_without_words_is_named_by_its_kind() -> None:
+    class Ended(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise EOFError
+
+    with pytest.raises(UserError, match="a: a damaged archive, or none: EOFError; "):
+        reasons(read_tar, Ended(), 5)
+
+
+def test_a_zip_of_more_files_than_its_old_directory_counts() -> None:
+    stream = io.BytesIO()
+    names = [f"{number}.png" for number in range(2**16 + 1)]
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), b"")
+    assert [member.path for member in read_zip(stream, "a", 5, UnpackBudget(9), set())] == names
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.EINVAL, "its directory leads out of it;"), (errno.EIO, os.strerror(errno.EIO))]
+)
+def test_what_the_system_says_of_a_zips_directory(number: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(zipfile, "ZipFile", refusing)
+    with pytest.raises(UserError, match=message) as error:
+        reasons(read_zip, io.BytesIO(), 5)
+    assert (number == errno.EINVAL) != (os.strerror(number) in str(error.value))
+
+
+def test_a_backslash_beside_a_slash_is_of_the_name() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("w/back\\slash.png", b"1")
+    assert list(reasons(read_zip, stream, 5)[0]) == ["w/back\\slash.png"]
 
 
 @pytest.mark.parametrize(

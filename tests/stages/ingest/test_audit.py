@@ -163,6 +163,26 @@ def test_near_pairs_are_those_of_comparing_all() -> None:
     assert near_duplicates.near_pairs(hashes[:0]).shape == (0, 2)
 
 
+@pytest.mark.parametrize(("differing", "near"), [(0, True), (12, True), (13, False)])
+def test_near_duplicates_differ_in_twelve_bits_at_most(differing: int, near: bool) -> None:
+    hashes = np.full((2, image_quality.HASH_BYTES), 0x55, np.uint8)
+    hashes[1, :differing] ^= 1
+    assert len(near_duplicates.near_pairs(hashes)) == near
+
+
+@pytest.mark.parametrize(("bits", "telling"), [(63, False), (64, True), (192, True), (193, False)])
+def test_a_hash_tells_something_where_a_quarter_to_three_quarters_of_its_bits_are_set(bits: int, telling: bool) -> None:
+    hashes = np.packbits(np.arange(256) < bits)[None].repeat(2, axis=0)
+    assert len(near_duplicates.near_pairs(hashes)) == telling
+
+
+def test_a_pair_is_found_whatever_stands_between_and_however_alike_half_of_each_band_is() -> None:
+    hashes = np.random.default_rng(0).integers(0, 256, (300, image_quality.HASH_BYTES), np.uint8)
+    hashes[:, 1::2] = 0x0F
+    hashes[299] = hashes[0]
+    assert near_duplicates.near_pairs(hashes).tolist() == [[0, 299]]
+
+
 def test_pictures_whose_hash_says_nothing_are_near_to_none() -> None:
     """Of one colour, or of a row or two, most frequencies are equal: unrelated pictures would have one hash."""
     rng = np.random.default_rng(0)

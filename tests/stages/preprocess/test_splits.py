@@ -37,6 +37,7 @@ def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Gr
 def split(rows: list[tuple[str, int, str | None]], near: dict[str, str], plan: SplitPlan = PLAN) -> dict[str, int]:
     groups = grouped(rows, near)
     assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan)
+    assert not len(assigned.leaks)
     return {identity: int(where) for (identity, _, _), where in zip(rows, assigned.splits, strict=True)}
 
 
