@@ -40,14 +40,18 @@ def check(
 def repair() -> None:
     """Mend what a killed dvc leaves: dvc.lock or .dvc/tmp/rwlock cut short. Run it in the project's folder.
 
-    Says what it mended; nothing where nothing is damaged. `make repro` does it by itself.
+    Says what it mended; nothing where nothing is damaged. `make repro` does it by itself. Of a knob in params.yaml that
+    has another name now it says so, which DVC, reading dvc.yaml, cannot.
     """
     try:
         import dvc  # noqa: F401
 
+        from sightline.config import params, renames
         from sightline.core import dvc_files
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
     for line in dvc_files.repair():
         typer.echo(f"sightline: {line}", err=True)
+    if params.PARAMS.is_file():
+        renames.refuse_params(params.read(), str(params.PARAMS))
