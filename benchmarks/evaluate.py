@@ -55,7 +55,7 @@ def main() -> None:
         start, before = time.perf_counter(), os.times()
         print(copies.run(project, sys.executable, "-m", "pipeline.evaluate", *of("evaluate", settings)), end="")
         wall, after = time.perf_counter() - start, os.times()
-        images = json.loads((project / "reports/metrics.json").read_text())["images"]
+        images = json.loads((project / "reports/metrics_detail.json").read_text())["images"]
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     verdict = "reached" if wall <= TARGET else "missed"
     load = os.getloadavg()[0]

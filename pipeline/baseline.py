@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import cpu_threads
+from sightline.core import cpu_threads, files
 from sightline.datasets import data_settings
 from sightline.stages.baseline.config import BaselineConfig
 
@@ -30,6 +30,7 @@ def run(config: BaselineConfig, context: Context) -> None:
         return
 
     from sightline import tracking  # after the results are written: it takes seconds to import
+    from sightline.metrics.headline import headline
 
     made_with = data_settings.load_settings(context.root, data.digest)
     tracker: tracking.Tracker | None = None
@@ -37,9 +38,10 @@ def run(config: BaselineConfig, context: Context) -> None:
         answers = out / f"{each.name}.parquet"
         tracker = tracking.baseline_run(each.name, context.config, each.parameters, answers, tracker, made_with)
         tracker.set_tags({tracking.DATA_TAG: data.digest})
-        numbers = {f"test_{name}": value for name, value in each.numbers.items()}
+        numbers = {f"test_{name}": value for name, value in headline(each.numbers).items()}
         seconds = {"fit_seconds": each.fit_seconds, "predict_seconds": each.predict_seconds}
-        tracker.log_metrics({**numbers, **seconds, "bytes": each.bytes})
+        tracker.log_metrics({**numbers, **seconds, "megabytes": each.bytes / 1e6})
+        tracker.log_text("metrics_detail.json", files.canonical_json(each.numbers))
         tracker.log_artifact(answers)
         tracker.finish()
 

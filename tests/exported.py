@@ -160,7 +160,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     predicted = probabilities.argmax(axis=1)
     write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)
     files.write_json(reports / "calibration.json", CALIBRATION)
-    files.write_json(reports / "metrics.json", METRICS)
+    files.write_json(reports / "metrics_detail.json", METRICS)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 def test_the_default_parameters_recognise_digits(tmp_path: Path):
     project = projects.make(tmp_path / "project", {})
     project.check("dvc", "repro", timeout=550)
-    metrics = json.loads(project.read("reports/metrics.json"))
+    metrics = json.loads(project.read("reports/metrics_detail.json"))
     assert metrics["accuracy"] >= 0.985
     assert metrics["images"] >= 300
     (run,) = project.runs()

@@ -28,7 +28,7 @@ def test_python_gives_what_the_stages_give_bit_for_bit(
     for name, written in (("model.safetensors", "models"), ("model.json", "models"), ("history.csv", "reports")):
         assert (model.path / name).read_bytes() == (project / written / name).read_bytes(), name
     evaluation = sightline.evaluate(model, data, **params["evaluate"])
-    metrics = json.loads((project / "reports/metrics.json").read_text())
+    metrics = json.loads((project / "reports/metrics_detail.json").read_text())
     without = {name: value for name, value in metrics.items() if not name.startswith("mean_corruption_error")}
     assert evaluation.metrics == without  # that one is relative to the baselines'
     for name in ("predictions.parquet", "calibration.json", "suspects.parquet"):

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def test_the_first_repro_runs_every_stage_and_scores_the_test_split(base: Base):
     assert tuple(base.ran.ran) == STAGES
-    metrics = json.loads(base.project.read("reports/metrics.json"))
+    metrics = json.loads(base.project.read("reports/metrics_detail.json"))
     assert {"accuracy", "precision_macro", "recall_macro", "f1_macro"} <= metrics.keys()
     assert all(isinstance(value, int | float) for value in metrics.values()), "not flat"
     assert all(0 <= metrics[name] <= 1 for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"))

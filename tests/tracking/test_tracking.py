@@ -43,18 +43,23 @@ def all_runs(store: Any) -> list[Any]:
 # --- parameters ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_the_configuration_that_its_model_is_a_result_of(store: Any, config: DictConfig) -> None:
+def test_a_run_has_the_settings_that_tell_it_from_others_and_all_of_them_in_a_file(
+    store: Any, config: DictConfig
+) -> None:
     data = {"ingest.source.name": "folder", "preprocess.size": "24"}  # as recorded, whatever `config` says
-    tracker = start_training(config, data=data)
+    tracker = start_training(config, ("train.patience=10", "++train.model_options.dropout=0.2"), data=data)
     run = the_run(store)
     assert tracker.run_id == run.info.run_id
     assert run.info.status == "RUNNING"
-    assert run.info.run_name == "dense lr=0.02"
-    assert run.data.params == {**data, **flat_params(config, "train")}
-    assert run.data.params["train.lr"] == run.data.params["train.optimizer.lr"] == "0.02"
-    assert run.data.params["train.model.name"] == "dense"
-    assert run.data.params["train.model.hidden"] == "[64, 32]"
-    assert {name.split(".")[0] for name in run.data.params} == {"ingest", "preprocess", "train"}
+    assert run.info.run_name == "dense lr=0.02 ingest.source=folder preprocess.size=24"
+    options = {name: value for name, value in flat_params(config, "train").items() if name.endswith(".name")}
+    assert len(options) == 9
+    assert options["train.model.name"] == "dense"
+    given = {"train.patience": "10", "train.model.dropout": "0.0"}  # at their defaults, and asked for
+    assert run.data.params == {**data, **options, **given, "train.lr": "0.02"}
+    assert run.data.tags["sightline.overrides"] == "train.patience=10 ++train.model_options.dropout=0.2"
+    kept = Path(store.download_artifacts(run.info.run_id, "config/train.json"))
+    assert json.loads(kept.read_text()) == {**data, **flat_params(config, "train")}
     tracker.finish()
     assert the_run(store).info.status == "FINISHED"
 
@@ -111,7 +116,7 @@ def test_a_password_in_a_url_is_masked(password: str, scheme: str) -> None:
 
 def test_names_of_runs_hold_no_password(store: Any, config: DictConfig) -> None:
     start_training(config, ("ingest.url=mysql://root:hunter2@db/x", "train.lr=0.1"))
-    assert the_run(store).info.run_name == "ingest.url=mysql://***@db/x train.lr=0.1"
+    assert the_run(store).data.tags["sightline.overrides"] == "ingest.url=mysql://***@db/x train.lr=0.1"
 
 
 def test_many_and_long_parameters_are_accepted(store: Any, config: DictConfig) -> None:
@@ -160,7 +165,7 @@ def test_files_and_folders_become_artifacts(store: Any, config: DictConfig, proj
     tracker.log_artifact(project / "history.csv")
     tracker.log_artifact(project / "figures", "figures")
     run_id = the_run(store).info.run_id
-    assert {item.path for item in store.list_artifacts(run_id)} == {"history.csv", "figures"}
+    assert {item.path for item in store.list_artifacts(run_id)} == {"history.csv", "figures", "config"}
     assert [item.path for item in store.list_artifacts(run_id, "figures/deep")] == ["figures/deep/größe.svg"]
 
 
@@ -329,9 +334,9 @@ def test_a_sweep_is_a_parent_with_a_child_a_job(
     assert run.data.params == {"sweep.0": "train.lr=0.1,0.01"}
     assert run.data.metrics == {"best_val_loss": 0.4, "best_val_accuracy": 0.6}
     children = [child for child in all_runs(store) if child.info.run_id != parent]
-    assert {child.info.run_name for child in children} == {"train.lr=0.1", "train.lr=0.01"}
+    assert {child.data.tags["sightline.overrides"] for child in children} == {"train.lr=0.1", "train.lr=0.01"}
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent}
-    best = next(child for child in children if child.info.run_name == "train.lr=0.01")
+    best = next(child for child in children if child.data.tags["sightline.overrides"] == "train.lr=0.01")
     assert run.data.tags["sightline.best_child"] == best.info.run_id
     assert run.data.tags["sightline.best_name"] == "train.lr=0.01"
     assert "sweep: 2 of 2 jobs done; best: train.lr=0.01" in capsys.readouterr().out
@@ -524,8 +529,10 @@ def test_a_baseline_is_a_run_of_its_own_however_often_it_is_run(store: Any, proj
     assert found.data.tags[tracking.BASELINE_TAG] == "dense"
     assert found.data.metrics["test_accuracy"] == 0.5
     assert found.data.params["fitted.images"] == "3"
-    assert {name.split(".")[0] for name in found.data.params} == {"preprocess", "baseline", "fitted"}
-    assert [file.path for file in store.list_artifacts(first.run_id)] == ["dense.parquet"]
+    assert found.data.params == {"fitted.images": "3", "preprocess.size": "8"}
+    assert [file.path for file in store.list_artifacts(first.run_id)] == ["config", "dense.parquet"]
+    kept = Path(store.download_artifacts(first.run_id, "config/baseline.json"))
+    assert json.loads(kept.read_text()) == {"preprocess.size": "8", **flat_params(config, "baseline")}
 
     assert run("one").run_id == first.run_id
     assert run("one", compose(["train.lr=0.5"], ROOT / "conf")).run_id == first.run_id  # which has no part in it
@@ -557,7 +564,7 @@ def test_all_baselines_together_cost_one_warning_where_mlflow_is_away(
         assert run.info.status == "FINISHED"
         assert run.data.metrics == {"test_accuracy": 0.5}
         assert run.data.params["fitted.images"] == "3"
-        assert [file.path for file in store.list_artifacts(run.info.run_id)] == [f"{method}.parquet"]
+        assert [file.path for file in store.list_artifacts(run.info.run_id)] == ["config", f"{method}.parquet"]
 
 
 # --- telling it later ----------------------------------------------------------------------------------------------
@@ -602,7 +609,9 @@ def test_what_was_said_while_mlflow_was_away_is_told_later(
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test_accuracy"] == 0.9
     assert [m.value for m in store.get_metric_history(run.info.run_id, "train_loss")] == [1.0, 0.5]
-    assert run.data.params == flat_params(config, "train")
+    assert run.data.params["train.model.name"] == "dense"
+    kept = Path(store.download_artifacts(run.info.run_id, "config/train.json"))
+    assert json.loads(kept.read_text()) == flat_params(config, "train")
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     text = Path(store.download_artifacts(run.info.run_id, "note.txt", str(project))).read_text()
     assert text == "as it was"

@@ -153,8 +153,8 @@ class ModelEvaluation:
 
     @functools.cached_property
     def metrics(self) -> Mapping[str, float]:
-        """The numbers of `metrics.json`."""
-        return dict(json.loads((self.path / "metrics.json").read_bytes()))
+        """The numbers of `metrics_detail.json`."""
+        return dict(json.loads((self.path / "metrics_detail.json").read_bytes()))
 
     @property
     def report(self) -> Path:

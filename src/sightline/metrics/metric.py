@@ -20,7 +20,8 @@ class Metric:
     """A number that an evaluation gives.
 
     Attributes:
-        name: Its key in `metrics.json`; with `_macro`, `_weighted` or `/class_<i>` after it where classes have it.
+        name: Its key in `metrics_detail.json`; with `_macro`, `_weighted` or `/class_<i>` after it where classes
+            have it.
         title: Its heading in tables and reports.
         meaning: What it says, in a few words.
         formula: Its formula, or a remark on its definition, for the documentation.

@@ -13,7 +13,7 @@ from sightline.reporting.formatting import PERCENT, percent
 
 @dataclass(frozen=True)
 class MetricTitle:
-    """Title of a number of `metrics.json`; `sign` is 1 where more is better, -1 where less is."""
+    """Title of a number of `metrics_detail.json`; `sign` is 1 where more is better, -1 where less is."""
 
     title: str
     meaning: str

@@ -26,6 +26,7 @@ INITIAL_TAG = "sightline.initial_weights"
 BASELINE_TAG = "sightline.baseline"
 RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
+OVERRIDES_TAG = "sightline.overrides"
 SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
 MAX_PARAM_LENGTH = 6000
 

@@ -18,8 +18,17 @@ from sightline.config import option_settings
 from sightline.config.compose import CONF
 from sightline.core import credentials, files
 from sightline.datasets.data_settings import flat_params
+from sightline.tracking import run_settings
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
-from sightline.tracking.mlflow_store import BASELINE_TAG, MODEL_TAG, RESULT_TAG, SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.mlflow_store import (
+    BASELINE_TAG,
+    MODEL_TAG,
+    OVERRIDES_TAG,
+    RESULT_TAG,
+    SWEEP_VARIABLE,
+    connect,
+    provenance,
+)
 from sightline.tracking.tracker import Tracker
 
 
@@ -32,16 +41,20 @@ def start_training(
     """Begins the run of a training, as a child of the sweep's where there is one; or goes on with it.
 
     Args:
-        config: The whole composed configuration; its train section becomes the run's parameters, without what it takes
-            from the environment and without credentials.
-        overrides: The command line; names the run in a sweep.
+        config: The whole composed configuration; its train section becomes an artifact of the run, without what it
+            takes from the environment and without credentials, and what differs from the defaults its parameters.
+        overrides: The command line; a tag, by which a sweep names its best job.
         marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
-        data: The settings that the data were made with, from `data_settings.load_settings`; parameters as well.
+        data: The settings that the data were made with, from `data_settings.load_settings`; likewise.
     """
+    settings = {**(data or {}), **flat_params(config, "train")}
     parent = os.environ.get(SWEEP_VARIABLE)
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
     begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
-    name = _run_name(config, overrides)
+    if overrides:
+        words = (option_settings.written_word(word, CONF) for word in overrides)
+        tags[OVERRIDES_TAG] = credentials.mask(" ".join(words))
+    name = run_settings.run_name(settings)
     found_by = {"id": begun} if begun else _new(tags, name)
 
     def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
@@ -50,7 +63,8 @@ def start_training(
     tracker = _reach(found_by, find)
     if tracker.run_id == begun is not None:
         return tracker
-    tracker.log_params({**(data or {}), **flat_params(config, "train")})
+    tracker.log_params(run_settings.distinct(settings, overrides))
+    tracker.log_text(*run_settings.artifact("train", settings))
     if marker is not None and tracker.run_id is not None:
         files.write_text(marker, tracker.run_id)
     return tracker
@@ -86,7 +100,9 @@ def start_trial(name: str, config: DictConfig, data: Mapping[str, str] | None = 
     """Begins the run of a trial before training, as the search for a learning rate."""
     tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
     tracker = start_run(tags, title)
-    tracker.log_params({**(data or {}), **flat_params(config, "train")})
+    settings = {**(data or {}), **flat_params(config, "train")}
+    tracker.log_params(run_settings.distinct(settings))
+    tracker.log_text(*run_settings.artifact("train", settings))
     return tracker
 
 
@@ -100,12 +116,6 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
         return None
     logged = client.get_metric_history(run_id, "train_loss")
     return Tracker(client, run_id, {metric.step for metric in logged}, begun=True)
-
-
-def _run_name(config: DictConfig, overrides: Sequence[str]) -> str:
-    if overrides:
-        return credentials.mask(" ".join(option_settings.written_word(word, CONF) for word in overrides))
-    return os.environ.get("DVC_EXP_NAME") or f"{config.train.model.name} lr={float(config.train.lr):g}"
 
 
 def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
@@ -137,22 +147,21 @@ def baseline_run(
 
     Args:
         method: The baseline's name.
-        config: The whole composed configuration; its baseline section becomes the run's parameters.
+        config: The whole composed configuration; its baseline section becomes an artifact of the
+            run, and what differs from the defaults its parameters.
         fitted: The settings that the method was fitted with; parameters as well.
         result: The file of its answers.
         before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
-        data: The settings that the data were made with; parameters as well.
+        data: The settings that the data were made with; likewise.
     """
-    params = {
-        **(data or {}),
-        **flat_params(config, "baseline"),
-        **{f"fitted.{name}": str(value) for name, value in fitted.items()},
-    }
-    digest = files.sha256(files.canonical_json([method, params, files.sha256_file(result)]).encode())
+    settings = {**(data or {}), **flat_params(config, "baseline")}
+    of_fit = {f"fitted.{name}": str(value) for name, value in fitted.items()}
+    what = [method, {**settings, **of_fit}, files.sha256_file(result)]
+    digest = files.sha256(files.canonical_json(what).encode())
     tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
     if before is not None and before.run_id is None:
         tracker = Tracker(None, None, found_by=_new(tags, name))
-        tracker.log_params(params)
+        _log_baseline(tracker, settings, of_fit)
         return tracker
 
     def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
@@ -160,8 +169,13 @@ def baseline_run(
         return Tracker(client, found[0].info.run_id) if found else _begin(client, experiment, tags, name)
 
     tracker = _reach(_new(tags, name), find)
-    tracker.log_params(params)
+    _log_baseline(tracker, settings, of_fit)
     return tracker
+
+
+def _log_baseline(tracker: Tracker, settings: Mapping[str, str], fitted: Mapping[str, str]) -> None:
+    tracker.log_params({**run_settings.distinct(settings), **fitted})
+    tracker.log_text(*run_settings.artifact("baseline", settings))
 
 
 def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from sightline.core import credentials
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
-from sightline.tracking.mlflow_store import SWEEP_VARIABLE, connect, provenance
+from sightline.tracking.mlflow_store import OVERRIDES_TAG, SWEEP_VARIABLE, connect, provenance
 from sightline.tracking.runs import start_run
 from sightline.tracking.tracker import Tracker
 
@@ -61,9 +61,10 @@ class SweepRun(Callback):
             best = min(done, key=lambda run: sign * run.data.metrics[f"best_{monitor}"])
             metrics = {k: v for k, v in best.data.metrics.items() if k.startswith("best_")}
             tracker.log_metrics(metrics)
-            tracker.set_tags({"sightline.best_child": best.info.run_id, "sightline.best_name": best.info.run_name})
+            name = best.data.tags.get(OVERRIDES_TAG, best.info.run_name)
+            tracker.set_tags({"sightline.best_child": best.info.run_id, "sightline.best_name": name})
             numbers = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            log.info("sweep: %d of %d jobs done; best: %s  %s", len(done), len(children), best.info.run_name, numbers)
+            log.info("sweep: %d of %d jobs done; best: %s  %s", len(done), len(children), name, numbers)
         tracker.finish("FINISHED" if len(done) == len(children) else "FAILED")
 
     def _stop(self) -> None:

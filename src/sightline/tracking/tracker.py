@@ -179,6 +179,11 @@ class Tracker:
             self.client.log_artifact(str(self.run_id), str(path), folder)
 
     @_safely
+    def log_text(self, name: str, text: str) -> None:
+        """Logs a text as a file of that name."""
+        self.client.log_text(str(self.run_id), text, name)
+
+    @_safely
     def log_dataset(self, name: str, source: Path, digest: str, profile: Mapping[str, Any], context: str) -> None:
         """Logs a dataset as the run's input.
 

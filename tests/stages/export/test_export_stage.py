@@ -202,7 +202,7 @@ def test_too_few_test_images_are_filled_up_from_validation(project: Project, tmp
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "is missing: run the eval"), ("{", r"is damaged.*: run the eval")]
 )
-@pytest.mark.parametrize("name", ["metrics.json", "calibration.json"])
+@pytest.mark.parametrize("name", ["metrics_detail.json", "calibration.json"])
 def test_reports_that_cannot_be_read(
     project: Project, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:

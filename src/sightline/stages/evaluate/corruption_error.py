@@ -117,7 +117,7 @@ def summarize(
 
 
 def robustness_numbers(found: Robustness) -> dict[str, float]:
-    """Returns what goes into `metrics.json`."""
+    """Returns what goes into `metrics_detail.json`."""
     numbers: dict[str, float] = {"robustness_images": found.images}
     numbers |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)
     numbers |= {"corruption_error": found.error}

@@ -137,7 +137,7 @@ class Evaluation:
         classes: K names.
         test: Predictions on the split that is scored, once.
         validation: The same of the split that temperature and threshold were chosen on.
-        numbers: As in `metrics.json`.
+        numbers: As in `metrics_detail.json`.
         scores: One per class.
         counts: [K, K] confusion matrix, rows true.
         temperature: What the logits were divided by; 1 leaves them alone.

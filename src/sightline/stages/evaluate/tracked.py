@@ -8,14 +8,16 @@ from omegaconf import DictConfig
 
 from sightline import tracking
 from sightline.datasets.processed_set import ProcessedSet
+from sightline.metrics.headline import headline
 from sightline.stages.evaluate import stage
 from sightline.stages.evaluate.results import Evaluation
+from sightline.tracking import run_settings
 
 
 def log_evaluation(
     result: Evaluation, out: Path, config: DictConfig, model_digest: str, data: ProcessedSet
 ) -> int | None:
-    """Adds numbers, settings and files to the model's run.
+    """Adds the headline, settings and files to the model's run.
 
     Args:
         result: The evaluation.
@@ -28,12 +30,13 @@ def log_evaluation(
         How often this test split has been scored; None where that is not known.
     """
     tracker = tracking.resume_by_model(model_digest, {})
-    tracker.log_metrics({f"test_{name}": value for name, value in result.numbers.items()})
-    tracker.log_metrics({"temperature": result.temperature})
+    tracker.log_metrics({f"test_{name}": value for name, value in headline(result.numbers).items()})
     # Tags, since a run's parameters cannot change, and one model may be evaluated more than once.
-    tracker.set_tags(tracking.flat_params(config, "evaluate"))
+    settings = tracking.flat_params(config, "evaluate")
+    tracker.set_tags(run_settings.distinct(settings))
+    tracker.log_text(*run_settings.artifact("evaluate", settings))
     times = tracker.count_test(data.split_digest("test"))
-    for name in (stage.METRICS, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
+    for name in (stage.METRICS, stage.DETAIL, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
         tracker.log_artifact(out / name)
     for folder in (stage.FIGURES, stage.PLOTS):
         tracker.log_artifact(out / folder, folder)

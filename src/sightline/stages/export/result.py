@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sightline.stages.export.latency import BATCHES
 from sightline.stages.export.parity import ParityResult
@@ -62,15 +63,24 @@ def lines(result: ExportResult) -> list[str]:
     return text
 
 
-def metrics(result: ExportResult) -> dict[str, float]:
-    """Returns the result as metrics of the model's run."""
-    values: dict[str, float] = {
-        "parity_images": result.parity.images,
-        "parity_max_difference": result.parity.max_difference,
+def headline(result: ExportResult) -> dict[str, float]:
+    """Returns what the model's run is compared by: size, and time for one image, of the network that predicts."""
+    return {
+        "megabytes": result.bytes[result.default] / 1e6,
+        "latency_ms": 1000 * result.seconds[result.default][1],
     }
-    if result.int8:
-        values |= {"int8_agreement": result.int8.agreement, "int8_accuracy_loss": result.int8.accuracy_loss}
-    for name, times in result.seconds.items():
-        values[f"megabytes/{name}"] = result.bytes[name] / 1e6
-        values |= {f"latency_ms/{name}_batch_{size}": 1000 * seconds for size, seconds in times.items()}
-    return values
+
+
+def measurements(result: ExportResult) -> dict[str, Any]:
+    """Returns all that was measured, as JSON values."""
+    networks = {
+        name: {"megabytes": result.bytes[name] / 1e6}
+        | {f"latency_ms_batch_{size}": 1000 * seconds for size, seconds in times.items()}
+        for name, times in result.seconds.items()
+    }
+    return {
+        "default": result.default,
+        "parity": {"images": result.counts, "max_difference": result.parity.max_difference},
+        "int8": vars(result.int8) if result.int8 else None,
+        "networks": networks,
+    }

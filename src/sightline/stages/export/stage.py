@@ -28,7 +28,7 @@ from sightline.stages.export.model_card import CardContent, render
 from sightline.stages.export.onnx import to_onnx
 from sightline.stages.export.result import ExportResult, Int8Result
 
-METRICS = "metrics.json"
+METRICS = "metrics_detail.json"
 CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
 

@@ -7,12 +7,17 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sightline import tracking
-from sightline.stages.export.result import ExportResult, metrics
+from sightline.core import files
+from sightline.stages.export.result import ExportResult, headline, measurements
+from sightline.tracking import run_settings
 
 
 def log_export(result: ExportResult, out: Path, config: DictConfig, model_digest: str) -> None:
     """Adds measurements, settings and the bundle in `out` to the run of the model with these weights (SHA-256)."""
     tracker = tracking.resume_by_model(model_digest, {})
-    tracker.log_metrics(metrics(result))
-    tracker.set_tags(tracking.flat_params(config, "export"))  # tags, as evaluation's: a model may be exported again
+    tracker.log_metrics(headline(result))
+    tracker.log_text("measurements.json", files.canonical_json(measurements(result)))
+    settings = tracking.flat_params(config, "export")
+    tracker.set_tags(run_settings.distinct(settings))  # tags, as evaluation's: a model may be exported again
+    tracker.log_text(*run_settings.artifact("export", settings))
     tracker.log_artifact(out, "bundle")

@@ -39,7 +39,7 @@ def train_tracked(
         data = training.data.root
         source = made_with.get("ingest.source.name", data.name)
         tracker.log_dataset(source, data, trained.data_digest, trained.counts, "training")
-        tracker.log_metrics({f"best_{name}": value for name, value in trained.best.items()})
+        tracker.log_metrics({f"best_{name}": trained.best[name] for name in ("epoch", "val_loss", "val_accuracy")})
         tracker.log_artifact(model / "model.safetensors", "model")
         tracker.log_artifact(model / "model.json", "model")
         tracker.log_artifact(history)
