@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import cpu_threads, files
+from sightline.core import cpu_threads, files, progress
 from sightline.datasets import data_settings
 from sightline.stages.baseline.config import BaselineConfig
 
@@ -16,19 +17,21 @@ OUTPUT = Path("reports/baselines")
 
 def run(config: BaselineConfig, context: Context) -> None:
     """Writes `reports/baselines`, whole or not at all."""
-    from sightline.datasets.processed_set import ProcessedSet
-    from sightline.stages.baseline import console  # here, so that --help and a bad configuration answer at once
+    progress.step("loading scikit-learn")
+    from sightline.datasets.processed_set import ProcessedSet  # here, so that --help and a bad configuration answer
+    from sightline.stages.baseline import console
     from sightline.stages.baseline.stage import run_methods
 
     if line := cpu_threads.idle("baseline.threads", config.threads):
-        print(f"baseline: {line}", flush=True)
+        progress.write_line(f"baseline: {line}", sys.stdout)
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
     scored = run_methods(data, config, out, context.root / RAW)
     for line in console.lines(scored):
-        print(f"baseline: {line}")
+        progress.write_line(f"baseline: {line}", sys.stdout)
     if not scored:
         return
 
+    progress.step("adding the runs to MLflow")
     from sightline import tracking  # after the results are written: it takes seconds to import
     from sightline.metrics.headline import headline
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
+from sightline.core import progress
 from sightline.stages.evaluate.config import EvaluateConfig
 
 DATA = Path("data/processed")
@@ -17,6 +19,7 @@ OUTPUT = Path("reports")
 
 def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
+    progress.step("loading PyTorch")
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.models.inference import Predictor
     from sightline.stages.evaluate import stage
@@ -39,10 +42,11 @@ def run(config: EvaluateConfig, context: Context) -> None:
         baselines=root / BASELINES,
         explainer=explainer(predictor.classifier, data.shape) if config.explain else None,
     )
+    progress.step("adding to the run in MLflow")
     times = log_evaluation(found, out, context.config, predictor.info.weights_sha256, data)
     for line in lines(found, times):
-        print(f"evaluate: {line}")
-    print(f"evaluate: see {out / stage.REPORT}")
+        progress.write_line(f"evaluate: {line}", sys.stdout)
+    progress.write_line(f"evaluate: see {out / stage.REPORT}", sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.stages.export.config import ExportConfig
 
 RAW = Path("data/raw")
@@ -17,6 +18,7 @@ OUTPUT = Path("models/bundle")
 
 def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it passes the parity check."""
+    progress.step("loading PyTorch")
     from sightline.stages.export.result import lines
     from sightline.stages.export.stage import export
     from sightline.stages.export.tracked import log_export
@@ -24,7 +26,8 @@ def run(config: ExportConfig, context: Context) -> None:
     root, out = context.root, context.output / OUTPUT
     outcome = export(config, root / RAW, root / DATA, root / MODEL, out, root / REPORTS)
     for line in lines(outcome):
-        print(f"export: {line}")
+        progress.write_line(f"export: {line}", sys.stdout)
+    progress.step("adding the bundle to MLflow")
     log_export(outcome, out, context.config, files.sha256_file(root / MODEL / "model.safetensors"))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.datasets import data_settings
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
@@ -16,11 +17,13 @@ MEMORY = files.STATE / "ingest-classes.json"
 
 def run(config: IngestConfig, context: Context) -> None:
     """Writes `data/raw`, whole or not at all."""
+    progress.step("opening the source")
     from sightline.stages.ingest import console  # here, so that --help and a bad configuration answer at once
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
 
     with files.atomic_directory(context.output / OUTPUT) as out:
+        progress.step("")
         summary = ingest(open_source(config), config, out)
         require_trainable(summary, config)
     digest = data_settings.raw_digest(context.output / OUTPUT)
@@ -29,7 +32,7 @@ def run(config: IngestConfig, context: Context) -> None:
         *console.summary_lines(summary),
         *console.class_changes(list(summary["classes"]), context.output / MEMORY),
     ]:
-        print(f"ingest: {line}")
+        progress.write_line(f"ingest: {line}", sys.stdout)
 
 
 if __name__ == "__main__":

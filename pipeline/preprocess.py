@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.datasets import data_settings
 from sightline.stages.preprocess.config import PreprocessConfig
 
@@ -16,6 +17,7 @@ OUTPUT = Path("data/processed")
 def run(config: PreprocessConfig, context: Context) -> None:
     """Writes `data/processed`, whole or not at all."""
     # Here, so that --help and a bad configuration answer at once.
+    progress.step("images")
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.preprocess.cache import FOLDER
     from sightline.stages.preprocess.console import lines
@@ -28,7 +30,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
     digest, raw = ProcessedSet(context.output / OUTPUT).digest, data_settings.raw_digest(context.root / INPUT)
     data_settings.save_settings(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
     for line in lines(summary, config, context.root / INPUT):
-        print(f"preprocess: {line}")
+        progress.write_line(f"preprocess: {line}", sys.stdout)
 
 
 if __name__ == "__main__":

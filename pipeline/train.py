@@ -7,10 +7,11 @@ experiment like any other: recorded as what it is, and undone by `dvc checkout` 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import cpu_threads, distributed
+from sightline.core import cpu_threads, distributed, progress
 from sightline.datasets import data_settings
 from sightline.stages.train.config import TrainConfig
 
@@ -23,6 +24,7 @@ DEBUG = Path("multirun/debug")
 def run(config: TrainConfig, context: Context) -> float:
     """Trains, writes the model, and returns the best epoch's validation metric: what a sweep optimises."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
+    progress.step("loading PyTorch")
     from sightline.stages.train import hardware
     from sightline.stages.train.stage import TrainingRun
     from sightline.stages.train.tracked import train_tracked
@@ -33,6 +35,7 @@ def run(config: TrainConfig, context: Context) -> float:
     output = place(config, context)
     if not context.sweep_job and hardware.on_cpu(config.trainer):  # of a sweep's jobs the first says it
         say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(config.trainer)))
+    progress.step("opening a run in MLflow")
     made_with = data_settings.load_settings(context.root, training.data.digest)
     trained = train_tracked(training, output / MODEL, output / HISTORY, context.config, context.overrides, made_with)
     return trained.best[config.monitor]
@@ -54,7 +57,7 @@ def place(config: TrainConfig, context: Context) -> Path:
 def say(line: str | None) -> None:
     """Prints a line, if there is one."""
     if line:
-        print(f"train: {line}", flush=True)
+        progress.write_line(f"train: {line}", sys.stdout)
 
 
 if __name__ == "__main__":

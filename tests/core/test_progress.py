@@ -1,9 +1,10 @@
-"""Progress on a terminal, and nowhere else."""
+"""Progress: a line that moves on a terminal, lines now and then in a pipe."""
 
 from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +42,10 @@ def on_a_terminal(code: str) -> str:
 @pytest.mark.slow
 def test_who_waits_sees_count_and_speed() -> None:
     said = on_a_terminal(SLOW)
-    assert "reading" in said
-    assert "30 of 30" in said
+    assert "reading |" in said
+    assert "29 of 30" in said
     assert "images/s" in said
+    assert "0:00 left" in said
 
 
 IMPATIENT = "from sightline.core import progress; progress._PATIENCE = 0\n"
@@ -64,7 +66,7 @@ load(Path('.'), 'sqlite:///images.db', 'images')
 @pytest.mark.parametrize(
     ("code", "seen"),
     [
-        (NEAR, ("comparing", "40 of 40", "images/s")),
+        (NEAR, ("comparing", " of 40", "images/s")),
         (FOLDER, ("watching", "files/s")),
         (FILE, ("watching", "MiB/s")),
         (ROWS, ("watching", "images/s")),
@@ -89,3 +91,44 @@ def test_who_does_not_wait_sees_nothing() -> None:
 def test_a_log_gets_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track(range(5), "reading")) == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err == ""
+
+
+STAGE = """
+import sys, time
+from sightline.core import progress, terminal_log
+terminal_log.configure()
+with progress.stage("evaluate"):
+    progress.step("robustness")
+    with progress.Progress("corrupted images", 40) as count:
+        count.advance(10)
+        progress.write_line("a result", sys.stdout)
+        time.sleep(0.2)  # it is drawn ten times a second
+        count.to(25, "others", "loss 0.5")
+        count.to(50)
+    progress.step("the report")
+print("the end")
+"""
+
+
+def test_steps_and_counts_share_the_last_line_of_a_terminal() -> None:
+    said = on_a_terminal(IMPATIENT + STAGE)
+    shown = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
+    assert shown[0] == "evaluate: robustness ..."
+    assert any(line.startswith("evaluate: robustness, corrupted images |") and "10 of 40" in line for line in shown)
+    assert any(line.startswith("evaluate: robustness, others |") and "loss 0.5" in line for line in shown)
+    assert "a result" in shown  # a line of its own
+    assert shown[-2:] == ["evaluate: the report ...", "the end"]
+
+
+def test_a_pipe_gets_a_line_a_step_and_now_and_then_one_of_a_count() -> None:
+    run = [sys.executable, "-c", "from sightline.core import progress; progress._INTERVAL = 0\n" + STAGE]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    steps = [line for line in done.stdout.splitlines() if line.startswith("evaluate: ")]
+    assert [line.partition(":")[2].partition(":")[0].strip() for line in steps] == [
+        "robustness", "robustness, corrupted images", "robustness, others", "robustness, others", "the report"
+    ]  # fmt: skip
+    assert "10 of 40" in steps[1]
+    assert "left" in steps[1]
+    assert "40 of 40" in steps[3]
+    assert "\r" not in done.stdout

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from sightline.config import other_sections
 from sightline.config.compose import CONF, CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
 from sightline.config.removals import is_removal, without
-from sightline.core import credentials, distributed, files, terminal_log
+from sightline.core import credentials, distributed, files, progress, terminal_log
 from sightline.core.errors import ConfigError, fault
 
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
@@ -98,7 +98,7 @@ def stage_main(
             settings = typed(schema, context.config[section], section)
             if context.sweep_job is not None or distributed.rank() > 0:  # the first of a group holds the lock for all
                 return run(settings, context)
-            with files.lock(stage):
+            with files.lock(stage), progress.stage(stage):
                 return run(settings, context)
         except Exception as error:  # here, since Hydra would print a stack trace
             if context.sweep_job is None:
@@ -181,4 +181,4 @@ def end(stage: str, error: Exception) -> NoReturn:
 
 def say(line: str) -> None:
     """Prints a line on standard error, without the credentials that it may hold."""
-    print(credentials.mask(line), file=sys.stderr)
+    progress.write_line(credentials.mask(line), sys.stderr)

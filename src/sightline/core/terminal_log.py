@@ -22,7 +22,10 @@ class TerminalHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout  # now, since tests replace them
+        # Outside a stage the standard output may be a table that goes to another program.
+        counts = record.name == progress.__name__ and not progress.in_stage()
+        aside = record.levelno >= logging.WARNING or counts
+        stream = sys.stderr if aside else sys.stdout  # now, since tests replace them
         progress.write_line(credentials.mask(self.format(record)), stream)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sightline.core import files, seeds
+from sightline.core.progress import track
 from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.raw_lookup import raw_images
@@ -74,7 +75,7 @@ def evaluate_corruptions(
     transform = Transform.load(data.transform)
     found: dict[str, Bools] = {}
     batch: dict[str, Pixels] = {}
-    for image in raw_images(raw, labels):
+    for image in track(raw_images(raw, labels), "corrupted images", count):
         batch[image.id] = corruptions.shrink(transform.open(image.data, ANY_SIZE))
         if len(batch) == _BATCH or len(found) + len(batch) == count:
             found |= _answers(predict, transform, batch, labels, seed, batch_size)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.progress import track
+
 if TYPE_CHECKING:
     from sightline.datasets.processed_set import Images
 
@@ -23,7 +25,7 @@ def in_batches(compute: Callable[[Images], Features], images: Images, threads: i
     """Returns features [n, ...] of images, computed a batch at a time; the number of threads does not change them."""
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(compute, batches)))
+        return np.concatenate(list(track(pool.map(compute, batches), "features", len(images), each=BATCH)))
 
 
 def reduced(images: Images, side: int) -> Images:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
@@ -93,7 +93,8 @@ def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, raw: Path
     summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
     with files.atomic_directory(out) as folder, fixed_threads(config.threads):
         pictures = test.images()
-        for name in config.methods:
+        for number, name in enumerate(config.methods, 1):
+            progress.step(f"{name}, {number} of {len(config.methods)}")
             method = METHODS[name](config, len(data.classes))
             began = time.perf_counter()
             method.fit(images, labels)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sightline.core.progress import Progress
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.calibration import fit_temperature, log_probabilities
 from sightline.stages.baseline.features import Features
@@ -61,8 +62,11 @@ class TunedEstimator:
         if len(self._classes) == 1:
             self.notes.append("all training images are of one class, which is the answer to everything")
             return
-        self._choose(features, encoded.astype(np.int64))
-        self.estimator = self._fit(features, encoded, self.settings)
+        rows, self.folds = self._rows_and_folds(encoded.astype(np.int64))
+        with Progress("fitting", len(self._grid) * self.folds + 1, "fits") as fits:
+            if self.folds:
+                self._choose(features, encoded.astype(np.int64), rows, fits)
+            self.estimator = self._fit(features, encoded, self.settings)
 
     def predict_proba(self, features: Features) -> Floats:
         """Returns probabilities [n, num_classes]."""
@@ -84,12 +88,9 @@ class TunedEstimator:
             value = getattr(self.estimator, name)
             yield from value if isinstance(value, list) else [value]
 
-    def _choose(self, features: Features, labels: Labels) -> None:
+    def _choose(self, features: Features, labels: Labels, rows: npt.NDArray[np.intp], fits: Progress) -> None:
         from sklearn.model_selection import StratifiedKFold
 
-        rows, self.folds = self._rows_and_folds(labels)
-        if not self.folds:
-            return
         classes, truth = np.unique(labels[rows], return_inverse=True)
         splitter = StratifiedKFold(self.folds, shuffle=True, random_state=self._config.seed)
         folds = list(splitter.split(rows, truth))
@@ -99,6 +100,7 @@ class TunedEstimator:
             for fitted, held_out in folds:
                 estimator = self._fit(features[rows[fitted]], truth[fitted], settings)
                 scores[held_out] = _scores(estimator, features[rows[held_out]])
+                fits.advance(1)
             right = int((scores.argmax(axis=1) == truth).sum())
             if right > most:
                 most, self.settings, self.temperature = right, settings, fit_temperature(truth, scores)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.core import progress
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.imaging.transform.pipeline import Transform
@@ -49,6 +50,7 @@ def score_model(
     rows = data.split(split)
     if not len(rows):
         raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
+    progress.step("predictions")
     validation_rows = data.split(VALIDATION)
     of_validation = _probabilities(predict, validation_rows, config, data)
     of_test = of_validation if split == VALIDATION else _probabilities(predict, rows, config, data)
@@ -56,6 +58,7 @@ def score_model(
     validation = _calibrated(VALIDATION, validation_rows, of_validation, temperature)
     test = _calibrated(split, rows, of_test, temperature)
     abstention = selective.choose_threshold(validation.confidences, validation.correct, config.target_accuracy)
+    progress.step("scores and their intervals")
     numbers = classification.evaluate(
         test.labels,
         test.probabilities,
@@ -68,6 +71,7 @@ def score_model(
     numbers |= _of_abstention(test, abstention.threshold)
     sliced: list[Slice] = []
     if raw is not None:
+        progress.step("slices")
         bits = Transform.load(data.transform).sample_bits
         properties = slices.properties(raw, rows.ids, config.slices, bits)
         sliced = slices.slices(properties, test.correct, config.slice_min_images)
@@ -76,6 +80,7 @@ def score_model(
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
     corrupted = None
     if raw is not None and config.robustness_images:
+        progress.step("robustness")
         corrupted = corruption_error.measure_robustness(predict, data, rows, raw, config, baselines)
         numbers |= corruption_error.robustness_numbers(corrupted)
     doubtful, note = find_suspects(validation, test)
@@ -111,7 +116,8 @@ def choose_temperature(labels: Labels, probabilities: Floats) -> float:
 def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
     """Returns the probabilities [n, K] of a split's n >= 1 images, float64, reading `batch_size` images at a time."""
     batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
-    return np.concatenate([np.asarray(predict(batch), np.float64) for batch in batches])
+    counted = progress.track(batches, "", len(split), each=batch_size)
+    return np.concatenate([np.asarray(predict(batch), np.float64) for batch in counted])
 
 
 def _probabilities(predict: Predict, split: Split, config: EvaluateConfig, data: ProcessedSet) -> Floats:

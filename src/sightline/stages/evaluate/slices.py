@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from sightline.core.errors import UserError
+from sightline.core.progress import track
 from sightline.datasets.raw_lookup import raw_images
 from sightline.datasets.raw_set import RawImage
 from sightline.imaging import decode
@@ -81,7 +82,7 @@ def properties(
     found: dict[str, list[Any]] = {name: [None] * len(ids) for name in wanted}
     if not wanted:
         return found
-    for image in raw_images(raw, ids):
+    for image in track(raw_images(raw, ids), "", len(ids)):
         looked_at = set(wanted) & set(_PIXELS)
         grey = decode.decode(image.data, channels=1, limits=ANY_SIZE, sample_bits=sample_bits) if looked_at else None
         for name in wanted:

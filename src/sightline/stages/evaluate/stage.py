@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics.headline import PLACES, headline
@@ -81,6 +81,7 @@ def evaluate_split(
     found = score_model(predict, data, config, raw, baselines, split)
     test, rows, classes = found.test, data.split(split), data.classes
     maps = explainer.maps if explainer else None
+    progress.step("figures and heat maps")
     results = report.ReportContent(
         found=found,
         figures=report_figures(found, read_history(history) if history else {}),
@@ -93,6 +94,7 @@ def evaluate_split(
         contact=contact_rows(data, raw, first_of_each_class(rows)) if raw else (),
         model_info=model_info or {},
     )
+    progress.step("the report")
     with files.atomic_directory(out / PLOTS) as folder:
         write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:

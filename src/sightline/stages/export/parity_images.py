@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.errors import UserError
+from sightline.core.progress import track
 from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet
 from sightline.datasets.raw_set import RawImage, raw_shards
@@ -83,7 +84,7 @@ def collect(bundle: InferenceModel, raw: Path, data: ProcessedSet, chosen: dict[
     labels: list[int] = []
     stored = np.empty((len(chosen), *data.shape), np.uint8)
     prepared = np.empty_like(stored)
-    for image in _wanted(raw, chosen):
+    for image in track(_wanted(raw, chosen), "", len(chosen)):
         place = chosen[image.id]
         split = splits[place.split]
         stored[len(ids)] = split.images([place.position])[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.core.errors import UserError
 from sightline.core.json_fields import parse_object
 from sightline.datasets.processed_set import ProcessedSet
@@ -72,9 +72,11 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     )
     temperature = content.calibration.temperature
     with files.atomic_directory(output) as folder:
+        progress.step("ONNX")
         onnx = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
         _write_parts(folder, onnx, content)
         bundle = open_model(folder)  # each network is read back from disk before it is compared: what ships
+        progress.step("comparison with the trained network")
         images = parity_images.collect(bundle, raw, data, chosen)
         trained = content.calibration.apply(images.run(predictor, images.stored))
 
@@ -90,6 +92,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         }
         int8 = None
         if config.int8.enabled:
+            progress.step("8-bit integers")
             sample = calibration_images(data.split("train"), config.int8.calibration_images)
             files.write_bytes(folder / manifest.INT8_MODEL, to_int8(onnx, sample))
             quantised = open_model(folder, "int8").probabilities
@@ -100,11 +103,13 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
                 (folder / manifest.INT8_MODEL).unlink()
         source = NetworkSource(folder / manifest.MODEL, predictor.classifier, data.shape, temperature)
         for name in config.formats:
+            progress.step(name)
             form = FORMATS[name]()
             network = form.write(source, folder)
             check(network, form.files[0])
             networks[name] = ([folder / file for file in form.files], network)
 
+        progress.step("latency")
         seconds = latencies({name: network for name, (_, network) in networks.items()}, images.prepared[:32])
         sizes = {name: sum(path.stat().st_size for path in paths) for name, (paths, _) in networks.items()}
         result = ExportResult(checked, images.counts, int8, _default(config.int8, seconds), sizes, seconds)

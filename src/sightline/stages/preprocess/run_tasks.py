@@ -38,6 +38,6 @@ def run_tasks(tasks: Sequence[Task], cache: PixelCache, executor: Executor, out:
             yield from (None for _ in range(task.images))
 
     if missing:
-        for _ in track(run(), "preprocess", sum(task.images for task in missing)):
+        for _ in track(run(), "", sum(task.images for task in missing)):
             pass
     return [summaries[task.key] for task in tasks]

@@ -96,7 +96,7 @@ class TrainingCheckpoint(Checkpoint):
         seconds = time.monotonic() - self._epoch_started
         stall = self._loader.waited / seconds
         if self._shown:
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != "lr")
             _log.info(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {shown}  {seconds:.1f} s")
         self._warn_of_stall(stall, seconds)
         self._save(trainer, (trainer.current_epoch + 1, 0))

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +17,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    TQDMProgressBar,
-)
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
 
 from sightline.core.errors import UserError
@@ -34,6 +29,7 @@ from sightline.stages.train.checkpointing import HISTORY, EpochMetrics, LogMetri
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
+from sightline.stages.train.training_progress import TrainingProgress
 
 _log = logging.getLogger(__name__)
 
@@ -136,15 +132,15 @@ def _train(
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
     mode = "min" if config.monitor.endswith("loss") else "max"
     keep = checkpoint_io.BestCheckpoint(checkpoints, config.monitor, mode)
-    on_terminal = sys.stderr.isatty() and rank == 0
     progress = TrainingCheckpoint(checkpoints, train_loader, log, shown=rank == 0)
     # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
     average = config.weight_averaging.build(max_epochs)
     callbacks: list[Callback] = [*([average] if average else []), keep, progress]
     if config.weight_averaging.stops_early:
         callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
-    if on_terminal:
-        callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))
+    if rank == 0:
+        begun = (resumed.epoch, resumed.batch) if resumed else (0, 0)
+        callbacks.append(TrainingProgress(train_loader.batches.sizes, begun))
     with quiet():
         trainer = pl.Trainer(
             **placement(config.trainer, precision, world, frozen=config.freeze_epochs > 0),
@@ -155,7 +151,7 @@ def _train(
             limit_val_batches=debug.overfit or debug.batches,
             profiler=debug.profiler,
             callbacks=callbacks,
-            enable_progress_bar=on_terminal,
+            enable_progress_bar=False,
             default_root_dir=checkpoints,
         )
         if resumed is None or not (resumed.stopped or resumed.epoch >= max_epochs):

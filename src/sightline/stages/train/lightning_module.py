@@ -39,6 +39,10 @@ class RunningMean:
         self.total = total if self.total is None else self.total.to(total.device) + total
         self.weight += weight
 
+    def mean(self) -> float:
+        """Returns the mean of this process's values so far; waits for the device."""
+        return float("nan") if self.total is None else float(self.total) / self.weight
+
     def take(self, over_all: Sum | None = None) -> float:
         """Returns the mean, of the values that all processes added where `over_all` adds them up; begins anew."""
         mean = float("nan")
@@ -102,6 +106,10 @@ class ClassifierModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         if self._freeze_epochs:
             parameter_groups.freeze(self.classifier, self.current_epoch < self._freeze_epochs)
+
+    def loss_so_far(self) -> float:
+        """Returns the mean training loss of the epoch's batches so far, of this process's images."""
+        return self._train_loss.mean()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed

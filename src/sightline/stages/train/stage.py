@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.core.code_digest import CodeDigests
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
@@ -81,6 +81,7 @@ class TrainingRun:
         """
         data, config = self.data, self.config
         counts = {split: len(data.split(split)) for split in SPLITS}
+        progress.step("")
         _log.info(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
         # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
         forget_abandoned(self.checkpoints)
@@ -99,7 +100,7 @@ class TrainingRun:
             )
             digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             shutil.rmtree(self.checkpoints)
-        metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:])
+        metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:] if name != "lr")
         _log.info(f"train: best epoch {best['epoch']}: {metrics}")
         return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
