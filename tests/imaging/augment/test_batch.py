@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.imaging.augment import torch_backend
+from sightline.imaging.augment import draws as augment_draws
+from sightline.imaging.augment import tensor_operations, torch_backend
 from sightline.imaging.augment.options import POLICIES, BasicAugment
 from tests.pipeline.project import ROOT
 
@@ -36,7 +37,7 @@ def pictures(count: int = 12, size: int = 16, channels: int = 3) -> torch.Tensor
 
 
 def some_keys(count: int = 12, epoch: int = 0) -> torch.Tensor:
-    return torch.from_numpy(torch_backend.keys(torch_backend.sample_hashes([str(i) for i in range(count)]), 0, epoch))
+    return torch.from_numpy(augment_draws.keys(augment_draws.sample_hashes([str(i) for i in range(count)]), 0, epoch))
 
 
 def test_none_is_nothing():
@@ -122,21 +123,21 @@ def test_a_mask_moves_along_and_keeps_its_levels(name):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**62), st.integers(0, 10**6))
 def test_draws_are_uniform_and_independent_of_neighbours(seed, epoch):
-    keys = torch.from_numpy(torch_backend.keys(torch_backend.sample_hashes([str(i) for i in range(500)]), seed, epoch))
-    draws = torch_backend.Draws(keys)
+    keys = torch.from_numpy(augment_draws.keys(augment_draws.sample_hashes([str(i) for i in range(500)]), seed, epoch))
+    draws = augment_draws.Draws(keys)
     first, second = draws.uniform(), draws.uniform()
     for values in (first, second):
         assert values.min() >= 0
         assert values.max() < 1
         assert abs(values.mean() - 0.5) < 0.08
     assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.25
-    again = torch_backend.Draws(keys[100:103]).uniform()
+    again = augment_draws.Draws(keys[100:103]).uniform()
     assert torch.equal(again, first[100:103])
 
 
 def test_the_generator_is_splitmix64():
     # The first outputs for the state 0, of the published reference implementation: the top 24 bits of each.
-    draws = torch_backend.Draws(torch.zeros(1, dtype=torch.int64))
+    draws = augment_draws.Draws(torch.zeros(1, dtype=torch.int64))
     for output in (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F):
         assert draws.uniform().item() == (output >> 40) / 2**24
 
@@ -144,8 +145,8 @@ def test_the_generator_is_splitmix64():
 def test_draws_go_on_beyond_a_block_as_the_generator_does():
     mask = 2**64 - 1
     keys = [0, 1, -1, 2**63 - 1, -(2**63), 123456789]
-    draws = torch_backend.Draws(torch.tensor(keys, dtype=torch.int64))
-    for count in range(1, 3 * torch_backend.Draws.BLOCK):
+    draws = augment_draws.Draws(torch.tensor(keys, dtype=torch.int64))
+    for count in range(1, 3 * augment_draws.Draws.BLOCK):
         expected = []
         for key in keys:
             state = (key + count * 0x9E3779B97F4A7C15) & mask
@@ -157,12 +158,11 @@ def test_draws_go_on_beyond_a_block_as_the_generator_does():
 
 def test_equalize_spreads_levels_evenly_and_autocontrast_to_the_ends():
     ramp = torch.arange(64, dtype=torch.float32).view(1, 8, 8, 1) + 60
-    one = torch.ones(1)
-    equal = torch_backend._equalize(ramp, one, one)
+    equal = tensor_operations.equalize(ramp)
     assert torch.allclose(equal.flatten(), torch.arange(64) / 63 * 255, atol=1e-3)
-    contrast = torch_backend._autocontrast(ramp, one, one)
+    contrast = tensor_operations.autocontrast(ramp)
     assert contrast.min() == 0
     assert torch.isclose(contrast.max(), torch.tensor(255.0))
     flat = torch.full((1, 4, 4, 1), 7.0)
-    assert torch.equal(torch_backend._equalize(flat, one, one), flat)
-    assert torch.equal(torch_backend._autocontrast(flat, one, one), flat)
+    assert torch.equal(tensor_operations.equalize(flat), flat)
+    assert torch.equal(tensor_operations.autocontrast(flat), flat)

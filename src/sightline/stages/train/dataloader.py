@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sightline.config.schema import Option
 from sightline.core import seeds
 from sightline.datasets.processed_set import Split
-from sightline.imaging.augment import albumentations_backend, torch_backend
+from sightline.imaging.augment import albumentations_backend, draws
 from sightline.imaging.augment.albumentations_backend import Augmentation
 
 Key = tuple[int, int]
@@ -65,7 +65,7 @@ class SampleDataset(Dataset[Batch]):
     @cached_property
     def hashes(self) -> npt.NDArray[np.int64]:
         """[n] hashes of the samples' ids."""
-        return torch_backend.sample_hashes(self.split.ids)
+        return draws.sample_hashes(self.split.ids)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -75,7 +75,7 @@ class SampleDataset(Dataset[Batch]):
         epoch = where[0][0]
         positions = np.fromiter((position for _, position in where), np.int64, len(where))
         images = self.split.images(positions)
-        keys = torch_backend.keys(self.hashes[positions], self.seed, epoch)
+        keys = draws.keys(self.hashes[positions], self.seed, epoch)
         if self._augmentation is not None:
             for row, key in enumerate(keys.tolist()):
                 images[row] = self._augmentation(images[row], key & _POSITIVE)
@@ -231,7 +231,7 @@ class DirectLoader:
         split, images = self.samples.split, self._images
         order = self.batches.sampler.order()
         # Small enough to be made for the whole epoch: what is left for each batch is its images.
-        keys = torch_backend.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
+        keys = draws.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
         all_labels, all_keys = torch.from_numpy(split.labels[order]), torch.from_numpy(keys)
         if isinstance(images, torch.Tensor):
             all_labels, all_keys = all_labels.to(images.device), all_keys.to(images.device)
