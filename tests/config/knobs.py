@@ -73,6 +73,8 @@ class Knob:
 # Values that cannot be guessed, by the end of the key's name: the longest that is here counts.
 # fmt: off
 OTHER: dict[str, Any] = {
+    "class_from.pattern": "(a)", "group_from.pattern": "(a)", "split_from.pattern": "(a)",
+    "columns": ["path", "label"], "separator": ";", "pixel_columns": "*", "pixel_shape": [4, 4],
     "ingest.path": "elsewhere", "ingest.url": "s3://bucket/set", "limit": 50, "labels": "labels.yaml",
     "on_reject": "fail", "conflicts": "keep", "layout": "classes", "ingest.formats": ["PNG"], "workers": 1,
     "mongodb.max_bytes": 1000, "path": "elsewhere",
@@ -102,13 +104,15 @@ OTHER: dict[str, Any] = {
 # fmt: on
 CLEANING = ("color", "max_side", "trim_borders", "trim_tolerance", "drop_blank", "blank_tolerance")
 # What a value is not allowed without, by the key as composed.
+NO_PATH = {"source_options": {"path_column": None}}
 NEEDS: dict[str, dict[str, Any]] = {
     "ingest.source.url": {"path": None},
     "ingest.source.query": {"source_options": {"table": None}},
-    "ingest.source.bytes_column": {"source_options": {"path_column": None}},
+    **{f"ingest.source.{part}_column{s}": NO_PATH for part, s in (("bytes", ""), ("pixel", "s"))},
+    **{f"ingest.{part}_from": {"source": "folder"} for part in ("class", "group", "split")},
     **{f"preprocess.clean{f'.{setting}' if setting else ''}": {"channels": 3} for setting in ("", *CLEANING)},
 }
-ALONE = {"ingest.source.url", "ingest.source.query", "ingest.source.bytes_column"}
+ALONE = {"ingest.source.url", "ingest.source.query", "ingest.source.bytes_column", "ingest.source.pixel_columns"}
 """Settings that others are not allowed with."""
 FIXED = {"preprocess.augment.none.copies"}
 """Settings that have one value."""

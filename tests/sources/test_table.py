@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
@@ -33,12 +34,13 @@ ROWS = [
 FILES = {row["path"]: picture(number) for number, row in enumerate(ROWS)}
 
 
-def source(path: Path, **option: Any) -> TableSource:
+def source(path: Path, limit: int | None = None, **option: Any) -> TableSource:
     values: dict[str, Any] = {
         "name": "table", "path": str(path), "url": None, "root": None, "path_column": "path", "bytes_column": None,
+        "columns": [], "separator": None, "pixel_columns": None, "pixel_shape": [],
         "label_column": "label", "split_column": "split", "group_column": "group", "id_column": None, "unlisted": True,
     }  # fmt: skip
-    return TableSource(TableOption(**{**values, **option}), max_bytes=2**20)
+    return TableSource(TableOption(**{**values, **option}), 2**20, limit)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -412,3 +414,76 @@ def test_a_refused_row_hides_no_unlisted_image(tmp_path: Path) -> None:
     assert [(one.id, type(one).__name__) for one in found] == [
         ("a/1.png", "ImageRecord"), ("a/2.png", "Rejection"), ("a/3.png", "Rejection")
     ]  # fmt: skip
+
+
+PIXELS = {"path_column": None, "pixel_columns": "*", "split_column": None, "group_column": None}
+
+
+def levels(data: bytes) -> list[int]:
+    with Image.open(io.BytesIO(data)) as image:
+        return list(image.tobytes())
+
+
+def test_pixels_are_cells_of_a_row(tmp_path: Path) -> None:
+    """As Kaggle's MNIST has them."""
+    rows = [{"label": n % 2, **{f"pixel{i}": (40 * n + i) % 256 for i in range(16)}} for n in range(6)]
+    result = run(source(write(tmp_path / "train.csv", rows), **PIXELS), tmp_path / "csv")
+    assert {i.id: (i.label, levels(i.data), i.width) for i in result.images.values()} == {
+        f"row-{n:07}": (str(row.pop("label")), list(row.values()), 4) for n, row in enumerate(rows, 1)
+    }
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_pixels_are_all_in_one_cell(kind: str, tmp_path: Path) -> None:
+    grey = [[n * 12 + i for i in range(12)] for n in range(4)]
+    cells = [" ".join(map(str, row)) if kind == "csv" else [row[:6], row[6:]] for row in grey]
+    path = write(tmp_path / f"list.{kind}", [{"label": n % 2, "pixels": cell} for n, cell in enumerate(cells)])
+    option = {**PIXELS, "pixel_columns": "pixels"}
+    assert [
+        levels(i.data) for i in run(source(path, **option, pixel_shape=[2, 6]), tmp_path / "1").images.values()
+    ] == grey
+    colour = run(source(path, **option, pixel_shape=[2, 2, 3]), tmp_path / "2")
+    assert {(i.width, i.height, levels(i.data) in grey) for i in colour.images.values()} == {(2, 2, True)}
+
+
+def test_rows_that_are_no_pixels_are_listed(tmp_path: Path) -> None:
+    lines = ["1,0,0,0,9", "0,0,1,2,3", "1,0,0,0,256", "0,0,0,0.5,1", "1,0,0,,1", "0,1,2", "1,4.0,0,0,7"]
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    result = run(source(tmp_path / "train.csv", columns=["label"], **PIXELS), tmp_path / "out")
+    assert [i.id for i in result.images.values()] == ["row-0000001", "row-0000002", "row-0000007"]
+    assert set(result.rejected.values()) == {"corrupt"}
+    assert len(result.rejected) == 4
+    with pytest.raises(UserError, match=r"row-0000001: 4 pixels are not 3 x 1; see ingest.source.pixel_shape"):
+        run(source(tmp_path / "train.csv", columns=["label"], **PIXELS, pixel_shape=[3, 1]), tmp_path / "odd")
+
+
+@pytest.mark.parametrize(("kind", "between"), [("csv", ","), ("tsv", "\t"), ("txt", " "), ("csv", ";")])
+def test_a_list_without_a_header(kind: str, between: str, tmp_path: Path) -> None:
+    rows = [between.join((row["path"], "cat", row["split"])) for row in ROWS]
+    path = tree(tmp_path / "in", FILES) / f"list.{kind}"
+    path.write_text("\n".join(rows))
+    separator = ";" if between == ";" else None
+    option = {"columns": ["path", "label", "split"], "group_column": None, "separator": separator}
+    result = run(source(path, **option), tmp_path / "out")
+    assert {i.id: (i.label, i.split) for i in result.images.values()} == {
+        "a/1.png": ("cat", "train"), "a/2.png": ("cat", "val"), "b/3.png": ("cat", None),
+    }  # fmt: skip
+    assert source(path, **option).fingerprint()["images"]
+
+
+def test_what_a_list_of_another_kind_cannot_have(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.jsonl", ROWS)
+    with pytest.raises(UserError, match=r"is no text table, so set \+\+ingest.source_options.columns=\[\]"):
+        list(source(path, columns=["path"]).records())
+    for option in ({"separator": ";;"}, {"columns": ["a", "a"]}, {"pixel_shape": [3]}, {"pixel_columns": "*"}):
+        with pytest.raises(ValueError, match=next(iter(option)) if "pixel_columns" not in option else "path_column"):
+            source(path, **option)
+
+
+def test_a_limit_takes_an_even_sample_and_says_so(tmp_path: Path) -> None:
+    rows = [{"path": f"{n:02}.png", "label": f"class {n // 10}", "split": "", "group": ""} for n in range(40)]
+    path = write(tree(tmp_path / "in", {row["path"]: picture(n) for n, row in enumerate(rows)}) / "list.csv", rows)
+    result = run(source(path, limit=8), tmp_path / "out")
+    assert result.summary["classes"] == {f"class {n}": 2 for n in range(4)}
+    assert result.summary["notes"] == ["ingest.limit: 8 of 40 inputs, an even sample of each of 4 classes"]
+    assert result.rejected == {}

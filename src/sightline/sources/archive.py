@@ -16,7 +16,7 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.archives import Member, UnpackBudget, open_archive
 from sightline.sources.base import SOURCES, Source, SourceConfig
 from sightline.sources.file import SourceFile, source_file
-from sightline.sources.layout import Layout
+from sightline.sources.layout import Layout, Place
 from sightline.sources.layout_rules import AUTO, LayoutRules
 from sightline.sources.tree_option import TreeOption
 
@@ -48,7 +48,7 @@ class ArchiveOption(TreeOption):
 
     def open(self, config: SourceConfig) -> Source:
         file = source_file(self.path, self.url)
-        return ArchiveSource(file, config.max_bytes, self.max_entries, self.max_ratio, config.limit, self.rules)
+        return ArchiveSource(file, config.max_bytes, self.max_entries, self.max_ratio, config.limit, self.rules(config))
 
 
 class ArchiveSource:
@@ -90,9 +90,14 @@ class ArchiveSource:
         layout = self._layout()
         chosen = None
         if self._limit is not None:
-            chosen = {
-                member.path for member in sample(self._members(), self._limit, key=lambda m: layout.place(m.path).id)
-            }
+
+            def place_of(member: Member) -> Place:
+                return layout.place(member.path)
+
+            members = sample(
+                self._members(), self._limit, lambda m: place_of(m).id, lambda m: place_of(m).label, self.notes
+            )
+            chosen = {member.path for member in members}
         for member in self._members():
             if chosen is not None and member.path not in chosen:
                 continue
@@ -106,7 +111,7 @@ class ArchiveSource:
             except RejectionError as fault:
                 yield Rejection(member.path if member.fault else place.id, fault.reason, fault.detail)
             else:
-                yield ImageRecord(place.id, data, place.label, place.split)
+                yield ImageRecord(place.id, data, place.label, place.split, place.group)
 
     def _layout(self) -> Layout:
         named: set[str] = set()

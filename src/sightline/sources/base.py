@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from sightline.config.schema import Option, Registry
 from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources.name_pattern import PathPatterns
 
 
 class SourceConfig(Protocol):
@@ -18,6 +19,7 @@ class SourceConfig(Protocol):
         source: The option that was chosen.
         limit: At most so many inputs; None for all.
         max_bytes: A larger input is rejected without being read.
+        patterns: What is read from the images' paths; only sources that have paths are asked.
     """
 
     @property
@@ -26,6 +28,8 @@ class SourceConfig(Protocol):
     def limit(self) -> int | None: ...
     @property
     def max_bytes(self) -> int: ...
+    @property
+    def patterns(self) -> PathPatterns: ...
 
 
 class Source(Protocol):
@@ -59,11 +63,13 @@ class SourceOption(Option, ABC):
     """Base of the options: the settings of a source, their checks, and how it is opened.
 
     Attributes:
+        has_paths: Whether its images have paths, from which a pattern can read class, group and split.
         one_class_remedy: What to do where all images turn out to be of one class.
         no_training_remedy: What to do where the source's own splits leave no image to train on.
         no_label_remedy: What to do where no input has a class; empty for the source's own words alone.
     """
 
+    has_paths: ClassVar[bool] = False
     one_class_remedy: ClassVar[str] = "look at where the labels come from"
     no_training_remedy: ClassVar[str] = "read the source without its splits"
     no_label_remedy: ClassVar[str] = ""

@@ -48,7 +48,7 @@ class DigitsSource:
         return {"sha256": files.sha256_file(_path())}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        yield from sample(self._all(), self._limit, key=lambda record: record.id)
+        yield from sample(self._all(), self._limit, lambda record: record.id, lambda record: record.label)
 
     def _all(self) -> Iterator[ImageRecord]:
         with gzip.open(_path(), "rt") as lines:

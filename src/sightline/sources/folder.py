@@ -14,7 +14,7 @@ from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import tree
 from sightline.sources.base import SOURCES, Source, SourceConfig
-from sightline.sources.layout import Layout
+from sightline.sources.layout import Layout, Place
 from sightline.sources.layout_rules import AUTO, LayoutRules
 from sightline.sources.remote_folder import RemoteFolderSource
 from sightline.sources.tree_option import TreeOption
@@ -32,8 +32,8 @@ class FolderOption(TreeOption):
 
     def open(self, config: SourceConfig) -> Source:
         if self.url is not None:
-            return RemoteFolderSource(self.url, config.max_bytes, config.limit, self.rules)
-        return FolderSource(Path(self.path or ""), config.max_bytes, config.limit, self.rules)
+            return RemoteFolderSource(self.url, config.max_bytes, config.limit, self.rules(config))
+        return FolderSource(Path(self.path or ""), config.max_bytes, config.limit, self.rules(config))
 
 
 class FolderSource:
@@ -63,8 +63,14 @@ class FolderSource:
     def records(self) -> Iterator[ImageRecord | Rejection]:
         self._require()
         layout = self._layout()
-        for entry in sample(tree.walk(self._root), self._limit, key=lambda e: layout.place(readable(e.path)).id):
-            place = layout.place(readable(entry.path))
+
+        def place_of(entry: tree.TreeEntry) -> Place:
+            return layout.place(readable(entry.path))
+
+        for entry in sample(
+            tree.walk(self._root), self._limit, lambda e: place_of(e).id, lambda e: place_of(e).label, self.notes
+        ):
+            place = place_of(entry)
             try:
                 if entry.fault:
                     raise entry.fault
@@ -74,7 +80,7 @@ class FolderSource:
             except RejectionError as fault:
                 yield Rejection(place.id, fault.reason, fault.detail)
             else:
-                yield ImageRecord(place.id, data, place.label, place.split)
+                yield ImageRecord(place.id, data, place.label, place.split, place.group)
 
     def _layout(self) -> Layout:
         links: list[str] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sightline.core.text import composed
+from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
@@ -65,12 +66,14 @@ class Place:
         label: The class, in that form; None for a file that is in no class's folder.
         split: "train", "val" or "test", or None.
         fault: Why there is no label.
+        group: What a pattern says; images of one group stay in one split.
     """
 
     id: str
     label: str | None
     split: str | None = None
     fault: str = ""
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,14 @@ class Layout:
         splits: The folders that are splits; none where the next folder is the class.
         class_depth: How many folders make a class's name.
         twins: Folders of which there are two that differ in their Unicode form alone.
+        patterns: What is read from the whole path, and not from the folders.
     """
 
     wrapper: tuple[str, ...] = ()
     splits: Mapping[str, SplitFolder] = field(default_factory=dict)
     class_depth: int = 1
     twins: frozenset[str] = frozenset()
+    patterns: PathPatterns = NO_PATTERNS
 
     def place(self, path: str) -> Place:
         """Returns the class and split of the file at `path`."""
@@ -111,7 +116,7 @@ class Layout:
         identity = identity.split("/", depth)[depth]
         *folders, _ = parts[depth:]
         if not self.splits:
-            return self._labelled(identity, tuple(folders), None)
+            return self._placed(whole, identity, tuple(folders), None)
         if not folders or folders[0] not in self.splits:
             name = folders[0] if folders else "it"
             return Place(
@@ -120,12 +125,20 @@ class Layout:
         split = self.splits[folders[0]]
         end = 1 + len(split.inner)
         inside = tuple(folders[1:end]) == split.inner
-        return self._labelled(identity, tuple(folders[end:]) if inside else (), split.name)
+        return self._placed(whole, identity, tuple(folders[end:]) if inside else (), split.name)
 
-    def _labelled(self, identity: str, folders: tuple[str, ...], split: str | None) -> Place:
+    def _placed(self, path: str, identity: str, folders: tuple[str, ...], split: str | None) -> Place:
+        asked = self.patterns
+        if asked.split:
+            split = asked.split.value(path)
+            split = split and (split_in(split) or split)  # ingestion refuses what is none
+        group = asked.group.value(path) if asked.group else None
+        if asked.label:
+            label = asked.label.value(path)
+            return Place(identity, label, split, "" if label else "ingest.class_from is not found in its path", group)
         if len(folders) < self.class_depth:
-            return Place(identity, None, split, "it lies in no class's folder")
-        return Place(identity, "/".join(folders[: self.class_depth]), split)
+            return Place(identity, None, split, "it lies in no class's folder", group)
+        return Place(identity, "/".join(folders[: self.class_depth]), split, group=group)
 
     def lost(self, folders: Iterable[str], words: str) -> list[str]:
         """Returns a line that names the classes whose folders these are, and what the folders are, if there are any."""
@@ -135,5 +148,7 @@ class Layout:
 
     def class_of(self, folder: str) -> str | None:
         """Returns the class whose folder `folder` itself is, or None."""
+        if self.patterns.label:
+            return None
         inside, outside = self.place(f"{folder}/x").label, self.place(folder).label
         return inside if outside is None else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.core.errors import UserError
 from sightline.core.text import composed, is_litter
 from sightline.sources.layout import IMAGE_SUFFIXES, Layout, SplitFolder, is_called_split, split_in, split_of
+from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns, PatternSurvey
 
 
 class FolderNode:
@@ -42,10 +43,12 @@ class LayoutRules:
     Attributes:
         layout: "classes" (the first folders are), "splits" (those called so are, others are left out), or "auto".
         class_depth: How many folders make a class's name: 2 takes `animal/cat` for one.
+        patterns: What is read from the whole path. Where that is the class, folders can be splits alone.
     """
 
     layout: str = "auto"
     class_depth: int = 1
+    patterns: PathPatterns = NO_PATTERNS
 
     def read(self, paths: Iterable[str], folders: Iterable[str] = ()) -> tuple[Layout, list[str]]:
         """Finds the layout of a tree; memory holds its folders, not its files.
@@ -61,18 +64,32 @@ class LayoutRules:
             The layout, and notes on what is not obvious in it.
 
         Raises:
-            UserError: If it can be read in two ways; the line says how to tell which is meant.
+            UserError: If it can be read in two ways; the line says how to tell which is meant. If a pattern is found
+                in no path.
         """
         root = FolderNode()
-        twins = _fill(root, paths, folders)
+        survey = PatternSurvey(self.patterns)
+        twins = _fill(root, survey.watched(_images(paths)), folders)
+        notes = survey.notes()
         wrapper: list[str] = []
         here = root
         while (only := here.only()) and only[1].folders and (self.layout == "classes" or not split_of(only[0])):
             wrapper.append(only[0])
             here = only[1]
-        chosen = {} if self.layout == "classes" else _splits(here, asked=self.layout == "splits")
-        splits = _unwrapped(here, chosen)
-        return Layout(tuple(wrapper), splits, self.class_depth, twins), self._notes(here, splits)
+        splits = self._splits(here)
+        layout = Layout(tuple(wrapper), splits, self.class_depth, twins, self.patterns)
+        return layout, notes + self._notes(here, splits)
+
+    def _splits(self, here: FolderNode) -> dict[str, SplitFolder]:
+        asked = self.layout == "splits"
+        if self.layout == "classes":
+            return {}
+        if not self.patterns.label:
+            return _unwrapped(here, _splits(here, asked))
+        if self.patterns.split:
+            return {}
+        chosen = _splits(here, asked) if asked else _splits_alone(here)
+        return {name: SplitFolder(split) for name, split in chosen.items()}
 
     def _notes(self, here: FolderNode, splits: dict[str, SplitFolder]) -> list[str]:
         notes = []
@@ -80,6 +97,8 @@ class LayoutRules:
         if rest or any(split_of(name) is None for name in splits):
             read = ", ".join(f"{name} as {split.name}" for name, split in splits.items())
             notes.append(f"read as splits: {read}" + (f"; left out: {', '.join(rest)}" if rest else ""))
+        if self.patterns.label:
+            return notes
         tops = [_descend(here.folders[name], split.inner) for name, split in splits.items()] or [here]
         deep = sorted({name for top in tops for name, folder in _at(top, self.class_depth) if len(folder.folders) > 1})
         if deep:
@@ -95,15 +114,16 @@ AUTO = LayoutRules()
 """Trees are read as they look."""
 
 
+def _images(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        if posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES and not is_litter(path):
+            yield path
+
+
 def _fill(root: FolderNode, paths: Iterable[str], folders: Iterable[str]) -> frozenset[str]:
     seen: dict[str, str] = {}
     twins = set()
-    images = (
-        path.rpartition("/")[0]
-        for path in paths
-        if posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES and not is_litter(path)
-    )
-    for source in (images, folders):
+    for source in ((path.rpartition("/")[0] for path in paths), folders):
         for raw in source:
             folder = composed(raw)
             before = seen.get(folder)
@@ -132,8 +152,9 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     rest = sorted(set(here.folders) - set(full))
     if like and not full and len(like) == len(here.folders) and (len(like) > 1 or all(map(split_of, like))):
         raise UserError(
-            f"{_names(like)}: called as splits are, but without a folder per class; where a list names the classes, "
-            "set ingest.source=table; if these are the classes, set ++ingest.source_options.layout=classes"
+            f"{_names(like)}: called as splits are, but without a folder per class; where their names tell the class, "
+            "set ingest.class_from.pattern, where a list does, ingest.source=table; if these are the "
+            "classes, set ++ingest.source_options.layout=classes"
         )
     if full and all(map(split_of, here.folders)):
         return full
@@ -145,6 +166,15 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
         if others or any(inside & set(here.folders[other].folders) for other in rest):
             raise _doubt(f"{name!r} is called as a split is, and {_names(rest)} beside it not")
     return {}
+
+
+def _splits_alone(here: FolderNode) -> dict[str, str]:
+    """Returns which folders are splits where the class is in no folder, so that only their names can tell."""
+    called = {name: split for name in sorted(here.folders) if is_called_split(name) and (split := split_in(name))}
+    rest = sorted(set(here.folders) - set(called))
+    if rest and len(set(called.values())) > 1:
+        raise _doubt(f"{_names(called)} are called as splits are, and {_names(rest)} beside them not")
+    return {} if rest else called
 
 
 def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str, str]:

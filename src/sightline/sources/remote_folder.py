@@ -74,10 +74,12 @@ class RemoteFolderSource:
                 return Rejection(identity, RejectionReason.MISSING, "gone since it was listed")
             except PermissionError:
                 return Rejection(identity, RejectionReason.UNREADABLE, "no access")
-            return ImageRecord(identity, data, place.label, place.split)
+            return ImageRecord(identity, data, place.label, place.split, place.group)
 
         with remote.user_errors(self._url):
-            wanted = sample(listing, self._limit, key=lambda path: layout.place(path).id)
+            wanted = sample(
+                listing, self._limit, lambda p: layout.place(p).id, lambda p: layout.place(p).label, self.notes
+            )
             yield from map_ahead(fetch, wanted, remote.THREADS)
 
     def _list(self) -> tuple[Any, dict[str, dict[str, Any]]]:

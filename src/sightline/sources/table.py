@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from sightline.config.schema import require
 from sightline.core.credentials import mask
 from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.core.sampling import sample
 from sightline.core.text import composed, is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
@@ -18,52 +20,76 @@ from sightline.sources import table_cells
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.databases.digests import content_digest
 from sightline.sources.file import source_file
+from sightline.sources.layout import split_in
+from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns, PatternSurvey
 from sightline.sources.option_checks import require_one_place
 from sightline.sources.table_files import open_table_files
-from sightline.sources.table_rows import TableRow, read_rows
+from sightline.sources.table_pixels import EVERY, PixelCells
+from sightline.sources.table_rows import TableFormat, TableRow, read_rows
 
 
 @SOURCES.register("table")
 @dataclass
 class TableOption(SourceOption):
-    """A list of images: CSV, TSV, Parquet or JSON lines, told apart by the file's ending.
+    """A list of images: CSV, TSV, text with blanks, Parquet or JSON lines, told apart by the file's ending.
 
     Attributes:
         path: The list.
         url: The list behind a URL; instead of `path`.
         root: Folder that image paths are relative to; null for the list's own folder.
-        path_column: Column that names the image file; null where `bytes_column` holds the image.
+        columns: Names of the first columns of a text list without a header line; empty where it has one.
+        separator: What stands between the cells of a text list; null: a comma (.csv), a tab (.tsv), blanks (.txt).
+        path_column: Column that names the image file; null where another column holds the image.
         bytes_column: Column that holds the encoded image (Parquet; base64 text or data URLs in the others), or null.
-        label_column: Column of the class.
+        pixel_columns: Column that holds the pixels' levels, 0 to 255; `*`: each of the columns that no other setting
+            names holds one, as in Kaggle's MNIST; or null.
+        pixel_shape: Height, width and, for colours, 3 of such images; empty for a grey square.
+        label_column: Column of the class; `ingest.class_from` takes its place.
         split_column: Column of the split, or null.
         group_column: Column of the group whose images stay in one split, or null.
         id_column: Column of the id, or null: the path, or the row's number where there is none.
-        unlisted: Whether files below `root` that no row names are reported.
+        unlisted: Whether files below `root` that no row names are reported; not of a sample (`ingest.limit`).
     """
 
     path: str | None
     url: str | None
     root: str | None
+    columns: list[str]
+    separator: str | None
     path_column: str | None
     bytes_column: str | None
+    pixel_columns: str | None
+    pixel_shape: list[int]
     label_column: str
     split_column: str | None
     group_column: str | None
     id_column: str | None
     unlisted: bool
 
+    has_paths: ClassVar[bool] = True
     one_class_remedy: ClassVar[str] = "look at the column that ingest.source.label_column names"
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_column=null"
 
     def __post_init__(self) -> None:
         require_one_place(self.path, self.url)
+        images = (self.path_column, self.bytes_column, self.pixel_columns)
         require(
-            (self.path_column is None) != (self.bytes_column is None),
-            "path_column: name either it or bytes_column, and set the other to null",
+            sum(column is not None for column in images) == 1,
+            "path_column: name one of path_column, bytes_column and pixel_columns, and set the others to null",
+        )
+        require(
+            self.separator is None or (len(self.separator) == 1 and self.separator not in '\r\n"'),
+            f"separator: must be one character, or null, not {self.separator!r}",
+        )
+        require(len(self.columns) == len(set(self.columns)), f"columns: must differ, not {self.columns}")
+        shape = self.pixel_shape
+        require(
+            not shape or (len(shape) in (2, 3) and min(shape) >= 1 and shape[2:] in ([], [1], [3])),
+            f"pixel_shape: must be [height, width] or [height, width, 3], not {shape}",
         )
 
     def open(self, config: SourceConfig) -> Source:
-        return TableSource(self, config.max_bytes)
+        return TableSource(self, config.max_bytes, config.limit, config.patterns)
 
 
 class TableSource:
@@ -72,13 +98,32 @@ class TableSource:
     Args:
         option: The table and its columns.
         max_bytes: A larger file is rejected without being read.
+        limit: At most so many rows, an even sample of all; memory holds their ids.
+        patterns: What is read from the paths, in place of columns.
+
+    Attributes:
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
-    def __init__(self, option: TableOption, max_bytes: int) -> None:
+    def __init__(
+        self, option: TableOption, max_bytes: int, limit: int | None = None, patterns: PathPatterns = NO_PATTERNS
+    ) -> None:
+        self.notes: list[str] = []
         self._option = option
+        self._patterns = patterns
+        self._limit = limit
         self._file = source_file(option.path, option.url)
+        self._format = TableFormat(tuple(option.columns), option.separator)
         place = option.path or option.url or ""
         self._files = open_table_files(option.root or place.rpartition("/")[0] or ".", max_bytes)
+        names = (name for name in _COLUMNS if not (patterns.label and name == "label_column"))
+        self._columns: dict[str, str | None] = {name: getattr(option, name) for name in names}
+        self._pixels: PixelCells | None = None
+        if option.pixel_columns is not None:
+            named = {option.label_column, *filter(None, self._columns.values())}
+            self._pixels = PixelCells(option.pixel_columns, option.pixel_shape, named)
+            if option.pixel_columns != EVERY:
+                self._columns["pixel_columns"] = option.pixel_columns
 
     def fingerprint(self, deep: bool = False) -> dict[str, Any]:
         if deep:
@@ -90,37 +135,29 @@ class TableSource:
         return {**self._file.fingerprint(deep=False), **self._files.fingerprint(self._paths(column))}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        option = self._option
         listed: set[str] = set()
         rejected: set[str] = set()
-        columns = {name: getattr(option, name) for name in _COLUMNS}
-        for number, row in enumerate(read_rows(self._file, columns), 1):
-            identity = f"row-{number:07}"
+        chosen = self._survey() if self._limit is not None or self._patterns.used() else None
+        for number, row in enumerate(self._rows(), 1):
+            if chosen is not None and number not in chosen:
+                continue
+            identity = self._identity(row, number)
             try:
                 if isinstance(row, RejectionError):
                     raise row
-                named = table_cells.text(_cell(row, option.id_column))
-                # What a list gives as a URL may hold a signature; rejections are written and printed.
-                identity = named or mask(table_cells.text(_cell(row, option.path_column)) or identity)
                 path = self._path(row)
                 if path is not None:
                     listed.add(path)
-                    identity = named or composed(path)
-                label = table_cells.text(one_label(_cell(row, option.label_column)))
+                    identity = table_cells.text(_cell(row, self._option.id_column)) or composed(path)
+                said = self._read(path, row)
                 data = self._bytes(row) if path is None else self._files.read(path)
             except RejectionError as fault:
                 rejected.add(posixpath.normpath(identity))
                 yield Rejection(identity, fault.reason, fault.detail)
                 continue
-            yield ImageRecord(
-                id=identity,
-                data=data,
-                label=label,
-                split=table_cells.text(_cell(row, option.split_column)),
-                group=table_cells.text(_cell(row, option.group_column)),
-                path=path if path is not None and composed(path) != identity else None,
-            )
-        if option.unlisted and option.path_column is not None:
+            origin = path if path is not None and composed(path) != identity else None
+            yield ImageRecord(identity, data, said["label"], said["split"], said["group"], origin)
+        if self._option.unlisted and self._option.path_column is not None and self._limit is None:
             for path in self._files.unlisted(listed):
                 if path in rejected:  # a row does name it
                     continue
@@ -130,8 +167,52 @@ class TableSource:
                     f"no row of {PurePosixPath(self._file.name).name} names it",
                 )
 
+    def _rows(self) -> Iterator[TableRow]:
+        return read_rows(self._file, self._columns, self._format, every=self._option.pixel_columns == EVERY)
+
+    def _identity(self, row: TableRow, number: int) -> str:
+        """Returns what a row is called: by its id, else its path as it stands there, else its number."""
+        named = table_cells.text(_cell(row, self._option.id_column))
+        # What a list gives as a URL may hold a signature; rejections are written and printed.
+        return named or mask(table_cells.text(_cell(row, self._option.path_column)) or f"row-{number:07}")
+
+    def _read(self, path: str | None, row: dict[str, Any]) -> dict[str, str | None]:
+        """Returns label, split and group, from the path where a pattern is given, else from the row."""
+        option, patterns = self._option, self._patterns
+        where = composed(path) if path is not None else self._identity(row, 0)
+        said: dict[str, str | None] = {}
+        for name in ("label", "split", "group"):
+            if pattern := getattr(patterns, name):
+                said[name] = pattern.value(where)
+            else:
+                cell = _cell(row, getattr(option, f"{name}_column"))
+                said[name] = table_cells.text(one_label(cell) if name == "label" else cell)
+        if patterns.split and said["split"]:
+            said["split"] = split_in(said["split"]) or said["split"]
+        return said
+
+    def _survey(self) -> set[int]:
+        """Returns the numbers of the rows that are taken, and notes how many; without reading any image."""
+        names: list[str] = []
+        rows: list[tuple[str, str | None]] = []
+        for number, row in enumerate(self._rows(), 1):
+            identity, label = self._identity(row, number), None
+            with contextlib.suppress(RejectionError):
+                if not isinstance(row, RejectionError):
+                    path = self._path(row)
+                    identity = identity if path is None else composed(path)
+                    label = self._read(path, row)["label"]
+            names.append(identity)
+            rows.append((f"{identity}\0{number}", label))
+        survey = PatternSurvey(self._patterns)
+        for _ in survey.watched(names):
+            pass
+        self.notes = survey.notes()
+        taken = sample(enumerate(rows, 1), self._limit, lambda e: e[1][0], lambda e: e[1][1], self.notes)
+        return {number for number, _ in taken}
+
     def _paths(self, column: str) -> Iterator[str]:
-        for row in read_rows(self._file, {"path_column": column}):
+        for row in read_rows(self._file, {"path_column": column}, self._format):
             try:
                 if not isinstance(row, RejectionError) and (path := self._path(row)) is not None:
                     yield path
@@ -152,6 +233,8 @@ class TableSource:
         return placed
 
     def _bytes(self, row: dict[str, Any]) -> bytes:
+        if self._pixels is not None:
+            return self._pixels.image(row)
         data = image_bytes(_cell(row, self._option.bytes_column))
         if data is None:
             raise RejectionError(RejectionReason.MISSING, "the row holds no image")

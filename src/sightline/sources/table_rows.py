@@ -1,11 +1,13 @@
-"""Rows of tables, read one by one: CSV, TSV, JSON lines, Parquet."""
+"""Rows of tables, read one by one: text tables (CSV, TSV, with blanks), JSON lines, Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,15 +18,36 @@ from sightline.sources.file import SourceFile
 TableRow = dict[str, Any] | RejectionError
 
 _BATCH = 64  # rows of Parquet in memory at a time; each may hold an image
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": " "}
 
 
-def read_rows(table: SourceFile, columns: dict[str, str | None]) -> Iterator[TableRow]:
+@dataclass(frozen=True)
+class TableFormat:
+    """How a table is written, beyond what its ending tells.
+
+    Attributes:
+        names: Of the first columns of a text table without a header line; empty where its first line names them.
+        separator: What stands between the cells of a text table; None for what its ending tells.
+    """
+
+    names: tuple[str, ...] = ()
+    separator: str | None = None
+
+
+PLAIN = TableFormat()
+"""A table whose ending and first line tell all."""
+
+
+def read_rows(
+    table: SourceFile, columns: dict[str, str | None], form: TableFormat = PLAIN, every: bool = False
+) -> Iterator[TableRow]:
     """Yields rows as mappings of column names to cells; in a row's place, why it cannot be read.
 
     Args:
         table: The table; its ending tells its format.
         columns: For each setting that names a column, the column; it must be there.
+        form: How it is written.
+        every: Whether the other columns are wanted, too.
 
     Raises:
         UserError: If it is no such table, or a column is not there.
@@ -32,22 +55,31 @@ def read_rows(table: SourceFile, columns: dict[str, str | None]) -> Iterator[Tab
     suffix = PurePosixPath(table.name).suffix.lower()
     wanted = {setting: column for setting, column in columns.items() if column is not None}
     if suffix in _SEPARATORS:
-        return _csv(table, wanted, _SEPARATORS[suffix])
+        return _text(table, wanted, form.separator or _SEPARATORS[suffix], form.names)
+    if form.names or form.separator is not None:
+        knob = "columns=[]" if form.names else "separator=null"
+        raise UserError(f"{table.name}: is no text table, so set ++ingest.source_options.{knob}")
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(table)
     if suffix == ".parquet":
-        return _parquet(table, wanted)
-    raise UserError(f"{table.name}: no table; its name must end in .csv, .tsv, .jsonl, .ndjson or .parquet")
+        return _parquet(table, wanted, every)
+    raise UserError(f"{table.name}: no table; its name must end in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet")
 
 
-def _csv(table: SourceFile, wanted: dict[str, str], separator: str) -> Iterator[TableRow]:
+def _text(table: SourceFile, wanted: dict[str, str], separator: str, names: Sequence[str]) -> Iterator[TableRow]:
     csv.field_size_limit(2**31 - 1)  # a cell may hold an image in base64
     reader = None
     with table.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
         try:
-            reader = csv.DictReader(lines, delimiter=separator, strict=True)
-            _require(table, wanted, reader.fieldnames or [])
-            yield from reader
+            reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=separator == " ")
+            header = next(reader, [])
+            rows: Iterable[list[str]] = reader
+            if names:
+                rows = itertools.chain([header], reader)
+                header = [*names, *(f"column {number}" for number in range(len(names) + 1, len(header) + 1))]
+            _require(table, wanted, header)
+            # A row that is too short has no cell in the last columns, one that is too long none for what is left.
+            yield from (dict(itertools.zip_longest(header, row[: len(header)])) for row in rows if row)
         except csv.Error as error:
             raise UserError(f"{table.name}: line {reader.line_num if reader else 1}: {error}") from None
         except UnicodeDecodeError as error:
@@ -70,7 +102,7 @@ def _json_lines(table: SourceFile) -> Iterator[TableRow]:
             )
 
 
-def _parquet(table: SourceFile, wanted: dict[str, str]) -> Iterator[TableRow]:
+def _parquet(table: SourceFile, wanted: dict[str, str], every: bool) -> Iterator[TableRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -79,7 +111,8 @@ def _parquet(table: SourceFile, wanted: dict[str, str]) -> Iterator[TableRow]:
             # Buffered, so that memory holds pages and not the column of a whole row group.
             with pq.ParquetFile(stream, buffer_size=2**20) as file:
                 _require(table, wanted, file.schema_arrow.names)
-                for batch in file.iter_batches(batch_size=_BATCH, columns=sorted(set(wanted.values()))):
+                names = None if every else sorted(set(wanted.values()))
+                for batch in file.iter_batches(batch_size=_BATCH, columns=names):
                     yield from batch.to_pylist()
         except pa.ArrowException as error:
             raise UserError(f"{table.name}: no Parquet that can be read: {' '.join(str(error).split())}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sightline.config.schema import require, require_one_of
-from sightline.sources.base import SourceOption
+from sightline.sources.base import SourceConfig, SourceOption
 from sightline.sources.layout import LAYOUTS
 from sightline.sources.layout_rules import LayoutRules
 from sightline.sources.option_checks import require_one_place
@@ -28,13 +28,15 @@ class TreeOption(SourceOption):
     layout: str
     class_depth: int
 
+    has_paths: ClassVar[bool] = True
     one_class_remedy: ClassVar[str] = (
         "name the folder that holds a folder per class; if the classes are deeper, "
         "set ++ingest.source_options.class_depth=2"
     )
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.layout=classes to have splits drawn from them"
     no_label_remedy: ClassVar[str] = (
-        "put the images into a folder per class, or list them and their classes (ingest.source=table)"
+        "put the images into a folder per class, list them and their classes (ingest.source=table), or read the class "
+        "from their names (ingest.class_from.pattern)"
     )
 
     def __post_init__(self) -> None:
@@ -42,7 +44,6 @@ class TreeOption(SourceOption):
         require_one_of("layout", self.layout, LAYOUTS)
         require(self.class_depth >= 1, f"class_depth: must be at least 1, not {self.class_depth}")
 
-    @property
-    def rules(self) -> LayoutRules:
-        """How the tree is read."""
-        return LayoutRules(self.layout, self.class_depth)
+    def rules(self, config: SourceConfig) -> LayoutRules:
+        """Returns how the tree is read."""
+        return LayoutRules(self.layout, self.class_depth, config.patterns)

@@ -19,6 +19,7 @@ from sightline.datasets import raw_set
 from sightline.datasets.raw_set import RawImage
 from sightline.sources.base import Source
 from sightline.sources.digits import DigitsOption
+from sightline.sources.name_pattern import NamePattern
 from sightline.stages.ingest.config import FORMATS, IngestConfig
 from sightline.stages.ingest.stage import ingest
 
@@ -84,6 +85,9 @@ def configuration(**knobs: Any) -> IngestConfig:
         "path": None,
         "url": None,
         "limit": None,
+        "class_from": NamePattern(None),
+        "group_from": NamePattern(None),
+        "split_from": NamePattern(None),
         "deep": False,
         "labels": None,
         "min_per_class": 1,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sightline.config.schema import choice, require, require_one_of
 from sightline.sources.base import SOURCES, SourceOption
+from sightline.sources.name_pattern import NamePattern, PathPatterns
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Pillow's names of the formats that can be allowed; PPM stands for PGM, PBM and PNM, too."""
@@ -18,6 +19,9 @@ class IngestConfig:
     path: str | None
     url: str | None
     limit: int | None
+    class_from: NamePattern
+    group_from: NamePattern
+    split_from: NamePattern
     deep: bool
     labels: str | None
     min_per_class: int
@@ -34,6 +38,18 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         require(self.limit is None or self.limit >= 1, f"limit: must be at least 1 or null, not {self.limit}")
+        for knob, pattern in self.patterns.used().items():
+            pattern.check(knob)
+            name = self.source.name
+            require(
+                getattr(self.source, "has_paths", True),
+                f"{knob}: the images of ingest.source={name} have no paths; it is for folder, archive and table",
+            )
+            column = f"{knob.removesuffix('_from')}_column"
+            require(
+                knob == "class_from" or getattr(self.source, column, None) is None,
+                f"{knob}: ingest.source.{column} says it already; set one of them to null",
+            )
         require(self.min_per_class >= 1, f"min_per_class: must be at least 1, not {self.min_per_class}")
         require_one_of("on_reject", self.on_reject, ("warn", "fail"))
         require_one_of("conflicts", self.conflicts, ("drop", "keep", "fail"))
@@ -46,3 +62,9 @@ class IngestConfig:
         for name in self.formats:
             require_one_of("formats", name, FORMATS)
         require(self.workers is None or self.workers >= 0, f"workers: must be at least 0 or null, not {self.workers}")
+
+    @property
+    def patterns(self) -> PathPatterns:
+        """What is read from the images' paths."""
+        every = (self.class_from, self.group_from, self.split_from)
+        return PathPatterns(*(pattern if pattern.pattern is not None else None for pattern in every))

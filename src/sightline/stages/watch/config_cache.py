@@ -17,6 +17,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.code_digest import CodeDigests
 from sightline.sources import SOURCES
+from sightline.sources.name_pattern import NamePattern
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights
 
@@ -43,7 +44,9 @@ def recall() -> WatchedConfig | None:
             return None
         section = kept["ingest"]
         source = SOURCES[section["source"]["name"]](**section["source"])
-        return WatchedConfig(IngestConfig(**{**section, "source": source}), WatchedWeights(**kept["weights"]))
+        patterns = {knob: NamePattern(**section[knob]) for knob in ("class_from", "group_from", "split_from")}
+        ingest = IngestConfig(**{**section, **patterns, "source": source})
+        return WatchedConfig(ingest, WatchedWeights(**kept["weights"]))
     except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
         return None
 
