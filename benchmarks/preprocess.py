@@ -41,7 +41,7 @@ from sightline.config.compose import compose, typed
 from sightline.core import files
 from sightline.datasets import raw_set
 from sightline.imaging import decode, png
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.stage import build_transform, preprocess
@@ -80,7 +80,7 @@ def write_raw(items: Iterator[Item], out: Path) -> None:
     def rows() -> Iterator[raw_set.RawImage]:
         for identity, data, label in items:
             labels.add(label)
-            info = decode.read(data)[0]
+            info = decode.decode_with_info(data)[0]
             sha = files.sha256(data)
             yield raw_set.RawImage(identity, data, label, None, None, None, sha, info.format, info.width, info.height)
 

@@ -18,7 +18,7 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import decode
-from sightline.imaging.decode import Limits
+from sightline.imaging.image_file import Limits
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.ingest import console
 from sightline.stages.ingest.image_quality import DARK
@@ -68,7 +68,7 @@ IN_COLOUR = {
 
 @pytest.mark.parametrize("data", GREYS.values(), ids=GREYS)
 def test_twelve_bits_in_grey(data: bytes) -> None:
-    info, pixels = decode.read(data, 1)
+    info, pixels = decode.decode_with_info(data, 1)
     assert info.bits == 12
     assert len(np.unique(pixels)) == 16
     for bits in (12, None):
@@ -78,7 +78,7 @@ def test_twelve_bits_in_grey(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", IN_COLOUR.values(), ids=IN_COLOUR)
 def test_twelve_bits_in_colour(data: bytes) -> None:
-    info, pixels = decode.read(data)
+    info, pixels = decode.decode_with_info(data)
     assert info.bits == 12
     np.testing.assert_array_equal(pixels, COLOURS >> 8)
     for bits in (12, None):
@@ -112,11 +112,11 @@ def test_files_that_say_how_many_bits_they_have_are_as_they_say() -> None:
     tiff = io.BytesIO()
     Image.fromarray(TWELVE << 4).save(tiff, "TIFF", tiffinfo={258: 16})
     for data in (pgm, picture(1), grey("PNG", EIGHT)):
-        info, pixels = decode.read(data, 1)
+        info, pixels = decode.decode_with_info(data, 1)
         assert info.bits is None
         for bits in (8, 12, None):
             np.testing.assert_array_equal(decode.decode(data, 1, sample_bits=bits), pixels)
-    assert decode.read(tiff.getvalue(), 1)[0].bits == 16
+    assert decode.decode_with_info(tiff.getvalue(), 1)[0].bits == 16
 
 
 def test_what_gives_no_low_bits_is_refused_where_they_are_asked_for() -> None:

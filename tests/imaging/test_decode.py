@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.imaging import convert, decode
-from sightline.imaging.decode import Limits
+from sightline.imaging import convert, decode, image_file
+from sightline.imaging.image_file import Limits
 
 # pytest sets its own filters for each test; the corpus test sees that nothing reaches standard error without it.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")
@@ -70,7 +70,7 @@ def test_lossless_formats_give_the_pixels(fmt: str) -> None:
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
     assert image.flags.writeable
-    assert decode.read(data)[0] == decode.Info(fmt, 31, 23, "RGB", 1)
+    assert decode.decode_with_info(data)[0] == image_file.Info(fmt, 31, 23, "RGB", 1)
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "PPM", "GIF"])
@@ -258,8 +258,8 @@ def test_animations_are_refused_or_give_their_first_frame(fmt: str) -> None:
     frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (255, 0, 128)]
     options = {"lossless": True} if fmt == "WEBP" else {}
     data = encode(frames[0], fmt, save_all=True, append_images=frames[1:], **options)
-    assert decode.read(data, limits=Limits(max_frames=9))[0].frames == 3
-    assert decode.read(data, limits=Limits(first_frame=True))[0].frames == 2
+    assert decode.decode_with_info(data, limits=Limits(max_frames=9))[0].frames == 3
+    assert decode.decode_with_info(data, limits=Limits(first_frame=True))[0].frames == 2
     assert reason(data) == RejectionReason.TOO_MANY_FRAMES
     assert reason(data, max_frames=2) == RejectionReason.TOO_MANY_FRAMES
     for limits in (Limits(first_frame=True), Limits(max_frames=3)):
@@ -269,7 +269,7 @@ def test_animations_are_refused_or_give_their_first_frame(fmt: str) -> None:
 def test_a_cameras_jpeg_with_a_preview_is_one_frame() -> None:
     first, second = Image.fromarray(np.full((8, 8, 3), 250, np.uint8)), Image.fromarray(np.zeros((8, 8, 3), np.uint8))
     data = encode(first, "MPO", save_all=True, append_images=[second])
-    assert decode.read(data)[0] == decode.Info("JPEG", 8, 8, "RGB", 1)
+    assert decode.decode_with_info(data)[0] == image_file.Info("JPEG", 8, 8, "RGB", 1)
     assert decode.decode(data).min() > 240
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sightline.core.rejection import RejectionError
-from sightline.imaging import convert, decode, fast_decode
+from sightline.imaging import convert, decode, fast_decode, image_file
 from sightline.imaging import png as encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")
@@ -38,19 +38,19 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def said(read: Callable[..., tuple[decode.Info, convert.Pixels]], data: bytes, channels: int) -> object:
+def said(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: bytes, channels: int) -> object:
     """What a reader makes of a file: the header, shape and pixels, or the reason."""
     try:
-        info, pixels = read(data, channels, (255, 255, 255), decode.ANY_SIZE)
+        info, pixels = read(data, channels, (255, 255, 255), image_file.ANY_SIZE)
     except RejectionError as refusal:
         return refusal.reason
     return info, pixels.shape, pixels.tobytes(), pixels.flags.writeable
 
 
 def same(data: bytes) -> None:
-    """Asserts that `images.read` gives what Pillow gives."""
+    """Asserts that `decode_with_info` gives what Pillow gives."""
     for channels in (1, 3):
-        assert said(decode.read, data, channels) == said(decode._read, data, channels)
+        assert said(decode.decode_with_info, data, channels) == said(decode._decode_by_pillow, data, channels)
 
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
@@ -331,11 +331,11 @@ def test_the_hostile_corpus() -> None:
 
 def test_a_format_that_is_not_allowed_and_limits() -> None:
     for data in (PLAIN, jpeg(picture(10, 20, 1))):
-        name = decode.read(data)[0].format
+        name = decode.decode_with_info(data)[0].format
         for limits in (
-            decode.Limits(formats=tuple(set(decode.FORMATS) - {name})),
-            decode.Limits(max_pixels=199),
-            decode.Limits(max_bytes=len(data) - 1),
+            image_file.Limits(formats=tuple(set(image_file.FORMATS) - {name})),
+            image_file.Limits(max_pixels=199),
+            image_file.Limits(max_bytes=len(data) - 1),
         ):
             with pytest.raises(RejectionError):
                 decode.decode(data, limits=limits)

@@ -69,7 +69,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
 )  # fmt: skip
 def test_files_of_other_kinds_are_named(data: bytes, reason: RejectionReason, said: str) -> None:
     with pytest.raises(RejectionError, match=f"^{reason}: ") as caught:
-        decode.read(data)
+        decode.decode_with_info(data)
     assert caught.value.reason == reason
     assert re.search(said, caught.value.detail), caught.value.detail
     assert len(caught.value.detail) <= 160
@@ -115,11 +115,11 @@ TEXTS = {
 def test_a_png_with_much_metadata_is_a_picture(kind: str, behind: bool) -> None:
     data = bearing(TEXTS[kind], behind=behind)
     tracemalloc.start()
-    info, pixels = decode.read(data)
+    info, pixels = decode.decode_with_info(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(pixels, PICTURE)
-    assert info == decode.read(encode())[0]
+    assert info == decode.decode_with_info(encode())[0]
     assert peak < 150 * 2**20
 
 

@@ -87,7 +87,8 @@ class RawDataset:
         return f"RawDataset({len(self):,} images of {len(self.classes)} classes{rest}, path={str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        from sightline.imaging.decode import ANY_SIZE, decode
+        from sightline.imaging.decode import decode
+        from sightline.imaging.image_file import ANY_SIZE
 
         rows = self.to_pandas()
         first = dict(rows.drop_duplicates("label")[["id", "label"]].itertuples(index=False))

@@ -19,7 +19,7 @@ from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.raw_lookup import raw_images
 from sightline.imaging import corruptions
 from sightline.imaging.convert import Pixels
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Bools, Floats, Labels
 

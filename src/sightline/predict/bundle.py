@@ -13,7 +13,7 @@ import numpy as np
 
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
-from sightline.imaging.decode import Limits
+from sightline.imaging.image_file import Limits
 from sightline.predict import batching, inputs, manifest, python_inputs
 from sightline.predict.inference_model import Images, InferenceModel, Probabilities, open_model
 from sightline.predict.inputs import Database

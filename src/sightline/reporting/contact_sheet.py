@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.core.rejection import RejectionError
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.transform.ops import Pixels
 from sightline.imaging.transform.pipeline import Transform
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 
 from sightline.core.errors import UserError
-from sightline.imaging.decode import MAX_SECONDS, Limits
+from sightline.imaging.image_file import MAX_SECONDS, Limits
 
 API_KEY = "SIGHTLINE_API_KEY"
 """Environment variable with the key that clients must show: a command line can be read by every user of a machine."""

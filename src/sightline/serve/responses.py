@@ -7,7 +7,7 @@ import base64
 import numpy as np
 
 from sightline.core.rejection import RejectionError
-from sightline.imaging.decode import FORMATS
+from sightline.imaging.image_file import FORMATS
 from sightline.predict.bundle import Bundle, Prediction
 from sightline.predict.inference_model import Images
 from sightline.predict.writers import as_row

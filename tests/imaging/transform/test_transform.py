@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sightline.config.schema import Option
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.imaging import decode
+from sightline.imaging import decode, image_file
 from sightline.imaging.transform.pipeline import SEGMENT_FALLBACK, Transform
 from sightline.imaging.transform.steps import STEPS
 
@@ -57,7 +57,7 @@ def test_decode_is_images_decode_and_the_steps(full: Transform, scene: np.ndarra
     clear = decode.encode_png(np.dstack([scene, np.zeros_like(scene[:, :, 0])]))
     assert Transform.from_dict(full.to_dict()).decode(clear).shape == full.shape
     with pytest.raises(RejectionError):
-        full.decode(data, decode.Limits(max_pixels=10))
+        full.decode(data, image_file.Limits(max_pixels=10))
 
 
 def test_transparent_pixels_and_padding_have_the_same_background(build: Callable[..., Transform]) -> None:

@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from sightline.core.rejection import RejectionReason
-from sightline.imaging.decode import Limits
+from sightline.imaging.image_file import Limits
 from sightline.stages.ingest.check_result import CheckedImage, CheckFailure
 from sightline.stages.ingest.workers import CheckPool
 from tests.stages.ingest.helpers import picture

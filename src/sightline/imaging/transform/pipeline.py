@@ -18,6 +18,7 @@ from sightline.config.schema import Option
 from sightline.core import files
 from sightline.imaging import decode as images
 from sightline.imaging.bit_depth import ALL_BITS, FEWEST_BITS
+from sightline.imaging.image_file import Limits
 from sightline.imaging.transform.clean import Clean
 from sightline.imaging.transform.color import channel_names, convert
 from sightline.imaging.transform.ops import Pixels
@@ -136,7 +137,7 @@ class Transform:
         """
         return self.run(image)[0]
 
-    def decode(self, data: bytes, limits: images.Limits | None = None) -> Pixels:
+    def decode(self, data: bytes, limits: Limits | None = None) -> Pixels:
         """Returns the preprocessed image of an encoded file: `images.decode`, then the steps.
 
         Raises:
@@ -144,7 +145,7 @@ class Transform:
         """
         return self(self.open(data, limits))
 
-    def open(self, data: bytes, limits: images.Limits | None = None) -> Pixels:
+    def open(self, data: bytes, limits: Limits | None = None) -> Pixels:
         """Returns an encoded file's pixels as the steps want them: [h, w, channels] uint8.
 
         Raises:

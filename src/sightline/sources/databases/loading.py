@@ -8,7 +8,7 @@ from pathlib import Path
 from sightline.core.errors import UserError
 from sightline.core.progress import track
 from sightline.datasets.raw_set import ImageRecord, Rejection
-from sightline.imaging.decode import Limits
+from sightline.imaging.image_file import Limits
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.databases.writeback import load_images
 from sightline.sources.file import source_file

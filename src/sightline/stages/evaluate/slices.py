@@ -18,7 +18,7 @@ from sightline.datasets.raw_set import RawImage
 from sightline.imaging import decode
 from sightline.imaging.bit_depth import ALL_BITS
 from sightline.imaging.convert import Pixels, shrunk
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.sharpness import sharpness
 from sightline.metrics.base import Bools, Labels
 from sightline.metrics.intervals import wilson

@@ -7,7 +7,7 @@ import cv2
 from sightline.core import files
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import decode
-from sightline.imaging.decode import Limits
+from sightline.imaging.image_file import Limits
 from sightline.stages.ingest.check_result import CheckedImage, CheckFailure, CheckResult
 from sightline.stages.ingest.image_quality import measure
 
@@ -15,7 +15,7 @@ from sightline.stages.ingest.image_quality import measure
 def check_image(data: bytes, limits: Limits) -> CheckResult:
     """Decodes an image strictly and says what it is, or why it is rejected."""
     try:
-        info, pixels = decode.read(data, channels=1, limits=limits, sample_bits=None)
+        info, pixels = decode.decode_with_info(data, channels=1, limits=limits, sample_bits=None)
         quality = measure(pixels[:, :, 0])
     except RejectionError as error:
         return CheckFailure(error.reason, error.detail)

@@ -76,7 +76,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
 
 
 def limits_of(config: IngestConfig) -> dict[str, Any]:
-    """Returns what `config` allows of an image: the arguments of `sightline.imaging.decode.Limits`."""
+    """Returns what `config` allows of an image: the arguments of `sightline.imaging.image_file.Limits`."""
     return {
         "max_pixels": config.max_pixels,
         "max_bytes": config.max_bytes,

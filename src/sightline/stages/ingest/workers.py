@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sightline.core.rejection import RejectionReason
-from sightline.imaging.decode import MAX_SECONDS
+from sightline.imaging.image_file import MAX_SECONDS
 from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class CheckPool:
     def imap(self, items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, CheckResult | None]]:
         """Checks the bytes of each item (None: nothing to check), and yields the items with what came of them."""
         if self._count == 0:
-            from sightline.imaging.decode import Limits
+            from sightline.imaging.image_file import Limits
             from sightline.stages.ingest.check import check_image
 
             limits = Limits(**self._limits)
@@ -195,7 +195,7 @@ def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
 
 def run_worker(descriptor: int) -> None:
     """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe closes."""
-    from sightline.imaging.decode import Limits
+    from sightline.imaging.image_file import Limits
     from sightline.stages.ingest.check import check_image
 
     with Connection(descriptor) as pipe:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sightline.core.rejection import RejectionError
 from sightline.datasets.raw_shard_file import damaged_error, open_parquet
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess.npy_writer import PixelWriter
 from sightline.stages.preprocess.tasks import ShardSummary, Task

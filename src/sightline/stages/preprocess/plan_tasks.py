@@ -10,7 +10,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.rejection import RejectionError
 from sightline.datasets.raw_set import raw_shards
-from sightline.imaging.decode import ANY_SIZE
+from sightline.imaging.image_file import ANY_SIZE
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess import code_version, pixel_task
 from sightline.stages.preprocess.cache import PixelCache
