@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -85,3 +87,32 @@ def test_an_error_is_one_line_and_exit_code_2(project: Project, change: Callable
     assert done.code == 2, done.output
     assert line in done.output
     assert len(done.output.splitlines()) == 1
+
+
+def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path) -> None:
+    nothing = project.check("sightline", "diff").output
+    assert nothing.startswith("Nothing differs between HEAD and the working folder\n")
+    assert "200 -> 200 images, the same" in nothing
+    project.set(ingest__limit=180, train__lr=0.01)
+    project.repro()
+    page = tmp_path / "diff.html"
+    told = project.check("sightline", "diff", "--output", str(page)).output
+    assert told.startswith("From HEAD to the working folder\n")
+    assert "200 -> 180 images" in told
+    assert re.search(r"^  train\.lr +0\.002 +0\.01$", told, re.MULTILINE)
+    assert re.search(r"^  Accuracy .*(cannot be told apart|better|worse)$", told, re.MULTILINE)
+    assert "test images" in told
+    html = page.read_text()
+    assert "Removed: 20" in html
+    assert html.count("data:image/png") >= 20
+    assert f"{page}" in told
+    project.commit("fewer images")
+    back = project.check("sightline", "diff", "HEAD~1", "--against", "HEAD", "--markdown").output
+    assert back.startswith("### From HEAD\\~1 to HEAD\n")
+    assert "| train.lr | 0.002 | 0.01 |" in back
+    shutil.rmtree(project.root / ".dvc" / "cache")  # what the earlier commit's data need is gone: the rest can be told
+    without = project.check("sightline", "diff", "HEAD~1").output
+    assert "Not compared\n  HEAD~1 has no data/processed/classes.json, reports/predictions.parquet here" in without
+    assert "Accuracy" in without
+    done = project.command("sightline", "diff", "nowhere")
+    assert (done.code, len(done.output.splitlines())) == (2, 1)

@@ -121,8 +121,8 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str]) -> Ite
 def _changed_params(
     stage: str, path: Path, names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterable[str]:
-    before = _flat({name: locked.get(name) for name in names})
-    after = _flat({name: values.get(name, _under(values, name)) for name in names})
+    before = flat({name: locked.get(name) for name in names})
+    after = flat({name: values.get(name, _under(values, name)) for name in names})
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
         if old == new and (key in before) == (key in after):
@@ -130,7 +130,7 @@ def _changed_params(
         if path == look.CODE:
             yield _changed_code(stage)
         else:
-            yield f"{key}: {_shown(old)} -> {_shown(new)}" if key in before else f"{key}: {_shown(new)}, was not there"
+            yield f"{key}: {shown(old)} -> {shown(new)}" if key in before else f"{key}: {shown(new)}, was not there"
 
 
 def _under(values: Any, name: str) -> Any:
@@ -140,13 +140,15 @@ def _under(values: Any, name: str) -> Any:
     return values
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested mappings by their dotted names."""
     if isinstance(values, Mapping) and (values or not prefix):
-        return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
+        return {k: v for key, value in values.items() for k, v in flat(value, f"{prefix}.{key}".lstrip(".")).items()}
     return {prefix: values}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value of params.yaml as text."""
     return "null" if value is None else json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
 
 
@@ -185,7 +187,7 @@ def _changed_source(path: str, now: Any, before: Any) -> str:
     """Says what of a fingerprint is another; `before` is None where it cannot be had."""
     if before is None:
         return f"{path}: another fingerprint"
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     parts = [
         f"{key} {_short(old.get(key))} -> {_short(new.get(key))}"
         for key in {**old, **new}
@@ -195,7 +197,7 @@ def _changed_source(path: str, now: Any, before: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = _shown(value)
+    text = shown(value)
     return f"{text[:8]}..." if len(text) > 32 else text
 
 

@@ -1,13 +1,15 @@
-"""Verbs for the project's folder: check, repair."""
+"""Verbs for the project's folder: check, diff, repair."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sightline.cli.base import app
-from sightline.core.errors import not_installed
+from sightline.core import files
+from sightline.core.errors import UserError, fault, not_installed
 
 
 @app.command()
@@ -34,6 +36,39 @@ def check(
         for line in staleness.lines(stale) or ["up to date"]:
             typer.echo(line)
     raise typer.Exit(1 if stale else 0)
+
+
+@app.command()
+def diff(
+    revision: Annotated[
+        str, typer.Argument(help="The earlier state: a commit, as HEAD~1 or a tag.", metavar="REV")
+    ] = "HEAD",
+    against: Annotated[
+        str | None, typer.Option(metavar="REV", help="The later state; the working folder where it is left out.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page with pictures as well.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")] = False,
+) -> None:
+    """Say what changed between two states of the project: data, parameters, metrics, answers.
+
+    Images are compared one by one, by name and content. Each metric comes with a verdict on whether its difference is
+    more than chance. Data of a commit come from DVC's cache or its remote.
+    """
+    try:
+        from sightline.changes import diff_page, diff_text, project_diff
+        from sightline.changes.revision import Revision
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+
+    found = project_diff.compare(Revision(revision), Revision(against))
+    for line in diff_text.markdown(found) if markdown else diff_text.terminal(found):
+        typer.echo(line)
+    if output is not None:
+        try:
+            files.write_text(output, diff_page.render_page(found))
+        except OSError as error:
+            raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
+        typer.echo(f"-> {output}", err=True)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ def write(
     pq.write_table(table, path)
 
 
-def read(path: Path) -> Predictions:
-    """Returns what `write` wrote."""
+def read(path: Path | BytesIO) -> Predictions:
+    """Returns what `write` wrote, from a file or its content."""
     table = pq.read_table(path, schema=SCHEMA)
     class_list = (pq.read_schema(path).metadata or {}).get(CLASSES.encode())
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)

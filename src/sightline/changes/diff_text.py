@@ -1,0 +1,155 @@
+"""A project's difference in words: for the terminal, and in Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sightline.changes.dataset_diff import DatasetDiff
+from sightline.changes.metric_diff import MetricChange, PairedChange
+from sightline.changes.project_diff import ProjectDiff
+from sightline.core.text import readable_size
+from sightline.reporting.formatting import p_value, points
+
+MOST_ROWS = 12
+"""Rows of a table; the page has all."""
+_TEXTS = ("metric", "class", "split", "parameter", "output", "verdict")
+_SIZES = ("data/raw", "data/processed", "models/model.safetensors", "models/bundle")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the text: a heading, sentences, and a table, which may have no rows."""
+
+    title: str
+    sentences: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def sections(diff: ProjectDiff) -> Iterator[Section]:
+    """Yields the parts that have something to say."""
+    if diff.metrics:
+        sentences = [answers_sentence(diff.answers)] if diff.answers else []
+        metrics = [metric_row(change) for change in diff.metrics]
+        yield Section("Metrics", sentences, ("metric", "before", "after", "difference", "verdict"), metrics)
+    if diff.data is not None:
+        counts = [
+            (c.label, c.split, str(c.before), f"+{c.added}", f"-{c.removed}", str(c.after)) for c in diff.data.counts()
+        ]
+        yield Section(
+            "Data", data_sentences(diff.data), ("class", "split", "before", "added", "removed", "after"), counts
+        )
+    if diff.params:
+        values = [(change.name, change.before, change.after) for change in diff.params]
+        yield Section("Parameters", (), ("parameter", "before", "after"), values)
+    sizes = [(path, _size(old), _size(new)) for path, old, new in diff.sizes if path in _SIZES]
+    if sizes:
+        yield Section("Sizes", (), ("output", "before", "after"), sizes)
+    if diff.missing:
+        yield Section("Not compared", diff.missing)
+
+
+def terminal(diff: ProjectDiff) -> list[str]:
+    """Returns lines for a terminal."""
+    lines = [heading(diff)]
+    for section in sections(diff):
+        lines += ["", section.title, *(f"  {sentence}" for sentence in section.sentences)]
+        if section.rows:
+            rows = [section.header, *section.rows[:MOST_ROWS]]
+            widths = [max(len(row[i]) for row in rows) for i in range(len(section.header))]
+            left = [name in _TEXTS for name in section.header]
+            for row in rows:
+                cells = (c.ljust(w) if is_text else c.rjust(w) for c, w, is_text in zip(row, widths, left, strict=True))
+                lines.append(f"  {'  '.join(cells)}".rstrip())
+            lines += [f"  {line}" for line in _rest(section.rows)]
+    return lines
+
+
+def markdown(diff: ProjectDiff) -> list[str]:
+    """Returns lines of Markdown, in which what comes from the data is escaped."""
+    lines = [f"### {_escaped(heading(diff))}"]
+    for section in sections(diff):
+        lines += ["", f"**{section.title}**", "", *(f"- {_escaped(sentence)}" for sentence in section.sentences)]
+        if section.rows:
+            rules = ["---" if name in _TEXTS else "---:" for name in section.header]
+            rows = [list(map(_escaped, row)) for row in (section.header, *section.rows[:MOST_ROWS])]
+            lines += ["", *(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))]
+            lines += ["", *_rest(section.rows)]
+    return lines
+
+
+def heading(diff: ProjectDiff) -> str:
+    """Returns what was compared, and whether anything differs."""
+    if diff.empty and not diff.missing:
+        return f"Nothing differs between {diff.before.name} and {diff.after.name}"
+    return f"From {diff.before.name} to {diff.after.name}"
+
+
+def metric_row(change: MetricChange) -> tuple[str, str, str, str, str]:
+    """Returns title, both values, the difference with its interval, and the verdict."""
+    difference = change.after - change.before
+
+    def told(value: float) -> str:
+        return points(value) if change.title.in_percent else f"{value:+.4f}"
+
+    interval = f" ({told(change.interval[0])} to {told(change.interval[1])})" if change.interval else ""
+    shown = change.title.shown
+    return (
+        change.title.title,
+        shown(change.before),
+        shown(change.after),
+        f"{told(difference)}{interval}",
+        change.verdict,
+    )
+
+
+def answers_sentence(answers: PairedChange) -> str:
+    """Returns what the images say that both have scored."""
+    low, high = answers.interval
+    which = (
+        f"the same {answers.images:,} test images"
+        if answers.same_split
+        else f"the {answers.images:,} test images of both"
+    )
+    return (
+        f"On {which} the accuracy differs by {points(answers.difference)} points ({points(low)} to {points(high)}, "
+        f"McNemar's p {p_value(answers.p)}): {answers.verdict}; {len(answers.to_right):,} wrong before and right now, "
+        f"{len(answers.to_wrong):,} right before and wrong now"
+    )
+
+
+def data_sentences(data: DatasetDiff) -> list[str]:
+    """Returns how many images differ in which way."""
+    kinds = [
+        ("added", data.added),
+        ("removed", data.removed),
+        ("relabelled", data.relabelled),
+        ("replaced by other bytes", data.replaced),
+        ("renamed", [new for _, new in data.renamed]),
+        ("in another split", data.moved),
+        ("newly refused", data.refused),
+        ("no longer refused", data.accepted),
+        ("added with a near duplicate", data.near),
+    ]
+    told = [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]
+    counts = f"{len(data.before.images):,} -> {len(data.after.images):,} images"
+    return [counts, *told] if told else [f"{counts}, the same"]
+
+
+def _examples(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:2]) + (", ..." if len(ids) > 2 else "")
+
+
+def _rest(rows: Sequence[object]) -> list[str]:
+    return [f"and {len(rows) - MOST_ROWS} more, on the page"] if len(rows) > MOST_ROWS else []
+
+
+def _size(number: int | None) -> str:
+    return "-" if number is None else readable_size(number)
+
+
+def _escaped(text: str) -> str:
+    """Returns a text that Markdown shows as it is."""
+    flat = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#~" else c for c in flat) or " "

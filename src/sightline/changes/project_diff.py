@@ -1,0 +1,133 @@
+"""The difference between two states of the project: parameters, data, metrics, answers, sizes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sightline.changes import dataset_diff, metric_diff
+from sightline.changes.dataset_diff import DatasetDiff, DatasetState
+from sightline.changes.metric_diff import MetricChange, PairedChange
+from sightline.changes.revision import Revision, UnavailableError
+from sightline.changes.staleness import flat, shown
+from sightline.datasets import predictions
+
+METRICS, PREDICTIONS, PARAMS, LOCK = "reports/metrics.json", "reports/predictions.parquet", "params.yaml", "dvc.lock"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ValueChange:
+    """A value by its name, before and after, as text; empty where there was or is none."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class ProjectDiff:
+    """What differs between two states of the project.
+
+    Attributes:
+        before: The earlier state.
+        after: The later one.
+        params: Knobs of params.yaml.
+        data: The dataset; None where one of the two cannot be had.
+        metrics: The main metrics; none where one of the two has none.
+        answers: The answers to the test images that both have; None without these.
+        sizes: Sizes of the stages' outputs in bytes, of those that differ, as (path, before, after).
+        missing: What could not be compared, and the remedy.
+    """
+
+    before: Revision
+    after: Revision
+    params: list[ValueChange]
+    data: DatasetDiff | None
+    metrics: list[MetricChange]
+    answers: PairedChange | None
+    sizes: list[tuple[str, int | None, int | None]]
+    missing: list[str]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs that could be compared."""
+        metrics = any(change.before != change.after for change in self.metrics)
+        return not (self.params or metrics or self.sizes or (self.data is not None and not self.data.empty))
+
+
+def compare(before: Revision, after: Revision) -> ProjectDiff:
+    """Compares two states of the project.
+
+    Raises:
+        UserError: If a state is no project.
+    """
+    missing: dict[Revision, list[str]] = {before: [], after: []}
+    states = [_tried(missing, DatasetState.read, revision) for revision in missing]
+    metrics = [_tried(missing, _metrics, revision) for revision in missing]
+    answers = [_tried(missing, _answers, revision) for revision in missing]
+    (old, new), (first, second) = states, answers
+    paired = None
+    if old and new and first and second:
+        paired = metric_diff.paired_change(first, second, old, new)
+    return ProjectDiff(
+        before=before,
+        after=after,
+        params=_value_changes(_params(before), _params(after)),
+        data=None if old is None or new is None else dataset_diff.compare(old, new),
+        metrics=metric_diff.changes(metrics[0], metrics[1]) if metrics[0] and metrics[1] else [],
+        answers=paired,
+        sizes=_size_changes(_sizes(before), _sizes(after)),
+        missing=[str(UnavailableError(revision, *paths)) for revision, paths in missing.items() if paths],
+    )
+
+
+def _tried(missing: dict[Revision, list[str]], read: Callable[[Revision], T], revision: Revision) -> T | None:
+    """Reads something of a state, or notes what is missing: the other parts can be compared all the same."""
+    try:
+        return read(revision)
+    except UnavailableError as error:
+        missing[revision] += error.paths
+        return None
+
+
+def _metrics(revision: Revision) -> dict[str, float]:
+    return dict(json.loads(revision.require(METRICS)))
+
+
+def _answers(revision: Revision) -> predictions.Predictions:
+    return predictions.read(io.BytesIO(revision.require(PREDICTIONS)))
+
+
+def _params(revision: Revision) -> dict[str, Any]:
+    import yaml
+
+    return flat(yaml.safe_load(revision.require(PARAMS)) or {})
+
+
+def _value_changes(before: dict[str, Any], after: dict[str, Any]) -> list[ValueChange]:
+    return [
+        ValueChange(name, *(shown(values[name]) if name in values else "" for values in (before, after)))
+        for name in {**before, **after}
+        if before.get(name) != after.get(name) or (name in before) != (name in after)
+    ]
+
+
+def _sizes(revision: Revision) -> dict[str, tuple[int, str]]:
+    """Returns (bytes, digest) of the stages' outputs, by path."""
+    import yaml
+
+    stages = (yaml.safe_load(revision.read(LOCK) or b"") or {}).get("stages", {})
+    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    return {out["path"]: (out.get("size", 0), out.get("md5", "")) for out in outs}
+
+
+def _size_changes(
+    before: dict[str, tuple[int, str]], after: dict[str, tuple[int, str]]
+) -> list[tuple[str, int | None, int | None]]:
+    paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    return [(path, before.get(path, (None,))[0], after.get(path, (None,))[0]) for path in paths]
