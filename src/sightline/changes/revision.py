@@ -43,6 +43,7 @@ class Revision:
 
         try:
             self._files = DVCFileSystem(url=".", rev=commit)
+            self._files.repo.get_rev()  # otherwise it looks when the first file is read
         except (DvcException, SCMError) as error:
             raise UserError(f"{commit}: {' '.join(str(error).split())}") from None
 
