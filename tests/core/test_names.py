@@ -29,6 +29,7 @@ SAME_MODULES = {
     "dense": "the network of dense layers, and the baseline that is one",
     "occlusion": "the occlusion map, and its route of the server",
     "promote": "the package, and the command's work in it",
+    "runs": "the runs in MLflow: those of the stages, and the table of them",
     "sharpness": "the measure of sharpness, and the option that changes it",
     "sql": "SQL databases: the source's options, and the connection",
     "step": "one step: of preprocessing; and the schedule that goes by steps, as the field calls it",
@@ -114,7 +115,7 @@ def test_a_modules_docstring_names_the_thing(module: str) -> None:
 
 LEVELS = (
     {"cli", "api"},
-    {"stages", "predict", "serve", "compare", "promote", "changes"},
+    {"stages", "predict", "serve", "compare", "promote", "runs", "changes"},
     {"sources", "models", "metrics", "reporting", "tracking", "datasets"},
     {"imaging"},
     {"config"},

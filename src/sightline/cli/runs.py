@@ -1,7 +1,9 @@
-"""Verbs for runs: compare, sync."""
+"""Verbs for runs: runs, compare, sync."""
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,47 @@ import typer
 
 from sightline.cli.base import app
 from sightline.core.errors import UserError, fault, not_installed
+
+
+@app.command()
+def runs(
+    pair: Annotated[
+        list[str] | None, typer.Argument(help="Two runs, to see what they differ by: names, or ids.", metavar="[A B]")
+    ] = None,
+    sort: Annotated[str | None, typer.Option(help="The best or first first, by this: best_val_loss, lr.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    wanted: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="Only such: model=cnn, name~seed, 'test_accuracy>0.98'; may be given again."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0)] = 30,
+) -> None:
+    """Show the project's runs and sweeps, the newest first, or what two runs differ by.
+
+    A key of --sort or --filter is name, status, a metric, a tag, or a parameter by its last part: lr is train.lr.
+    """
+    from sightline.runs import run_difference, run_query, run_reader, run_record, run_table
+
+    found = run_reader.read_runs()
+    if pair:
+        if len(pair) != 2 or sort or wanted:
+            raise UserError("name two runs to see what they differ by, or none for the table")
+        one, other = (run_record.find(found, reference) for reference in pair)
+        for line in run_difference.lines(one, other):
+            typer.echo(line)
+        return
+    keys = [re.split(r"[=!<>~]", condition)[0].strip() for condition in wanted or ()]
+    chosen = run_query.select(found, wanted or ())
+    in_time = chosen[::-1] if reverse else chosen
+    chosen = run_query.order(chosen, sort, reverse) if sort else run_table.grouped(in_time)
+    shown = chosen[: limit or None]
+    if not shown:
+        typer.echo(f"none of {len(found)} runs", err=True)
+        return
+    for line in run_table.lines(shown, shutil.get_terminal_size().columns, [*([sort] if sort else []), *keys]):
+        typer.echo(line)
+    if len(shown) < len(chosen):
+        typer.echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
 
 
 @app.command()

@@ -163,7 +163,7 @@ class Tracker:
         others = f"tags.`{tag}` LIKE '%' AND attributes.run_id != '{run_id}'"
         times = int(run.data.tags.get(tag, 0)) + 1
         total = times + sum(
-            int(other.data.tags[tag]) for other in _all_runs(self.client, run.info.experiment_id, others)
+            int(other.data.tags[tag]) for other in all_runs(self.client, run.info.experiment_id, others)
         )
         # The tag last: what fails before it has not been counted, and may be tried again.
         self.client.log_metric(run_id, "test_scored_times", total)
@@ -242,7 +242,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
+def all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
     """Returns all runs of an experiment that a filter finds, page by page."""
     found: list[Run] = []
     token: str | None = None

@@ -1,0 +1,86 @@
+"""Selection and order of runs: `--filter` and `--sort`."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+
+from sightline.core.errors import UserError
+from sightline.runs.run_record import RunRecord
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+FORM = "write KEY=VALUE, KEY!=VALUE, KEY~TEXT, or KEY<NUMBER, <=, >, >=, as model=cnn or test_accuracy>0.98"
+
+
+def select(runs: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunRecord]:
+    """Returns the runs that fulfil all conditions; one that has no such value fulfils `!=` only.
+
+    Raises:
+        UserError: For what is no condition, or a key that no run has.
+    """
+    kept = list(runs)
+    for condition in conditions:
+        match = re.fullmatch(r"\s*([^=!<>~]+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", condition)
+        if match is None:
+            raise UserError(f"--filter {condition}: {FORM}")
+        key, sign, wanted = match.groups()
+        _require_known(runs, key, "--filter")
+        number = _number(wanted)
+        if sign in _COMPARISONS and number is None:
+            raise UserError(f"--filter {condition}: {wanted or 'nothing'} is no number; {FORM}")
+        kept = [run for run in kept if _fulfils(run.value(key), sign, wanted, number)]
+    return kept
+
+
+def order(runs: Sequence[RunRecord], key: str, reverse: bool = False) -> list[RunRecord]:
+    """Returns the runs that have a value, the best or the first first, then those without.
+
+    Accuracies and the like are best when large, all other numbers when small; text is in the order of the alphabet.
+
+    Raises:
+        UserError: For a key that no run has.
+    """
+    _require_known(runs, key, "--sort")
+    large_first = ("acc" in key or key.endswith("worst")) != reverse
+    found = [(run, value) for run in runs if (value := run.value(key)) is not None and value == value]
+    numbers = {run.id: _number(str(value)) for run, value in found}
+    if all(number is not None for number in numbers.values()):
+        ordered = sorted(found, key=lambda pair: numbers[pair[0].id] or 0.0, reverse=large_first)
+    else:
+        ordered = sorted(found, key=lambda pair: str(pair[1]), reverse=reverse)
+    have = {run.id for run, _ in found}
+    return [run for run, _ in ordered] + [run for run in runs if run.id not in have]
+
+
+def _require_known(runs: Sequence[RunRecord], key: str, option: str) -> None:
+    if runs and all(run.value(key) is None for run in runs):
+        known = sorted({name for run in runs for values in (run.metrics, run.params) for name in values})
+        known = [name for name in known if not name.startswith("system/")]
+        raise UserError(f"{option} {key}: no run has it; there are id, name, status, {', '.join(known)}")
+
+
+def _fulfils(value: float | str | None, sign: str, wanted: str, number: float | None) -> bool:
+    if value is None:
+        return sign == "!="
+    if sign in _COMPARISONS:
+        held = _number(str(value))
+        return held is not None and number is not None and _COMPARISONS[sign](held, number)
+    if sign == "~":
+        return wanted.lower() in str(value).lower()
+    held = _number(str(value))
+    equal = str(value) == wanted or (number is not None and held is not None and math.isclose(held, number))
+    return equal == (sign == "=")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

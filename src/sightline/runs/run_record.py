@@ -1,0 +1,87 @@
+"""A run as MLflow keeps it, read without MLflow where that is possible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.core.errors import UserError
+
+PARENT_TAG = "mlflow.parentRunId"
+EXPERIMENT_TAG = "dvc.exp_name"
+SWEEP_TAG = "sightline.sweep"
+SETTINGS = ("config/train.json", "config/baseline.json")
+"""The artifacts that hold all settings of a run."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run.
+
+    Attributes:
+        id: Its id, 32 hexadecimal digits.
+        name: Its name.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        start_time: When it began, in milliseconds since 1970.
+        artifacts: The address of its artifacts.
+        metrics: The last value of each metric.
+        params: Its parameters.
+        tags: Its tags.
+    """
+
+    id: str
+    name: str
+    status: str
+    start_time: int
+    artifacts: str
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the run of the sweep that it is a job of."""
+        return self.tags.get(PARENT_TAG)
+
+    def value(self, key: str) -> float | str | None:
+        """Returns what a column shows: of the run itself, a metric, a parameter or a tag, the first that it has.
+
+        A parameter may be named by its last parts: `lr` is `train.lr`, `model` is `train.model.name`.
+        """
+        if key in ("id", "name", "status"):
+            return str(getattr(self, key))
+        for values in (self.metrics, self.params, self.tags):
+            if key in values:
+                return values[key]
+        ends = (f".{key}", f".{key}.name")
+        found = sorted((name for name in self.params if name.endswith(ends)), key=lambda name: "train" not in name)
+        return self.params[found[0]] if found else None
+
+    def settings(self) -> Mapping[str, str]:
+        """Returns all its settings, where the file with them lies on this machine; else its parameters."""
+        folder = Path(self.artifacts.removeprefix("file://"))
+        for name in SETTINGS:
+            if (folder / name).is_file():
+                return dict(json.loads((folder / name).read_bytes()))
+        return self.params
+
+
+def find(runs: list[RunRecord], reference: str) -> RunRecord:
+    """Returns the run that a reference means, of several the newest.
+
+    Args:
+        runs: Runs, the newest first.
+        reference: A run's id or the beginning of it, its name, or the name of DVC's experiment.
+
+    Raises:
+        UserError: If there is none.
+    """
+    for run in runs:
+        if reference in (run.id, run.name, run.tags.get(EXPERIMENT_TAG)):
+            return run
+    begun = [run for run in runs if len(reference) >= 4 and run.id.startswith(reference)]
+    if len(begun) != 1:
+        raise UserError(f"{reference}: no run of that id or name; `sightline runs` shows those there are")
+    return begun[0]

@@ -1,0 +1,103 @@
+"""The table of runs for a terminal: as many columns as its width takes, and the names in what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from sightline.runs.run_record import RunRecord
+
+SHORTEST_NAME = 24
+"""Characters that the names have before a further column is shown."""
+GAP = "  "
+
+_METRICS = (
+    ("best_val_loss", "val loss", "{:.4f}"),
+    ("test_accuracy", "test acc", "{:.4f}"),
+    ("test_acc_low", "low", "{:.4f}"),
+    ("test_acc_high", "high", "{:.4f}"),
+    ("test_ece", "ece", "{:.4f}"),
+    ("latency_ms", "ms", "{:.2f}"),
+    ("megabytes", "MB", "{:.2f}"),
+    ("best_val_accuracy", "val acc", "{:.4f}"),
+    ("test_mce", "mce", "{:.4f}"),
+    ("test_worst", "worst", "{:.4f}"),
+)
+_FURTHER = {
+    "test_bal_acc": ("bal acc", "{:.4f}"),
+    "test_log_loss": ("log loss", "{:.4f}"),
+}
+
+
+def lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), now: float | None = None) -> list[str]:
+    """Returns the table.
+
+    Args:
+        runs: The runs in the order in which they are shown; a job that follows its sweep is indented.
+        width: Columns of the terminal.
+        keys: What is shown whatever the width: the keys of `--sort` and `--filter`.
+        now: The time, in seconds since 1970.
+    """
+    now = time.time() if now is None else now
+    columns = [_column("id", runs, lambda run: run.id[:7]), _column("began", runs, lambda run: age(run, now))]
+    if any(run.status != "FINISHED" for run in runs):
+        columns.append(_column("status", runs, lambda run: run.status.lower()))
+    known = {name: (title, form) for name, title, form in _METRICS} | _FURTHER
+    shown = [key for key in dict.fromkeys(keys) if key not in ("id", "name", "status")]
+    columns += [_value_column(key, *known.get(key, (key, "{:.4g}")), runs) for key in shown]
+    names = _names(runs)
+    wanted = min(max(map(len, [*names, "name"])), SHORTEST_NAME)
+    for key, title, form in _METRICS:
+        column = _value_column(key, title, form, runs)
+        taken = sum(len(each[0]) + len(GAP) for each in [*columns, column])
+        if key not in shown and any(cell.strip() for cell in column[1:]) and taken + wanted <= width:
+            columns.append(column)
+    left = max(width - sum(len(column[0]) + len(GAP) for column in columns), 8)
+    longest = min(max(map(len, [*names, "name"])), left)
+    fitted = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in ["name", *names]]
+    rows = zip(columns[0], fitted, *columns[1:], strict=True)
+    return [GAP.join([first, name.ljust(longest), *rest]).rstrip() for first, name, *rest in rows]
+
+
+def grouped(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Returns runs with each sweep's jobs behind it, otherwise in the order given."""
+    ids = {run.id for run in runs}
+    result = []
+    for run in runs:
+        if run.parent not in ids:
+            result += [run, *(job for job in runs if job.parent == run.id)]
+    return result
+
+
+def age(run: RunRecord, now: float) -> str:
+    """Returns how long ago a run began."""
+    seconds = max(0.0, now - run.start_time / 1000)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
+
+
+def _names(runs: Sequence[RunRecord]) -> list[str]:
+    above: set[str] = set()
+    names = []
+    for run in runs:
+        names.append(f"{'  ' if run.parent in above else ''}{run.name}")
+        if run.parent is None:
+            above = {run.id}
+    return names
+
+
+def _value_column(key: str, title: str, form: str, runs: Sequence[RunRecord]) -> list[str]:
+    def cell(run: RunRecord) -> str:
+        value = run.value(key)
+        return "" if value is None else form.format(value) if isinstance(value, float | int) else str(value)
+
+    return _column(title, runs, cell)
+
+
+def _column(title: str, runs: Sequence[RunRecord], cell: Callable[[RunRecord], str]) -> list[str]:
+    """Returns a heading and cells of one width; numbers stand to the right."""
+    cells = [title, *map(cell, runs)]
+    longest = max(map(len, cells))
+    return [text.ljust(longest) if title in ("id", "status") else text.rjust(longest) for text in cells]

@@ -1,0 +1,7 @@
+"""A store of MLflow's with runs in it, as the stages write them."""
+
+from __future__ import annotations
+
+from tests.tracking.conftest import migrated, project, store
+
+__all__ = ["migrated", "project", "store"]
