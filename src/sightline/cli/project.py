@@ -1,4 +1,4 @@
-"""Verbs for the project's folder: check, diff, repair."""
+"""Verbs for the project's folder: check, diff, doctor, repair."""
 
 from __future__ import annotations
 
@@ -69,6 +69,23 @@ def diff(
         except OSError as error:
             raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
         typer.echo(f"-> {output}", err=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Examine the installation and the project in this folder: a line each, with the remedy where something is wrong.
+
+    Exit code 1 if something does not work; a warning is none.
+    """
+    from sightline.doctor import installation, project_state
+    from sightline.doctor.diagnosis import Level
+
+    faults = 0
+    for examine in (installation.examine, project_state.examine):
+        for finding in examine():
+            typer.echo(finding.line())
+            faults += finding.level is Level.FAULT
+    raise typer.Exit(1 if faults else 0)
 
 
 @app.command()

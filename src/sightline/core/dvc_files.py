@@ -88,6 +88,11 @@ def repair() -> list[str]:
     return done
 
 
+def damaged() -> list[Path]:
+    """Returns the files that a killed DVC has left damaged; `repair` mends them."""
+    return [path for path, is_damaged in ((RWLOCK, _damaged_rwlock), (LOCK, _damaged_lock)) if is_damaged()]
+
+
 def _damaged_rwlock() -> bool:
     from dvc.rwlock import SCHEMA
     from voluptuous import Invalid
