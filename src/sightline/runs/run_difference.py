@@ -1,4 +1,4 @@
-"""What two runs differ by: settings, data, code, and the headline."""
+"""Differences between two runs: settings and metrics."""
 
 from __future__ import annotations
 
