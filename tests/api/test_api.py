@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import sightline
-from sightline.api.source import source_knobs
 from sightline.config import location, renames
 from sightline.core.errors import ConfigError
+from sightline.project_setup.recognition import source_knobs
 from tests.conftest import ROOT
 
 

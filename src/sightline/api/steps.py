@@ -20,9 +20,9 @@ from sightline.api.datasets import ProcessedDataset, RawDataset
 from sightline.api.models import HISTORY, ExportedModel, ModelEvaluation, TrainedModel
 from sightline.api.place import new_place
 from sightline.api.settings import section
-from sightline.api.source import source_knobs
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
+from sightline.project_setup.recognition import source_knobs
 
 Folder = str | Path | None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.changes import definitions
+from sightline.config.location import scripts_folder
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.stages.ingest.config import IngestConfig
@@ -154,7 +155,7 @@ def shown(value: Any) -> str:
 
 def _changed_code(stage: str) -> str:
     commit = definitions.commit_of("dvc.lock")
-    modules = CodeDigests().closure(f"pipeline.{stage}").values()
+    modules = CodeDigests(scripts=scripts_folder()).closure(f"pipeline.{stage}").values()
     changed = definitions.changed_definitions(commit, modules) if commit else {}
     if not changed:
         return "its code"

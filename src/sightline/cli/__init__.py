@@ -11,7 +11,8 @@ from sightline.cli.base import app
 from sightline.cli.checkout import run_own_code
 from sightline.core import terminal_log
 
-for _verbs in ("project", "data", "training", "runs", "bundles", "predict"):  # in the order in which a user meets them
+# In the order in which a user meets them.
+for _verbs in ("init", "project", "data", "training", "runs", "bundles", "predict"):
     import_module(f"sightline.cli.{_verbs}")
 
 __all__ = ["app", "main"]

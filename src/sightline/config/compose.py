@@ -24,12 +24,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sightline.config import option_settings, params, renames
+from sightline.config.location import CONF as CONF
+from sightline.config.location import conf_folder
 from sightline.config.messages import no_option, one_line, options_in, unknown_key
 from sightline.config.params import PARAMS, Plain
 from sightline.config.validation import typed as typed  # known from here as well, like ConfigError
 from sightline.core.errors import ConfigError as ConfigError
 
-CONF = Path("conf")
 CONFIG_NAME = "config"
 
 
@@ -41,7 +42,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     return params.read(path)
 
 
-def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
+def saved_overrides(content: Mapping[str, Any], conf: Path | None = None) -> list[str]:
     r"""Returns the content of `params.yaml` as Hydra overrides.
 
     A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
@@ -54,6 +55,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path = CONF) -> list[str]:
     >>> saved_overrides({"train": {"lr": 0.1, "note": "it's"}})
     ['train.lr=0.1', "train.note='it\\'s'"]
     """
+    conf = conf or conf_folder()
     renames.refuse_params(content, str(PARAMS))
     overrides = []
     for stage, section in content.items():
@@ -119,24 +121,30 @@ def selecting(word: str) -> str:
     `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for settings of one see `own_settings`.
     """
     renames.refuse_word(word)
-    word = option_settings.composed_word(word, CONF)
+    conf = conf_folder()
+    word = option_settings.composed_word(word, conf)
     key, equals, value = word.partition("=")
     if value.startswith("~/"):  # no shell has turned it into the home, and Hydra's grammar has no `~` without quotes
         return f"{key}={_quote(value)}"
     folder = key.replace(".", "/")
-    chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (CONF / folder).is_dir()
+    chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (conf / folder).is_dir()
     return f"{folder}={value}" if chooses else word
 
 
 # --- composing and checking ----------------------------------------------------------------------------------------
 
 
-def compose(overrides: list[str], conf: Path = CONF) -> DictConfig:
+def compose(overrides: list[str], conf: Path | None = None) -> DictConfig:
     """Composes `conf/` with overrides.
+
+    Args:
+        overrides: In Hydra's grammar.
+        conf: The folder; None for the project's own or, where it has none, the one that is installed.
 
     Raises:
         ConfigError: If a key or an option is unknown, naming what is allowed.
     """
+    conf = conf or conf_folder()
     if not (conf / f"{CONFIG_NAME}.yaml").is_file():
         raise ConfigError(f"{conf}/{CONFIG_NAME}.yaml is missing: run the command in the project's root folder")
     try:

@@ -11,24 +11,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.config.compose import CONF, parse, selecting
+from sightline.config.compose import parse, selecting
+from sightline.config.location import conf_folder
 from sightline.config.option_settings import SUFFIX
 from sightline.config.params import PARAMS
 from sightline.core.errors import ConfigError
 
 
-def refuse(words: Sequence[str], section: str, params: Mapping[str, Any], conf: Path = CONF) -> None:
+def refuse(words: Sequence[str], section: str, params: Mapping[str, Any], conf: Path | None = None) -> None:
     """Refuses what sets a knob of another stage's section.
 
     Args:
         words: Overrides as the user wrote them.
         section: The section of the stage at work; Hydra's own settings are allowed as well.
         params: The content of params.yaml.
-        conf: The folder of choices, which has a folder for each section.
+        conf: The folder of choices, which has a folder for each section; None for the project's.
 
     Raises:
         ConfigError: For all of them in one line, with the command that does what they ask for.
     """
+    conf = conf or conf_folder()
     sections = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {section}
     others = [word for word in words if re.split(r"[./=]", word.lstrip("+~"), maxsplit=1)[0] in sections]
     if not others:

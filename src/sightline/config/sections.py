@@ -13,7 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sightline.config.compose import CONF, typed
+from sightline.config.compose import typed
+from sightline.config.location import conf_folder
 from sightline.core.errors import ConfigError
 
 MODULES = ("sightline.stages.*.config", "sightline.*.config")
@@ -37,9 +38,10 @@ def schema_of(section: str) -> type[Any]:
     raise ConfigError(f"{section}: no section; a stage's stands in src/sightline/stages/{section}/config.py")
 
 
-def schemas(conf: Path = CONF) -> dict[str, type[Any]]:
+def schemas(conf: Path | None = None) -> dict[str, type[Any]]:
     """Returns the schemas of all sections of `conf/`, by name."""
-    return {folder.name: schema_of(folder.name) for folder in sorted(conf.iterdir()) if folder.is_dir()}
+    folders = sorted((conf or conf_folder()).iterdir())
+    return {folder.name: schema_of(folder.name) for folder in folders if folder.is_dir()}
 
 
 def check(config: DictConfig) -> None:

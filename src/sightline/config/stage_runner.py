@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sightline.config import other_sections
-from sightline.config.compose import CONF, CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
+from sightline.config.compose import CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
+from sightline.config.location import conf_folder
 from sightline.config.removals import is_removal, without
 from sightline.core import credentials, distributed, files, progress, terminal_log
 from sightline.core.errors import ConfigError, fault
@@ -77,7 +78,7 @@ def stage_main(
         first = places[0] if places else len(words)
         other_sections.refuse([words[i] for i in places], section, params)
         removals = [i for i in places if is_removal(words[i])]
-        saved = saved_overrides(without(params, [words[i] for i in removals], CONF))
+        saved = saved_overrides(without(params, [words[i] for i in removals], conf_folder()))
         user = [selecting(word) for i, word in enumerate(words) if i not in removals]
         command = [selecting(words[i]) for i in places if i not in removals]
         multirun = any(word in ("-m", "--multirun") for word in user)
@@ -133,7 +134,7 @@ def stage_main(
     if multirun:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # an error outside of the jobs comes here, and is not printed there
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name=CONFIG_NAME)(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=CONFIG_NAME)(task)()
     except HydraException as error:
         end(stage, ConfigError(" ".join(str(error).split())))
     except Exception as error:

@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline.config import option_settings
-from sightline.config.compose import CONF
+from sightline.config.location import conf_folder
 from sightline.core import credentials, files
 from sightline.datasets.data_settings import flat_params
 from sightline.tracking import run_settings
@@ -52,7 +52,7 @@ def start_training(
     tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
     begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
     if overrides:
-        words = (option_settings.written_word(word, CONF) for word in overrides)
+        words = (option_settings.written_word(word, conf_folder()) for word in overrides)
         tags[OVERRIDES_TAG] = credentials.mask(" ".join(words))
     name = run_settings.run_name(settings)
     found_by = {"id": begun} if begun else _new(tags, name)

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.config.location import conf_folder
 from sightline.core import files
 from sightline.core.code_digest import CodeDigests
 from sightline.sources import SOURCES
@@ -22,7 +23,7 @@ from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights
 
 MEMORY = files.STATE / "checked.json"
-CONF, PARAMS = Path("conf"), Path("params.yaml")
+PARAMS = Path("params.yaml")
 
 _COMMENT = re.compile(rb"#[^\n]*")
 _VARIABLE = re.compile(rb"oc\.env:(\w+)")
@@ -64,12 +65,13 @@ def remember(watched: WatchedConfig) -> None:
 def _key() -> str | None:
     """Digests what a configuration is made of and checked by; None where the ingest section reads the environment."""
     digest = hashlib.sha256(CodeDigests().digest("sightline.config.sections").encode())
-    for path in [PARAMS, *sorted(CONF.rglob("*.yaml"))]:
+    conf = conf_folder()
+    for path in [PARAMS, *sorted(conf.rglob("*.yaml"))]:
         content = path.read_bytes()
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
         if path.suffix == ".yaml":
             variables = _VARIABLE.findall(_COMMENT.sub(b"", content))
-            if variables and (path == PARAMS or path.is_relative_to(CONF / "ingest")):
+            if variables and (path == PARAMS or path.is_relative_to(conf / "ingest")):
                 return None
             for name in variables:
                 digest.update(f"{name!r}={os.environ.get(name.decode())!r}\0".encode())

@@ -10,8 +10,20 @@ from sightline.predict.inputs import is_archive
 from sightline.sources import SOURCES
 
 _MONGODB = ("mongodb", "mongodb+srv")
-_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 _SQL = ("sqlite", "mysql", "mariadb", "postgresql", "postgres")
+_SQLITE = b"SQLite format 3\0"
+_TORCHVISION = {
+    "MNIST/raw": "MNIST",
+    "FashionMNIST/raw": "FashionMNIST",
+    "KMNIST/raw": "KMNIST",
+    "cifar-10-batches-py": "CIFAR10",
+    "cifar-100-python": "CIFAR100",
+    "stl10_binary": "STL10",
+    "flowers-102": "Flowers102",
+    "eurosat": "EuroSAT",
+}
+"""Folders that torchvision puts its sets in, and the name of each set's class."""
 
 
 def source_knobs(source: str | os.PathLike[str]) -> dict[str, Any]:
@@ -30,11 +42,18 @@ def source_knobs(source: str | os.PathLike[str]) -> dict[str, Any]:
         kind = "mongodb" if scheme.lower() in _MONGODB else "sql" if family in _SQL else _file_kind(text.split("?")[0])
         return {"source": kind or "folder", "url": text}
     path = Path(text).expanduser()
-    return {"source": (_folder_kind(path) if path.is_dir() else _file_kind(text)) or "folder", "path": str(path)}
+    if not path.is_dir():
+        if _begins_with(path, _SQLITE):
+            return {"source": "sql", "url": f"sqlite:///{path.absolute()}"}
+        return {"source": _file_kind(text) or "folder", "path": str(path)}
+    for folder, dataset in _TORCHVISION.items():
+        if (path / folder).is_dir():
+            return {"source": "torchvision", "path": str(path), "source_options": {"dataset": dataset}}
+    return {"source": _folder_kind(path) or "folder", "path": str(path)}
 
 
 def _file_kind(name: str) -> str | None:
-    return "archive" if is_archive(name) else "table" if PurePosixPath(name).suffix.lower() in _TABLES else None
+    return "archive" if is_archive(name) else "table" if PurePosixPath(name).suffix.lower() in TABLES else None
 
 
 def _folder_kind(folder: Path) -> str | None:
@@ -43,3 +62,11 @@ def _folder_kind(folder: Path) -> str | None:
         return "idx"
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json"))
     return "huggingface" if saved or next(folder.glob("*.parquet"), None) else None
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(mark)) == mark
+    except OSError:  # whoever reads it says what is wrong with it
+        return False

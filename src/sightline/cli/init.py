@@ -1,0 +1,53 @@
+"""The verb that begins a project: init."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.base import app
+from sightline.core.errors import UserError, not_installed
+
+
+@app.command()
+def init(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The project's folder, a new one.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings that you choose yourself, as train.max_epochs=20."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", "-i", metavar="SOURCE", help="A folder, archive, list or URL of labelled images."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Only say what is seen and chosen, and why.")] = False,
+) -> None:
+    """Make a project for your own images: look at them, choose settings, write them down with reasons.
+
+    `dvc repro` in DIR does the rest.
+    """
+    try:
+        from sightline.project_setup import project_plan, scaffold
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+
+    if images is None:
+        raise UserError("--images is missing: sightline init my-project --images FOLDER, which has a folder per class")
+    if not explain:
+        if folder is None:
+            raise UserError(f"DIR is missing: sightline init my-project --images {shlex.quote(images)}")
+        place = Path(images).expanduser()
+        scaffold.require_free(folder, place if place.exists() else None)
+    plan = project_plan.plan(images, settings or [])
+    for line in [*plan.images.lines(), *plan.machine.lines()]:
+        typer.echo(line)
+    for key, choice in plan.chosen.items():
+        typer.echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
+    if explain or folder is None:
+        return
+    for line in project_plan.write(plan, folder):
+        typer.echo(f"sightline: {line}", err=True)
+    typer.echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")

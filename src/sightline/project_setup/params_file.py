@@ -1,0 +1,62 @@
+"""The project's params.yaml: what was chosen, a line each, with its reason as the comment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.project_setup.rules import Choice
+
+_HEAD = """\
+# The settings of this project: the one file to edit; then: dvc repro
+# `sightline init` chose them after a look at the pictures; each line says why. README.md says how to see all others.
+"""
+_REST = {
+    "ingest": {"limit": Choice(None, "at most so many images")},
+    "preprocess": {
+        "backend": Choice("processes", "where the work is done"),
+        "fold": Choice(None, '"1 of 5": cross-validation\'s first fold is the test split'),
+    },
+    "train": {
+        "optimizer": Choice("adamw", "needs little tuning"),
+        "loss": Choice("cross_entropy", "the right choice unless something speaks against it"),
+        "mix": Choice("none", "mixup, cutmix: for long trainings"),
+        "trainer": Choice("auto", "the device"),
+        "debug": Choice("none", "short runs to find a fault"),
+        "seed": Choice(0, "all randomness is a function of it"),
+    },
+    "evaluate": {"gallery": Choice(24, "worst errors shown with their pictures")},
+    "export": {"parity_images": Choice(1000, "images on which the exported model must equal the trained one")},
+    "promote": {"min_accuracy": Choice(0.8, "below it, on the test split, no model becomes the champion")},
+}
+_SECTIONS = ("ingest", "preprocess", "baseline", "train", "evaluate", "export", "promote")
+
+
+def text(chosen: Mapping[str, Choice]) -> str:
+    """Returns the file's content.
+
+    Args:
+        chosen: The choices by key, `train.lr`; an empty mapping is left out.
+    """
+    parts = [_HEAD]
+    for section in _SECTIONS:
+        rows = {key.partition(".")[2]: choice for key, choice in chosen.items() if key.startswith(f"{section}.")}
+        rows = {key: choice for key, choice in {**rows, **_REST.get(section, {})}.items() if choice.value != {}}
+        parts.append(f"{section}:\n" + "".join(_line(key, choice) for key, choice in rows.items()))
+    return "\n".join(parts)
+
+
+def _line(key: str, choice: Choice) -> str:
+    return f"{f'  {key}: {_yaml(choice.value)}':<34}  # {' '.join(choice.reason.split())}\n"
+
+
+def _yaml(value: Any) -> str:
+    """Returns a value as YAML 1.2 in one line; text is quoted where it would else be something else."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    if isinstance(value, str) and value.isidentifier() and value.lower() not in ("null", "true", "false"):
+        return value
+    return json.dumps(value, ensure_ascii=False)

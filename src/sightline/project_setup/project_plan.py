@@ -1,0 +1,130 @@
+"""The set-up of a project: look, choose, check, write."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.config.compose import compose, saved_overrides, typed
+from sightline.config.location import conf_folder
+from sightline.config.params import parse
+from sightline.config.sections import check
+from sightline.core.errors import ConfigError
+from sightline.project_setup import params_file, scaffold
+from sightline.project_setup.machine import Machine, this_machine
+from sightline.project_setup.recognition import source_knobs
+from sightline.project_setup.rules import Choice, choose
+from sightline.project_setup.set_fingerprint import Fingerprint, look
+from sightline.stages.ingest.config import IngestConfig
+
+
+@dataclass(frozen=True)
+class ProjectPlan:
+    """A project before it is written.
+
+    Attributes:
+        images: The fingerprint that the choices go by.
+        machine: And the machine.
+        chosen: The settings by key, `train.lr`, each with its reason.
+    """
+
+    images: Fingerprint
+    machine: Machine
+    chosen: dict[str, Choice]
+
+
+def plan(source: str, words: Sequence[str] = ()) -> ProjectPlan:
+    """Looks at a source of images and chooses the settings of a project.
+
+    Args:
+        source: A folder, an archive, a list, a URL, or a source's name, as `source_knobs` takes it.
+        words: Settings that are not to be chosen, `train.lr=0.001`.
+
+    Raises:
+        UserError: If the source cannot be read, nothing can be trained on it, or a setting is wrong.
+    """
+    given = _given(words)
+    knobs = {**_absolute(source_knobs(source)), **_section(given, "ingest")}
+    conf = conf_folder()
+    composed = compose(saved_overrides({"ingest": knobs}, conf), conf)
+    ingest = typed(IngestConfig, composed.ingest, "ingest")
+    with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
+        images = look(ingest, Path(folder))
+    machine = this_machine()
+    chosen = {f"ingest.{key}": Choice(value, _SOURCE.get(key, "as found")) for key, value in knobs.items()}
+    chosen |= choose(images, machine)
+    chosen |= given
+    check(compose(saved_overrides(_nested(chosen), conf), conf))
+    return ProjectPlan(images, machine, chosen)
+
+
+_SOURCE = {
+    "source": "where the images come from",
+    "path": "folder, archive or list of the images",
+    "url": "database or remote folder; credentials belong in the environment",
+    "source_options": "how it is read",
+}
+
+
+def write(plan: ProjectPlan, folder: Path) -> list[str]:
+    """Writes a project; returns lines on what could not be done."""
+    return scaffold.write(folder, params_file.text(plan.chosen), _readme(plan))
+
+
+def _absolute(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    path = knobs.get("path")
+    return dict(knobs) if path is None else {**knobs, "path": os.path.abspath(path)}  # noqa: PTH100 - keeps links
+
+
+def _given(words: Sequence[str]) -> dict[str, Choice]:
+    """Returns the settings of the command line by key; `ingest.source_options.layout` is a part of one."""
+    given: dict[str, Choice] = {}
+    for word in words:
+        key, equals, value = word.lstrip("+").replace("/", ".").partition("=")
+        parts = key.split(".")
+        if not equals or len(parts) not in (2, 3):
+            raise ConfigError(f"{word}: not of the form section.key=value, as train.lr=0.001")
+        name, content = ".".join(parts[:2]), parse(value)
+        if len(parts) == 3:
+            before = given[name].value if name in given else {}
+            content = {**before, parts[2]: content}
+        given[name] = Choice(content, "given by hand")
+    return given
+
+
+def _section(given: Mapping[str, Choice], section: str) -> dict[str, Any]:
+    return {key.partition(".")[2]: choice.value for key, choice in given.items() if key.startswith(f"{section}.")}
+
+
+def _nested(chosen: Mapping[str, Choice]) -> dict[str, dict[str, Any]]:
+    sections = {key.partition(".")[0] for key in chosen}
+    return {name: {k: v for k, v in _section(chosen, name).items() if v != {}} for name in sections}
+
+
+def _readme(plan: ProjectPlan) -> str:
+    few = plan.images.images < 300
+    folds = "for k in 1 2 3 4 5; do dvc exp run -S preprocess.fold=\"'$k of 5'\"; done"
+    advice = (
+        f"## Few images\n\nOn {plan.images.images} images one split says little. Five folds test each image once:\n\n"
+        f"```console\n$ {folds}\n```\n"
+        if few
+        else ""
+    )
+    return f"""\
+# Image recognition: {", ".join(list(plan.images.classes)[:6])}{" ..." if len(plan.images.classes) > 6 else ""}
+
+```console
+$ dvc repro                      # trains, evaluates, exports: what is out of date
+$ open reports/report.html       # how good it is, how sure that is, where it is wrong
+$ sightline predict models/bundle photo.jpg
+$ mlflow ui                      # every run
+```
+
+`params.yaml` holds the settings; each line says why it was chosen. All others, with their defaults:
+`python -m sightline.stages train --cfg job`.
+
+{advice}"""

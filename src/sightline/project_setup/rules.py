@@ -1,0 +1,308 @@
+"""The rules: a small pure function for each setting, from the fingerprint to a value and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sightline.project_setup.machine import Machine
+from sightline.project_setup.set_fingerprint import Fingerprint
+
+FEW = 300
+"""Images below which one test split says little: cross-validation says more."""
+MANY = 20_000
+"""Images from which training is long, and its steps are many, whatever is chosen."""
+TINY = 32
+"""Shorter side, in pixels, of pictures that are taken as they are."""
+CHIRAL = 0.6
+"""Share of the nearest neighbour's accuracy below which mirror images are other pictures."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value of a setting, and why."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a rule sees.
+
+    Attributes:
+        images: The fingerprint of the images.
+        machine: What they are trained on.
+        chosen: What the rules before have chosen, by key.
+    """
+
+    images: Fingerprint
+    machine: Machine
+    chosen: dict[str, Choice] = field(default_factory=dict)
+
+    def value(self, key: str) -> Any:
+        """Returns what an earlier rule has chosen."""
+        return self.chosen[key].value
+
+    @property
+    def training(self) -> int:
+        """Images that training will have, about."""
+        held = 0.0 if "test" in self.images.splits else self.value("preprocess.test_fraction")
+        held += 0.0 if "val" in self.images.splits else self.value("preprocess.val_fraction")
+        return max(1, round(self.images.images * (1 - held)))
+
+
+Rule = Callable[[Situation], Choice]
+RULES: dict[str, Rule] = {}
+"""The rule of each setting, by key, in the order in which they are asked: a later one sees what earlier ones chose."""
+
+
+def rule(key: str) -> Callable[[Rule], Rule]:
+    """Registers a rule. Its docstring is its row in `docs/how-it-chooses.md`."""
+
+    def register(function: Rule) -> Rule:
+        RULES[key] = function
+        return function
+
+    return register
+
+
+def choose(images: Fingerprint, machine: Machine) -> dict[str, Choice]:
+    """Asks every rule, in order; returns the choices by key."""
+    situation = Situation(images, machine)
+    for key, function in RULES.items():
+        situation.chosen[key] = function(situation)
+    return situation.chosen
+
+
+@rule("preprocess.channels")
+def channels(s: Situation) -> Choice:
+    """1 where at most one picture in twenty shows a colour, whatever the files' mode; else 3."""
+    return Choice(1, "the pictures show no colour") if s.images.grey else Choice(3, "the pictures show colours")
+
+
+@rule("preprocess.size")
+def size(s: Situation) -> Choice:
+    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px."""
+    side = s.images.side
+    if side < TINY // 2:
+        return Choice(16, f"tiny pictures ({side} px), enlarged for the network's layers")
+    if side <= TINY:
+        return Choice(side, f"the pictures' own shorter side ({side} px)")
+    return Choice(min(64, side), f"of shorter sides of {side} px (median); larger costs time by the square")
+
+
+@rule("preprocess.resize")
+def resize(s: Situation) -> Choice:
+    """`pad` where pictures differ in shape, or are much longer than wide or high; else `stretch`."""
+    aspect, other = s.images.aspect, s.images.shapes
+    if other > 0.2:
+        return Choice("pad", f"{other:.0%} of the pictures have another shape: stretching would distort them unevenly")
+    if not 0.67 <= aspect <= 1.5:
+        return Choice("pad", f"width / height is {aspect:.2f}: a square would distort it")
+    return Choice("stretch", f"nearly all have one shape (width / height {aspect:.2f})")
+
+
+@rule("preprocess.background")
+def background(s: Situation) -> Choice:
+    """The median grey level along the pictures' edges: what is padded is hardly seen."""
+    return Choice(s.images.background, "the median grey level along the pictures' edges")
+
+
+@rule("preprocess.sample_bits")
+def sample_bits(s: Situation) -> Choice:
+    """The bits that 16-bit files use, where they use few; else 16."""
+    if s.images.bits:
+        return Choice(s.images.bits, f"the 16-bit files use {s.images.bits} bits; at 16 they would be dark")
+    return Choice(16, "no 16-bit files that use fewer")
+
+
+@rule("preprocess.clean")
+def clean(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """None: nothing in a fingerprint asks for it."""
+    return Choice("none", "nothing asks for it")
+
+
+@rule("preprocess.denoise")
+def denoise(s: Situation) -> Choice:
+    """`auto` where the median picture has noise of 10 grey levels or more; else none."""
+    noise = s.images.noise
+    if noise is not None and noise >= 10:
+        return Choice("auto", f"the pictures are noisy ({noise:.1f} grey levels)")
+    return Choice("none", "too small to tell" if noise is None else f"little noise ({noise:.1f} grey levels)")
+
+
+@rule("preprocess.enhance")
+def enhance(s: Situation) -> Choice:
+    """`autocontrast` where more than half of the pictures are dark; else none."""
+    dark = s.images.dark
+    if dark > 0.5:
+        return Choice("autocontrast", f"{dark:.0%} of the pictures are dark")
+    return Choice("none", f"{dark:.0%} of the pictures are dark")
+
+
+@rule("preprocess.segment")
+def segment(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """None: what is cut away cannot be learned from, and `sightline preview` shows whether it would be harmless."""
+    return Choice("none", "what is cut away cannot be learned from")
+
+
+@rule("preprocess.augment")
+def copies(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """None: training varies the pictures itself, anew in every epoch."""
+    return Choice("none", "training varies the pictures itself")
+
+
+@rule("preprocess.val_fraction")
+def val_fraction(s: Situation) -> Choice:
+    """0.05 from 20,000 images on, else 0.15; without effect where the source has a split for validation."""
+    if "val" in s.images.splits:
+        return Choice(0.15, "without effect: the source has its own")
+    if s.images.images >= MANY:
+        return Choice(0.05, f"of {s.images.images:,} images that is enough")
+    return Choice(0.15, f"of {s.images.images:,} images")
+
+
+@rule("preprocess.test_fraction")
+def test_fraction(s: Situation) -> Choice:
+    """0.1 from 20,000 images on, else 0.2; without effect where the source has a split for the test."""
+    if "test" in s.images.splits:
+        return Choice(0.2, "without effect: the source has its own")
+    if s.images.images >= MANY:
+        return Choice(0.1, f"of {s.images.images:,} images that is enough")
+    if s.images.images < FEW:
+        return Choice(0.2, f"{s.images.images} images: few; cross-validation says more (README.md)")
+    return Choice(0.2, f"of {s.images.images:,} images")
+
+
+@rule("train.augment")
+def augment(s: Situation) -> Choice:
+    """`standard`, with flips, where mirror images are as good; `digits`, without, for digits, letters and directions.
+
+    Classes that are mere numbers are taken for digits unless the nearest neighbour keeps 60 % of its accuracy on
+    mirrored pictures; other classes are flipped unless it keeps less.
+    """
+    kept = s.images.mirrored
+    seen = "" if kept is None else f"; mirrored, the nearest neighbour keeps {kept:.0%} of its accuracy"
+    numbers = all(name.isdigit() for name in s.images.classes)
+    if s.images.text_like and not (numbers and kept is not None and kept >= CHIRAL):
+        return Choice("digits", f"no flips: classes named like digits, letters or directions{seen}")
+    if kept is not None and kept < CHIRAL:
+        return Choice("digits", f"no flips{seen}")
+    return Choice("standard", f"with flips{seen or ': nothing speaks against them'}")
+
+
+@rule("train.augment_options")
+def augment_options(s: Situation) -> Choice:
+    """Where grey pictures of at most 32 px are flipped: shifts and nothing else beside, best on Fashion-MNIST."""
+    if s.value("train.augment") == "standard" and s.images.side <= TINY and s.images.grey:
+        still = dict.fromkeys(("crop", "scale", "brightness", "contrast", "saturation"), 0.0)
+        return Choice({"translate": 0.07, "rotate": 0, **still}, "tiny grey pictures: flips and shifts alone")
+    return Choice({}, "as conf/train/augment/ has them")
+
+
+@rule("train.model")
+def model(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """`cnn`, from scratch."""
+    return Choice("cnn", "a small network, from scratch")
+
+
+@rule("train.model_options")
+def model_options(s: Situation) -> Choice:
+    """Width 16 below 20,000 images of more than 32 px, else 32; no dropout from 20,000 images on."""
+    if s.images.images >= MANY:
+        return Choice({"width": 32, "dropout": 0.0}, f"{s.images.images:,} images are hard to learn by heart")
+    if s.value("preprocess.size") > TINY:
+        return Choice({"width": 16}, f"few images ({s.images.images:,}) for a wider network")
+    return Choice({"width": 32}, f"tiny pictures ({s.value('preprocess.size')} px)")
+
+
+@rule("train.batch_size")
+def batch_size(s: Situation) -> Choice:
+    """16 below 500 training images, 32 below 5,000, else 128: some 40 steps an epoch at least."""
+    number = s.training
+    value = 16 if number < 500 else 32 if number < 5000 else 128
+    return Choice(value, f"about {-(-number // value):,} steps an epoch")
+
+
+@rule("train.schedule")
+def schedule(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """`one_cycle`."""
+    return Choice("one_cycle", "the quickest road to a good model in few epochs")
+
+
+@rule("train.lr")
+def lr(s: Situation) -> Choice:
+    """0.005 for `cnn` with `adamw` and `one_cycle`."""
+    return Choice(0.005, f"the peak for {s.value('train.model')} with adamw and one_cycle")
+
+
+@rule("train.max_epochs")
+def max_epochs(s: Situation) -> Choice:
+    """50 at 1,350 training images, fewer and more by the square root of their number, 18 to 150."""
+    number = s.training
+    value = max(18, min(150, round(50 * (1350 / number) ** 0.5)))
+    steps = value * -(-number // s.value("train.batch_size"))
+    return Choice(value, f"{steps:,} steps in all, of about {number:,} training images")
+
+
+@rule("train.patience")
+def patience(s: Situation) -> Choice:
+    """As many as there are epochs: one_cycle is best at its end."""
+    return Choice(s.value("train.max_epochs"), "one_cycle is best at its end: it is not stopped early")
+
+
+@rule("train.weight_averaging")
+def weight_averaging(s: Situation) -> Choice:
+    """`ema` from 4,000 steps on, else none: it averages about 1,000 steps."""
+    steps = s.value("train.max_epochs") * -(-s.training // s.value("train.batch_size"))
+    if steps >= 4000:
+        return Choice("ema", f"{steps:,} steps, of which it averages the last 1,000 or so")
+    return Choice("none", f"{steps:,} steps are few to average over")
+
+
+@rule("train.loss_options")
+def loss_options(s: Situation) -> Choice:
+    """Label smoothing of 0.05 from 20,000 images on, else none."""
+    if s.images.images >= MANY:
+        return Choice({"label_smoothing": 0.05}, f"a long training on {s.images.images:,} images")
+    return Choice({}, "as conf/train/loss/ has them")
+
+
+@rule("train.class_weights")
+def class_weights(s: Situation) -> Choice:
+    """`effective` where the most frequent class has at least three times the images of the rarest; else none."""
+    ratio = s.images.imbalance
+    if ratio >= 3:
+        return Choice("effective", f"the most frequent class has {ratio:.1f} times the images of the rarest")
+    return Choice("none", f"even classes: {ratio:.1f} to 1 at most")
+
+
+@rule("train.threads")
+def threads(s: Situation) -> Choice:
+    """All CPU cores up to 16: the last bits of a result depend on their number, so it is fixed."""
+    value = min(16, s.machine.cores)
+    return Choice(value, f"of {s.machine.cores} CPU cores; the last bits depend on it")
+
+
+@rule("baseline.methods")
+def methods(s: Situation) -> Choice:
+    """`majority` and `hog_svm`, and `pixels_logreg` for pictures of at most 32 px: what takes seconds."""
+    if s.value("preprocess.size") <= TINY:
+        return Choice(["majority", "pixels_logreg", "hog_svm"], "what takes seconds")
+    return Choice(["majority", "hog_svm"], "what takes seconds")
+
+
+@rule("baseline.reference")
+def reference(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
+    """`hog_svm`."""
+    return Choice("hog_svm", "whose errors on corrupted pictures the network's are measured by")
+
+
+def table() -> str:
+    """Returns the rules as the table of `docs/how-it-chooses.md`: each setting, and its rule's docstring."""
+    rows = ["| setting | rule |", "| --- | --- |"]
+    for key, function in RULES.items():
+        rows.append(f"| `{key}` | {' '.join((function.__doc__ or '').split())} |")
+    return "\n".join(rows)

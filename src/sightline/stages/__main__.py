@@ -1,0 +1,31 @@
+"""A stage's script by its name, in any project: `python -m sightline.stages train`, with all that the script takes.
+
+In a clone it is `python -m pipeline.train`; a project that `sightline init` made has no scripts of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+
+from sightline.config.location import scripts_folder
+
+
+def main() -> None:
+    """Runs the script of the stage that the first word names."""
+    if os.environ.get("DVC_STAGE"):  # before the imports of the script, which take seconds
+        from sightline.core.dvc_files import begin_stage
+
+        begin_stage()
+    folder = scripts_folder()
+    known = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    if len(sys.argv) < 2 or sys.argv[1] not in known:
+        sys.exit(f"python -m sightline.stages STAGE [KEY=VALUE]: name a stage, one of {', '.join(known)}")
+    script = str(folder / f"{sys.argv[1]}.py")
+    sys.argv[:2] = [script]
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
