@@ -27,8 +27,7 @@ $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	@touch $@
 
 repro: install ## Run the whole pipeline, or what of it is out of date
-	@sightline repair
-	dvc repro
+	sightline run
 
 test: check ## Check style, types and dependencies, and run all tests
 	pytest -n $(JOBS) --dist worksteal

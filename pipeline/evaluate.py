@@ -22,6 +22,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     progress.step("loading PyTorch")
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.models.inference import Predictor
+    from sightline.reporting import closing_lines
     from sightline.stages.evaluate import stage
     from sightline.stages.evaluate.console import lines
     from sightline.stages.evaluate.explain import explainer
@@ -47,6 +48,8 @@ def run(config: EvaluateConfig, context: Context) -> None:
     for line in lines(found, times):
         progress.write_line(f"evaluate: {line}", sys.stdout)
     progress.write_line(f"evaluate: see {out / stage.REPORT}", sys.stdout)
+    for line in closing_lines.of_stage("evaluate"):
+        progress.write_line(line, sys.stdout)
 
 
 if __name__ == "__main__":

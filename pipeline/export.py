@@ -19,6 +19,7 @@ OUTPUT = Path("models/bundle")
 def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it passes the parity check."""
     progress.step("loading PyTorch")
+    from sightline.reporting import closing_lines
     from sightline.stages.export.result import lines
     from sightline.stages.export.stage import export
     from sightline.stages.export.tracked import log_export
@@ -29,6 +30,8 @@ def run(config: ExportConfig, context: Context) -> None:
         progress.write_line(f"export: {line}", sys.stdout)
     progress.step("adding the bundle to MLflow")
     log_export(outcome, out, context.config, files.sha256_file(root / MODEL / "model.safetensors"))
+    for line in closing_lines.of_stage("export"):
+        progress.write_line(line, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from sightline.cli import app
+from sightline.cli.base import DATA, MODELS, SERVE, TRAIN
+from sightline.core.rejection import RejectionReason
+from sightline.datasets import raw_set
 from tests.exported import Project
 
 
@@ -40,6 +44,57 @@ def test_version_and_help() -> None:
     assert code == 0
     for word in ("BUNDLE", "INPUT", "--output", "--format", "--top-k", "--strict", "--threads", "Exit codes"):
         assert word in text
+
+
+def test_verbs_stand_in_groups_with_summaries_that_fit_80_columns() -> None:
+    code, text, _ = run("--help")
+    assert code == 0
+    places = [text.index(f"\n{group}:\n") for group in (DATA, TRAIN, MODELS, SERVE)]
+    assert places == sorted(places)
+    for verb, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert command.rich_help_panel in (DATA, TRAIN, MODELS, SERVE), verb
+        line = f"  {verb} "
+        (shown,) = [row for row in text.splitlines() if row.startswith(line)]
+        assert "..." not in shown, shown
+        assert len(shown) <= 80, shown
+
+
+def test_a_shell_can_complete_verbs() -> None:
+    environment = {
+        **os.environ,
+        "_SIGHTLINE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "sightline li",
+        "COMP_CWORD": "1",
+    }
+    command = [*COMMAND[:2], "from sightline.cli import app; app(prog_name='sightline')"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["lineage"]
+
+
+def test_what_was_refused_is_shown_by_reason(tmp_path: Path) -> None:
+    code, _, err = run("rejected", tmp_path)
+    assert code == 2
+    assert "dvc repro ingest" in err
+    raw_set.write_rejected([], tmp_path / raw_set.REJECTED)
+    assert run("rejected", tmp_path)[:2] == (0, "nothing was refused\n")
+    empty = [raw_set.Rejection(f"{i}.png", RejectionReason.EMPTY, "") for i in range(3)]
+    text = raw_set.Rejection("notes.txt", RejectionReason.NOT_AN_IMAGE, "text")
+    raw_set.write_rejected([text, *empty], tmp_path / raw_set.REJECTED)
+    assert run("rejected", tmp_path, "--limit", 2)[1].splitlines() == [
+        "empty: 3",
+        "  0.png",
+        "  1.png",
+        "  ... 1 more (--limit)",
+        "not_an_image: 1",
+        "  notes.txt: text",
+    ]
+
+
+def test_run_wants_a_project_in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("run")[::2] == (2, f"sightline: {tmp_path} holds no dvc.yaml: run it in the project's folder\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    assert run("run")[::2] == (2, f"sightline: {tmp_path} is in no git repository, which DVC needs: git init\n")
 
 
 def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path) -> None:

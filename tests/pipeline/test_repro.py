@@ -17,8 +17,15 @@ from tests.pipeline.project import STAGES, Project
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+def closing(output: str) -> list[str]:
+    """Returns the first words of the last lines about the model."""
+    heads = ("accuracy", "baselines", "report", "MLflow", "next")
+    return [line.split()[0] for line in output.splitlines() if line.startswith(tuple(f"{head:<11}" for head in heads))]
+
+
 def test_the_first_repro_runs_every_stage_and_scores_the_test_split(base: Base):
     assert tuple(base.ran.ran) == STAGES
+    assert closing(base.ran.output) == ["accuracy", "baselines", "report", "MLflow", "next"]
     metrics = json.loads(base.project.read("reports/metrics_detail.json"))
     assert {"accuracy", "precision_macro", "recall_macro", "f1_macro"} <= metrics.keys()
     assert all(isinstance(value, int | float) for value in metrics.values()), "not flat"
@@ -55,9 +62,11 @@ def test_a_comment_in_the_code_reruns_nothing_and_other_code_the_stages_that_run
 
 def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metrics(project: Project):
     project.append("conf/evaluate/default.yaml", "# edited")
-    assert project.repro().ran == ["watch", "evaluate"]
+    ran = project.repro()
+    assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate"], 5)
     project.edit("conf/evaluate/default.yaml", "top_k: 5", "top_k: 2")
-    assert project.repro().ran == ["watch", "evaluate", "export"]
+    ran = project.check("sightline", "run")
+    assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate", "export"], 5)
 
 
 def test_a_new_learning_rate_reruns_training_and_what_follows(project: Project):

@@ -160,7 +160,11 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     assert traced["model_sha256"] == digest
     manifest = json.loads((project.bundle / "manifest.json").read_text())
     assert traced["data_sha256"] == manifest["lineage"]["data_sha256"]
-    text = "\n".join(lineage.lines(traced))
+    assert len(lineage.lines(traced)) <= 12
+    short = "\n".join(lineage.lines(traced))
+    for word in (digest, "abc123, with uncommitted changes", "test_accuracy 0.81", "promoted by", "--all"):
+        assert word in short
+    text = "\n".join(lineage.all_lines(traced))
     for word in (digest, "abc123, with uncommitted changes", "0.002", "test_accuracy = 0.81", "promoted by"):
         assert word in text
     assert json.loads(files.canonical_json(traced)) == traced

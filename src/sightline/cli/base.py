@@ -10,9 +10,19 @@ from typer.core import TyperGroup
 from sightline.core.credentials import mask
 from sightline.core.errors import DISTRIBUTION, fault
 
+DATA, TRAIN, MODELS, SERVE = "Data", "Train", "Models", "Serve"
+"""Groups of verbs, in the order of the help."""
+
 
 class _Group(TyperGroup):
-    """Turns a fault that the user can mend into one line and exit code 2, for every verb."""
+    """Turns a fault that the user can mend into one line and exit code 2, and lists the verbs in groups."""
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        for group in (DATA, TRAIN, MODELS, SERVE, None):  # None: a verb that somebody's own module has added
+            verbs = [command for command in self.commands.values() if command.rich_help_panel == group]  # type: ignore[attr-defined]
+            if verbs:
+                with formatter.section(group or "Other"):
+                    formatter.write_dl([(verb.name, verb.get_short_help_str(formatter.width)) for verb in verbs])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -29,7 +39,6 @@ app = typer.Typer(
     cls=_Group,
     help="Image recognition that can be traced: work with the models that the pipeline exports.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # boxes would turn a one-line fault into five
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import MODELS, app
 from sightline.core.errors import UserError, not_installed
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS, short_help="Check that a bundle is as it was exported and signed.")
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
     key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
@@ -31,7 +31,7 @@ def verify(
     typer.echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS, short_help="Sign a bundle.")
 def sign(
     bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
     key: Annotated[
@@ -53,7 +53,7 @@ def sign(
     typer.echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS, short_help="Register the bundle; make it champion if not worse.")
 def promote(
     changes: Annotated[
         list[str] | None,
@@ -94,10 +94,11 @@ def promote(
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS, short_help="Say what made a version of the registered model.")
 def lineage(
     version: Annotated[str, typer.Argument(help="A version's number, or an alias: champion.", metavar="VERSION")],
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Write every parameter and metric.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
 ) -> None:
     """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
     try:
@@ -112,4 +113,5 @@ def lineage(
     composed = compose.compose(compose.saved_overrides(compose.read_params()))
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     traced = lineages.trace(ModelRegistry(policy.name), version)
-    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(lineages.lines(traced)))
+    text = lineages.all_lines(traced) if every else lineages.lines(traced)
+    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(text))

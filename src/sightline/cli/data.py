@@ -1,16 +1,19 @@
-"""Verbs for images before training: load, preview, cache."""
+"""Verbs for images before training: load, preview, rejected, cache."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import DATA, app
 from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
+
+if TYPE_CHECKING:
+    from sightline.datasets.raw_set import Rejection
 
 
 class FolderLayout(StrEnum):
@@ -21,7 +24,7 @@ class FolderLayout(StrEnum):
     SPLITS = "splits"
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, short_help="Put a folder of images into a database.")
 def load(
     source: Annotated[Path, typer.Argument(help="A folder with one folder per class, or a zip or tar of one.")],
     table: Annotated[str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; made if absent.")],
@@ -54,7 +57,7 @@ def load(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, short_help="Draw images before and after every preprocessing step.")
 def preview(
     changes: Annotated[
         list[str] | None,
@@ -88,7 +91,32 @@ def preview(
     typer.echo(f"{count} images -> {output}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, short_help="Show the inputs that ingest refused, and why.")
+def rejected(
+    raw: Annotated[Path, typer.Argument(help="The folder that ingest wrote.", metavar="RAW_FOLDER")] = Path("data/raw"),
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of each reason.")] = 20,
+) -> None:
+    """Show the inputs that the last `dvc repro ingest` refused, by reason, with what was wrong with each."""
+    try:
+        from sightline.datasets.raw_set import read_rejected
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+
+    rejections = read_rejected(raw)
+    by_reason: dict[str, list[Rejection]] = {}
+    for rejection in rejections:
+        by_reason.setdefault(str(rejection.reason), []).append(rejection)
+    for reason, those in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        typer.echo(f"{reason}: {len(those):,}")
+        for each in those[:limit]:
+            typer.echo(f"  {each.id}" + (f": {each.detail}" if each.detail else ""))
+        if len(those) > limit:
+            typer.echo(f"  ... {len(those) - limit:,} more (--limit)")
+    if not rejections:
+        typer.echo("nothing was refused")
+
+
+@app.command(rich_help_panel=DATA, short_help="Show and prune the cache of preprocessing.")
 def cache(
     prune: Annotated[
         float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")

@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import SERVE, app
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -35,7 +35,7 @@ class NetworkForm(StrEnum):
     INT8 = "int8"
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, short_help="Classify images, a row each.")
 def predict(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
@@ -126,7 +126,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE, short_help="Serve a model: a web page and a REST API.")
 def serve(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")

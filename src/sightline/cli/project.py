@@ -1,4 +1,4 @@
-"""Verbs for the project's folder: check, diff, doctor, repair."""
+"""Verbs for the project's folder: run, check, diff, doctor, repair."""
 
 from __future__ import annotations
 
@@ -7,12 +7,40 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import TRAIN, app
 from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command()
+@app.command(
+    rich_help_panel=TRAIN,
+    short_help="Run what is out of date of the pipeline: dvc repro.",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def run(context: typer.Context) -> None:
+    """Run the pipeline, or what of it is out of date, and say how good the model is and where to look.
+
+    It is `dvc repro`, after `sightline repair`, with five lines at the end; further words go to `dvc repro`, as the
+    name of the last stage to run, or --force. Run it in the project's folder. Exit code: that of `dvc repro`.
+    """
+    _repair()
+    import os
+    import subprocess
+    import sys
+
+    from sightline.reporting import closing_lines
+
+    if not _in_git():
+        raise UserError(f"{Path.cwd()} is in no git repository, which DVC needs: git init")
+    environment = {**os.environ, closing_lines.ASIDE: "1"}
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *context.args], env=environment, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    for line in closing_lines.lines():
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=TRAIN, short_help="Say what dvc repro would run, and why.")
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for a program.")] = False,
 ) -> None:
@@ -38,7 +66,7 @@ def check(
     raise typer.Exit(1 if stale else 0)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Say what changed between two states of the project.")
 def diff(
     revision: Annotated[
         str, typer.Argument(help="The earlier state: a commit, as HEAD~1 or a tag.", metavar="REV")
@@ -71,7 +99,7 @@ def diff(
         typer.echo(f"-> {output}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Examine the installation and the project.")
 def doctor() -> None:
     """Examine the installation and the project in this folder: a line each, with the remedy where something is wrong.
 
@@ -88,13 +116,17 @@ def doctor() -> None:
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Mend what a killed dvc leaves.")
 def repair() -> None:
     """Mend what a killed dvc leaves: dvc.lock or .dvc/tmp/rwlock cut short. Run it in the project's folder.
 
     Says what it mended; nothing where nothing is damaged. `make repro` does it by itself. Of a knob in params.yaml that
     has another name now it says so, which DVC, reading dvc.yaml, cannot.
     """
+    _repair()
+
+
+def _repair() -> None:
     try:
         import dvc  # noqa: F401
 
@@ -107,3 +139,10 @@ def repair() -> None:
         typer.echo(f"sightline: {line}", err=True)
     if params.PARAMS.is_file():
         renames.refuse_params(params.read(), str(params.PARAMS))
+
+
+def _in_git() -> bool:
+    here = Path.cwd()
+    own = Path(".dvc/config")
+    without = own.is_file() and "no_scm" in own.read_text(encoding="utf-8")
+    return without or any((folder / ".git").exists() for folder in (here, *here.parents))

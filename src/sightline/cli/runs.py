@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import TRAIN, app
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Show runs and sweeps, or what two runs differ by.")
 def runs(
     pair: Annotated[
         list[str] | None, typer.Argument(help="Two runs, to see what they differ by: names, or ids.", metavar="[A B]")
@@ -54,7 +54,7 @@ def runs(
         typer.echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Compare two models on the test set of both.")
 def compare(
     first: Annotated[str, typer.Argument(help="A run, as described above.", metavar="RUN")],
     second: Annotated[str, typer.Argument(help="The run to compare it with.", metavar="RUN")],
@@ -87,7 +87,7 @@ def compare(
     typer.echo(f"-> {output}", err=True)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN, short_help="Send MLflow what was queued while it was away.")
 def sync() -> None:
     """Send MLflow the calls that were queued while it could not be reached; run it in the project's folder."""
     try:

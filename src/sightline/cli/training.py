@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import MODELS, TRAIN, app
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS, short_help="Write the embeddings of images by a trained network.")
 def features(
     model: Annotated[Path, typer.Argument(help="The trained model: the folder models.", metavar="MODEL_FOLDER")],
     data: Annotated[
@@ -39,7 +39,7 @@ Changes = Annotated[
 ]
 
 
-@app.command("find-lr")
+@app.command("find-lr", rich_help_panel=TRAIN, short_help="Find a learning rate.")
 def find_lr(
     changes: Changes = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("find_lr.png"),
@@ -66,7 +66,7 @@ def find_lr(
     typer.echo(f"steepest descent at train.lr={curve.suggestion:.2g} -> {output}")
 
 
-@app.command("find-batch-size")
+@app.command("find-batch-size", rich_help_panel=TRAIN, short_help="Find a batch size.")
 def find_batch_size(changes: Changes = None) -> None:
     """Find a batch size: train a few seconds with each, and measure the images per second.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.datasets import raw_shard_file
 
@@ -197,6 +198,21 @@ def write_rejected(rejections: Iterable[Rejection], path: Path) -> None:
     rows = sorted((r.id, str(r.reason), r.detail) for r in rejections)
     arrays = [pa.array(column, pa.string()) for column in (zip(*rows, strict=True) if rows else ([], [], []))]
     pq.write_table(pa.table(arrays, schema=rejected_schema()), path)
+
+
+def read_rejected(root: Path) -> list[Rejection]:
+    """Returns the rejections of a raw set, as `write_rejected` sorted them.
+
+    Raises:
+        UserError: If there is no such set.
+    """
+    import pyarrow.parquet as pq
+
+    path = root / REJECTED
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the ingest stage (dvc repro ingest)")
+    rows = pq.read_table(path, schema=rejected_schema()).to_pylist()
+    return [Rejection(row["id"], RejectionReason(row["reason"]), row["detail"]) for row in rows]
 
 
 def write_near(members: Iterable[tuple[str, str]], path: Path) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 from sightline.core.errors import UserError
 from sightline.tracking.model_registry import BUNDLE_TAG, PREFIX, ModelRegistry, Version
 
+_MOST_HEAD, _MOST_PARAMETERS = 9, 6
+_MAIN_PARAMETERS = ("ingest.source.name", "ingest.path", "preprocess.size", "train.model.name", "train.lr")
+_MAIN_METRICS = ("test_accuracy", "test_acc_low", "test_acc_high", "best_val_accuracy")
+
 COMMIT, DIRTY, BRANCH = "mlflow.source.git.commit", "git.dirty", "git.branch"
 
 
@@ -67,6 +71,22 @@ def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
 
 
 def lines(traced: dict[str, Any]) -> list[str]:
+    """Returns what matters most of the lineage, in a dozen lines."""
+    whole = all_lines(traced)
+    head = whole[: whole.index("parameters:")]
+    aside = ("predictions_sha256", "test_set_sha256")  # what the bundle's digest covers, and what the decision is about
+    text = [line for line in head if not line.startswith(aside)][:_MOST_HEAD]
+    parameters, metrics = traced["parameters"] or {}, traced["metrics"] or {}
+    shown = [name for name in _MAIN_PARAMETERS if name in parameters]
+    shown += [name for name in parameters if name not in shown]
+    some = ", ".join(f"{name}={parameters[name]}" for name in shown[:_MOST_PARAMETERS])
+    text.append(f"{'parameters':<20}{some or 'unknown'}")
+    numbers = [f"{name} {_value(metrics[name])}" for name in _MAIN_METRICS if name in metrics]
+    text.append(f"{'metrics':<20}{', '.join(numbers) or 'unknown'}")
+    return [*text, f"{'more':<20}--all: {len(parameters)} parameters, {len(metrics)} metrics; --json: for a program"]
+
+
+def all_lines(traced: dict[str, Any]) -> list[str]:
     """Returns the human-readable lineage, one line per entry: the version, then its parameters and metrics."""
     aliases = f" ({', '.join(traced['aliases'])})" if traced["aliases"] else ""
     digests = ("bundle_sha256", "model_sha256", "data_sha256", "predictions_sha256", "test_set_sha256")

@@ -1,0 +1,124 @@
+"""The last lines of a run of the pipeline: how good the model is, where to look, what to do next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sightline.core import credentials, files
+from sightline.core.json_fields import parse_object
+from sightline.datasets import predictions
+from sightline.metrics import paired
+from sightline.metrics.intervals import wilson
+
+PREDICTIONS = Path("reports/predictions.parquet")
+BASELINES = Path("reports/baselines/baselines.json")
+REPORT = Path("reports/report.html")
+MODEL = Path("models/model.safetensors")
+BUNDLE = Path("models/bundle")
+DVC_LOCK = Path("dvc.lock")
+
+ASIDE = "SIGHTLINE_CLOSING"
+"""Variable that tells stages that the command which runs them writes the lines itself."""
+_KEPT = files.STATE / "mlflow-address.json"
+
+
+def of_stage(stage: str) -> list[str]:
+    """Returns the lines for a stage that DVC runs, where it is the last one that does; else none."""
+    last = stage == "export" or not _export_follows()
+    return lines() if os.environ.get("DVC_STAGE") and ASIDE not in os.environ and last else []
+
+
+def lines() -> list[str]:
+    """Returns the lines about the project in the current folder; none where no model has been evaluated."""
+    if not PREDICTIONS.is_file() or not MODEL.is_file():
+        return []
+    network = predictions.read(PREDICTIONS)
+    right, images = int(network.correct.sum()), len(network.ids)
+    low, high = wilson(right, images)
+    best, worse = _best_baseline(network)
+    return [
+        f"accuracy   {right / images:.4f} (95 % interval {low:.4f} to {high:.4f}) on {images:,} test images",
+        f"baselines  {best}",
+        f"report     {REPORT}",
+        f"MLflow     {_address()}",
+        f"next       {_next(worse)}",
+    ]
+
+
+def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
+    """Returns a sentence on the best baseline, and whether it is better than the network beyond chance."""
+    methods = parse_object(BASELINES.read_bytes()).get("methods", {}) if BASELINES.is_file() else {}
+    if not methods:
+        return "none was asked for (baseline.methods)", False
+    name = max(methods, key=lambda method: float(methods[method]["accuracy"]))
+    other = predictions.read(BASELINES.with_name(f"{name}.parquet"))
+    lead = f"the best is {name}, {float(methods[name]['accuracy']):.4f}"
+    if other.ids != network.ids:
+        return f"{lead}, on other images", False
+    difference, low, high = paired.difference(network.correct, other.correct)
+    chance = "" if low > 0 or high < 0 else ", which may be chance"
+    if not difference:
+        return f"{lead}: the network is no better", high < 0
+    verdict = "better" if difference > 0 else "worse"
+    return f"{lead}: the network is {verdict} by {abs(100 * difference):.1f} points{chance}", high < 0
+
+
+def _next(worse: bool) -> str:
+    if worse:
+        return "a simpler method is better: see what the network gets with sightline preview"
+    if not (BUNDLE / "manifest.json").is_file():
+        return "dvc repro export    # the bundle that predicts and serves"
+    return f"sightline serve {BUNDLE}    # try it on pictures of your own"
+
+
+def _address() -> str:
+    """Returns where the model's run is to be seen; looked up once a model, since MLflow takes seconds to import."""
+    store = hashlib.sha256(os.environ.get("MLFLOW_TRACKING_URI", "").encode()).hexdigest()
+    key = {"model": files.sha256_file(MODEL), "store": store}
+    kept: Mapping[str, Any] = {}
+    if _KEPT.is_file():
+        kept = json.loads(_KEPT.read_bytes())
+    if {name: kept.get(name) for name in key} == key:
+        return str(kept["address"])
+    from sightline import tracking
+    from sightline.tracking.uris import store_uri
+
+    try:
+        with tracking.mlflow_calls():
+            client, experiment = tracking.connect()
+            run = tracking.run_of_model(client, experiment, key["model"], {})
+    except tracking.TrackingError:
+        return "not reached; sightline sync sends what is queued"
+    address = _page(store_uri(), experiment, run)
+    files.write_json(_KEPT, {**key, "address": address})
+    return address
+
+
+def _page(store: str, experiment: str, run: str) -> str:
+    """Returns the run's page on a server, or what shows it where the runs are in a file or a database."""
+    place = f"#/experiments/{experiment}/runs/{run}"
+    if store.startswith(("http://", "https://")):
+        return credentials.mask(f"{store.rstrip('/')}/{place}")
+    return f"mlflow ui, then http://127.0.0.1:5000/{place}"
+
+
+def _export_follows() -> bool:
+    """Says whether DVC is going to run export after the stage that runs now: what it was last made of has changed."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        made = yaml.load(DVC_LOCK)["stages"]["export"]
+    except (FileNotFoundError, KeyError, TypeError):
+        return True
+    for entry in made["deps"]:
+        path = Path(entry["path"])
+        if path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != entry["md5"]:
+            return True
+    current = {file: yaml.load(Path(file)) for file in made["params"]}
+    return any(current[file].get(name) != value for file, of in made["params"].items() for name, value in of.items())
