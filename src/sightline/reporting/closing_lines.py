@@ -103,7 +103,7 @@ def _page(store: str, experiment: str, run: str) -> str:
     """Returns the run's page on a server, or what shows it where the runs are in a file or a database."""
     place = f"#/experiments/{experiment}/runs/{run}"
     if store.startswith(("http://", "https://")):
-        return credentials.mask(f"{store.rstrip('/')}/{place}")
+        return f"{credentials.mask(store).rstrip('/')}/{place}"
     return f"mlflow ui, then http://127.0.0.1:5000/{place}"
 
 
