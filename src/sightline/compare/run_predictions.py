@@ -91,7 +91,7 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
         classes = stored.classes or [str(i) for i in range(probabilities.shape[1])]
         if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
             raise ValueError("classes or ids that do not fit")
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
     return RunPredictions(name, ids, labels, probabilities, classes, about)
 

@@ -1,8 +1,9 @@
-"""Text: names of files and classes, in one Unicode form and fit to be written; sizes in bytes."""
+"""Text: names of files and classes, in one Unicode form and fit to be written; lists of names; sizes in bytes."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sightline.core.rejection import RejectionError, RejectionReason
@@ -69,6 +70,18 @@ def _is_left_behind(name: str) -> bool:
 
 _DECIMAL = tuple((unit, 1000**power) for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")))
 _BINARY = tuple((unit, 1024**power) for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")))
+
+
+def listed(names: Iterable[str], quote: Callable[[str], str] = repr) -> str:
+    """Returns names with commas between them: the first five, and how many more there are.
+
+    Args:
+        names: In the order in which they are listed.
+        quote: How a name is written; `str` leaves it as it is.
+    """
+    every = list(names)
+    more = f" and {len(every) - 5:,} more" if len(every) > 5 else ""
+    return ", ".join(map(quote, every[:5])) + more
 
 
 def readable_size(size: int, binary: bool = False) -> str:

@@ -72,14 +72,22 @@ def write(
 
 
 def read(path: Path | BytesIO) -> Predictions:
-    """Returns what `write` wrote, from a file or its content."""
+    """Returns what `write` wrote, from a file or its content.
+
+    Raises:
+        ValueError, OSError: If it is something else. (Arrow's errors are among these.)
+    """
     table = pq.read_table(path, schema=SCHEMA)
-    class_list = (pq.read_schema(path).metadata or {}).get(CLASSES.encode())
+    if missing := [name for name in SCHEMA.names if table[name].null_count]:  # a column that is not there is null
+        raise ValueError(f"no values in {', '.join(missing)}")
+    class_list = json.loads((pq.read_schema(path).metadata or {}).get(CLASSES.encode(), "null"))
+    if not isinstance(class_list, list | None):
+        raise ValueError(f"{CLASSES}: not a list")
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return Predictions(
         ids=table["id"].to_pylist(),
         labels=table["label"].to_numpy().astype(np.int64),
         predicted=table["predicted"].to_numpy().astype(np.int64),
         probabilities=flat.astype(np.float64).reshape(len(table), -1),
-        classes=None if class_list is None else json.loads(class_list),
+        classes=class_list,
     )

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.imaging.png import chunk
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL, _CHUNK = 0x20, struct.Struct(">I4s")
@@ -48,7 +49,7 @@ def without_metadata(data: bytes) -> bytes | None:
             text = _orienting(kind, data[start + 8 : end - 4], left)
             left -= len(text)
             if text:
-                parts.append(_chunk(b"iTXt" if kind == b"iTXt" else b"tEXt", text))
+                parts.append(chunk(b"iTXt" if kind == b"iTXt" else b"tEXt", text))
     except (struct.error, RejectionError):
         return None
     return b"".join(parts) if dropped else None
@@ -94,7 +95,3 @@ def _orienting(kind: bytes, body: bytes, most: int) -> bytes:
         if not inflate.eof:
             return b""
     return head + text if len(text) <= most else b""
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

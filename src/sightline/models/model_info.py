@@ -64,10 +64,16 @@ class ModelInfo:
         What it was initialised from no longer matters, and may be gone.
 
         Raises:
-            ValueError, TypeError, KeyError: If `architecture` is that of no network.
+            ValueError: If `architecture` is that of no network.
         """
         settings = {**self.architecture, **({"weights": None} if "weights" in self.architecture else {})}
-        return MODELS[settings["name"]](**settings)
+        name = str(settings.get("name"))
+        if name not in MODELS:
+            raise ValueError(f"architecture: there is no network {name!r}")
+        try:
+            return MODELS[name](**settings)
+        except TypeError as error:  # a setting that the network does not have, or of another type
+            raise ValueError(f"architecture: {error}") from None
 
     @classmethod
     def read(cls, path: Path) -> Self:

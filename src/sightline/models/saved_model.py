@@ -74,8 +74,8 @@ def load(folder: Path) -> tuple[Classifier, ModelInfo]:
         option = info.option()
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run the train stage") from None
-    except (ValueError, KeyError, TypeError):  # an option's own checks, its name, its fields
-        raise UserError(f"{folder / INFO} is damaged (no network is as it says): run the train stage again") from None
+    except ValueError as error:
+        raise UserError(f"{folder / INFO} is damaged ({error}): run the train stage again") from None
     same = files.sha256(weights) == info.weights_sha256
     try:
         if same:

@@ -5,13 +5,12 @@ PyTorch is not imported: `watch` asks at every `dvc repro`.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 from sightline.core import files
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
 from sightline.core.project import located
 from sightline.models import packaged_weights
 
@@ -69,8 +68,6 @@ def _inside(path: Path) -> str | None:
             return None
         header = stream.read(size)
     try:
-        content: Any = json.loads(header)
-        found = content["__metadata__"]["license"]
-    except (ValueError, KeyError, TypeError):
+        return field(field(parse_object(header), "__metadata__", dict), "license", str)
+    except ValueError:
         return None
-    return str(found)

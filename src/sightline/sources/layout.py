@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sightline.core.text import composed
+from sightline.core.text import composed, listed
 from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns
 
 IMAGE_SUFFIXES = frozenset({
@@ -143,8 +143,7 @@ class Layout:
     def lost(self, folders: Iterable[str], words: str) -> list[str]:
         """Returns a line that names the classes whose folders these are, and what the folders are, if there are any."""
         lost = [f"class {label!r} ({folder})" for folder in sorted(folders) if (label := self.class_of(folder))]
-        more = f" and {len(lost) - 5:,} more" if len(lost) > 5 else ""
-        return [f"no image of {', '.join(lost[:5])}{more}: the folder is {words}"] if lost else []
+        return [f"no image of {listed(lost, str)}: the folder is {words}"] if lost else []
 
     def class_of(self, folder: str) -> str | None:
         """Returns the class whose folder `folder` itself is, or None."""

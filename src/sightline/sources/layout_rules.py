@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.core.errors import UserError
-from sightline.core.text import composed, is_litter
+from sightline.core.text import composed, is_litter, listed
 from sightline.sources.layout import IMAGE_SUFFIXES, Layout, SplitFolder, is_called_split, split_in, split_of
 from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns, PatternSurvey
 
@@ -199,8 +199,7 @@ def _doubt(what: str) -> UserError:
 
 
 def _names(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5:,} more" if len(listed) > 5 else "")
+    return listed(sorted(names), str)
 
 
 def _unwrapped(here: FolderNode, chosen: Mapping[str, str]) -> dict[str, SplitFolder]:

@@ -44,7 +44,8 @@ def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path)
     said = lines(summary)
     share = summary["images_per_split"]["test"] / 600
     assert abs(share - 0.2) > 0.05, "choose other groups"
-    assert f"test has {share:.1%} of the images, not the 20.0% that were asked: they are 5 groups" in said[-1] + said[0]
+    line = f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 5 groups"
+    assert line in said[-1] + said[0]
     assert any("the largest of 120 images; only smaller groups come closer" in line for line in said)
     assert not any("split_seed" in line for line in said)
 
@@ -135,9 +136,9 @@ def summary(
     [
         (65, 15, 20, []),
         (61, 15, 24, []),
-        (59, 15, 26, ["test has 26.0% of the images, not the 20.0% that were asked"]),
-        (71, 15, 14, ["test has 14.0% of the images, not the 20.0% that were asked"]),
-        (73, 7, 20, ["val has 7.0% of the images, not the 15.0% that were asked"]),
+        (59, 15, 26, ["test has 26.0% of the images, not the 20.0% that were asked for"]),
+        (71, 15, 14, ["test has 14.0% of the images, not the 20.0% that were asked for"]),
+        (73, 7, 20, ["val has 7.0% of the images, not the 15.0% that were asked for"]),
         (40, 30, 30, ["val has 30.0%", "test has 30.0%"]),
     ],
 )

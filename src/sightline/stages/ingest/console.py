@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.core import files
+from sightline.core.text import listed
 from sightline.stages.ingest import audit
 
 
@@ -23,7 +24,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     if summary["unused_labels"]:
         lines.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
     if lost := summary["lost_classes"]:
-        lines.append(f"all images of {_listed(lost)} were rejected")
+        lines.append(f"all images of {listed(lost)} were rejected")
     if left_out := summary["rejected"].get("conflict", 0):  # those that are kept are the audit's to name
         conflicts = summary["conflicts"]
         lines.append(
@@ -31,7 +32,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             f"ingest.conflicts, as {conflicts['first']}"
         )
     lines += [
-        f"the labels {_listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
+        f"the labels {listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
     ]
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
@@ -42,11 +43,6 @@ def _alike(summary: dict[str, Any]) -> list[list[str]]:
     for name in summary["classes"]:
         groups.setdefault(name.casefold(), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
 
 
 def class_changes(classes: list[str], memory: Path) -> list[str]:

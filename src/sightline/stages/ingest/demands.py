@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.core.text import listed
 from sightline.stages.ingest.config import IngestConfig
 
 _LEAST = 3
@@ -40,7 +41,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     named = {split for has in splits.values() for split in has} - {"unsplit"}
     if named and "train" not in named and not any("unsplit" in has for has in splits.values()):
         raise UserError(
-            f"{where}: no image to train on: all {summary['accepted']:,} are {_listed(sorted(named))} in the source; "
+            f"{where}: no image to train on: all {summary['accepted']:,} are {listed(sorted(named))} in the source; "
             f"add its training images, or {config.source.no_training_remedy}"
         )
     # An even sample may well miss the few training images of a class: it is for trying things out.
@@ -49,7 +50,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         first = lacking[0]
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
-            f"{where}: no image to train on of {_listed(lacking)}: the source has {first!r} in {only} alone; add "
+            f"{where}: no image to train on of {listed(lacking)}: the source has {first!r} in {only} alone; add "
             f"training images, or drop it by a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
             "ingest.labels names"
         )
@@ -58,9 +59,3 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
             f"{where}: no class has {_LEAST} images, one each to train, validate and test; the largest has "
             f"{max(classes.values())}: add images, or merge classes by ingest.labels"
         )
-
-
-def _listed(names: Iterable[str]) -> str:
-    first = list(names)
-    more = f" and {len(first) - 5:,} more" if len(first) > 5 else ""
-    return ", ".join(map(repr, first[:5])) + more

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.core.json_fields import field, parse_object
 from sightline.datasets import lost_detail
 from sightline.datasets.raw_set import SUMMARY
 from sightline.stages.preprocess import division
@@ -42,8 +42,13 @@ def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[
 
 def _lost(path: Path, config: PreprocessConfig) -> str | None:
     try:
-        return lost_detail.lost(json.loads(path.read_bytes())["audit"], config.size, config.channels)
+        audit = field(parse_object(path.read_bytes()), "audit", dict)
+        field(audit, "modes", dict)
+        for side in ("width", "height"):
+            for number in ("min", "median", "max"):
+                field(field(field(audit, "sizes", dict), side, dict), number, float)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the ingest stage") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged: run the ingest stage again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
+    return lost_detail.lost(audit, config.size, config.channels)

@@ -1,13 +1,14 @@
-"""The division of a set into splits, held against what was asked for; imports nothing heavy."""
+"""The division of a set into splits, compared with the requested fractions; imports nothing heavy."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.core.text import listed
 
 _NOTABLE = 0.05
-"""A share that is further off is worth a line."""
+"""A larger deviation of a share is reported."""
 
 
 def require_splits(summary: dict[str, Any]) -> None:
@@ -26,7 +27,7 @@ def require_splits(summary: dict[str, Any]) -> None:
             )
     if sum(counts["train"] > 0 for counts in classes.values()) < 2:
         raise UserError(
-            f"fewer than two of {len(classes)} classes have an image to train on ({_named(_untrained(summary))} have "
+            f"fewer than two of {len(classes)} classes have an image to train on ({listed(_untrained(summary))} have "
             "none): add images of them"
         )
 
@@ -40,7 +41,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         reached = summary["images_per_split"][split] / pool
         if abs(reached - asked) > _NOTABLE:
             result.append(
-                f"{split} has {reached:.1%} of the images, not the {asked:.1%} that were asked: {_why(summary)}"
+                f"{split} has {reached:.1%} of the images, not the {asked:.1%} that were asked for: {_why(summary)}"
             )
     split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1], default=("", 0))
     if most > _NOTABLE:
@@ -49,7 +50,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         result.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
     if untrained := _untrained(summary):
         result.append(
-            f"no training image of {_named(untrained)}: the network cannot learn it; add images of it, or drop it by "
+            f"no training image of {listed(untrained)}: the network cannot learn it; add images of it, or drop it by "
             "ingest.labels"
         )
     return result
@@ -72,8 +73,3 @@ def _is_grouped(summary: dict[str, Any]) -> bool:
 
 def _untrained(summary: dict[str, Any]) -> list[str]:
     return [name for name, counts in summary["images_per_class"].items() if not counts["train"]]
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
