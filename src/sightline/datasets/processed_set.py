@@ -153,6 +153,11 @@ class ProcessedSet:
             _row=table["row"].to_numpy().astype(np.int64),
         )
 
+    def originals(self, name: str) -> npt.NDArray[np.int64]:
+        """Returns the places in a split of its images that are no augmented copies."""
+        table = self.index.filter(pc.equal(self.index["split"], name))
+        return np.flatnonzero(pc.equal(table["id"], table["origin"]).to_numpy()).astype(np.int64)
+
 
 def open_split(root: Path, name: str) -> Split:
     """Opens one split of the processed set in `root`."""

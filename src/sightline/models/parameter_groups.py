@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ def parameter_groups(
     backbone_lr_mult: float = 1.0,
     weight_decay: float = 0.0,
     decay_all: bool = True,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Returns an optimiser's parameter groups: every parameter in exactly one, frozen ones as well.
 
@@ -30,15 +32,22 @@ def parameter_groups(
         weight_decay: The optimiser's weight decay.
         decay_all: False leaves norms, biases, position embeddings, class tokens and layer scales without decay: only
             what multiplies activations by a matrix is decayed (Goyal et al. 2017, section 5.3).
+        layer_decay: The learning rate of a block as a share of the one above it, the head at the top (layer-wise decay,
+            Clark et al. 2020, ELECTRA); 1 makes no difference between blocks, and fewer groups.
 
     Returns:
-        Dictionaries with `params`, `lr`, `weight_decay` and `name` ("head", "backbone" or "all", with "_no_decay"
-        appended where there is none), in a fixed order.
+        Dictionaries with `params`, `lr`, `weight_decay` and `name` ("head", "backbone", a block's, or "all", with
+        "_no_decay" appended where there is none), in a fixed order.
     """
     head = {id(parameter) for parameter in classifier.head.parameters()}
     groups: dict[str, dict[str, Any]] = {}
+    depths = block_depths([name for name, parameter in classifier.named_parameters() if id(parameter) not in head])
     for name, parameter in classifier.named_parameters():
-        part = "all" if backbone_lr_mult == 1 else "head" if id(parameter) in head else "backbone"
+        part, mult = "all", 1.0
+        if id(parameter) not in head and layer_decay < 1:
+            part, mult = block_of(name), backbone_lr_mult * layer_decay ** depths[block_of(name)]
+        elif layer_decay < 1 or backbone_lr_mult != 1:
+            part, mult = ("head", 1.0) if id(parameter) in head else ("backbone", backbone_lr_mult)
         # Linear and convolutional weights, and the joint one of attention's three inputs.
         decayed = decay_all or (parameter.ndim >= 2 and name.endswith("weight"))
         label = part if decayed else f"{part}_no_decay"
@@ -46,13 +55,35 @@ def parameter_groups(
             label,
             {
                 "params": [],
-                "lr": lr * (backbone_lr_mult if part == "backbone" else 1),
+                "lr": lr * mult,
                 "weight_decay": weight_decay if decayed else 0.0,
                 "name": label,
             },
         )
         group["params"].append(parameter)
     return [groups[label] for label in sorted(groups)]
+
+
+def block_of(name: str) -> str:
+    """Returns the block that a parameter belongs to: its name up to the first numbers, which count blocks.
+
+    >>> block_of("network.blocks.1.0.conv_pw.weight"), block_of("network.conv_stem.weight")
+    ('network.blocks.1.0', 'network.conv_stem')
+    """
+    numbered = re.match(r"(?:[a-z_]+\.)*?[a-z_]*\d+(?:\.\d+)*(?=\.)", name, re.IGNORECASE)
+    return numbered[0] if numbered else name.rpartition(".")[0]
+
+
+def block_depths(names: list[str]) -> dict[str, int]:
+    """Returns how far each block lies below the head: 1 for the last. A network's parameters come in their order."""
+    blocks = list(dict.fromkeys(map(block_of, names)))
+    return {block: len(blocks) - place for place, block in enumerate(blocks)}
+
+
+def keep_statistics(classifier: Classifier) -> None:
+    """Has the batch norms compute with the statistics that they have, in training mode as well; their weights learn."""
+    classifier.frozen_norms = _running_norms(classifier.network)
+    classifier.train(classifier.training)
 
 
 def freeze(classifier: Classifier, frozen: bool = True) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from sightline.core import files, progress
@@ -118,8 +116,7 @@ def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images,
         UserError: If there is none.
     """
     split = data.split("train")
-    table = data.index.filter(pc.equal(data.index["split"], "train"))
-    originals = np.flatnonzero(pc.equal(table["id"], table["origin"]).to_numpy())
+    originals = data.originals("train")
     if not len(originals):
         raise UserError(f"the split 'train' of {data.root} has no image: lower preprocess.test_fraction")
     rows = originals[stratified_sample(split.labels[originals], config.train_images, config.seed, "training")]

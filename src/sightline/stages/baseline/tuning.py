@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,25 @@ from sightline.metrics.calibration import fit_temperature, log_probabilities
 from sightline.stages.baseline.features import Features
 from sightline.stages.baseline.stratified_sample import stratified_sample
 
-if TYPE_CHECKING:
-    from sightline.stages.baseline.config import BaselineConfig
-
 Settings = Mapping[str, float]
 Fit = Callable[[Features, Labels, Settings], Any]
 """Features [n, d], labels [n] of at least two classes, settings -> a fitted estimator."""
+
+
+class TuningConfig(Protocol):
+    """How settings are chosen; the section `baseline` of the configuration is one."""
+
+    @property
+    def folds(self) -> int:
+        """Folds of the cross-validation."""
+
+    @property
+    def tuning_images(self) -> int:
+        """Images that take part in it, at most."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the folds."""
 
 
 class TunedEstimator:
@@ -35,7 +48,7 @@ class TunedEstimator:
     Args:
         fit: Makes a fitted estimator.
         grid: The settings to choose from, the most cautious first.
-        config: The section `baseline` of the configuration.
+        config: How they are chosen.
         num_classes: Of the whole set; a class without training images gets probability 0.
 
     Attributes:
@@ -45,7 +58,7 @@ class TunedEstimator:
         notes: What differs from the configuration, a line each.
     """
 
-    def __init__(self, fit: Fit, grid: Sequence[Settings], config: BaselineConfig, num_classes: int) -> None:
+    def __init__(self, fit: Fit, grid: Sequence[Settings], config: TuningConfig, num_classes: int) -> None:
         self._fit, self._grid, self._config, self._num_classes = fit, grid, config, num_classes
         self.settings = grid[len(grid) // 2]
         self.temperature = 1.0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from sightline.core import seeds
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
-from sightline.models.classifier import build
-from sightline.stages.train import hardware
+from sightline.models.classifier import Classifier, build
+from sightline.models.parameter_groups import keep_statistics
+from sightline.stages.train import hardware, linear_probe
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import (
@@ -23,6 +26,9 @@ from sightline.stages.train.dataloader import (
 )
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
+from sightline.stages.train.recipes import Finetune, recipe_of
+
+_log = logging.getLogger(__name__)
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
@@ -48,6 +54,10 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     torch.manual_seed(seeds.derive(config.seed, "weights"))
     classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
+    recipe = recipe_of(config.recipe, config.model)
+    finetune = recipe if isinstance(recipe, Finetune) else None
+    if finetune and finetune.frozen_statistics:
+        keep_statistics(classifier)
     augment = not config.debug.overfit and config.augment_on == "batch"
     module = ClassifierModule(
         classifier,
@@ -55,6 +65,8 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         optimizer=config.optimizer,
         schedule=config.schedule,
         seed=config.seed,
+        lr_mult=finetune.lr_mult if finetune else 1.0,
+        layer_decay=finetune.layer_decay if finetune else 1.0,
         backbone_lr_mult=config.backbone_lr_mult,
         freeze_epochs=config.freeze_epochs,
         augment=torch_backend.build(config.augment) if augment else None,
@@ -63,6 +75,18 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     if config.trainer.compile:
         classifier.network.compile()  # in place: the names in the state stay as they are
     return module
+
+
+def start_head(classifier: Classifier, data: ProcessedSet, config: TrainConfig) -> None:
+    """Gives a pretrained network the head that the linear probe finds on the training split, and says how."""
+    found = linear_probe.solve_for(
+        classifier, data, config.seed, config.class_weights, config.threads, device(config.trainer)
+    )
+    classifier.train()
+    for note in found.notes:
+        _log.info(f"train: probe: {note}")
+    chosen = "  ".join(f"{name} {value:g}" for name, value in found.parameters.items())
+    _log.info(f"train: the linear probe is the head: {chosen}")
 
 
 def loaders(
@@ -90,18 +114,19 @@ def _loader(
     config: TrainConfig, samples: SampleDataset, batches: EpochBatchSampler, rank: int
 ) -> TimedDataLoader | DirectLoader:
     """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
-    device = _device(config.trainer, rank % max(1, torch.cuda.device_count()))
+    place = device(config.trainer, rank % max(1, torch.cuda.device_count()))
     if samples.augments:
         if config.cache_in_memory == "always":
             raise UserError("train.cache_in_memory: always needs train.augment_on=batch, or train.augment=none")
         return loader(samples, batches, config.num_workers)
-    fits = hardware.has_room(device, len(samples) * samples.bytes_each)
+    fits = hardware.has_room(place, len(samples) * samples.bytes_each)
     if config.cache_in_memory == "always" or (config.cache_in_memory == "auto" and fits):
-        return DirectLoader(samples, batches, device)
+        return DirectLoader(samples, batches, place)
     return loader(samples, batches, config.num_workers) if config.num_workers else DirectLoader(samples, batches)
 
 
-def _device(hardware_option: TrainerOption, local_rank: int) -> torch.device:
+def device(hardware_option: TrainerOption, local_rank: int = 0) -> torch.device:
+    """Returns the device that a process computes on."""
     accelerator = hardware_option.accelerator
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return torch.device("cuda", local_rank)

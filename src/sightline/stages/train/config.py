@@ -12,6 +12,7 @@ from sightline.stages.train.losses import LOSSES, LossOption
 from sightline.stages.train.mixing import MIXINGS, MixingOption
 from sightline.stages.train.optimizers import OPTIMIZERS, OptimizerOption
 from sightline.stages.train.options import DEBUGS, TRAINERS, DebugOption, TrainerOption
+from sightline.stages.train.recipes import RECIPES, RecipeOption, require_weights
 from sightline.stages.train.schedules import SCHEDULES, ScheduleOption
 from sightline.stages.train.weight_averaging import WEIGHT_AVERAGING, WeightAveragingOption
 
@@ -24,6 +25,7 @@ class TrainConfig:
 
     Attributes:
         model: The network.
+        recipe: How the network gets its weights: from random ones, from pretrained ones, by its head alone.
         optimizer: The optimiser.
         schedule: How the learning rate moves.
         loss: What is minimised.
@@ -55,6 +57,7 @@ class TrainConfig:
     """
 
     model: ModelOption = choice(MODELS)
+    recipe: RecipeOption = choice(RECIPES)
     optimizer: OptimizerOption = choice(OPTIMIZERS)
     schedule: ScheduleOption = choice(SCHEDULES)
     loss: LossOption = choice(LOSSES)
@@ -88,6 +91,7 @@ class TrainConfig:
             require(getattr(self, name) >= 0, f"{name}: must not be negative, is {getattr(self, name)}")
         require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
         require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
+        require_weights(self.recipe, self.model)
         require_one_of("monitor", self.monitor, MONITORS)
         require_one_of("augment_on", self.augment_on, ("batch", "albumentations"))
         require_one_of("cache_in_memory", self.cache_in_memory, ("auto", "always", "never"))

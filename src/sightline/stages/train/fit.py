@@ -24,12 +24,14 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.classifier import Classifier
 from sightline.stages.train import checkpoint_io, ddp, hardware, resume
-from sightline.stages.train.build import check_splits, loaders, network
+from sightline.stages.train.build import check_splits, loaders, network, start_head
 from sightline.stages.train.checkpointing import HISTORY, EpochMetrics, LogMetrics, TrainingCheckpoint
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
+from sightline.stages.train.recipes import Finetune, recipe_of
 from sightline.stages.train.training_progress import TrainingProgress
+from sightline.stages.train.weight_averaging import Ema, NoWeightAveraging
 
 _log = logging.getLogger(__name__)
 
@@ -128,15 +130,22 @@ def _train(
             for row in resumed.rows:
                 log({name: row[name] for name in HISTORY[1:]}, int(row["epoch"]))
         train_loader.batches.resume(resumed.epoch, resumed.batch)
+    recipe = recipe_of(config.recipe, config.model)
+    finetune = recipe if isinstance(recipe, Finetune) else None
+    if finetune and finetune.head_from_probe and resumed is None and rank == 0:  # which hands it to the others
+        start_head(module.classifier, data, config)
 
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
     mode = "min" if config.monitor.endswith("loss") else "max"
     keep = checkpoint_io.BestCheckpoint(checkpoints, config.monitor, mode)
     progress = TrainingCheckpoint(checkpoints, train_loader, log, shown=rank == 0)
     # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
-    average = config.weight_averaging.build(max_epochs)
+    averaging = config.weight_averaging
+    if finetune and finetune.ema_decay is not None and isinstance(averaging, NoWeightAveraging):
+        averaging = Ema("ema", finetune.ema_decay)
+    average = averaging.build(max_epochs)
     callbacks: list[Callback] = [*([average] if average else []), keep, progress]
-    if config.weight_averaging.stops_early:
+    if averaging.stops_early:
         callbacks.insert(0, EarlyStopping(config.monitor, patience=config.patience, mode=mode))
     if rank == 0:
         begun = (resumed.epoch, resumed.batch) if resumed else (0, 0)

@@ -66,6 +66,8 @@ class ClassifierModule(pl.LightningModule):
         optimizer: The optimiser.
         schedule: The learning rate's schedule.
         seed: The run's seed.
+        lr_mult: Learning rate of the head as a share of the optimiser's.
+        layer_decay: Learning rate of a block as a share of the one above it.
         backbone_lr_mult: Learning rate of the backbone as a share of the head's.
         freeze_epochs: Epochs at the beginning in which only the head learns.
         augment: Augmentation of whole batches, where the loader does none.
@@ -80,6 +82,8 @@ class ClassifierModule(pl.LightningModule):
         optimizer: OptimizerOption,
         schedule: ScheduleOption,
         seed: int,
+        lr_mult: float = 1.0,
+        layer_decay: float = 1.0,
         backbone_lr_mult: float = 1.0,
         freeze_epochs: int = 0,
         augment: BatchAugmentation | None = None,
@@ -91,6 +95,8 @@ class ClassifierModule(pl.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._seed = seed
+        self._lr_mult = lr_mult
+        self._layer_decay = layer_decay
         self._backbone_lr_mult = backbone_lr_mult
         self._freeze_epochs = freeze_epochs
         self._augment = augment
@@ -171,7 +177,11 @@ class ClassifierModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         groups = parameter_groups.parameter_groups(
-            self.classifier, self._optimizer.lr, self._backbone_lr_mult, self._optimizer.weight_decay
+            self.classifier,
+            self._optimizer.lr * self._lr_mult,
+            self._backbone_lr_mult,
+            self._optimizer.weight_decay,
+            layer_decay=self._layer_decay,
         )
         optimizer = self._optimizer.build(groups)
         scheduler = self._schedule.build(optimizer, int(self.trainer.estimated_stepping_batches))

@@ -21,6 +21,8 @@ from sightline.models.model_info import TrainingLineage
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
+from sightline.stages.train.probe_fit import fit_probe
+from sightline.stages.train.recipes import Probe
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +88,10 @@ class TrainingRun:
         # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
         forget_abandoned(self.checkpoints)
         with files.lock(f"train-{self.checkpoints.name}"):
-            fitted = fit(data, config, self.checkpoints, log)
+            if isinstance(config.recipe, Probe):
+                fitted = fit_probe(data, config, log)
+            else:
+                fitted = fit(data, config, self.checkpoints, log)
             write_history(fitted.history, history)
             best = {name: float(f"{fitted.best[name]:.6g}") for name in HISTORY[1:]}
             best = {"epoch": int(fitted.best["epoch"]) + 1, **best}
@@ -99,14 +104,16 @@ class TrainingRun:
                 profile=fitted.profile,
             )
             digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
-            shutil.rmtree(self.checkpoints)
+            if self.checkpoints.is_dir():  # a probe has none
+                shutil.rmtree(self.checkpoints)
         metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:] if name != "lr")
         _log.info(f"train: best epoch {best['epoch']}: {metrics}")
         return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
     def join(self) -> float:
         """Takes part in the training that another process of a group runs; returns what nobody asks for."""
-        join(self.data, self.config, self.checkpoints)
+        if not isinstance(self.config.recipe, Probe):  # one process solves for it
+            join(self.data, self.config, self.checkpoints)
         return math.nan
 
 

@@ -26,6 +26,7 @@ from sightline.stages.train import build, hardware
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import placement, quiet
 from sightline.stages.train.lightning_module import ClassifierModule
+from sightline.stages.train.recipes import Finetune, recipe_of
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.98  # of Lightning's finder
@@ -64,6 +65,9 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
     """
     precision = _prepare(data, config)
     module = build.network(data, config)
+    recipe = recipe_of(config.recipe, config.model)
+    if isinstance(recipe, Finetune) and recipe.head_from_probe:
+        build.start_head(module.classifier, data, config)
     vars(module)["learning_rate"] = config.lr  # Lightning asks for the attribute; ours stands in the configuration
     train_loader, _ = build.loaders(data, config)
     with tempfile.TemporaryDirectory() as folder, quiet():

@@ -1,0 +1,53 @@
+"""Fitting by the linear probe: no epochs, no steps; the head is solved for, and the rest stays as it was pretrained."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.models.frozen_features import FrozenFeatures
+from sightline.stages.train import hardware, linear_probe
+from sightline.stages.train.build import check_splits, device, network, start_head
+from sightline.stages.train.checkpointing import HISTORY, LogMetrics
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.fit import FitResult
+
+_log = logging.getLogger(__name__)
+
+
+def fit_probe(data: ProcessedSet, config: TrainConfig, log: LogMetrics | None = None) -> FitResult:
+    """Returns the network with the probe's solution as its head.
+
+    Its history has one row: losses are plain cross-entropy, the training split's without augmented copies.
+
+    Args:
+        data: The processed set.
+        config: The train section.
+        log: Called with the metrics and the number 0.
+
+    Raises:
+        UserError: If a split is empty, or the hardware asked for is not there.
+    """
+    hardware.prepare(config.trainer, config.threads)
+    check_splits(data, config.batch_size, 1)
+    classifier = network(data, config).classifier
+    place = device(config.trainer)
+    start_head(classifier, data, config)
+    head = classifier.head
+    frozen = FrozenFeatures(classifier, place)
+    row = {"epoch": 0.0, "lr": 0.0}
+    for name, rows in (("train", data.originals("train")), ("val", np.arange(len(data.split("val"))))):
+        labels = torch.from_numpy(data.split(name).labels[rows])
+        with torch.inference_mode():
+            logits = head(torch.from_numpy(linear_probe.split_features(frozen, data.split(name), rows))).double()
+        row[f"{name}_loss"] = float(torch.nn.functional.cross_entropy(logits, labels))
+        row[f"{name}_accuracy"] = float((logits.argmax(1) == labels).double().mean())
+    row = {name: row[name] for name in HISTORY}
+    if log is not None:
+        log({name: row[name] for name in HISTORY[1:]}, 0)
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
+    profile = hardware.numeric_profile(config.trainer, config.threads, str(place), "32-true") | {"device": name}
+    return FitResult(classifier.cpu().eval(), [row], row, profile)
