@@ -151,7 +151,9 @@ def main() -> None:
                     seconds = (time.process_time() - began) / len(parts)
                     each = " ".join(f"{accuracy:.4f}" for accuracy in found)
                     mean = sum(found) / len(found)
-                    print(f"{name} {given.side} px {count:>3} a class  {way:<18} {mean:.4f}  {seconds:6.1f} s  ({each})")
+                    print(
+                        f"{name} {given.side} px {count:>3} a class  {way:<18} {mean:.4f}  {seconds:6.1f} s  ({each})"
+                    )
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ ELSEWHERE = {
     *("train.trainer.devices", "train.trainer.nodes", "train.trainer.compile", "train.model.weights"),
 }
 
+NOT_HERE = ("timm", "gpu", "mps", "ddp", "finetune", "probe")  # the last two: with pretrained weights alone
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -52,7 +54,7 @@ def test_a_size_and_an_options_setting_there_and_back_and_there_again(project: P
 
 def runnable(knob: Knob) -> bool:
     of_a_source = knob.composed.startswith("ingest.source.")
-    return knob.composed not in ELSEWHERE and not of_a_source and knob.option not in ("timm", "gpu", "mps", "ddp")
+    return knob.composed not in ELSEWHERE and not of_a_source and knob.option not in NOT_HERE
 
 
 def groups() -> list[Any]:
