@@ -32,7 +32,7 @@ def test_help_of_the_light_stages(base: Base, stage: str):
     modules, said = imported(base.project, "-m", f"pipeline.{stage}", "--help")
     assert "hydra" in modules
     assert not modules & TRAINING
-    assert "Hydra" in said
+    assert "Knobs" in said
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export"])

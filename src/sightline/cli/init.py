@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import app
+from sightline.cli.base import DATA, app
 from sightline.core.errors import UserError, not_installed
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, short_help="Make a project for images of your own.")
 def init(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The project's folder, a new one.")] = None,
     settings: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +82,13 @@ def stage_main(
         saved = saved_overrides(without(params, [words[i] for i in removals], conf_folder()))
         user = [selecting(word) for i, word in enumerate(words) if i not in removals]
         command = [selecting(words[i]) for i in places if i not in removals]
+        if any(word in ("-h", "--help") for word in words):
+            from sightline.config.stage_help import help_text
+
+            about = (sys.modules["__main__"].__doc__ or "").strip().partition("\n")[0]
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that is left is no fault
+            print(help_text(stage, section, about, compose([*saved, *command])))
+            return
         multirun = any(word in ("-m", "--multirun") for word in user)
         composed = _preflight(section, schema, saved, command, multirun, check)
         parsed = parse(command)
