@@ -46,7 +46,7 @@ def help_text(stage: str, section: str, about: str, config: DictConfig) -> str:
         about,
         "",
         f"Usage: python -m pipeline.{stage} [KEY=VALUE ...]",
-        f"       python -m sightline.stages {stage} [KEY=VALUE ...]    (in a project of your own)",
+        f"In a project of your own: python -m sightline.stages {stage} [KEY=VALUE ...]",
         "",
         *_wrapped(
             "As a rule `dvc repro` runs it, by params.yaml. A KEY=VALUE on this command line, as "
