@@ -22,7 +22,7 @@ from sightline.models.architectures.resnet import ResNet
 from sightline.models.architectures.timm import Timm
 from sightline.models.architectures.vit import ViT
 from sightline.models.options import PretrainableOption
-from sightline.models.pretrained import fit_channels, fit_kernel, read
+from sightline.models.pretrained import fit_channels, fit_kernel, read_weights
 from tests.models.conftest import pictures
 from tests.models.test_networks import make
 
@@ -117,7 +117,7 @@ def test_the_weights_are_found_in_every_form_of_file(tmp_path: Path) -> None:
 
     def found(content: object) -> bool:
         torch.save(content, tmp_path / "w.pth")
-        plain = read(str(tmp_path / "w.pth"))
+        plain = read_weights(str(tmp_path / "w.pth"))
         return list(plain) == list(state) and all(torch.equal(plain[key], state[key]) for key in state)
 
     def prefixed(prefix: str) -> dict[str, torch.Tensor]:
@@ -144,7 +144,7 @@ def test_a_flipped_bit_is_refused_or_makes_no_difference(tmp_path: Path) -> None
     for place in range(0, len(whole), 11):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         try:
-            assert torch.equal(read(str(file))["a"], torch.arange(256.0)), place
+            assert torch.equal(read_weights(str(file))["a"], torch.arange(256.0)), place
         except UserError:
             refused += 1
     assert refused > 90  # a kibibyte of weights, and what describes them
@@ -152,7 +152,7 @@ def test_a_flipped_bit_is_refused_or_makes_no_difference(tmp_path: Path) -> None
     place = whole.index(torch.arange(256.0).numpy().tobytes())
     file.write_bytes(whole[:place] + b"\1" + whole[place + 1 :])
     with pytest.raises(UserError, match=r"weights.pth is damaged \(its checksum differs\): get it again$"):
-        read(str(file))
+        read_weights(str(file))
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
@@ -160,7 +160,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"^train.model.weights: .*weights.safetensors") as caught:
-        read(str(path))
+        read_weights(str(path))
     assert "\n" not in str(caught.value)
 
 

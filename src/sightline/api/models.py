@@ -167,10 +167,10 @@ class ModelEvaluation:
 
         from sightline.datasets import predictions
 
-        read = predictions.read(self.path / "predictions.parquet")
+        answers = predictions.read(self.path / "predictions.parquet")
         names = np.array(self.data.classes, object)
-        columns = {"id": read.ids, "label": names[read.labels], "predicted": names[read.predicted]}
-        return pd.DataFrame({**columns, "probability": read.probabilities.max(axis=1)})
+        columns = {"id": answers.ids, "label": names[answers.labels], "predicted": names[answers.predicted]}
+        return pd.DataFrame({**columns, "probability": answers.probabilities.max(axis=1)})
 
     def __repr__(self) -> str:
         n = self.metrics

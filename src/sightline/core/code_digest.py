@@ -155,8 +155,8 @@ class CodeDigests:
         key = os.fspath(path)
         kept = self._known.get(key)
         if kept is None or kept[:2] != stamp:
-            read = read_source(path.read_bytes(), self._name(path))
-            kept = self._known[key] = [*stamp, read.digest, list(read.names)]
+            source = read_source(path.read_bytes(), self._name(path))
+            kept = self._known[key] = [*stamp, source.digest, list(source.names)]
             self._changed = True
         self._read[path] = ModuleSource(kept[2], tuple(kept[3]))
         return self._read[path]

@@ -27,7 +27,7 @@ STATISTICS = ("running_mean", "running_var")
 """How the names of what a batch norm computes with end, no parameters and so easily left out of a file."""
 
 
-def read(path: str) -> State:
+def read_weights(path: str) -> State:
     """Reads a weights file: `.safetensors`, or what `torch.save` made of a state dict; nothing in it is executed.
 
     A checkpoint that holds the weights beside other things will do, and so will a `model.safetensors` of Sightline's

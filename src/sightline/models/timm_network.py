@@ -130,13 +130,13 @@ def _not_downloaded(model_name: str, error: Exception) -> UserError:
 
 def _state(weights: str, model_name: str, network: nn.Module, head: str, packaged: str) -> pretrained.State:
     if weights == packaged_weights.PACKAGE:
-        state = pretrained.read(str(packaged_weights.weights_file(packaged)))
+        state = pretrained.read_weights(str(packaged_weights.weights_file(packaged)))
         names = list(network.state_dict())
         if len(names) != len(state):
             raise UserError(f"train.model.weights: package: its weights are not those of {model_name}")
         # The same layers in the same order, under other names; timm compares the shapes.
         return dict(zip(names, state.values(), strict=True))
-    state = pretrained.read(weights)
+    state = pretrained.read_weights(weights)
     # Of the buffers, only the batch norms' statistics: some versions of timm keep others in their files, some do not.
     statistics = (name for name, _ in network.named_buffers() if name.endswith(pretrained.STATISTICS))
     wanted = [name for name, _ in network.named_parameters() if not name.startswith(f"{head}.")]

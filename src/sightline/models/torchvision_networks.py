@@ -45,7 +45,7 @@ def load_weights(network: nn.Module, name: str, first: str, head: str, weights: 
     Raises:
         UserError: If the weights cannot be had, or are those of another network.
     """
-    state = _default_weights(name) if weights == "DEFAULT" else pretrained.read(weights)
+    state = _default_weights(name) if weights == "DEFAULT" else pretrained.read_weights(weights)
     if isinstance(network, FittedViT):
         state = network.fit_positions(state)
     pretrained.load_backbone(network, state, first, head, name, weights)

@@ -100,7 +100,7 @@ def open_all(
 
                     yield from archive_inputs.members(path, path, max_bytes)
                 else:
-                    yield Input(path, functools.partial(read, path, max_bytes))
+                    yield Input(path, functools.partial(read_file, path, max_bytes))
 
 
 def shortened(url: str) -> str:
@@ -165,7 +165,7 @@ def _files(path: str) -> Iterator[str]:
     yield from unreadable
 
 
-def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """Reads an input file.
 
     Raises:

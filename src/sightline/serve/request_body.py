@@ -120,20 +120,20 @@ async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) 
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most + _DRAINED:
         raise too_large
-    read = 0
+    received = 0
     try:
         async with asyncio.timeout(config.seconds):
             async for chunk in request.stream():
-                read += len(chunk)
-                if read > most + _DRAINED:
+                received += len(chunk)
+                if received > most + _DRAINED:
                     raise too_large
-                if read > most:
+                if received > most:
                     continue
                 take(len(chunk))
                 yield chunk
     except TimeoutError:
         raise RequestError(408, "too_slow", f"the body took more than {config.seconds:g} s", close=True) from None
-    if read > most:
+    if received > most:
         raise too_large
 
 

@@ -95,8 +95,8 @@ class LayoutRules:
         notes = []
         rest = sorted(set(here.folders) - set(splits)) if splits else []
         if rest or any(split_of(name) is None for name in splits):
-            read = ", ".join(f"{name} as {split.name}" for name, split in splits.items())
-            notes.append(f"read as splits: {read}" + (f"; left out: {', '.join(rest)}" if rest else ""))
+            places = ", ".join(f"{name} as {split.name}" for name, split in splits.items())
+            notes.append(f"read as splits: {places}" + (f"; left out: {', '.join(rest)}" if rest else ""))
         if self.patterns.label:
             return notes
         tops = [_descend(here.folders[name], split.inner) for name, split in splits.items()] or [here]

@@ -21,7 +21,7 @@ PLAIN = {"clean": "none", "denoise": "none", "enhance": "none", "segment": "none
 
 def _option(step: str, name: str, **values: Any) -> Option:
     content = yaml.safe_load((CONF / step / f"{name}.yaml").read_text())
-    return steps.read(step, content | values)
+    return steps.parse_option(step, content | values)
 
 
 def _build(size: int = 32, channels: int = 3, background: tuple[int, ...] = (255,), **steps: str | Option) -> Transform:

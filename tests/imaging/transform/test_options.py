@@ -34,9 +34,10 @@ def test_file_and_class_have_the_same_keys_and_valid_values(step: str, name: str
     assert set(content) == {field.name for field in dataclasses.fields(schema)}
     assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(schema))
     assert content["name"] == name
-    assert dataclasses.asdict(steps.read(step, content)) == content
+    assert dataclasses.asdict(steps.parse_option(step, content)) == content
     # As the configuration does it.
-    assert OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content)) == steps.read(step, content)
+    composed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content))
+    assert composed == steps.parse_option(step, content)
 
 
 @pytest.mark.parametrize(("step", "name"), ALL)
@@ -76,14 +77,14 @@ BAD = [
 def test_a_bad_value_is_named(step: str, name: str, key: str, value: object, message: str) -> None:
     content = yaml.safe_load((CONF / step / f"{name}.yaml").read_text())
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        steps.read(step, content | {key: value})
+        steps.parse_option(step, content | {key: value})
 
 
 def test_unknown_options_and_keys_are_named() -> None:
     with pytest.raises(ValueError, match=r"^resize: no option 'fill'; allowed: crop, pad, stretch"):
-        steps.read("resize", {"name": "fill"})
+        steps.parse_option("resize", {"name": "fill"})
     with pytest.raises(ValueError, match=r"^resize: 'pad' has the keys name, not name, color"):
-        steps.read("resize", {"name": "pad", "color": 0})
+        steps.parse_option("resize", {"name": "pad", "color": 0})
 
 
 def test_options_import_nothing_heavy() -> None:

@@ -25,7 +25,7 @@ from sightline.imaging.transform.ops import Pixels
 from sightline.imaging.transform.resize import Resize
 from sightline.imaging.transform.segment import Foreground, Segmentation
 from sightline.imaging.transform.step import Step
-from sightline.imaging.transform.steps import STEPS, current_names, read
+from sightline.imaging.transform.steps import STEPS, current_names, parse_option
 
 VERSION = 2
 SEGMENT_FALLBACK = "segment_fallback"
@@ -272,7 +272,7 @@ def _checked(
     if channels == 1 and len(set(background)) != 1:
         raise ValueError(f"background: {background!r} is not grey, as channels: 1 asks")
     level = tuple(background[:1] if channels == 1 else (background * 3)[:3])
-    chosen: dict[str, Any] = {name: read(name, steps[name]) for name in STEPS}
+    chosen: dict[str, Any] = {name: parse_option(name, steps[name]) for name in STEPS}
     transform = Transform(size, channels, sample_bits, level, **chosen)
     if channels == 1 and transform._color != "keep":
         raise ValueError(f"clean.color: {transform._color!r} needs channels: 3")

@@ -33,7 +33,7 @@ def current_names(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
     }
 
 
-def read(step: str, content: Mapping[str, Any]) -> Option:
+def parse_option(step: str, content: Mapping[str, Any]) -> Option:
     """Builds an option of `step` from plain data, strictly: a transform's JSON may come from anywhere.
 
     Raises:

@@ -51,10 +51,10 @@ def rejected_member(path: str, reason: RejectionReason, detail: str) -> Member:
     """Returns a member that cannot be read."""
     fault = RejectionError(reason, detail)
 
-    def read() -> bytes:
+    def refuse() -> bytes:
         raise fault
 
-    return Member(path, read, fault)
+    return Member(path, refuse, fault)
 
 
 def safe_path(name: str) -> str:
