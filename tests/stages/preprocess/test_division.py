@@ -39,15 +39,34 @@ def test_a_small_set_may_come_closer_by_another_seed(tmp_path: Path):
 
 
 def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path):
+    of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 3}") for n in range(600)]
+    summary = divided(tmp_path, of, "val_fraction=0")
+    share = summary["images_per_split"]["test"] / 600
+    said = lines(summary)
+    assert f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 3 groups" in "".join(said)
+    assert any("the largest of 200 images; only smaller groups come closer" in line for line in said)
+    assert not any("split_seed" in line for line in said)
+
+
+def test_five_equal_groups_are_divided_as_asked(tmp_path: Path):
+    """Where a hash alone would as soon put three of them into the test split."""
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 5}") for n in range(600)]
     summary = divided(tmp_path, of)
-    said = lines(summary)
-    share = summary["images_per_split"]["test"] / 600
-    assert abs(share - 0.2) > 0.05, "choose other groups"
-    line = f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 5 groups"
-    assert line in said[-1] + said[0]
-    assert any("the largest of 120 images; only smaller groups come closer" in line for line in said)
-    assert not any("split_seed" in line for line in said)
+    assert summary["images_per_split"] == {"train": 360, "val": 120, "test": 120}
+    (line,) = lines(summary)
+    assert line.startswith("val has 20.0% of the images, not the 15.0% that were asked for: they are 5 groups")
+
+
+def test_classes_without_an_image_in_a_split_are_named(tmp_path: Path):
+    of = [Picture(f"{name}{n:04}", len(name) * n, name, group=f"{name}{n // 40}") for name in "abc" for n in range(80)]
+    of = [Picture(p.id, place, p.label, group=p.group) for place, p in enumerate(of)]
+    summary = divided(tmp_path, of)
+    without = [name for name, counts in summary["images_per_class"].items() if counts["train"] and not counts["val"]]
+    assert without
+    named = ", ".join(map(repr, without))
+    assert any(
+        line.startswith(f"no val image of {len(without)} of 3 classes, {named}: they are") for line in lines(summary)
+    )
 
 
 def test_the_sources_own_split_is_not_blamed_on_a_seed(tmp_path: Path):

@@ -34,9 +34,17 @@ def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Gr
     )
 
 
-def split(rows: list[tuple[str, int, str | None]], near: dict[str, str], plan: SplitPlan = PLAN) -> dict[str, int]:
+def split(
+    rows: list[tuple[str, int, str | None]],
+    near: dict[str, str],
+    plan: SplitPlan = PLAN,
+    classes: list[str] | None = None,
+) -> dict[str, int]:
+    """Splits rows, each of the class that `classes` names for it."""
     groups = grouped(rows, near)
-    assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan)
+    names = sorted(set(classes or [""]))
+    labels = np.array([names.index(name) for name in classes or [""] * len(rows)], np.int32)
+    assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan, labels, names)
     assert not len(assigned.leaks)
     return {identity: int(where) for (identity, _, _), where in zip(rows, assigned.splits, strict=True)}
 
@@ -104,6 +112,7 @@ def test_order_says_nothing(rows, near, seed):
 @given(rows=ROWS, near=NEAR, kept=st.integers(1, 25))
 @settings(max_examples=300, deadline=None)
 def test_growing_moves_only_images_that_an_earlier_one_joined(rows, near, kept):
+    rows = [(identity, content, None) for identity, content, _ in rows]
     before, after = split(rows[:kept], near), split(rows, near)
     groups_before, groups_after = components(rows[:kept], near), components(rows, near)
     for identity, where in before.items():
@@ -274,3 +283,92 @@ def test_the_first_and_the_last_fold_are_folds(text: str, fold: Fold):
 def test_what_is_asked_is_of_the_splits_that_are_drawn(named: list[str], fold: Fold | None, expected: dict[str, float]):
     given = np.array([*map(SPLITS.index, named), LEFT_OUT], np.int8)
     assert asked(given, SplitPlan(0.2, 0.3, 0, fold)) == expected
+
+
+# --- the source's groups are balanced ---------------------------------------------------------------------------------
+
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.sampled_from("abc")), min_size=1, max_size=20)
+FOLDS = st.sampled_from([None, Fold(1, 3), Fold(3, 5)])
+
+
+def films(sizes: list[tuple[int, str]], mixed: bool = False) -> tuple[list[tuple[str, int, str | None]], list[str]]:
+    """Returns rows in groups of a size and a class each, or of classes in turn, and their classes; ids by class."""
+    rows, classes = [], []
+    for number, (size, name) in enumerate(sizes):
+        for place in range(size):
+            identity = f"{'' if mixed else name}{number:04}-{place:04}"
+            rows.append((identity, len(rows), f"film {number}"))
+            classes.append("abc"[place % 3] if mixed else name)
+    return rows, classes
+
+
+@given(sizes=SIZES, later=SIZES, mixed=st.booleans(), fold=FOLDS, seed=st.integers(0, 3))
+@settings(max_examples=150, deadline=None)
+def test_groups_that_come_later_move_none(sizes, later, mixed, fold, seed):
+    """Later in their class, where groups are of one class; the classes themselves may be new."""
+    plan = SplitPlan(0.15, 0.2, seed, fold)
+    rows, classes = films(sizes, mixed)
+    all_rows, all_classes = films(sizes + later, mixed)
+    before, after = split(rows, {}, plan, classes), split(all_rows, {}, plan, all_classes)
+    assert {identity: after[identity] for identity in before} == before
+
+
+@given(sizes=SIZES, mixed=st.booleans(), seed=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_each_group_is_whole_and_tested_once_over_the_folds(sizes, mixed, seed):
+    rows, classes = films(sizes, mixed)
+    folds = [split(rows, {}, SplitPlan(0.15, 0.2, seed, Fold(k, 4)), classes) for k in range(1, 5)]
+    for group in {group for _, _, group in rows}:
+        inside = [identity for identity, _, name in rows if name == group]
+        assert [{fold[identity] for identity in inside} for fold in folds].count({TEST}) == 1
+        assert all(len({fold[identity] for identity in inside}) == 1 for fold in folds)
+
+
+def test_images_without_a_group_are_drawn_as_ever_beside_groups():
+    alone = [(f"{number:04}", 10_000 + number, None) for number in range(200)]
+    rows, _ = films([(30, "a")] * 10)
+    both = split([*alone, *rows], {}, classes=["a"] * (len(alone) + len(rows)))
+    assert {identity: both[identity] for identity, *_ in alone} == split(alone, {}, classes=["b"] * len(alone))
+
+
+def shares(where: dict[str, int]) -> np.ndarray:
+    return np.bincount(list(where.values()), minlength=3) / len(where)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mixed", "off"),
+    [
+        ([(600 // (n + 1), "a") for n in range(20)], True, 0.03),  # films of very different lengths
+        ([(30, "abc"[n % 3]) for n in range(24)], False, 0.06),
+        ([(n % 35 + 1, "abc"[n % 3]) for n in range(300)], True, 0.02),
+    ],
+    ids=["few", "by class", "many"],
+)
+def test_shares_are_met_as_far_as_groups_allow(sizes: list[tuple[int, str]], mixed: bool, off: float):
+    rows, classes = films(sizes, mixed)
+    plans = [SplitPlan(0.15, 0.2, seed) for seed in range(12)]
+    found = [shares(split(rows, {}, plan, classes)) for plan in plans]
+    assert np.mean([np.abs(share - [0.65, 0.15, 0.2]).max() for share in found]) < off
+    assert len({tuple(share) for share in found}) > 1, "another seed, another split"
+
+
+def test_nearly_every_class_of_eight_groups_is_validated_and_tested():
+    """By hashes alone, 27 % of such classes have no validation image (0.85 to the power of 8)."""
+    names = [f"{number:02}" for number in range(40)]
+    groups = [f"{name}/{number}" for name in names for number in range(8)]
+    rows = [(f"{group}-{i}", 5 * place + i, group) for place, group in enumerate(groups) for i in range(5)]
+    where = split(rows, {}, SplitPlan(0.15, 0.2, 0), [identity[:2] for identity, *_ in rows])
+    missing = [name for name in names for part in (VAL, TEST) if part not in {where[i] for i in where if i[:2] == name}]
+    assert len(missing) <= 6
+    assert shares(where) == pytest.approx([0.65, 0.15, 0.2], abs=0.03)
+
+
+def test_images_that_come_to_groups_move_few():
+    """A tenth of the groups gets one image more. Another seed would move a third of the images."""
+    sizes = [(5 + 7 * n % 31, "abcdefghij"[n % 10]) for n in range(100)]
+    rows, classes = films(sizes)
+    before = split(rows, {}, classes=classes)
+    last = {group: identity for identity, _, group in rows}
+    grown = [(f"{last[f'film {n}']}x", 10_000 + n, f"film {n}") for n in range(0, 100, 11)]
+    after = split([*rows, *grown], {}, classes=[*classes, *(identity[0] for identity, *_ in grown)])
+    assert np.mean([after[identity] != before[identity] for identity in before]) < 0.05

@@ -48,6 +48,13 @@ def lines(summary: dict[str, Any]) -> list[str]:
         drawn = split in division["asked"] or (split == "train" and division["asked"])
         why = _why(summary) if drawn else "so the source itself divides it"
         result.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
+    classes = summary["images_per_class"]
+    for split, share in division["asked"].items():
+        empty = [name for name, counts in classes.items() if counts["train"] and not counts.get(split, 1)]
+        if share and empty:
+            result.append(
+                f"no {split} image of {len(empty):,} of {len(classes):,} classes, {listed(empty)}: {_why(summary)}"
+            )
     if untrained := _untrained(summary):
         result.append(
             f"no training image of {listed(untrained)}: the network cannot learn it; add images of it, or drop it by "

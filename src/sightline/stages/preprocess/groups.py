@@ -25,12 +25,14 @@ class Groups:
         digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
         first: [groups] position of an image of each group, whose digest is the group's key.
         names: By group, the key of those that have another one.
+        of_source: Those of `names`, in order of their first image's id.
     """
 
     codes: Codes
     digests: Buffer
     first: Codes
     names: Mapping[int, bytes] = field(default_factory=dict)
+    of_source: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -104,7 +106,7 @@ def group_images(
     firsts = firsts[kept]
     firsts[list(first)] = list(first.values())
     names = {code: source_groups[position].encode() for code, position in first.items() if source_groups.get(position)}
-    return Groups(codes.astype(np.int64), digests, firsts, names)
+    return Groups(codes.astype(np.int64), digests, firsts, names, sorted(names, key=lambda code: ids[first[code]]))
 
 
 def _contents(digests: Buffer) -> tuple[Codes, Codes]:

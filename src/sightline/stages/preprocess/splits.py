@@ -4,20 +4,22 @@ What holds when a set grows, the source naming no splits: an image stays where i
 joins its group, by a near duplicate or an exact duplicate in another group of the source. So images that come with
 larger ids, as numbered and dated files and database keys do, move nothing; but one that links two groups takes the
 later group's images to the earlier's split. They cannot all stay: two near duplicates that came alone may have been
-put apart, and a leak would be worse than a move.
+put apart, and a leak would be worse than a move. The source's own groups are balanced as well, which costs them some of
+that: see `balance`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline.datasets.raw_set import SPLITS
-from sightline.stages.preprocess.groups import Groups
+from sightline.stages.preprocess.balance import balance
+from sightline.stages.preprocess.groups import Codes, Groups
 from sightline.stages.preprocess.split_config import SplitPlan
 
 LEFT_OUT = len(SPLITS)
@@ -50,7 +52,13 @@ class SplitAssignment:
     leaks: npt.NDArray[np.int64]
 
 
-def assign(given: npt.NDArray[np.int8], groups: Groups, plan: SplitPlan) -> SplitAssignment:
+def assign(
+    given: npt.NDArray[np.int8],
+    groups: Groups,
+    plan: SplitPlan,
+    labels: npt.NDArray[np.int32] | None = None,
+    classes: Sequence[str] = ("",),
+) -> SplitAssignment:
     """Assigns a split to every image, group by group; splits that the source names stay.
 
     A source that names a split for some images means it: where it sets a test split aside, no further images are
@@ -61,15 +69,18 @@ def assign(given: npt.NDArray[np.int8], groups: Groups, plan: SplitPlan) -> Spli
         given: [n] the source's split, as its place in `SPLITS`; `LEFT_OUT` where it names none.
         groups: The images' groups.
         plan: What is asked for.
+        labels: [n] class index of each image; None where all are of one.
+        classes: The classes' names in order of index.
     """
     named = set(np.flatnonzero(np.bincount(given, minlength=LEFT_OUT)[:LEFT_OUT]).tolist())
-    numbers = draws(groups.keys(), plan.seed)
-    drawn = _drawn(numbers, groups, plan, named)[groups.codes]
-    if not named:
-        return SplitAssignment(drawn, np.empty(0, np.int64))
     rank = _PROTECTION[given]
     safest = np.full(len(groups), _PROTECTION[LEFT_OUT])
-    np.minimum.at(safest, groups.codes, rank)
+    if named:
+        np.minimum.at(safest, groups.codes, rank)
+    contents = _contents(groups, safest >= _PROTECTION[TRAIN], labels, classes)
+    drawn = _drawn(groups, plan, named, contents)[groups.codes]
+    if not named:
+        return SplitAssignment(drawn, np.empty(0, np.int64))
     safest = safest[groups.codes]
     rank = np.where(given == LEFT_OUT, safest, rank)
     split = np.where(safest == _PROTECTION[LEFT_OUT], drawn, _BY_PROTECTION[rank])
@@ -90,22 +101,68 @@ def asked(given: npt.NDArray[np.int8], plan: SplitPlan) -> dict[str, float]:
     return {split: share for split, share in wanted.items() if split not in named}
 
 
-def _drawn(numbers: npt.NDArray[np.float64], groups: Groups, plan: SplitPlan, named: set[int]) -> npt.NDArray[np.int8]:
+_Contents = dict[int, dict[str, int]]
+
+
+def _contents(
+    groups: Groups, free: npt.NDArray[np.bool_], labels: npt.NDArray[np.int32] | None, classes: Sequence[str]
+) -> _Contents:
+    """Returns the source's groups in order, with their number of images by class.
+
+    Args:
+        groups: The images' groups.
+        free: [groups] whether a group is in none of the source's splits that are kept as they are.
+        labels: [n] class index of each image; None where all are of one.
+        classes: The classes' names in order of index.
+    """
+    result: _Contents = {code: {} for code in groups.of_source if free[code]}
+    if result:
+        wanted = np.zeros(len(groups), np.bool_)
+        wanted[list(result)] = True
+        inside = wanted[groups.codes]
+        codes = groups.codes[inside]
+        label = np.zeros(len(codes), np.int64) if labels is None else labels[inside].astype(np.int64)
+        pairs, counts = np.unique(codes * len(classes) + label, return_counts=True)
+        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            code, index = divmod(pair, len(classes))
+            result[code][classes[index]] = count
+    return result
+
+
+def _parts(groups: Groups, plan: SplitPlan, purpose: bytes, shares: list[float], contents: _Contents) -> Codes:
+    """Draws one of several parts for every group; those in `contents` are balanced.
+
+    Returns:
+        [groups] place in `shares` of each group's part.
+    """
+    numbers = draws(groups.keys(), plan.seed, purpose)
+    parts = np.searchsorted(np.cumsum(shares)[:-1], numbers, side="right")
+
+    def phase(name: str) -> tuple[float, float]:
+        first, second = draws([f"{name}\0{side}".encode() for side in "ab"], plan.seed, purpose + b"-phase")
+        return float(first), float(second)
+
+    for code, part in balance(contents.items(), numbers, shares, phase).items():
+        parts[code] = part
+    return parts
+
+
+def _drawn(groups: Groups, plan: SplitPlan, named: set[int], contents: _Contents) -> npt.NDArray[np.int8]:
     """Draws every group's split among those that the source does not name itself."""
-    out = np.full(len(numbers), TRAIN, np.int8)
+    out = np.full(len(groups), TRAIN, np.int8)
     test = 0.0 if TEST in named else plan.test_fraction
     val = 0.0 if VAL in named else plan.val_fraction
     if plan.fold is None:
-        out[numbers < test + val] = VAL
-        out[numbers < test] = TEST
-        return out
-    held = np.floor(numbers * plan.fold.n) == plan.fold.k - 1
+        parts = _parts(groups, plan, b"split", [test, val, 1 - test - val], contents)
+        return np.array([TEST, VAL, TRAIN], np.int8)[parts]
+    held = _parts(groups, plan, b"split", [1 / plan.fold.n] * plan.fold.n, contents) == plan.fold.k - 1
     if TEST in named:
         if VAL not in named:
             out[held] = VAL
         return out
     # A number of its own, so that validation images come from all other folds alike.
-    others = draws(groups.keys(), plan.seed, b"fold-val")
-    out[others * (1 - 1 / plan.fold.n) < val] = VAL
+    val /= 1 - 1 / plan.fold.n
+    others = {code: classes for code, classes in contents.items() if not held[code]}
+    out[_parts(groups, plan, b"fold-val", [val, 1 - val], others) == 0] = VAL
     out[held] = TEST
     return out

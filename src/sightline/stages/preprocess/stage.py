@@ -108,7 +108,7 @@ def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> SplitAs
             f"preprocess.fold={config.fold}: the source names a validation and a test split of its own, which leaves "
             "no fold to choose; set it to null"
         )
-    assigned = assign(given, groups, config.plan)
+    assigned = assign(given, groups, config.plan, images.labels(), images.classes)
     if config.leaks == "fail" and len(assigned.leaks):
         first = int(assigned.leaks[0])
         raise UserError(
