@@ -244,12 +244,11 @@ def test_a_file_of_another_network_is_refused_for_timm(tmp_path: Path) -> None:
 
 def test_timms_default_weights_offline_are_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
-    from timm.models import _builder
 
     def offline(*args: object, **kwargs: object) -> None:
         raise ConnectionError("no route to host\nat all")
 
-    monkeypatch.setattr(_builder, "load_state_dict_from_hf", offline)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", offline)
     line = refused(Timm("timm", "DEFAULT", "resnet10t", {}))
     assert "no route to host" in line
     assert line.endswith("give the path of a local file, or null")
