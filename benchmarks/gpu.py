@@ -8,7 +8,7 @@
     python benchmarks/gpu.py export [--images 10000] [--epochs 2]
     python benchmarks/gpu.py all [--minutes 8]
 
-Throughput: resnet9 on CIFAR-10-shaped random images, images a second of `stages.train.fit` after the first epoch, as
+Throughput: resnet9 on CIFAR-10-shaped random images, images per second of `stages.train.fit` after the first epoch, as
 a ratio to a bare loop of the same network, compiled, in bf16, over one batch that stands on the GPU (target: at least
 0.9); and the share of time spent waiting for data (target: under 2 %).
 
@@ -17,7 +17,7 @@ Fashion: seconds of training, compilation apart, to 94 % of Fashion-MNIST's test
 Same: two trainings' weights have the same digest. Resume: so have those of one that is killed (SIGKILL) after its first
 epoch and goes on, and of one that is not.
 
-Augment: images a second of each policy on batches on the GPU, and how far its pixels are from the CPU's.
+Augment: images per second of each policy on batches on the GPU, and how far its pixels are from the CPU's.
 
 Export: the ONNX file of weights trained on the GPU names the same class as the GPU's network on all images; the largest
 difference of a probability.
@@ -71,7 +71,7 @@ def trained(data: ProcessedSet, config: TrainConfig) -> tuple[FitResult, list[di
 
 
 def bare(data: ProcessedSet, config: TrainConfig, steps: int, device: str) -> float:
-    """Returns images a second of the same network in a bare compiled loop in bf16."""
+    """Returns images per second of the same network in a bare compiled loop in bf16."""
     import torch
 
     classifier = network(data, config).classifier.to(device).train()

@@ -64,7 +64,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
-    """Prints images a second of both, and the ratio."""
+    """Prints images per second of both, and the ratio."""
     bundle = Bundle.load(folder)
     height, width, channels = bundle.transform.shape
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])

@@ -3,10 +3,10 @@
     python benchmarks/train.py loader [--images 60000] [--rounds 5]
     python benchmarks/train.py step [--rounds 5] [--threads 2] [--models cnn resnet18]
 
-Loader: images a second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
+Loader: images per second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
 least 0.8), and to a DataLoader with 2 workers over the same images as PNG files (target: at least 10).
 
-Step: images a second of `stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
+Step: images per second of `stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
 as a ratio to a bare PyTorch loop over one batch of random tensors in memory, with the same network, batch size,
 optimiser, memory format and threads. Target: at least 0.95, for resnet18 at 32x32x3 and cnn at 28x28.
 
@@ -77,7 +77,7 @@ def epochs_of(data: ProcessedSet) -> Any:
 
 
 def gathered(data: ProcessedSet) -> float:
-    """Images a second of the bare gather of the same batches."""
+    """Images per second of the bare gather of the same batches."""
     split = data.split("train")
     pixels = np.load(data.root / "shard-0.npy", mmap_mode="r")
     where = [np.array([position for _, position in keys]) for keys in batches_of(data)]
@@ -88,7 +88,7 @@ def gathered(data: ProcessedSet) -> float:
 
 
 def from_files(root: Path) -> float:
-    """Images a second of a DataLoader with 2 workers over PNG files."""
+    """Images per second of a DataLoader with 2 workers over PNG files."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import PILToTensor
@@ -97,7 +97,7 @@ def from_files(root: Path) -> float:
 
 
 def rate(batches: Any, count: Any) -> float:
-    """Returns images a second over all batches; `count` says how many a batch holds."""
+    """Returns images per second over all batches; `count` says how many a batch holds."""
     started, images = time.perf_counter(), 0
     for batch in batches:
         images += count(batch)
@@ -156,7 +156,7 @@ def configured(model: str, threads: int) -> TrainConfig:
 
 
 def trained(data: ProcessedSet, config: TrainConfig) -> float:
-    """Images a second of ours, in the epochs after the first."""
+    """Images per second of ours, in the epochs after the first."""
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         fit(data, config, Path(folder), lambda metrics, _: seconds.append(metrics["epoch_seconds"]))
@@ -164,7 +164,7 @@ def trained(data: ProcessedSet, config: TrainConfig) -> float:
 
 
 def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
-    """Images a second of the same network in a bare loop."""
+    """Images per second of the same network in a bare loop."""
     import torch
 
     torch.set_num_threads(config.threads)

@@ -55,7 +55,7 @@ def write(
     probabilities: Floats,
     classes: Sequence[str] | None = None,
 ) -> None:
-    """Writes one row an image, in the order given: id, label, predicted, probabilities (a list of K).
+    """Writes one row per image, in the order given: id, label, predicted, probabilities (a list of K).
 
     The class names stand in the file's metadata under `classes`, as JSON, so that it can be read without the set.
     """
