@@ -1,6 +1,6 @@
 """train: data/processed -> models/model.safetensors, models/model.json, reports/history.csv, and an MLflow run.
 
-A run by hand to find a fault (`train.debug`) leaves the project's model alone, as a sweep does. Below DVC it is an
+A run by hand to find a fault (`train.debug`) leaves the project's model alone. Below DVC it is an
 experiment like any other: recorded as what it is, and undone by `dvc checkout` or the next `dvc repro`.
 """
 
@@ -21,8 +21,8 @@ HISTORY = Path("reports/history.csv")
 DEBUG = Path("multirun/debug")
 
 
-def run(config: TrainConfig, context: Context) -> float:
-    """Trains, writes the model, and returns the best epoch's validation metric: what a sweep optimises."""
+def run(config: TrainConfig, context: Context) -> None:
+    """Trains and writes the model."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
     progress.step("loading PyTorch")
     from sightline.stages.train import hardware
@@ -31,20 +31,20 @@ def run(config: TrainConfig, context: Context) -> float:
 
     training = TrainingRun(context.root / DATA, config)
     if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
-        return training.join()
+        training.join()
+        return
     output = place(config, context)
-    if not context.sweep_job and hardware.on_cpu(config.trainer):  # of a sweep's jobs the first says it
+    if hardware.on_cpu(config.trainer):
         say(cpu_threads.idle("train.threads", config.threads, hardware.world_size(config.trainer)))
     progress.step("opening a run in MLflow")
     made_with = data_settings.load_settings(context.root, training.data.digest)
-    trained = train_tracked(training, output / MODEL, output / HISTORY, context.config, context.overrides, made_with)
-    return trained.best[config.monitor]
+    train_tracked(training, output / MODEL, output / HISTORY, context.config, context.overrides, made_with)
 
 
 def place(config: TrainConfig, context: Context) -> Path:
     """Returns the folder that the outputs are written below, and says so where they are those of a debug run."""
     debug = config.debug
-    if not debug.active or context.sweep_job is not None:
+    if not debug.active:
         return context.output
     kind = "train.debug_options" if debug.name == "none" else f"train.debug={debug.name}"
     if os.environ.get("DVC_STAGE"):  # which asks for its outputs
@@ -61,4 +61,4 @@ def say(line: str | None) -> None:
 
 
 if __name__ == "__main__":
-    stage_main("train", TrainConfig, run, sweep_callback="sightline.tracking.SweepRun")
+    stage_main("train", TrainConfig, run)

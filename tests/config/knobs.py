@@ -100,6 +100,9 @@ OTHER: dict[str, Any] = {
     "mps.precision": "16-mixed", "profiler": "advanced", "debug.none.epochs": 1, "batches": 3, "overfit.epochs": 1,
     "slices": ["size"], "export.formats": ["pt2"], "license": "MIT", "int8.default": "fp32", "min_speedup": 2.0,
     "promote.name": "other",
+    "sweep.metric": "val_accuracy", "sweep.n_trials": 7, "sweep.time": "30m", "sweep.sampler": "tpe",
+    "sweep.pruner": "median", "sweep.executor.slurm.partition": "other", "sweep.executor.slurm.cluster": "local",
+    "sweep.executor.ray.address": "auto",
 }
 # fmt: on
 CLEANING = ("color", "max_side", "trim_borders", "trim_tolerance", "drop_blank", "blank_tolerance")
@@ -136,7 +139,8 @@ def knobs() -> list[Knob]:
             if not choice.startswith(f"{stage}."):
                 continue
             key = choice.removeprefix(f"{stage}.")
-            found += [Knob(stage, key, "", "", option) for option in options if option != params[stage][key]]
+            chosen = params.get(stage, {}).get(key)
+            found += [Knob(stage, key, "", "", option) for option in options if option != chosen]
             for option in options:
                 content = yaml.safe_load((CONF / stage / key / f"{option}.yaml").read_text())
                 for setting, value in content.items():

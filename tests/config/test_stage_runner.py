@@ -17,7 +17,6 @@ from sightline.config import stage_runner
 from sightline.config.compose import read_params
 from sightline.config.removals import without
 from sightline.stages.evaluate.config import EvaluateConfig
-from tests.disks import mounted
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +60,6 @@ def test_a_stage_gets_its_section_and_where_it_stands(run: Run) -> None:
     assert not rest
     assert section.gallery == read_params()["evaluate"]["gallery"]
     assert context.root == context.output == Path()
-    assert context.sweep_job is None
     assert context.overrides == ()
     assert context.config.train.model.name == read_params()["train"]["model"]
 
@@ -77,7 +75,7 @@ def test_command_line_words_in_any_order_beat_params(run: Run, project: Path) ->
 
 @pytest.mark.parametrize(
     "words",
-    [["~evaluate.gallery"], ["~evaluate.gallery", "evaluate.top_k=4"], ["-m", "~evaluate.gallery", "evaluate.top_k=4"]],
+    [["~evaluate.gallery"], ["~evaluate.gallery", "evaluate.top_k=4"]],
     ids=" ".join,
 )
 def test_a_setting_that_is_taken_out_has_the_default(run: Run, project: Path, words: list[str]) -> None:
@@ -107,17 +105,18 @@ def test_what_is_taken_out_is_named_as_params_or_hydra_has_it(word: str, left: d
     assert len(params["train"]) == 3
 
 
-def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, project: Path) -> None:
-    before = sorted(p.relative_to(project) for p in project.rglob("*"))
-    assert run("-m", "evaluate.gallery=1,2", "evaluate.top_k=choice(4,5)")[0] == 0
-    assert [(s.gallery, s.top_k) for s, _ in run.calls] == [(1, 4), (1, 5), (2, 4), (2, 5)]
-    outputs = [context.output for _, context in run.calls]
-    assert len(set(outputs)) == 4
-    assert all("multirun" in output.parts for output in outputs)
-    assert [context.sweep_job for _, context in run.calls] == [0, 1, 2, 3]
-    assert run.calls[2][1].overrides == ("evaluate.gallery=2", "evaluate.top_k=4")
-    after = sorted(p.relative_to(project) for p in project.rglob("*"))
-    assert [path for path in after if path.parts[0] != "multirun"] == before
+def test_a_sweep_is_given_to_its_own_program(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Given(Exception):
+        pass
+
+    def execv(program: str, words: list[str]) -> None:
+        raise Given(words[1:])
+
+    monkeypatch.setattr(os, "execv", execv)
+    with pytest.raises(Given) as given:
+        run("-m", "evaluate.gallery=1,2")
+    assert given.value.args == (["-m", "sightline.stages", "sweep", "-m", "evaluate.gallery=1,2"],)
+    assert not run.calls
 
 
 @pytest.mark.parametrize(
@@ -125,10 +124,11 @@ def test_a_sweep_calls_once_a_job_and_leaves_the_workspace_alone(run: Run, proje
     [
         (["evaluate.gallery=1,2"], ["evaluate.gallery", "needs the flag -m"]),
         (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
-        (["-m", "evaluate.gallery=1,201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
-        (["-m", "evaluate.gallery=1,x"], ["evaluate.gallery", "'x'"]),
-        (["-m", "train/model=cnn,dens"], ["train.model: a setting of train, which is not run here"]),
-        (["-m", "evaluate.galery=1,2"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
+        (["evaluate.gallery=201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
+        (["evaluate.gallery=x"], ["evaluate.gallery", "'x'"]),
+        (["train/model=cnn"], ["train.model: a setting of train, which is not run here"]),
+        (["evaluate.galery=1"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
+        (["evaluate.gallery=1", "hydra.mode=MULTIRUN"], ["hydra.mode: a sweep needs the flag -m"]),
         (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
         (["word"], ["word: not of the form key=value"]),
         (
@@ -155,20 +155,6 @@ def test_a_bad_command_line_is_one_line_before_any_work(
     assert sorted(project.rglob("*")) == before
 
 
-def test_a_sweep_that_cannot_write_is_one_line(run: Run, project: Path) -> None:
-    sweeps = project / "multirun"
-    sweeps.mkdir()
-    with mounted(sweeps, "ro"):
-        code, said = run("-m", "evaluate.gallery=1,2")
-    assert code == 2
-    assert said.startswith("evaluate: multirun/")
-    assert said.endswith(
-        f": the file system is read-only: mount -o remount,rw {sweeps}, or work in a copy of the project elsewhere\n"
-    )
-    assert said.count("\n") == 1
-    assert not run.calls
-
-
 def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,27 +164,20 @@ def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
     def bug(*_: object) -> float:
         raise KeyError("x")
 
-    for words in ((), ("-m", "evaluate.gallery=1,2")):
-        monkeypatch.setattr(run, "_keep", full)
-        code, said = run(*words)
-        jobs = ["job 0: ", "job 1: "] if words else ["evaluate: "]
-        remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
-        assert said.splitlines() == [f"{job}data/raw/x.parquet: the disk reports an error: {remedy}" for job in jobs]
-        assert code == (1 if words else 2)
-        monkeypatch.setattr(run, "_keep", bug)
-        with pytest.raises(KeyError, match="x"):
-            run(*words)
+    monkeypatch.setattr(run, "_keep", full)
+    code, said = run()
+    remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
+    assert said == f"evaluate: data/raw/x.parquet: the disk reports an error: {remedy}\n"
+    assert code == 2
+    monkeypatch.setattr(run, "_keep", bug)
+    with pytest.raises(KeyError, match="x"):
+        run()
 
 
 @pytest.mark.parametrize(
     ("words", "key", "command"),
     [
         (["preprocess.size=32"], "preprocess.size", "dvc exp run -S preprocess.size=32"),
-        (
-            ["-m", "preprocess.size=16,24"],
-            "preprocess.size",
-            "dvc exp run --queue -S preprocess.size=16,24 && dvc queue start",
-        ),
         (
             ["evaluate.gallery=1", "ingest/source=folder", "ingest.path='a b'"],
             "ingest.source",

@@ -115,7 +115,7 @@ def test_a_modules_docstring_names_the_thing(module: str) -> None:
 
 LEVELS = (
     {"cli", "api"},
-    {"stages", "predict", "serve", "compare", "promote", "runs", "changes", "doctor", "project_setup"},
+    {"stages", "predict", "serve", "compare", "promote", "runs", "changes", "doctor", "project_setup", "sweep"},
     {"sources", "models", "metrics", "reporting", "tracking", "datasets"},
     {"imaging"},
     {"config"},

@@ -1,69 +1,105 @@
-"""Sweeps: Hydra's multirun over the train stage, beside DVC."""
+"""Sweeps: over knobs of the data and of training, killed, interrupted, with failures, several jobs at a time."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+
 import pytest
 
+from tests.pipeline import project as projects
 from tests.pipeline.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+DENSE = {"ingest__limit": 120, "train__max_epochs": 1, "train__model": "dense"}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project in which only sweeps have run; each test has learning rates of its own."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    yield projects.make(folder / "project", DENSE)
+    shutil.rmtree(folder)
+
 
 def sweep(project: Project, *words: str, code: int = 0) -> str:
-    done = project.command("python", "-m", "pipeline.train", "-m", *words)
+    done = project.command("python", "-m", "pipeline.sweep", "-m", *words)
     assert done.code == code, done.output
     return done.output
 
 
-def test_a_sweep_is_one_parent_run_with_a_child_a_job_and_leaves_dvc_alone(project: Project):
-    outputs, status = project.outputs(), project.check("dvc", "status").output
-    known = {run.info.run_id for run in project.runs()}
-    said = sweep(project, "train.lr=0.1,0.01", "train/model=cnn,dense", "train.max_epochs=2")
-
-    new = [run for run in project.runs() if run.info.run_id not in known]
-    (parent,) = (run for run in new if "sightline.sweep" in run.data.tags)
-    children = [run for run in new if run is not parent]
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    assert {(run.data.params["train.lr"], run.data.params["train.model.name"]) for run in children} == {
-        ("0.1", "cnn"),
-        ("0.1", "dense"),
-        ("0.01", "cnn"),
-        ("0.01", "dense"),
-    }
-    assert {run.info.run_name for run in children} == {
-        f"train.lr={lr} train/model={model} train.max_epochs=2" for lr in (0.1, 0.01) for model in ("cnn", "dense")
-    }
-    assert len(children) == 4
-    for run in children:
-        history = project.mlflow().get_metric_history(run.info.run_id, "val_loss")
-        assert [metric.step for metric in history] == [0, 1]
-    assert {run.info.status for run in new} == {"FINISHED"}
-    assert parent.data.metrics["best_val_loss"] == min(run.data.metrics["best_val_loss"] for run in children)
-    assert "4 of 4 jobs done" in said
-
-    (folder,) = (project.root / "multirun").glob("*/*")
-    for job in range(4):
-        assert (folder / str(job) / "models" / "model.safetensors").is_file()
-    assert project.outputs() == outputs
-    assert project.check("dvc", "status").output == status
-    assert "changed deps" not in status
+def begin(project: Project, *words: str) -> subprocess.Popen[str]:
+    """Starts a sweep in a process group of its own."""
+    return subprocess.Popen(
+        ["python", "-m", "pipeline.sweep", "-m", *words],
+        cwd=project.root,
+        env=project.environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
-def test_a_bad_value_in_the_list_stops_the_sweep_before_any_job(project: Project):
-    known = len(project.runs())
-    outputs = project.outputs()
-    said = sweep(project, "train.lr=0.1,fast", code=2)
-    assert "train.lr" in said
-    assert len(said.strip().splitlines()) == 1
-    said = sweep(project, "train/model=cnn,dens", code=2)
-    assert said.startswith("train: train.model: no option 'dens'; did you mean 'dense'? allowed: cnn, ")
-    assert len(said.strip().splitlines()) == 1
-    assert len(project.runs()) == known
-    assert not (project.root / "multirun").exists()
-    assert project.outputs() == outputs
+def ended(process: subprocess.Popen[str], jobs: int) -> list[str]:
+    """Reads a sweep's output until so many jobs have ended."""
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if sum(one.startswith("[") for one in lines) == jobs:
+            return lines
+    raise AssertionError("".join(lines))
 
 
-def test_a_list_of_values_without_the_flag_is_refused(project: Project):
-    done = project.command("python", "-m", "pipeline.train", "train.lr=0.1,0.01")
-    assert done.code == 2
-    assert done.output == "train: train.lr: several values are a sweep, which needs the flag -m\n"
+def sweep_name(output: str) -> str:
+    match = re.search(r"^sweep (\w+): ", output, re.MULTILINE)
+    assert match, output
+    return match[1]
+
+
+def parent_and_jobs(project: Project, name: str) -> tuple[list, list]:
+    runs = project.runs()
+    parents = [run for run in runs if run.data.tags.get("sightline.sweep") == name]
+    ids = {run.info.run_id for run in parents}
+    return parents, [run for run in runs if run.data.tags.get("mlflow.parentRunId") in ids]
+
+
+def is_clean(project: Project) -> bool:
+    """Whether nothing is left behind of a sweep that git or DVC would see, and no slot."""
+    slots = list((project.root / ".dvc/tmp/sweeps").glob("*/*"))
+    trees = project.check("git", "worktree", "list").output.strip().splitlines()
+    return not slots and len(trees) == 1 and not project.check("git", "status", "--porcelain").output
+
+
+def test_killed_in_the_middle_the_same_command_runs_what_is_left(swept: Project) -> None:
+    words = ["preprocess.size=8,16", "train.lr=0.01,0.02,0.03"]
+    process = begin(swept, *words)
+    said = "".join(ended(process, 2))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    again = sweep(swept, *words)
+    name = sweep_name(said)
+    assert sweep_name(again) == name
+    done = int(re.search(r"; (\d+) are done already", again)[1])
+    assert done in (2, 3)  # a third may have ended meanwhile
+    assert len(re.findall(r"^\[", again, re.MULTILINE)) == 6 - done
+    assert again.count(" knobs\n") == 1
+    assert len(re.findall(r"^ *\d+[ =]", again, re.MULTILINE)) == 6
+
+    parents, jobs = parent_and_jobs(swept, name)
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert not [metric for metric in parents[0].data.metrics if metric.startswith("best_")]
+    finished = [run for run in jobs if run.info.status == "FINISHED"]
+    assert len({run.data.tags["sightline.sweep_job"] for run in finished}) == len(finished) == 6
+    assert len({run.data.tags["sightline.data_sha256"] for run in finished}) == 2
+    assert {run.data.params["preprocess.size"] for run in finished} == {"8", "16"}
+    assert is_clean(swept)
+
+    known = sweep(swept, "preprocess.size=16", "train.lr=0.03,0.02")
+    assert known.count(f"known from sweep {name}") == 2

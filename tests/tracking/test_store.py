@@ -20,7 +20,6 @@ from omegaconf import DictConfig
 from sightline import tracking
 from sightline.core.errors import UserError
 from sightline.tracking import (
-    SweepRun,
     Tracker,
     baseline_run,
     offline_queue,
@@ -33,7 +32,6 @@ from tests.tracking.test_tracking import (
     DIGEST,
     all_runs,
     mlflow,
-    sweep_config,
     the_run,
     use_everything,
 )
@@ -319,17 +317,6 @@ def test_a_run_is_not_ended_in_another_store(
     assert store.get_run(killed.run_id).info.status == "RUNNING"
     resume_by_model(DIGEST, {})
     assert store.get_run(killed.run_id).info.status == "KILLED"
-
-
-def test_a_sweep_that_is_interrupted_ends_its_parent(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(tracking.sweep.atexit, "register", at_exit.append)
-    SweepRun().on_multirun_start(sweep_config("train.lr=1,2"))
-    assert the_run(store).info.status == "RUNNING"
-    (stop,) = at_exit
-    stop()
-    assert the_run(store).info.status == "KILLED"
-    del os.environ[tracking.SWEEP_VARIABLE]
 
 
 KILLED = """

@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from sightline import tracking
 from sightline.config.compose import compose
 from sightline.core.errors import UserError
-from sightline.tracking import SweepRun, Tracker, flat_params, offline_queue, resume_by_model, start_training
+from sightline.tracking import Tracker, flat_params, offline_queue, resume_by_model, start_training
+from sightline.tracking.sweep_runs import job_runs, job_tags, sweep_run
 
 ROOT = Path(__file__).parents[2]
 mlflow = tracking.mlflow_store.mlflow  # reads its settings at import, which tracking makes first
@@ -310,61 +311,20 @@ def test_an_interrupted_training_goes_on_in_its_run(store: Any, config: DictConf
 # --- sweeps --------------------------------------------------------------------------------------------------------
 
 
-def sweep_config(*overrides: str) -> DictConfig:
-    return OmegaConf.create({"hydra": {"overrides": {"task": list(overrides)}}, "train": {"monitor": "val_loss"}})
-
-
-def test_a_sweep_is_a_parent_with_a_child_a_job(
-    store: Any, config: DictConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    swept = sweep_config("train.optimizer.betas=[0.9,0.99]", "ingest.path='a,b'", "train.lr=0.1,0.01", "train.seed=3")
-    sweep = SweepRun()
-    sweep.on_multirun_start(swept)
-    parent = os.environ[tracking.SWEEP_VARIABLE]
-    for lr, loss in ((0.1, 0.7), (0.01, 0.4)):
-        child = start_training(config, (f"train.lr={lr}",))
-        child.log_metrics({"best_val_loss": loss, "best_val_accuracy": 1 - loss, "train_loss": 9.0})
-        child.finish()
-    sweep.on_multirun_end(swept)
-    assert tracking.SWEEP_VARIABLE not in os.environ
-
-    run = store.get_run(parent)
-    assert run.info.run_name == "sweep train.lr=0.1,0.01"
-    assert run.info.status == "FINISHED"
-    assert run.data.params == {"sweep.0": "train.lr=0.1,0.01"}
-    assert run.data.metrics == {"best_val_loss": 0.4, "best_val_accuracy": 0.6}
-    children = [child for child in all_runs(store) if child.info.run_id != parent]
-    assert {child.data.tags["sightline.overrides"] for child in children} == {"train.lr=0.1", "train.lr=0.01"}
-    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent}
-    best = next(child for child in children if child.data.tags["sightline.overrides"] == "train.lr=0.01")
-    assert run.data.tags["sightline.best_child"] == best.info.run_id
-    assert run.data.tags["sightline.best_name"] == "train.lr=0.01"
-    assert "sweep: 2 of 2 jobs done; best: train.lr=0.01" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("finished", [0, 1])
-def test_a_sweep_with_a_failed_job_has_failed(store: Any, config: DictConfig, finished: int) -> None:
-    swept = sweep_config("train.lr=0.1,0.01")
-    sweep = SweepRun()
-    sweep.on_multirun_start(swept)
-    parent = os.environ[tracking.SWEEP_VARIABLE]
-    for job in range(2):
-        child = start_training(config)
-        if job < finished:
-            child.log_metrics({"best_val_loss": 0.5})
-        child.finish("FINISHED" if job < finished else "FAILED")
-    sweep.on_multirun_end(swept)
-    assert store.get_run(parent).info.status == "FAILED"
-    assert store.get_run(parent).data.metrics == ({"best_val_loss": 0.5} if finished else {})
-
-
-def test_a_run_beside_a_sweep_has_no_parent(store: Any, config: DictConfig) -> None:
-    swept = sweep_config("train.lr=0.1,0.01")
-    sweep = SweepRun()
-    sweep.on_multirun_start(swept)
-    sweep.on_multirun_end(swept)
-    tracker = start_training(config)
-    assert "mlflow.parentRunId" not in store.get_run(tracker.run_id).data.tags
+def test_a_sweep_has_one_run_whose_jobs_are_its_children(store: Any, config: DictConfig) -> None:
+    parent = sweep_run("abc", "sweep train.lr")
+    job = start_training(config, ("train.lr=0.1",))
+    job.set_tags(job_tags(parent, "abc", "0123"))
+    job.finish()
+    parent.finish("KILLED")
+    again = sweep_run("abc", "sweep train.lr")
+    assert again.run_id == parent.run_id
+    assert store.get_run(parent.run_id).info.status == "RUNNING"
+    assert job_runs(again, {"0123": None, "4567": None}) == {"0123": job.run_id}
+    again.finish()
+    assert store.get_run(parent.run_id).info.status == "FINISHED"
+    assert store.get_run(job.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+    assert sweep_run("def", "sweep train.lr").run_id != parent.run_id
 
 
 # --- MLflow away ---------------------------------------------------------------------------------------------------
@@ -414,10 +374,11 @@ def test_evaluation_and_sweeps_go_on_without_a_server_too(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{taken.getsockname()[1]}")
         use_everything(resume_by_model(DIGEST, {}), project)
         assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
-        SweepRun().on_multirun_start(sweep_config("train.lr=1,2"))
+        sweep = sweep_run("abc", "sweep train.lr")
         assert capsys.readouterr().err.count("tracking: MLflow failed") == 1
-        assert tracking.SWEEP_VARIABLE not in os.environ
-        SweepRun().on_multirun_end(sweep_config("train.lr=1,2"))
+        assert "mlflow.parentRunId" not in job_tags(sweep, "abc", "0123")
+        assert job_runs(sweep, {"0123": None}) == {}
+        sweep.finish()
     mlflow.set_tracking_uri(None)
 
 

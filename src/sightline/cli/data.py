@@ -82,7 +82,7 @@ def preview(
         raise not_installed(error.name, "pipeline") from None
 
     params, words = compose.read_params(), changes or []
-    other_sections.refuse(words, "preprocess", params)
+    other_sections.refuse(words, ("preprocess",), params)
     composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
     section = compose.typed(PreprocessConfig, composed.preprocess, "preprocess")
     count, unread = draw(Path("data/raw"), section, output, images, seed)

@@ -102,7 +102,7 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
         raise not_installed(error.name, "pipeline") from None
 
     params, words = compose.read_params(), changes or []
-    other_sections.refuse(words, "train", params)
+    other_sections.refuse(words, ("train",), params)
     composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
     section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
     return composed, section, data, data_settings.load_settings(Path(), data.digest)

@@ -2,7 +2,7 @@
 
 `conf/` holds every choice with its defaults, `params.yaml` what this experiment chose: it is a saved command line,
 applied over `conf/` as Hydra overrides. What stands on the command line comes after and wins. So one script serves
-`dvc repro`, `dvc exp run -S` and Hydra's multirun alike.
+`dvc repro`, `dvc exp run -S` and sweeps alike.
 
 A section's schema is a dataclass (a Hydra structured config). A field that is a choice between options names the
 options' dataclasses with `choice(...)`: the option file `conf/<stage>/<field>/<name>.yaml` is checked against the

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from sightline.config.params import PARAMS
 from sightline.core.errors import ConfigError
 
 
-def refuse(words: Sequence[str], section: str, params: Mapping[str, Any], conf: Path | None = None) -> None:
+def refuse(words: Sequence[str], own: Collection[str], params: Mapping[str, Any], conf: Path | None = None) -> None:
     """Refuses what sets a knob of another stage's section.
 
     Args:
         words: Overrides as the user wrote them.
-        section: The section of the stage at work; Hydra's own settings are allowed as well.
+        own: The sections of the work at hand; Hydra's own settings are allowed as well.
         params: The content of params.yaml.
         conf: The folder of choices, which has a folder for each section; None for the project's.
 
@@ -31,7 +31,7 @@ def refuse(words: Sequence[str], section: str, params: Mapping[str, Any], conf: 
         ConfigError: For all of them in one line, with the command that does what they ask for.
     """
     conf = conf or conf_folder()
-    sections = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {section}
+    sections = {folder.name for folder in conf.iterdir() if folder.is_dir()} - set(own)
     others = [word for word in words if re.split(r"[./=]", word.lstrip("+~"), maxsplit=1)[0] in sections]
     if not others:
         return

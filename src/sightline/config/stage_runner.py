@@ -1,8 +1,7 @@
-"""A stage's script: a configuration composed and checked, the stage's lock, one run or a sweep of them."""
+"""A stage's script: a configuration composed and checked, the stage's lock, the run."""
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -12,9 +11,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sightline.config import other_sections
@@ -27,6 +24,8 @@ from sightline.core.errors import ConfigError, fault
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
 """Hydra's flags that take the next word as their value."""
 
+MULTIRUN = ("-m", "--multirun")
+
 T = TypeVar("T")
 
 
@@ -36,48 +35,49 @@ class Context:
 
     Attributes:
         root: Folder that its inputs are read from: the project's root.
-        output: Folder that its outputs are written below: the root as well, or a sweep's job folder.
+        output: Folder that its outputs are written below.
         config: The whole composed configuration, unresolved (so that secrets in the environment stay there).
-        sweep_job: The job's number in a sweep, else None.
-        overrides: What the command line sets for this run, key by key; in a sweep, this job's values.
+        overrides: What the command line sets for this run, key by key.
     """
 
     root: Path
     output: Path
     config: DictConfig
-    sweep_job: int | None
     overrides: tuple[str, ...]
 
 
 def stage_main(
     stage: str,
     schema: type[T],
-    run: Callable[[T, Context], float | None],
+    run: Callable[[T, Context], None],
     check: Callable[[DictConfig], None] | None = None,
-    sweep_callback: str | None = None,
     section: str | None = None,
 ) -> None:
     """Runs a stage's script: composes its configuration, checks it, takes the stage's lock, and calls `run`.
 
+    With `-m` the command line is a sweep's, and `pipeline.sweep` takes it.
+
     Args:
         stage: The stage's name, in its lock and its messages.
         schema: The section's dataclass.
-        run: Does the work; the number it returns is what a sweep optimises.
+        run: Does the work.
         check: More to check about the whole configuration, before any work starts.
-        sweep_callback: Import path of a Hydra callback, for sweeps of this stage.
         section: The section of the configuration that it reads, where that has another name than the stage.
 
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
     section = section or stage
     terminal_log.configure()
+    words = sys.argv[1:]
+    if any(word in MULTIRUN for word in words):
+        # Another program, and not an import: the code of sweeps does not decide what a stage makes of its inputs.
+        os.execv(sys.executable, [sys.executable, "-m", "sightline.stages", "sweep", *words])  # noqa: S606 - no shell
     try:
-        words = sys.argv[1:]
         params = read_params()
         takers = ["", *words]  # whether the word before takes this one as its value
         places = [i for i, w in enumerate(words) if w[:1] != "-" and takers[i] not in WITH_VALUE]
         first = places[0] if places else len(words)
-        other_sections.refuse([words[i] for i in places], section, params)
+        other_sections.refuse([words[i] for i in places], (section,), params)
         removals = [i for i in places if is_removal(words[i])]
         saved = saved_overrides(without(params, [words[i] for i in removals], conf_folder()))
         user = [selecting(word) for i, word in enumerate(words) if i not in removals]
@@ -89,93 +89,51 @@ def stage_main(
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that is left is no fault
             print(help_text(stage, section, about, compose([*saved, *command])))
             return
-        multirun = any(word in ("-m", "--multirun") for word in user)
-        composed = _preflight(section, schema, saved, command, multirun, check)
+        composed = _preflight(section, schema, saved, command, check)
         parsed = parse(command)
+        if any(override.key_or_group == "hydra.mode" for override in parsed):
+            raise ConfigError("hydra.mode: a sweep needs the flag -m")
         given = {o.key_or_group: str(o.input_line) for o in parsed}
-        extra = []
-        if sweep_callback and multirun:
-            extra = [f"+hydra.callbacks.sweep._target_={sweep_callback}"]
-        sys.argv[1:] = [*user[:first], *saved, *extra, *user[first:]]
+        sys.argv[1:] = [*user[:first], *saved, *user[first:]]
     except Exception as error:
         end(stage, error)
 
-    failed_jobs: list[int] = []
-
-    def execute(context: Context) -> float | None:
+    def execute(config: DictConfig) -> None:
         try:
-            settings = typed(schema, context.config[section], section)
-            if context.sweep_job is not None or distributed.rank() > 0:  # the first of a group holds the lock for all
-                return run(settings, context)
+            settings = typed(schema, config[section], section)
+            context = Context(Path(), Path(), config, tuple(given.values()))
+            if distributed.rank() > 0:  # the first of a group holds the lock for all
+                run(settings, context)
+                return
             with files.lock(stage), progress.stage(stage):
-                return run(settings, context)
+                run(settings, context)
         except Exception as error:  # here, since Hydra would print a stack trace
-            if context.sweep_job is None:
-                end(stage, error)
-            mendable = fault(error)
-            if mendable is None:
-                raise
-            # One job that diverges, or asks for too much, does not end the others.
-            say(f"job {context.sweep_job}: {mendable}")
-            failed_jobs.append(context.sweep_job)
-            return math.nan
-
-    def task(config: DictConfig) -> float | None:
-        choices = HydraConfig.get()
-        sweep = choices.mode == RunMode.MULTIRUN
-        last = {o.key_or_group: str(o.input_line) for o in parse(list(choices.overrides.task))}
-        return execute(
-            Context(
-                root=Path(),
-                output=Path(choices.runtime.output_dir) if sweep else Path(),
-                config=config,
-                sweep_job=int(choices.job.num) if sweep else None,
-                # A sweep puts a job's value in the place where params.yaml had its own.
-                overrides=tuple(last[key] for key in given if key in last),
-            )
-        )
+            end(stage, error)
 
     if command == user and not any(o.is_hydra_override() for o in parsed):
         # A plain run: composed above, and to compose it again would be a third of what `watch` takes.
-        execute(Context(Path(), Path(), composed, None, tuple(given.values())))
+        execute(composed)
         return
-    if multirun:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # an error outside of the jobs comes here, and is not printed there
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=CONFIG_NAME)(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=CONFIG_NAME)(execute)()
     except HydraException as error:
         end(stage, ConfigError(" ".join(str(error).split())))
     except Exception as error:
         end(stage, error)
-    if failed_jobs:
-        raise SystemExit(1)
 
 
 def _preflight(
-    stage: str,
-    schema: type,
-    saved: list[str],
-    command: list[str],
-    multirun: bool,
-    check: Callable[[DictConfig], None] | None,
+    stage: str, schema: type, saved: list[str], command: list[str], check: Callable[[DictConfig], None] | None
 ) -> DictConfig:
-    """Checks every configuration that a command line asks for, a sweep's each value by itself, before any work.
-
-    Returns:
-        The last one; without a sweep the only one.
-    """
+    """Returns the configuration that a command line asks for, checked before any work."""
     parsed = parse(command)
-    fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.key_or_group.startswith("hydra")]
-    swept = [o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()]
-    if swept and not multirun:
-        raise ConfigError(f"{swept[0].key_or_group}: several values are a sweep, which needs the flag -m")
-    discrete = [o for o in swept if o.is_discrete_sweep()]
-    variants = [[*fixed, f"{o.get_key_element()}={value}"] for o in discrete for value in o.sweep_string_iterator()]
-    for variant in variants or [fixed]:
-        config = compose([*saved, *variant])
-        typed(schema, config[stage], stage)
-        if check:
-            check(config)
+    several = next((o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()), None)
+    if several is not None:
+        raise ConfigError(f"{several.key_or_group}: several values are a sweep, which needs the flag -m")
+    config = compose([*saved, *(str(o.input_line) for o in parsed if not o.key_or_group.startswith("hydra"))])
+    typed(schema, config[stage], stage)
+    if check:
+        check(config)
     return config
 
 

@@ -8,7 +8,7 @@ it. It keys what DVC reruns, the checkpoints of training, the preprocessing cach
 What counts as an import:
 
 - `import` and `from ... import`, at the top or inside a function; not below `if TYPE_CHECKING:`, which never runs;
-- a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sweep.SweepRun"`):
+- a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sync"`):
   what `importlib.import_module`, Hydra's `_target_` and entry points take; with `*` in the place of a part, as the
   registries of options have it, every module that fits;
 - `import_module(...)` of a name that is put together at run time: every module of the package that it is called in.

@@ -22,6 +22,10 @@ class ConfigError(UserError):
     """A configuration that cannot be used: the key, what is wrong, what is allowed."""
 
 
+class PrunedError(UserError):
+    """A job of a sweep that was worse than others after as many epochs, and was ended."""
+
+
 def not_installed(package: str | None, extra: str) -> UserError:
     """Returns the error for a package that one of the extras brings."""
     return UserError(f"{package} is not installed: {how_to_install(extra)}")

@@ -25,7 +25,8 @@ from sightline.tracking.mlflow_store import (
     INITIAL_TAG,
     MAX_PARAM_LENGTH,
     MODEL_TAG,
-    SWEEP_VARIABLE,
+    SWEEP_JOB_TAG,
+    SWEEP_TAG,
     TEST_TAG,
     connect,
     git,
@@ -34,7 +35,6 @@ from sightline.tracking.mlflow_store import (
     provenance,
 )
 from sightline.tracking.runs import baseline_run, resume_by_model, run_of_model, start_training, start_trial
-from sightline.tracking.sweep import SweepRun
 from sightline.tracking.sync import sync
 from sightline.tracking.tracker import Tracker
 
@@ -45,10 +45,10 @@ __all__ = [
     "INITIAL_TAG",
     "MAX_PARAM_LENGTH",
     "MODEL_TAG",
-    "SWEEP_VARIABLE",
+    "SWEEP_JOB_TAG",
+    "SWEEP_TAG",
     "TEST_TAG",
     "FoundRun",
-    "SweepRun",
     "Tracker",
     "TrackingError",
     "baseline_run",

@@ -27,7 +27,8 @@ BASELINE_TAG = "sightline.baseline"
 RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
 OVERRIDES_TAG = "sightline.overrides"
-SWEEP_VARIABLE = "SIGHTLINE_SWEEP_RUN"
+SWEEP_TAG = "sightline.sweep"
+SWEEP_JOB_TAG = "sightline.sweep_job"
 MAX_PARAM_LENGTH = 6000
 
 

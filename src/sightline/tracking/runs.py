@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import DictConfig
 
 from sightline.config import option_settings
@@ -25,7 +23,6 @@ from sightline.tracking.mlflow_store import (
     MODEL_TAG,
     OVERRIDES_TAG,
     RESULT_TAG,
-    SWEEP_VARIABLE,
     connect,
     provenance,
 )
@@ -38,7 +35,7 @@ def start_training(
     marker: Path | None = None,
     data: Mapping[str, str] | None = None,
 ) -> Tracker:
-    """Begins the run of a training, as a child of the sweep's where there is one; or goes on with it.
+    """Begins the run of a training, or goes on with it.
 
     Args:
         config: The whole composed configuration; its train section becomes an artifact of the run, without what it
@@ -48,8 +45,7 @@ def start_training(
         data: The settings that the data were made with, from `data_settings.load_settings`; likewise.
     """
     settings = {**(data or {}), **flat_params(config, "train")}
-    parent = os.environ.get(SWEEP_VARIABLE)
-    tags = {**provenance(), **({MLFLOW_PARENT_RUN_ID: parent} if parent else {})}
+    tags = provenance()
     begun = marker.read_text().strip() if marker is not None and marker.is_file() else None
     if overrides:
         words = (option_settings.written_word(word, conf_folder()) for word in overrides)
@@ -58,9 +54,9 @@ def start_training(
     found_by = {"id": begun} if begun else _new(tags, name)
 
     def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
-        return (begun and _go_on(client, begun)) or _begin(client, experiment, tags, name)
+        return (begun and _go_on(client, begun)) or begin_run(client, experiment, tags, name)
 
-    tracker = _reach(found_by, find)
+    tracker = reach(found_by, find)
     if tracker.run_id == begun is not None:
         return tracker
     tracker.log_params(run_settings.distinct(settings, overrides))
@@ -70,7 +66,7 @@ def start_training(
     return tracker
 
 
-def _reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str], Tracker]) -> Tracker:
+def reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str], Tracker]) -> Tracker:
     """Connects and finds or creates a run; where MLflow fails, calls are queued for the run of `found_by`."""
     try:
         with mlflow_calls():
@@ -81,7 +77,7 @@ def _reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str
         return tracker
 
 
-def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
+def begin_run(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
     """Makes a run."""
     run_id = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
     return Tracker(client, run_id, begun=True)
@@ -89,7 +85,7 @@ def _begin(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str]
 
 def start_run(tags: Mapping[str, str], name: str) -> Tracker:
     """Begins a run that is not to be found again."""
-    return _reach(_new(tags, name), lambda client, experiment: _begin(client, experiment, tags, name))
+    return reach(_new(tags, name), lambda client, experiment: begin_run(client, experiment, tags, name))
 
 
 def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -129,7 +125,7 @@ def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
         tags: Tags for a run that has to be made.
     """
     found_by = {"model": digest, "tags": dict(tags)}
-    return _reach(found_by, lambda client, experiment: Tracker(client, run_of_model(client, experiment, digest, tags)))
+    return reach(found_by, lambda client, experiment: Tracker(client, run_of_model(client, experiment, digest, tags)))
 
 
 def baseline_run(
@@ -166,9 +162,9 @@ def baseline_run(
 
     def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
         found: Sequence[Run] = client.search_runs([experiment], f"tags.`{RESULT_TAG}` = '{digest}'", max_results=1)
-        return Tracker(client, found[0].info.run_id) if found else _begin(client, experiment, tags, name)
+        return Tracker(client, found[0].info.run_id) if found else begin_run(client, experiment, tags, name)
 
-    tracker = _reach(_new(tags, name), find)
+    tracker = reach(_new(tags, name), find)
     _log_baseline(tracker, settings, of_fit)
     return tracker
 

@@ -24,6 +24,12 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or own_uri()
 
 
+def sqlite_from_anywhere() -> str | None:
+    """Returns the URL of the store with its whole path, for processes in other folders; None where it is no SQLite."""
+    path = sqlite_file(store_uri())
+    return None if path is None else f"sqlite:///{path.absolute()}"
+
+
 def sqlite_file(uri: str) -> Path | None:
     """Returns the file of an SQLite database's URL; None for any other."""
     if not uri.startswith("sqlite"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -110,11 +109,10 @@ class TrainingRun:
         _log.info(f"train: best epoch {best['epoch']}: {metrics}")
         return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
 
-    def join(self) -> float:
-        """Takes part in the training that another process of a group runs; returns what nobody asks for."""
+    def join(self) -> None:
+        """Takes part in the training that another process of a group runs."""
         if not isinstance(self.config.recipe, Probe):  # one process solves for it
             join(self.data, self.config, self.checkpoints)
-        return math.nan
 
 
 def forget_abandoned(mine: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sightline import tracking
+from sightline.core.errors import PrunedError
+from sightline.stages.train.checkpointing import LogMetrics
 from sightline.stages.train.stage import TrainingResult, TrainingRun
 
 
@@ -18,6 +20,8 @@ def train_tracked(
     config: DictConfig,
     overrides: Sequence[str],
     made_with: Mapping[str, str],
+    tags: Mapping[str, str] | None = None,
+    report: LogMetrics | None = None,
 ) -> TrainingResult:
     """Trains as `TrainingRun.run` does, and tells MLflow.
 
@@ -28,12 +32,22 @@ def train_tracked(
         config: The whole composed configuration.
         overrides: What this run sets, which names it in a sweep.
         made_with: The settings that the data were made with, as flat parameters.
+        tags: Further tags of the run; one that goes on gets them as well: its sweep may be another now.
+        report: Takes an epoch's metrics after MLflow has them, and may end the training by a `PrunedError`.
     """
     tracker = tracking.start_training(config, overrides, training.checkpoints / "mlflow_run", made_with)
     status = "FAILED"
+
+    def log(metrics: Mapping[str, float], epoch: int) -> None:
+        tracker.log_epoch(metrics, epoch)
+        if report is not None:
+            report(metrics, epoch)
+
     try:
+        if tags:
+            tracker.set_tags(tags)
         tracker.start_system_metrics()
-        trained = training.run(model, history, tracker.log_epoch)
+        trained = training.run(model, history, log)
         initial = {f"{tracking.INITIAL_TAG}.{name}": value for name, value in (trained.initial or {}).items()}
         tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest, **initial})
         data = training.data.root
@@ -46,6 +60,10 @@ def train_tracked(
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
+        raise
+    except PrunedError:
+        status = "KILLED"
+        tracker.set_tags({"sightline.pruned": "true"})
         raise
     finally:
         tracker.finish(status)

@@ -14,12 +14,13 @@ def write_code_digests(output: Path) -> None:
 
     A clone's dvc.yaml names the files of `conf/` that a stage reads. In a project that has no scripts of its own
     `conf/` is, as they are, a part of what is installed: the digests are of both.
+    The script of sweeps is no stage's.
 
     Args:
         output: The JSON file to write, {stage: digest}.
     """
     scripts, conf = scripts_folder(), conf_folder()
-    stages = sorted(path.stem for path in scripts.glob("*.py") if path.stem not in ("__init__", "watch"))
+    stages = sorted(path.stem for path in scripts.glob("*.py") if path.stem not in ("__init__", "watch", "sweep"))
     code = CodeDigests(scripts=scripts)
     digests = {stage: code.digest(f"pipeline.{stage}") for stage in stages}
     if scripts != SCRIPTS:

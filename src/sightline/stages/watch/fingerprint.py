@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from omegaconf import DictConfig
 
@@ -51,11 +51,21 @@ def watch(config: IngestConfig, output: Path) -> None:
     Raises:
         UserError: If the source cannot be reached.
     """
-    content = {"source": config.source.name, "fingerprint": open_source(config).fingerprint(deep=config.deep)}
+    files.write_json(output, source_fingerprint(config))
+
+
+def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
+    """Returns a source's fingerprint with the kind of source, and the digest of its list of labels.
+
+    Raises:
+        UserError: If the source cannot be reached.
+    """
+    fingerprint = open_source(config).fingerprint(deep=config.deep)
+    content: dict[str, Any] = {"source": config.source.name, "fingerprint": fingerprint}
     if config.labels:
         LabelMap.load(located(config.labels))
         content["labels"] = files.sha256_file(located(config.labels))
-    files.write_json(output, content)
+    return content
 
 
 def bundle_digest(bundle: str) -> str:
@@ -83,9 +93,17 @@ def watch_weights(watched: WatchedWeights, output: Path) -> None:
     Raises:
         UserError: If there is no such file, package or bundle.
     """
-    content = {
+    files.write_json(output, weights_fingerprint(watched))
+
+
+def weights_fingerprint(watched: WatchedWeights) -> dict[str, Any]:
+    """Returns what `watch_weights` writes.
+
+    Raises:
+        UserError: If there is no such file, package or bundle.
+    """
+    return {
         "weights": weights_origin.of_weights(watched.weights, watched.network),
         "teacher": bundle_digest(watched.teacher) if watched.teacher else None,
         "baseline": weights_origin.of_weights("package", watched.baseline) if watched.baseline else None,
     }
-    files.write_json(output, content)

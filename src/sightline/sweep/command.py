@@ -1,0 +1,103 @@
+"""The command `python -m pipeline.sweep`: a command line in, jobs run, a ranking out."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from sightline.config.compose import ConfigError, compose, parse, read_params, saved_overrides, typed
+from sightline.config.stage_runner import end
+from sightline.core import cpu_threads, files, terminal_log
+from sightline.sweep import executors, slots
+from sightline.sweep.config import SweepConfig
+from sightline.sweep.job import JobFactory
+from sightline.sweep.options import LocalExecutor
+from sightline.sweep.search_space import SearchSpace, read_words
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The script: ends with 0, 1 if a job failed, 2 for what the user can mend, 130 when interrupted."""
+    terminal_log.configure()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = sweep(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        end("sweep", error)
+    raise SystemExit(code)
+
+
+def sweep(words: Sequence[str]) -> int:
+    """Runs a sweep, or what is left of it.
+
+    Args:
+        words: The command line.
+
+    Returns:
+        The exit code: 1 if a job failed.
+
+    Raises:
+        UserError: For what can be mended, before any job runs.
+        KeyboardInterrupt: When it is interrupted.
+    """
+    params = read_params()
+    space = read_words(words, params)
+    config = compose([*saved_overrides(params), *space.settings])
+    settings = typed(SweepConfig, config["sweep"], "sweep")
+    grid = _is_grid(space, settings)
+    factory = JobFactory()
+    space = _with_threads(space, settings, factory)
+    for sample in space.samples():
+        factory.job(sample)
+    base = factory.job(space.fixed)
+    metrics = settings.metrics(str(base.config.train.monitor))
+    if settings.pruner != "none" and not set(metrics) <= {"val_loss", "val_accuracy"}:
+        raise ConfigError(f"sweep.pruner: {settings.pruner} needs a metric that is known after every epoch")
+    # After the checks: Optuna takes half a second to import, MLflow two.
+    from sightline.sweep.study import SweepStudy, location, open_storage
+
+    sampler = "grid" if grid else "random" if settings.sampler == "random" else "tpe"
+    knobs: Any = [[knob.key, knob.values, knob.interval] for knob in space.knobs]
+    what = [knobs, sampler, settings.pruner, metrics, base.digest]
+    name = files.sha256(files.canonical_json(what).encode())[:8]
+    place = location()
+    storage = open_storage(place)
+    slots.remove_abandoned()
+    with files.lock(f"sweep-{name}"):
+        study = SweepStudy(storage, name, metrics, space.distributions(not grid), sampler, settings.seed)
+        from sightline.sweep.session import Session
+
+        return Session(name, study, place, space, settings, grid, factory, shlex.join(words)).run()
+
+
+def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:
+    """Says whether all combinations are tried in order; refuses what has no end."""
+    if settings.sampler == "grid" and not space.is_grid:
+        knob = next(knob for knob in space.knobs if knob.interval)
+        raise ConfigError(f"{knob.name}: an interval is no grid: give values, or leave sweep.sampler=grid out")
+    if not space.is_grid and settings.n_trials is None and settings.time is None:
+        raise ConfigError("a sweep over an interval needs an end: sweep.n_trials=20 or sweep.time=30m")
+    return settings.sampler == "grid" or (settings.sampler == "auto" and space.is_grid)
+
+
+def _with_threads(space: SearchSpace, settings: SweepConfig, factory: JobFactory) -> SearchSpace:
+    """Gives each of several jobs at a time its share of the cores, as a change of its own: bits depend on it."""
+    keys = [override.key_or_group for word in space.fixed for override in parse([word])]
+    if settings.jobs == 1 or not isinstance(settings.executor, LocalExecutor) or executors.gpus():
+        return space
+    if "train.threads" in keys or any(knob.name == "train.threads" for knob in space.knobs):
+        return space
+    threads, cores = int(factory.job(()).config.train.threads), cpu_threads.available()
+    share = max(1, cores // settings.jobs)
+    if threads <= share:
+        return space
+    log.info(f"sweep: {settings.jobs} jobs at a time on {cores} cores: each with train.threads={share}, which is a")
+    log.info("       setting of the job like the others: the last bits of its result depend on it")
+    return SearchSpace(space.knobs, (*space.fixed, f"++train.threads={share}"), space.settings)

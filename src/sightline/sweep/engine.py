@@ -1,0 +1,274 @@
+"""The engine of a sweep: jobs asked of the study, given to executors, told back; ended, resumed and stopped."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.sweep import executors
+from sightline.sweep.config import SweepConfig
+from sightline.sweep.executors import Place
+from sightline.sweep.job import JobFactory, JobOutcome, JobTask, SweepJob
+from sightline.sweep.job_ranking import FinishedJob
+from sightline.sweep.search_space import SearchSpace
+from sightline.sweep.slots import Slots
+from sightline.sweep.study import SweepStudy, known_results
+from sightline.tracking.uris import sqlite_from_anywhere
+
+log = logging.getLogger(__name__)
+
+JOBS = files.STATE / "sweeps"
+"""Folder of each job's log, answers to the validation images, and (of the best ones) model, by digest."""
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+
+
+@dataclass
+class _ActiveJob:
+    """A job that an executor has."""
+
+    trial: optuna.Trial
+    job: SweepJob
+    place: Place
+    begun: float
+
+
+class SweepEngine:
+    """Runs the jobs of a sweep that have not been run.
+
+    Args:
+        study: The sweep's study.
+        storage: Where it is kept.
+        space: The knobs.
+        settings: The section `sweep`.
+        grid: Whether all combinations are tried in order.
+        factory: Makes jobs.
+        slots: Folders for the data.
+        tags: Tags of a job's run in MLflow, of its digest.
+    """
+
+    def __init__(
+        self,
+        study: SweepStudy,
+        storage: str,
+        space: SearchSpace,
+        settings: SweepConfig,
+        grid: bool,
+        factory: JobFactory,
+        slots: Slots,
+        tags: Any,
+    ) -> None:
+        self._study, self._space, self._settings = study, space, settings
+        self._journal = "" if "://" in storage else storage
+        self._grid, self._factory, self._slots, self._tags = grid, factory, slots, tags
+        known = known_results(study.study._storage)
+        self._known = {digest: (sweep, result) for digest, sweep, result in known}
+        self._running: dict[concurrent.futures.Future[JobOutcome], _ActiveJob] = {}
+        self._ended = 0
+        self.failed: list[str] = []
+        self.stopped = 0
+
+    @property
+    def total(self) -> int | None:
+        """How many jobs there are to be; None where only the time limits them."""
+        size = self._space.size if self._space.is_grid else None
+        if self._settings.n_trials is None:
+            return None if size is None or (not self._grid and self._settings.time) else size
+        return min(self._settings.n_trials, size) if size is not None and self._grid else self._settings.n_trials
+
+    def plan(self) -> int:
+        """Enqueues what is to run: of a grid all that has not been run, and what failed or was cut off before.
+
+        Returns:
+            How many jobs have been run already.
+        """
+        again = self._study.bury()
+        done = self._study.finished()
+        taken = [_values(trial) for trial in (*done, *self._study.trials(TrialState.RUNNING, TrialState.WAITING))]
+        if self._grid:
+            missing = [values for values in self._space.grid() if values not in taken]
+        else:
+            failed = [trial.params for trial in self._study.trials(TrialState.FAIL)]
+            missing = [values for values in (*failed, *again) if values not in taken]
+        for number, values in enumerate(missing):
+            if values not in missing[:number]:
+                self._study.enqueue(values)
+        self._ended = len(done)
+        return len(done)
+
+    def run(self) -> None:
+        """Runs jobs until there are no more, or the time is over.
+
+        Raises:
+            KeyboardInterrupt: When it is interrupted, after the running jobs have stopped.
+        """
+        places = executors.places(self._settings.executor, self._settings.jobs)
+        free, seconds = list(places), self._settings.seconds
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
+            try:
+                while True:
+                    while free and time.monotonic() < deadline and self._begin(pool, free):
+                        pass
+                    if not self._running:
+                        break
+                    self._wait(free, min(1.0, max(0.0, deadline - time.monotonic())) if deadline < math.inf else 1.0)
+                    if time.monotonic() >= deadline and self._running:
+                        self._stop(places, free)
+            except KeyboardInterrupt:
+                self._stop(places, free)
+                raise
+            finally:
+                self._slots.stop() if self._running else None
+                for place in places:
+                    place.close()
+
+    def _stop(self, places: Sequence[Place], free: list[Place]) -> None:
+        """Has running jobs stop where the same command goes on, and waits for it."""
+        self._slots.stop()
+        for place in places:
+            place.stop()
+        patience = time.monotonic() + executors.PATIENCE
+        while self._running and time.monotonic() < patience:
+            self._wait(free, 1.0)
+
+    def _wait(self, free: list[Place], seconds: float) -> None:
+        done, _ = concurrent.futures.wait(
+            self._running, timeout=seconds, return_when=concurrent.futures.FIRST_COMPLETED
+        )
+        for future in done:
+            running = self._running.pop(future)
+            free.append(running.place)
+            self._end(running, future.result())
+        self._study.beat([running.trial for running in self._running.values()])
+
+    def _begin(self, pool: concurrent.futures.ThreadPoolExecutor, free: list[Place]) -> bool:
+        """Begins the next job, or ends it where its result is known; returns whether there was one."""
+        total = self.total
+        if total is not None and self._ended + len(self._running) >= total:
+            return False
+        if self._grid and not self._study.waiting():
+            return False
+        trial = self._study.ask()
+        words = self._space.words(trial.params)
+        try:
+            job = self._factory.job(words)
+        except UserError as error:
+            self._record(trial, JobOutcome.failed(error), 0.0)
+            return True
+        trial.set_user_attr("digest", job.digest)
+        trial.set_user_attr("words", list(job.words))
+        twin = self._study.twin(trial, job.digest)
+        if twin is not None and twin.state == TrialState.RUNNING:
+            self._study.tell(trial, TrialState.FAIL, {}, duplicate=twin.number)
+            return True
+        if job.digest in self._known:
+            sweep, result = self._known[job.digest]
+            if all(metric in result for metric in self._study.metrics):
+                where = f"known from sweep {sweep}" if sweep != self._study.name else "known"
+                self._record(trial, JobOutcome("complete", result), 0.0, where)
+                return True
+        if twin is not None and twin.state == TrialState.PRUNED:
+            self._record(trial, JobOutcome("pruned"), 0.0)
+            return True
+        place = free.pop()
+        future = pool.submit(self._work, place, self._task(trial, job))
+        self._running[future] = _ActiveJob(trial, job, place, time.monotonic())
+        return True
+
+    def _work(self, place: Place, task: JobTask) -> JobOutcome:
+        """Has a job's images made, and the job run; in a thread of its own."""
+        try:
+            self._slots.prepare(task.job)
+        except Exception as error:
+            return JobOutcome("stopped") if self._slots.stopping else JobOutcome.failed(error)
+        return place.run(task)
+
+    def _task(self, trial: optuna.Trial, job: SweepJob) -> JobTask:
+        folder = (JOBS / job.digest).absolute()
+        pruner, metrics = self._settings.pruner, self._study.metrics
+        return JobTask(
+            job=job,
+            slot=self._slots.folder(job),
+            output=folder,
+            answers=folder / "answers.parquet",
+            log=folder / "log.txt",
+            tags=self._tags(job.digest),
+            measure_latency="latency_ms" in metrics,
+            runs=sqlite_from_anywhere(),
+            trial=None if pruner == "none" else (self._journal, self._study.name, trial.number, pruner, metrics[0]),
+        )
+
+    def _end(self, running: _ActiveJob, outcome: JobOutcome) -> None:
+        if outcome.state == "stopped":
+            self.stopped += 1
+            self._study.tell(running.trial, TrialState.FAIL, {}, stopped=True)
+            return
+        if outcome.state == "complete":
+            self._known[running.job.digest] = self._study.name, outcome.result
+        self._record(running.trial, outcome, time.monotonic() - running.begun)
+
+    def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, how: str = "") -> None:
+        """Tells the study how a job ended, and prints its line."""
+        self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, why=outcome.why)
+        self._ended += 1
+        label = self.label(trial.params)
+        if outcome.state == "complete":
+            shown = "  ".join(f"{metric} {outcome.result[metric]:.4g}" for metric in self._study.metrics)
+        elif outcome.state == "pruned":
+            shown = "pruned"
+        else:
+            shown = f"failed: {outcome.why}"
+            self.failed.append(label)
+        total = self.total
+        of = f"/{total}" if total is not None else ""
+        width = len(str(total)) if total is not None else 1
+        log.info(f"[{self._ended:>{width}}{of}] {label}  {shown}  {how or f'{seconds:.1f} s'}")
+
+    def label(self, values: Mapping[str, Any]) -> str:
+        """Returns the values of the knobs as people read them, without a knob's section where that is clear."""
+        return " ".join(f"{short}={values[key]}" for key, short in self.short_names().items())
+
+    def short_names(self) -> dict[str, str]:
+        """Returns the last part of each knob's name, where no two have the same; {key: name}."""
+        names = {knob.key: knob.name for knob in self._space.knobs}
+        last = {key: name.rpartition(".")[2] for key, name in names.items()}
+        return {key: last[key] if list(last.values()).count(last[key]) == 1 else names[key] for key in names}
+
+    def finished_jobs(self) -> list[FinishedJob]:
+        """Returns the jobs that have ended well, each digest once."""
+        names = self.short_names()
+        found: dict[str, FinishedJob] = {}
+        for trial in self._study.finished():
+            digest = str(trial.user_attrs.get("digest"))
+            pruned = trial.state == TrialState.PRUNED
+            if digest not in found or found[digest].pruned:
+                values = {name: str(trial.params[key]) for key, name in names.items()}
+                result = dict(trial.user_attrs.get("result", {}))
+                found[digest] = FinishedJob(digest, self.label(trial.params), values, result, pruned=pruned)
+        return list(found.values())
+
+
+def keep_best(best: str | None, others: Sequence[str]) -> None:
+    """Removes the models of all jobs of a sweep but the best."""
+    for digest in others:
+        if digest != best:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(JOBS / digest / "models")
+
+
+def _values(trial: FrozenTrial) -> dict[str, Any]:
+    """Returns the values of a trial, also of one that waits."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return dict(trial.params) or dict(fixed)

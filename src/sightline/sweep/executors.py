@@ -1,0 +1,224 @@
+"""Executors of a sweep's jobs: warm processes of this machine, SLURM, Ray. Each runs the same tasks.
+
+An executor has a place for each job that runs at a time; a place is asked by a thread of its own, which waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+from sightline.config.schema import Option
+from sightline.core import files
+from sightline.core.errors import not_installed
+from sightline.sweep import job_runner, slots
+from sightline.sweep.job import JobOutcome, JobTask
+from sightline.sweep.options import RayExecutor, SlurmExecutor
+
+PATIENCE = 60.0
+"""Seconds that a job which was asked to stop may take for it."""
+
+
+class Place(Protocol):
+    """A place for one job at a time."""
+
+    def run(self, task: JobTask) -> JobOutcome:
+        """Runs a job to its end."""
+
+    def stop(self) -> None:
+        """Has the running job stop where the same command can go on with it; called from another thread."""
+
+    def close(self) -> None:
+        """Ends the place."""
+
+
+def places(option: Option, jobs: int) -> list[Place]:
+    """Returns places for jobs.
+
+    Args:
+        option: `sweep.executor`.
+        jobs: How many.
+    """
+    if isinstance(option, SlurmExecutor):
+        return [SlurmPlace(option) for _ in range(jobs)]
+    if isinstance(option, RayExecutor):
+        return [RayPlace(option) for _ in range(jobs)]
+    devices = gpus()
+    return [LocalPlace(devices[i % len(devices)] if len(devices) > 1 else None) for i in range(jobs)]
+
+
+def gpus() -> list[str]:
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in visible.split(",") if name]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+class LocalPlace:
+    """A process of this machine, which keeps its imports from one job to the next.
+
+    Args:
+        gpu: The one that it sees; None for whatever there is.
+    """
+
+    def __init__(self, gpu: str | None) -> None:
+        self._gpu = gpu
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+
+    def run(self, task: JobTask) -> JobOutcome:
+        if self._stopping.is_set():
+            return JobOutcome("stopped")
+        process = self._process
+        if process is None or process.poll() is not None:
+            process = self._process = self._start(task)
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a process without pipes")
+        try:
+            pickle.dump(task, process.stdin)
+            process.stdin.flush()
+            outcome: JobOutcome = pickle.load(process.stdout)  # noqa: S301 - of a process that this one started
+        except (EOFError, OSError, pickle.UnpicklingError):
+            code = process.wait()
+            if self._stopping.is_set():
+                return JobOutcome("stopped")
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            return JobOutcome("failed", why=f"its process ended with {how}; see {_shown(task.log)}")
+        return outcome
+
+    def _start(self, task: JobTask) -> subprocess.Popen[bytes]:
+        environment = slots.environment(task.slot)
+        if self._gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpu
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "sightline.sweep.warm_process", str(os.getpid())],
+                cwd=task.slot,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the sweep, which passes it on once
+            )
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            if process.stdin is not None:
+                process.stdin.close()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class SlurmPlace:
+    """A job of SLURM's for each job, by submitit.
+
+    Args:
+        option: The executor's settings.
+    """
+
+    def __init__(self, option: SlurmExecutor) -> None:
+        try:
+            import submitit
+        except ModuleNotFoundError as error:
+            raise not_installed(error.name, "slurm") from None
+        folder = (files.STATE / "submitit").absolute()
+        self._executor: Any = submitit.AutoExecutor(folder=folder, cluster=option.cluster)
+        partition = {"slurm_partition": option.partition} if option.partition and option.cluster == "slurm" else {}
+        self._executor.update_parameters(
+            name="sightline",
+            timeout_min=option.minutes,
+            cpus_per_task=option.cpus,
+            gpus_per_node=option.gpus,
+            mem_gb=option.memory_gb,
+            **partition,
+        )
+        self._job: Any = None
+        self._stopping = False
+
+    def run(self, task: JobTask) -> JobOutcome:
+        if self._stopping:
+            return JobOutcome("stopped")
+        self._job = self._executor.submit(job_runner.run, task)
+        try:
+            outcome: JobOutcome = self._job.result()
+        except Exception as error:  # what submitit raises where a job has ended without an answer
+            return JobOutcome("stopped") if self._stopping else JobOutcome.failed(error)
+        return outcome
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._job is not None and not self._job.done():
+            self._job.cancel(check=False)
+
+    def close(self) -> None:
+        pass
+
+
+class RayPlace:
+    """A task of Ray's for each job.
+
+    Args:
+        option: The executor's settings.
+    """
+
+    def __init__(self, option: RayExecutor) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise not_installed(error.name, "ray") from None
+        if not ray.is_initialized():
+            ray.init(address=option.address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        # A process a job: a library's threads and settings are those of the job before otherwise.
+        self._run = ray.remote(num_cpus=option.cpus, num_gpus=option.gpus, max_retries=0)(job_runner.run)
+        self._ray = ray
+        self._reference: Any = None
+        self._stopping = False
+
+    def run(self, task: JobTask) -> JobOutcome:
+        if self._stopping:
+            return JobOutcome("stopped")
+        environment = {"env_vars": {"PYTHONPATH": slots.environment(task.slot)["PYTHONPATH"]}}
+        self._reference = self._run.options(runtime_env=environment).remote(task)
+        try:
+            outcome: JobOutcome = self._ray.get(self._reference)
+        except Exception as error:  # what Ray raises where a worker has died or was cancelled
+            return JobOutcome("stopped") if self._stopping else JobOutcome.failed(error)
+        return outcome
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._reference is not None:
+            self._ray.cancel(self._reference)
+
+    def close(self) -> None:
+        if self._ray.is_initialized():
+            self._ray.shutdown()
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

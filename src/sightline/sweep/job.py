@@ -1,0 +1,146 @@
+"""Jobs of a sweep: a job is its changes to params.yaml, known by a digest of all that its result follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sightline.config import option_settings, sections
+from sightline.config.compose import compose, saved_overrides, typed
+from sightline.config.location import conf_folder, scripts_folder
+from sightline.config.params import PARAMS, parse
+from sightline.core import files
+from sightline.core.code_digest import CodeDigests
+from sightline.core.errors import fault
+from sightline.datasets.data_settings import flat_params
+from sightline.stages.ingest.config import IngestConfig
+from sightline.stages.watch.fingerprint import WatchedWeights, source_fingerprint, weights_fingerprint
+from sightline.sweep import params_edit
+from sightline.sweep.search_space import DATA, is_of_data
+
+SCRIPTS = ("pipeline.ingest", "pipeline.preprocess", "pipeline.train")
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """A job.
+
+    Attributes:
+        words: Its changes to params.yaml, as every command takes them.
+        params: The text of its params.yaml.
+        config: Its composed configuration.
+        digest: Of all that its result follows from.
+        data: Digest of what its images follow from.
+        data_params: The text of params.yaml with its changes to the images alone.
+    """
+
+    words: tuple[str, ...]
+    params: str
+    config: DictConfig
+    digest: str
+    data: str
+    data_params: str
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """A job as its executor gets it.
+
+    Attributes:
+        job: The job.
+        slot: The folder in which its images are made, and in which it trains.
+        output: The folder for the model.
+        answers: The file for its answers to the validation images.
+        log: The file for what it prints.
+        tags: Tags of its run in MLflow.
+        measure_latency: Whether to measure the time of one answer.
+        runs: MLflow's store, where it is a file; else the environment names it.
+        trial: Where an epoch's values are reported: (storage's file or "", study, trial, pruner, metric); None where
+            nothing prunes. A database is named by the environment, so that no password is in here.
+    """
+
+    job: SweepJob
+    slot: Path
+    output: Path
+    answers: Path
+    log: Path
+    tags: dict[str, str]
+    measure_latency: bool
+    runs: str | None
+    trial: tuple[str, str, int, str, str] | None
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """The end of a job.
+
+    Attributes:
+        state: "complete", "pruned", "failed", or "stopped" where the next start goes on with it.
+        result: Metrics of the best epoch, megabytes, seconds; empty unless it is complete.
+        why: Of a failure, one line.
+    """
+
+    state: str
+    result: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+
+    @staticmethod
+    def failed(error: BaseException) -> JobOutcome:
+        """Returns the end of a job that an error ended."""
+        mendable = fault(error)
+        why = str(mendable) if mendable else f"{type(error).__name__}: {error}"
+        return JobOutcome("failed", why=" ".join(why.split())[:500])
+
+
+class JobFactory:
+    """Makes jobs from their changes to the params.yaml that is there."""
+
+    def __init__(self) -> None:
+        self._conf = conf_folder()
+        self._text = PARAMS.read_text(encoding="utf-8")
+        self.code = CodeDigests(scripts=scripts_folder()).digest(*SCRIPTS)
+        self._sources: dict[str, Any] = {}
+
+    def job(self, words: Sequence[str]) -> SweepJob:
+        """Returns a job.
+
+        Args:
+            words: Its changes, as Hydra composes them.
+
+        Raises:
+            UserError: If its configuration cannot be used, or its source not be reached.
+        """
+        params = params_edit.changed(self._text, words)
+        config = compose(saved_overrides(parse(params) or {}, self._conf), self._conf)
+        sections.check(config)
+        images = {**flat_params(config, *DATA), "source": self._source(config), "code": self.code}
+        weights = weights_fingerprint(WatchedWeights.of(config))
+        everything = {**images, **flat_params(config, "train"), "weights": weights}
+        return SweepJob(
+            words=tuple(_written(word, self._conf) for word in words),
+            params=params,
+            config=config,
+            digest=_digest(everything),
+            data=_digest(images),
+            data_params=params_edit.changed(self._text, [word for word in words if is_of_data(word)]),
+        )
+
+    def _source(self, config: DictConfig) -> Any:
+        key = files.canonical_json(flat_params(config, "ingest"))
+        if key not in self._sources:
+            self._sources[key] = source_fingerprint(typed(IngestConfig, config.ingest, "ingest"))
+        return self._sources[key]
+
+
+def _written(word: str, conf: Path) -> str:
+    """Writes a change as every command takes it: `train/model=cnn` as `train.model=cnn`."""
+    key, equals, value = option_settings.written_word(word, conf).partition("=")
+    return f"{key.replace('/', '.')}{equals}{value}"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return files.sha256(files.canonical_json(content).encode())[:16]

@@ -1,0 +1,81 @@
+"""Changes of params.yaml, with its comments, its quotes and its order as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from hydra.core.override_parser.types import QuotedString
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from sightline.config import option_settings
+from sightline.config.compose import parse, selecting
+from sightline.config.location import conf_folder
+from sightline.config.messages import options_in
+from sightline.config.option_settings import SUFFIX
+from sightline.core.errors import ConfigError
+
+
+class _NullRepresenter(RoundTripRepresenter):
+    """Writes null as the word, and not as nothing."""
+
+
+_NullRepresenter.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def changed(text: str, words: Sequence[str]) -> str:
+    """Returns the text of params.yaml with changes.
+
+    Where another option is chosen, the settings of the one before go: the new one does not have them.
+
+    Args:
+        text: The file's text.
+        words: Changes, as words of the command line: `train/model=cnn`, `++train.model.width=64`.
+    """
+    conf = conf_folder()
+    editor: Any = YAML()
+    editor.Representer = _NullRepresenter
+    editor.preserve_quotes = True
+    editor.width = 4096
+    content = editor.load(text) or CommentedMap()
+    overrides = parse([selecting(word) for word in words])
+    # Choices first: `train/model=dense ++train.model.width=64` is of the new option, in whatever order.
+    for override in sorted(overrides, key=lambda o: not options_in(conf / o.key_or_group.replace(".", "/"))):
+        sign_less = str(override.input_line).lstrip("+~")
+        key = option_settings.written_word(sign_less, conf).lstrip("+").partition("=")[0].replace("/", ".")
+        section, *path = key.split(".")
+        if not path:
+            raise ConfigError(f"{override.input_line}: a whole section cannot be set")
+        node = _child(content, section)
+        for part in path[:-1]:
+            node = _child(node, part)
+        if override.is_delete():
+            node.pop(path[-1], None)
+            continue
+        value = _plain(override.value())
+        if len(path) == 1 and (conf / section / path[0]).is_dir() and node.get(path[0]) != value:
+            node.pop(f"{path[0]}{SUFFIX}", None)
+        node[path[-1]] = value
+    written = StringIO()
+    editor.dump(content, written)
+    return written.getvalue()
+
+
+def _child(node: Any, key: str) -> Any:
+    if node.get(key) is None:
+        node[key] = CommentedMap()
+    return node[key]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value of Hydra's grammar as Python's."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return value

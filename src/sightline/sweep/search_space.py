@@ -1,0 +1,195 @@
+"""The search space of a sweep: knobs with several values, in Hydra's grammar, and what all jobs have in common."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+
+from sightline.config import option_settings, other_sections
+from sightline.config.compose import parse, selecting
+from sightline.config.location import conf_folder
+from sightline.config.messages import options_in
+from sightline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+DATA = ("ingest", "preprocess")
+"""Sections whose knobs change the images that are trained on."""
+SECTIONS = (*DATA, "train", "sweep")
+FLAGS = ("-m", "--multirun")
+
+
+@dataclass(frozen=True)
+class SweptKnob:
+    """A knob with several values.
+
+    Attributes:
+        key: As Hydra composes it, with its sign: `train/model`, `++train.model.width`.
+        values: The values in Hydra's grammar; of an interval its two ends.
+        distribution: Optuna's distribution where the values are numbers in order: an interval or a range; else None.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    distribution: BaseDistribution | None = None
+    interval: bool = False
+
+    @property
+    def name(self) -> str:
+        """The key as params.yaml and every command take it."""
+        return option_settings.written_word(f"{self.key}=", conf_folder()).rstrip("=").lstrip("+").replace("/", ".")
+
+    @property
+    def of_data(self) -> bool:
+        """Whether it changes the images."""
+        return is_of_data(self.key)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All knobs of a sweep.
+
+    Attributes:
+        knobs: What is swept, knobs of the data first: in the order of the grid they change least often.
+        fixed: Words that all jobs have in common.
+        settings: Words for the section `sweep`.
+    """
+
+    knobs: tuple[SweptKnob, ...]
+    fixed: tuple[str, ...]
+    settings: tuple[str, ...]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the combinations can be counted."""
+        return not any(knob.interval for knob in self.knobs)
+
+    @property
+    def size(self) -> int:
+        """The number of combinations of a grid."""
+        return math.prod(len(knob.values) for knob in self.knobs)
+
+    def grid(self) -> Iterator[dict[str, str]]:
+        """Yields every combination, {key: value}."""
+        for values in itertools.product(*(knob.values for knob in self.knobs)):
+            yield dict(zip((knob.key for knob in self.knobs), values, strict=True))
+
+    def words(self, values: Mapping[str, Any]) -> list[str]:
+        """Returns what a job changes in params.yaml, as words of the command line.
+
+        Args:
+            values: A value for each knob, {key: value}.
+        """
+        return [*self.fixed, *(f"{knob.key}={values[knob.key]}" for knob in self.knobs)]
+
+    def samples(self) -> Iterator[list[str]]:
+        """Yields words in which every value of every knob stands once, to be checked before any work."""
+        first = {knob.key: knob.values[0] for knob in self.knobs}
+        yield self.words(first)
+        for knob in self.knobs:
+            for value in knob.values[1:]:
+                yield self.words({**first, knob.key: value})
+
+    def distributions(self, ordered: bool) -> dict[str, BaseDistribution]:
+        """Returns the knobs as Optuna's distributions.
+
+        Args:
+            ordered: Whether a range of numbers is one, and not a list of values.
+        """
+        from optuna.distributions import CategoricalDistribution
+
+        return {
+            knob.key: knob.distribution
+            if knob.distribution is not None and (ordered or knob.interval)
+            else CategoricalDistribution(list(knob.values))
+            for knob in self.knobs
+        }
+
+
+def is_of_data(word: str) -> bool:
+    """Says whether a word sets a knob that changes the images."""
+    return word.lstrip("+~").replace("/", ".").split(".")[0] in DATA
+
+
+def read_words(words: Sequence[str], params: Mapping[str, Any]) -> SearchSpace:
+    """Reads a sweep's command line.
+
+    Args:
+        words: What follows `python -m pipeline.sweep`.
+        params: The content of params.yaml.
+
+    Raises:
+        ConfigError: If a word is none of a sweep's, or nothing has several values.
+    """
+    plain = [word for word in words if word not in FLAGS]
+    for word in plain:
+        if word.startswith("-"):
+            raise ConfigError(f"{word}: a sweep has no such flag; its settings are sweep.n_trials, sweep.time, ...")
+    other_sections.refuse(plain, SECTIONS, params)
+    knobs: list[SweptKnob] = []
+    fixed, settings = [], []
+    for word in plain:
+        (override,) = parse([selecting(word)])
+        if override.is_hydra_override() or override.key_or_group.startswith("hydra"):
+            raise ConfigError(f"{word}: Hydra's sweepers and launchers are not used; see conf/sweep/default.yaml")
+        if override.key_or_group.split("/")[0].split(".")[0] == "sweep":
+            if override.is_sweep_override():
+                raise ConfigError(f"{word}: a setting of the sweep itself has one value")
+            settings.append(str(override.input_line))
+        elif override.is_sweep_override():
+            knobs.append(_knob(override, conf_folder()))
+        else:
+            fixed.append(str(override.input_line))
+    keys = [knob.name for knob in knobs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice:
+        raise ConfigError(f"{twice}: stands twice on the command line")
+    if not knobs:
+        raise ConfigError("no knob has several values: give one a list, as train.lr=0.001,0.003")
+    return SearchSpace(tuple(sorted(knobs, key=lambda knob: not knob.of_data)), tuple(fixed), tuple(settings))
+
+
+def _knob(override: Override, conf: Path) -> SweptKnob:
+    value: Any = override.value()
+    sign = str(override.input_line)[: len(str(override.input_line)) - len(str(override.input_line).lstrip("+"))]
+    key = f"{sign}{override.get_key_element().lstrip('+')}"
+    if isinstance(value, IntervalSweep):
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        log, low, high = "log" in value.tags, value.start, value.end
+        if low is None or high is None or not low < high or (log and low <= 0):
+            raise ConfigError(f"{override.input_line}: an interval is of two numbers, the lower first; in logs above 0")
+        whole = isinstance(low, int) and isinstance(high, int)
+        made: BaseDistribution = (
+            IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
+        )
+        return SweptKnob(key, (repr(low), repr(high)), made, interval=True)
+    if isinstance(value, Glob):
+        options = options_in(conf / override.key_or_group)
+        if not options:
+            raise ConfigError(f"{override.input_line}: glob(...) is for the choice of an option")
+        values = tuple(value.filter(sorted(options)))
+    else:
+        values = tuple(dict.fromkeys(override.sweep_string_iterator()))
+    if not values:
+        raise ConfigError(f"{override.input_line}: there is no value of that kind")
+    return SweptKnob(key, values, _range(value, values))
+
+
+def _range(value: Any, values: tuple[str, ...]) -> BaseDistribution | None:
+    if not isinstance(value, RangeSweep) or len(values) < 2:
+        return None
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    numbers = sorted(map(float, values))
+    step = numbers[1] - numbers[0]
+    if all(number.is_integer() for number in numbers):
+        return IntDistribution(int(numbers[0]), int(numbers[-1]), step=int(step))
+    return FloatDistribution(numbers[0], numbers[-1], step=step)

@@ -1,0 +1,142 @@
+"""One start of a sweep: its MLflow run around the engine, what is printed, and what is left behind."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+from sightline.core.errors import UserError
+from sightline.sweep import job_ranking
+from sightline.sweep.config import SweepConfig
+from sightline.sweep.engine import JOBS, SweepEngine, keep_best
+from sightline.sweep.job import JobFactory
+from sightline.sweep.job_ranking import RankedJob
+from sightline.sweep.search_space import SearchSpace
+from sightline.sweep.slots import Slots
+from sightline.sweep.study import SweepStudy
+from sightline.tracking import sweep_runs
+from sightline.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+SHOWN = 20
+"""Rows of the ranking that are printed."""
+
+
+class Session:
+    """A start of a sweep.
+
+    Args:
+        name: The sweep's name.
+        study: Its study.
+        storage: Where the study is kept.
+        space: The knobs.
+        settings: The section `sweep`.
+        grid: Whether all combinations are tried in order.
+        factory: Makes jobs.
+        command: The command line's words, to be given again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        study: SweepStudy,
+        storage: str,
+        space: SearchSpace,
+        settings: SweepConfig,
+        grid: bool,
+        factory: JobFactory,
+        command: str,
+    ) -> None:
+        self._name, self._study, self._space, self._command = name, study, space, command
+        self._factory = factory
+        self._slots = Slots(name)
+        self._tracker: Tracker = sweep_runs.sweep_run(name, f"sweep {' '.join(knob.name for knob in space.knobs)}")
+        self._engine = SweepEngine(study, storage, space, settings, grid, factory, self._slots, self._tags)
+
+    def run(self) -> int:
+        """Runs what is left of the sweep; returns the exit code."""
+        status, interrupted = "FAILED", False
+        try:
+            self._begin()
+            try:
+                self._engine.run()
+            except KeyboardInterrupt:
+                interrupted = True
+            ranked = self._rank()
+            self._print(ranked)
+            if interrupted:
+                status = "KILLED"
+                log.info(f"sweep: stopped; the same command goes on: python -m pipeline.sweep {self._command}")
+                raise KeyboardInterrupt
+            self._keep(ranked)
+            status = "FAILED" if self._engine.failed else "FINISHED"
+        finally:
+            self._slots.remove()
+            self._tracker.finish(status)
+        return 1 if self._engine.failed else 0
+
+    def _tags(self, digest: str) -> dict[str, str]:
+        return sweep_runs.job_tags(self._tracker, self._name, digest)
+
+    def _begin(self) -> None:
+        values = {knob.name: (" to " if knob.interval else ", ").join(knob.values) for knob in self._space.knobs}
+        self._tracker.log_params({f"sweep.{name}": text for name, text in values.items()})
+        done = self._engine.plan()
+        total = self._engine.total
+        jobs = "jobs" if total is None else f"{total} job{'s' if total != 1 else ''}"
+        log.info(f"sweep {self._name}: {jobs} over {', '.join(values)}{f'; {done} are done already' if done else ''}")
+
+    def _rank(self) -> list[RankedJob]:
+        return job_ranking.rank(self._engine.finished_jobs(), self._study.metrics, JOBS)
+
+    def _print(self, ranked: list[RankedJob]) -> None:
+        metrics = self._study.metrics
+        if ranked:
+            heads = ["", *metrics, *(["95 % interval"] if len(metrics) == 1 else []), "knobs"]
+            rows = [heads, *job_ranking.table(ranked[:SHOWN], metrics)]
+            widths = [max(len(row[column]) for row in rows) for column in range(len(heads) - 1)]
+            for row in rows:
+                cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
+                log.info("  ".join([*cells, row[-1]]).rstrip())
+            if len(ranked) > SHOWN:
+                log.info(f"... and {len(ranked) - SHOWN} more")
+            self._print_choice(ranked)
+        if self._engine.failed:
+            log.info(f"sweep: {len(self._engine.failed)} failed; the same command tries them again")
+
+    def _print_choice(self, ranked: list[RankedJob]) -> None:
+        as_good = [each for each in ranked if each.as_good]
+        if len(self._study.metrics) > 1:
+            log.info(f"*: no other job is better in all of {', '.join(self._study.metrics)}: {len(as_good)} of them")
+            log.info("sightline adopt RUN takes one over into params.yaml, then dvc repro")
+            return
+        if len(as_good) > 1:
+            log.info(f"=: {len(as_good) - 1} that the validation images cannot tell from the best, image by image")
+        log.info(f"sightline adopt {self._name} takes the best over into params.yaml, then dvc repro")
+
+    def _keep(self, ranked: list[RankedJob]) -> None:
+        """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""
+        best = ranked[0].job.digest if ranked and len(self._study.metrics) == 1 else None
+        keep_best(best, [each.job.digest for each in ranked])
+        if best is None or not (JOBS / best / "models" / "model.safetensors").is_file():
+            return
+        words = next(t.user_attrs["words"] for t in self._study.finished() if t.user_attrs.get("digest") == best)
+        job = self._factory.job(words)
+        if job.digest != best:  # something has changed since
+            return
+        try:
+            self._slots.prepare(job)
+            folder = self._slots.folder(job)
+            (folder / "params.yaml").write_text(job.params, encoding="utf-8")
+            for part in ("models/model.safetensors", "models/model.json", "reports/history.csv"):
+                target = folder / part
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                shutil.copy(JOBS / best / part, target)
+            self._slots.dvc(folder, "repro", "watch")
+            self._slots.dvc(folder, "commit", "--force", "train")
+        except UserError as error:
+            log.warning("sweep: the best model is not in DVC's cache, dvc repro will train it: %s", error)
+            return
+        shutil.rmtree(JOBS / best / "models")

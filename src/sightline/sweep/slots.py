@@ -1,0 +1,198 @@
+"""Slots: git worktrees below `.dvc/tmp/sweeps/`, one for each configuration of the data, with the project's DVC cache.
+
+The data stages run there once, by DVC, and never in the project's own folder. `tracking.project_root` finds the project
+from there, so that runs and their files are kept with the project's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.sweep.job import SweepJob
+
+FOLDER = Path(".dvc/tmp/sweeps")
+CARRIED = ("conf", "src", "pipeline")
+"""Folders of which files that git does not know yet are taken along: a new option, a new module."""
+SHARED = (files.STATE / "checkpoints", files.STATE / "memo")
+"""What slots have in common with the project: interrupted trainings, and preprocessed images by content."""
+_REPRO = """
+import os, sys
+from sightline.core.files import die_with_parent
+die_with_parent(int(sys.argv.pop(1)))
+from dvc.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Slots:
+    """The slots of one sweep, each made when a job first needs it.
+
+    Args:
+        sweep: The sweep's name.
+
+    Attributes:
+        stopping: Whether it was asked to stop.
+    """
+
+    def __init__(self, sweep: str) -> None:
+        self._folder = FOLDER / sweep
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+        self._broken: dict[str, str] = {}
+        self._ready: set[str] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self.stopping = False
+        self._tree = _tree()
+
+    def folder(self, job: SweepJob) -> Path:
+        """Returns the slot of a job's data."""
+        return (self._folder / job.data).absolute()
+
+    def prepare(self, job: SweepJob) -> bool:
+        """Has the images of a job made, if no job before had.
+
+        Returns:
+            Whether they were made now.
+
+        Raises:
+            UserError: If that fails; a second job of the same data is not tried.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(job.data, threading.Lock())
+        with lock:
+            if job.data in self._broken:
+                raise UserError(self._broken[job.data])
+            if job.data in self._ready:
+                return False
+            try:
+                self._make(self.folder(job), job)
+            except UserError as error:
+                self._broken[job.data] = str(error)
+                raise
+            self._ready.add(job.data)
+            return True
+
+    def _make(self, folder: Path, job: SweepJob) -> None:
+        with self._guard:  # git's own lock is not waited for
+            _git("worktree", "add", "--quiet", "--detach", "--no-checkout", "--force", str(folder), "HEAD")
+            _git("-C", str(folder), "read-tree", "--reset", "-u", self._tree)
+        for name in _git("ls-files", "-z", "--others", "--exclude-standard", "--", *CARRIED).split("\0"):
+            if name:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(name, folder / name)
+        _write_dvc_settings(folder)
+        for shared in SHARED:
+            shared.mkdir(parents=True, exist_ok=True)
+            (folder / shared).parent.mkdir(parents=True, exist_ok=True)
+            (folder / shared).symlink_to(shared.absolute())
+        (folder / "params.yaml").write_text(job.data_params, encoding="utf-8")
+        self.dvc(folder, "repro", "preprocess")
+
+    def dvc(self, folder: Path, *words: str) -> None:
+        """Runs DVC in a slot.
+
+        Raises:
+            UserError: With the last lines that it printed, if it fails.
+        """
+        log = folder / "dvc.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _REPRO, str(os.getpid()), *words],
+                cwd=folder,
+                env=environment(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._running.add(process)
+        code = process.wait()
+        self._running.discard(process)
+        if self.stopping:
+            raise UserError("stopped")
+        if code:
+            raise UserError(_reason(log) or f"dvc {' '.join(words)} ended with exit code {code}")
+
+    def stop(self) -> None:
+        """Ends what DVC is doing."""
+        self.stopping = True
+        for process in list(self._running):
+            process.terminate()
+
+    def remove(self) -> None:
+        """Removes the slots; what DVC made is in its cache."""
+        remove(self._folder)
+
+
+def remove(folder: Path) -> None:
+    """Removes the slots of a sweep, and what git knows of them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _git("worktree", "prune")
+
+
+def remove_abandoned() -> None:
+    """Removes the slots of sweeps whose process was killed."""
+    for folder in sorted(FOLDER.glob("*/")) if FOLDER.is_dir() else ():
+        try:
+            with files.lock(f"sweep-{folder.name}"):
+                remove(folder)
+        except files.LockedError:
+            continue
+
+
+def environment(slot: Path) -> dict[str, str]:
+    """Returns the environment of a process that works in a slot: its own code, and nothing of a DVC above."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_") or "DIR" in name}
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(slot / "src"), str(slot)])}
+
+
+def _tree() -> str:
+    """Returns the tree of what git tracks, as the files are now.
+
+    Raises:
+        UserError: If the project is no git repository with a commit.
+    """
+    try:
+        _git("rev-parse", "--verify", "--quiet", "HEAD")
+    except UserError:
+        raise UserError("a sweep works in worktrees of git: git init && git add . && git commit -m start") from None
+    return f"{_git('stash', 'create').strip() or 'HEAD'}^{{tree}}"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"git {words[0]} failed: {' '.join(done.stderr.split())[:300]}")
+    return done.stdout
+
+
+def _write_dvc_settings(folder: Path) -> None:
+    """Gives a slot the project's settings of DVC that git does not track, its cache, and links in place of copies."""
+    from dvc.config import Config
+
+    project = Config.from_cwd()
+    local = Path(".dvc/config.local")
+    target = folder / ".dvc/config.local"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if local.is_file():
+        shutil.copy(local, target)
+    cache = project.get("cache", {}).get("dir") or Path(".dvc/cache").absolute()
+    with Config(dvc_dir=str(target.parent), validate=False).edit("local") as settings:
+        kept = settings.get("cache", {})
+        settings["cache"] = {**kept, "dir": os.fspath(cache), "type": "reflink,hardlink,symlink,copy"}
+
+
+def _reason(log: Path) -> str:
+    """Returns the line of DVC's output that says what went wrong: the stage's own, which comes before DVC's."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    ended = next((i for i, line in enumerate(lines) if line.startswith("ERROR:")), len(lines))
+    before = [line for line in lines[:ended] if not line.startswith(("Running stage", ">", "Stage '"))]
+    own = before[-1] if before else ""
+    return own or (lines[ended] if ended < len(lines) else "")

@@ -1,0 +1,218 @@
+"""The study of a sweep: its jobs as Optuna's trials, in a file of the project or a database that machines share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from sightline.core import credentials, files
+from sightline.core.errors import UserError, not_installed
+from sightline.sweep.config import DIRECTIONS
+
+try:
+    import optuna
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, TrialState
+except ModuleNotFoundError as missing:
+    raise not_installed(missing.name, "sweep") from None
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+
+JOURNAL = files.STATE / "sweeps.journal"
+VARIABLE = "SIGHTLINE_SWEEP_STORAGE"
+"""Environment variable with the URL of a database, for machines that share a study."""
+HEARTBEAT = 20.0
+SILENCE = 120.0
+"""Seconds after which a machine that says nothing of its job is taken for dead."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class _KernelLock:
+    """A lock that the kernel lets go of when its process ends; Optuna's own would be waited for, for half a minute."""
+
+    def __init__(self, path: str) -> None:
+        self._path = f"{path}.lock"
+        self._stream: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        self._stream = Path(self._path).open("a")  # noqa: SIM115 - closed by `release`
+        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def location() -> str:
+    """Returns where studies are kept: a database's URL from the environment, or the project's file."""
+    return os.environ.get(VARIABLE) or str(JOURNAL.absolute())
+
+
+def open_storage(place: str) -> BaseStorage:
+    """Opens the studies.
+
+    Args:
+        place: A database's URL, or a file's path.
+
+    Raises:
+        UserError: If the database cannot be reached.
+    """
+    if "://" not in place:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(place, lock_obj=_KernelLock(place)))  # type: ignore[arg-type]
+    # The drivers that this project installs, whatever SQLAlchemy's own choice for the plain names is.
+    scheme, rest = place.split("://", 1)
+    drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+    drivers |= {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+    try:
+        return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs={"pool_pre_ping": True})
+    except Exception as error:
+        cause = error.__cause__ or error
+        first = credentials.mask(" ".join(str(cause).split()))[:200]
+        raise UserError(f"{VARIABLE}: {credentials.mask(place)}: {type(cause).__name__}: {first}") from None
+
+
+def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
+    """Returns a pruner.
+
+    Args:
+        name: As `sweep.pruner` has it.
+        epochs: Most epochs of a job.
+    """
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    return optuna.pruners.NopPruner()
+
+
+class SweepStudy:
+    """A sweep's trials.
+
+    Args:
+        storage: Where studies are kept.
+        name: The sweep's name.
+        metrics: What jobs are judged by.
+        distributions: The knobs.
+        sampler: "grid", "random" or "tpe".
+        seed: Of the sampler.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        metrics: Sequence[str],
+        distributions: Mapping[str, BaseDistribution],
+        sampler: str,
+        seed: int,
+    ) -> None:
+        self.name, self.metrics, self._distributions = name, list(metrics), dict(distributions)
+        self._storage = storage
+        directions: Any = [DIRECTIONS[metric] for metric in metrics]
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+            optuna.create_study(study_name=name, storage=storage, directions=directions)
+        self._study = optuna.load_study(study_name=name, storage=storage)
+        # A study that goes on draws other numbers than those with which it began.
+        seed += len(self.trials())
+        self._study.sampler = (
+            optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            if sampler == "tpe"
+            else optuna.samplers.RandomSampler(seed=seed)
+        )
+        self.owner = f"{platform.node()}:{Path.cwd()}"
+        self._beat = 0.0
+
+    @property
+    def study(self) -> optuna.Study:
+        """Optuna's own."""
+        return self._study
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Returns the trials of some states, or all, without those that another machine took up as well."""
+        found = self._study.get_trials(deepcopy=False, states=states or None)
+        return [trial for trial in found if "duplicate" not in trial.user_attrs]
+
+    def finished(self) -> list[FrozenTrial]:
+        """Returns the trials that need not run again."""
+        return self.trials(TrialState.COMPLETE, TrialState.PRUNED)
+
+    def bury(self) -> list[dict[str, Any]]:
+        """Ends the trials that no process works at.
+
+        A project has one sweep of a name at a time: of a file of its own all are dead, of a database that machines
+        share this project's, and those of machines that have fallen silent.
+
+        Returns:
+            Their values.
+        """
+        values = []
+        for trial in self.trials(TrialState.RUNNING):
+            started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+            silent = time.time() - trial.user_attrs.get("beat", started) > SILENCE
+            own = trial.user_attrs.get("owner") == self.owner
+            if own or silent or isinstance(self._storage, JournalStorage):
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                values.append(trial.params)
+        return values
+
+    def enqueue(self, values: Mapping[str, Any]) -> None:
+        """Has a job run."""
+        self._study.enqueue_trial(dict(values))
+
+    def waiting(self) -> int:
+        """Returns how many jobs are enqueued."""
+        return len(self.trials(TrialState.WAITING))
+
+    def ask(self) -> optuna.Trial:
+        """Returns the next trial."""
+        trial = self._study.ask(self._distributions)
+        trial.set_user_attr("owner", self.owner)
+        return trial
+
+    def tell(self, trial: optuna.Trial, state: TrialState, result: Mapping[str, float], **notes: Any) -> None:
+        """Ends a trial.
+
+        Args:
+            trial: The trial.
+            state: How it ended.
+            result: Its metrics, where it is complete.
+            notes: What else to record of it.
+        """
+        for name, value in {**notes, "result": dict(result)}.items():
+            trial.set_user_attr(name, value)
+        values = [result[metric] for metric in self.metrics] if state == TrialState.COMPLETE else None
+        self._study.tell(trial, values, state=state)
+
+    def twin(self, trial: optuna.Trial, digest: str) -> FrozenTrial | None:
+        """Returns another trial of this study with the same digest that runs or has ended well."""
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        others = [t for t in self.trials(*states) if t.number != trial.number and t.user_attrs.get("digest") == digest]
+        return min(others, key=lambda other: (other.state == TrialState.RUNNING, other.number), default=None)
+
+    def beat(self, running: Sequence[optuna.Trial]) -> None:
+        """Says now and then, for other machines, that jobs are still worked at."""
+        if time.monotonic() - self._beat > HEARTBEAT:
+            self._beat = time.monotonic()
+            for trial in running:
+                trial.set_user_attr("beat", time.time())
+
+
+def known_results(storage: BaseStorage) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Yields (digest, name of the sweep, result) of every finished job of every sweep."""
+    for study in storage.get_all_studies():
+        for trial in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.COMPLETE,)):
+            digest, result = trial.user_attrs.get("digest"), trial.user_attrs.get("result")
+            if digest and result:
+                yield digest, study.study_name, result

@@ -1,0 +1,77 @@
+"""The MLflow run of a sweep, the parent of its jobs' runs: one a sweep, found again by its tag."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_store import SWEEP_JOB_TAG, SWEEP_TAG, connect, provenance
+from sightline.tracking.runs import begin_run, reach
+from sightline.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+
+def sweep_run(sweep: str, name: str) -> Tracker:
+    """Begins the run of a sweep, or goes on with the one that it has.
+
+    Args:
+        sweep: The sweep's name, a tag.
+        name: The run's name.
+    """
+    tags = {**provenance(), SWEEP_TAG: sweep}
+
+    def find(client: mlflow.MlflowClient, experiment: str) -> Tracker:
+        found = client.search_runs([experiment], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
+        if not found:
+            return begin_run(client, experiment, tags, name)
+        run_id = str(found[0].info.run_id)
+        client.update_run(run_id, status="RUNNING")
+        return Tracker(client, run_id, begun=True)
+
+    return reach({"new": name, "tags": tags}, find)
+
+
+def job_tags(parent: Tracker, sweep: str, digest: str) -> dict[str, str]:
+    """Returns the tags of a job's run.
+
+    Args:
+        parent: The sweep's run.
+        sweep: The sweep's name.
+        digest: The job's.
+    """
+    above = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent.run_id is not None else {}
+    return {**above, SWEEP_JOB_TAG: digest, f"{SWEEP_JOB_TAG}.sweep": sweep}
+
+
+def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
+    """Returns the ids of jobs' runs, {digest: id}, as far as MLflow has them; the newest of a digest.
+
+    Args:
+        tracker: The sweep's run.
+        digests: The digests to look for.
+    """
+    if tracker.run_id is None:
+        return {}
+    try:
+        with mlflow_calls():
+            client, experiment = connect()
+            found: dict[str, str] = {}
+            token: str | None = None
+            while True:
+                wanted = f"tags.`{SWEEP_JOB_TAG}` LIKE '%' AND attributes.status != 'FAILED'"
+                page = client.search_runs([experiment], wanted, max_results=1000, page_token=token)
+                for run in page:
+                    digest = run.data.tags[SWEEP_JOB_TAG]
+                    if digest in digests:
+                        found.setdefault(digest, str(run.info.run_id))
+                token = page.token
+                if not token:
+                    return found
+    except TrackingError as error:
+        tracker.give_up(error)
+        return {}
