@@ -42,7 +42,8 @@ ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".toml")
 SEED = 0
 OWN = ("sightline", "tests", "pipeline", "conftest")
-PYTEST = ("-q", "-x", "--no-header", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider")
+QUICK = ("-m", "not slow and not full")  # what a mutant has to show in
+PYTEST = ("-q", "-x", "--no-header", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider", *QUICK)
 MEMORY = 6 << 30  # bytes of data a mutant may ask for
 
 

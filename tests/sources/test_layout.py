@@ -45,6 +45,12 @@ def spread(*folders: str) -> list[str]:
             {"training_set": SplitFolder("train"), "test_set": SplitFolder("test")},
         ),
         (
+            ["train/cat", "train/dog", "train_2/cat", "train_2/dog"],  # parts of one split
+            (),
+            {"train": SplitFolder("train"), "train_2": SplitFolder("train")},
+        ),
+        (["train/cat", "train/dog", "bullet_train/a"], (), {}),
+        (
             ["seg_train/seg_train/sea", "seg_train/seg_train/ice", "seg_test/seg_test/sea", "seg_pred/seg_pred"],
             (),
             {"seg_train": SplitFolder("train", ("seg_train",)), "seg_test": SplitFolder("test", ("seg_test",))},

@@ -158,7 +158,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
         )
     if full and all(map(split_of, here.folders)):
         return full
-    if len(set(full.values())) > 1:
+    if len(set(full.values())) > 1 or sum(map(is_called_split, full)) > 1:  # several splits, or parts of one
         return _alike(here, full, rest)
     for name in filter(is_called_split, full):
         inside = set(here.folders[name].folders)
