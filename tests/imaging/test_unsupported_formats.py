@@ -48,6 +48,8 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         (bytes(128) + b"DICM" + bytes(8), UNSUPPORTED, "DICOM: .*dcmj2pnm"),
         (b"8BPS" + bytes(40), UNSUPPORTED, "PSD"),
         (b"\0\0\1\0\1\0" + bytes(40), UNSUPPORTED, "ICO: convert it to JPEG or PNG$"),
+        (b"PK\3\4" + bytes(40), NOT_AN_IMAGE, "an archive among the pictures: unpack it"),
+        (bytes(257) + b"ustar\0" + bytes(300), NOT_AN_IMAGE, "an archive"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UNSUPPORTED, "SVG: .*rsvg-convert"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<svg>", UNSUPPORTED, "SVG"),
         (b"FUJIFILMCCD-RAW 0201", UNSUPPORTED, "camera's raw file: .*darktable-cli"),

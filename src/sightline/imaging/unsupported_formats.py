@@ -34,6 +34,16 @@ _SIGNATURES: tuple[tuple[int, bytes, tuple[str, str]], ...] = (
     (0, b"\0MRM", _RAW),
     (6, b"HEAPCCDR", _RAW),
 )
+_ARCHIVES = (
+    (0, b"PK\3\4"),
+    (0, b"\x1f\x8b"),
+    (0, b"BZh"),
+    (0, b"\xfd7zXZ\0"),
+    (0, b"\x28\xb5\x2f\xfd"),
+    (0, b"7z\xbc\xaf\x27\x1c"),
+    (0, b"Rar!\x1a\7"),
+    (257, b"ustar"),
+)
 # The major brands of ISO base media files; a file of another brand is a film.
 _BRANDS = {
     **dict.fromkeys(
@@ -65,6 +75,8 @@ def refusal(data: bytes) -> RejectionError | None:
     for at, signature, (name, remedy) in _SIGNATURES:
         if start[at : at + len(signature)] == signature:
             return unsupported(name, remedy)
+    if any(start[at : at + len(signature)] == signature for at, signature in _ARCHIVES):
+        return RejectionError(RejectionReason.NOT_AN_IMAGE, "an archive among the pictures: unpack it")
     return _text(start) if _is_text(start) else None
 
 

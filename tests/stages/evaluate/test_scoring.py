@@ -88,6 +88,7 @@ def test_without_validation_images_nothing_is_chosen(make_set, model, settings, 
     }
     assert "coverage" not in found.numbers
     assert any("no confidence reaches" in line for line in lines(found))
+    assert any(line.endswith(" validation images speak for no temperature") for line in lines(found))
 
 
 def test_suspects_are_the_planted_ones(digits, settings):
@@ -119,6 +120,7 @@ def test_lines_say_what_was_found(found):
     said = "\n".join(lines(found, 1))
     assert f"accuracy {found.numbers['accuracy']:.4f}" in said
     assert "worst slice: " in said
+    assert f" without the temperature {found.temperature:.3g} from " in said
     assert "corrupted, " in said
     assert "scored once" in said
     assert "fits them better" not in said

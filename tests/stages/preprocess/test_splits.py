@@ -97,6 +97,17 @@ def test_groups_are_the_connected_components(rows, near):
     assert groups.together == sum(1 for members in {frozenset(m) for m in expected.values()} if len(members) > 1)
 
 
+def test_sizes_say_how_uneven_groups_are():
+    rows = [(str(n), n, "film" if n < 8 else None) for n in range(12)]  # 8, 1, 1, 1, 1: 12 ** 2 / 68
+    assert grouped(rows, {}).sizes() == {"groups": 5, "largest_group": 8, "effective_groups": 2}
+    assert grouped([], {}).sizes() == {"groups": 0, "largest_group": 0, "effective_groups": 0}
+
+
+def test_names_of_groups_are_found_beyond_the_first_thousands():
+    rows = [(f"{n:04}", n, "film" if n == 4999 else None) for n in range(5000)]
+    assert list(grouped(rows, {}).keys()) == [*(digest(n) for n in range(4999)), b"film"]
+
+
 def test_a_group_without_a_name_has_the_key_of_its_content():
     groups = group_images(["a", "b"], digest(1) + digest(2), {0: "", 1: ""}, {}, {})
     assert (list(groups.keys()), groups.codes.tolist()) == ([digest(1)], [0, 0])

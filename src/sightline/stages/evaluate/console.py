@@ -21,10 +21,7 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
             f"accuracy {n['accuracy']:.4f} ({n['accuracy_low']:.4f} to {n['accuracy_high']:.4f}) on {n['images']} "
             f"{found.test.split} images"
         ),
-        (
-            f"calibration error {n['ece']:.4f}; {n['ece_uncalibrated']:.4f} without the temperature "
-            f"{found.temperature:.3g} from {len(found.validation.ids)} validation images"
-        ),
+        f"calibration error {n['ece']:.4f}{_temperature(found)}",
         _abstention(found),
     ]
     if found.worst is not None:
@@ -53,6 +50,13 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
         warning = "" if scored < TEST_SET_REUSE_WARNING else _REUSE
         output.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
     return output
+
+
+def _temperature(found: Evaluation) -> str:
+    images = f"{len(found.validation.ids)} validation images"
+    if found.temperature == 1:
+        return f"; the {images} speak for no temperature"
+    return f"; {found.numbers['ece_uncalibrated']:.4f} without the temperature {found.temperature:.3g} from {images}"
 
 
 _REUSE = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
