@@ -183,6 +183,27 @@ def test_a_pair_is_found_whatever_stands_between_and_however_alike_half_of_each_
     assert near_duplicates.near_pairs(hashes).tolist() == [[0, 299]]
 
 
+@pytest.mark.parametrize(("between", "found"), [(62, True), (63, False)])
+def test_a_hash_is_held_against_63_of_those_that_share_a_band(between: int, found: bool) -> None:
+    """So that a crowd of pictures that look alike in part costs no square of its number."""
+    rng = np.random.default_rng(0)
+    hashes = np.zeros((between + 2, image_quality.HASH_BYTES), np.uint8)
+    hashes[:, :8] = 0xFF  # four bands that all have; in every order of the rest the first is first and the last last
+    hashes[-1, 8::2] = 0x80
+    hashes[1:-1, 8::2] = np.arange(1, between + 1)[:, None]
+    hashes[1:-1, 9::2] = rng.integers(0, 256, (between, 12))
+    assert near_duplicates.near_pairs(hashes).tolist() == ([[0, between + 1]] if found else [])
+
+
+def test_the_progress_of_comparing_counts_every_hash_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(items: range, _what: str, total: int, each: float) -> range:
+        assert len(items) * each == total == 40
+        return items
+
+    monkeypatch.setattr(near_duplicates, "track", counted)
+    assert len(near_duplicates.near_pairs(np.full((40, image_quality.HASH_BYTES), 0x55, np.uint8))) == 40 * 39 // 2
+
+
 def test_pictures_whose_hash_says_nothing_are_near_to_none() -> None:
     """Of one colour, or of a row or two, most frequencies are equal: unrelated pictures would have one hash."""
     rng = np.random.default_rng(0)
