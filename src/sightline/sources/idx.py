@@ -164,7 +164,9 @@ def _shapes(images: IO[bytes], labels: IO[bytes], pair: _Pair) -> tuple[int, tup
     count, *shape = _header(images, pair.images)
     (labelled, *rest) = _header(labels, pair.labels)
     if rest or labelled != count:
-        raise UserError(f"{pair.labels}: holds {labelled:,} labels for {count:,} images")
+        raise UserError(
+            f"{pair.labels}: holds {labelled:,} labels for {count:,} images of {pair.images}; fetch both again"
+        )
     channels = shape[2] if len(shape) == 3 else 1
     if len(shape) not in (2, 3) or channels not in (1, 3) or not all(0 < side <= _MAX_SIDE for side in shape):
         raise UserError(f"{pair.images}: holds arrays of shape {shape}, not grey or RGB images")

@@ -114,7 +114,7 @@ def test_few_bits_of_sixteen_have_a_line_with_the_remedy(tmp_path: Path) -> None
 
 def test_a_clean_set_has_nothing_said_about_it(tmp_path: Path) -> None:
     result = run(Given(*(ImageRecord(str(n), png(scene(n)), "ab"[n % 2]) for n in range(20))), tmp_path / "out")
-    assert console.summary_lines(result.summary) == ["20 images of 2 classes in 1 shards"]
+    assert console.summary_lines(result.summary) == ["20 images of 2 classes in 1 shard"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 4), (63, 64), (64, 200), (1000, 1200)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from sightline.stages.ingest import audit
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """Returns the lines on a set: its counts, and what deserves a look."""
     rejected = sum(summary["rejected"].values())
-    lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {summary['shards']} shards"]
+    shards = f"{summary['shards']} shard{'s' if summary['shards'] > 1 else ''}"
+    lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {shards}"]
     if rejected:
         why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
         lines.append(
@@ -32,16 +34,17 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             f"ingest.conflicts, as {conflicts['first']}"
         )
     lines += [
-        f"the labels {listed(names)} differ in case alone; ingest.labels merges them" for names in _alike(summary)
+        f"the labels {listed(names)} differ in case, spaces or hyphens alone; ingest.labels merges them"
+        for names in _alike(summary)
     ]
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
 
 def _alike(summary: dict[str, Any]) -> list[list[str]]:
-    """Returns the groups of classes whose names differ in case alone."""
+    """Returns the groups of classes whose names differ in case, spaces, hyphens or underscores alone."""
     groups: dict[str, list[str]] = {}
     for name in summary["classes"]:
-        groups.setdefault(name.casefold(), []).append(name)
+        groups.setdefault(re.sub(r"[\s_-]+", " ", name.strip().casefold()), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
 
 
