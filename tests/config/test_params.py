@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sightline.config import params
 from sightline.config.compose import compose, read_params, saved_overrides, typed
@@ -181,6 +182,31 @@ def test_dvc_reads_the_same(word: str) -> None:
     ours, dvcs = reading(params.parse), reading(YAML(typ="safe").load)
     if not hasattr(dvcs, "isoformat"):  # a date, which no knob is
         assert ours == dvcs or math.isnan(ours)
+
+
+def test_a_mapping_may_take_in_another() -> None:
+    text = """
+usual: &usual {lr: 0.1, seed: 1, optimizer_options: &options {beta: 2}}
+other: &other {<<: *usual, seed: 2}
+train: {<<: [*other, *usual], lr: 0.3, more: *other, optimizer_options: {<<: *options, beta: 3}}
+"""
+    read = params.parse(text)
+    assert read["train"]["more"] == read["other"] == {"lr": 0.1, "seed": 2, "optimizer_options": {"beta": 2}}
+    assert read["train"] == {"lr": 0.3, "seed": 2, "more": read["other"], "optimizer_options": {"beta": 3}}
+    assert read == YAML(typ="safe").load(text)  # as DVC
+    with pytest.raises(YAMLError, match="the key 'lr' stands twice"):
+        params.parse("{usual: &usual {lr: 0.1}, train: {<<: *usual, lr: 1, lr: 2}}")
+
+
+def test_a_number_is_a_number_again_after_its_text_was_asked_for() -> None:
+    config = OmegaConf.create({"names": [params.interpolation(params.parse("007"))]})
+    assert params.texts(config) == {"names": ["007"]}
+    assert OmegaConf.to_container(config, resolve=True) == {"names": [7]}
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml is missing: run the command in the project's root folder"):
+        params.read(tmp_path / "params.yaml")
 
 
 def test_conf_reads_the_same_in_both_versions_of_yaml() -> None:

@@ -82,16 +82,18 @@ def _value(node: Node, constructor: Any, within: set[int]) -> Any:
     if isinstance(node, SequenceNode):
         return [_value(child, constructor, inside) for child in node.value]
     if isinstance(node, MappingNode):
-        constructor.flatten_mapping(node)  # `<<: *other`
-        content: dict[Any, Any] = {}
+        own = {id(key) for key, _ in node.value}
+        constructor.flatten_mapping(node)  # `<<: *other`: what that holds comes first, and own keys win
+        pairs: dict[Any, tuple[Node, Node]] = {}
         for key, child in node.value:
             name = _value(key, constructor, inside)
             if isinstance(name, dict | list):
                 raise YAMLError(f"line {key.start_mark.line + 1}: a key must be text")
-            if name in content:
+            if name in pairs and id(pairs[name][0]) in own:
                 raise YAMLError(f"line {key.start_mark.line + 1}: the key {name!r} stands twice")
-            content[name] = _value(child, constructor, inside)
-        return content
+            pairs[name] = key, child
+        node.value = list(pairs.values())  # an alias leads here again
+        return {name: _value(child, constructor, inside) for name, (_, child) in pairs.items()}
     return _scalar(node, constructor)
 
 
