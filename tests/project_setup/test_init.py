@@ -13,7 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from sightline.cli import app
+from sightline.core.errors import UserError
+from sightline.project_setup import project_plan
 from tests.wheel import installed
 
 __all__ = ["installed"]
@@ -82,3 +86,120 @@ def test_two_commands_from_an_installed_wheel_make_a_model(installed: Path, tmp_
         "Running stage 'watch':",
         "Running stage 'export':",
     ]
+
+
+def run(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["init", *map(str, words)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stderr
+
+
+def _nothing(root: Path) -> Path:
+    draw(root / "birds")
+    return root / "brids"
+
+
+def _no_class_folders(root: Path) -> Path:
+    draw(root / "all", ("one",))
+    return (root / "all/one").rename(root / "photos")
+
+
+def _one_class(root: Path) -> Path:
+    return draw(root / "birds", ("wren",))
+
+
+def _one_class_of_several(root: Path) -> Path:
+    return draw(root / "birds") / "disc"
+
+
+def _one_image_each(root: Path) -> Path:
+    return draw(root / "birds", each=1)
+
+
+def _broken(root: Path) -> Path:
+    draw(root / "birds")
+    for path in (root / "birds").rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:200])
+    return root / "birds"
+
+
+def _heic(root: Path) -> Path:
+    for label in ("owl", "wren"):
+        (root / "birds" / label).mkdir(parents=True)
+        for number in range(4):
+            (root / "birds" / label / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    return root / "birds"
+
+
+def _text_file(root: Path) -> Path:
+    (root / "notes.txt").write_text("birds")
+    return root / "notes.txt"
+
+
+def _no_pictures(root: Path) -> Path:
+    (root / "empty").mkdir()
+    return root / "empty"
+
+
+MISTAKES = {
+    "wrong path": (_nothing, "there is --images {root}/birds"),
+    "no class folders": (_no_class_folders, "move each into a folder that is called as its class"),
+    "one class": (_one_class, "one class ('wren', 20 images), and two at least are needed"),
+    "one of the class folders": (_one_class_of_several, "sightline init {root}/new --images {root}/birds"),
+    "one image of each class": (_one_image_each, "add images, or merge classes"),
+    "broken pictures": (_broken, "all 40 inputs were rejected (40 truncated)"),
+    "photographs of a phone": (_heic, "heif-convert FILE FILE.jpg"),
+    "another file": (_text_file, "name a folder, a .zip or .tar, or a list"),
+    "no pictures": (_no_pictures, "name the folder that has a folder of pictures per class"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_with_the_images_is_one_line_with_a_remedy(mistake: str, tmp_path: Path) -> None:
+    make, remedy = MISTAKES[mistake]
+    code, said = run(tmp_path / "new", "--images", make(tmp_path))
+    assert code == 2
+    assert said.count("\n") == 1
+    assert remedy.format(root=tmp_path) in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = draw(tmp_path / "birds")
+    (tmp_path / "full/notes").mkdir(parents=True)
+    assert f"name a new folder, as {tmp_path}/full-project" in run(tmp_path / "full", "--images", pictures)[1]
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/params.yaml").touch()
+    assert f"cd {tmp_path}/made && dvc repro" in run(tmp_path / "made", "--images", pictures)[1]
+    assert f"outside, as {tmp_path}/birds-project" in run(pictures / "new", "--images", pictures)[1]
+    (tmp_path / "other/.dvc").mkdir(parents=True)
+    assert f"outside, as {tmp_path}/other-project" in run(tmp_path / "other/new", "--images", pictures)[1]
+    assert "sightline init my-project --images" in run("--images", pictures)[1]
+    assert "--images FOLDER" in run(tmp_path / "new")[1]
+    monkeypatch.setenv("PATH", "")
+    assert "git is not installed" in run(tmp_path / "new", "--images", pictures)[1]
+
+
+def test_in_doubt_and_without_a_terminal_the_ways_are_named(tmp_path: Path) -> None:
+    pictures = draw(tmp_path / "birds")
+    (pictures / "labels.csv").write_text("path,label\ndisc/IMG_000.png,a\nsquare/IMG_000.png,b\n")
+    code, said = run(tmp_path / "new", "--images", pictures)
+    assert code == 2
+    assert "1: a folder per class; 2: the classes that labels.csv lists" in said
+    assert "--yes takes the first" in said
+
+
+def test_a_home_is_understood_and_settings_given_by_hand_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "birds")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = project_plan.plan("~/birds", ["train.max_epochs=3", "ingest.source_options.layout=classes"])
+    assert plan.chosen["ingest.path"].value == str(tmp_path / "birds")
+    assert plan.chosen["train.max_epochs"].value == 3
+    assert plan.chosen["ingest.source_options"].value == {"layout": "classes"}
+    with pytest.raises(UserError, match="train.model: no option 'resnet8'"):
+        project_plan.plan("~/birds", ["train.model=resnet8"])

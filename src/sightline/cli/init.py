@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from sightline.cli.base import DATA, app
 from sightline.core.errors import UserError, not_installed
+
+if TYPE_CHECKING:
+    from sightline.project_setup.readings import Reading
 
 
 @app.command(rich_help_panel=DATA, short_help="Make a project for images of your own.")
@@ -23,6 +28,7 @@ def init(
         str | None,
         typer.Option("--images", "-i", metavar="SOURCE", help="A folder, archive, list or URL of labelled images."),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: where in doubt, take the likeliest.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Only say what is seen and chosen, and why.")] = False,
 ) -> None:
     """Make a project for your own images: look at them, choose settings, write them down with reasons.
@@ -41,7 +47,10 @@ def init(
             raise UserError(f"DIR is missing: sightline init my-project --images {shlex.quote(images)}")
         place = Path(images).expanduser()
         scaffold.require_free(folder, place if place.exists() else None)
-    plan = project_plan.plan(images, settings or [])
+    try:
+        plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask)
+    except UserError as error:  # what is said of images ends with a command, which is to work as it stands
+        raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
     for line in [*plan.images.lines(), *plan.machine.lines()]:
         typer.echo(line)
     for key, choice in plan.chosen.items():
@@ -51,3 +60,12 @@ def init(
     for line in project_plan.write(plan, folder):
         typer.echo(f"sightline: {line}", err=True)
     typer.echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
+
+
+def _ask(possible: list[Reading]) -> Reading:
+    """Asks in which way a source is meant; without a terminal that is a fault, since a guess would be silent."""
+    ways = [f"{number}: {reading.words}" for number, reading in enumerate(possible, 1)]
+    if not sys.stdin.isatty():
+        raise UserError(f"--images can be read in {len(ways)} ways ({'; '.join(ways)}): --yes takes the first")
+    question = "\n".join([*ways, "Which is meant?"])
+    return possible[int(typer.prompt(question, default=1, type=click.IntRange(1, len(ways)))) - 1]

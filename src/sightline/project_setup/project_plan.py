@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,15 @@ from sightline.config.sections import check
 from sightline.core.errors import ConfigError
 from sightline.project_setup import params_file, scaffold
 from sightline.project_setup.machine import Machine, this_machine
-from sightline.project_setup.recognition import source_knobs
+from sightline.project_setup.readings import Reading, readings
 from sightline.project_setup.rules import Choice, choose
 from sightline.project_setup.set_fingerprint import Fingerprint, look
 from sightline.stages.ingest.config import IngestConfig
+
+
+def first(possible: list[Reading]) -> Reading:
+    """Returns the likeliest reading."""
+    return possible[0]
 
 
 @dataclass(frozen=True)
@@ -37,37 +42,32 @@ class ProjectPlan:
     chosen: dict[str, Choice]
 
 
-def plan(source: str, words: Sequence[str] = ()) -> ProjectPlan:
+def plan(source: str, words: Sequence[str] = (), ask: Callable[[list[Reading]], Reading] = first) -> ProjectPlan:
     """Looks at a source of images and chooses the settings of a project.
 
     Args:
-        source: A folder, an archive, a list, a URL, or a source's name, as `source_knobs` takes it.
+        source: A folder, an archive, a list, a URL, or a source's name.
         words: Settings that are not to be chosen, `train.lr=0.001`.
+        ask: Called where the source can be read in several ways, the likeliest first; returns the one that is meant.
 
     Raises:
         UserError: If the source cannot be read, nothing can be trained on it, or a setting is wrong.
     """
     given = _given(words)
-    knobs = {**_absolute(source_knobs(source)), **_section(given, "ingest")}
+    possible = readings(source)
+    reading = ask(possible) if len(possible) > 1 else possible[0]
+    knobs = _merged(_absolute(reading.knobs), _section(given, "ingest"))
     conf = conf_folder()
     composed = compose(saved_overrides({"ingest": knobs}, conf), conf)
     ingest = typed(IngestConfig, composed.ingest, "ingest")
     with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
         images = look(ingest, Path(folder))
     machine = this_machine()
-    chosen = {f"ingest.{key}": Choice(value, _SOURCE.get(key, "as found")) for key, value in knobs.items()}
+    chosen = {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
     chosen |= choose(images, machine)
-    chosen |= given
+    chosen |= {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     check(compose(saved_overrides(_nested(chosen), conf), conf))
     return ProjectPlan(images, machine, chosen)
-
-
-_SOURCE = {
-    "source": "where the images come from",
-    "path": "folder, archive or list of the images",
-    "url": "database or remote folder; credentials belong in the environment",
-    "source_options": "how it is read",
-}
 
 
 def write(plan: ProjectPlan, folder: Path) -> list[str]:
@@ -78,6 +78,12 @@ def write(plan: ProjectPlan, folder: Path) -> list[str]:
 def _absolute(knobs: Mapping[str, Any]) -> dict[str, Any]:
     path = knobs.get("path")
     return dict(knobs) if path is None else {**knobs, "path": os.path.abspath(path)}  # noqa: PTH100 - keeps links
+
+
+def _merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings with those given by hand in their place, one by one below `source_options`."""
+    both = {key: {**found[key], **given[key]} for key in found.keys() & given.keys() if isinstance(given[key], dict)}
+    return {**found, **given, **both}
 
 
 def _given(words: Sequence[str]) -> dict[str, Choice]:
