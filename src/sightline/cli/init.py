@@ -14,7 +14,7 @@ from sightline.cli.base import DATA, app
 from sightline.core.errors import UserError, not_installed
 
 if TYPE_CHECKING:
-    from sightline.project_setup.readings import Reading
+    from sightline.project_setup.interpretations import Interpretation
 
 
 @app.command(rich_help_panel=DATA, short_help="Make a project for images of your own.")
@@ -62,7 +62,7 @@ def init(
     typer.echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
 
 
-def _ask(possible: list[Reading]) -> Reading:
+def _ask(possible: list[Interpretation]) -> Interpretation:
     """Asks in which way a source is meant; without a terminal that is a fault, since a guess would be silent."""
     ways = [f"{number}: {reading.words}" for number, reading in enumerate(possible, 1)]
     if not sys.stdin.isatty():

@@ -15,14 +15,14 @@ from sightline.config.params import parse
 from sightline.config.sections import check
 from sightline.core.errors import ConfigError
 from sightline.project_setup import params_file, scaffold
+from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
-from sightline.project_setup.readings import Reading, readings
 from sightline.project_setup.rules import Choice, choose
 from sightline.project_setup.set_fingerprint import Fingerprint, look
 from sightline.stages.ingest.config import IngestConfig
 
 
-def first(possible: list[Reading]) -> Reading:
+def first(possible: list[Interpretation]) -> Interpretation:
     """Returns the likeliest reading."""
     return possible[0]
 
@@ -42,7 +42,9 @@ class ProjectPlan:
     chosen: dict[str, Choice]
 
 
-def plan(source: str, words: Sequence[str] = (), ask: Callable[[list[Reading]], Reading] = first) -> ProjectPlan:
+def plan(
+    source: str, words: Sequence[str] = (), ask: Callable[[list[Interpretation]], Interpretation] = first
+) -> ProjectPlan:
     """Looks at a source of images and chooses the settings of a project.
 
     Args:
@@ -54,7 +56,7 @@ def plan(source: str, words: Sequence[str] = (), ask: Callable[[list[Reading]], 
         UserError: If the source cannot be read, nothing can be trained on it, or a setting is wrong.
     """
     given = _given(words)
-    possible = readings(source)
+    possible = interpretations(source)
     reading = ask(possible) if len(possible) > 1 else possible[0]
     knobs = _merged(_absolute(reading.knobs), _section(given, "ingest"))
     conf = conf_folder()

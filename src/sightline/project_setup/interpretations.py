@@ -26,7 +26,7 @@ _PATTERN = r"([^/]*?[^/\d\W_])[-_. (]*[0-9]+[)]?\.[A-Za-z]+$"
 
 
 @dataclass(frozen=True)
-class Reading:
+class Interpretation:
     """One way to read a place.
 
     Attributes:
@@ -38,7 +38,7 @@ class Reading:
     words: str
 
 
-def readings(source: str) -> list[Reading]:
+def interpretations(source: str) -> list[Interpretation]:
     """Returns the ways in which a place can be read, the likeliest first.
 
     Args:
@@ -53,14 +53,14 @@ def readings(source: str) -> list[Reading]:
         return _sqlite(Path(source).expanduser(), knobs)
     path = Path(knobs["path"]) if "path" in knobs else None
     if path is None or source in SOURCES:
-        return [Reading(knobs, f"{kind}, by its name" if source in SOURCES else f"{kind}, by its URL")]
+        return [Interpretation(knobs, f"{kind}, by its name" if source in SOURCES else f"{kind}, by its URL")]
     if not path.exists():
         raise UserError(f"--images {shlex.quote(source)}: there is no such file or folder{_like(path)}")
     if kind == "folder":
         return _file(path) if path.is_file() else _folder(path)
     if kind == "table":
-        return [Reading({**knobs, "source_options": list_options(path)}, "a list of images")]
-    return [Reading(knobs, {"archive": "an archive of a folder per class"}.get(kind, f"files of {kind}"))]
+        return [Interpretation({**knobs, "source_options": list_options(path)}, "a list of images")]
+    return [Interpretation(knobs, {"archive": "an archive of a folder per class"}.get(kind, f"files of {kind}"))]
 
 
 def _like(path: Path) -> str:
@@ -75,7 +75,7 @@ def _like(path: Path) -> str:
     return f"; {above} holds {there or 'nothing'}"
 
 
-def _file(path: Path) -> list[Reading]:
+def _file(path: Path) -> list[Interpretation]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise UserError(f"{path} is one picture: name the folder that holds a folder per class")
     raise UserError(
@@ -84,30 +84,32 @@ def _file(path: Path) -> list[Reading]:
     )
 
 
-def _folder(path: Path) -> list[Reading]:
+def _folder(path: Path) -> list[Interpretation]:
     names = [entry.path for entry in itertools.islice(tree.walk(path), _LOOK) if entry.fault is None]
     images = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
     top = [name for name in names if "/" not in name]
     below = [name for name in images if "/" in name]
     found = []
     if below:
-        found.append(Reading({"source": "folder", "path": str(path)}, "a folder per class"))
+        found.append(Interpretation({"source": "folder", "path": str(path)}, "a folder per class"))
     for name in top:
         if PurePosixPath(name).suffix.lower() in TABLES and (options := _options(path / name)) is not None:
             knobs = {"source": "table", "path": str(path / name), "source_options": options}
-            found.append(Reading(knobs, f"the classes that {name} lists"))
+            found.append(Interpretation(knobs, f"the classes that {name} lists"))
     if found:
         return found
     archives = [name for name in top if is_archive(name)]
     if not images and archives:
-        return [Reading({"source": "archive", "path": str(path / name)}, f"the archive {name}") for name in archives]
+        return [
+            Interpretation({"source": "archive", "path": str(path / name)}, f"the archive {name}") for name in archives
+        ]
     if not images:
         what = f"{len(names):,} files, but no picture" if names else "nothing"
         raise UserError(f"{path} holds {what}: name the folder that has a folder of pictures per class")
     return [_flat(path, images)]
 
 
-def _flat(path: Path, images: Sequence[str]) -> Reading:
+def _flat(path: Path, images: Sequence[str]) -> Interpretation:
     """Reads pictures that lie in no folders: by their names, where these tell classes."""
     beside = [entry.name for entry in path.resolve().parent.iterdir() if entry.is_dir() and _has_images(entry)]
     if len(beside) > 1 and path.name not in ("", "."):
@@ -118,7 +120,7 @@ def _flat(path: Path, images: Sequence[str]) -> Reading:
     classes = Counter(match[1] for name in images if (match := _NAMED.fullmatch(PurePosixPath(name).stem)))
     if 2 <= len(classes) <= len(images) / 3 and min(classes.values()) > 1 and sum(classes.values()) == len(images):
         words = f"the class in each file's name ({', '.join(sorted(classes)[:4])}{' ...' if len(classes) > 4 else ''})"
-        return Reading({"source": "folder", "path": str(path), "class_from": {"pattern": _PATTERN}}, words)
+        return Interpretation({"source": "folder", "path": str(path), "class_from": {"pattern": _PATTERN}}, words)
     raise UserError(
         f"{path} holds {len(images):,} pictures and no folder per class: move each into a folder that is called as its "
         f"class (mkdir {shlex.quote(str(path / 'first class'))}), or list them: a line path,label in labels.csv, then "
@@ -142,7 +144,7 @@ def _init(source: Path) -> str:
     return f"sightline init DIR --images {shlex.quote(str(source))}"
 
 
-def _sqlite(path: Path, knobs: dict[str, Any]) -> list[Reading]:
+def _sqlite(path: Path, knobs: dict[str, Any]) -> list[Interpretation]:
     """Finds the tables that hold pictures: one column of bytes, and one that is called as a class."""
     import sqlite3
     from contextlib import closing
@@ -161,7 +163,7 @@ def _sqlite(path: Path, knobs: dict[str, Any]) -> list[Reading]:
             if images and label:
                 identity = named(columns, ("id", "name", "path", "filename")) or columns[0]
                 options = {"table": table, "image_column": images[0], "label_column": label, "id_column": identity}
-                found.append(Reading({**knobs, "source_options": options}, f"the table {table}"))
+                found.append(Interpretation({**knobs, "source_options": options}, f"the table {table}"))
     if not found:
         there = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in seen.items()) or "no table"
         raise UserError(
