@@ -80,12 +80,35 @@ def test_the_report(report_of_digits, look, width, scheme):
     file = report_of_digits / "reports" / "report.html"
     text = file.read_text()
     sections = (
-        "metrics baselines confusion classes ranking certainty errors typical labels slices robustness training data "
-        "lineage limits"
+        "metrics baselines confusion classes ranking certainty errors images typical labels slices robustness training "
+        "data lineage limits"
     )
     for section in sections.split():
         assert f'id="{section}"' in text, section
     check(look(file, width, scheme), file, 60)
+
+
+def test_a_number_of_a_table_shows_its_images(report_of_digits, browser, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((report_of_digits / "reports" / "report.html").as_uri())
+    shown = page.locator("ul.browsed > li:visible")
+    everything = shown.count()
+    for link in ("td.wrong a.pick", "[aria-label='Scores of each class'] a.pick", "#slices ~ div a.pick"):
+        page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+        page.locator(link).first.click()
+        assert 0 < shown.count() < everything
+        assert page.locator("form.filters output").inner_text() == f"{shown.count()} of the {everything} images here"
+    page.locator("form.filters button").click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('ul.browsed > li:not([hidden])').length === n", arg=everything
+    )
+    page.locator("select[name=kind]").select_option("wrong")
+    assert all(card.get_attribute("data-truth") != card.get_attribute("data-predicted") for card in shown.all())
+    page.locator("select[name=order]").select_option("least")
+    certainties = [float(card.get_attribute("data-certainty")) for card in shown.all()]
+    assert certainties == sorted(certainties)
+    context.close()
 
 
 def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):

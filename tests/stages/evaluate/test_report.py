@@ -1,7 +1,11 @@
+import base64
+import hashlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from sightline.stages.evaluate import report
 from sightline.stages.evaluate.stage import evaluate_split
 
 VOID = {"meta", "link", "img", "source", "br"}
@@ -41,7 +45,12 @@ def page(hostile, make_set, model, config, history, tmp_path_factory):
 def test_hostile_names_are_shown_and_never_obeyed(page, hostile):
     text = page.read_text()
     parsed = Page(text)
-    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "iframe", "b"})
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"iframe", "b"})
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    own = (Path(report.__file__).parent / report.SCRIPT).read_text()
+    assert f"<script>{own}</script>" in text
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in text  # and no other script would run
     assert not any(name.startswith("on") for _, attrs in parsed.tags for name in attrs)
     shown = "".join(parsed.words)
     for name in [*hostile, "<b>net</b>"]:

@@ -22,6 +22,7 @@ class EvaluateConfig:
     slices: list[str]
     slice_min_images: int
     robustness_images: int
+    title: str | None = None
 
     def __post_init__(self) -> None:
         """Checks ranges.

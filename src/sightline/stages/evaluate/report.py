@@ -22,12 +22,17 @@ from sightline.reporting.render import Picture, render
 from sightline.stages.evaluate import provenance
 from sightline.stages.evaluate.dataset_summary import Audit, class_counts, contact_cells, lost_detail, split_rows
 from sightline.stages.evaluate.explain import Explainer
-from sightline.stages.evaluate.results import Evaluation, Suspect
+from sightline.stages.evaluate.image_browser import BrowsedImage
+from sightline.stages.evaluate.results import Evaluation, Slice, Suspect
 
 TEMPLATE = "report.html.j2"
 MOST_CONFUSIONS = 10
 FEW_IMAGES = 10
 MOST_SLICES = 12
+MOST_CELLS = 25
+"""Classes up to which the confusion matrix stands on the page as a table whose cells filter the gallery."""
+MOST_NAMED = 4
+SCRIPT = "gallery.js"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class ReportContent:
         explainer: What made the heat maps of the cards.
         audit: What ingestion found.
         contact: The contact sheet's rows.
+        browsed: The images of the gallery that can be filtered.
+        title: What to call the set; None for its classes.
         model_info: What to say about the model, nested mappings of plain values.
     """
 
@@ -56,6 +63,8 @@ class ReportContent:
     explainer: Explainer | None = None
     audit: Audit | None = None
     contact: Sequence[SheetRow] = ()
+    browsed: Sequence[BrowsedImage] = ()
+    title: str | None = None
     model_info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,7 +89,12 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         lost=lost_detail(results.audit, data.shape),
         splits=split_rows(data, table),
         confusions=most_confused(found.counts),
-        slices=sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES],
+        slices=shown_slices(found),
+        model=model_name(results.model_info),
+        version=str(results.model_info.get("weights_sha256", ""))[:8],
+        set_name=results.title or set_name(found.classes),
+        counts=found.counts.tolist() if len(found.classes) <= MOST_CELLS else None,
+        script=(Path(__file__).parent / SCRIPT).read_text(encoding="utf-8") if results.browsed else None,
         steps=[(row, contact_cells(row)) for row in results.contact],
         digests=provenance.digests(results.model_info, data),
         environment=provenance.environment(results.model_info),
@@ -90,6 +104,33 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         few_images=FEW_IMAGES,
         training=[name for name in results.figures if name.startswith("training_")],
     )
+
+
+def shown_slices(found: Evaluation) -> list[Slice]:
+    """Returns the slices of the page's table, the worst first."""
+    return sorted(found.slices, key=lambda s: (s.interval[1], s.p_value, s.by, s.value))[:MOST_SLICES]
+
+
+def model_name(info: Mapping[str, Any]) -> str:
+    """Returns what to call a model: its network and its learning rate, as its run in MLflow is called.
+
+    >>> model_name({"architecture": {"name": "cnn"}, "training": {"lr": 0.002}})
+    'cnn lr=0.002'
+    """
+    name = str(info.get("architecture", {}).get("name", "Evaluation"))
+    rate = info.get("training", {}).get("lr")
+    return name if rate is None else f"{name} lr={rate:g}"
+
+
+def set_name(classes: Sequence[str]) -> str:
+    """Returns what to call a set that has no name.
+
+    >>> set_name(["cat", "dog"]), set_name([str(digit) for digit in range(10)])
+    ('cat, dog', '10 classes (0, 1, 2, 3, ...)')
+    """
+    if len(classes) <= MOST_NAMED:
+        return ", ".join(classes)
+    return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMED])}, ...)"
 
 
 def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:

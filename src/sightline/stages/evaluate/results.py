@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sightline.metrics import base
@@ -65,6 +65,7 @@ class Slice:
         interval: 95 % Wilson interval of the accuracy.
         p_value: Of Fisher's exact test that the model is no worse here than on the other images, corrected for the
             number of slices (Holm).
+        members: [n] which of the test images are in it; None where that is not known.
     """
 
     by: str
@@ -73,6 +74,7 @@ class Slice:
     correct: int
     interval: Interval
     p_value: float
+    members: Bools | None = field(default=None, repr=False, compare=False)
 
     @property
     def accuracy(self) -> float:

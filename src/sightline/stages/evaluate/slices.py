@@ -146,8 +146,8 @@ def slices(found: dict[str, list[Any]], correct: Bools, least_images: int) -> li
     # Fisher's exact test, one-sided: so few right ones, or fewer, in a draw of so many from all images.
     raw_p = [float(hypergeom.cdf(right, len(correct), int(correct.sum()), n)) for _, _, n, right in counted]
     return [
-        Slice(by, value, n, right, wilson(right, n), p)
-        for (by, value, n, right), p in zip(counted, _holm(raw_p), strict=True)
+        Slice(by, value, n, right, wilson(right, n), p, here)
+        for (by, value, n, right), p, (_, _, here) in zip(counted, _holm(raw_p), cuts, strict=True)
     ]
 
 

@@ -23,6 +23,7 @@ from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.history import read_history
+from sightline.stages.evaluate.image_browser import browsed_images
 from sightline.stages.evaluate.report_figures import report_figures
 from sightline.stages.evaluate.results import Evaluation
 from sightline.stages.evaluate.scoring import score_model
@@ -88,6 +89,8 @@ def evaluate_split(
         errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
         uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
+        browsed=browsed_images(test, rows, classes, report.shown_slices(found), 10 * config.gallery),
+        title=config.title,
         suspects=report.pictured(found.suspects[: config.gallery], data),
         explainer=explainer,
         audit=read_audit(raw) if raw else None,
