@@ -33,7 +33,7 @@ def run(config: BaselineConfig, context: Context) -> None:
 
     progress.step("adding the runs to MLflow")
     from sightline import tracking  # after the results are written: it takes seconds to import
-    from sightline.metrics.headline import headline
+    from sightline.metrics.headline import headline, sentence
 
     made_with = data_settings.load_settings(context.root, data.digest)
     tracker: tracking.Tracker | None = None
@@ -46,7 +46,10 @@ def run(config: BaselineConfig, context: Context) -> None:
         tracker.log_metrics({**numbers, **seconds, "megabytes": each.bytes / 1e6})
         tracker.log_text("metrics_detail.json", files.canonical_json(each.numbers))
         tracker.log_artifact(answers)
+        tracker.describe(sentence(headline(each.numbers), f"{len(data.split('test')):,} test images"))
         tracker.finish()
+    if tracker is not None:
+        tracker.announce("baseline")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from sightline.compare import comparison, page, run_predictions
+from sightline.compare import comparison, page, run_sources
 from sightline.datasets import predictions
 from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.evaluate.explain import Explainer
@@ -117,15 +117,17 @@ def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):
 
 
 def test_the_comparison(report_of_digits, digits, look, width, scheme):
-    a, b = run_predictions.load_run(str(report_of_digits)), run_predictions.load_run(str(report_of_digits / "reports"))
+    pair = run_sources.load_pair(str(report_of_digits), str(report_of_digits / "reports"))
     file = report_of_digits / "compare.html"
-    file.write_text(page.render_page(a, b, comparison.compare(a, b), digits.data.root))
+    file.write_text(page.render_page(pair, comparison.compare(pair.a, pair.b), digits.data.root))
     check(look(file, width, scheme), file, 20)
 
 
 def test_the_comparison_of_hostile_names_without_pictures(report_of_hostile, look, width, scheme):
-    a = run_predictions.load_run(str(report_of_hostile))
+    pair = run_sources.load_pair(*[str(report_of_hostile)] * 2)
+    a = pair.a
     b = dataclasses.replace(a, name="<b>" + "x" * 90, probabilities=a.probabilities[:, ::-1])
+    pair = dataclasses.replace(pair, b=b, settings=[("train.<b>" + "x" * 90, "<b>" + "y" * 200, "-")])
     file = report_of_hostile / "compare.html"
-    file.write_text(page.render_page(a, b, comparison.compare(a, b)))
+    file.write_text(page.render_page(pair, comparison.compare(a, b)))
     check(look(file, width, scheme), file, 9)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from sightline import tracking
 from sightline.cli import app
-from sightline.compare import comparison, page, run_predictions
+from sightline.compare import comparison, page, run_predictions, run_sources
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics import paired
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ["a", "<b>", "c"]
 
 
@@ -32,20 +39,26 @@ def runs(tmp_path):
     return write(tmp_path / "first" / "reports", [0, 1]), write(tmp_path / "second", [1, 2, 3, 4, 5, 6, 7, 8, 9])
 
 
+def load(reference):
+    """Returns a run's predictions, of the test split where it has those."""
+    source = run_sources.open_source(reference)
+    return source.read(source.splits()[0])
+
+
 def test_a_folder_is_found_with_or_without_reports(runs, tmp_path):
-    first = run_predictions.load_run(str(tmp_path / "first"))
-    assert first.ids == sorted(first.ids) == run_predictions.load_run(runs[0]).ids
+    first = load(str(tmp_path / "first"))
+    assert first.ids == sorted(first.ids) == load(runs[0]).ids
     assert first.classes == CLASSES
     assert first.correct.sum() == 28
     with pytest.raises(UserError, match=r"no predictions.parquet in this folder or its reports/"):
-        run_predictions.load_run(str(tmp_path))
+        load(str(tmp_path))
     (tmp_path / "predictions.parquet").write_text("text")
     with pytest.raises(UserError, match="is no file of predictions"):
-        run_predictions.load_run(str(tmp_path))
+        load(str(tmp_path))
 
 
 def test_the_numbers_are_those_of_the_pairs(runs):
-    a, b = map(run_predictions.load_run, runs)
+    a, b = map(load, runs)
     found = comparison.compare(a, b)
     assert found.p == paired.mcnemar(a.correct, b.correct) < 0.05
     assert found.difference == pytest.approx(7 / 30)
@@ -64,25 +77,26 @@ def test_the_numbers_are_those_of_the_pairs(runs):
 
 
 def test_different_test_sets_are_refused(runs, tmp_path):
-    a = run_predictions.load_run(runs[0])
-    other = run_predictions.load_run(write(tmp_path / "ids", ids=[f"test-000-{i:03d}" for i in range(30)]))
-    with pytest.raises(UserError, match=r"different test sets: 20 ids only in the first, 20 only in the second"):
+    a = load(runs[0])
+    other = load(write(tmp_path / "ids", ids=[f"test-000-{i:03d}" for i in range(30)]))
+    with pytest.raises(UserError, match=r"different images: 20 ids only in the first, 20 only in the second"):
         run_predictions.require_same(a, other)
-    relabelled = run_predictions.load_run(write(tmp_path / "labels", labels=np.zeros(30, np.int64)))
+    relabelled = load(write(tmp_path / "labels", labels=np.zeros(30, np.int64)))
     with pytest.raises(UserError, match="20 of 30 labels differ"):
         run_predictions.require_same(a, relabelled)
-    renamed = run_predictions.load_run(write(tmp_path / "classes", classes=["x", "y", "z"]))
+    renamed = load(write(tmp_path / "classes", classes=["x", "y", "z"]))
     with pytest.raises(UserError, match="know different classes: a, <b>, c and x, y, z"):
         run_predictions.require_same(a, renamed)
 
 
 def test_images_are_shown_where_they_are(runs, make_set):
-    a, b = map(run_predictions.load_run, runs)
+    pair = run_sources.load_pair(*runs)
+    a, b = pair.a, pair.b
     data = make_set(CLASSES, per_split=10)
     found = comparison.compare(a, b)
     assert page.find_images(data.root, a) is not None
     assert page.find_images(data.root / "nowhere", a) is None
-    with_images, without = page.render_page(a, b, found, data.root), page.render_page(a, b, found)
+    with_images, without = page.render_page(pair, found, data.root), page.render_page(pair, found)
     assert with_images.count("<code>test-") == without.count("<code>test-") == 9
     assert with_images.count("<img") == without.count("<img") + 9
     assert "&lt;b&gt;" in without
@@ -119,26 +133,96 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
     client.create_model_version("net", "mlartifacts", run_id=ids[0])
     client.set_registered_model_alias("net", "champion", "1")
     for reference in (ids[0], "first's", "models:/net@champion", "models:/net/1"):
-        found = run_predictions.load_run(reference)
+        found = load(reference)
         assert found.correct.sum() == 28
         assert ("run", ids[0]) in found.about
         assert ("model", "0f" * 32) in found.about
-    assert run_predictions.load_run("models:/net@champion").name == "models:/net@champion (first's)"
+    assert load("models:/net@champion").name == "first's (models:/net@champion)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
-    client.create_run(experiment, run_name="other")
     for reference, said in {
-        "nosuch": "nosuch: no folder, and no run of that id or name in sqlite:///mlflow.db",
+        "nosuch": "nosuch: no folder, no commit, and no run of that id or name in sqlite:///mlflow.db",
         "0" * 32: "no such run",
         "models:/net@nobody": "no such run or registered model",
         "models:/net/7": "no such run or registered model",
         "models:/net": "models:/name@alias or models:/name/version",
-        "other": "several runs have this name, give an id; newest first: ",
         empty: "has no predictions.parquet: run the evaluate stage",
     }.items():
         with pytest.raises(UserError, match=r"^" + reference.replace("/", r"/")) as caught:
-            run_predictions.load_run(reference)
+            load(reference)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_jobs_of_a_sweep_are_compared_by_their_validation_images(runs, store, tmp_path):
+    client, experiment = store
+    ids = []
+    for folder, lr in zip(runs, ("0.1", "0.2"), strict=True):
+        run = client.create_run(experiment, run_name="cnn", tags={"dvc.exp_name": f"exp-{lr}"})
+        client.log_text(run.info.run_id, json.dumps({"train.lr": lr, "train.seed": "0"}), "config/train.json")
+        (tmp_path / "val_predictions.parquet").write_bytes((Path(folder) / "predictions.parquet").read_bytes())
+        client.log_artifact(run.info.run_id, str(tmp_path / "val_predictions.parquet"))
+        ids.append(run.info.run_id)
+    pair = run_sources.load_pair("exp-0.1", "cnn")  # of two that are called so the newest
+    assert (pair.split, pair.settings) == ("validation", [("train.lr", "0.1", "0.2")])
+    assert (pair.a.correct.sum(), pair.b.correct.sum()) == (28, 21)
+    assert ("the newest of", "2 runs of this name") in pair.b.about
+    lines = comparison.lines(pair, comparison.compare(pair.a, pair.b))
+    assert "train.lr  0.1    0.2" in lines
+    assert any(line.startswith("30 validation images: ") for line in lines)
+    with pytest.raises(UserError, match=r"predictions for the test split, cnn for the validation split"):
+        run_sources.load_pair(runs[0], ids[1])
+
+    baseline = client.create_run(experiment, run_name="baseline dense", tags={tracking.BASELINE_TAG: "dense"})
+    nameless = write(tmp_path / "dense", [0], classes=None)
+    Path(nameless, "predictions.parquet").rename(tmp_path / "dense.parquet")
+    client.log_artifact(baseline.info.run_id, str(tmp_path / "dense.parquet"))
+    pair = run_sources.load_pair("baseline dense", runs[0])
+    assert pair.a.classes == pair.b.classes == CLASSES
+    assert not pair.settings_known
+
+
+def model_json(lr):
+    return json.dumps({"architecture": {"name": "cnn", "width": 32}, "training": {"lr": lr, "optimizer": {"lr": lr}}})
+
+
+def test_a_model_is_called_by_its_name_not_by_a_dot(runs, tmp_path, monkeypatch):
+    for folder, lr in ((tmp_path / "first", 0.1), (tmp_path / "other", 0.2)):
+        (folder / "models").mkdir(parents=True)
+        (folder / "models" / "model.json").write_text(model_json(lr))
+    write(tmp_path / "other" / "reports")
+    monkeypatch.chdir(tmp_path / "first")
+    pair = run_sources.load_pair(".", "../other/reports")
+    assert (pair.a.name, pair.b.name) == ("cnn lr=0.1 (first)", "cnn lr=0.2 (other)")
+    assert pair.settings == [("train.lr", "0.1", "0.2")]
+
+
+def test_two_commits_are_compared_by_what_dvc_kept_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "test@localhost")
+
+    def run(*words):
+        subprocess.run(words, check=True, capture_output=True)
+
+    run("git", "init", "-q")
+    run(sys.executable, "-m", "dvc", "init", "-q")
+    shutil.copytree(ROOT / "conf", "conf")
+    for lr, wrong in ((0.1, [0, 1]), (0.2, [])):
+        Path("params.yaml").write_text(f"train: {{model: dense, lr: {lr}}}\n")
+        write(tmp_path / "reports", wrong)
+        run(sys.executable, "-m", "dvc", "add", "-q", "reports/predictions.parquet")
+        run("git", "add", "-A")
+        run("git", "commit", "-qm", str(lr))
+    pair = run_sources.load_pair("HEAD~1", "HEAD")
+    assert (pair.a.name, pair.b.name) == ("dense lr=0.1 (HEAD~1)", "dense lr=0.2 (HEAD)")
+    assert (pair.a.correct.sum(), pair.b.correct.sum()) == (28, 30)
+    assert pair.settings == [("train.lr", "0.1", "0.2")]
+    shutil.rmtree(".dvc/cache")
+    with pytest.raises(
+        UserError, match=r"^HEAD~1: reports/predictions.parquet of that commit is neither in DVC's"
+    ) as error:
+        run_sources.load_pair("HEAD~1", "HEAD")
+    assert "\n" not in str(error.value)
 
 
 def test_mlflow_away_is_one_line(monkeypatch, tmp_path):
@@ -146,6 +230,6 @@ def test_mlflow_away_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI to one that runs") as caught:
-        run_predictions.load_run("a run")
+        load("a run")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

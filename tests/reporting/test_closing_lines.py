@@ -111,11 +111,14 @@ def test_the_address_is_looked_up_once_a_model(make: Make, monkeypatch: pytest.M
     monkeypatch.setattr(tracking, "connect", lambda: (None, "7"))
     monkeypatch.setattr(tracking, "run_of_model", lambda *_: asked.append(1) or "abc")
     assert closing_lines._address() == closing_lines._address()
-    assert closing_lines._address().endswith("host/mlflow/#/experiments/7/runs/abc")
+    assert closing_lines._address().endswith("host/mlflow/#/experiments/7/runs/abc?workflowType=machine_learning")
     assert "word" not in closing_lines._address()
     assert len(asked) == 1
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert closing_lines._address() == "mlflow ui, then http://127.0.0.1:5000/#/experiments/7/runs/abc"
+    assert (
+        closing_lines._address()
+        == "mlflow ui, then http://127.0.0.1:5000/#/experiments/7/runs/abc?workflowType=machine_learning"
+    )
 
     def away() -> None:
         raise TrackingError(OSError("away"))

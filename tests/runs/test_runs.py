@@ -86,7 +86,8 @@ def test_settings_that_differ() -> None:
     assert run_difference.settings(a, b) == [("train.lr", "0.1", "0.2"), ("train.model", "cnn", "dense")]
     assert run_difference.settings(a, a) == []
     assert run_difference.settings(a, {**a, "train.model.width": "64"}) == [("train.model.width", "32", "64")]
-    assert run_difference.settings({"train.seed": "1"}, {}) == [("train.seed", "1", "-")]
+    assert run_difference.settings({**a, "train.seed": "1"}, a) == [("train.seed", "1", "-")]
+    assert run_difference.settings({**a, "export.opset": "1"}, {**a, "train.lr": "1e-1"}) == []
 
 
 def test_a_run_is_found_by_name_id_and_experiment() -> None:

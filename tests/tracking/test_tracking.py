@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from sightline import tracking
 from sightline.config.compose import compose
 from sightline.core.errors import UserError
-from sightline.tracking import Tracker, flat_params, offline_queue, resume_by_model, start_training
+from sightline.tracking import Tracker, flat_params, offline_queue, resume_by_model, run_view, start_training
 from sightline.tracking.sweep_runs import job_runs, job_tags, sweep_run
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_a_run_has_the_settings_that_tell_it_from_others_and_all_of_them_in_a_fi
     assert run.info.status == "RUNNING"
     assert run.info.run_name == "dense lr=0.02 ingest.source=folder preprocess.size=24"
     options = {name: value for name, value in flat_params(config, "train").items() if name.endswith(".name")}
-    assert len(options) == 9
+    assert len(options) == 10
     assert options["train.model.name"] == "dense"
     given = {"train.patience": "10", "train.model.dropout": "0.0"}  # at their defaults, and asked for
     assert run.data.params == {**data, **options, **given, "train.lr": "0.02"}
@@ -249,6 +249,30 @@ def test_a_model_without_a_run_gets_one(store: Any) -> None:
     assert run.info.status == "FINISHED"
     assert resume_by_model(DIGEST, {}).run_id == made.run_id  # and the next stage finds it
     assert resume_by_model("f" * 64, {}).run_id != made.run_id
+
+
+def test_a_run_is_described_and_its_place_in_the_page_is_said(
+    store: Any, config: DictConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracker = start_training(config)
+    tracker.describe("Accuracy 0.99.", "report.html")
+    tracker.announce("train")
+    run = the_run(store)
+    experiment = run.info.experiment_id
+    link = f"[Report](#/experiments/{experiment}/runs/{tracker.run_id}/artifacts/report.html)"
+    assert run.data.tags["mlflow.note.content"] == f"Accuracy 0.99.\n\n{link}"
+    place = f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey=sightline"
+    said = "train: its run, among the others: mlflow ui, then http://127.0.0.1:5000/"
+    assert capsys.readouterr().out == f"{said}{place}\n"
+    view = json.loads(store.get_experiment(experiment).tags["mlflow.sharedViewState.sightline"])
+    assert "metrics.`test_accuracy`" in view["selectedColumns"]
+    assert view["orderByKey"] in view["selectedColumns"]
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:hunter2@mlflow.example/")
+    assert run_view.address(experiment) == f"https://mlflow.example/{place}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:hunter2@db/mlflow")
+    started = 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI", then http://127.0.0.1:5000/'
+    assert run_view.address(experiment) == f"{started}{place}"
 
 
 def test_scorings_of_a_test_split_are_counted_over_all_runs(store: Any, config: DictConfig) -> None:

@@ -63,25 +63,24 @@ def compare(
         "data/processed"
     ),
 ) -> None:
-    """Compare two models, image by image, on the test set that both have scored.
+    """Compare two models, image by image, on the test images, or the validation images where one knows only these.
 
-    A RUN is a run's id or name in MLflow, a registered model (models:/name@champion, models:/name/3), or a folder with
-    reports/predictions.parquet, such as another checkout. Prints a table, McNemar's test and the interval of the
-    difference, and writes a page.
+    A RUN is a run's id or name in MLflow, a sweep's job among them, a registered model (models:/name@champion,
+    models:/name/3), a commit (HEAD~1), or a folder with reports/predictions.parquet, such as another checkout. Prints
+    the settings that differ, the metrics, McNemar's test and the interval of the difference, and writes a page.
     """
     try:
-        from sightline.compare import comparison, page, run_predictions
+        from sightline.compare import comparison, page, run_sources
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
     from sightline.core import files
 
-    a, b = run_predictions.load_run(first), run_predictions.load_run(second)
-    run_predictions.require_same(a, b)
-    result = comparison.compare(a, b)
-    for line in comparison.lines(a, b, result):
+    pair = run_sources.load_pair(first, second)
+    result = comparison.compare(pair.a, pair.b)
+    for line in comparison.lines(pair, result):
         typer.echo(line)
     try:
-        files.write_text(output, page.render_page(a, b, result, data))
+        files.write_text(output, page.render_page(pair, result, data))
     except OSError as error:
         raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
     typer.echo(f"-> {output}", err=True)

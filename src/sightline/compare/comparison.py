@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightline.compare.run_predictions import RunPredictions
+from sightline.compare.run_sources import RunPair
 from sightline.metrics import classification, paired
 from sightline.metrics.base import Interval, Labels
 from sightline.reporting.formatting import p_value, points
 from sightline.reporting.metric_titles import MetricTitle, known
+from sightline.runs import run_difference
 
 SIGNIFICANT = 0.05
 """Below this p-value a difference is called one."""
@@ -94,15 +96,22 @@ def compare(a: RunPredictions, b: RunPredictions) -> Comparison:
     )
 
 
-def lines(a: RunPredictions, b: RunPredictions, outcome: Comparison) -> list[str]:
-    """Returns what the terminal shows: a table of the metrics, who errs where, the verdict."""
-    rows = [("", "first", "second")]
+def lines(pair: RunPair, outcome: Comparison) -> list[str]:
+    """Returns what the terminal shows: the settings that differ, the metrics, who errs where, the verdict."""
+    a, b = pair.a, pair.b
+    heads = ("", "first", "second")
+    if pair.settings:
+        differing = [*run_difference.table([heads, *pair.settings]), ""]
+    else:
+        differing = ["no setting differs" if pair.settings_known else "the settings of both are not known", ""]
+    rows = [heads]
     rows += [(s.metric.title, s.metric.shown(s.a), s.metric.shown(s.b)) for s in outcome.metrics]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     table = [f"{n.ljust(widths[0])}  {x.rjust(widths[1])}  {y.rjust(widths[2])}" for n, x, y in rows]
     counted = (
-        f"{len(a.ids):,} images: both right {outcome.both_right:,}, only the first {len(outcome.only_a):,}, "
-        f"only the second {len(outcome.only_b):,}, both wrong {outcome.both_wrong:,}"
+        f"{len(a.ids):,} {pair.split} images: both right {outcome.both_right:,}, "
+        f"only the first {len(outcome.only_a):,}, only the second {len(outcome.only_b):,}, "
+        f"both wrong {outcome.both_wrong:,}"
     )
     verdict = outcome.verdict("the first", "the second")
-    return [f"first:  {a.name}", f"second: {b.name}", "", *table, "", counted, verdict]
+    return [f"first:  {a.name}", f"second: {b.name}", "", *differing, *table, "", counted, verdict]

@@ -10,6 +10,7 @@ import numpy as np
 
 from sightline.compare.comparison import Comparison
 from sightline.compare.run_predictions import RunPredictions
+from sightline.compare.run_sources import RunPair
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics import base
@@ -48,15 +49,15 @@ class ModelColumn:
     figures: dict[str, Picture] = field(default_factory=dict)
 
 
-def render_page(a: RunPredictions, b: RunPredictions, outcome: Comparison, data: Path | None = None) -> str:
+def render_page(pair: RunPair, outcome: Comparison, data: Path | None = None) -> str:
     """Returns the page.
 
     Args:
-        a: The first model's answers.
-        b: The second's.
+        pair: Both models' answers.
         outcome: Their comparison.
         data: A processed set; where it holds the images, they are shown.
     """
+    a, b = pair.a, pair.b
     split = find_images(data, a) if data else None
     rows = [IntervalBar(s.name, float(s.correct.mean()), *wilson(int(s.correct.sum()), len(s.ids))) for s in (a, b)]
     best = max(row.value for row in rows)
@@ -70,6 +71,7 @@ def render_page(a: RunPredictions, b: RunPredictions, outcome: Comparison, data:
         outcome=outcome,
         verdict=outcome.verdict(f"“{a.name}”", f"“{b.name}”"),
         images=len(a.ids),
+        pair=pair,
         classes=a.classes,
         accuracies=picture(
             lambda theme: bars.draw_intervals(rows, "Accuracy", theme),

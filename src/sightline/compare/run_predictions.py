@@ -1,8 +1,7 @@
-"""A run's answers: from the tracking server, or from a folder of reports."""
+"""A run's answers to the images of a split, read from a file, and whether those of two runs can be compared."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,10 @@ from sightline.datasets import predictions
 from sightline.metrics import base
 from sightline.metrics.base import Bools, Floats, Labels
 
-PREDICTIONS = "predictions.parquet"
-
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """Predictions of one run on a test set.
+    """Predictions of one run on a split.
 
     Attributes:
         name: What to call it.
@@ -27,6 +24,7 @@ class RunPredictions:
         probabilities: [n, K].
         classes: K names; indices where the file has no names.
         about: (name, value) of what is known of the run.
+        named: Whether the file has names.
     """
 
     name: str
@@ -35,6 +33,7 @@ class RunPredictions:
     probabilities: Floats
     classes: list[str]
     about: list[tuple[str, str]]
+    named: bool = True
 
     @property
     def predicted(self) -> Labels:
@@ -46,33 +45,6 @@ class RunPredictions:
         """Whether each answer is right, [n]."""
         right: Bools = self.predicted == self.labels
         return right
-
-
-def load_run(run: str) -> RunPredictions:
-    """Finds a run's answers.
-
-    Args:
-        run: An existing folder with `predictions.parquet`, itself or in its `reports/`; else what
-            `tracking.find_run` takes: a run's id or name, `models:/name@alias`, `models:/name/version`.
-
-    Raises:
-        UserError: If there is no such run, or it has no predictions.
-    """
-    folder = Path(run)
-    if folder.is_dir():
-        for path in (folder / PREDICTIONS, folder / "reports" / PREDICTIONS):
-            if path.is_file():
-                return read_run(path, run, [("folder", str(folder))])
-        raise UserError(f"{run}: no {PREDICTIONS} in this folder or its reports/; run the evaluate stage")
-    from sightline import tracking
-
-    found = tracking.find_run(run)
-    with tempfile.TemporaryDirectory() as temporary:
-        fetched = tracking.download(found.id, PREDICTIONS, Path(temporary))
-        if fetched is None:
-            raise UserError(f"{run}: the run {found.id} has no {PREDICTIONS}: run the evaluate stage on its model")
-        name = found.name if run in (found.name, found.id) else f"{run} ({found.name})"
-        return read_run(fetched, name, [("run", found.id), *found.about])
 
 
 def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredictions:
@@ -93,7 +65,7 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
             raise ValueError("classes or ids that do not fit")
     except (OSError, pa.ArrowException, ValueError) as error:
         raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
-    return RunPredictions(name, ids, labels, probabilities, classes, about)
+    return RunPredictions(name, ids, labels, probabilities, classes, about, bool(stored.classes))
 
 
 def _line(error: Exception) -> str:
@@ -110,12 +82,12 @@ def require_same(a: RunPredictions, b: RunPredictions) -> None:
     if only_a or only_b:
         examples = ", ".join(f"{min(ids)}" for ids in (only_a, only_b) if ids)
         raise UserError(
-            f"{a.name} and {b.name} scored different test sets: {len(only_a):,} ids only in the first, {len(only_b):,} "
+            f"{a.name} and {b.name} scored different images: {len(only_a):,} ids only in the first, {len(only_b):,} "
             f"only in the second (as {examples}), {len(set(a.ids) & set(b.ids)):,} in both"
         )
-    if a.classes != b.classes:
+    if a.classes != b.classes and (len(a.classes) != len(b.classes) or (a.named and b.named)):
         raise UserError(
             f"{a.name} and {b.name} know different classes: {', '.join(a.classes[:10])} and {', '.join(b.classes[:10])}"
         )
     if other := int((a.labels != b.labels).sum()):
-        raise UserError(f"{a.name} and {b.name} scored different test sets: {other:,} of {len(a.ids):,} labels differ")
+        raise UserError(f"{a.name} and {b.name} scored different images: {other:,} of {len(a.ids):,} labels differ")

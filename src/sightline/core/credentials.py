@@ -67,10 +67,12 @@ _KNOWN = """
     waitqueuetimeoutms connecttimeoutms sockettimeoutms serverselectiontimeoutms heartbeatfrequencyms
     localthresholdms timeoutms appname compressors zlibcompressionlevel directconnection loadbalanced
     srvservicename srvmaxhosts uuidrepresentation unicode_decode_error_handler tz_aware servermonitoringmode
+
+    workflowtype viewstatesharekey
 """
 _HARMLESS = frozenset(_KNOWN.split())
 """Names in a query, in lower case, whose values are no credentials, of: the web and object stores, MySQL, PostgreSQL,
-SQLite, MongoDB. Whatever is not among them may be one."""
+SQLite, MongoDB, MLflow's page. Whatever is not among them may be one."""
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,17 @@ def _pieces(query: str) -> list[str]:
     return re.split("[&;?#]", query)
 
 
+_MLFLOW_PAGE = re.compile(r"/experiments/\d+/runs(/[0-9a-f]{32})?")
+"""A place in MLflow's page, which follows the `#` of its address."""
+
+
 def _harmless(piece: str, family: str) -> bool:
     name, sign, value = piece.partition("=")
     if sign and value.strip("="):
         return unquote(name).lower() in _HARMLESS
-    return not piece or family not in _WITH_QUERY  # a `?` in the name of an object in a store, or a pattern
+    if not piece or _MLFLOW_PAGE.fullmatch(piece):
+        return True
+    return family not in _WITH_QUERY  # a `?` in the name of an object in a store, or a pattern
 
 
 def _named(piece: str) -> bool:

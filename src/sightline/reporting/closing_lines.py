@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.core import credentials, files
+from sightline.core import files
 from sightline.core.json_fields import parse_object
 from sightline.datasets import predictions
 from sightline.metrics import paired
@@ -86,7 +86,7 @@ def _address() -> str:
     if {name: kept.get(name) for name in key} == key:
         return str(kept["address"])
     from sightline import tracking
-    from sightline.tracking.uris import store_uri
+    from sightline.tracking import run_view
 
     try:
         with tracking.mlflow_calls():
@@ -94,17 +94,9 @@ def _address() -> str:
             run = tracking.run_of_model(client, experiment, key["model"], {})
     except tracking.TrackingError:
         return "not reached; sightline sync sends what is queued"
-    address = _page(store_uri(), experiment, run)
+    address = run_view.run_address(experiment, run)
     files.write_json(_KEPT, {**key, "address": address})
     return address
-
-
-def _page(store: str, experiment: str, run: str) -> str:
-    """Returns the run's page on a server, or what shows it where the runs are in a file or a database."""
-    place = f"#/experiments/{experiment}/runs/{run}"
-    if store.startswith(("http://", "https://")):
-        return f"{credentials.mask(store).rstrip('/')}/{place}"
-    return f"mlflow ui, then http://127.0.0.1:5000/{place}"
 
 
 def _export_follows() -> bool:

@@ -1,4 +1,4 @@
-"""Differences between two runs: settings and metrics."""
+"""The difference of two runs: settings, data, code, and the headline."""
 
 from __future__ import annotations
 
@@ -15,16 +15,27 @@ def settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str,
     """Returns (setting, value of the first, value of the second) of the settings that differ.
 
     Where two chose other options, `train.model.name`, the settings that only one of these has are left out. So is what
-    an option takes over from its section, as `train.optimizer.lr`.
+    an option takes over from its section, as `train.optimizer.lr`, and a section that only one of them knows.
     """
     choices = {key.removesuffix("name") for key in (*a, *b) if key.endswith(".name") and a.get(key) != b.get(key)}
     rows = []
+    sections = {key.split(".")[0] for key in a} & {key.split(".")[0] for key in b}
     for key in sorted({*a, *b}):
         one, other = a.get(key, ABSENT), b.get(key, ABSENT)
+        if key.split(".")[0] not in sections or _equal(one, other):
+            continue
         of_option = any(key.startswith(choice) and key != f"{choice}name" for choice in choices)
-        if one != other and not (of_option and ABSENT in (one, other)) and not (_taken_over(key, a, b)):
+        if not (of_option and ABSENT in (one, other)) and not _taken_over(key, a, b):
             rows.append((key.removesuffix(".name"), one, other))
     return rows
+
+
+def _equal(one: str, other: str) -> bool:
+    """Whether two values, as text, are equal: `1` and `1.0` are."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 def _taken_over(key: str, *both: Mapping[str, str]) -> bool:

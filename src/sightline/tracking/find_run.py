@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,47 +17,51 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from sightline.core import credentials
 from sightline.core.errors import UserError
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
-from sightline.tracking.mlflow_store import DATA_TAG, MODEL_TAG, connect
+from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
 
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run in the store: its id, its name, and (name, value) of what tells it from others."""
+    """A run in the store: its id, name, parameters, tags, and (name, value) of what tells it from others."""
 
     id: str
     name: str
     about: list[tuple[str, str]]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
 def find_run(reference: str) -> FoundRun:
-    """Finds a run.
+    """Finds a run; of several that have the name, the newest.
 
     Args:
-        reference: A run's id, a run's name, `models:/name@alias` or `models:/name/version`.
+        reference: A run's id or name, the name of DVC's experiment, `models:/name@alias` or `models:/name/version`.
 
     Raises:
-        UserError: If there is none, several have that name, or MLflow cannot be reached.
+        UserError: If there is none, or MLflow cannot be reached.
     """
     with _user_errors():
-        run = _run(reference)
+        run, others = _run(reference)
     about = [(title, str(run.data.tags[tag])) for tag, title in _ABOUT.items() if tag in run.data.tags]
-    about += [(name, run.data.params[name]) for name in ("train.model.name", "train.lr") if name in run.data.params]
-    return FoundRun(run.info.run_id, str(run.info.run_name), about)
+    if others:
+        about.append(("the newest of", f"{others + 1} runs of this name"))
+    return FoundRun(run.info.run_id, str(run.info.run_name), about, dict(run.data.params), dict(run.data.tags))
 
 
-def _run(reference: str) -> Run:
+def _run(reference: str) -> tuple[Run, int]:
+    """Returns a run, and how many others have the name."""
     client, experiment = connect()
     try:
         if match := re.fullmatch(r"models:/([^/@]+)(?:@(.+)|/(\d+))", reference):
             name, alias, version = match.groups()
             get = client.get_model_version_by_alias if alias else client.get_model_version
-            return client.get_run(str(get(name, alias or version).run_id))
+            return client.get_run(str(get(name, alias or version).run_id)), 0
         if reference.startswith("models:/"):
             raise UserError(f"{reference}: a registered model is models:/name@alias or models:/name/version")
         if re.fullmatch(r"[0-9a-f]{32}", reference):
-            return client.get_run(reference)
+            return client.get_run(reference), 0
         return _run_named(client, experiment, reference)
     except MlflowException as error:
         if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
@@ -67,18 +71,14 @@ def _run(reference: str) -> Run:
         raise
 
 
-def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> Run:
+def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple[Run, int]:
     quoted = f'"{name}"' if "'" in name else f"'{name}'"
-    newest_first = ["attributes.start_time DESC"]
-    found = client.search_runs([experiment], f"attributes.run_name = {quoted}", order_by=newest_first, max_results=6)
-    if not found:
-        raise UserError(
-            f"{name}: no folder, and no run of that id or name in {credentials.mask(mlflow.get_tracking_uri())}"
-        )
-    if len(found) > 1:
-        ids = ", ".join(run.info.run_id for run in found[:5])
-        raise UserError(f"{name}: several runs have this name, give an id; newest first: {ids}")
-    return found[0]
+    for key in ("attributes.run_name", f"tags.`{EXPERIMENT_TAG}`"):
+        found = client.search_runs([experiment], f"{key} = {quoted}", order_by=["attributes.start_time DESC"])
+        if found:
+            return found[0], len(found) - 1
+    where = credentials.mask(mlflow.get_tracking_uri())
+    raise UserError(f"{name}: no folder, no commit, and no run of that id or name in {where}")
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path | None:
@@ -89,7 +89,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
     """
     with _user_errors():
         client, _ = connect()
-        if artifact not in {file.path for file in client.list_artifacts(run_id)}:
+        if artifact not in {file.path for file in client.list_artifacts(run_id, artifact.rpartition("/")[0] or None)}:
             return None
         return Path(client.download_artifacts(run_id, artifact, str(folder)))
 

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from sightline.core.project import project_root as project_root  # which callers know from here
+from sightline.tracking import run_view
 from sightline.tracking.database import ARTIFACTS, relocate, require_open, sole_migration
 from sightline.tracking.mlflow_errors import mlflow_calls
 from sightline.tracking.open_runs import close_abandoned
@@ -26,6 +27,7 @@ INITIAL_TAG = "sightline.initial_weights"
 BASELINE_TAG = "sightline.baseline"
 RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
+EXPERIMENT_TAG = "dvc.exp_name"
 OVERRIDES_TAG = "sightline.overrides"
 SWEEP_TAG = "sightline.sweep"
 SWEEP_JOB_TAG = "sightline.sweep_job"
@@ -47,6 +49,7 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
     with mlflow_calls(), sole_migration(store_uri()):
         client = open_store()
         experiment = _experiment(client, name)
+        run_view.set_view(client, experiment)
         close_abandoned(client)
         return client, experiment
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
 from ruamel.yaml.error import YAMLError
 
 from sightline.config import option_settings, params
@@ -87,7 +88,7 @@ def _own(settings: Mapping[str, str]) -> dict[str, str]:
 def _differing(settings: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
     """Returns the settings that `base` has otherwise; of an option that it does not choose, the name alone."""
     chosen = _choices(settings)
-    others = {choice for choice, option in chosen.items() if base.get(f"{choice}.name") != option}
+    others = {choice for choice, option in chosen.items() if base.get(f"{choice}.name", option) != option}
     changed = {}
     for key, value in _own(settings).items():
         choice = ".".join(key.split(".")[:2])
@@ -115,7 +116,10 @@ def _composed(text: str, options: tuple[str, ...], conf: Path) -> dict[str, str]
 
     Of another time, they may name what `conf/` has no more.
     """
+    at_work, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # Hydra composes one thing at a time
     try:
         return flat_params(compose([*saved_overrides(params.parse(text) or {}, conf), *options], conf))
     except (ConfigError, ValueError, YAMLError):
         return {}
+    finally:
+        GlobalHydra.instance().hydra = at_work

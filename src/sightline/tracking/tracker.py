@@ -14,7 +14,9 @@ from typing import Any, Concatenate, ParamSpec
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from sightline.tracking import run_view
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
 from sightline.tracking.mlflow_store import MAX_PARAM_LENGTH, TEST_TAG
 from sightline.tracking.offline_queue import OfflineQueue
@@ -138,6 +140,29 @@ class Tracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
         self.client.log_batch(str(self.run_id), tags=[RunTag(name, value) for name, value in tags.items()])
+
+    @_safely
+    def describe(self, text: str, report: str | None = None) -> None:
+        """Describes the run in words, which MLflow's page shows above its numbers.
+
+        Args:
+            text: Markdown.
+            report: The artifact to link to.
+        """
+        run = self.client.get_run(str(self.run_id)).info
+        link = f"\n\n[Report]({run_view.link(run.experiment_id, run.run_id, report)})" if report else ""
+        self.client.set_tag(run.run_id, MLFLOW_RUN_NOTE, f"{text}{link}")
+
+    def announce(self, stage: str) -> None:
+        """Says where the runs are to be seen."""
+        if self.run_id is not None:
+            try:
+                with mlflow_calls():
+                    experiment = self.client.get_run(self.run_id).info.experiment_id
+            except TrackingError as error:
+                self.give_up(error)
+            else:
+                log.info("%s: its run, among the others: %s", stage, run_view.address(str(experiment)))
 
     def count_test(self, digest: str) -> int | None:
         """Counts one more evaluation on a test split, and returns how often it has been evaluated in all.

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from sightline import tracking
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.metrics.headline import headline
+from sightline.metrics.headline import headline, sentence
 from sightline.stages.evaluate import stage
 from sightline.stages.evaluate.results import Evaluation
 from sightline.tracking import run_settings
@@ -35,9 +35,12 @@ def log_evaluation(
     settings = tracking.flat_params(config, "evaluate")
     tracker.set_tags(run_settings.distinct(settings))
     tracker.log_text(*run_settings.artifact("evaluate", settings))
+    images = f"{len(result.test.ids):,} {result.test.split} images"
+    tracker.describe(sentence(headline(result.numbers), images), stage.REPORT)
     times = tracker.count_test(data.split_digest("test"))
     for name in (stage.METRICS, stage.DETAIL, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
         tracker.log_artifact(out / name)
     for folder in (stage.FIGURES, stage.PLOTS):
         tracker.log_artifact(out / folder, folder)
+    tracker.announce("evaluate")
     return times

@@ -67,7 +67,7 @@ def headline(result: ExportResult) -> dict[str, float]:
     """Returns what the model's run is compared by: size, and time for one image, of the network that predicts."""
     return {
         "megabytes": result.bytes[result.default] / 1e6,
-        "latency_ms": 1000 * result.seconds[result.default][1],
+        "latency_ms": float(f"{1000 * result.seconds[result.default][1]:.4g}"),
     }
 
 

@@ -21,3 +21,4 @@ def log_export(result: ExportResult, out: Path, config: DictConfig, model_digest
     tracker.set_tags(run_settings.distinct(settings))  # tags, as evaluation's: a model may be exported again
     tracker.log_text(*run_settings.artifact("export", settings))
     tracker.log_artifact(out, "bundle")
+    tracker.announce("export")

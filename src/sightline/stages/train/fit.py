@@ -21,7 +21,9 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
 
 from sightline.core.errors import UserError
+from sightline.datasets.predictions import Predictions
 from sightline.datasets.processed_set import ProcessedSet
+from sightline.metrics.base import predicted_classes
 from sightline.models.classifier import Classifier
 from sightline.stages.train import checkpoint_io, ddp, hardware, resume
 from sightline.stages.train.build import check_splits, loaders, network, start_head
@@ -45,12 +47,14 @@ class FitResult:
         history: One row per epoch, with the columns of `checkpointing.HISTORY`.
         best: The best epoch's row.
         profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
+        validation: What it predicts for the validation images.
     """
 
     classifier: Classifier
     history: list[EpochMetrics]
     best: EpochMetrics
     profile: dict[str, Any]
+    validation: Predictions
 
 
 def fit(
@@ -85,12 +89,27 @@ def fit(
         shutil.rmtree(checkpoints)  # there is nothing to go on with
         raise UserError(f"training diverged: val_loss is {best_row['val_loss']} in the best epoch; lower train.lr")
     module.load_state_dict(best["state_dict"])
+    validation = predict_validation(module.classifier, data, config.batch_size, device)
     return FitResult(
         classifier=module.classifier.cpu().eval(),
         history=rows,
         best=best_row,
         profile=hardware.numeric_profile(config.trainer, config.threads, device, precision),
+        validation=validation,
     )
+
+
+@torch.inference_mode()
+def predict_validation(
+    classifier: Classifier, data: ProcessedSet, batch_size: int, device: str | torch.device
+) -> Predictions:
+    """Returns what a network predicts for the validation images, computed in single precision where it was trained."""
+    classifier = classifier.to(device).eval()
+    split = data.split("val")
+    batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
+    logits = torch.cat([classifier(torch.from_numpy(batch).to(device)).cpu() for batch in batches])
+    probabilities = torch.softmax(logits.double(), dim=1).numpy()
+    return Predictions(split.ids, split.labels, predicted_classes(probabilities), probabilities, data.classes)
 
 
 def _best(path: Path) -> dict[str, Any]:

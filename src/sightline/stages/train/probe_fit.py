@@ -13,7 +13,7 @@ from sightline.stages.train import hardware, linear_probe
 from sightline.stages.train.build import check_splits, device, network, start_head
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.fit import FitResult
+from sightline.stages.train.fit import FitResult, predict_validation
 
 _log = logging.getLogger(__name__)
 
@@ -50,4 +50,5 @@ def fit_probe(data: ProcessedSet, config: TrainConfig, log: LogMetrics | None = 
         log({name: row[name] for name in HISTORY[1:]}, 0)
     name = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
     profile = hardware.numeric_profile(config.trainer, config.threads, str(place), "32-true") | {"device": name}
-    return FitResult(classifier.cpu().eval(), [row], row, profile)
+    validation = predict_validation(classifier, data, config.batch_size, place)
+    return FitResult(classifier.cpu().eval(), [row], row, profile, validation)

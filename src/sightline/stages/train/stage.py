@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sightline.core import files, progress
 from sightline.core.code_digest import CodeDigests
+from sightline.datasets.predictions import Predictions
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.models import saved_model, weights_origin
@@ -38,6 +39,7 @@ class TrainingResult:
         data_digest: SHA-256 of the processed set.
         counts: Images per split, and classes.
         best: The best epoch's metrics.
+        validation: What its weights predict for the validation images.
         initial: SHA-256 and licence of the weights file that it began with; None without.
     """
 
@@ -45,6 +47,7 @@ class TrainingResult:
     data_digest: str
     counts: Mapping[str, int]
     best: Mapping[str, float]
+    validation: Predictions
     initial: Mapping[str, str] | None = None
 
 
@@ -107,7 +110,8 @@ class TrainingRun:
                 shutil.rmtree(self.checkpoints)
         metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:] if name != "lr")
         _log.info(f"train: best epoch {best['epoch']}: {metrics}")
-        return TrainingResult(digest, data.digest, {**counts, "classes": len(data.classes)}, best, self.initial)
+        counts["classes"] = len(data.classes)
+        return TrainingResult(digest, data.digest, counts, best, fitted.validation, self.initial)
 
     def join(self) -> None:
         """Takes part in the training that another process of a group runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from omegaconf import DictConfig
 
 from sightline import tracking
 from sightline.core.errors import PrunedError
+from sightline.datasets import predictions
 from sightline.stages.train.checkpointing import LogMetrics
 from sightline.stages.train.stage import TrainingResult, TrainingRun
+
+VALIDATION = "val_predictions.parquet"
+"""The run's file of predictions on the validation split, by which trainings are compared."""
 
 
 def train_tracked(
@@ -57,6 +62,17 @@ def train_tracked(
         tracker.log_artifact(model / "model.safetensors", "model")
         tracker.log_artifact(model / "model.json", "model")
         tracker.log_artifact(history)
+        with tempfile.TemporaryDirectory() as temporary:
+            answers = trained.validation
+            path = Path(temporary) / VALIDATION
+            predictions.write(
+                path, answers.ids, answers.labels, answers.predicted, answers.probabilities, answers.classes
+            )
+            tracker.log_artifact(path)
+        best = f"loss {trained.best['val_loss']:.4f}, accuracy {trained.best['val_accuracy']:.4f}"
+        tracker.describe(
+            f"Best epoch, {trained.best['epoch']:.0f}: {best} on {trained.counts['val']:,} validation images."
+        )
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -67,4 +83,6 @@ def train_tracked(
         raise
     finally:
         tracker.finish(status)
+    if not tags:  # of a sweep's jobs, the sweep says it
+        tracker.announce("train")
     return trained

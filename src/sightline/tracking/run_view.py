@@ -1,0 +1,92 @@
+"""The view of the runs in MLflow's page: which columns, in which order, and the address that opens it.
+
+MLflow 3 opens an experiment on its page for chat traces, and its table of runs with none of their numbers
+(mlflow/mlflow#24498). A view that an experiment's tag describes, named in the address, has both right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import mlflow
+
+from sightline.core import credentials
+from sightline.tracking.uris import own_uri, sqlite_file, store_uri
+
+VIEW = "sightline"
+_TAG = "mlflow.sharedViewState."
+_FACE = "workflowType=machine_learning"
+_LOCAL = "http://127.0.0.1:5000"
+COLUMNS = (
+    "attributes.`Created`",
+    "metrics.`best_val_loss`",
+    "metrics.`test_accuracy`",
+    "metrics.`test_acc_low`",
+    "metrics.`test_ece`",
+    "metrics.`latency_ms`",
+    "metrics.`megabytes`",
+    "params.`train.model.name`",
+    "params.`train.lr`",
+)
+
+
+def set_view(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    view: str = VIEW,
+    columns: Sequence[str] = COLUMNS,
+    **state: object,
+) -> None:
+    """Describes a view in an experiment's tag, unless it is described so already.
+
+    Args:
+        client: A client.
+        experiment: The experiment's id.
+        view: The view's name, for the address.
+        columns: What the table shows, in MLflow's words.
+        state: What else the page is to show, in the names of its own state: `searchFilter`, `compareRunCharts`.
+    """
+    described = {
+        "selectedColumns": list(columns),
+        "orderByKey": "metrics.`best_val_loss`",
+        "orderByAsc": True,
+        "runsExpanded": {},
+        **state,
+    }
+    text = json.dumps(described, sort_keys=True)
+    if client.get_experiment(experiment).tags.get(_TAG + view) != text:
+        client.set_experiment_tag(experiment, _TAG + view, text)
+
+
+def address(experiment: str, view: str = VIEW) -> str:
+    """Returns what leads to a view: its address where a server has the store, else the command that starts one, first.
+
+    >>> address("1").split(" ")[-1].partition("#")[2]
+    '/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=sightline'
+    """
+    return _reached(f"#/experiments/{experiment}/runs?{_FACE}&viewStateShareKey={view}")
+
+
+def run_address(experiment: str, run_id: str) -> str:
+    """Returns what leads to a run's page, likewise."""
+    return _reached(f"#/experiments/{experiment}/runs/{run_id}?{_FACE}")
+
+
+def _reached(place: str) -> str:
+    uri = store_uri()
+    if uri.startswith(("http://", "https://")):
+        return f"{credentials.mask(uri).replace('***@', '').rstrip('/')}/{place}"
+    database = "" if uri == own_uri() or _default(uri) else ' --backend-store-uri "$MLFLOW_TRACKING_URI"'
+    return f"mlflow ui{database}, then {_LOCAL}/{place}"
+
+
+def _default(uri: str) -> bool:
+    """Whether `mlflow ui` finds a database by itself."""
+    path, own = sqlite_file(uri), sqlite_file(own_uri())
+    return path is not None and own is not None and path.resolve() == own.resolve()
+
+
+def link(experiment: str, run_id: str, artifact: str = "") -> str:
+    """Returns a link within MLflow's page to a run, or to one of its files."""
+    return f"#/experiments/{experiment}/runs/{run_id}{f'/artifacts/{artifact}' if artifact else ''}"
