@@ -152,6 +152,14 @@ def test_any_flipped_byte_is_said_or_of_no_account(kind: str, mask: int) -> None
     assert not lost
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"Rar!\x1a\x07\x01\0", "RAR"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"\x1f\x9d\x90", "compress")]
+)
+def test_an_archive_of_another_kind_is_named_with_its_program(start: bytes, kind: str) -> None:
+    with pytest.raises(UserError, match=f"a: a file of {kind}, which is not read: unpack it"):
+        list(read(start + bytes(600)))
+
+
 def test_members_behind_an_end_marker_are_said() -> None:
     blank = bytearray(ARCHIVES["tar"])
     second = blank.index("a/ü".encode())

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
+from sightline.core.errors import UserError
 from sightline.sources.archives.member import Member, UnpackBudget
 from sightline.sources.archives.tars import is_tar, read_tar
 from sightline.sources.archives.zips import read_zip
@@ -13,6 +14,12 @@ from sightline.sources.archives.zips import read_zip
 __all__ = ["Member", "UnpackBudget", "open_archive"]
 
 _ZIP = (b"PK\3\4", b"PK\5\6")
+_UNREAD = {
+    b"Rar!\x1a\7": ("RAR", "unar"),
+    b"7z\xbc\xaf\x27\x1c": ("7z", "7z x"),
+    b"\x04\x22\x4d\x18": ("lz4", "lz4 -d"),
+    b"\x1f\x9d": ("compress", "uncompress"),
+}
 
 
 def open_archive(
@@ -34,6 +41,11 @@ def open_archive(
         UserError: If it is no archive, is damaged, or unpacks to more than the budget.
     """
     start = stream.read(512)
+    for signature, (kind, command) in _UNREAD.items():
+        if start.startswith(signature):
+            raise UserError(
+                f"{name}: a file of {kind}, which is not read: unpack it (`{command}`), and give the folder"
+            )
     # A zip may begin with anything, and its directory, at the end, may be that of another zip within a tar.
     is_zip = start.startswith(_ZIP) or (not is_tar(start) and zipfile.is_zipfile(stream))
     stream.seek(0)
