@@ -106,6 +106,16 @@ def test_no_class_is_a_bare_participle() -> None:
     assert bare <= set(PARTICIPLES_OF_THE_FIELD)
 
 
+def test_a_variable_is_named_by_what_it_holds() -> None:
+    stored = (
+        (module, node.lineno)
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in ("said", "told")
+    )
+    assert list(stored) == []
+
+
 @pytest.mark.parametrize("module", trees())
 def test_a_modules_docstring_names_the_thing(module: str) -> None:
     docstring = ast.get_docstring(trees()[module])

@@ -132,9 +132,9 @@ def data_sentences(data: DatasetDiff) -> list[str]:
         ("no longer refused", data.accepted),
         ("added with a near duplicate", data.near),
     ]
-    told = [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]
+    changes = [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]
     counts = f"{len(data.before.images):,} -> {len(data.after.images):,} images"
-    return [counts, *told] if told else [f"{counts}, the same"]
+    return [counts, *changes] if changes else [f"{counts}, the same"]
 
 
 def _examples(ids: Sequence[str]) -> str:

@@ -218,10 +218,10 @@ def _md5(path: Path) -> str:
 
 def lines(stale: list[StaleStage]) -> list[str]:
     """Returns what is out of date in words, a line for each reason."""
-    told = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
+    result = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
     followers = [stage.name for stage in stale if not stage.reasons]
     if followers:
-        told.append(
+        result.append(
             f"{', '.join(followers)}: if what {'it reads' if len(followers) == 1 else 'they read'} comes out otherwise"
         )
-    return told
+    return result

@@ -1,6 +1,6 @@
-"""The `sightline` command: one thin verb a function; heavy imports stand inside the verb that needs them.
+"""The `sightline` command: one short function per verb, which imports heavy packages only when it runs.
 
-A file holds the verbs of one kind; importing it is what makes them known to the command.
+Each module holds verbs of one kind; importing it registers them.
 """
 
 from __future__ import annotations

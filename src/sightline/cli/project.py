@@ -128,7 +128,7 @@ def repair() -> None:
 
 def _repair() -> None:
     try:
-        import dvc  # noqa: F401
+        import dvc  # noqa: F401 - only whether it is there
 
         from sightline.config import params, renames
         from sightline.core import dvc_files

@@ -126,7 +126,7 @@ def _impulse_noise(x: Floats, amount: float, rng: np.random.Generator) -> Floats
     return np.where(hit, white.astype(np.float32), x)
 
 
-def _defocus_blur(x: Floats, disk: tuple[float, float], rng: np.random.Generator) -> Floats:  # noqa: ARG001
+def _defocus_blur(x: Floats, disk: tuple[float, float], rng: np.random.Generator) -> Floats:  # noqa: ARG001 - as every corruption
     return _filtered(x, _disk(*disk), cv2.BORDER_REFLECT_101)
 
 
@@ -134,7 +134,7 @@ def _motion_blur(x: Floats, way: tuple[int, float], rng: np.random.Generator) ->
     return _filtered(x, _way(*way, angle=float(rng.uniform(-45, 45))), cv2.BORDER_REPLICATE)
 
 
-def _brightness(x: Floats, more: float, rng: np.random.Generator) -> Floats:  # noqa: ARG001
+def _brightness(x: Floats, more: float, rng: np.random.Generator) -> Floats:  # noqa: ARG001 - as every corruption
     # In HSV, a higher value at the same hue and saturation is the same colour scaled; black becomes grey.
     value = x.max(axis=2, keepdims=True)
     brighter = np.minimum(value + more, 1)
@@ -142,7 +142,7 @@ def _brightness(x: Floats, more: float, rng: np.random.Generator) -> Floats:  # 
     return lit
 
 
-def _contrast(x: Floats, remains: float, rng: np.random.Generator) -> Floats:  # noqa: ARG001
+def _contrast(x: Floats, remains: float, rng: np.random.Generator) -> Floats:  # noqa: ARG001 - as every corruption
     mean = x.mean(axis=(0, 1), keepdims=True)
     flatter: Floats = (x - mean) * np.float32(remains) + mean
     return flatter

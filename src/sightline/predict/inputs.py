@@ -134,7 +134,7 @@ def expand(inputs: Iterable[str]) -> Iterator[str]:
         # A file may well be called `a[1].png`: a name that exists is no pattern.
         if glob.has_magic(name) and not os.path.lexists(name):
             # Not Path.glob, which changes the user's spelling and takes no absolute pattern.
-            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - see above
             # What is hidden is matched by a pattern that asks for it, as `.*.png`.
             files: Iterable[str] = (
                 match

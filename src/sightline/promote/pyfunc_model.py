@@ -33,7 +33,7 @@ class BundleModel(PythonModel):
         self._bundle = Bundle.load(context.artifacts["bundle"])
 
     # Without annotations: MLflow would take them for a schema, of which the version has a better one.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's signature
         """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
 
         Returns:

@@ -149,14 +149,14 @@ class TableSource:
                 if path is not None:
                     listed.add(path)
                     identity = table_cells.text(_cell(row, self._option.id_column)) or composed(path)
-                said = self._read(path, row)
+                values = self._read(path, row)
                 data = self._bytes(row) if path is None else self._files.read(path)
             except RejectionError as fault:
                 rejected.add(posixpath.normpath(identity))
                 yield Rejection(identity, fault.reason, fault.detail)
                 continue
             origin = path if path is not None and composed(path) != identity else None
-            yield ImageRecord(identity, data, said["label"], said["split"], said["group"], origin)
+            yield ImageRecord(identity, data, values["label"], values["split"], values["group"], origin)
         if self._option.unlisted and self._option.path_column is not None and self._limit is None:
             for path in self._files.unlisted(listed):
                 if path in rejected:  # a row does name it
@@ -180,16 +180,16 @@ class TableSource:
         """Returns label, split and group, from the path where a pattern is given, else from the row."""
         option, patterns = self._option, self._patterns
         where = composed(path) if path is not None else self._identity(row, 0)
-        said: dict[str, str | None] = {}
+        values: dict[str, str | None] = {}
         for name in ("label", "split", "group"):
             if pattern := getattr(patterns, name):
-                said[name] = pattern.value(where)
+                values[name] = pattern.value(where)
             else:
                 cell = _cell(row, getattr(option, f"{name}_column"))
-                said[name] = table_cells.text(one_label(cell) if name == "label" else cell)
-        if patterns.split and said["split"]:
-            said["split"] = split_in(said["split"]) or said["split"]
-        return said
+                values[name] = table_cells.text(one_label(cell) if name == "label" else cell)
+        if patterns.split and values["split"]:
+            values["split"] = split_in(values["split"]) or values["split"]
+        return values
 
     def _survey(self) -> set[int]:
         """Returns the numbers of the rows that are taken, and notes how many; without reading any image."""

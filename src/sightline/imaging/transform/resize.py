@@ -39,7 +39,7 @@ class Stretch(Resize):
     Source: Quiring et al., Adversarial Preprocessing: image-scaling attacks, USENIX Security 2020 (why areas).
     """
 
-    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - as every way to resize
         """Returns the image at its fixed size, [size, size, c] uint8."""
         from sightline.imaging.transform.ops import scale
 
@@ -70,7 +70,7 @@ class Pad(Resize):
 class Crop(Resize):
     """Cuts the square from the middle and scales it: shapes are kept, what lies at the far ends is lost."""
 
-    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - as every way to resize
         """Returns the image at its fixed size, [size, size, c] uint8."""
         import numpy as np
 

@@ -42,7 +42,7 @@ SEGMENT: Registry[Segmentation] = Registry("preprocess/segment", modules="sightl
 class NoSegmentation(Segmentation):
     """Leaves the image as it is."""
 
-    def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:  # noqa: ARG002
+    def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:  # noqa: ARG002 - as every segmentation
         """Returns the image itself."""
         return image, False
 

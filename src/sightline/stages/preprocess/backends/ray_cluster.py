@@ -29,7 +29,7 @@ class Ray(Backend):
 
     address: str | None
 
-    def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:  # noqa: ARG002
+    def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:  # noqa: ARG002 - other backends start that many workers
         """Returns the backend itself, which joins the cluster only where there are tasks."""
         return contextlib.nullcontext(self)
 
