@@ -1,1 +1,1 @@
-"""HTML pages: template, figures, titles, formats. A page is one file, without a script or a request."""
+"""HTML pages: template, figures, titles, formats. A page is one file, which requests nothing."""

@@ -76,5 +76,7 @@ def render(folder: Path, template: str, **values: Any) -> str:
     script = values.setdefault("script", None)
     # What may run is this script, by its digest, and nothing that a class's name or an id could smuggle in.
     values["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() if script else ""
+    icon = (TEMPLATES / "icon.svg").read_bytes()
+    values["icon"] = f"data:image/svg+xml;base64,{base64.b64encode(icon).decode()}"
     environment.filters |= {function.__name__: function for function in named}
     return environment.get_template(template).render(values)

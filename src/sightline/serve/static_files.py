@@ -19,9 +19,12 @@ _KINDS = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_SHARED = ("look.css", "icon.svg")
+"""Files that the report has as well: they stand with its templates."""
 _PATHS = {
     "/": "index.html",
     "/docs": "docs.html",
+    "/page/look.css": "look.css",
     "/page/style.css": "style.css",
     "/page/api.js": "api.js",
     "/page/page.js": "page.js",
@@ -39,7 +42,8 @@ def routes() -> list[Route]:
 
 
 def _route(path: str, name: str) -> Route:
-    data = files("sightline.serve").joinpath("page", name).read_bytes()
+    folder = files("sightline.reporting") if name in _SHARED else files("sightline.serve").joinpath("page")
+    data = folder.joinpath(name).read_bytes()
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     headers = {
         "content-type": _KINDS[name.rpartition(".")[2]],
