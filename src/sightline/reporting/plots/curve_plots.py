@@ -44,6 +44,26 @@ def draw_learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) 
 
 
 @styled
+def draw_label_curve(per_class: Sequence[int], accuracies: Sequence[Sequence[float]], theme: Theme) -> bytes:
+    """Draws accuracy by the number of labelled images a class: a line of means, and a point for each draw."""
+    figure = new_figure(4.6, 3.1, theme)
+    axes = figure.subplots()
+    dress(axes, theme)
+    axes.plot(per_class, [np.mean(draws) for draws in accuracies], color=theme.right, linewidth=1.8)
+    for count, draws in zip(per_class, accuracies, strict=True):
+        axes.plot([count] * len(draws), draws, "o", color=theme.right, markersize=3.5)
+    axes.set_xscale("log")
+    axes.set_xticks(per_class, [f"{count:,}" for count in per_class])
+    axes.minorticks_off()
+    axes.set_xlabel("training images a class")
+    axes.set_title("Accuracy by number of labels", color=theme.ink)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.7)
+    axes.spines[["left"]].set_visible(False)
+    return png(figure)
+
+
+@styled
 def draw_roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
     """Draws ROC curves, one class against the rest: each class faint, their average strong.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.config.schema import require, require_one_of
+from sightline.models import packaged_weights
 from sightline.stages.baseline.method import METHODS
 
 
@@ -14,6 +15,8 @@ class BaselineConfig:
 
     methods: list[str]
     reference: str
+    network: str
+    learning_curve: str | None
     robustness_images: int
     folds: int
     tuning_images: int
@@ -39,6 +42,9 @@ class BaselineConfig:
         twice = sorted({name for name in self.methods if self.methods.count(name) > 1})
         require(not twice, f"methods: {', '.join(twice)} stands there twice")
         require_one_of("reference", self.reference, tuple(METHODS))
+        require_one_of("network", self.network, tuple(packaged_weights.DISTRIBUTIONS))
+        if self.learning_curve is not None:
+            require_one_of("learning_curve", self.learning_curve, tuple(METHODS))
         require(2 <= self.folds <= 20, f"folds: {self.folds} is not between 2 and 20")
         for name, least in _LEAST.items():
             value = getattr(self, name)

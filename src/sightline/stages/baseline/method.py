@@ -38,7 +38,10 @@ class BaselineMethod(ABC):
 
     @abstractmethod
     def fit(self, images: Images, labels: Labels) -> None:
-        """Learns from images [n, h, w, c] uint8, n >= 1, and their class indices [n]; some classes may have none."""
+        """Learns from images [n, h, w, c] uint8, n >= 1, and their class indices [n]; some classes may have none.
+
+        Once more, it learns anew, for the learning curve: from a part of the images that it had before.
+        """
 
     @abstractmethod
     def predict_proba(self, images: Images) -> Floats:

@@ -22,6 +22,7 @@ from sightline.metrics.classification import evaluate
 from sightline.metrics.robustness import evaluate_corruptions
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
+from sightline.stages.baseline.learning_curve import learning_curve
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.stratified_sample import stratified_sample
 
@@ -102,8 +103,17 @@ def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, raw: Path
                 logger.info("baseline: %s: %s", name, note)
             if name == config.reference and raw is not None and config.robustness_images:
                 summary |= _corrupted(method, data, test, raw, config)
+        if config.learning_curve is not None:
+            summary |= {"learning_curve": _learning_curve(images, labels, data, config)}
         files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in results}, **summary})
     return results
+
+
+def _learning_curve(images: Images, labels: Labels, data: ProcessedSet, config: BaselineConfig) -> Any:
+    validation = data.split("val")
+    if not len(validation):
+        raise UserError("baseline.learning_curve: no image to score it on: raise preprocess.val_fraction, or set null")
+    return learning_curve(images, labels, validation, config, len(data.classes))
 
 
 def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images, Labels]:

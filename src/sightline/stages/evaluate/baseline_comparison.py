@@ -71,6 +71,54 @@ def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComp
     return sorted(found, key=lambda baseline: (-baseline.accuracy, baseline.name))
 
 
+@dataclass(frozen=True)
+class LearningCurve:
+    """How the accuracy of a baseline method grows with the number of labelled images.
+
+    Attributes:
+        title: The method, in words.
+        images: Validation images that it is scored on.
+        per_class: [m] images a class, rising, the last is all.
+        accuracies: Of each, the accuracy of every draw.
+        gain: What all images give more than half of them, with its 95 % interval.
+    """
+
+    title: str
+    images: int
+    per_class: list[int]
+    accuracies: list[list[float]]
+    gain: tuple[float, float, float]
+
+    @property
+    def rises(self) -> bool:
+        """Whether twice as many images gave more accuracy, beyond chance."""
+        return self.gain[1] > 0
+
+
+def read_learning_curve(path: Path | None) -> LearningCurve | None:
+    """Reads the learning curve that `baselines.json` holds; None where it has none.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    if path is None or not path.is_file():
+        return None
+    try:
+        content = parse_object(path.read_bytes()).get("learning_curve")
+        if content is None:
+            return None
+        points, doubling = field(content, "points", list), field(content, "doubling", dict)
+        return LearningCurve(
+            title=field(content, "title", str),
+            images=field(content, "images", int),
+            per_class=[field(point, "per_class", int) for point in points],
+            accuracies=[field(point, "accuracy", list) for point in points],
+            gain=(field(doubling, "gain", float), field(doubling, "low", float), field(doubling, "high", float)),
+        )
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the baseline stage again") from None
+
+
 def _correct(path: Path, name: str, answers: SplitPredictions) -> Bools:
     stored = predictions.read(path.with_name(f"{name}.parquet"))
     if stored.ids != list(answers.ids) or not np.array_equal(stored.labels, answers.labels):

@@ -13,18 +13,20 @@ from sightline.reporting import figures as shared
 from sightline.reporting.figures import Figures
 from sightline.reporting.plots import bars, robustness_table
 from sightline.reporting.plots.bars import IntervalBar
-from sightline.reporting.plots.curve_plots import draw_learning_curve
+from sightline.reporting.plots.curve_plots import draw_label_curve, draw_learning_curve
 from sightline.reporting.render import picture
+from sightline.stages.evaluate.baseline_comparison import LearningCurve
 from sightline.stages.evaluate.history import quantities
 from sightline.stages.evaluate.results import Evaluation, Robustness
 
 
-def report_figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
+def report_figures(found: Evaluation, history: Mapping[str, Floats], learned: LearningCurve | None = None) -> Figures:
     """Returns all figures of the report by name.
 
     Args:
         found: The evaluation.
         history: Columns of the training's history, [epochs] each.
+        learned: A baseline's learning curve.
     """
     test = found.test
     chosen = None
@@ -41,6 +43,7 @@ def report_figures(found: Evaluation, history: Mapping[str, Floats]) -> Figures:
             chosen,
         ),
         **(_of_baselines(found) if found.baselines else {}),
+        **(_of_labels(learned) if learned else {}),
         **(_of_robustness(found.robustness) if found.robustness else {}),
         **_of_training(history),
     }
@@ -55,6 +58,22 @@ def _of_baselines(found: Evaluation) -> Figures:
             lambda theme: bars.draw_intervals(rows, "Accuracy", theme),
             "Accuracy of the network and of each baseline, with 95 % intervals; the table below holds the numbers",
             "Points: accuracy; bands: 95 % intervals (Wilson).",
+        )
+    }
+
+
+def _of_labels(curve: LearningCurve) -> Figures:
+    gain, low, high = (f"{100 * value:+.1f}" for value in curve.gain)
+    verdict = "more labels like these help" if curve.rises else "more labels like these would help little, if at all"
+    caption = (
+        f"{curve.title}, on {curve.images:,} validation images; points: draws of the training images. All of them "
+        f"against half: {gain} points (95 % interval {low} to {high}): {verdict}."
+    )
+    return {
+        "learning_curve": picture(
+            lambda theme: draw_label_curve(curve.per_class, curve.accuracies, theme),
+            "Accuracy of a baseline by the number of training images a class",
+            caption,
         )
     }
 

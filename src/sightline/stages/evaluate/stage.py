@@ -19,6 +19,7 @@ from sightline.reporting.examples import most_typical, most_uncertain, worst_err
 from sightline.reporting.plots.gallery import draw_gallery
 from sightline.reporting.plots.style import LIGHT
 from sightline.stages.evaluate import curve_tables, report, tables
+from sightline.stages.evaluate.baseline_comparison import read_learning_curve
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit
 from sightline.stages.evaluate.explain import Explainer
@@ -85,7 +86,7 @@ def evaluate_split(
     progress.step("figures and heat maps")
     results = report.ReportContent(
         found=found,
-        figures=report_figures(found, read_history(history) if history else {}),
+        figures=report_figures(found, read_history(history) if history else {}, read_learning_curve(baselines)),
         errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
         uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),

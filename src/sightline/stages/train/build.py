@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from sightline.core import seeds
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import build
 from sightline.models.parameter_groups import keep_statistics
-from sightline.stages.train import hardware, linear_probe
+from sightline.stages.train import hardware
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import (
@@ -27,8 +25,6 @@ from sightline.stages.train.dataloader import (
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
 from sightline.stages.train.recipes import Finetune, recipe_of
-
-_log = logging.getLogger(__name__)
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
@@ -75,18 +71,6 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     if config.trainer.compile:
         classifier.network.compile()  # in place: the names in the state stay as they are
     return module
-
-
-def start_head(classifier: Classifier, data: ProcessedSet, config: TrainConfig) -> None:
-    """Gives a pretrained network the head that the linear probe finds on the training split, and says how."""
-    found = linear_probe.solve_for(
-        classifier, data, config.seed, config.class_weights, config.threads, device(config.trainer)
-    )
-    classifier.train()
-    for note in found.notes:
-        _log.info(f"train: probe: {note}")
-    chosen = "  ".join(f"{name} {value:g}" for name, value in found.parameters.items())
-    _log.info(f"train: the linear probe is the head: {chosen}")
 
 
 def loaders(

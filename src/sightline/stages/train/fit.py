@@ -26,11 +26,12 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.metrics.base import predicted_classes
 from sightline.models.classifier import Classifier
 from sightline.stages.train import checkpoint_io, ddp, hardware, resume
-from sightline.stages.train.build import check_splits, loaders, network, start_head
+from sightline.stages.train.build import check_splits, device, loaders, network
 from sightline.stages.train.checkpointing import HISTORY, EpochMetrics, LogMetrics, TrainingCheckpoint
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
+from sightline.stages.train.probe_head import start_head
 from sightline.stages.train.recipes import Finetune, recipe_of
 from sightline.stages.train.training_progress import TrainingProgress
 from sightline.stages.train.weight_averaging import Ema, NoWeightAveraging
@@ -152,7 +153,7 @@ def _train(
     recipe = recipe_of(config.recipe, config.model)
     finetune = recipe if isinstance(recipe, Finetune) else None
     if finetune and finetune.head_from_probe and resumed is None and rank == 0:  # which hands it to the others
-        start_head(module.classifier, data, config)
+        start_head(module.classifier, data, config, device(config.trainer))
 
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
     mode = "min" if config.monitor.endswith("loss") else "max"

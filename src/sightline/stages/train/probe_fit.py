@@ -9,11 +9,12 @@ import torch
 
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models.frozen_features import FrozenFeatures
-from sightline.stages.train import hardware, linear_probe
-from sightline.stages.train.build import check_splits, device, network, start_head
+from sightline.stages.train import hardware
+from sightline.stages.train.build import check_splits, device, network
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import FitResult, predict_validation
+from sightline.stages.train.probe_head import split_features, start_head
 
 _log = logging.getLogger(__name__)
 
@@ -35,14 +36,15 @@ def fit_probe(data: ProcessedSet, config: TrainConfig, log: LogMetrics | None = 
     check_splits(data, config.batch_size, 1)
     classifier = network(data, config).classifier
     place = device(config.trainer)
-    start_head(classifier, data, config)
+    start_head(classifier, data, config, place)
+    classifier.eval()
     head = classifier.head
     frozen = FrozenFeatures(classifier, place)
     row = {"epoch": 0.0, "lr": 0.0}
     for name, rows in (("train", data.originals("train")), ("val", np.arange(len(data.split("val"))))):
         labels = torch.from_numpy(data.split(name).labels[rows])
         with torch.inference_mode():
-            logits = head(torch.from_numpy(linear_probe.split_features(frozen, data.split(name), rows))).double()
+            logits = head(torch.from_numpy(split_features(frozen, data.split(name), rows))).double()
         row[f"{name}_loss"] = float(torch.nn.functional.cross_entropy(logits, labels))
         row[f"{name}_accuracy"] = float((logits.argmax(1) == labels).double().mean())
     row = {name: row[name] for name in HISTORY}

@@ -26,6 +26,7 @@ from sightline.stages.train import build, hardware
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import placement, quiet
 from sightline.stages.train.lightning_module import ClassifierModule
+from sightline.stages.train.probe_head import start_head
 from sightline.stages.train.recipes import Finetune, recipe_of
 
 LOWEST, HIGHEST = 1e-6, 1.0
@@ -67,7 +68,7 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
     module = build.network(data, config)
     recipe = recipe_of(config.recipe, config.model)
     if isinstance(recipe, Finetune) and recipe.head_from_probe:
-        build.start_head(module.classifier, data, config)
+        start_head(module.classifier, data, config, build.device(config.trainer))
     vars(module)["learning_rate"] = config.lr  # Lightning asks for the attribute; ours stands in the configuration
     train_loader, _ = build.loaders(data, config)
     with tempfile.TemporaryDirectory() as folder, quiet():

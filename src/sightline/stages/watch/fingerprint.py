@@ -37,8 +37,10 @@ class WatchedWeights:
     @classmethod
     def of(cls, config: DictConfig) -> Self:
         """Takes it from a composed configuration."""
-        model = config.train.model
-        return cls(model.get("weights"), model.name)
+        model, baseline = config.train.model, config.baseline
+        asked = [*baseline.methods, baseline.learning_curve or ""]
+        network = baseline.network if any(name.startswith("pretrained_") for name in asked) else None
+        return cls(model.get("weights"), model.name, baseline=network)
 
 
 def watch(config: IngestConfig, output: Path) -> None:
