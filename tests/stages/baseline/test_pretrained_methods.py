@@ -57,7 +57,7 @@ def test_few_images_are_enough(name: str) -> None:
 def test_the_learning_curve_stands_in_the_summary_and_in_the_report(write: Write, tmp_path: Path) -> None:
     images, labels = stripes(81)
     data = write(images, labels, ["train"] * 36 + ["val"] * 30 + ["test"] * 15, classes=3)
-    config = configuration(methods="[]", learning_curve="pretrained_logreg")
+    config = configuration(methods="[]", learning_curve="pretrained_knn")
     assert run_methods(data, config, tmp_path / "out") == []
     found = json.loads((tmp_path / "out" / "baselines.json").read_text())["learning_curve"]
     assert [(p["per_class"], p["images"], len(p["accuracy"])) for p in found["points"]] == [
