@@ -17,7 +17,14 @@ from sightline.promote.config import PromoteConfig
 from tests.exported import Project, project  # noqa: F401
 
 POLICY = PromoteConfig(
-    name="unnamed", min_accuracy=0.5, min_class_recall=0.1, margin=0.05, max_ece=0.5, min_parity_images=100
+    name="unnamed",
+    min_accuracy=0.5,
+    min_class_recall=0.1,
+    margin=0.05,
+    max_ece=0.5,
+    min_parity_images=100,
+    max_rejected=0.05,
+    max_lost=0.1,
 )
 
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from sightline.promote.config import PromoteConfig
 from sightline.promote.policy import Evidence, decide
 
-POLICY = PromoteConfig(name="m", min_accuracy=0.6, min_class_recall=0.3, margin=0.05, max_ece=0.1, min_parity_images=50)
+POLICY = PromoteConfig(
+    name="m",
+    min_accuracy=0.6,
+    min_class_recall=0.3,
+    margin=0.05,
+    max_ece=0.1,
+    min_parity_images=50,
+    max_rejected=0.05,
+    max_lost=0.1,
+)
 LABELS = np.arange(200) % 4
 
 

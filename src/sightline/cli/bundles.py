@@ -65,10 +65,19 @@ def promote(
     ),
     force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever is decided.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; recorded with who did so. Needed by --force.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, and register nothing.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REV",
+            help="A commit whose data and answers to compare with; with --dry-run in the champion's place.",
+        ),
+    ] = None,
 ) -> None:
     """Register the bundle in MLflow, and make it the champion if it is good enough and not worse than the one before.
 
-    Reads the policy from `promote` in params.yaml and conf/. Run it in the project's folder, after `dvc repro`.
+    Reads the policy from `promote` in params.yaml and conf/, which also asks something of the data: how many inputs
+    were refused, whether test images were trained on, what was lost. Run it in the project's folder, after `dvc repro`.
 
     Exit codes: 0 it is the champion; 3 it was held back, with the reasons; 2 it could not be decided.
     """
@@ -77,7 +86,9 @@ def promote(
     if reason is not None and not force:
         raise UserError("--reason is for --force")
     try:
+        from sightline.changes.revision import Revision
         from sightline.config import compose
+        from sightline.promote import gate
         from sightline.promote import promote as promotion
         from sightline.promote.config import PromoteConfig
     except ModuleNotFoundError as error:
@@ -87,7 +98,15 @@ def promote(
         [*compose.saved_overrides(compose.read_params()), *map(compose.selecting, changes or [])]
     )
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
-    done = promotion.promote(bundle, predictions, policy, reason)
+    objections = []
+    if against is not None or Path(gate.SUMMARY).is_file():  # a bundle of another project has no data here
+        objections = gate.objections(Revision(None), None if against is None else Revision(against), policy)
+    if dry_run:
+        decision = promotion.rehearse(bundle, predictions, policy, objections, alone=against is not None)
+        for line in ["may be promoted" if decision.passed else "would be held back:", *decision.lines()]:
+            typer.echo(line)
+        raise typer.Exit(0 if decision.passed else 3)
+    done = promotion.promote(bundle, predictions, policy, reason, objections)
     for line in promotion.lines(done, policy.name):
         typer.echo(line)
     if not done.promoted:

@@ -20,6 +20,9 @@ class PromoteConfig:
         max_ece: Largest expected calibration error, 0 to 1.
         min_parity_images: Images that the parity check must have compared at least; all test and
             validation images where there are fewer.
+        max_rejected: Largest share of the inputs that ingestion may have refused, 0 to 1.
+        max_lost: Largest share of its images that a class, or the test split, may have lost since the state that
+            `--against` names, 0 to 1.
     """
 
     name: str
@@ -28,11 +31,13 @@ class PromoteConfig:
     margin: float
     max_ece: float
     min_parity_images: int
+    max_rejected: float
+    max_lost: float
 
     def __post_init__(self) -> None:
         forbidden = sorted(set("/:@\\") & set(self.name))
         require(bool(self.name.strip()) and not forbidden, f"name: {self.name!r} must not be empty or hold /, : or @")
-        for field in ("min_accuracy", "min_class_recall", "margin", "max_ece"):
+        for field in ("min_accuracy", "min_class_recall", "margin", "max_ece", "max_rejected", "max_lost"):
             value = getattr(self, field)
             require(0 <= value <= 1, f"{field}: must be 0 to 1, is {value}")
         require(self.min_parity_images > 0, f"min_parity_images: must be positive, is {self.min_parity_images}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,6 +63,15 @@ class Decision:
     def passed(self) -> bool:
         """Whether nothing speaks against the candidate."""
         return not self.reasons
+
+    def with_reasons(self, more: Sequence[str]) -> Decision:
+        """Returns the decision with more reasons against the candidate."""
+        return Decision((*self.reasons, *more), self.facts)
+
+    def lines(self) -> list[str]:
+        """Returns the reasons, and the numbers, as text."""
+        facts = "  ".join(f"{fact} {value:.4f}" for fact, value in self.facts.items())
+        return [*(f"- {reason}" for reason in self.reasons), *([facts] if facts else [])]
 
 
 def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig) -> Decision:

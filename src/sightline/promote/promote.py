@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,13 @@ class Promotion:
     forced: bool
 
 
-def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason: str | None = None) -> Promotion:
+def promote(
+    bundle: Path,
+    predictions: Path,
+    policy: PromoteConfig,
+    force_reason: str | None = None,
+    objections: Sequence[str] = (),
+) -> Promotion:
     """Registers a bundle, unless it is a version already, and makes it the champion if it may be.
 
     Args:
@@ -57,6 +64,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
         predictions: Its model's predictions on the test split.
         policy: What is asked of it, and the name of the registered model.
         force_reason: Makes it the champion whatever is decided, and is recorded with who did so.
+        objections: What speaks against it beside the evidence on the bundle, as against its data.
 
     Raises:
         UserError: If the files do not belong together, or MLflow cannot be used.
@@ -71,7 +79,7 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
         champion = registry.by_alias(CHAMPION)
         if champion is not None and champion.number == version.number:
             return Promotion(registry.by_number(version.number), None, None, promoted=True, forced=False)
-        decision = _decide(registry, candidate, champion, policy)
+        decision = _decide(registry, candidate, champion, policy).with_reasons(objections)
         forced = not decision.passed and force_reason is not None
         promoted = decision.passed or forced
         verdict = "promoted" if decision.passed else "forced" if forced else "held back"
@@ -90,6 +98,28 @@ def promote(bundle: Path, predictions: Path, policy: PromoteConfig, force_reason
             registry.point(CHAMPION, version)
         replaced = champion.number if champion and promoted else None
         return Promotion(registry.by_number(version.number), replaced, decision, promoted, forced)
+
+
+def rehearse(
+    bundle: Path, predictions: Path, policy: PromoteConfig, objections: Sequence[str] = (), alone: bool = False
+) -> Decision:
+    """Decides as `promote` does, and registers nothing.
+
+    Args:
+        bundle: The bundle.
+        predictions: Its model's predictions on the test split.
+        policy: What is asked of it.
+        objections: As of `promote`.
+        alone: Leave the champion, and with it MLflow, out of it.
+
+    Raises:
+        UserError: As `promote`.
+    """
+    candidate = read_candidate(bundle, predictions)
+    if alone:
+        return decide(candidate.evidence, None, policy).with_reasons(objections)
+    registry = ModelRegistry(policy.name)
+    return _decide(registry, candidate, registry.by_alias(CHAMPION), policy).with_reasons(objections)
 
 
 def _register(registry: ModelRegistry, bundle: Path, predictions: Path, candidate: Candidate) -> Version:
@@ -121,7 +151,6 @@ def lines(promotion: Promotion, name: str) -> list[str]:
     version = f"{name} version {promotion.version.number}"
     if promotion.decision is None:
         return [f"{version} is the champion already"]
-    facts = "  ".join(f"{fact} {value:.4f}" for fact, value in promotion.decision.facts.items())
     replaced = f", in place of version {promotion.replaced}" if promotion.replaced is not None else ""
     if promotion.forced:
         head = f"{version} is the champion by force{replaced}, in spite of:"
@@ -129,4 +158,4 @@ def lines(promotion: Promotion, name: str) -> list[str]:
         head = f"{version} is the champion{replaced}"
     else:
         head = f"{version} is held back:"
-    return [head, *(f"- {reason}" for reason in promotion.decision.reasons), facts]
+    return [head, *promotion.decision.lines()]

@@ -1,0 +1,101 @@
+"""The gate for a change of the data or the model: what speaks against it, beside an earlier state of the project."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from sightline.changes import metric_diff
+from sightline.changes.dataset_diff import DatasetState
+from sightline.changes.revision import Revision, UnavailableError
+from sightline.datasets import predictions
+from sightline.promote.config import PromoteConfig
+from sightline.reporting.formatting import p_value, points
+
+SUMMARY, PREDICTIONS = "data/raw/ingest.json", "reports/predictions.parquet"
+
+
+def objections(now: Revision, before: Revision | None, policy: PromoteConfig) -> list[str]:
+    """Returns what speaks against a state of the project, one sentence each; none where nothing does.
+
+    Args:
+        now: The state that is to be taken over.
+        before: An earlier one to compare it with; None asks of `now` alone.
+        policy: What is asked.
+
+    Raises:
+        UnavailableError: If `now` has no data.
+    """
+    state, summary = DatasetState.read(now), json.loads(now.require(SUMMARY))
+    found = [*_rejections(summary, policy), *_leaks(state)]
+    if before is None:
+        return found
+    try:
+        earlier = DatasetState.read(before)
+        found += _losses(earlier, state, policy)
+        answers = [predictions.read(io.BytesIO(revision.require(PREDICTIONS))) for revision in (before, now)]
+    except UnavailableError as error:
+        return [*found, f"it cannot be compared: {error}"]
+    change = metric_diff.paired_change(answers[0], answers[1], earlier, state)
+    if change is None:
+        found.append(f"no test image is the same as in {before.name}, so the answers cannot be compared")
+    elif change.verdict == "worse":
+        low, high = change.interval
+        found.append(
+            f"the accuracy on the {change.images:,} test images of both is {points(change.difference)} points "
+            f"({points(low)} to {points(high)}, McNemar's p {p_value(change.p)}): worse than {before.name}"
+        )
+    return found
+
+
+def _rejections(summary: Mapping[str, object], policy: PromoteConfig) -> list[str]:
+    inputs, rejected = summary["inputs"], summary["rejected"]
+    if not isinstance(inputs, int) or not isinstance(rejected, Mapping):
+        raise ValueError(f"{SUMMARY} holds no counts")
+    count = sum(rejected.values())
+    if count <= policy.max_rejected * inputs:
+        return []
+    why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
+    most = f"promote.max_rejected, {policy.max_rejected:g}"
+    return [f"{count:,} of {inputs:,} inputs were refused ({why}), more than {most}: sightline rejected lists them"]
+
+
+def _leaks(state: DatasetState) -> list[str]:
+    """Finds test images that the model was trained or chosen with, by their bytes or as near duplicates."""
+    others = [(id_, image) for id_, image in state.images.items() if image.split != "test"]
+    contents = {image.sha256 for _, image in others}
+    groups = {state.near[id_] for id_, _ in others if id_ in state.near}
+    leaked = sorted(
+        id_
+        for id_, image in state.images.items()
+        if image.split == "test" and (image.sha256 in contents or state.near.get(id_) in groups)
+    )
+    if not leaked:
+        return []
+    return [f"{len(leaked):,} test images are in another split as well, as they are or nearly (as {leaked[0]})"]
+
+
+def _losses(before: DatasetState, now: DatasetState, policy: PromoteConfig) -> list[str]:
+    """Finds classes, and the test split, that have lost more images than they may."""
+    had, has = (Counter(image.label for image in state.images.values()) for state in (before, now))
+    found = [line for label in sorted(had) for line in _loss(f"class {label!r}", had[label], has[label], policy)]
+    tested = [[image.sha256 for image in state.images.values() if image.split == "test"] for state in (before, now)]
+    found += _loss("the test split", len(tested[0]), len(tested[1]), policy)
+    contents = {image.sha256 for image in now.images.values()}
+    gone = sum(content not in contents for content in tested[0])
+    if gone > policy.max_lost * len(tested[0]):
+        found.append(
+            f"{gone:,} of {len(tested[0]):,} test images are no longer there, more than promote.max_lost, "
+            f"{policy.max_lost:g}"
+        )
+    return found
+
+
+def _loss(title: str, before: int, now: int, policy: PromoteConfig) -> list[str]:
+    if before - now <= policy.max_lost * before:
+        return []
+    return [
+        f"{title} went from {before:,} to {now:,} images, a loss of more than promote.max_lost, {policy.max_lost:g}"
+    ]
