@@ -62,8 +62,7 @@ def test_a_changed_function_is_named_and_a_comment_is_no_change(project: Project
 def test_a_changed_source_an_output_changed_by_hand_and_a_stage_that_never_ran(project: Project) -> None:
     project.append("reports/metrics.json", " ")
     assert check(project, 1) == [
-        "evaluate: reports/metrics.json is not as the stage wrote it",
-        "export: if what it reads comes out otherwise",
+        "headline: reports/metrics.json is not as the stage wrote it",
     ]
     project.check("git", "checkout", "--quiet", "reports/metrics.json")
     source = project.root / "data" / "source.json"

@@ -46,7 +46,7 @@ def test_editing_unselected_options_reruns_nothing(project: Project):
 
 def test_editing_a_selected_option_reruns_its_stage_and_what_follows(project: Project):
     project.edit("conf/train/augment/digits.yaml", "translate: 0.1", "translate: 0.2")
-    assert project.repro().ran == ["watch", "train", "evaluate", "export"]
+    assert project.repro().ran == ["watch", "train", "evaluate", "headline", "export"]
 
 
 def test_a_comment_in_the_code_reruns_nothing_and_other_code_the_stages_that_run_it(project: Project):
@@ -66,13 +66,13 @@ def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metri
     assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate"], 5)
     project.edit("conf/evaluate/default.yaml", "top_k: 5", "top_k: 2")
     ran = project.check("sightline", "run")
-    assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate", "export"], 5)
+    assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate", "headline", "export"], 5)
 
 
 def test_a_new_learning_rate_reruns_training_and_what_follows(project: Project):
     """As an experiment of DVC's, which edits params.yaml and then does what `dvc repro` does."""
     done = project.check("dvc", "exp", "run", "--name", "faster", "--set-param", "train.lr=0.01")
-    assert done.ran == ["watch", "train", "evaluate", "export"]
+    assert done.ran == ["watch", "train", "evaluate", "headline", "export"]
     assert "\n  lr: 0.01 " in project.read("params.yaml")
     assert json.loads(project.read("models/model.json"))["training"]["lr"] == 0.01
     run = project.runs()[0]
@@ -83,7 +83,7 @@ def test_a_new_learning_rate_reruns_training_and_what_follows(project: Project):
 
 def test_an_experiment_can_choose_another_network(project: Project):
     done = project.check("dvc", "exp", "run", "--set-param", "train.model=resnet18")
-    assert done.ran == ["watch", "train", "evaluate", "export"]
+    assert done.ran == ["watch", "train", "evaluate", "headline", "export"]
     assert json.loads(project.read("models/model.json"))["architecture"]["name"] == "resnet18"
     run = project.runs()[0]
     assert run.info.run_name == run.data.tags["dvc.exp_name"]

@@ -57,7 +57,7 @@ def test_one_run_holds_training_evaluation_and_export(base: Base):
 
     artifacts = base.project.root / "mlartifacts" / run.info.run_id / "artifacts"
     kept = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
-    expected = {"model/model.safetensors", "model/model.json", "history.csv", "metrics.json", "report.html"}
+    expected = {"model/model.safetensors", "model/model.json", "history.csv", "metrics_detail.json", "report.html"}
     assert expected | {"bundle/model.onnx", "bundle/manifest.json"} <= kept
     assert {path for path in kept if path.startswith("figures/")}
     assert (artifacts / "report.html").read_text() == base.project.read("reports/report.html")

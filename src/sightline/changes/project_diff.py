@@ -14,8 +14,10 @@ from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.revision import Revision, UnavailableError
 from sightline.changes.staleness import flat, shown
 from sightline.datasets import predictions
+from sightline.metrics.headline import NAMES
 
-METRICS, PREDICTIONS, PARAMS, LOCK = "reports/metrics.json", "reports/predictions.parquet", "params.yaml", "dvc.lock"
+DETAIL, METRICS = "reports/metrics_detail.json", "reports/metrics.json"
+PREDICTIONS, PARAMS, LOCK = "reports/predictions.parquet", "params.yaml", "dvc.lock"
 
 T = TypeVar("T")
 
@@ -96,7 +98,12 @@ def _tried(missing: dict[Revision, list[str]], read: Callable[[Revision], T], re
 
 
 def _metrics(revision: Revision) -> dict[str, float]:
-    return dict(json.loads(revision.require(METRICS)))
+    """Returns all metrics, or, where only git can be asked, the headline."""
+    detail = revision.read(DETAIL)
+    if detail is not None:
+        return dict(json.loads(detail))
+    numbers = json.loads(revision.require(METRICS))
+    return {NAMES[name]: value for name, value in numbers.items() if name in NAMES}
 
 
 def _answers(revision: Revision) -> predictions.Predictions:

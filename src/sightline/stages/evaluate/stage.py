@@ -11,7 +11,6 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
-from sightline.metrics.headline import PLACES, headline
 from sightline.metrics.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
@@ -29,7 +28,6 @@ from sightline.stages.evaluate.report_figures import report_figures
 from sightline.stages.evaluate.results import Evaluation
 from sightline.stages.evaluate.scoring import score_model
 
-METRICS = "metrics.json"
 DETAIL = "metrics_detail.json"
 CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
@@ -57,7 +55,7 @@ def evaluate_split(
 ) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
 
-    Below `out` come `metrics.json` (the headline), `metrics_detail.json` (every number), `calibration.json`,
+    Below `out` come `metrics_detail.json` (every number), `calibration.json`,
     `predictions.parquet`, `suspects.parquet`, the folders `plots` (CSV for `dvc plots`) and `figures` (PNG), and
     `report.html`; the metrics last. The same input gives the same bytes.
 
@@ -110,10 +108,6 @@ def evaluate_split(
     files.write_text(out / REPORT, report.render_report(data, results))
     files.write_json(out / CALIBRATION, calibration(found))
     files.write_json(out / DETAIL, dict(found.numbers))
-    best = (model_info or {}).get("best_epoch", {})
-    chosen_by = {"val_loss": best["val_loss"]} if "val_loss" in best else {}
-    shown = {**headline(found.numbers), **chosen_by}
-    files.write_json(out / METRICS, {name: round(value, PLACES) for name, value in shown.items()})
     return found
 
 

@@ -38,7 +38,7 @@ def log_evaluation(
     images = f"{len(result.test.ids):,} {result.test.split} images"
     tracker.describe(sentence(headline(result.numbers), images), stage.REPORT)
     times = tracker.count_test(data.split_digest("test"))
-    for name in (stage.METRICS, stage.DETAIL, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
+    for name in (stage.DETAIL, stage.CALIBRATION, stage.PREDICTIONS, stage.SUSPECTS, stage.REPORT):
         tracker.log_artifact(out / name)
     for folder in (stage.FIGURES, stage.PLOTS):
         tracker.log_artifact(out / folder, folder)

@@ -1,0 +1,29 @@
+"""headline: reports/metrics_detail.json, models/model.json -> reports/metrics.json, the few numbers that git keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.core import files
+from sightline.core.errors import fault
+from sightline.stages.headline.stage import write_headline
+
+DETAIL = Path("reports/metrics_detail.json")
+MODEL = Path("models/model.json")
+OUTPUT = Path("reports/metrics.json")
+
+
+def main() -> None:
+    """Writes them; it has no settings, so that nothing is composed."""
+    try:
+        with files.lock("headline"):
+            write_headline(DETAIL, MODEL, OUTPUT)
+    except Exception as error:
+        mendable = fault(error)
+        if mendable is None:
+            raise
+        raise SystemExit(f"headline: {mendable}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The headline metrics, in a file that git keeps."""
