@@ -34,27 +34,34 @@ class Revision:
     def __init__(self, commit: str | None) -> None:
         self.commit = commit
         self.name = WORKING_FOLDER if commit is None else commit
-        self._files: Any = None
-        if commit is None:
-            return
+        self._opened: Any = None
+        if commit is not None:
+            self._recorded()  # otherwise it would be found out at the first file
+
+    def _recorded(self) -> Any:
+        """Returns what git and DVC have recorded: of the working folder, by its dvc.lock, what is not in it as well."""
         from dvc.api import DVCFileSystem
         from dvc.exceptions import DvcException
         from dvc.scm import SCMError
 
-        try:
-            self._files = DVCFileSystem(url=".", rev=commit)
-            self._files.repo.get_rev()  # otherwise it looks when the first file is read
-        except (DvcException, SCMError) as error:
-            raise UserError(f"{commit}: {' '.join(str(error).split())}") from None
+        if self._opened is None:
+            try:
+                self._opened = DVCFileSystem(url=".", rev=self.commit)
+                self._opened.repo.get_rev()
+            except (DvcException, SCMError) as error:
+                raise UserError(f"{self.name}: {' '.join(str(error).split())}") from None
+        return self._opened
 
     def open(self, path: str) -> BinaryIO | None:
         """Opens a file; None where this state has none, or it can neither be found here nor in a remote."""
+        if self.commit is None and Path(path).is_file():
+            return Path(path).open("rb")
+        from dvc_data.index.index import DataIndexDirError
+
         try:
-            if self._files is None:
-                return Path(path).open("rb")
             # Whole: what DVC streams from a remote cannot always be searched, and Parquet begins at its end.
-            return io.BytesIO(self._files.read_bytes(path))
-        except FileNotFoundError:
+            return io.BytesIO(self._recorded().read_bytes(path))
+        except (FileNotFoundError, DataIndexDirError):
             return None
 
     def read(self, path: str) -> bytes | None:
@@ -77,8 +84,10 @@ class Revision:
         return content
 
     def names(self, folder: str, suffix: str) -> Iterator[str]:
-        """Yields the paths of a folder's files with a suffix, sorted."""
-        if self._files is None:
-            yield from (path.as_posix() for path in sorted(Path(folder).glob(f"*{suffix}")))
-        else:
-            yield from sorted(path for path in self._files.ls(folder, detail=False) if path.endswith(suffix))
+        """Yields the paths of a folder's files with a suffix, sorted; none where there is no such folder."""
+        from dvc_data.index.index import DataIndexDirError
+
+        try:
+            yield from sorted(path for path in self._recorded().ls(folder, detail=False) if path.endswith(suffix))
+        except (FileNotFoundError, DataIndexDirError):
+            return
