@@ -33,7 +33,7 @@ def run(config: BaselineConfig, context: Context) -> None:
 
     progress.step("adding the runs to MLflow")
     from sightline import tracking  # after the results are written: it takes seconds to import
-    from sightline.metrics.headline import headline, sentence
+    from sightline.metrics.headline_metrics import headline, sentence
 
     made_with = data_settings.load_settings(context.root, data.digest)
     tracker: tracking.Tracker | None = None

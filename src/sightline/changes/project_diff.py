@@ -14,7 +14,7 @@ from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.revision import Revision, UnavailableError
 from sightline.changes.staleness import flat, shown
 from sightline.datasets import predictions
-from sightline.metrics.headline import NAMES
+from sightline.metrics.headline_metrics import NAMES
 
 DETAIL, METRICS = "reports/metrics_detail.json", "reports/metrics.json"
 PREDICTIONS, PARAMS, LOCK = "reports/predictions.parquet", "params.yaml", "dvc.lock"

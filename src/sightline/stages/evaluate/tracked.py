@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from sightline import tracking
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.metrics.headline import headline, sentence
+from sightline.metrics.headline_metrics import headline, sentence
 from sightline.stages.evaluate import stage
 from sightline.stages.evaluate.results import Evaluation
 from sightline.tracking import run_settings

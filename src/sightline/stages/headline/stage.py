@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.json_fields import parse_object
-from sightline.metrics.headline import PLACES, headline
+from sightline.metrics.headline_metrics import PLACES, headline
 
 
 def write_headline(detail: Path, model: Path, output: Path) -> None:
