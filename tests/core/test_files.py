@@ -254,6 +254,34 @@ def test_a_success_leaves_no_traces_and_makes_the_parents(tmp_path: Path) -> Non
     assert sorted(p.name for p in (tmp_path / "deep").rglob("*")) == sorted(["er", "file.txt", "folder", "größe 数字"])
 
 
+def test_a_folder_makes_its_parents(tmp_path: Path) -> None:
+    with files.atomic_directory(tmp_path / "deep" / "er") as fresh:
+        (fresh / "a").touch()
+    with files.waiting_lock("x", tmp_path / "state"), files.lock("x", tmp_path / "other"):
+        assert (tmp_path / "deep/er/a").exists()
+
+
+def test_what_was_removed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "left").touch()
+    assert files.remove_abandoned(tmp_path / "left") is True
+    assert files.remove_abandoned(tmp_path / "left") is False
+    with files.temporary_folder(".", ".tmp", tmp_path) as owned:
+        assert files.remove_abandoned(owned) is False
+        assert owned.exists()
+
+
+def test_an_error_names_the_innermost_file_that_was_being_written(tmp_path: Path) -> None:
+    def write() -> None:
+        with files.atomic_directory(tmp_path / "folder") as fresh, files.atomic_file(fresh / "inner"):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as caught:
+        write()
+    (note,) = caught.value.__notes__
+    assert note.startswith(files.WRITING)
+    assert note.endswith("/inner")
+
+
 def test_a_hard_linked_file_keeps_its_other_name_unchanged(tmp_path: Path) -> None:
     """DVC's cache may be hard-linked into the workspace: writing in place would change the cache."""
     cache, path = tmp_path / "cache", tmp_path / "file"
@@ -332,6 +360,10 @@ def test_what_a_living_writer_has_half_written_stays(tmp_path: Path, kind: str) 
     [
         ({"raw": "old", ".raw.abcd_123.tmp": "half"}, "old"),
         ({".raw.abcd_123.tmp": "new", ".raw.abcd_123.old": "old"}, "old"),  # between the two renames
+        (
+            {"raw": "new", ".raw.abcd_123.tmp": "newer", ".raw.abcd_123.old": "old"},
+            "new",
+        ),  # and another has been put there
         ({"raw": "new", ".raw.abcd_123.old": "half"}, "new"),  # while the old content was being removed
         ({".raw.abcd_123.old": "half"}, None),  # after that, somebody removed the new one
     ],
