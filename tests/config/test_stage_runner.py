@@ -6,15 +6,16 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from sightline.config import stage_runner
-from sightline.config.compose import read_params
+from sightline.config.compose import ConfigError, compose, compose_with, read_params
 from sightline.config.removals import without
 from sightline.stages.evaluate.config import EvaluateConfig
 
@@ -26,16 +27,17 @@ class Run:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.calls: list[tuple[EvaluateConfig, stage_runner.Context]] = []
+        self.check: Callable[[DictConfig], None] | None = None
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Returns the exit code and what was written to standard error."""
         self._monkeypatch.setattr(sys, "argv", ["pipeline/evaluate.py", *arguments])
         self._monkeypatch.delenv("DVC_STAGE", raising=False)
-        self._monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and back at the end, since a sweep sets it
+        self._monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and back at the end, since Hydra is run with it
         GlobalHydra.instance().clear()
         try:
-            stage_runner.stage_main("evaluate", EvaluateConfig, self._keep)
+            stage_runner.stage_main("evaluate", EvaluateConfig, self._keep, self.check)
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
@@ -85,6 +87,14 @@ def test_a_setting_that_is_taken_out_has_the_default(run: Run, project: Path, wo
     default = yaml.safe_load((project / "conf/evaluate/default.yaml").read_text())["gallery"]
     assert (section.gallery, section.top_k) == (default, 4 if len(words) > 1 else 3)
     assert context.overrides == (("evaluate.top_k=4",) if len(words) > 1 else ())
+
+
+def test_a_verb_takes_settings_out_as_a_script_does(project: Path) -> None:
+    params = {"train": {"lr": 0.25, "model": "dense", "model_options": {"hidden": [8]}}}
+    composed = compose_with(params, ["~train.lr", "train.seed=3", "~train.model_options.hidden"])
+    assert composed.train.lr == compose([]).train.lr
+    assert (composed.train.model.name, composed.train.seed) == ("dense", 3)
+    assert composed.train.model.hidden == compose(["train/model=dense"]).train.model.hidden
 
 
 @pytest.mark.parametrize(
@@ -198,6 +208,36 @@ def test_another_stages_knobs_are_refused_with_the_command_that_does_it(
     assert run(*words) == (2, f"evaluate: {line}params.yaml and run dvc repro)\n")
     assert not run.calls
     assert sorted(project.rglob("*")) == before
+
+
+def test_what_a_stage_checks_of_the_whole_configuration_ends_it(run: Run) -> None:
+    def check(config: DictConfig) -> None:
+        raise ConfigError(f"evaluate.gallery: {config.evaluate.gallery} is too many")
+
+    run.check = check
+    assert run("evaluate.gallery=7") == (2, "evaluate: evaluate.gallery: 7 is too many\n")
+    assert not run.calls
+
+
+def test_hydras_own_flags_and_settings_are_its_matter(run: Run) -> None:
+    assert run("--cfg", "job", "evaluate.gallery=7")[0] == 0
+    assert not run.calls
+    code, line = run("hydra.nowhere=1")
+    assert code == 2
+    assert line.startswith("evaluate: ")
+    assert "nowhere" in line
+    assert line.count("\n") == 1
+
+
+def test_the_lock_is_held_by_the_first_of_processes_that_work_together(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sightline.core import files
+
+    monkeypatch.setattr(stage_runner.distributed, "rank", lambda: 1)
+    with files.lock("evaluate"):
+        assert run() == (0, "")
+    assert len(run.calls) == 1
 
 
 def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:

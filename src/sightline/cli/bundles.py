@@ -94,9 +94,7 @@ def promote(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    composed = compose.compose(
-        [*compose.saved_overrides(compose.read_params()), *map(compose.selecting, changes or [])]
-    )
+    composed = compose.compose_with(compose.read_params(), changes or [])
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     objections = []
     if against is not None or Path(gate.SUMMARY).is_file():  # a bundle of another project has no data here

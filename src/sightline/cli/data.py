@@ -83,7 +83,7 @@ def preview(
 
     params, words = compose.read_params(), changes or []
     other_sections.refuse(words, ("preprocess",), params)
-    composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
+    composed = compose.compose_with(params, words)
     section = compose.typed(PreprocessConfig, composed.preprocess, "preprocess")
     count, unread = draw(Path("data/raw"), section, output, images, seed)
     for line in unread:

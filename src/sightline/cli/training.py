@@ -103,6 +103,6 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
 
     params, words = compose.read_params(), changes or []
     other_sections.refuse(words, ("train",), params)
-    composed = compose.compose([*compose.saved_overrides(params), *map(compose.selecting, words)])
+    composed = compose.compose_with(params, words)
     section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
     return composed, section, data, data_settings.load_settings(Path(), data.digest)

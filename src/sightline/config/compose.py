@@ -12,7 +12,7 @@ dataclass of that name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sightline.config.location import CONF as CONF
 from sightline.config.location import conf_folder
 from sightline.config.messages import no_option, one_line, options_in, unknown_key
 from sightline.config.params import PARAMS, Plain
+from sightline.config.removals import is_removal, without
 from sightline.config.validation import typed as typed  # known from here as well, like ConfigError
 from sightline.core.errors import ConfigError as ConfigError
 
@@ -152,6 +153,17 @@ def compose(overrides: list[str], conf: Path | None = None) -> DictConfig:
             return hydra.compose(CONFIG_NAME, overrides=overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: null in place of an option
         raise _explain(error, overrides, conf) from None
+
+
+def compose_with(params_content: Mapping[str, Any], words: Iterable[str]) -> DictConfig:
+    """Composes `conf/` with the content of `params.yaml` and words of a command line, those that take settings out too.
+
+    Raises:
+        ConfigError: If a key or an option is unknown, or there is nothing to take out.
+    """
+    words = list(words)
+    left = without(params_content, filter(is_removal, words), conf_folder())
+    return compose([*saved_overrides(left), *(selecting(word) for word in words if not is_removal(word))])
 
 
 def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:

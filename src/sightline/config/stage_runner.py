@@ -114,6 +114,7 @@ def stage_main(
         # A plain run: composed above, and to compose it again would be a third of what `watch` takes.
         execute(composed)
         return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come here, and are not printed there, over several lines
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=CONFIG_NAME)(execute)()
     except HydraException as error:
