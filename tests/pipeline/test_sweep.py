@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -36,7 +38,7 @@ def sweep(project: Project, *words: str, code: int = 0) -> str:
 def begin(project: Project, *words: str) -> subprocess.Popen[str]:
     """Starts a sweep in a process group of its own."""
     return subprocess.Popen(
-        ["python", "-m", "pipeline.sweep", "-m", *words],
+        [sys.executable, "-m", "pipeline.sweep", "-m", *words],
         cwd=project.root,
         env=project.environment(PYTHONUNBUFFERED="1"),
         stdout=subprocess.PIPE,
@@ -71,35 +73,44 @@ def parent_and_jobs(project: Project, name: str) -> tuple[list, list]:
 
 
 def is_clean(project: Project) -> bool:
-    """Whether nothing is left behind of a sweep that git or DVC would see, and no slot."""
+    """Whether nothing is left behind of a sweep that git would see, and no slot."""
     slots = list((project.root / ".dvc/tmp/sweeps").glob("*/*"))
     trees = project.check("git", "worktree", "list").output.strip().splitlines()
     return not slots and len(trees) == 1 and not project.check("git", "status", "--porcelain").output
 
 
-def test_killed_in_the_middle_the_same_command_runs_what_is_left(swept: Project) -> None:
-    words = ["preprocess.size=8,16", "train.lr=0.01,0.02,0.03"]
+def test_killed_interrupted_and_with_a_job_that_diverges_a_sweep_ends_with_all_jobs_ranked(swept: Project) -> None:
+    words = ["preprocess.size=8,16", "train.lr=0.01,1e9,0.03", "sweep.jobs=2"]
     process = begin(swept, *words)
-    said = "".join(ended(process, 2))
+    name = sweep_name("".join(ended(process, 1)))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    again = sweep(swept, *words)
-    name = sweep_name(said)
-    assert sweep_name(again) == name
-    done = int(re.search(r"; (\d+) are done already", again)[1])
-    assert done in (2, 3)  # a third may have ended meanwhile
-    assert len(re.findall(r"^\[", again, re.MULTILINE)) == 6 - done
-    assert again.count(" knobs\n") == 1
-    assert len(re.findall(r"^ *\d+[ =]", again, re.MULTILINE)) == 6
+
+    process = begin(swept, *words)
+    said = ended(process, 1)
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate()
+    assert process.returncode == 130, rest
+    assert sweep_name("".join(said)) == name
+    assert f"the same command goes on: python -m pipeline.sweep -m {words[0]}" in rest
+
+    said = sweep(swept, *words, code=1)
+    assert sweep_name(said) == name
+    assert said.count("failed: training diverged: ") == 2
+    assert len(re.findall(r"^ *[1-4][ =] ", said, re.MULTILINE)) == 4  # ranked, those of earlier starts as well
+    assert f"sightline adopt {name}" in said
 
     parents, jobs = parent_and_jobs(swept, name)
-    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert [run.info.status for run in parents] == ["FAILED"]
     assert not [metric for metric in parents[0].data.metrics if metric.startswith("best_")]
-    finished = [run for run in jobs if run.info.status == "FINISHED"]
-    assert len({run.data.tags["sightline.sweep_job"] for run in finished}) == len(finished) == 6
-    assert len({run.data.tags["sightline.data_sha256"] for run in finished}) == 2
-    assert {run.data.params["preprocess.size"] for run in finished} == {"8", "16"}
+    done = [run for run in jobs if run.info.status == "FINISHED"]
+    assert len({run.data.tags["sightline.sweep_job"] for run in done}) == len(done) == 4
+    assert len({run.data.tags["sightline.data_sha256"] for run in done}) == 2
+    assert not [run for run in jobs if run.info.status == "RUNNING"]
     assert is_clean(swept)
 
-    known = sweep(swept, "preprocess.size=16", "train.lr=0.03,0.02")
-    assert known.count(f"known from sweep {name}") == 2
+    best = min(done, key=lambda run: run.data.metrics["best_val_loss"])
+    assert swept.check("sightline", "adopt", name).output.endswith("dvc repro makes its model\n")
+    again = swept.repro("train")
+    assert "Stage 'train' is cached" in again.output
+    assert json.loads(swept.read("models/model.json"))["weights_sha256"] == best.data.tags["sightline.model_sha256"]

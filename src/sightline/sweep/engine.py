@@ -230,7 +230,7 @@ class SweepEngine:
             shown = "pruned"
         else:
             shown = f"failed: {outcome.why}"
-            self.failed.append(label)
+            self.failed.append(f"{label}: {outcome.why}")
         total = self.total
         of = f"/{total}" if total is not None else ""
         width = len(str(total)) if total is not None else 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
+from pathlib import Path
 
+from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.sweep import job_ranking
+from sightline.sweep import job_ranking, sweep_page
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.engine import JOBS, SweepEngine, keep_best
 from sightline.sweep.job import JobFactory
@@ -14,11 +17,13 @@ from sightline.sweep.job_ranking import RankedJob
 from sightline.sweep.search_space import SearchSpace
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy
+from sightline.sweep.sweep_page import SweepSummary
 from sightline.tracking import sweep_runs
 from sightline.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
+REPORTS = Path("reports/sweeps")
 SHOWN = 20
 """Rows of the ranking that are printed."""
 
@@ -65,6 +70,7 @@ class Session:
                 interrupted = True
             ranked = self._rank()
             self._print(ranked)
+            self._report(ranked)
             if interrupted:
                 status = "KILLED"
                 log.info(f"sweep: stopped; the same command goes on: python -m pipeline.sweep {self._command}")
@@ -88,7 +94,31 @@ class Session:
         log.info(f"sweep {self._name}: {jobs} over {', '.join(values)}{f'; {done} are done already' if done else ''}")
 
     def _rank(self) -> list[RankedJob]:
-        return job_ranking.rank(self._engine.finished_jobs(), self._study.metrics, JOBS)
+        jobs = self._engine.finished_jobs()
+        ids = sweep_runs.job_runs(self._tracker, {job.digest: None for job in jobs})
+        jobs = [dataclasses.replace(job, run_id=ids.get(job.digest)) for job in jobs]
+        return job_ranking.rank(jobs, self._study.metrics, JOBS)
+
+    def _report(self, ranked: list[RankedJob]) -> None:
+        """Writes the page, and says the same in the description of the sweep's run."""
+        names = self._engine.short_names()
+        summary = SweepSummary(
+            name=self._name,
+            command=self._command,
+            metrics=self._study.metrics,
+            ranked=ranked,
+            pruned=sum(job.pruned for job in self._engine.finished_jobs()),
+            failed=self._engine.failed,
+            importances={names[knob]: share for knob, share in self._study.importances().items()},
+        )
+        page = REPORTS / f"{self._name}.html"
+        files.write_text(page, sweep_page.render_page(summary))
+        self._tracker.log_text("sweep.html", page.read_text(encoding="utf-8"))
+        self._tracker.set_tags(
+            {"mlflow.note.content": sweep_page.markdown(summary, sweep_runs.experiment_of(self._tracker))}
+        )
+        if ranked:
+            log.info(f"-> {page}")
 
     def _print(self, ranked: list[RankedJob]) -> None:
         metrics = self._study.metrics

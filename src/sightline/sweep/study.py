@@ -195,6 +195,19 @@ class SweepStudy:
         values = [result[metric] for metric in self.metrics] if state == TrialState.COMPLETE else None
         self._study.tell(trial, values, state=state)
 
+    def importances(self) -> dict[str, float]:
+        """Returns each knob's share of the variance of the first metric, by functional ANOVA; {} where jobs are few."""
+        if len(self.trials(TrialState.COMPLETE)) < max(4, 2 * len(self._distributions)):
+            return {}
+        try:
+            return optuna.importance.get_param_importances(
+                self._study,
+                evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
+                target=lambda trial: trial.values[0],
+            )
+        except RuntimeError:  # of jobs that are all the same good
+            return {}
+
     def twin(self, trial: optuna.Trial, digest: str) -> FrozenTrial | None:
         """Returns another trial of this study with the same digest that runs or has ended well."""
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)

@@ -75,3 +75,15 @@ def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
     except TrackingError as error:
         tracker.give_up(error)
         return {}
+
+
+def experiment_of(tracker: Tracker) -> str:
+    """Returns the id of the experiment of a sweep's run, for links to others; "" where MLflow is away."""
+    if tracker.run_id is None:
+        return ""
+    try:
+        with mlflow_calls():
+            return str(tracker.client.get_run(tracker.run_id).info.experiment_id)
+    except TrackingError as error:
+        tracker.give_up(error)
+        return ""

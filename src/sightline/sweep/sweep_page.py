@@ -1,0 +1,232 @@
+"""The page of a sweep: its jobs as lines from values to result, their table, the knobs' importance; and as Markdown.
+
+It has no script: pointing and choosing are matters of style sheets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.core import credentials
+from sightline.reporting.render import render
+from sightline.sweep.config import DIRECTIONS
+from sightline.sweep.job_ranking import RankedJob
+
+TEMPLATE = "sweep.html.j2"
+WIDTH, HEIGHT, TOP, BOTTOM, MARGIN = 1000, 380, 50, 350, 90
+MOST_FILTERED = 12
+"""Values of a knob up to which each can be taken out of the picture."""
+MOST_LISTED = 50
+"""Jobs in the description of the run."""
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """What is known of a sweep.
+
+    Attributes:
+        name: The sweep's name.
+        command: The command line's words.
+        metrics: What jobs are judged by.
+        ranked: The jobs, the best first.
+        pruned: How many were ended early.
+        failed: A line for each job that failed.
+        importances: Each knob's share of the variance of the first metric; empty where too few jobs tell.
+    """
+
+    name: str
+    command: str
+    metrics: Sequence[str]
+    ranked: Sequence[RankedJob]
+    pruned: int
+    failed: Sequence[str]
+    importances: Mapping[str, float]
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a sentence or two."""
+        if not self.ranked:
+            return "No job has ended well."
+        count = f"{len(self.ranked)} job{'s' if len(self.ranked) > 1 else ''}"
+        if len(self.metrics) > 1:
+            front = sum(each.as_good for each in self.ranked)
+            return f"{count}; no other is better in all of {', '.join(self.metrics)} than {front} of them."
+        others = sum(each.as_good for each in self.ranked) - 1
+        told = f" The validation images cannot tell {others} more from it." if others else ""
+        return f"Best of {count}: {self.ranked[0].job.words}.{told}"
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """A job on the page: in the table, and as a line of the picture.
+
+    Attributes:
+        place: Its rank, from 1.
+        words: Its values, for people.
+        knobs: Its values, in the order of the knobs.
+        results: (metric, value).
+        interval: Of the first metric; "" where there is none.
+        as_good: See `RankedJob`.
+        run: Its run's id in MLflow.
+        good: 0 (the worst) to 1 (the best), which is its line's colour.
+        path: The line, in SVG's words.
+        classes: Classes by which the choice of a value finds it.
+    """
+
+    place: int
+    words: str
+    knobs: Sequence[str]
+    results: Sequence[tuple[str, str]]
+    interval: str
+    as_good: bool
+    run: str
+    good: str
+    path: str
+    classes: str
+
+
+def render_page(summary: SweepSummary) -> str:
+    """Returns the page."""
+    knobs = list(summary.ranked[0].job.values) if summary.ranked else []
+    columns = {knob: [each.job.values[knob] for each in summary.ranked] for knob in knobs}
+    scales = {knob: _scale(values) for knob, values in columns.items()}
+    results = {metric: [each.job.result[metric] for each in summary.ranked] for metric in summary.metrics}
+    heights = {metric: _heights(metric, values) for metric, values in results.items()}
+    names = [*knobs, *summary.metrics]
+    x = {name: MARGIN + i * (WIDTH - 2 * MARGIN) / max(1, len(names) - 1) for i, name in enumerate(names)}
+    several = {knob: _distinct(values) for knob, values in columns.items()}
+    filters = {knob: values for knob, values in several.items() if 1 < len(values) <= MOST_FILTERED}
+    jobs = []
+    for i, each in enumerate(summary.ranked):
+        points = [(x[knob], _y(scales[knob][each.job.values[knob]])) for knob in knobs]
+        points += [(x[metric], _y(heights[metric][i])) for metric in summary.metrics]
+        jobs.append(
+            PageRow(
+                place=i + 1,
+                words=each.job.words,
+                knobs=[each.job.values[knob] for knob in knobs],
+                results=[(metric, f"{each.job.result[metric]:.4g}") for metric in summary.metrics],
+                interval=_interval(each),
+                as_good=each.as_good,
+                run=each.job.run_id or "",
+                good=f"{heights[summary.metrics[0]][i]:.3f}",
+                path="M" + " L".join(f"{a:.1f} {b:.1f}" for a, b in points),
+                classes=" ".join(
+                    f"k{n}v{values.index(each.job.values[knob]) + 1}"
+                    for n, (knob, values) in enumerate(filters.items(), 1)
+                ),
+            )
+        )
+    axes: list[dict[str, Any]] = []
+    for name in names:
+        last = name == names[-1]
+        ticks = _knob_ticks(scales[name]) if name in scales else _metric_ticks(name, results[name])
+        anchor = "end" if last else "start" if name == names[0] else "middle"
+        side, shift = ("start", 7) if last else ("end", -7)
+        axes.append({"name": name, "x": x[name], "ticks": ticks, "anchor": anchor, "side": side, "shift": shift})
+    return render(
+        Path(__file__).parent,
+        TEMPLATE,
+        name=summary.name,
+        command=credentials.mask(summary.command),
+        metrics=list(summary.metrics),
+        headline=jobs[0].results[0][1] if jobs else "-",
+        verdict=summary.verdict,
+        jobs=jobs,
+        knobs=knobs,
+        filters=[{"name": knob, "values": values} for knob, values in filters.items()],
+        axes=axes,
+        pruned=summary.pruned,
+        failed=list(summary.failed),
+        importances=sorted(summary.importances.items(), key=lambda item: -item[1]),
+        width=WIDTH,
+        height=HEIGHT,
+        top=TOP,
+        bottom=BOTTOM,
+    )
+
+
+def markdown(summary: SweepSummary, experiment: str) -> str:
+    """Returns the sweep as the description of its run in MLflow, with links to the jobs' runs.
+
+    Args:
+        summary: The sweep.
+        experiment: The experiment's id, for the links.
+    """
+    heads = ["", *summary.metrics, *(["95 % interval"] if len(summary.metrics) == 1 else []), "job"]
+    rows = [heads, ["---"] * len(heads)]
+    for place, each in enumerate(summary.ranked[:MOST_LISTED], 1):
+        label = each.job.words.replace("|", "\\|")
+        address = f"#/experiments/{experiment}/runs/{each.job.run_id}"
+        shown = [f"{each.job.result[metric]:.4g}" for metric in summary.metrics]
+        interval = [_interval(each)] if len(summary.metrics) == 1 else []
+        link = f"[{label}]({address})" if each.job.run_id else label
+        rows.append([f"{place}{' *' if each.as_good else ''}", *shown, *interval, link])
+    lines = [summary.verdict, "", *(f"| {' | '.join(row)} |" for row in rows)]
+    if len(summary.ranked) > MOST_LISTED:
+        lines.append(f"\n... and {len(summary.ranked) - MOST_LISTED} more")
+    if summary.pruned:
+        lines.append(f"\n{summary.pruned} were ended early.")
+    if summary.failed:
+        lines.append("\nFailed:\n" + "\n".join(f"- {line}" for line in summary.failed))
+    lines.append(f"\nThe whole page: artifact `sweep.html`. `sightline adopt {summary.name}` takes the best over.")
+    return "\n".join(lines)
+
+
+def _interval(each: RankedJob) -> str:
+    return f"{each.interval[0]:.4g} to {each.interval[1]:.4g}" if each.interval else ""
+
+
+def _distinct(values: Sequence[str]) -> list[str]:
+    """Returns the different values, numbers in their order."""
+    found = list(dict.fromkeys(values))
+    numbers = [_number(value) for value in found]
+    if all(number is not None for number in numbers):
+        return sorted(found, key=float)
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _scale(values: Sequence[str]) -> dict[str, float]:
+    """Places a knob's values on its axis, 0 (below) to 1: the first ones in even steps, many numbers to scale."""
+    found = _distinct(values)
+    numbers = [_number(value) for value in found]
+    if len(found) > MOST_FILTERED and all(number is not None for number in numbers):
+        low, high = float(numbers[0] or 0.0), float(numbers[-1] or 0.0)
+        return {value: (float(value) - low) / (high - low) for value in found}
+    return {value: (i + 0.5) / len(found) for i, value in enumerate(found)}
+
+
+def _heights(metric: str, values: Sequence[float]) -> list[float]:
+    """Places results on an axis, 0 (the worst) to 1 (the best)."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    shares = [(value - low) / (high - low) if high > low else 1.0 for value in values]
+    return [1 - share if high > low else 1.0 for share in shares] if DIRECTIONS[metric] == "minimize" else shares
+
+
+def _y(share: float) -> float:
+    return BOTTOM - share * (BOTTOM - TOP)
+
+
+def _knob_ticks(scale: Mapping[str, float]) -> list[tuple[float, str]]:
+    ends = list(scale)
+    shown = ends if len(ends) <= MOST_FILTERED else [ends[0], ends[-1]]
+    return [(_y(scale[value]), value if len(value) <= 14 else f"{value[:13]}…") for value in shown]
+
+
+def _metric_ticks(metric: str, values: Sequence[float]) -> list[tuple[float, str]]:
+    if not values:
+        return []
+    best, worst = min(values), max(values)
+    if DIRECTIONS[metric] == "maximize":
+        best, worst = worst, best
+    return [(TOP, f"{best:.4g}"), *([(BOTTOM, f"{worst:.4g}")] if worst != best else [])]
