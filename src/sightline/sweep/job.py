@@ -104,6 +104,7 @@ class JobFactory:
         self._text = PARAMS.read_text(encoding="utf-8")
         self.code = CodeDigests(scripts=scripts_folder()).digest(*SCRIPTS)
         self._sources: dict[str, Any] = {}
+        self._made: dict[tuple[str, ...], SweepJob] = {}
 
     def job(self, words: Sequence[str]) -> SweepJob:
         """Returns a job.
@@ -114,6 +115,12 @@ class JobFactory:
         Raises:
             UserError: If its configuration cannot be used, or its source not be reached.
         """
+        key = tuple(words)
+        if key not in self._made:
+            self._made[key] = self._make(words)
+        return self._made[key]
+
+    def _make(self, words: Sequence[str]) -> SweepJob:
         params = params_edit.changed(self._text, words)
         config = compose(saved_overrides(parse(params) or {}, self._conf), self._conf)
         sections.check(config)

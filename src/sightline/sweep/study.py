@@ -75,8 +75,12 @@ def open_storage(place: str) -> BaseStorage:
     scheme, rest = place.split("://", 1)
     drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
     drivers |= {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+    settings: dict[str, Any] = {"pool_pre_ping": True}
+    if scheme.startswith(("mysql", "mariadb")):
+        # MariaDB refuses to change a row that another machine has changed since the transaction began (error 1020).
+        settings["isolation_level"] = "READ COMMITTED"
     try:
-        return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs={"pool_pre_ping": True})
+        return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs=settings)
     except Exception as error:
         cause = error.__cause__ or error
         first = credentials.mask(" ".join(str(cause).split()))[:200]

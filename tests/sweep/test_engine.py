@@ -1,0 +1,153 @@
+"""The engine: what runs, what is known, what is tried again, and when it ends; trainings are stood in for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from sightline.sweep.job import JobOutcome, JobTask
+from sightline.sweep.study import VARIABLE, location, open_storage, pruner_named
+from tests.sweep.fakes import by_rate, make, start
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_failed_job_does_not_end_the_sweep_and_is_tried_again_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train.lr=0.1,2,0.2",)
+    engine, ran = start(monkeypatch, *words)
+    assert ran == [0.1, 2, 0.2]
+    assert engine.failed == ["lr=2: training diverged"]
+    engine, ran = start(monkeypatch, *words)
+    assert ran == [2]
+    assert engine.failed
+    engine, ran = start(monkeypatch, *words, answer=lambda _: JobOutcome("complete", {"val_loss": 0.05}))
+    assert ran == [2]
+    assert not engine.failed
+    assert {job.words: job.result["val_loss"] for job in engine.finished_jobs()} == {
+        "lr=0.1": 0.1,
+        "lr=2": 0.05,
+        "lr=0.2": 0.2,
+    }
+
+
+def test_a_finished_job_runs_in_no_other_sweep_however_it_is_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(monkeypatch, "train.lr=0.1,0.2")
+    engine, ran = start(monkeypatch, "train.lr=1e-1,0.2,0.3", name="two")
+    assert ran == [0.3]
+    assert len(engine.finished_jobs()) == 3
+    _, ran = start(monkeypatch, "train.lr=0.1,0.2", "train.seed=1", name="three")
+    assert ran == [0.1, 0.2]
+
+
+def test_what_ran_when_the_process_was_killed_runs_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, study = make("one", "train.lr=0.1,0.2,0.3")
+    engine.plan()
+    study.ask()  # and no more is heard of it
+    _, ran = start(monkeypatch, "train.lr=0.1,0.2,0.3")
+    assert sorted(ran) == [0.1, 0.2, 0.3]
+
+
+def test_a_sweep_over_an_interval_goes_on_to_the_number_of_trials(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knob = "train.lr=tag(log,interval(1e-3,1))"
+    _, first = start(monkeypatch, knob, "sweep.n_trials=4", "sweep.sampler=tpe", "sweep.jobs=2")
+    engine, more = start(monkeypatch, knob, "sweep.n_trials=6", "sweep.sampler=tpe", "sweep.jobs=2")
+    assert (len(first), len(more)) == (4, 2)
+    assert len({*first, *more}) == 6
+    assert len(engine.finished_jobs()) == 6
+
+
+def test_the_time_is_kept_and_what_was_stopped_runs_at_the_next_start(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+
+    def slowly(task: JobTask) -> JobOutcome:
+        if float(task.job.config.train.lr) == 0.1:
+            return by_rate(task)
+        time.sleep(1.5)  # as a training that ends its batch and saves
+        return JobOutcome("stopped")
+
+    engine, ran = start(monkeypatch, "train.lr=0.1,0.2,0.3", "sweep.time=1s", answer=slowly)
+    assert time.monotonic() - begun < 20
+    assert ran == [0.1, 0.2]
+    assert engine.stopped == 1
+    assert not engine.failed
+    assert sorted(start(monkeypatch, "train.lr=0.1,0.2,0.3")[1]) == [0.2, 0.3]
+
+
+def test_a_job_that_is_worse_than_others_were_is_pruned(project: Path) -> None:
+    import optuna
+
+    engine, study = make("one", "train.lr=0.1,0.2,0.3", "sweep.pruner=median")
+    engine.plan()
+    pruned = []
+    for loss in (0.1, 0.2, 0.9):
+        asked = study.ask()
+        found = optuna.load_study(
+            study_name="one", storage=open_storage(location()), pruner=pruner_named("median", 3)
+        )  # as a job's process does
+        trial = optuna.Trial(found, found.trials[asked.number]._trial_id)
+        trial.report(loss, 0)
+        pruned.append(trial.should_prune())
+        study.tell(asked, TrialState.PRUNED if pruned[-1] else TrialState.COMPLETE, {"val_loss": loss})
+    assert pruned == [False, False, True]
+    assert len(study.finished()) == 3
+
+
+SHARED = """
+import sys, time
+import pytest
+from tests.sweep.fakes import by_rate, start
+def slowly(task):
+    time.sleep(0.3)
+    return by_rate(task)
+with pytest.MonkeyPatch.context() as patch:
+    engine, ran = start(patch, "train.lr=0.1,0.2,0.3,0.4,0.5,0.6", answer=slowly)
+print(len(ran), *ran)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["postgresql_url", "mariadb_url"])
+def test_two_machines_share_one_sweep(
+    project: Path, tmp_path: Path, server: str, request: pytest.FixtureRequest
+) -> None:
+    """Two clones, each with a process of its own, and one database."""
+    import shutil
+
+    url = request.getfixturevalue(server)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copytree(project / "conf", other / "conf")
+    shutil.copy(project / "params.yaml", other)
+    environment = {**os.environ, VARIABLE: url, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SHARED], cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
+        for place in (project, other)
+    ]
+    said = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    ran = [float(rate) for words in said for rate in words[1:]]
+    assert sorted(ran) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert all(int(words[0]) for words in said)
+
+
+def test_a_database_that_is_not_there_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sightline.core.errors import UserError
+
+    with pytest.raises(UserError) as refused:
+        open_storage("postgresql://someone:hunter2@127.0.0.1:1/nothing")
+    assert str(refused.value).startswith(f"{VARIABLE}: postgresql://someone:***@127.0.0.1:1/nothing: ")
+    assert "hunter2" not in str(refused.value)
