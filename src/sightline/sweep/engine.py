@@ -173,6 +173,8 @@ class SweepEngine:
         if twin is not None and twin.state == TrialState.RUNNING:
             self._study.tell(trial, TrialState.FAIL, {}, duplicate=twin.number)
             return True
+        if twin is not None and twin.state == TrialState.COMPLETE:  # of another machine, or written in another way
+            self._known[job.digest] = self._study.name, twin.user_attrs["result"]
         if job.digest in self._known:
             sweep, result = self._known[job.digest]
             if all(metric in result for metric in self._study.metrics):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JOURNAL = files.STATE / "sweeps.journal"
 VARIABLE = "SIGHTLINE_SWEEP_STORAGE"
 """Environment variable with the URL of a database, for machines that share a study."""
+_ATTEMPTS = 10
 HEARTBEAT = 20.0
 SILENCE = 120.0
 """Seconds after which a machine that says nothing of its job is taken for dead."""
@@ -79,12 +80,18 @@ def open_storage(place: str) -> BaseStorage:
     if scheme.startswith(("mysql", "mariadb")):
         # MariaDB refuses to change a row that another machine has changed since the transaction began (error 1020).
         settings["isolation_level"] = "READ COMMITTED"
-    try:
-        return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs=settings)
-    except Exception as error:
-        cause = error.__cause__ or error
-        first = credentials.mask(" ".join(str(cause).split()))[:200]
-        raise UserError(f"{VARIABLE}: {credentials.mask(place)}: {type(cause).__name__}: {first}") from None
+    for attempt in range(_ATTEMPTS):
+        try:
+            return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs=settings)
+        except Exception as error:
+            cause = error.__cause__ or error
+            first = credentials.mask(" ".join(str(cause).split()))[:200]
+            # Another machine makes the tables just now: PostgreSQL and MariaDB say it in either of these words.
+            made = "already exists" in str(cause) or "duplicate" in str(cause).lower()
+            if not made or attempt == _ATTEMPTS - 1:
+                raise UserError(f"{VARIABLE}: {credentials.mask(place)}: {type(cause).__name__}: {first}") from None
+            time.sleep(1)
+    raise AssertionError("the last attempt raises")
 
 
 def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
