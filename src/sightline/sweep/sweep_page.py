@@ -55,8 +55,8 @@ class SweepSummary:
             front = sum(each.as_good for each in self.ranked)
             return f"{count}; no other is better in all of {', '.join(self.metrics)} than {front} of them."
         others = sum(each.as_good for each in self.ranked) - 1
-        told = f" The validation images cannot tell {others} more from it." if others else ""
-        return f"Best of {count}: {self.ranked[0].job.words}.{told}"
+        tie = f" The validation images cannot tell {others} more from it." if others else ""
+        return f"Best of {count}: {self.ranked[0].job.words}.{tie}"
 
 
 @dataclass(frozen=True)
