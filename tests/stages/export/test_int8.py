@@ -20,7 +20,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.predict.bundle import Bundle
 from sightline.stages.export import stage
 from sightline.stages.export.int8 import calibration_images, to_int8
-from sightline.stages.export.result import ExportResult, lines, metrics
+from sightline.stages.export.result import ExportResult, lines, measurements
 from tests.exported import CONFIG, INT8, Project
 
 QUANTISE = """
@@ -141,7 +141,10 @@ def test_it_can_be_the_default_or_not_be_there(project: Project, tmp_path: Path)
     assert Bundle.load(tmp_path / "default", model="fp32").model == "fp32"
     assert "another is asked" not in (text := (tmp_path / "default" / "model_card.md").read_text())
     assert "Predicts unless the other is asked for: `model.int8.onnx`" in text
-    assert {"parity_images", "int8_agreement", "latency_ms/int8_batch_1", "megabytes/fp32"} <= metrics(outcome).keys()
+    measured = measurements(outcome)
+    assert measured["default"] == "int8"
+    assert 0.9 <= measured["int8"]["agreement"] <= 1
+    assert {"megabytes", "latency_ms_batch_1"} <= measured["networks"]["int8"].keys()
     assert set(outcome.seconds) == {"torch", "fp32", "int8"}
 
     outcome = export(project, tmp_path / "without", enabled=False)

@@ -13,7 +13,7 @@ TRAINED = np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]], np.float32)
 IDS = ["a", "b", "c"]
 
 
-def outcome(exported: np.ndarray) -> parity.Parity:
+def outcome(exported: np.ndarray) -> parity.ParityResult:
     return parity.compare(IDS, TRAINED, exported.astype(np.float32))
 
 
