@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from sightline.datasets.raw_set import ImageRecord
-from sightline.project_setup.census import count, series, text_like
+from sightline.project_setup.census import SERIES_PATTERN, count, series, text_like
 from sightline.project_setup.mirror import accuracy_kept
 
 
@@ -31,6 +33,8 @@ def test_mirror_images_of_chiral_classes_are_taken_for_others() -> None:
 def test_groups_are_evident_in_names_only_where_several_share_a_beginning_in_each_class() -> None:
     birds = [("wren", f"wren/bird{bird:02}_frame{frame}.jpg") for bird in range(6) for frame in range(4)]
     assert series(birds) == 6
+    pattern = re.compile(SERIES_PATTERN)
+    assert {match[1] for _, name in birds if (match := pattern.search(name))} == {f"wren/bird{n:02}" for n in range(6)}
     assert series([("wren", f"wren/IMG_{number}.jpg") for number in range(20)]) == 0
     assert series([("wren", f"wren/wren.{number}.jpg") for number in range(20)]) == 0
     assert series([("wren", f"wren/{number}.jpg") for number in range(20)]) == 0

@@ -13,20 +13,25 @@ from sightline.config.compose import compose, saved_overrides
 from sightline.config.params import parse
 from sightline.config.sections import check
 from sightline.project_setup import params_file
+from sightline.project_setup.census import SERIES_PATTERN
 from sightline.project_setup.machine import Machine
 from sightline.project_setup.rules import RULES, choose, table
 from sightline.project_setup.set_fingerprint import Fingerprint
+from sightline.project_setup.transfer import ProbeTrial
 from tests.conftest import ROOT
 
 MACHINE = Machine(2, 8, None)
 PHOTOS = Fingerprint(
     images=150, complete=True, classes={"finch": 50, "owl": 50, "wren": 50}, splits=(), groups=0, prefixes=0,
     text_like=False, seen=150, rejected=0, side=480, largest=640, aspect=1.33, shapes=0.02, grey=False, bits=None,
-    dark=0.0, blurred=0.0, noise=2.0, background=120, plain=0.1, near_duplicates=0, mirrored=0.95,
+    dark=0.0, blurred=0.0, noise=2.0, background=120, plain=0.1, near_duplicates=0, mirrored=0.95, trial=None,
 )  # fmt: skip
 DIGITS: dict[str, Any] = {
     "images": 1800, "classes": {str(number): 180 for number in range(10)}, "text_like": True, "side": 8, "largest": 8,
     "grey": True, "noise": None, "mirrored": 0.4,
+}  # fmt: skip
+ODD: dict[str, Any] = {
+    "shapes": 0.5, "noise": 25.0, "dark": 0.9, "bits": 12, "prefixes": 30, "trial": ProbeTrial(0.9, 0.8),
 }  # fmt: skip
 SHARES = st.floats(0, 1)
 
@@ -63,6 +68,7 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
         plain=draw(SHARES),
         near_duplicates=draw(st.integers(0, 100)),
         mirrored=draw(st.none() | st.floats(0, 1.2)),
+        trial=draw(st.none() | st.builds(ProbeTrial, SHARES, SHARES)),
     )
 
 
@@ -78,10 +84,10 @@ def test_whatever_is_seen_the_file_holds_the_settings_with_their_reasons(seen: F
         assert "\n" not in choice.reason, key
 
 
-@pytest.mark.parametrize("changes", [{}, DIGITS, {"shapes": 0.5, "noise": 25.0, "dark": 0.9, "bits": 12}])
+@pytest.mark.parametrize("changes", [{}, DIGITS, ODD])
 def test_the_settings_are_valid(changes: dict[str, Any]) -> None:
     content = parse(params_file.text(choose(dataclasses.replace(PHOTOS, **changes), MACHINE)))
-    check(compose([*saved_overrides(content), "ingest/source=digits"]))
+    check(compose([*saved_overrides(content), "ingest/source=folder", "ingest.path=birds"]))
 
 
 def test_photographs_are_not_made_grey_small_or_black_and_white() -> None:
@@ -106,6 +112,13 @@ def test_each_answer_follows_from_what_was_seen() -> None:
     assert values(dark=0.9)["preprocess.enhance"] == "autocontrast"
     assert values(bits=12)["preprocess.sample_bits"] == 12
     assert values(classes={"finch": 900, "owl": 30})["train.class_weights"] == "effective"
+    assert values(prefixes=30)["ingest.group_from"] == {"pattern": SERIES_PATTERN}
+    assert values(prefixes=30, groups=5)["ingest.group_from"] == {}
+    assert values(trial=ProbeTrial(0.93, 0.9))["train.model"] == "cnn"
+    tuned = values(trial=ProbeTrial(0.9, 0.8))
+    assert (tuned["train.model"], tuned["train.model_options"]) == ("efficientnet_lite0", {"weights": "package"})
+    assert tuned["train.recipe"] == "probe"
+    assert values(trial=ProbeTrial(0.9, 0.8), images=2000)["train.recipe"] == "finetune"
     assert values(mirrored=None)["train.augment"] == "standard"
     assert "cross-validation" in choose(PHOTOS, MACHINE)["preprocess.test_fraction"].reason
     few, many = values(images=60), values(images=6000)

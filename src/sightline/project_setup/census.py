@@ -13,7 +13,10 @@ COUNT = 200_000
 PATIENCE = 30.0
 """Inputs, and seconds, that counting takes at most: a larger set is counted in part."""
 
-_SERIES = re.compile(r"(.+?)[-_. ]+(?:frame|img|shot|view|crop|tile|f|v)?\d+$", re.IGNORECASE)
+_NUMBER = "[-_. ]+(?:frame|img|shot|view|crop|tile|f|v)?[0-9]+"
+_SERIES = re.compile(f"(.+?){_NUMBER}$", re.IGNORECASE)
+SERIES_PATTERN = f"(?i)^(.+?){_NUMBER}[.][a-z]+$"
+"""The same of a whole path, its class's folder included, as `ingest.group_from` takes it."""
 
 
 class CountedImage(Protocol):

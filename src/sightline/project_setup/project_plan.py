@@ -66,7 +66,7 @@ def plan(
         images = look(ingest, Path(folder))
     machine = this_machine()
     chosen = {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
-    chosen |= choose(images, machine)
+    chosen = {**choose(images, machine), **chosen}
     chosen |= {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     check(compose(saved_overrides(_nested(chosen), conf), conf))
     return ProjectPlan(images, machine, chosen)

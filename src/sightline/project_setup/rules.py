@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sightline.project_setup.census import SERIES_PATTERN
 from sightline.project_setup.machine import Machine
 from sightline.project_setup.set_fingerprint import Fingerprint
+from sightline.project_setup.transfer import NETWORK
 
 FEW = 300
 """Images below which one test split says little: cross-validation says more."""
@@ -15,6 +17,8 @@ MANY = 20_000
 """Images from which training is long, and its steps are many, whatever is chosen."""
 TINY = 32
 """Shorter side, in pixels, of pictures that are taken as they are."""
+CLEARLY = 0.05
+"""Accuracy by which pretrained features must be ahead of gradients: by less, a network from scratch was better."""
 CHIRAL = 0.6
 """Share of the nearest neighbour's accuracy below which mirror images are other pictures."""
 
@@ -53,6 +57,11 @@ class Situation:
         return max(1, round(self.images.images * (1 - held)))
 
     @property
+    def pretrained(self) -> bool:
+        """Whether pretrained weights were chosen."""
+        return bool(self.value("train.model") == NETWORK)
+
+    @property
     def few_tiny(self) -> bool:
         """Whether there are few images, and tiny ones: training is short whatever is chosen."""
         return self.images.side <= TINY and self.training < 5000
@@ -87,10 +96,37 @@ def channels(s: Situation) -> Choice:
     return Choice(1, "the pictures show no colour") if s.images.grey else Choice(3, "the pictures show colours")
 
 
+@rule("train.model")
+def model(s: Situation) -> Choice:
+    """`efficientnet_lite0`, pretrained, where a quick probe of its features clearly beats gradients (HOG); else `cnn`.
+
+    Clearly is by 0.05. Tried on photographs of 48 px and more in colour, if the weights are installed (`pretrained`).
+    """
+    trial = s.images.trial
+    if trial is None:
+        return Choice("cnn", "a small network, from scratch: no photographs, or no pretrained weights installed")
+    told = f"a probe of pretrained features is right on {trial.probe:.2f}, gradients on {trial.hog:.2f}"
+    if trial.probe > trial.hog + CLEARLY:
+        return Choice(NETWORK, f"{told} of a sample")
+    return Choice("cnn", f"from scratch: {told} of a sample")
+
+
+@rule("ingest.group_from")
+def group_from(s: Situation) -> Choice:
+    """The beginning of the file's name, where several images of a class share it and there are several such groups."""
+    if s.images.prefixes and not s.images.groups:
+        reason = f"{s.images.prefixes} groups of files whose names begin alike: each stays in one split"
+        return Choice({"pattern": SERIES_PATTERN}, reason)
+    return Choice({}, "file names tell of no groups")
+
+
 @rule("preprocess.size")
 def size(s: Situation) -> Choice:
-    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px."""
+    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px; 128 px for pretrained weights."""
     side = s.images.side
+    if s.pretrained:
+        value = min(128, side)
+        return Choice(value, f"large enough for the pretrained weights; of shorter sides of {side} px (median)")
     if side < TINY // 2:
         return Choice(16, f"tiny pictures ({side} px), enlarged for the network's layers")
     if side <= TINY:
@@ -207,20 +243,27 @@ def augment_options(s: Situation) -> Choice:
     return Choice({}, "as conf/train/augment/ has them")
 
 
-@rule("train.model")
-def model(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
-    """`cnn`, from scratch."""
-    return Choice("cnn", "a small network, from scratch")
-
-
 @rule("train.model_options")
 def model_options(s: Situation) -> Choice:
-    """Width 16 below 20,000 images of more than 32 px, else 32; no dropout from 20,000 images on."""
+    """Of `cnn`: width 16 below 20,000 images of more than 32 px, else 32; no dropout from 20,000 images on."""
+    if s.pretrained:
+        return Choice({"weights": "package"}, "the installed ImageNet weights: no network connection is needed")
     if s.images.images >= MANY:
         return Choice({"width": 32, "dropout": 0.0}, f"{s.images.images:,} images are hard to learn by heart")
     if s.value("preprocess.size") > TINY:
         return Choice({"width": 16}, f"few images ({s.images.images:,}) for a wider network")
     return Choice({"width": 32}, f"tiny pictures ({s.value('preprocess.size')} px)")
+
+
+@rule("train.recipe")
+def recipe(s: Situation) -> Choice:
+    """`probe` for pretrained weights and fewer than 500 training images, `finetune` from there; else `scratch`."""
+    if not s.pretrained:
+        return Choice("scratch", "no pretrained weights to begin with")
+    number = s.training
+    if number < 500:
+        return Choice("probe", f"{number} training images are few to train a whole network on")
+    return Choice("finetune", f"{number:,} training images: the probe's solution first, then all layers")
 
 
 @rule("train.batch_size")
@@ -233,7 +276,9 @@ def batch_size(s: Situation) -> Choice:
 
 @rule("train.schedule")
 def schedule(s: Situation) -> Choice:
-    """`cosine` for fewer than 5,000 tiny pictures, as the digits' own settings have it; else `one_cycle`."""
+    """`cosine` for pretrained weights and for fewer than 5,000 tiny pictures, as the digits' own; else `one_cycle`."""
+    if s.pretrained:
+        return Choice("cosine", "the rate falls from the start: the pretrained weights need no long warm-up")
     if s.few_tiny:
         return Choice("cosine", f"as was best for {s.value('preprocess.size')} px digits")
     return Choice("one_cycle", "the quickest road to a good model in few epochs")
@@ -242,28 +287,34 @@ def schedule(s: Situation) -> Choice:
 @rule("train.lr")
 def lr(s: Situation) -> Choice:
     """0.002 with `cosine`, 0.005 with `one_cycle`, whose peak is short."""
-    return Choice(0.002 if s.few_tiny else 0.005, f"the peak for {s.value('train.model')} with adamw, by this schedule")
+    value = 0.002 if s.value("train.schedule") == "cosine" else 0.005
+    return Choice(value, f"the peak for {s.value('train.model')} with adamw, by this schedule")
 
 
 @rule("train.max_epochs")
 def max_epochs(s: Situation) -> Choice:
-    """50 at 1,350 training images (with `cosine` 20 at 1,160), by the square root more of fewer: 18 to 150."""
+    """50 at 1,350 training images (with `cosine` 20 at 1,160), by the square root more of fewer: 18 to 150.
+
+    For pretrained weights 15 at 1,350: 8 to 40.
+    """
     number = s.training
     most = 20 * (1160 / number) ** 0.5 if s.few_tiny else 50 * (1350 / number) ** 0.5
     value = max(18, min(150, round(most)))
+    if s.pretrained:
+        value = max(8, min(40, round(15 * (1350 / number) ** 0.5)))
     steps = value * -(-number // s.value("train.batch_size"))
     return Choice(value, f"{steps:,} steps in all, of about {number:,} training images")
 
 
 @rule("train.patience")
 def patience(s: Situation) -> Choice:
-    """As many as there are epochs: one_cycle is best at its end."""
-    return Choice(s.value("train.max_epochs"), "one_cycle is best at its end: it is not stopped early")
+    """As many as there are epochs: both schedules are best at their end."""
+    return Choice(s.value("train.max_epochs"), "the schedule is best at its end: it is not stopped early")
 
 
 @rule("train.weight_averaging")
 def weight_averaging(s: Situation) -> Choice:
-    """`ema` from 4,000 steps on, else none: it averages about 1,000 steps."""
+    """`ema` from 4,000 steps on, else none: it averages about 1,000 steps; fine-tuning has an average of its own."""
     steps = s.value("train.max_epochs") * -(-s.training // s.value("train.batch_size"))
     if steps >= 4000:
         return Choice("ema", f"{steps:,} steps, of which it averages the last 1,000 or so")

@@ -17,6 +17,7 @@ from sightline.imaging.decode import decode
 from sightline.imaging.transform.denoise.nonlocal_means import estimate_noise
 from sightline.project_setup.census import Census, count, text_like
 from sightline.project_setup.mirror import accuracy_kept
+from sightline.project_setup.transfer import ProbeTrial, probe_trial
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.demands import require_trainable
@@ -60,6 +61,7 @@ class Fingerprint:
         plain: Share of the pictures whose edges are of nearly one level.
         near_duplicates: Groups of near duplicates among the pictures seen.
         mirrored: Share of the nearest-neighbour accuracy left when pictures are mirrored; None where it says nothing.
+        trial: What pretrained features are worth, held against histograms of gradients; None where it was not tried.
     """
 
     images: int
@@ -84,6 +86,7 @@ class Fingerprint:
     plain: float
     near_duplicates: int
     mirrored: float | None
+    trial: ProbeTrial | None
 
     @property
     def rarest(self) -> int:
@@ -117,6 +120,8 @@ class Fingerprint:
             "edges": f"grey level {self.background} (median), even in {self.plain:.0%}",
             "mirrored": f"the nearest neighbour keeps {mirrored}",
         }
+        if self.trial:
+            facts["probe"] = f"{self.trial.probe:.2f} right on pretrained features, {self.trial.hog:.2f} on gradients"
         return [f"{name:<16} {fact}" for name, fact in facts.items()]
 
 
@@ -140,6 +145,8 @@ def look(config: IngestConfig, raw: Path) -> Fingerprint:
         census = count(images)
     else:
         census = count(record for record in open_source(config).records() if isinstance(record, ImageRecord))
+    if config.source.name not in ("folder", "archive", "table"):  # no file names
+        census = dataclasses.replace(census, prefixes=0)
     return measure(census, images, summary, len(set(read_near(raw / NEAR).values())))
 
 
@@ -159,6 +166,7 @@ def measure(census: Census, images: list[RawImage], summary: dict[str, Any], nea
     aspect, side = float(np.median(aspects)), int(np.median(widths.min(axis=1)))
     noises = [m.noise for m in pictures]
     thumbnails = np.stack([m.thumbnail for m in pictures])
+    grey = float(np.mean([m.colour > _COLOUR for m in pictures])) < 0.05
     return Fingerprint(
         images=sum(census.classes.values()),
         complete=census.complete,
@@ -173,7 +181,7 @@ def measure(census: Census, images: list[RawImage], summary: dict[str, Any], nea
         largest=int(widths.max()),
         aspect=aspect,
         shapes=float(np.mean(np.abs(aspects / aspect - 1) > 0.1)),
-        grey=float(np.mean([m.colour > _COLOUR for m in pictures])) < 0.05,
+        grey=grey,
         bits=audit["few_bits"]["bits"],
         dark=audit["dark"]["images"] / len(images),
         blurred=audit["blurred"]["images"] / len(images),
@@ -182,6 +190,7 @@ def measure(census: Census, images: list[RawImage], summary: dict[str, Any], nea
         plain=float(np.mean([m.plain for m in pictures])),
         near_duplicates=near,
         mirrored=accuracy_kept(thumbnails, [image.label for image in closer]),
+        trial=None if grey or side < _TELLS_NOISE else probe_trial(images),
     )
 
 
