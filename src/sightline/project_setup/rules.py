@@ -105,10 +105,10 @@ def model(s: Situation) -> Choice:
     trial = s.images.trial
     if trial is None:
         return Choice("cnn", "a small network, from scratch: no photographs, or no pretrained weights installed")
-    told = f"a probe of pretrained features is right on {trial.probe:.2f}, gradients on {trial.hog:.2f}"
+    found = f"a probe of pretrained features is right on {trial.probe:.2f}, gradients on {trial.hog:.2f}"
     if trial.probe > trial.hog + CLEARLY:
-        return Choice(NETWORK, f"{told} of a sample")
-    return Choice("cnn", f"from scratch: {told} of a sample")
+        return Choice(NETWORK, f"{found} of a sample")
+    return Choice("cnn", f"from scratch: {found} of a sample")
 
 
 @rule("ingest.group_from")
