@@ -62,14 +62,14 @@ def preview(
     changes: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings to try, as preprocess/denoise=median or preprocess.size=64.", metavar="KEY=VALUE"
+            help="Settings to try, as preprocess/denoise=median or train/augment=standard.", metavar="KEY=VALUE"
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("preview.png"),
     images: Annotated[int, typer.Option("--images", "-n", min=1, max=100, help="How many images.")] = 6,
     seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
 ) -> None:
-    """Draw images before and after every preprocessing step, to choose by looking.
+    """Draw images before and after every preprocessing step, and as training augments them, to choose by looking.
 
     Shows what params.yaml asks for, with KEY=VALUE in its place where given. Run it in the project's folder, after
     `dvc repro ingest`.
@@ -77,15 +77,19 @@ def preview(
     try:
         from sightline.config import compose, other_sections
         from sightline.stages.preprocess.config import PreprocessConfig
+        from sightline.stages.preprocess.preview import TrainingAugmentation
         from sightline.stages.preprocess.preview import preview as draw
+        from sightline.stages.train.config import TrainConfig
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
     params, words = compose.read_params(), changes or []
-    other_sections.refuse(words, ("preprocess",), params)
+    other_sections.refuse(words, ("preprocess", "train"), params)
     composed = compose.compose_with(params, words)
     section = compose.typed(PreprocessConfig, composed.preprocess, "preprocess")
-    count, unread = draw(Path("data/raw"), section, output, images, seed)
+    train = compose.typed(TrainConfig, composed.train, "train")
+    training = TrainingAugmentation(train.augment, train.augment_on, train.seed)
+    count, unread = draw(Path("data/raw"), section, output, images, seed, training)
     for line in unread:
         typer.echo(line, err=True)
     typer.echo(f"{count} images -> {output}", err=True)

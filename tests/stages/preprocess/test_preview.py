@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -163,3 +164,27 @@ def test_the_cache_is_shown_and_pruned(run: Run, project: Path):
     pruned = CliRunner().invoke(app, ["cache", "--prune", "0"])
     assert f"removed {len(entries)} entries" in pruned.output
     assert "is empty" in pruned.output
+
+
+@pytest.mark.parametrize("engine", ["batch", "albumentations"])
+def test_epochs_shown_are_those_of_the_training(run: Run, tmp_path: Path, engine: str):
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.imaging.augment import torch_backend
+    from sightline.imaging.augment.options import POLICIES
+    from sightline.stages.train.dataloader import SampleDataset
+
+    raw = write_set(tmp_path / "raw", pictures(20))
+    config = configuration("val_fraction=0", "test_fraction=0")
+    policy = POLICIES["standard"](**yaml.safe_load((ROOT / "conf/train/augment/standard.yaml").read_text()))
+    training = preview.TrainingAugmentation(policy, engine, seed=3)
+    rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 3), config, training))
+    split = ProcessedSet(run(raw, config)).split("train")
+    seen = SampleDataset(split, 3, policy if engine == "albumentations" else None)
+    for row in rows:
+        for epoch, (title, pixels) in enumerate(row.states[-3:]):
+            images, _, keys = seen.__getitems__([(epoch, split.ids.index(row.id))])
+            if engine == "batch":
+                images = torch_backend.build(policy)(images, keys).round().byte()
+            assert title == f"epoch {epoch + 1}: standard"
+            np.testing.assert_array_equal(pixels, images[0].numpy())
+        assert len({pixels.tobytes() for _, pixels in row.states[-3:]}) == 3

@@ -16,11 +16,15 @@ from sightline.datasets.audit_findings import FINDINGS
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
 from sightline.datasets.raw_set import SPLITS, SUMMARY
+from sightline.imaging.augment.epoch_images import epoch_images
+from sightline.imaging.augment.options import POLICIES
 from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
 
+EPOCHS = 4
+"""Epochs in which a training image is shown."""
 STEPS_SHOWN = 6
 """Images on the contact sheet."""
 
@@ -143,6 +147,34 @@ def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[cont
     transform = Transform.load(data.transform)
     rows = {i.id: contact_sheet.row_of(transform, i.id, i.label, i.data) for i in raw_images(raw, ids)}
     return [rows[identity] for identity in ids if rows[identity].states]
+
+
+def training_rows(data: ProcessedSet, training: Mapping[str, Any]) -> list[contact_sheet.SheetRow]:
+    """Returns images of the training split as the network saw them in its first epochs; none without augmentation.
+
+    Args:
+        data: The processed set.
+        training: The settings that the model was trained with, from its `model.json`.
+    """
+    settings = training.get("augment") or {"name": "none"}
+    split = data.split("train")
+    if settings["name"] == "none" or not len(split):
+        return []
+    policy = POLICIES[settings["name"]](**settings)
+    _, places = np.unique(split.labels, return_index=True)
+    places = places[:STEPS_SHOWN]
+    ids, originals = [split.ids[place] for place in places], split.images(places)
+    epochs = [
+        epoch_images(originals, ids, policy, training["augment_on"], training["seed"], epoch) for epoch in range(EPOCHS)
+    ]
+    return [
+        contact_sheet.SheetRow(
+            ids[i],
+            data.classes[split.labels[place]],
+            [("prepared", originals[i]), *((f"epoch {n}", images[i]) for n, images in enumerate(epochs, 1))],
+        )
+        for i, place in enumerate(places)
+    ]
 
 
 def contact_cells(row: contact_sheet.SheetRow) -> list[dict[str, Any]]:

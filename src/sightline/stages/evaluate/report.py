@@ -51,6 +51,7 @@ class ReportContent:
         contact: The contact sheet's rows.
         browsed: The images of the gallery that can be filtered.
         title: What to call the set; None for its classes.
+        augmented: Images as training saw them.
         model_info: What to say about the model, nested mappings of plain values.
     """
 
@@ -65,6 +66,7 @@ class ReportContent:
     contact: Sequence[SheetRow] = ()
     browsed: Sequence[BrowsedImage] = ()
     title: str | None = None
+    augmented: Sequence[SheetRow] = ()
     model_info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -96,6 +98,7 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         counts=found.counts.tolist() if len(found.classes) <= MOST_CELLS else None,
         script=(Path(__file__).parent / SCRIPT).read_text(encoding="utf-8") if results.browsed else None,
         steps=[(row, contact_cells(row)) for row in results.contact],
+        augmented=[(row, contact_cells(row)) for row in results.augmented],
         digests=provenance.digests(results.model_info, data),
         environment=provenance.environment(results.model_info),
         settings=provenance.settings(results.model_info),

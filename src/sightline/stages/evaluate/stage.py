@@ -20,7 +20,7 @@ from sightline.reporting.plots.style import LIGHT
 from sightline.stages.evaluate import curve_tables, report, tables
 from sightline.stages.evaluate.baseline_comparison import read_learning_curve
 from sightline.stages.evaluate.config import EvaluateConfig
-from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit
+from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit, training_rows
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.history import read_history
 from sightline.stages.evaluate.image_browser import browsed_images
@@ -90,6 +90,7 @@ def evaluate_split(
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
         browsed=browsed_images(test, rows, classes, report.shown_slices(found), 10 * config.gallery),
         title=config.title,
+        augmented=training_rows(data, (model_info or {}).get("training", {})),
         suspects=report.pictured(found.suspects[: config.gallery], data),
         explainer=explainer,
         audit=read_audit(raw) if raw else None,
@@ -148,6 +149,8 @@ def write_figures(folder: Path, results: report.ReportContent) -> None:
             (folder / f"{name}.png").write_bytes(drawn)
     if results.contact:
         draw_sheet(results.contact).save(folder / "preprocessing.png", "PNG")
+    if results.augmented:
+        draw_sheet(results.augmented).save(folder / "augmentation.png", "PNG")
 
 
 def calibration(found: Evaluation) -> dict[str, float | None]:

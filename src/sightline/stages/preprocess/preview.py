@@ -1,4 +1,4 @@
-"""A contact sheet: images before and after every step, to choose options by looking.
+"""A contact sheet: images before and after every step, and in training, to choose options by looking.
 
 Drawn on demand and no output of the stage: every later stage would else depend on fonts and on this file.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sightline.config.schema import Option
 from sightline.core import files, seeds
 from sightline.core.errors import UserError
 from sightline.imaging.augment import albumentations_backend as augment_policy
 from sightline.imaging.augment import options as augment_options
+from sightline.imaging.augment.epoch_images import epoch_images
 from sightline.reporting.contact_sheet import SheetRow, draw_sheet, row_of
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.options import policy_and_copies
@@ -24,6 +27,17 @@ from sightline.stages.preprocess.stage import build_transform
 
 COPIES = 3
 """Augmented copies shown of each image at most."""
+EPOCHS = 3
+"""Epochs of training in which each image is shown."""
+
+
+@dataclass(frozen=True)
+class TrainingAugmentation:
+    """What training does to images: its policy, the engine that runs it, and its seed."""
+
+    policy: Option
+    engine: str
+    seed: int
 
 
 def sample(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
@@ -47,8 +61,10 @@ def _bytes_of(images: RawSet, place: int) -> bytes:
     return next(data for at, data in enumerate(encoded(images.shards[shard])) if at == row)
 
 
-def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) -> Iterator[SheetRow]:
-    """Yields the sheet's rows."""
+def rows_of(
+    chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig, training: TrainingAugmentation | None = None
+) -> Iterator[SheetRow]:
+    """Yields the sheet's rows, with what `training` makes of each image in its first epochs."""
     transform = build_transform(config)
     policy, copies = policy_and_copies(config.augment)
     augmentation = None
@@ -61,10 +77,22 @@ def rows_of(chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig) 
             for copy in range(1, min(copies, COPIES) + 1):
                 seed = seeds.derive(config.augment_seed, "copy", identity, copy)
                 row.states.append((f"copy {copy}: {policy['name']}", augmentation(result, seed)))
+        if training is not None and training.policy.name != "none" and not row.note:
+            result = row.states[-1 - min(copies, COPIES)][1][None]
+            for epoch in range(EPOCHS):
+                drawn = epoch_images(result, [identity], training.policy, training.engine, training.seed, epoch)
+                row.states.append((f"epoch {epoch + 1}: {training.policy.name}", drawn[0]))
         yield row
 
 
-def preview(raw: Path, config: PreprocessConfig, out: Path, count: int, seed: int = 0) -> tuple[int, list[str]]:
+def preview(
+    raw: Path,
+    config: PreprocessConfig,
+    out: Path,
+    count: int,
+    seed: int = 0,
+    training: TrainingAugmentation | None = None,
+) -> tuple[int, list[str]]:
     """Writes a contact sheet of some images as PNG.
 
     Args:
@@ -73,6 +101,7 @@ def preview(raw: Path, config: PreprocessConfig, out: Path, count: int, seed: in
         out: The file.
         count: How many images at most.
         seed: Another seed, other images.
+        training: Shows what training makes of them; None leaves that out.
 
     Returns:
         How many images are on it, and a line for each that cannot be read.
@@ -81,7 +110,7 @@ def preview(raw: Path, config: PreprocessConfig, out: Path, count: int, seed: in
         UserError: If there are no images, or none that can be read.
     """
     images = RawSet.read(raw)
-    found = list(rows_of(sample(images, count, seed), config))
+    found = list(rows_of(sample(images, count, seed), config, training))
     rows = [row for row in found if row.states]
     unread = [f"{row.id}: {row.note}" for row in found if not row.states]
     if not rows:
