@@ -16,10 +16,12 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.models import frozen_features, saved_model
 from sightline.models.frozen_features import FrozenFeatures, batches_of
 from sightline.models.parameter_groups import parameter_groups
-from sightline.stages.train import build, linear_probe
+from sightline.stages.baseline import linear_probe
+from sightline.stages.train import build
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit
 from sightline.stages.train.probe_fit import fit_probe
+from sightline.stages.train.probe_head import ProbeTuning
 from sightline.stages.train.recipes import Finetune, Scratch, recipe_of
 from sightline.stages.train.stage import TrainingRun
 from tests.stages.train.small import processed_set, train_config
@@ -120,7 +122,7 @@ def test_two_classes_unseen_ones_and_a_single_one() -> None:
     features = random.normal(size=(40, 5)).astype(np.float32)
     labels = (features[:, 0] > 0).astype(np.int64) * 2
     for truth in (labels, np.full(40, 1)):
-        found = linear_probe.solve(features, truth, 4, seed=0)
+        found = linear_probe.solve(features, truth, 4, ProbeTuning(seed=0))
         answers = (features @ found.weight.T + found.bias).argmax(axis=1)
         assert (answers == truth).mean() > 0.9
 
