@@ -1,4 +1,4 @@
-"""The benchmarks, which no test runs: what they import of the project is there, by the name that it has now."""
+"""Imports of the benchmarks, which no test runs, and of the tests: each name is there, as it is called now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ast
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+SCRIPTS = sorted(path for folder in ("benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+OTHERS = "tests/core/test_code_digest.py"
+"""Holds programs that import modules of its own making."""
 
 
 def imported(path: Path) -> list[tuple[str, str]]:
@@ -32,6 +32,8 @@ def names(module: str) -> set[str]:
     """Returns what a module of the project defines or imports, and a package's modules."""
     path = ROOT / "src" / Path(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.is_file():
+        return set()
     found = {entry.stem for entry in path.iterdir()} if path.is_dir() else set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -43,7 +45,12 @@ def names(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
-def test_what_a_benchmark_imports_is_there(path: Path) -> None:
-    for module, name in imported(path):
-        assert name in names(module), f"{module}.{name}"
+def test_what_is_imported_of_the_project_is_there() -> None:
+    missing = [
+        f"{path.relative_to(ROOT)}: {module}.{name}"
+        for path in SCRIPTS
+        if path != ROOT / OTHERS
+        for module, name in imported(path)
+        if name not in names(module)
+    ]
+    assert missing == []
