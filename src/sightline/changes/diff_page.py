@@ -46,6 +46,7 @@ def render_page(diff: ProjectDiff) -> str:
         TEMPLATE,
         heading=diff_text.heading(diff),
         sections=list(diff_text.sections(diff)),
+        texts=diff_text.TEXTS,
         galleries=list(_galleries(diff)),
     )
 

@@ -13,7 +13,8 @@ from sightline.reporting.formatting import p_value, points
 
 MOST_ROWS = 12
 """Rows of a table; the page has all."""
-_TEXTS = ("metric", "class", "split", "parameter", "output", "verdict")
+TEXTS = ("metric", "class", "split", "parameter", "output", "verdict")
+"""Columns of texts, which begin at one edge; numbers end at one."""
 _SIZES = ("data/raw", "data/processed", "models/model.safetensors", "models/bundle")
 
 
@@ -58,7 +59,7 @@ def terminal(diff: ProjectDiff) -> list[str]:
         if section.rows:
             rows = [section.header, *section.rows[:MOST_ROWS]]
             widths = [max(len(row[i]) for row in rows) for i in range(len(section.header))]
-            left = [name in _TEXTS for name in section.header]
+            left = [name in TEXTS for name in section.header]
             for row in rows:
                 cells = (c.ljust(w) if is_text else c.rjust(w) for c, w, is_text in zip(row, widths, left, strict=True))
                 lines.append(f"  {'  '.join(cells)}".rstrip())
@@ -72,7 +73,7 @@ def markdown(diff: ProjectDiff) -> list[str]:
     for section in sections(diff):
         lines += ["", f"**{section.title}**", "", *(f"- {_escaped(sentence)}" for sentence in section.sentences)]
         if section.rows:
-            rules = ["---" if name in _TEXTS else "---:" for name in section.header]
+            rules = ["---" if name in TEXTS else "---:" for name in section.header]
             rows = [list(map(_escaped, row)) for row in (section.header, *section.rows[:MOST_ROWS])]
             lines += ["", *(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))]
             lines += ["", *_rest(section.rows)]
@@ -91,7 +92,7 @@ def metric_row(change: MetricChange) -> tuple[str, str, str, str, str]:
     difference = change.after - change.before
 
     def told(value: float) -> str:
-        return points(value) if change.title.in_percent else f"{value:+.4f}"
+        return points(value) if change.title.in_percent else f"{value:+.4f}".replace("-", "\u2212")
 
     interval = f" ({told(change.interval[0])} to {told(change.interval[1])})" if change.interval else ""
     shown = change.title.shown

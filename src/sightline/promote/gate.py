@@ -14,6 +14,7 @@ from sightline.datasets import predictions
 from sightline.promote.config import PromoteConfig
 from sightline.reporting.formatting import p_value, points
 
+MOST_NAMED = 3
 SUMMARY, PREDICTIONS = "data/raw/ingest.json", "reports/predictions.parquet"
 
 
@@ -80,22 +81,20 @@ def _leaks(state: DatasetState) -> list[str]:
 def _losses(before: DatasetState, now: DatasetState, policy: PromoteConfig) -> list[str]:
     """Finds classes, and the test split, that have lost more images than they may."""
     had, has = (Counter(image.label for image in state.images.values()) for state in (before, now))
-    found = [line for label in sorted(had) for line in _loss(f"class {label!r}", had[label], has[label], policy)]
+    most = f"promote.max_lost, {policy.max_lost:g}"
+    poorer = [label for label in sorted(had) if had[label] - has[label] > policy.max_lost * had[label]]
+    found = []
+    if poorer:
+        some = ", ".join(f"{label!r} {had[label]:,} -> {has[label]:,}" for label in poorer[:MOST_NAMED])
+        more = f" and {len(poorer) - MOST_NAMED} more" if len(poorer) > MOST_NAMED else ""
+        found.append(f"{len(poorer):,} of {len(had):,} classes lost more of their images than {most}: {some}{more}")
     tested = [[image.sha256 for image in state.images.values() if image.split == "test"] for state in (before, now)]
-    found += _loss("the test split", len(tested[0]), len(tested[1]), policy)
+    if len(tested[0]) - len(tested[1]) > policy.max_lost * len(tested[0]):
+        found.append(
+            f"the test split went from {len(tested[0]):,} to {len(tested[1]):,} images, a loss of more than {most}"
+        )
     contents = {image.sha256 for image in now.images.values()}
     gone = sum(content not in contents for content in tested[0])
     if gone > policy.max_lost * len(tested[0]):
-        found.append(
-            f"{gone:,} of {len(tested[0]):,} test images are no longer there, more than promote.max_lost, "
-            f"{policy.max_lost:g}"
-        )
+        found.append(f"{gone:,} of {len(tested[0]):,} test images are no longer there, more than {most}")
     return found
-
-
-def _loss(title: str, before: int, now: int, policy: PromoteConfig) -> list[str]:
-    if before - now <= policy.max_lost * before:
-        return []
-    return [
-        f"{title} went from {before:,} to {now:,} images, a loss of more than promote.max_lost, {policy.max_lost:g}"
-    ]
