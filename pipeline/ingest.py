@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import files, progress
+from sightline.core import dvc_files, files, progress
+from sightline.core.project import located
 from sightline.datasets import data_settings
 from sightline.sources import open_source
 from sightline.stages.ingest.config import IngestConfig
@@ -22,6 +23,9 @@ def run(config: IngestConfig, context: Context) -> None:
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
 
+    for path in filter(None, (config.path, getattr(config.source, "root", None))):
+        if "://" not in path and dvc_files.pull_missing(located(path)):
+            print(f"ingest: {path} was not here: pulled by DVC")
     with files.atomic_directory(context.output / OUTPUT) as out:
         progress.step("")
         summary = ingest(open_source(config), config, out)

@@ -3,7 +3,7 @@
 What reads one of them reruns only when that file changes.
 
 It runs at every `dvc repro`, so it also is the place where the configuration of all stages is checked, before any work.
-`ingest.deep=true` fingerprints the content of the images in place of their sizes and times.
+Fingerprints are of content, which is read once: what has not changed since is known by its size, times and inode.
 """
 
 from __future__ import annotations

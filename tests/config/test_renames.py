@@ -89,3 +89,11 @@ def test_what_a_former_name_is_replaced_by_exists(project: Path, monkeypatch: py
         folder = Path("conf") / choice.replace(".", "/")
         assert (folder / f"{present}.yaml").is_file()
         assert not (folder / f"{former}.yaml").exists()
+
+
+def test_a_knob_that_is_gone_is_refused_with_the_reason() -> None:
+    why = "ingest.deep is gone: what is on disk is watched by its content, always; take it out of"
+    with pytest.raises(ConfigError, match=f"^{why} params.yaml$"):
+        saved_overrides({"ingest": {"deep": True}})
+    with pytest.raises(ConfigError, match=f"^{why} the command line$"):
+        selecting("ingest.deep=true")

@@ -53,8 +53,8 @@ NEAR = (
     "import numpy as np; from sightline.stages.ingest.near_duplicates import near_pairs; "
     "near_pairs(np.full((40, 32), 85, np.uint8))"
 )
-FOLDER = "from pathlib import Path; from sightline.sources.tree import fingerprint; fingerprint(Path('.'), deep=True)"
-FILE = "from pathlib import Path; from sightline.sources.file import LocalFile; LocalFile(Path('a')).fingerprint(True)"
+FOLDER = "from pathlib import Path; from sightline.sources.content import fingerprint; fingerprint(Path('.'))"
+FILE = "from pathlib import Path; from sightline.sources.file import LocalFile; LocalFile(Path('a')).fingerprint()"
 ROWS = "from sightline.sources.databases.digests import set_digest; set_digest([[1], [2]])"
 LOAD = """
 from pathlib import Path

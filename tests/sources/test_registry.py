@@ -13,6 +13,7 @@ from sightline.config.compose import compose, typed
 from sightline.core.errors import ConfigError
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import SOURCES, Source, SourceConfig, SourceOption, open_source
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 
 
@@ -20,8 +21,8 @@ class BlankSource:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        return {"count": self._count, "deep": deep}
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
+        return {"count": self._count}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         yield from (ImageRecord(f"{number:03}", b"", "blank") for number in range(self._count))
@@ -58,7 +59,7 @@ def section(*overrides: str) -> IngestConfig:
 def test_a_new_source_is_a_class_and_an_option_file() -> None:
     assert len(list(open_source(section()).records())) == 5
     source = open_source(section("ingest.source.count=7", "ingest.limit=6"))
-    assert source.fingerprint() == {"count": 6, "deep": False}
+    assert source.fingerprint() == {"count": 6}
     with pytest.raises(ConfigError, match=r"ingest\.source\.count: must be at least 1, not 0"):
         section("ingest.source.count=0")
 

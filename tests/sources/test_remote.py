@@ -93,13 +93,12 @@ def test_a_large_object_is_refused_unread(s3: Any, tmp_path: Path) -> None:
 def test_a_fingerprint_of_s3_changes_with_an_object(s3: Any) -> None:
     upload(s3, birds())
     source = RemoteFolderSource("s3://birds", 2**20)
-    first, deep = source.fingerprint(), source.fingerprint(deep=True)
+    first = source.fingerprint()
     assert RemoteFolderSource("s3://birds", 2**20).fingerprint() == first
     name = next(iter(birds()))
     s3.pipe_file(f"birds/{name}", picture(1234))
     s3.invalidate_cache()
     assert source.fingerprint() != first
-    assert source.fingerprint(deep=True) != deep
 
 
 def test_an_archive_and_a_table_in_s3(s3: Any, tmp_path: Path) -> None:
@@ -113,8 +112,12 @@ def test_an_archive_and_a_table_in_s3(s3: Any, tmp_path: Path) -> None:
     file = RemoteFile("s3://birds/a.zip")
     zipped = run(ArchiveSource(file, 2**20, 100, 100), tmp_path / "zipped")
     assert zipped.files == local.files
-    assert file.fingerprint(deep=False)["bytes"] == archive.stat().st_size
-    option = TableOption("table", None, "s3://birds/list.csv", None, "path", None, "label", None, None, None, True)
+    assert file.fingerprint()["bytes"] == archive.stat().st_size
+    option = TableOption(
+        name="table", path=None, url="s3://birds/list.csv", root=None, columns=[], separator=None, path_column="path",
+        bytes_column=None, pixel_columns=None, pixel_shape=[], label_column="label", split_column=None,
+        group_column=None, id_column=None, unlisted=True,
+    )  # fmt: skip
     table = run(TableSource(option, 2**20), tmp_path / "table")
     assert {i.id: i.data for i in table.images.values()} == birds()
     assert table.rejected == {"gone.png": "missing"}
@@ -150,7 +153,7 @@ def test_an_archive_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:
     result = run(ArchiveSource(RemoteFile(f"{url}/a.zip"), 2**20, 100, 100), tmp_path / "out")
     assert {i.id: i.data for i in result.images.values()} == birds()
     with pytest.raises(UserError, match=r"there is nothing at http://127\.0\.0\.1:\d+/none\.zip"):
-        RemoteFile(f"{url}/none.zip?token={CANARY}").fingerprint(deep=False)
+        RemoteFile(f"{url}/none.zip?token={CANARY}").fingerprint()
 
 
 def test_a_server_that_is_down_is_one_line_without_credentials() -> None:

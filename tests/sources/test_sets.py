@@ -177,9 +177,12 @@ class TestIdx:
         assert isinstance(first, ImageRecord)
         assert pixels(first.data).shape == shape
 
-    def test_a_fingerprint_is_shallow_unless_asked(self, tmp_path: Path) -> None:
-        write_idx(tmp_path, "p", 3)
-        assert [IdxSource(tmp_path, []).fingerprint(*deep)["deep"] for deep in ((), (True,))] == [False, True]
+    def test_a_fingerprint_is_of_the_content(self, tmp_path: Path) -> None:
+        write_idx(tmp_path / "1", "p", 3)
+        write_idx(tmp_path / "2", "p", 3)
+        write_idx(tmp_path / "3", "p", 4)
+        first, same, other = (IdxSource(tmp_path / name, []).fingerprint() for name in "123")
+        assert first == same != other
 
     def test_a_file_that_is_cut_after_it_was_checked_is_noticed(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "p", 3, shape=(400, 400))  # more than is read ahead

@@ -217,15 +217,13 @@ class TestFingerprint:
             seen.append(watched.fingerprint())
         assert len({str(fingerprint) for fingerprint in seen}) == 4
 
-    def test_content_is_seen_through_a_checksum_or_by_depth_only(self, url: str, table: str) -> None:
+    def test_content_is_seen_through_a_checksum_only(self, url: str, table: str) -> None:
         load_images(pictures(), url, table)
         images = images_table(table, "sha256")
         before = full(table).fingerprint()
-        deep = full(table).fingerprint(deep=True)
         summed = full(table, checksum_column="sha256").fingerprint()
         change(url, images.update().where(images.c.id == "é").values(image=png(777), sha256="changed"))
         assert full(table).fingerprint() == before
-        assert full(table).fingerprint(deep=True) != deep
         assert full(table, checksum_column="sha256").fingerprint() != summed
 
     def test_the_newest_change(self, url: str, table: str) -> None:

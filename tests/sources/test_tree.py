@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.sources import tree as module
-from sightline.sources.tree import TreeEntry, fingerprint, read_file, walk
+from sightline.sources.tree import TreeEntry, read_file, walk
 from tests.stages.ingest.helpers import tree
 
 
@@ -56,7 +55,7 @@ def test_each_entry_says_what_it_is(tmp_path: Path) -> None:
     ]
     assert [without_time(entry) for entry in walk(root, empty=True)] == expected
     assert [without_time(entry) for entry in walk(root)] == [one for one in expected if one[0] != "empty/inner"]
-    times = {entry.path: entry.mtime for entry in walk(root, empty=True)}
+    times = {entry.path: entry.stamp[0] for entry in walk(root, empty=True)}
     whole = {"a.png", "a/1.png", "b/c/2.png", "inside"}
     assert {path: time for path, time in times.items() if time} == {p: (root / p).stat().st_mtime_ns for p in whole}
 
@@ -76,7 +75,7 @@ def test_what_the_system_refuses_is_one_entry(
         patched.setattr(place, call, refusing(name, errno.EACCES, real))
         (refused,) = (entry for entry in walk(root) if entry.fault)
         assert without_time(refused) == (name, 0, RejectionReason.UNREADABLE, False)
-        assert refused.mtime == 0
+        assert refused.stamp == (0, 0, 0)
         assert refused.fault is not None
         assert "Permission denied" in refused.fault.detail
         assert len(list(walk(root))) == 3
@@ -150,36 +149,3 @@ def test_a_file_that_shrinks_while_it_is_read_ends(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "read", shrinking)
     assert read_file(path, 7) == b"123"
-
-
-def test_a_fingerprint_counts_and_sees_content_or_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tree(tmp_path, {"a/1.png": b"12345", "b/2.png": b"12"})
-    (root / "gone").symlink_to(root / "nothing")
-    before = {deep: fingerprint(root, deep) for deep in (False, True)}
-    for deep, found in before.items():
-        assert (found["files"], found["bytes"], found["deep"]) == (3, 7, deep)
-    os.utime(root / "a/1.png", ns=(1, 1))
-    assert fingerprint(root, False) != before[False]
-    assert fingerprint(root, True) == before[True]
-    (root / "a/1.png").write_bytes(b"54321")
-    os.utime(root / "a/1.png", ns=(1, 1))
-    assert fingerprint(root, True) != before[True]
-    same = fingerprint(root, False)
-    (root / "gone").unlink()
-    (root / "gone").symlink_to(root / "a")
-    assert fingerprint(root, False) != same  # another fault
-
-
-def test_a_file_that_cannot_be_read_is_part_of_a_deep_fingerprint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tree(tmp_path, {"1.png": b"1"})
-    real, readable = module.files.sha256_file, fingerprint(root, True)
-    monkeypatch.setattr(module.files, "sha256_file", refusing("1.png", errno.EACCES, real))
-    refused = fingerprint(root, True)
-    assert (refused["files"], refused["digest"] != readable["digest"]) == (1, True)
-    monkeypatch.setattr(module.files, "sha256_file", refusing("1.png", errno.EIO, real))
-    assert fingerprint(root, True)["digest"] not in (refused["digest"], readable["digest"])
-    monkeypatch.setattr(module.files, "sha256_file", refusing("1.png", errno.EMFILE, real))
-    with pytest.raises(OSError, match="Too many open files"):
-        fingerprint(root, True)

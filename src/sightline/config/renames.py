@@ -19,6 +19,9 @@ KNOBS: dict[str, str] = {
 }
 """Former name -> present name of a knob, both `<stage>.<knob>` or `<stage>.<choice>.<setting>`."""
 
+REMOVED: dict[str, str] = {"ingest.deep": "what is on disk is watched by its content, always"}
+"""Former name of a knob that is no longer needed -> why."""
+
 OPTIONS: dict[tuple[str, str], str] = {("preprocess.resize", "squash"): "stretch"}
 """(choice, former name) -> present name of an option: `("preprocess.resize", "squash"): "stretch"`."""
 
@@ -34,7 +37,7 @@ def refuse_params(content: Mapping[str, Any], file: str) -> None:
         ConfigError: For the first, with its present name.
     """
     for path, value in _paths(content):
-        _refuse(path, value, f"rename it in {file}")
+        _refuse(path, value, "in", file)
 
 
 def refuse_word(word: str) -> None:
@@ -46,12 +49,16 @@ def refuse_word(word: str) -> None:
     key, equals, value = word.lstrip("+~").partition("=")
     path = key.replace("/", ".")
     for each in value.strip("[]").split(","):  # a sweep's values
-        _refuse(path, each.strip("'\" ") if equals else None, "rename it on the command line")
+        _refuse(path, each.strip("'\" ") if equals else None, "on", "the command line")
 
 
-def _refuse(path: str, value: Any, remedy: str) -> None:
+def _refuse(path: str, value: Any, preposition: str, place: str) -> None:
     parts = path.split(".")
     plain = [part.removesuffix(SUFFIX) if place == 1 else part for place, part in enumerate(parts)]
+    for former, why in REMOVED.items():
+        if plain[: former.count(".") + 1] == former.split("."):
+            raise ConfigError(f"{former} is gone: {why}; take it out of {place}")
+    remedy = f"rename it {preposition} {place}"
     for former, present in KNOBS.items():
         depth = former.count(".") + 1
         if plain[:depth] == former.split("."):

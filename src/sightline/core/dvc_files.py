@@ -10,9 +10,11 @@ import contextlib
 import fcntl
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,60 @@ def _refuse_while_dvc_runs(path: Path) -> None:
             is_dvc = any(Path(word).name == "dvc" for word in words[:3])  # dvc; python dvc; python -m dvc
             if is_dvc and process.pid not in mine and Path(process.cwd()).is_relative_to(here):
                 raise UserError(f"{path} is damaged, and dvc runs here (process {process.pid}): wait for it, or end it")
+
+
+# --- what DVC tracks -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrackedPath:
+    """A file or folder that DVC tracks by a file beside it.
+
+    Attributes:
+        path: The file or folder, which need not be there.
+        pointer: The file beside it: `data/birds.dvc` of `data/birds`.
+        md5: The digest of its content; of a folder it ends in `.dir`.
+    """
+
+    path: Path
+    pointer: Path
+    md5: str
+
+
+def tracked(path: Path) -> TrackedPath | None:
+    """Returns what DVC tracks of a path: itself, or the nearest folder that it is in; None where it tracks nothing.
+
+    Raises:
+        UserError: If the file that says so cannot be read.
+    """
+    for place in (path, *path.parents) if path.is_absolute() else (path, *path.parents, *path.absolute().parents):
+        pointer = place.with_name(f"{place.name}.dvc") if place.name not in ("", "..") else None
+        if pointer is not None and pointer.is_file():
+            import yaml
+
+            try:
+                content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+                found = [out["md5"] for out in content["outs"] if out["path"] == place.name and "md5" in out]
+            except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+                raise UserError(f"{pointer}: no file of DVC's; mend it, or run `dvc add {place}`") from None
+            if found:
+                return TrackedPath(place, pointer, str(found[0]))
+    return None
+
+
+def pull_missing(path: Path) -> bool:
+    """Brings what DVC tracks at a path, or around it, from the remote if it is not here; says whether it has done so.
+
+    Raises:
+        UserError: If DVC cannot.
+    """
+    there = tracked(path)
+    if there is None or os.path.lexists(there.path):
+        return False
+    command = [sys.executable, "-m", "dvc", "pull", "--quiet", str(there.pointer)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        lines = done.stdout.splitlines()
+        message = next((line for line in lines if line.startswith("ERROR")), done.stdout.strip()[-300:])
+        raise UserError(f"{there.path} is not here, and `dvc pull {there.pointer}` cannot bring it: {message}")
+    return True

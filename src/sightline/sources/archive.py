@@ -15,6 +15,7 @@ from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.archives import Member, UnpackBudget, open_archive
 from sightline.sources.base import SOURCES, Source, SourceConfig
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.file import SourceFile, source_file
 from sightline.sources.layout import Layout, Place
 from sightline.sources.layout_rules import AUTO, LayoutRules
@@ -83,8 +84,8 @@ class ArchiveSource:
         self._max_ratio = max_ratio
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        return self._file.fingerprint(deep)
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        return self._file.fingerprint(memory)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         layout = self._layout()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from sightline.config.schema import Option, Registry
 from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.name_pattern import PathPatterns
 
 
@@ -38,11 +39,13 @@ class Source(Protocol):
     A source reads and never writes, and opens nothing before one of its methods is called.
     """
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         """Returns what changes when the source's content changes, cheaply; JSON values, no credentials.
 
+        The same content gives the same on every machine.
+
         Args:
-            deep: Read the content itself instead of trusting sizes, times and counts.
+            memory: What is known of files on disk from the last look.
 
         Raises:
             UserError: If the source cannot be reached; one line naming it and the remedy.

@@ -15,6 +15,7 @@ from sightline.core.sampling import sample
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import png
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
+from sightline.sources.content import NO_MEMORY, ContentMemory
 
 if TYPE_CHECKING:
     from sightline.datasets.raw_set import Rejection
@@ -44,7 +45,7 @@ class DigitsSource:
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:  # noqa: ARG002 - the cheap one is deep
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - it is small
         return {"sha256": files.sha256_file(_path())}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from sightline.core.errors import UserError
-from sightline.core.progress import track
-from sightline.sources import remote
-
-_BLOCK = 2**20
+from sightline.sources import content, remote
+from sightline.sources.content import NO_MEMORY, ContentMemory
 
 
 class SourceFile(Protocol):
@@ -32,8 +29,8 @@ class SourceFile(Protocol):
         """Returns its size in bytes."""
         ...
 
-    def fingerprint(self, deep: bool) -> dict[str, Any]:
-        """Returns its size and its last change or, where `deep`, its content's digest."""
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        """Returns its content's digest or, of a service, what that says of it."""
         ...
 
 
@@ -50,22 +47,26 @@ class LocalFile:
         self._path = path
         self._knob = knob
 
-    def open(self) -> AbstractContextManager[IO[bytes]]:
+    def open(self) -> IO[bytes]:
         try:
             return self._path.open("rb")
         except IsADirectoryError:
             remedy = "; set ingest.source=folder to read it" if self._knob == "ingest.path" else ""
             raise UserError(f"{self._knob}: {self.name} is a folder{remedy}") from None
         except OSError as error:
-            raise UserError(f"{self._knob}: cannot read {self.name}: {error.strerror}") from None
+            remedy = content.how_to_get(self._path)
+            raise UserError(
+                f"{self._knob}: cannot read {self.name}: {error.strerror}" + (remedy and f"; {remedy}")
+            ) from None
 
     def size(self) -> int:
         with self.open():
             return self._path.stat().st_size
 
-    def fingerprint(self, deep: bool) -> dict[str, Any]:
-        size = self.size()
-        return {"bytes": size, **(_digest(self) if deep else {"mtime": self._path.stat().st_mtime_ns})}
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        if content.is_here(self._path):
+            self.open().close()  # says why it cannot be read
+        return content.fingerprint(self._path, memory)
 
 
 class RemoteFile:
@@ -94,21 +95,10 @@ class RemoteFile:
             fs, path = remote.filesystem(self._url)
             return int(fs.info(path).get("size") or 0)
 
-    def fingerprint(self, deep: bool) -> dict[str, Any]:
-        if deep:
-            return _digest(self)
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - it is not on disk
         with remote.user_errors(self._url):
             fs, path = remote.filesystem(self._url)
             return remote.state(fs.info(path))
-
-
-def _digest(file: SourceFile) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with file.open() as stream:
-        blocks = iter(lambda: stream.read(_BLOCK), b"")
-        for block in track(blocks, "watching", file.size() / _BLOCK, unit="MiB"):
-            digest.update(block)
-    return {"sha256": digest.hexdigest()}
 
 
 def source_file(path: str | None, url: str | None) -> SourceFile:

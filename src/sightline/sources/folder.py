@@ -12,8 +12,9 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import readable
 from sightline.datasets.raw_set import ImageRecord, Rejection
-from sightline.sources import tree
+from sightline.sources import content, tree
 from sightline.sources.base import SOURCES, Source, SourceConfig
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import Layout, Place
 from sightline.sources.layout_rules import AUTO, LayoutRules
 from sightline.sources.remote_folder import RemoteFolderSource
@@ -56,9 +57,10 @@ class FolderSource:
         self._max_bytes = max_bytes
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        self._require()
-        return tree.fingerprint(self._root, deep)
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        if content.is_here(self._root):
+            self._require()
+        return content.fingerprint(self._root, memory)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         self._require()
@@ -101,4 +103,5 @@ class FolderSource:
         if self._root.is_file():
             raise UserError(f"ingest.path: {self._root} is a file; set ingest.source=archive if it is a zip or tar")
         if not self._root.is_dir():
-            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds a folder per class")
+            remedy = content.how_to_get(self._root) or "name the one that holds a folder per class"
+            raise UserError(f"ingest.path: {self._root} is no folder; {remedy}")

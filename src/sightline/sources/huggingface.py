@@ -18,9 +18,10 @@ from sightline.core.sampling import sample_filter
 from sightline.core.text import is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
-from sightline.sources import table_cells, tree
+from sightline.sources import content, table_cells, tree
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.boundary import Boundary
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import split_of
 
 if TYPE_CHECKING:
@@ -72,13 +73,10 @@ class HuggingfaceSource:
         self._max_bytes = max_bytes
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        self._files()
-        if self._path.is_dir():
-            return tree.fingerprint(self._path, deep)
-        from sightline.sources.file import LocalFile
-
-        return LocalFile(self._path).fingerprint(deep)
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        if content.is_here(self._path):
+            self._files()
+        return content.fingerprint(self._path, memory)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         option = self._option
@@ -114,7 +112,8 @@ class HuggingfaceSource:
             p for p in paths if not (p.name.startswith("cache-") or is_litter(p.relative_to(self._path).as_posix()))
         ]
         if not kept:
-            raise UserError(f"ingest.path: no .parquet or .arrow file at {self._path}")
+            remedy = content.how_to_get(self._path)
+            raise UserError(f"ingest.path: no .parquet or .arrow file at {self._path}" + (remedy and f"; {remedy}"))
         return kept
 
     def _split(self, file: Path) -> str | None:

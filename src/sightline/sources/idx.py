@@ -18,8 +18,9 @@ from sightline.core.sampling import sample_filter
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
-from sightline.sources import tree
+from sightline.sources import content
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import split_of
 
 _UNSIGNED_BYTE = 8
@@ -87,9 +88,10 @@ class IdxSource:
         self._names = class_names
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        self._pairs()
-        return tree.fingerprint(self._root, deep)
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        if content.is_here(self._root):
+            self._pairs()
+        return content.fingerprint(self._root, memory)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         pairs = self._pairs()
@@ -106,7 +108,8 @@ class IdxSource:
 
     def _pairs(self) -> list[_Pair]:
         if not self._root.is_dir():
-            raise UserError(f"ingest.path: {self._root} is no folder; name the one that holds the IDX files")
+            remedy = content.how_to_get(self._root) or "name the one that holds the IDX files"
+            raise UserError(f"ingest.path: {self._root} is no folder; {remedy}")
         files: dict[str, tuple[str, Path, bool]] = {}
         for path in sorted(self._root.iterdir()):
             match = _FILE.fullmatch(path.name)

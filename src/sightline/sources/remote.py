@@ -10,18 +10,9 @@ from sightline.core.credentials import mask
 from sightline.core.errors import UserError, how_to_install
 from sightline.core.rejection import RejectionError
 
-# fsspec's names for what tells that a file has changed, as the services call it.
-_CHANGE = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "Content-MD5",
-    "LastModified",
-    "last_modified",
-    "Last-Modified",
-    "updated",
-    "mtime",
-)
+# fsspec's names for what tells that a file has changed, as the services call it: by its content, by its time.
+_CONTENT = ("ETag", "etag", "md5Hash", "Content-MD5")
+_TIME = ("LastModified", "last_modified", "Last-Modified", "updated", "mtime")
 
 _EXTRAS = {"s3": "remote", "s3a": "remote", "http": "remote", "https": "remote", "gs": "gcs", "gcs": "gcs"}
 
@@ -77,6 +68,8 @@ def user_errors(url: str) -> Iterator[None]:
 
 
 def state(info: dict[str, Any]) -> dict[str, Any]:
-    """Returns what fsspec says of a file's content: its size, and what changes with it."""
-    changes = {key.lower(): str(info[key]).strip('"') for key in _CHANGE if info.get(key)}
+    """Returns what fsspec says of a file's content: its size, and what changes with it; its time if nothing else."""
+    by_content = [key for key in _CONTENT if info.get(key)]
+    keys = by_content or [key for key in _TIME if info.get(key)]
+    changes = {key.lower(): str(info[key]).strip('"') for key in keys}
     return {"bytes": info.get("size"), **changes}

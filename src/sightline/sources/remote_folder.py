@@ -14,6 +14,7 @@ from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import remote
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout_rules import AUTO, LayoutRules
 
 
@@ -37,13 +38,11 @@ class RemoteFolderSource:
         self._max_bytes = max_bytes
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         fs, listing = self._list()
         digest = hashlib.sha256()
 
         def state_of(path: str) -> str:
-            if deep:
-                return hashlib.sha256(fs.cat_file(listing[path]["name"])).hexdigest()
             info = listing[path]
             return repr(remote.state(info if info.get("size") is not None else fs.info(info["name"])))
 
@@ -51,7 +50,7 @@ class RemoteFolderSource:
             watched = track(map_ahead(state_of, listing, remote.THREADS), "watching", len(listing), unit="files")
             for path, state in zip(listing, watched, strict=True):
                 digest.update(f"{path}\0{state}\n".encode())
-        return {"files": len(listing), "digest": digest.hexdigest(), "deep": deep}
+        return {"files": len(listing), "digest": digest.hexdigest()}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         fs, listing = self._list()

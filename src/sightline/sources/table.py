@@ -6,19 +6,20 @@ import contextlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from sightline.config.schema import require
+from sightline.core import dvc_files
 from sightline.core.credentials import mask
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import composed, is_litter, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
-from sightline.sources import table_cells
+from sightline.sources import content, table_cells
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
-from sightline.sources.databases.digests import content_digest
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.file import source_file
 from sightline.sources.layout import split_in
 from sightline.sources.name_pattern import NO_PATTERNS, PathPatterns, PatternSurvey
@@ -125,14 +126,25 @@ class TableSource:
             if option.pixel_columns != EVERY:
                 self._columns["pixel_columns"] = option.pixel_columns
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        if deep:
-            count, digest = content_digest(self.records())
-            return {"inputs": count, "content": digest}
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
+        if (whole := self._tracked(memory)) is not None:
+            return {"md5": whole}
         column = self._option.path_column
         if column is None:
-            return self._file.fingerprint(deep=False)
-        return {**self._file.fingerprint(deep=False), **self._files.fingerprint(self._paths(column))}
+            return self._file.fingerprint(memory)
+        return {**self._file.fingerprint(memory), **self._files.fingerprint(self._paths(column), memory)}
+
+    def _tracked(self, memory: ContentMemory) -> str | None:
+        """Returns the digest of the folder that DVC tracks with the list and all that it names in it, if so it is."""
+        option = self._option
+        if option.path is None or "://" in (option.root or ""):
+            return None
+        path = Path(option.path).absolute()
+        tracked = dvc_files.tracked(path)
+        if tracked is None or path == tracked.path:
+            return None
+        inside = Path(option.root or path).absolute().is_relative_to(tracked.path)
+        return content.tracked_digest(path, memory) if inside else None
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         listed: set[str] = set()

@@ -12,12 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from sightline.core.errors import is_shortage
 from sightline.core.lookahead import map_ahead
 from sightline.core.progress import track
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed, is_litter, readable
 from sightline.sources import remote, tree
 from sightline.sources.boundary import Boundary
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import IMAGE_SUFFIXES
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
@@ -45,7 +47,7 @@ class TableFiles(Protocol):
         """Yields the image files that lie in one folder with a listed one, and are not listed."""
         ...
 
-    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+    def fingerprint(self, paths: Iterable[str], memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         """Returns what changes when one of these files does, or one comes to lie beside them, cheaply."""
         ...
 
@@ -117,11 +119,18 @@ class LocalTableFiles:
             if path not in listed:
                 yield path
 
-    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+    def fingerprint(self, paths: Iterable[str], memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         digest = hashlib.sha256()
-        for entry in track(self._images({posixpath.dirname(path) for path in paths}), "watching"):
-            status, path = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
-            digest.update(f"{readable(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        with memory.below(self._root) as known:
+            for entry in track(self._images({posixpath.dirname(path) for path in paths}), "watching"):
+                status, path = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
+                try:
+                    state = known.md5(path, status.st_size, tree.stamp(status))
+                except OSError as error:
+                    if is_shortage(error):
+                        raise
+                    state = str(error.strerror)
+                digest.update(f"{readable(path)}\0{state}\n".encode())
         return {"images": digest.hexdigest()}
 
     def _images(self, folders: set[str]) -> Iterator[os.DirEntry[str]]:
@@ -170,7 +179,11 @@ class RemoteTableFiles:
     def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
         return iter(())
 
-    def fingerprint(self, paths: Iterable[str]) -> dict[str, Any]:
+    def fingerprint(
+        self,
+        paths: Iterable[str],
+        memory: ContentMemory = NO_MEMORY,  # noqa: ARG002 - nothing is on disk
+    ) -> dict[str, Any]:
         digest = hashlib.sha256()
         with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)

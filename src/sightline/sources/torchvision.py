@@ -15,6 +15,7 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging import png
 from sightline.sources import tree
 from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
+from sightline.sources.content import NO_MEMORY, ContentMemory
 
 _Splits = dict[str | None, dict[str, Any]]
 
@@ -75,10 +76,9 @@ class TorchvisionSource:
         self._max_bytes = max_bytes
         self._limit = limit
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        """Returns the set's name: published sets do not change; `deep` looks at the files all the same."""
-        named = {"dataset": self._option.dataset, "variant": self._option.variant}
-        return {**named, **(tree.fingerprint(self._root, deep=True) if deep else {})}
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is read
+        """Returns the set's name: published sets do not change."""
+        return {"dataset": self._option.dataset, "variant": self._option.variant}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         splits = {split: self._dataset(how) for split, how in _SPLITS[self._option.dataset].items()}

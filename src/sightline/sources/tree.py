@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sightline.core import files
 from sightline.core.errors import is_shortage
-from sightline.core.progress import track
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.core.text import is_litter, readable
+from sightline.core.text import is_litter
 from sightline.sources.boundary import Boundary
 
 
@@ -25,19 +21,27 @@ class TreeEntry:
     Attributes:
         path: Relative to the root, with `/`; bytes that are no UTF-8 stay surrogates, as the system calls want them.
         size: In bytes; of what a link points to.
-        mtime: Of the last change, in nanoseconds.
+        stamp: What changes with its content: see `stamp`.
         fault: Why it cannot be read, or None.
         folder: Whether it is a folder.
     """
 
     path: str
     size: int
-    mtime: int
+    stamp: tuple[int, int, int]
     fault: RejectionError | None = None
     folder: bool = False
 
 
-def walk(root: Path, empty: bool = False) -> Iterator[TreeEntry]:
+NO_STAMP = (0, 0, 0)
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """Returns what changes with a file's content: times of its last change and of that of its entry (ns), its inode."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def walk(root: Path, empty: bool = False, litter: bool = False) -> Iterator[TreeEntry]:
     """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
 
     A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
@@ -46,29 +50,30 @@ def walk(root: Path, empty: bool = False) -> Iterator[TreeEntry]:
     Args:
         root: A folder.
         empty: Whether to yield the folders with nothing in them, too.
+        litter: Whether to yield what an operating system or a program left behind, too.
     """
-    yield from _walk(root, "", Boundary(root), empty)
+    yield from _walk(root, "", Boundary(root), empty, litter)
 
 
-def _walk(root: Path, folder: str, boundary: Boundary, empty: bool) -> Iterator[TreeEntry]:
+def _walk(root: Path, folder: str, boundary: Boundary, empty: bool, litter: bool) -> Iterator[TreeEntry]:
     try:
         with os.scandir(root / folder) as entries:
             # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
-            kept = [entry for entry in entries if not is_litter(entry.name)]
+            kept = [entry for entry in entries if litter or not is_litter(entry.name)]
             inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
     except OSError as error:
         if is_shortage(error):
             raise
         yield TreeEntry(
-            folder.rstrip("/"), 0, 0, RejectionError(RejectionReason.UNREADABLE, f"folder: {error.strerror}")
+            folder.rstrip("/"), 0, NO_STAMP, RejectionError(RejectionReason.UNREADABLE, f"folder: {error.strerror}")
         )
         return
     if empty and folder and not inside:
-        yield TreeEntry(folder.rstrip("/"), 0, 0, folder=True)
+        yield TreeEntry(folder.rstrip("/"), 0, NO_STAMP, folder=True)
     for entry in inside:
         path = folder + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, f"{path}/", boundary, empty)
+            yield from _walk(root, f"{path}/", boundary, empty, litter)
         else:
             yield _entry(entry, path, boundary)
 
@@ -77,20 +82,21 @@ def _entry(entry: os.DirEntry[str], path: str, boundary: Boundary) -> TreeEntry:
     try:
         if entry.is_symlink() and not boundary.holds(os.path.realpath(entry.path)):
             fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link that leads out of the folder")
-            return TreeEntry(path, 0, 0, fault, folder=entry.is_dir())
+            return TreeEntry(path, 0, NO_STAMP, fault, folder=entry.is_dir())
         status = entry.stat()
     except FileNotFoundError:
-        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.MISSING, "no such file, or a link to none"))
+        return TreeEntry(path, 0, NO_STAMP, RejectionError(RejectionReason.MISSING, "no such file, or a link to none"))
     except OSError as error:
         if is_shortage(error):
             raise
-        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__))
+        fault = RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__)
+        return TreeEntry(path, 0, NO_STAMP, fault)
     if stat.S_ISDIR(status.st_mode):
         fault = RejectionError(RejectionReason.UNSAFE_ENTRY, "a link to a folder; links to files are followed")
-        return TreeEntry(path, 0, 0, fault, folder=True)
+        return TreeEntry(path, 0, NO_STAMP, fault, folder=True)
     if not stat.S_ISREG(status.st_mode):
-        return TreeEntry(path, 0, 0, RejectionError(RejectionReason.UNREADABLE, "neither a file nor a folder"))
-    return TreeEntry(path, status.st_size, status.st_mtime_ns)
+        return TreeEntry(path, 0, NO_STAMP, RejectionError(RejectionReason.UNREADABLE, "neither a file nor a folder"))
+    return TreeEntry(path, status.st_size, stamp(status))
 
 
 def read_file(path: Path | str, max_bytes: int) -> bytes:
@@ -118,29 +124,3 @@ def read_file(path: Path | str, max_bytes: int) -> bytes:
         if is_shortage(error):
             raise
         raise RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__) from None
-
-
-def fingerprint(root: Path, deep: bool) -> dict[str, Any]:
-    """Returns the number of files below `root`, their bytes, and a digest of their paths, sizes and times.
-
-    Args:
-        root: A folder.
-        deep: Read the files: the digest is of paths and content, and does not depend on times.
-    """
-    digest = hashlib.sha256()
-    count = total = 0
-    for entry in track(walk(root), "watching", unit="files"):
-        state = f"{entry.size}\0{entry.mtime}"
-        if entry.fault:
-            state = str(entry.fault)
-        elif deep:
-            try:
-                state = files.sha256_file(root / entry.path)
-            except OSError as error:
-                if is_shortage(error):
-                    raise
-                state = str(error.strerror)
-        digest.update(f"{readable(entry.path)}\0{state}\n".encode())
-        count += 1
-        total += entry.size
-    return {"files": count, "bytes": total, "digest": digest.hexdigest(), "deep": deep}

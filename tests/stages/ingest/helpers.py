@@ -88,7 +88,6 @@ def configuration(**knobs: Any) -> IngestConfig:
         "class_from": NamePattern(None),
         "group_from": NamePattern(None),
         "split_from": NamePattern(None),
-        "deep": False,
         "labels": None,
         "min_per_class": 1,
         "on_reject": "warn",

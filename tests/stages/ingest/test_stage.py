@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.folder import FolderSource
 from sightline.stages.ingest import console
 from tests.stages.ingest.helpers import birds, picture, run, shared_data, tree
@@ -33,8 +34,8 @@ class Given:
     def __init__(self, *records: ImageRecord | Rejection) -> None:
         self._records = records
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
-        return {"deep": deep}
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
+        return {}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         yield from self._records

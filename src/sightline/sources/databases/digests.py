@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sightline.core.files import sha256
 from sightline.core.progress import track
-from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.databases import as_text
 
 
@@ -21,13 +19,3 @@ def set_digest(rows: Iterable[Iterable[Any]]) -> tuple[int, str]:
         total += int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest(), "big")
         count += 1
     return count, f"{total % 2**256:064x}"
-
-
-def content_digest(items: Iterable[ImageRecord | Rejection]) -> tuple[int, str]:
-    """Returns the number of inputs, and a digest of all that they hold, the images' bytes included."""
-    return set_digest(
-        (item.id, item.reason)
-        if isinstance(item, Rejection)
-        else (item.id, sha256(item.data), item.label, item.split, item.group)
-        for item in items
-    )

@@ -16,8 +16,9 @@ from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.databases import RetryBudget, as_text, mongo, unreachable_error
-from sightline.sources.databases.digests import content_digest, set_digest
+from sightline.sources.databases.digests import set_digest
 from sightline.sources.mongodb import MongodbOption
 
 REMEDY = "check the collection, fields and filter in ingest.source"
@@ -45,11 +46,8 @@ class MongodbSource:
     option: MongodbOption
     limit: int | None = None
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of documents, the largest id, and what tells a change: see `docs/databases.md`."""
-        if deep:
-            count, digest = content_digest(self.records())
-            return {"documents": count, "content": digest}
         option = self.option
         url = database_url(option.url)
         with mongo.connect(url) as client, mongo.user_errors(url, REMEDY):

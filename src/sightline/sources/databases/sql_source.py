@@ -15,8 +15,9 @@ from sightline.core.sampling import sample
 from sightline.core.text import one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
+from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.databases import RetryBudget, as_text, unreachable_error
-from sightline.sources.databases.digests import content_digest, set_digest
+from sightline.sources.databases.digests import set_digest
 from sightline.sources.databases.sql import abandoned_stream, connect, engine, is_lost, mysql, sa, user_errors
 from sightline.sources.sql import SqlOption
 
@@ -49,11 +50,8 @@ class SqlSource:
     option: SqlOption
     limit: int | None = None
 
-    def fingerprint(self, deep: bool = False) -> dict[str, Any]:
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of rows, the largest id, and what tells a change: see `docs/databases.md`."""
-        if deep:
-            count, digest = content_digest(self.records())
-            return {"rows": count, "content": digest}
         url = database_url(self.option.url)
         columns = [self.option.label_column, self.option.split_column, self.option.group_column]
         with engine(url) as made, connect(made, url) as connection, user_errors(url, REMEDY):

@@ -22,7 +22,6 @@ class IngestConfig:
     class_from: NamePattern
     group_from: NamePattern
     split_from: NamePattern
-    deep: bool
     labels: str | None
     min_per_class: int
     on_reject: str

@@ -10,10 +10,11 @@ from omegaconf import DictConfig
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.core.project import located
+from sightline.core.project import located, project_root
 from sightline.models import weights_origin
 from sightline.predict import manifest
 from sightline.sources import open_source
+from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
 
@@ -62,7 +63,8 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     Raises:
         UserError: If the source cannot be reached.
     """
-    fingerprint = open_source(config).fingerprint(deep=config.deep)
+    memory = ContentMemory(project_root() / files.STATE / "watched")
+    fingerprint = open_source(config).fingerprint(memory)
     content: dict[str, Any] = {"source": config.source.name, "fingerprint": fingerprint}
     if config.labels:
         LabelMap.load(located(config.labels))

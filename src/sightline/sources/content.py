@@ -1,0 +1,167 @@
+"""The digest of what lies at a path: DVC's own, with a memory of the files that have not changed since.
+
+The digest of a file is its MD5, that of a folder the MD5 of DVC's list of its files. So a folder that DVC tracks has
+the digest that stands in its `.dvc` file, on every machine, whether it has been pulled or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sightline.core import dvc_files, files
+from sightline.core.errors import is_shortage
+from sightline.core.progress import track
+from sightline.core.text import is_litter, readable
+from sightline.sources import tree
+from sightline.sources.tree import TreeEntry
+
+_BLOCK = 2**20
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a file that has changed again has another time, on any file system."""
+
+
+class KnownDigests:
+    """Digests of the files below a folder, of those that have not changed taken from before.
+
+    Args:
+        root: The folder.
+        before: By relative path, what `now` was the last time.
+
+    Attributes:
+        now: By relative path: size, times and inode, and digest.
+    """
+
+    def __init__(self, root: Path, before: dict[str, list[int | str]]) -> None:
+        self.now: dict[str, list[int | str]] = {}
+        self._root = root
+        self._before = before
+
+    def md5(self, path: str, size: int, stamp: Sequence[int], shown: bool = False) -> str:
+        """Returns the MD5 of the file at a relative path; OSError if it cannot be read.
+
+        Args:
+            path: Relative to the root.
+            size: In bytes.
+            stamp: What changes with its content: see `tree.stamp`.
+            shown: Whether progress is shown.
+        """
+        state: list[int | str] = [size, *stamp]
+        known = self._before.get(path)
+        if isinstance(known, list) and known[:-1] == state:
+            digest = str(known[-1])
+        else:
+            content = hashlib.md5(usedforsecurity=False)
+            with (self._root / path).open("rb") as stream:
+                blocks = iter(lambda: stream.read(_BLOCK), b"")
+                for block in track(blocks, "watching", size / _BLOCK, unit="MiB") if shown else blocks:
+                    content.update(block)
+            digest = content.hexdigest()
+            if time.time_ns() - max(stamp[:2]) < _SETTLED:
+                return digest  # it may change once more within the same tick of the clock
+        self.now[path] = [*state, digest]
+        return digest
+
+
+class ContentMemory:
+    """Digests of files, kept from one look to the next.
+
+    Args:
+        folder: Where they are kept; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def below(self, root: Path) -> Iterator[KnownDigests]:
+        """Yields what is known of the files below a folder, and keeps what is then."""
+        file = self._folder / f"{files.sha256(os.fsencode(root.absolute()))[:16]}.json" if self._folder else None
+        before: dict[str, list[int | str]] = {}
+        if file is not None:
+            with contextlib.suppress(OSError, ValueError):  # nothing kept, or cut short: it is worked out anew
+                kept = json.loads(file.read_text(encoding="ascii"))
+                before = kept if isinstance(kept, dict) else {}
+        known = KnownDigests(root, before)
+        yield known
+        if file is not None and known.now != before:
+            with contextlib.suppress(OSError):  # a full disk: what is written next says so
+                files.write_text(file, json.dumps(known.now))
+
+
+NO_MEMORY = ContentMemory()
+
+
+def fingerprint(path: Path, memory: ContentMemory = NO_MEMORY) -> dict[str, str]:
+    """Returns the digest of a file or folder; where it is in a folder that DVC tracks, and unchanged, of that folder.
+
+    Args:
+        path: May be missing where DVC tracks it.
+        memory: What is known of its files.
+    """
+    digest = tracked_digest(path, memory)
+    return {"md5": digest or (_folder(path, memory)[1] if path.is_dir() else _file(path, memory))}
+
+
+def tracked_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str | None:
+    """Returns the digest by which DVC tracks a path, or a folder that it is in; None where it is not as tracked."""
+    tracked = dvc_files.tracked(path)
+    if tracked is None:
+        return None
+    if not os.path.lexists(tracked.path):
+        return tracked.md5
+    there = _folder(tracked.path, memory)[0] if tracked.path.is_dir() else _file(tracked.path, memory)
+    return tracked.md5 if there == tracked.md5 else None
+
+
+def is_here(path: Path) -> bool:
+    """Says whether to look at a path itself: it is there, or nothing else tells its content."""
+    tracked = dvc_files.tracked(path)
+    return tracked is None or os.path.lexists(tracked.path)
+
+
+def how_to_get(path: Path) -> str:
+    """Returns the remedy for a path that is missing although DVC tracks it; empty for others."""
+    tracked = dvc_files.tracked(path)
+    return "" if tracked is None or os.path.lexists(path) else f"run `dvc pull {tracked.pointer}`"
+
+
+def _file(path: Path, memory: ContentMemory) -> str:
+    with memory.below(path) as known:
+        status = path.stat()
+        return known.md5("", status.st_size, tree.stamp(status), shown=True)
+
+
+def _folder(root: Path, memory: ContentMemory) -> tuple[str, str]:
+    """Returns the digest of all files below a folder, and of those that count as inputs."""
+    every, inputs = [], []
+    with memory.below(root) as known:
+        for entry in track(tree.walk(root, litter=True), "watching", unit="files"):
+            item = {"md5": _state(entry, known), "relpath": readable(entry.path)}
+            every.append(item)
+            if not is_litter(entry.path):
+                inputs.append(item)
+    whole = _listed(every)
+    return whole, whole if len(inputs) == len(every) else _listed(inputs)
+
+
+def _state(entry: TreeEntry, known: KnownDigests) -> str:
+    if entry.fault:
+        return str(entry.fault)
+    try:
+        return known.md5(entry.path, entry.size, entry.stamp)
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        return str(error.strerror)
+
+
+def _listed(items: list[dict[str, str]]) -> str:
+    """Returns the digest of a list of files, as DVC writes and digests it."""
+    text = json.dumps(sorted(items, key=lambda item: item["relpath"]), sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
