@@ -29,6 +29,10 @@ def init(
         typer.Option("--images", "-i", metavar="SOURCE", help="A folder, archive, list or URL of labelled images."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: where in doubt, take the likeliest.")] = False,
+    within: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="How long dvc repro may take here: 10m, 90s, 1h."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Only say what is seen and chosen, and why.")] = False,
 ) -> None:
     """Make a project for your own images: look at them, choose settings, write them down with reasons.
@@ -36,10 +40,11 @@ def init(
     `dvc repro` in DIR does the rest.
     """
     try:
-        from sightline.project_setup import project_plan, scaffold
+        from sightline.project_setup import budget, project_plan, scaffold
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
+    seconds = None if within is None else budget.seconds(within)
     if images is None:
         raise UserError("--images is missing: sightline init my-project --images FOLDER, which has a folder per class")
     if not explain:
@@ -48,7 +53,7 @@ def init(
         place = Path(images).expanduser()
         scaffold.require_free(folder, place if place.exists() else None)
     try:
-        plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask)
+        plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask, seconds)
     except UserError as error:  # what is said of images ends with a command, which is to work as it stands
         raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
     for line in [*plan.images.lines(), *plan.machine.lines()]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from sightline.config.location import conf_folder
 from sightline.config.params import parse
 from sightline.config.sections import check
 from sightline.core.errors import ConfigError
-from sightline.project_setup import params_file, scaffold
+from sightline.project_setup import budget, params_file, scaffold
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
-from sightline.project_setup.rules import Choice, choose
+from sightline.project_setup.rules import Choice, Situation, choose
 from sightline.project_setup.set_fingerprint import Fingerprint, look
 from sightline.stages.ingest.config import IngestConfig
 
@@ -43,13 +44,17 @@ class ProjectPlan:
 
 
 def plan(
-    source: str, words: Sequence[str] = (), ask: Callable[[list[Interpretation]], Interpretation] = first
+    source: str,
+    words: Sequence[str] = (),
+    ask: Callable[[list[Interpretation]], Interpretation] = first,
+    seconds: float | None = None,
 ) -> ProjectPlan:
     """Looks at a source of images and chooses the settings of a project.
 
     Args:
         source: A folder, an archive, a list, a URL, or a source's name.
         words: Settings that are not to be chosen, `train.lr=0.001`.
+        seconds: How long `dvc repro` may take on this machine; None for as long as it wants.
         ask: Called where the source can be read in several ways, the likeliest first; returns the one that is meant.
 
     Raises:
@@ -62,11 +67,20 @@ def plan(
     conf = conf_folder()
     composed = compose(saved_overrides({"ingest": knobs}, conf), conf)
     ingest = typed(IngestConfig, composed.ingest, "ingest")
-    with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
-        images = look(ingest, Path(folder))
-    machine = this_machine()
     chosen = {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
-    chosen = {**choose(images, machine), **chosen}
+    with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
+        raw, processed = Path(folder, "raw"), Path(folder, "processed")
+        raw.mkdir()
+        begun = time.perf_counter()
+        images = look(ingest, raw)
+        each = (time.perf_counter() - begun) / images.seen
+        machine = this_machine()
+        chosen = {**choose(images, machine), **chosen}
+        if seconds is not None:
+            processed.mkdir()
+            pace = budget.measure(raw, _nested(chosen), processed, each)
+            training = Situation(images, machine, chosen).training
+            chosen |= budget.fitted(chosen, pace, images.images, training, seconds)
     chosen |= {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     check(compose(saved_overrides(_nested(chosen), conf), conf))
     return ProjectPlan(images, machine, chosen)

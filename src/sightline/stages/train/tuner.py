@@ -144,6 +144,15 @@ def batch_sizes(data: ProcessedSet, config: TrainConfig, smallest: int = 8) -> I
             return
 
 
+def images_per_second(data: ProcessedSet, config: TrainConfig) -> float:
+    """Trains for some seconds, and returns how many images a second that were; nothing is kept.
+
+    Raises:
+        UserError: If there is nothing to train on, or the trainer asks for several devices.
+    """
+    return _timed(data, config, _prepare(data, config)).images_per_second
+
+
 def best_batch_size(trials: list[BatchTrial]) -> int:
     """Returns the smallest size that trains almost as fast as the fastest: smaller ones take more steps an epoch."""
     enough = NEAR_BEST * max(trial.images_per_second for trial in trials)
