@@ -18,7 +18,7 @@ from sightline.stages.train.config import TrainConfig
 DATA = Path("data/processed")
 MODEL = Path("models")
 HISTORY = Path("reports/history.csv")
-DEBUG = Path("multirun/debug")
+DEBUG = Path("debug")
 
 
 def run(config: TrainConfig, context: Context) -> None:

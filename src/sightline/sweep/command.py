@@ -9,7 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from sightline.config import stage_help
 from sightline.config.compose import ConfigError, compose, parse, read_params, saved_overrides, typed
+from sightline.config.location import conf_folder
+from sightline.config.messages import options_in
 from sightline.config.stage_runner import end
 from sightline.core import cpu_threads, files, terminal_log
 from sightline.sweep import executors, slots
@@ -20,10 +23,27 @@ from sightline.sweep.search_space import SearchSpace, read_words
 
 log = logging.getLogger(__name__)
 
+USAGE = """\
+Tries values of any knob of ingest, preprocess and train; the same command goes on where it was stopped.
+
+Usage: python -m pipeline.sweep -m KEY=VALUES... [KEY=VALUE ...] [sweep.SETTING=VALUE ...]
+In a project of your own: python -m sightline.stages sweep -m ...
+
+  train.lr=0.001,0.01                          these values
+  train.seed=range(0,5)                        0, 1, 2, 3, 4
+  train.model=glob(*)                          all options
+  'train.lr=tag(log,interval(1e-4,1e-1))'      any number between, in logs
+  'train.batch_size=int(interval(16,128))'     any whole number between
+
+Settings, of conf/sweep/:"""
+
 
 def main() -> None:
     """The script: ends with 0, 1 if a job failed, 2 for what the user can mend, 130 when interrupted."""
     terminal_log.configure()
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(help_text())
+        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = sweep(sys.argv[1:])
@@ -32,6 +52,16 @@ def main() -> None:
     except Exception as error:
         end("sweep", error)
     raise SystemExit(code)
+
+
+def help_text() -> str:
+    """Returns how the command is used, with the settings of conf/ and their comments."""
+    found = [
+        (f"sweep.{knob.name}", knob.comment) for knob in stage_help.knobs(conf_folder() / "sweep" / "default.yaml")
+    ]
+    found.append(("sweep.executor", ", ".join(options_in(conf_folder() / "sweep" / "executor"))))
+    width = max(len(name) for name, _ in found)
+    return "\n".join([USAGE, *(f"  {name:<{width}}  {comment}" for name, comment in found)])
 
 
 def sweep(words: Sequence[str]) -> int:
