@@ -56,10 +56,9 @@ def main() -> None:
 
 def help_text() -> str:
     """Returns how the command is used, with the settings of conf/ and their comments."""
-    found = [
-        (f"sweep.{knob.name}", knob.comment) for knob in stage_help.knobs(conf_folder() / "sweep" / "default.yaml")
-    ]
-    found.append(("sweep.executor", ", ".join(options_in(conf_folder() / "sweep" / "executor"))))
+    conf = conf_folder() / "sweep"
+    found = [(f"sweep.{knob.name}", knob.comment) for knob in stage_help.knobs(conf / "default.yaml")]
+    found.append(("sweep.executor", ", ".join(options_in(conf / "executor"))))
     width = max(len(name) for name, _ in found)
     return "\n".join([USAGE, *(f"  {name:<{width}}  {comment}" for name, comment in found)])
 

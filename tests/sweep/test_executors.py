@@ -1,0 +1,82 @@
+"""The executors: the same job, with the same result, wherever it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sightline.sweep import executors
+from sightline.sweep.executors import LocalPlace
+from sightline.sweep.job import JobFactory, JobTask
+from sightline.sweep.options import LocalExecutor, Option, RayExecutor, SlurmExecutor
+from tests.stages.train import small
+
+ROOT = Path(__file__).parents[2]
+EXECUTORS = [
+    LocalExecutor("local"),
+    SlurmExecutor("slurm", None, 10, 1, 0, 4, "local"),
+    RayExecutor("ray", None, 1, 0.0),
+]
+
+
+@pytest.fixture
+def task(project: Path) -> JobTask:
+    """A job of a second, with images that are there."""
+    slot = project / ".dvc/tmp/sweeps/one/data"
+    small.processed_set(slot / "data/processed")
+    (slot / "src").symlink_to(ROOT / "src")
+    job = JobFactory().job(["train/model=dense", "train/trainer=cpu", "train.max_epochs=1", "++train.threads=1"])
+    return JobTask(
+        job=job,
+        slot=slot,
+        output=project / "out",
+        answers=project / "out/answers.parquet",
+        log=project / "out/log.txt",
+        tags={"sightline.sweep_job": job.digest},
+        measure_latency=True,
+        runs=f"sqlite:///{project}/mlflow.db",
+        trial=None,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", EXECUTORS, ids=lambda executor: executor.name)
+def test_a_job_trains_in_its_slot_wherever_it_runs(
+    task: JobTask, executor: Option, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    (place,) = executors.places(executor, 1)
+    try:
+        outcome = place.run(task)
+    finally:
+        place.close()
+    assert outcome.state == "complete", outcome.why + task.log.read_text()
+    assert outcome.result["validation_images"] == 30
+    assert outcome.result["latency_ms"] > 0
+    assert outcome.result["val_loss"] == pytest.approx(1.061, abs=0.01)
+    assert task.answers.is_file()
+    assert "epoch   1/1" in task.log.read_text()
+
+
+def test_a_process_that_dies_is_a_failed_job_and_the_next_has_another(
+    task: JobTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task.slot / "src").unlink()
+    package = task.slot / "src/sightline/sweep"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "warm_process.py").write_text("import os; os.kill(os.getpid(), 9)\n")
+    place = LocalPlace(None)
+    for _ in range(2):
+        outcome = place.run(task)
+        assert (outcome.state, outcome.why) == ("failed", "its process ended with signal SIGKILL; see out/log.txt")
+    place.close()
+
+
+def test_each_of_several_jobs_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [place._gpu for place in executors.places(LocalExecutor("local"), 3)] == ["2", "5", "2"]  # type: ignore[attr-defined]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert [place._gpu for place in executors.places(LocalExecutor("local"), 2)] == [None, None]  # type: ignore[attr-defined]
