@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from sightline.config import compose as config
 from sightline.config import params
-from sightline.config.compose import CONF, compose, read_params, saved_overrides, typed
+from sightline.config.compose import CONF, compose, read_params, saved_overrides, selecting, typed
 from sightline.config.sections import check, schema_of, schemas
 from sightline.core.errors import ConfigError
 from sightline.stages.train.config import TrainConfig
@@ -303,6 +303,24 @@ def test_params_are_utf8_whatever_the_locale(project: Path, monkeypatch: pytest.
 def test_outside_a_project(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml is missing: run the command in the project's root folder"):
         compose([], tmp_path / "conf")
+
+
+@pytest.mark.parametrize(
+    ("word", "composed"),
+    [
+        ("train.model=cnn", "train/model=cnn"),
+        ("train/model=cnn,dense", "train/model=cnn,dense"),
+        ("train.lr=0.1", "train.lr=0.1"),
+        ("train.model.width=8", "train.model.width=8"),
+        ("train.model_options.width=8", "++train.model.width=8"),
+        ("+train.model=cnn", "+train.model=cnn"),
+        ("train.model", "train.model"),
+        ("train=x", "train=x"),
+        ("ingest.path=~/birds", "ingest.path='~/birds'"),
+    ],
+)
+def test_a_word_is_written_as_hydra_wants_it(project: Path, word: str, composed: str) -> None:
+    assert selecting(word) == composed
 
 
 def test_every_section_becomes_its_dataclass(project: Path) -> None:

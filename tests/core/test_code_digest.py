@@ -89,6 +89,22 @@ def test_every_template_that_a_stage_fills_is_part_of_it(copy: Path) -> None:
         path.write_text(text)
 
 
+def test_imports_are_found_however_they_are_written() -> None:
+    text = b"""
+from . import near
+from .sub import thing
+from .. import above
+if TYPE_CHECKING:
+    import sightline.never
+else:
+    import sightline.otherwise
+"""
+    within = {"sightline.a", "sightline.a.near", "sightline.a.sub", "sightline.a.sub.thing"}
+    assert set(read_source(text, "sightline.a.b").names) == within | {
+        "sightline", "sightline.above", "sightline.otherwise"
+    }  # fmt: skip
+
+
 def test_a_docstring_counts_as_a_comment_and_a_text_does_not() -> None:
     def digest(text: str) -> str:
         return read_source(text.encode(), "sightline.x").digest
@@ -98,6 +114,8 @@ def test_a_docstring_counts_as_a_comment_and_a_text_does_not() -> None:
     assert digest('def f(a):\n    b = """Text."""\n    return a\n') != plain
     assert digest("def f(a):\n    return 1\n") != digest("def f(a):\n    return 1.0\n")
     assert digest("def f(a):\n    return '1'\n") != digest("def f(a):\n    return b'1'\n")
+    assert digest("x = a + b\n") != digest("x = a - b\n")
+    assert digest("x = a[1:]\n") != digest("x = a[:1]\n")
 
 
 @pytest.mark.parametrize(
