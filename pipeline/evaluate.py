@@ -28,7 +28,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     from sightline.stages.evaluate.explain import explainer
     from sightline.stages.evaluate.tracked import log_evaluation
 
-    predictor = Predictor.load(context.root / MODEL)
+    predictor = Predictor.load(context.root / MODEL, config.tta)
     data = ProcessedSet(context.root / DATA)
     predictor.check_classes(data.classes)
     root, out = context.root, context.output / OUTPUT

@@ -123,7 +123,7 @@ def evaluate(
     from sightline.stages.evaluate.stage import evaluate_split
 
     settings, config = section("evaluate", EvaluateConfig, knobs)
-    predictor = Predictor.load(model.path)
+    predictor = Predictor.load(model.path, settings.tta)
     predictor.check_classes(data.classes)
     with new_place(folder or model.path.parent, "evaluation") as place:
         result = evaluate_split(

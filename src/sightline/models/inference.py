@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from sightline.core.errors import UserError
 from sightline.models import saved_model
 from sightline.models.classifier import Classifier
 from sightline.models.model_info import ModelInfo
+from sightline.models.view_average import ViewAverage
 
 
 class Predictor:
@@ -20,15 +23,21 @@ class Predictor:
     Attributes:
         classifier: The model, in evaluation mode, on the CPU.
         info: The content of `model.json`.
+        module: What maps images to logits: the classifier, or its mean over views of each image.
     """
 
-    def __init__(self, classifier: Classifier, info: ModelInfo) -> None:
+    def __init__(self, classifier: Classifier, info: ModelInfo, views: Sequence[str] = ()) -> None:
         self.classifier = classifier
         self.info = info
+        self.module: nn.Module = ViewAverage(classifier, views).eval() if views else classifier
 
     @classmethod
-    def load(cls, folder: Path) -> Predictor:
+    def load(cls, folder: Path, views: Sequence[str] = ()) -> Predictor:
         """Reads the model in `folder`; computes with the number of threads that it was trained with.
+
+        Args:
+            folder: Where it stands.
+            views: Of each image that are to be answered beside it, see `view_average.VIEWS`.
 
         Raises:
             UserError: If it is missing or damaged.
@@ -36,7 +45,7 @@ class Predictor:
         classifier, info = saved_model.load(folder)
         if info.threads is not None:
             torch.set_num_threads(info.threads)
-        return cls(classifier, info)
+        return cls(classifier, info, views)
 
     def check_classes(self, classes: list[str]) -> None:
         """Raises UserError unless `classes` are those that the model was trained on."""
@@ -48,6 +57,6 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        logits = self.classifier(torch.from_numpy(images))
+        logits = self.module(torch.from_numpy(images))
         # Softmax in double precision: the rows sum to 1 well within what a metric can see.
         return torch.softmax(logits.double(), dim=1).numpy()

@@ -21,6 +21,7 @@ class TrainingLineage:
         data_sha256: Digest of the processed set; "" where it is not known, as of a model made by hand.
         transform_sha256: Digest of the preprocessing transform's file; "" likewise.
         initial_weights: SHA-256 and licence of the weights file that training began with; None without.
+        teacher_sha256: Digest of the bundle that it learnt from; "" without.
         training: The train section, less the model.
         best_epoch: The best epoch's number, from 1, and its metrics.
         profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
@@ -29,6 +30,7 @@ class TrainingLineage:
     data_sha256: str = ""
     transform_sha256: str = ""
     initial_weights: Mapping[str, str] | None = None
+    teacher_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     best_epoch: Mapping[str, float] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)

@@ -238,3 +238,21 @@ def test_the_shipped_defaults_fit_the_schema() -> None:
 def test_values_out_of_range_are_named(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{key}: .*{value}"):
         dataclasses.replace(CONFIG, **{key: value})
+
+
+@pytest.mark.slow
+def test_test_time_augmentation_is_part_of_what_ships(project: Project, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    shutil.copytree(project.reports, reports)
+    content = json.loads((reports / "calibration.json").read_text())
+    files.write_json(reports / "calibration.json", {**content, "tta": ["mirror", "crops"]})
+    export(dataclasses.replace(project, reports=reports), tmp_path / "bundle")  # parity is its gate
+    plain, averaged = Bundle.load(project.bundle, "fp32"), Bundle.load(tmp_path / "bundle", "fp32")
+    images = processed_set.ProcessedSet(project.processed).split("test").images(slice(0, 20))
+    answers = Predictor.load(project.model, ["mirror", "crops"])(images)
+    expected = calibration_file.apply_temperature(answers, 1.25)
+    np.testing.assert_allclose(averaged.probabilities(images), expected, atol=1e-5)
+    assert not np.allclose(plain.probabilities(images), expected, atol=1e-3)
+    assert averaged.calibration["tta"] == ["mirror", "crops"]
+    assert "tta" not in plain.calibration
+    assert "mean over views of the image (mirror, crops)" in averaged.card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.config.schema import require
+from sightline.config.schema import require, require_one_of
 
 
 @dataclass
@@ -12,6 +12,7 @@ class EvaluateConfig:
     """The section `evaluate` of the configuration."""
 
     batch_size: int
+    tta: list[str]
     top_k: int
     per_class_limit: int
     gallery: int
@@ -31,6 +32,9 @@ class EvaluateConfig:
             ValueError: If a value is outside its range, naming the field.
         """
         require(self.batch_size >= 1, f"batch_size: {self.batch_size} is not at least 1")
+        for view in self.tta:
+            require_one_of("tta", view, ("mirror", "crops"))
+        require(len(set(self.tta)) == len(self.tta), f"tta: {', '.join(self.tta)}: each at most once")
         require(self.top_k >= 2, f"top_k: {self.top_k} is not at least 2 (top-1 is `accuracy`)")
         require(self.per_class_limit >= 0, f"per_class_limit: {self.per_class_limit} is negative")
         require(0 <= self.gallery <= 200, f"gallery: {self.gallery} is not between 0 and 200")

@@ -107,7 +107,7 @@ def evaluate_split(
     with files.atomic_directory(out / FIGURES) as folder:
         write_figures(folder, results)
     files.write_text(out / REPORT, report.render_report(data, results))
-    files.write_json(out / CALIBRATION, calibration(found))
+    files.write_json(out / CALIBRATION, calibration(found) | ({"tta": config.tta} if config.tta else {}))
     files.write_json(out / DETAIL, dict(found.numbers))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from sightline.core.errors import UserError
 from sightline.core.json_fields import field, optional_field, parse_object
 from sightline.metrics.calibration import apply_temperature
+from sightline.models.view_average import VIEWS
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -26,12 +28,18 @@ class Calibration:
         target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
         threshold: The largest calibrated probability from which on the target is met; None where it cannot be.
         coverage: Share of the validation images at or above the threshold, 0 to 1.
+        tta: Views of each image that were answered beside it (`models.view_average.VIEWS`): so does the bundle.
     """
 
     temperature: float
     target_accuracy: float
     threshold: float | None
     coverage: float
+    tta: list[str] = dataclasses.field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of the bundle's `calibration.json`; views are named where there are some."""
+        return {name: value for name, value in vars(self).items() if name != "tta" or value}
 
     def apply(self, probabilities: Probabilities) -> npt.NDArray[np.float64]:
         """Calibrates probabilities [N, K] at temperature 1, in double precision.
@@ -55,6 +63,7 @@ def read(path: Path) -> Calibration:
             target_accuracy=field(content, "target_accuracy", float),
             threshold=optional_field(content, "threshold", float),
             coverage=field(content, "coverage", float),
+            tta=field(content, "tta", list) if "tta" in content else [],
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
@@ -64,4 +73,6 @@ def read(path: Path) -> Calibration:
         raise UserError(
             f"{path}: the temperature {calibration.temperature} is no positive number: run the evaluate stage"
         )
+    if unknown := [view for view in calibration.tta if view not in VIEWS]:
+        raise UserError(f"{path}: no view is called {unknown[0]!r}: run the evaluate stage again")
     return calibration

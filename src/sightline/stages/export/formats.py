@@ -14,7 +14,8 @@ from sightline.core import files
 from sightline.core.errors import UserError, how_to_install
 
 if TYPE_CHECKING:
-    from sightline.models.classifier import Classifier
+    from torch import nn
+
     from sightline.stages.export.latency import Network
 
 FORMATS: Registry[NetworkFormat] = Registry("export/formats")
@@ -27,13 +28,13 @@ class NetworkSource:
 
     Attributes:
         onnx: Its ONNX file.
-        classifier: The trained model, on the CPU.
+        classifier: The trained model, on the CPU, or its mean over views of an image.
         shape: (height, width, channels) of an image.
         temperature: What its logits are divided by.
     """
 
     onnx: Path
-    classifier: Classifier
+    classifier: nn.Module
     shape: tuple[int, int, int]
     temperature: float
 
@@ -102,7 +103,7 @@ class OpenVino(NetworkFormat):
         return lambda images: compiled(images)[0]
 
 
-def to_pt2(classifier: Classifier, shape: tuple[int, int, int], temperature: float) -> bytes:
+def to_pt2(classifier: nn.Module, shape: tuple[int, int, int], temperature: float) -> bytes:
     """Returns a network as torch.export keeps it: equal networks give equal bytes, without pickle.
 
     The example of an input, which torch would pickle, and the stack traces, which name this machine's folders, are

@@ -137,6 +137,10 @@ def _calibrated(calibration: Calibration) -> str:
         f"- Probabilities are calibrated by temperature scaling (T = {calibration.temperature:.4g}, fitted on the "
         "validation split).\n"
     )
+    if calibration.tta:
+        text += (
+            f"- Each answer is the mean over views of the image ({', '.join(calibration.tta)}): the network does it.\n"
+        )
     target = f"{100 * calibration.target_accuracy:g} %"
     if calibration.threshold is None:
         return f"{text}- No threshold on them reaches an accuracy of {target} on the validation split."

@@ -50,11 +50,11 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     Raises:
         UserError: If inputs do not belong together, or the bundle fails the parity check.
     """
-    predictor = Predictor.load(model)
+    calibrated = calibration_file.read(reports / CALIBRATION)
+    predictor = Predictor.load(model, calibrated.tta)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)
     chosen = parity_images.choose(data, config.parity_images)
-    calibrated = calibration_file.read(reports / CALIBRATION)
     content = CardContent(
         license=config.license,
         classes=data.classes,
@@ -73,7 +73,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     temperature = content.calibration.temperature
     with files.atomic_directory(output) as folder:
         progress.step("ONNX")
-        onnx = to_onnx(predictor.classifier, data.shape, config.opset, temperature)
+        onnx = to_onnx(predictor.module, data.shape, config.opset, temperature)
         _write_parts(folder, onnx, content)
         bundle = open_model(folder)  # each network is read back from disk before it is compared: what ships
         progress.step("comparison with the trained network")
@@ -101,7 +101,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
                 networks["int8"] = ([folder / manifest.INT8_MODEL], quantised)
             else:
                 (folder / manifest.INT8_MODEL).unlink()
-        source = NetworkSource(folder / manifest.MODEL, predictor.classifier, data.shape, temperature)
+        source = NetworkSource(folder / manifest.MODEL, predictor.module, data.shape, temperature)
         for name in config.formats:
             progress.step(name)
             form = FORMATS[name]()
@@ -122,7 +122,7 @@ def _write_parts(folder: Path, onnx: bytes, content: CardContent) -> None:
     files.write_bytes(folder / manifest.MODEL, onnx)
     content.transform.save(folder / manifest.TRANSFORM)
     files.write_json(folder / manifest.CLASSES, {"classes": content.classes})
-    files.write_json(folder / manifest.CALIBRATION, vars(content.calibration))
+    files.write_json(folder / manifest.CALIBRATION, content.calibration.as_json())
 
 
 def _judge_int8(

@@ -25,6 +25,7 @@ from sightline.stages.train.dataloader import (
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
 from sightline.stages.train.recipes import Finetune, recipe_of
+from sightline.stages.train.teacher import soft_targets
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
@@ -80,7 +81,10 @@ def loaders(
     train, val = data.split("train"), data.split("val")
     overfit = config.debug.overfit
     policy = None if overfit or config.augment_on == "batch" else config.augment
-    samples = SampleDataset(train, config.seed, policy)
+    targets = None
+    if config.teacher is not None and not overfit:
+        targets = soft_targets(config.teacher, config.teacher_share, data, config.threads)
+    samples = SampleDataset(train, config.seed, policy, targets)
     order = EpochSampler(
         len(train),
         config.seed,

@@ -51,6 +51,9 @@ class TrainConfig:
         balanced_sampling: Whether each class is drawn equally often, whatever its number of images.
         freeze_epochs: Epochs at the beginning in which only the network's head learns.
         backbone_lr_mult: Learning rate of the backbone as a share of the head's.
+        teacher: Folder of a bundle whose probabilities the network learns beside the labels (knowledge distillation);
+            null for none.
+        teacher_share: Share of the target that they make.
         seed: All randomness is a function of it.
         threads: CPU threads; results depend on their number in the last bits.
         num_workers: Data-loader processes; results do not depend on them.
@@ -79,6 +82,8 @@ class TrainConfig:
     balanced_sampling: bool
     freeze_epochs: int
     backbone_lr_mult: float
+    teacher: str | None
+    teacher_share: float
     seed: int
     threads: int
     num_workers: int
@@ -91,6 +96,14 @@ class TrainConfig:
             require(getattr(self, name) >= 0, f"{name}: must not be negative, is {getattr(self, name)}")
         require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
         require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
+        require(self.teacher != "", "teacher: must be a bundle's folder or null, is empty")
+        require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], is {self.teacher_share}")
+        for choice_name, option, allowed in (
+            ("mix", self.mix, "none"),
+            ("recipe", self.recipe, "auto, scratch, finetune"),
+        ):
+            refused = self.teacher is not None and option.name not in allowed.split(", ")
+            require(not refused, f"teacher: needs {choice_name} {allowed}, not {option.name}")
         require_weights(self.recipe, self.model)
         require_one_of("monitor", self.monitor, MONITORS)
         require_one_of("augment_on", self.augment_on, ("batch", "albumentations"))

@@ -36,12 +36,20 @@ class SampleDataset(Dataset[Batch]):
         split: The rows.
         seed: The run's seed.
         augment: Augmentation policy for every image; None leaves them as they are.
+        targets: [n, K] shares of the classes in place of the labels; None for these.
     """
 
-    def __init__(self, split: Split, seed: int, augment: Option | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        seed: int,
+        augment: Option | None = None,
+        targets: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self.split = split
         self.seed = seed
         self.augment = augment
+        self.targets: npt.NDArray[Any] = split.labels if targets is None else targets
 
     @property
     def augments(self) -> bool:
@@ -60,7 +68,7 @@ class SampleDataset(Dataset[Batch]):
         return None if self.augment is None else albumentations_backend.build(self.augment, self.split.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"split": self.split, "seed": self.seed, "augment": self.augment}
+        return {"split": self.split, "seed": self.seed, "augment": self.augment, "targets": self.targets}
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.int64]:
@@ -79,7 +87,7 @@ class SampleDataset(Dataset[Batch]):
         if self._augmentation is not None:
             for row, key in enumerate(keys.tolist()):
                 images[row] = self._augmentation(images[row], key & _POSITIVE)
-        return torch.from_numpy(images), torch.from_numpy(self.split.labels[positions]), torch.from_numpy(keys)
+        return torch.from_numpy(images), torch.from_numpy(self.targets[positions]), torch.from_numpy(keys)
 
 
 class EpochSampler(Sampler[Key]):
@@ -232,7 +240,7 @@ class DirectLoader:
         order = self.batches.sampler.order()
         # Small enough to be made for the whole epoch: what is left for each batch is its images.
         keys = draws.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
-        all_labels, all_keys = torch.from_numpy(split.labels[order]), torch.from_numpy(keys)
+        all_labels, all_keys = torch.from_numpy(self.samples.targets[order]), torch.from_numpy(keys)
         if isinstance(images, torch.Tensor):
             all_labels, all_keys = all_labels.to(images.device), all_keys.to(images.device)
             places = torch.from_numpy(order).to(images.device)

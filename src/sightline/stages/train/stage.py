@@ -23,6 +23,7 @@ from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
 from sightline.stages.train.probe_fit import fit_probe
 from sightline.stages.train.recipes import Probe
+from sightline.stages.train.teacher import bundle_digest
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class TrainingRun:
 
     Attributes:
         initial: See `TrainingResult`.
+        teacher: Digest of the bundle that it learns from; "" without.
         checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
             outside the outputs, which DVC removes before a stage runs.
     """
@@ -72,6 +74,9 @@ class TrainingRun:
         self.initial = weights_origin.of_weights(getattr(config.model, "weights", None), config.model.name)
         if self.initial:
             code.append(self.initial["sha256"])  # the configuration says only where they are
+        self.teacher = bundle_digest(config.teacher) if config.teacher is not None else ""
+        if self.teacher:
+            code.append(self.teacher)
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 
@@ -101,6 +106,7 @@ class TrainingRun:
                 data_sha256=data.digest,
                 transform_sha256=files.sha256_file(data.transform),
                 initial_weights=self.initial,
+                teacher_sha256=self.teacher,
                 training={name: value for name, value in self._settings.items() if name != "model"},
                 best_epoch=best,
                 profile=fitted.profile,

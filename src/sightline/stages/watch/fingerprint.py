@@ -9,14 +9,13 @@ from typing import Any, Self
 from omegaconf import DictConfig
 
 from sightline.core import files
-from sightline.core.errors import UserError
 from sightline.core.project import located, project_root
 from sightline.models import weights_origin
-from sightline.predict import manifest
 from sightline.sources import open_source
 from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
+from sightline.stages.train.teacher import bundle_digest
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class WatchedWeights:
         model, baseline = config.train.model, config.baseline
         asked = [*baseline.methods, baseline.learning_curve or ""]
         network = baseline.network if any(name.startswith("pretrained_") for name in asked) else None
-        return cls(model.get("weights"), model.name, baseline=network)
+        return cls(model.get("weights"), model.name, config.train.teacher, network)
 
 
 def watch(config: IngestConfig, output: Path) -> None:
@@ -70,18 +69,6 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
         LabelMap.load(located(config.labels))
         content["labels"] = files.sha256_file(located(config.labels))
     return content
-
-
-def bundle_digest(bundle: str) -> str:
-    """Returns the SHA-256 of a bundle's manifest, which holds those of its files.
-
-    Raises:
-        UserError: If there is none.
-    """
-    path = located(bundle) / manifest.MANIFEST
-    if not path.is_file():
-        raise UserError(f"train.teacher: {bundle} is no bundle: it has no {manifest.MANIFEST}")
-    return files.sha256_file(path)
 
 
 def watch_weights(watched: WatchedWeights, output: Path) -> None:

@@ -1,0 +1,84 @@
+"""Knowledge distillation: a bundle's probabilities as a part of the targets that a network is trained for.
+
+NumPy and ONNX Runtime are imported where targets are made: `watch` asks for a digest at every `dvc repro`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.core.project import located
+from sightline.predict import manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sightline.datasets.processed_set import ProcessedSet
+
+STATISTICS = "statistics"
+"""Key of the transform that says how this set's pixels are distributed: no part of how images are prepared."""
+
+
+def bundle_digest(bundle: str) -> str:
+    """Returns the SHA-256 of a bundle's manifest, which holds those of its files.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = located(bundle) / manifest.MANIFEST
+    if not path.is_file():
+        raise UserError(f"train.teacher: {bundle} is no bundle: it has no {manifest.MANIFEST}")
+    return files.sha256_file(path)
+
+
+def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) -> npt.NDArray[np.float32]:
+    """Returns the training split's targets [n, K]: the label's class, and the teacher's probabilities (Hinton 2015).
+
+    The teacher answers each image as it is prepared, without online augmentation, in floats; its probabilities are
+    calibrated, so that no temperature is needed beside its own.
+
+    Args:
+        bundle: The teacher's folder.
+        share: Of the target that the teacher's probabilities make, above 0 to 1.
+        data: The processed set.
+        threads: CPU threads.
+
+    Raises:
+        UserError: If it is no bundle, has other classes, or prepares images in another way.
+    """
+    import numpy as np
+
+    from sightline.predict.bundle import Bundle
+
+    teacher = Bundle.load(located(bundle), "fp32", threads)
+    if teacher.classes != data.classes:
+        raise UserError(f"train.teacher: {bundle} has other classes: {_few(teacher.classes)}, not {_few(data.classes)}")
+    ours, theirs = _preparation(data.transform), _preparation(located(bundle) / manifest.TRANSFORM)
+    if ours != theirs:
+        other = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        raise UserError(
+            f"train.teacher: {bundle} prepares images in another way ({', '.join(other)}): use its settings"
+        )
+    split = data.split("train")
+    starts = range(0, len(split), manifest.BATCH_SIZE)
+    batches = (
+        teacher.probabilities(split.images(slice(start, start + manifest.BATCH_SIZE)))
+        for start in track(starts, "teacher", len(split), each=manifest.BATCH_SIZE)
+    )
+    hard = np.eye(len(data.classes), dtype=np.float32)[split.labels]
+    return np.asarray((1 - share) * hard + share * np.concatenate(list(batches)), np.float32)
+
+
+def _preparation(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {key: value for key, value in content.items() if key != STATISTICS}
+
+
+def _few(classes: list[str]) -> str:
+    return ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
