@@ -75,7 +75,7 @@ def plan(
         images = look(ingest, raw)
         each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
-        chosen = {**choose(images, machine), **chosen}
+        chosen = {**chosen, **choose(images, machine), **chosen}
         if seconds is not None:
             processed.mkdir()
             pace = budget.measure(raw, _nested(chosen), processed, each)
