@@ -99,7 +99,7 @@ OTHER: dict[str, Any] = {
     "accelerator": "cpu", "cpu.accelerator": "auto", "precision": "32-true", "cpu.precision": "bf16-mixed",
     "mps.precision": "16-mixed", "profiler": "advanced", "debug.none.epochs": 1, "batches": 3, "overfit.epochs": 1,
     "slices": ["size"], "export.formats": ["pt2"], "license": "MIT", "int8.default": "fp32", "min_speedup": 2.0,
-    "promote.name": "other",
+    "promote.name": "other", "evaluate.title": "birds",
     "sweep.metric": "val_accuracy", "sweep.n_trials": 7, "sweep.time": "30m", "sweep.sampler": "tpe",
     "sweep.pruner": "median", "sweep.executor.slurm.partition": "other", "sweep.executor.slurm.cluster": "local",
     "sweep.executor.ray.address": "auto",

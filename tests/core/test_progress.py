@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.core import progress
 from sightline.core.progress import track
 
 SLOW = """
@@ -132,3 +134,15 @@ def test_a_pipe_gets_a_line_a_step_and_now_and_then_one_of_a_count() -> None:
     assert "left" in steps[1]
     assert "40 of 40" in steps[3]
     assert "\r" not in done.stdout
+
+
+def test_a_notebooks_cell_has_the_same_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", cell)
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
+    with progress.stage("train"):
+        progress.step("loading PyTorch")
+        list(track(range(5), "reading", 5))
+    assert "train: loading PyTorch ..." in cell.getvalue()
+    assert "train: loading PyTorch, reading |" in cell.getvalue()
+    assert "\n" not in cell.getvalue()

@@ -20,6 +20,7 @@ from sightline.api.datasets import ProcessedDataset, RawDataset
 from sightline.api.models import HISTORY, ExportedModel, ModelEvaluation, TrainedModel
 from sightline.api.place import new_place
 from sightline.api.settings import section
+from sightline.core import progress
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.project_setup.recognition import source_knobs
@@ -45,7 +46,7 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
     from sightline.stages.ingest.stage import ingest
 
     settings, config = section("ingest", IngestConfig, {**source_knobs(source), **knobs})
-    with new_place(folder, "raw") as place:
+    with progress.stage("ingest"), new_place(folder, "raw") as place:
         place.path.mkdir()
         summary = ingest(open_source(settings), settings, place.path)
         require_trainable(summary, settings)
@@ -69,7 +70,7 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     from sightline.stages.preprocess.stage import preprocess
 
     settings, config = section("preprocess", PreprocessConfig, knobs)
-    with new_place(folder or raw.path.parent, "processed") as place:
+    with progress.stage("preprocess"), new_place(folder or raw.path.parent, "processed") as place:
         place.path.mkdir()
         require_splits(preprocess(raw.path, settings, place.path, FOLDER))
     return ProcessedDataset(place.path, raw, {**raw.settings, **flat_params(config, "preprocess")})
@@ -92,7 +93,7 @@ def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False,
 
     settings, config = section("train", TrainConfig, knobs)
     training = TrainingRun(data.path, settings)
-    with new_place(folder or data.path.parent, "model") as place:
+    with progress.stage("train"), new_place(folder or data.path.parent, "model") as place:
         if track:
             from sightline.stages.train.tracked import train_tracked
 
@@ -125,7 +126,7 @@ def evaluate(
     settings, config = section("evaluate", EvaluateConfig, knobs)
     predictor = Predictor.load(model.path, settings.tta)
     predictor.check_classes(data.classes)
-    with new_place(folder or model.path.parent, "evaluation") as place:
+    with progress.stage("evaluate"), new_place(folder or model.path.parent, "evaluation") as place:
         result = evaluate_split(
             predictor,
             data.files,
@@ -163,7 +164,7 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
     model, data = evaluation.model, evaluation.data
     if data.raw is None:
         raise UserError("export compares predictions of raw images: give ProcessedDataset its raw=RawDataset(...)")
-    with new_place(folder or evaluation.path.parent, "bundle") as place:
+    with progress.stage("export"), new_place(folder or evaluation.path.parent, "bundle") as place:
         result = export(settings, data.raw.path, data.path, model.path, place.path, evaluation.path)
     if track:
         from sightline.stages.export.tracked import log_export
