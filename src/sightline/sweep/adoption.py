@@ -60,7 +60,10 @@ def _find(reference: str) -> FrozenTrial:
         return min(done, key=lambda trial: sign * float(trial.value or 0.0))
     if len(named) > 1:
         raise UserError(f"{reference}: several sweeps begin so: {', '.join(study.study_name for study in named[:5])}")
-    run = tracking.find_run(reference)
+    try:
+        run = tracking.find_run(reference)
+    except UserError as error:
+        raise UserError(f"{reference}: no sweep's name begins so; as a run, {error}") from None
     client, _ = tracking.connect()
     digest = client.get_run(run.id).data.tags.get(tracking.SWEEP_JOB_TAG)
     for study in studies:

@@ -130,7 +130,10 @@ class SweepEngine:
                 self._stop(places, free)
                 raise
             finally:
-                self._slots.stop() if self._running else None
+                if self._running:  # an error, or a second Ctrl-C: the pool's threads are to end
+                    self._slots.stop()
+                    for place in places:
+                        place.stop()
                 for place in places:
                     place.close()
 

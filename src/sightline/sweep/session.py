@@ -7,7 +7,9 @@ import logging
 import shutil
 from pathlib import Path
 
-from sightline.core import files
+from optuna.exceptions import StorageInternalError
+
+from sightline.core import credentials, files
 from sightline.core.errors import UserError
 from sightline.sweep import job_ranking, sweep_page
 from sightline.sweep.config import SweepConfig
@@ -68,6 +70,9 @@ class Session:
                 self._engine.run()
             except KeyboardInterrupt:
                 interrupted = True
+            except StorageInternalError as error:
+                first = credentials.mask(" ".join(str(error.__cause__ or error).split()))[:200]
+                raise UserError(f"the sweep's record was lost ({first}); the same command goes on") from None
             ranked = self._rank()
             self._print(ranked)
             self._report(ranked)
@@ -132,6 +137,8 @@ class Session:
             if len(ranked) > SHOWN:
                 log.info(f"... and {len(ranked) - SHOWN} more")
             self._print_choice(ranked)
+        if self._engine.stopped:
+            log.info(f"sweep: {self._engine.stopped} were stopped; the same command goes on with them")
         if self._engine.failed:
             log.info(f"sweep: {len(self._engine.failed)} failed; the same command tries them again")
 
