@@ -15,7 +15,7 @@ from sightline.config.sections import check
 from sightline.project_setup import params_file
 from sightline.project_setup.census import SERIES_PATTERN
 from sightline.project_setup.machine import Machine
-from sightline.project_setup.rules import RULES, choose, table
+from sightline.project_setup.rules import RULES, Choice, choose, table
 from sightline.project_setup.set_fingerprint import Fingerprint
 from sightline.project_setup.transfer import ProbeTrial
 from tests.conftest import ROOT
@@ -131,3 +131,13 @@ def test_every_rule_says_what_it_does() -> None:
 
 def test_the_documentation_has_the_rules() -> None:
     assert table() in (ROOT / "docs/how-it-chooses.md").read_text()
+
+
+def test_what_is_given_by_hand_is_written_as_it_was_given() -> None:
+    chosen = choose(PHOTOS, MACHINE) | {
+        "evaluate.explain": Choice(parse("false"), ""),
+        "train.lr": Choice(parse("1e-3"), ""),
+    }
+    text = params_file.text(chosen)
+    assert "  explain: false " in text
+    assert "  lr: 1e-3 " in text

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sightline.config.params import Plain
 from sightline.project_setup.rules import Choice
 
 _HEAD = """\
@@ -55,6 +56,8 @@ def _yaml(value: Any) -> str:
     """Returns a value as YAML 1.2 in one line; text is quoted where it would else be something else."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_yaml(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, Plain):
+        return value.text  # given by hand: as it was written
     if isinstance(value, list):
         return "[" + ", ".join(map(_yaml, value)) + "]"
     if isinstance(value, str) and value.isidentifier() and value.lower() not in ("null", "true", "false"):
