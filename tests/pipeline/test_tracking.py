@@ -38,7 +38,8 @@ def test_one_run_holds_training_evaluation_and_export(base: Base):
     scored = json.loads(base.project.read("reports/metrics.json"))
     assert scored.pop("val_loss") == pytest.approx(metrics["best_val_loss"], abs=1e-4)
     assert {name: metrics[f"test_{name}"] for name in scored} == pytest.approx(scored, abs=1e-4)
-    assert len(metrics) < 20, "a table of runs that nobody can read"
+    own = [name for name in metrics if not name.startswith("system/")]
+    assert len(own) <= 20, "a table of runs that nobody can read"
     assert metrics["latency_ms"] > 0
     assert metrics["megabytes"] > 0
     assert tags["evaluate.gallery"] == str(knobs["evaluate"]["gallery"])
