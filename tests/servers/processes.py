@@ -68,7 +68,7 @@ def running(command: list[str], log: Path, port: int, stop: signal.Signals) -> I
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
