@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SIGHTLINE_SHARED_DATA", ROOT / ".." / "shared" / "data"))
-COMMON = {"trainer": "cpu", "threads": 1, "batch_size": 32, "max_epochs": 15, "lr": 0.002, "patience": 15}
+COMMON = {"trainer": "cpu", "threads": 1, "batch_size": 32, "max_epochs": 30, "lr": 0.002, "patience": 30}
 LITE = {**COMMON, "model": "efficientnet_lite0"}
 
 
@@ -42,9 +42,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "head at zero": finetune(head_from_probe=False),
     "one rate": finetune(layer_decay=1.0),
     "full rate": finetune(lr_mult=1.0),
-    "tenth of the rate": finetune(lr_mult=0.1),
     "no average": finetune(ema_decay=None),
-    "frozen statistics": finetune(frozen_statistics=True),
+    "learnt statistics": finetune(frozen_statistics=False),
     "no dropout": {**finetune(), "model_options": {"drop_rate": 0.0}},
     "stochastic depth": {**finetune(), "model_options": {"drop_path_rate": 0.2}},
     "augment none": {**finetune(), "augment": "none"},

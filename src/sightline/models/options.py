@@ -56,6 +56,10 @@ class PretrainableOption(ModelOption):
         has_package = self.weights != packaged_weights.PACKAGE or self.name in packaged_weights.DISTRIBUTIONS
         require(has_package, f"weights: package: only {', '.join(packaged_weights.DISTRIBUTIONS)} have one")
 
+    def input_side(self) -> int | None:
+        """Returns the size in px of the images that the library's own weights were trained on; None if not known."""
+        return None
+
 
 @dataclass
 class TorchvisionOption(PretrainableOption):
@@ -69,6 +73,11 @@ class TorchvisionOption(PretrainableOption):
     def create(self, shape: tuple[int, int, int], num_classes: int) -> tuple[nn.Module, str]:
         """Creates the network with random weights; returns it and the name of its first convolution."""
         raise NotImplementedError(f"{type(self).__name__} has no create()")
+
+    def input_side(self) -> int | None:
+        import torchvision
+
+        return int(torchvision.models.get_model_weights(self.architecture).DEFAULT.transforms().crop_size[0])
 
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         network, first = self.create(shape, num_classes)

@@ -15,6 +15,7 @@ from sightline.core.errors import ConfigError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.models import frozen_features, saved_model
 from sightline.models.frozen_features import FrozenFeatures, batches_of
+from sightline.models.options import MODELS
 from sightline.models.parameter_groups import parameter_groups
 from sightline.stages.baseline import linear_probe
 from sightline.stages.train import build
@@ -23,7 +24,7 @@ from sightline.stages.train.fit import fit
 from sightline.stages.train.probe_fit import fit_probe
 from sightline.stages.train.probe_head import ProbeTuning
 from sightline.stages.train.recipes import Finetune, Scratch, recipe_of
-from sightline.stages.train.stage import TrainingRun
+from sightline.stages.train.stage import TrainingRun, size_hint
 from tests.stages.train.small import processed_set, train_config
 
 timm = pytest.importorskip("timm")
@@ -151,5 +152,27 @@ def test_features_are_computed_once_an_image_whatever_its_company(place: Path, t
     assert FrozenFeatures(classifier)._rows == {}
 
 
+def test_batch_norms_keep_their_statistics_and_their_weights_learn(place: Path, tmp_path: Path) -> None:
+    data = ProcessedSet(place / "data")
+    frozen = {"train.recipe.frozen_statistics": True, "train.recipe.lr_mult": 1.0, "train.recipe.ema_decay": "null"}
+    settings = config(place, "auto", **{**frozen, "train.max_epochs": 1})
+    before = build.network(data, settings).classifier.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    after = fit(data, settings, tmp_path / "a").classifier.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.endswith(("running_mean", "running_var"))} <= kept
+    assert "network.bn1.weight" not in kept
+
+
+def test_small_images_are_hinted_at() -> None:
+    lite = MODELS["efficientnet_lite0"]("efficientnet_lite0", "package", 0.0, 0.0)  # type: ignore[call-arg]
+    line = "the weights of efficientnet_lite0 come from images of 224 px, these have 64"
+    assert size_hint(lite, 64) == f"{line}: a larger preprocess.size often helps"
+    assert size_hint(lite, 224) is None
+    assert size_hint(dataclasses.replace(lite, weights=None), 64) is None
+    assert size_hint(MODELS["resnet18"]("resnet18", "DEFAULT"), 100) is not None  # type: ignore[call-arg]
+    assert size_hint(MODELS["timm"]("timm", "DEFAULT", "resnet10t", {}), 100) is not None  # type: ignore[call-arg]
+
+
 def test_the_settings_are_parameters_of_the_run(place: Path) -> None:
-    assert dataclasses.asdict(config(place, "auto"))["recipe"]["layer_decay"] == 0.8
+    assert dataclasses.asdict(config(place, "auto"))["recipe"]["layer_decay"] == 0.9

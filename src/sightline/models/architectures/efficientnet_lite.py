@@ -31,6 +31,9 @@ class EfficientNetLite(PretrainableOption):
         for name in ("drop_rate", "drop_path_rate"):
             require(0 <= getattr(self, name) < 1, f"{name}: must be in [0, 1), is {getattr(self, name)}")
 
+    def input_side(self) -> int | None:
+        return {"0": 224, "1": 240, "2": 260}[self.name[-1]]
+
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         from sightline.models import timm_network
 

@@ -34,6 +34,12 @@ class Timm(PretrainableOption):
         for key in self.arguments:
             require(key not in own and not key.startswith("pretrained"), f"arguments: {key} cannot be set here")
 
+    def input_side(self) -> int | None:
+        import timm
+
+        known = timm.get_pretrained_cfg(self.model_name)
+        return None if known is None else int(known.input_size[-1])
+
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         from sightline.models import timm_network
 

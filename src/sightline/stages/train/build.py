@@ -9,7 +9,6 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
 from sightline.models.classifier import build
-from sightline.models.parameter_groups import keep_statistics
 from sightline.stages.train import hardware
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
@@ -53,8 +52,6 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
     recipe = recipe_of(config.recipe, config.model)
     finetune = recipe if isinstance(recipe, Finetune) else None
-    if finetune and finetune.frozen_statistics:
-        keep_statistics(classifier)
     augment = not config.debug.overfit and config.augment_on == "batch"
     module = ClassifierModule(
         classifier,
@@ -66,6 +63,7 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         layer_decay=finetune.layer_decay if finetune else 1.0,
         backbone_lr_mult=config.backbone_lr_mult,
         freeze_epochs=config.freeze_epochs,
+        frozen_statistics=finetune is not None and finetune.frozen_statistics,
         augment=torch_backend.build(config.augment) if augment else None,
         mix=config.mix.build(len(data.classes)),
     )

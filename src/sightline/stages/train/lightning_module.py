@@ -70,6 +70,7 @@ class ClassifierModule(pl.LightningModule):
         layer_decay: Learning rate of a block as a share of the one above it.
         backbone_lr_mult: Learning rate of the backbone as a share of the head's.
         freeze_epochs: Epochs at the beginning in which only the head learns.
+        frozen_statistics: Whether batch norms keep the statistics that they have.
         augment: Augmentation of whole batches, where the loader does none.
         mix: Blending of a batch's images and labels.
     """
@@ -86,6 +87,7 @@ class ClassifierModule(pl.LightningModule):
         layer_decay: float = 1.0,
         backbone_lr_mult: float = 1.0,
         freeze_epochs: int = 0,
+        frozen_statistics: bool = False,
         augment: BatchAugmentation | None = None,
         mix: Mix | None = None,
     ) -> None:
@@ -99,6 +101,7 @@ class ClassifierModule(pl.LightningModule):
         self._layer_decay = layer_decay
         self._backbone_lr_mult = backbone_lr_mult
         self._freeze_epochs = freeze_epochs
+        self._frozen_statistics = frozen_statistics
         self._augment = augment
         self._mix = mix
         self._lr = 0.0
@@ -112,6 +115,8 @@ class ClassifierModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         if self._freeze_epochs:
             parameter_groups.freeze(self.classifier, self.current_epoch < self._freeze_epochs)
+        if self._frozen_statistics:
+            parameter_groups.keep_statistics(self.classifier)
 
     def loss_so_far(self) -> float:
         """Returns the mean training loss of the epoch's batches so far, of this process's images."""

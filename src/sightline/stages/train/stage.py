@@ -18,6 +18,8 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.models import saved_model, weights_origin
 from sightline.models.model_info import TrainingLineage
+from sightline.models.options import ModelOption, PretrainableOption
+from sightline.models.packaged_weights import PACKAGE
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
@@ -92,6 +94,8 @@ class TrainingRun:
         counts = {split: len(data.split(split)) for split in SPLITS}
         progress.step("")
         _log.info(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
+        if hint := size_hint(config.model, max(data.shape[:2])):
+            _log.info(f"train: {hint}")
         # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
         forget_abandoned(self.checkpoints)
         with files.lock(f"train-{self.checkpoints.name}"):
@@ -123,6 +127,17 @@ class TrainingRun:
         """Takes part in the training that another process of a group runs."""
         if not isinstance(self.config.recipe, Probe):  # one process solves for it
             join(self.data, self.config, self.checkpoints)
+
+
+def size_hint(option: ModelOption, side: int) -> str | None:
+    """Returns a line where images are smaller than those that a library's weights were trained on; else None."""
+    if not isinstance(option, PretrainableOption) or option.weights not in ("DEFAULT", PACKAGE):
+        return None
+    own = option.input_side()
+    if own is None or side >= own:
+        return None
+    line = f"the weights of {option.name} come from images of {own} px, these have {side}"
+    return f"{line}: a larger preprocess.size often helps"
 
 
 def forget_abandoned(mine: Path) -> None:
