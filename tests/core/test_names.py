@@ -125,7 +125,19 @@ def test_a_modules_docstring_names_the_thing(module: str) -> None:
 
 LEVELS = (
     {"cli", "api"},
-    {"stages", "predict", "serve", "compare", "promote", "runs", "changes", "doctor", "project_setup", "sweep"},
+    {
+        "stages",
+        "predict",
+        "serve",
+        "compare",
+        "promote",
+        "runs",
+        "changes",
+        "doctor",
+        "project_setup",
+        "sweep",
+        "drift",
+    },
     {"sources", "models", "metrics", "reporting", "tracking", "datasets"},
     {"imaging"},
     {"config"},

@@ -56,12 +56,16 @@ class Bundle(InferenceModel):
     Attributes:
         manifest: The content of `manifest.json`.
         card: The model card, in Markdown.
+        reference: Statistics of images that the model was tested on, for `sightline drift`; None in an older bundle.
     """
 
-    def __init__(self, model: InferenceModel, manifest: dict[str, Any], card: str = "") -> None:
+    def __init__(
+        self, model: InferenceModel, manifest: dict[str, Any], card: str = "", reference: bytes | None = None
+    ) -> None:
         super().__init__(model.classes, model.transform, model.session, model.model, model.calibration)
         self.manifest = manifest
         self.card = card
+        self.reference = reference
 
     def __repr__(self) -> str:
         height, width, channels = self.transform.shape
@@ -93,7 +97,8 @@ class Bundle(InferenceModel):
             card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except UnicodeDecodeError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
-        return cls(loaded, content, card)
+        has_reference = manifest.REFERENCE in content["files"]
+        return cls(loaded, content, card, manifest.read(root, content, manifest.REFERENCE) if has_reference else None)
 
     @property
     def threshold(self) -> float | None:

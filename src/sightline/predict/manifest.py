@@ -17,6 +17,7 @@ CALIBRATION = "calibration.json"
 TRANSFORM = "contract.json"
 CLASSES = "classes.json"
 CARD = "model_card.md"
+REFERENCE = "reference.npz"
 
 MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
 """The forms that a bundle's network comes in; the first is always there."""

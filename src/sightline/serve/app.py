@@ -120,7 +120,12 @@ class _Server:
         """Starts the threads, in the event loop's own thread."""
         config = self.config
         self.batcher = Batcher(
-            self.bundle, config.threads, config.batch_size, config.max_waiting, self.metrics.batch.observe
+            self.bundle,
+            config.threads,
+            config.batch_size,
+            config.max_waiting,
+            self.metrics.batch.observe,
+            self.metrics.drift.observe,
         )
 
     async def predict(self, request: Request) -> Response:

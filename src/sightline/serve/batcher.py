@@ -53,6 +53,7 @@ class Batcher:
         batch_size: Images per run of the network, at most.
         max_waiting: Images in the queue, at most.
         observe: Called with the number of images of every run, from any thread.
+        observe_answer: Called with every image that was answered, and its probabilities, from any thread.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Batcher:
         batch_size: int,
         max_waiting: int,
         observe: Callable[[int], None] = lambda _: None,
+        observe_answer: Callable[[bytes, Probabilities], None] = lambda *_: None,
     ) -> None:
         self._bundle = bundle
         self._batch_size = batch_size
         self._max_waiting = max_waiting
         self._observe = observe
+        self._observe_answer = observe_answer
         self._queue: deque[QueuedImage] = deque()
         self._ready = threading.Condition()
         self._closed = False
@@ -122,6 +125,9 @@ class Batcher:
                 jobs = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_size))]
             answers = self._answer([job for job in jobs if not job.future.cancelled()])
             self._loop.call_soon_threadsafe(_deliver, answers)
+            for job, answer in answers:  # nobody waits for it
+                if not isinstance(answer, Exception):
+                    self._observe_answer(job.data, answer)
 
     def _answer(self, jobs: list[QueuedImage]) -> list[tuple[QueuedImage, Answer | Exception]]:
         prepared: list[Images] = []

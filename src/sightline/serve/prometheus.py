@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
 from sightline.predict.bundle import Bundle
+from sightline.serve.running_drift import RunningDrift
 
 __all__ = ["CONTENT_TYPE", "ServerMetrics"]
 
@@ -37,6 +38,8 @@ class ServerMetrics:
             registry=r,
         )
         Gauge("sightline_waiting_images", "Images that wait for the network.", registry=r).set_function(waiting)
+        self.drift = RunningDrift(bundle)
+        r.register(self.drift)
         about = {"model": bundle.digest, "form": bundle.model}
         Gauge("sightline_model_info", "The model that is served.", list(about), registry=r).labels(**about).set(1)
 

@@ -15,6 +15,8 @@ from sightline.core.progress import track
 from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import Images, ProcessedSet
 from sightline.datasets.raw_set import RawImage, raw_shards
+from sightline.drift.image_statistics import PIXELS, pixel_statistics
+from sightline.imaging import decode
 from sightline.predict.inference_model import InferenceModel
 from sightline.predict.manifest import BATCH_SIZE
 
@@ -32,6 +34,7 @@ class ParityImages:
         stored: uint8 [N, H, W, C], as the preprocess stage stored them: what the trained model was scored on.
         prepared: The same images, made from the encoded files by the bundle's own decoding and transform.
         counts: How many of them come from which split.
+        statistics: float32 [N, 6] of the decoded images' pixels, as `drift.image_statistics` has them.
     """
 
     ids: list[str]
@@ -39,6 +42,7 @@ class ParityImages:
     stored: Images
     prepared: Images
     counts: dict[str, int]
+    statistics: npt.NDArray[np.float32]
 
     def run(self, network: Callable[[Images], Any], images: Images | None = None) -> Any:
         """Passes `prepared`, or other images, through a network, a batch at a time: its probabilities [N, K]."""
@@ -84,17 +88,20 @@ def collect(bundle: InferenceModel, raw: Path, data: ProcessedSet, chosen: dict[
     labels: list[int] = []
     stored = np.empty((len(chosen), *data.shape), np.uint8)
     prepared = np.empty_like(stored)
+    statistics = np.empty((len(chosen), len(PIXELS)), np.float32)
     for image in track(_wanted(raw, chosen), "", len(chosen)):
         place = chosen[image.id]
         split = splits[place.split]
         stored[len(ids)] = split.images([place.position])[0]
         prepared[len(ids)] = _prepare(bundle, image)
+        statistics[len(ids)] = pixel_statistics(decode.decode(image.data))
         ids.append(image.id)
         labels.append(int(split.labels[place.position]))
     if len(ids) != len(chosen):
         raise UserError(f"{raw} lacks {len(chosen) - len(ids)} of the prepared images: run the preprocess stage again")
     counts = {name: sum(place.split == name for place in chosen.values()) for name in splits}
-    return ParityImages(ids, np.array(labels, np.int64), stored, prepared, {n: c for n, c in counts.items() if c})
+    counts = {name: count for name, count in counts.items() if count}
+    return ParityImages(ids, np.array(labels, np.int64), stored, prepared, counts, statistics)
 
 
 def _wanted(raw: Path, chosen: dict[str, ParitySample]) -> Iterator[RawImage]:

@@ -13,6 +13,7 @@ from sightline.core.errors import UserError
 from sightline.core.json_fields import parse_object
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
+from sightline.drift.reference import Reference
 from sightline.imaging.transform.pipeline import Transform
 from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
@@ -86,6 +87,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             return compared
 
         checked = check(bundle.probabilities, "the exported model")
+        files.write_bytes(folder / manifest.REFERENCE, _reference(images, images.run(bundle.probabilities)))
         networks: dict[str, tuple[list[Path], Network]] = {
             "torch": ([model / WEIGHTS], predictor),
             "fp32": ([folder / manifest.MODEL], bundle.probabilities),
@@ -116,6 +118,12 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         files.write_text(folder / manifest.CARD, render(content, result, config.parity_tolerance))
         manifest.write(folder, content.lineage, result.default, _parity_record(config, result, content))
         return result
+
+
+def _reference(images: parity_images.ParityImages, probabilities: npt.NDArray[np.float32]) -> bytes:
+    """Returns the statistics that incoming images are compared with, of images that the network was not fitted to."""
+    statistics = np.column_stack([images.statistics, probabilities.max(axis=1)]).astype(np.float32)
+    return Reference(statistics, probabilities.argmax(axis=1)).to_bytes()
 
 
 def _write_parts(folder: Path, onnx: bytes, content: CardContent) -> None:

@@ -1,0 +1,69 @@
+"""Verb that compares incoming images with those that a model was tested on: drift."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.base import SERVE, app
+from sightline.core import files
+from sightline.core.errors import UserError, fault, not_installed
+
+
+@app.command(rich_help_panel=SERVE, short_help="Say whether images are still like those of the test.")
+def drift(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    inputs: Annotated[list[str], typer.Argument(help="Images, as of sightline predict.", metavar="INPUT...")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a page with the most telling images as well.")
+    ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(min=0.0001, max=0.5, help="The share of false alarms that is allowed, of all tests together."),
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
+    ] = None,
+) -> None:
+    """Compare incoming images with those that the model was tested on: their pixels, and what the model says of them.
+
+    The bundle carries statistics, and no picture. Each has a test, its size, and a p-value corrected for their number.
+
+    Exit codes: 0 no drift; 3 drift; 2 it cannot be said, as of too few images.
+    """
+    try:
+        from sightline.drift import sample_comparison as drifts
+        from sightline.imaging.image_file import Limits
+        from sightline.predict import load
+        from sightline.predict.inputs import Database
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "predict") from None
+
+    opened = load.load(bundle)
+    reference = drifts.reference_of(opened)
+    incoming = drifts.look(opened, list(inputs), Database(url), Limits().max_bytes)
+    found = drifts.compare(reference, incoming, len(opened.classes), alpha)
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(found), "drifted": found.drifted}, indent=2))
+    else:
+        for line in drifts.lines(found):
+            typer.echo(line)
+    if output is not None:
+        try:
+            from sightline.drift.drift_page import render_page
+        except ModuleNotFoundError as error:
+            raise not_installed(error.name, "pipeline") from None
+        try:
+            files.write_text(output, render_page(found, reference, incoming, opened.classes))
+        except OSError as error:
+            raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
+        typer.echo(f"-> {output}", err=True)
+    raise typer.Exit(3 if found.drifted else 0)

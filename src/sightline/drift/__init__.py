@@ -1,0 +1,1 @@
+"""Drift: whether incoming images are still like those that a model was tested on."""

@@ -1,0 +1,63 @@
+"""Drift page: the tests, and the images that speak most for a drift, as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.core.rejection import RejectionError
+from sightline.drift.sample_comparison import CLASSES, Drift, Incoming, telling, verdict
+from sightline.drift.image_statistics import NAMES, TITLES
+from sightline.drift.reference import Reference
+from sightline.imaging import convert, decode
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
+from sightline.reporting.render import render
+
+TEMPLATE = "drift.html.j2"
+MOST_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class TellingImage:
+    """An image of the page: PNG or JPEG, whether its pixels are squares, its name, its value or predicted class."""
+
+    image: bytes
+    pixelated: bool
+    name: str
+    value: str
+
+
+def render_page(drift: Drift, reference: Reference, incoming: Incoming, classes: Sequence[str]) -> str:
+    """Returns the page.
+
+    Args:
+        drift: The comparison.
+        reference: What was compared with.
+        incoming: What came in; the images that are shown are read again.
+        classes: The class names.
+    """
+    galleries = [
+        (TITLES.get(s.name, "predicted classes"), _images(reference, incoming, s.name, classes))
+        for s in drift.statistics
+        if s.drifted
+    ]
+    titles = {**TITLES, CLASSES: "predicted classes"}
+    return render(
+        Path(__file__).parent, TEMPLATE, drift=drift, verdict=verdict(drift), titles=titles, galleries=galleries
+    )
+
+
+def _images(reference: Reference, incoming: Incoming, statistic: str, classes: Sequence[str]) -> list[TellingImage]:
+    shown = []
+    for place in telling(reference, incoming, statistic, MOST_SHOWN):
+        item, seen = incoming.items[place], incoming.reference
+        try:
+            data = item.read()
+            pixels = decode.decode(data) if isinstance(data, bytes) else convert.in_channels(data, 3)
+        except RejectionError:  # gone or changed since
+            continue
+        label = classes[int(seen.classes[place])]
+        value = label if statistic == CLASSES else f"{seen.statistics[place, NAMES.index(statistic)]:.4g}, {label}"
+        shown.append(TellingImage(encoded(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value))
+    return shown

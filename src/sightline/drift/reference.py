@@ -1,0 +1,50 @@
+"""Reference of a bundle: the statistics of images that its model was tested on."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.drift.image_statistics import NAMES
+from sightline.predict.manifest import REFERENCE
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of images, and the classes that a model predicted for them: NumPy's archive of these two arrays.
+
+    Attributes:
+        statistics: [n, 7] float32, in the order of `image_statistics.NAMES`.
+        classes: [n] int64, indices of the predicted classes.
+    """
+
+    statistics: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64]
+
+    def to_bytes(self) -> bytes:
+        """Returns the content of the file; the same for the same statistics."""
+        stream = io.BytesIO()
+        np.savez_compressed(stream, statistics=self.statistics, classes=self.classes.astype(np.int32))
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Reference:
+        """Reads the content of the file.
+
+        Raises:
+            UserError: If it is none, or one of another version.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                statistics, classes = arrays["statistics"], arrays["classes"]
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            raise UserError(
+                f"{REFERENCE} cannot be used by this version of sightline ({error}); export it again"
+            ) from None
+        if statistics.shape != (len(classes), len(NAMES)) or statistics.dtype != np.float32:
+            raise UserError(f"{REFERENCE} holds other statistics than this version of sightline uses; export it again")
+        return cls(statistics, classes.astype(np.int64))

@@ -1,0 +1,214 @@
+"""Comparison of incoming images with a bundle's reference: one test for each statistic, corrected for their number."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.core.lookahead import map_ahead
+from sightline.core.rejection import RejectionError
+from sightline.drift import two_sample
+from sightline.drift.image_statistics import NAMES, pixel_statistics
+from sightline.drift.reference import Reference
+from sightline.imaging import convert, decode
+from sightline.predict import python_inputs
+from sightline.predict.bundle import Bundle
+from sightline.predict.inputs import Database, Input
+from sightline.predict.manifest import BATCH_SIZE, REFERENCE
+from sightline.predict.python_inputs import ImageInput
+
+CLASSES = "classes"
+"""The statistic of the predicted classes."""
+FEWEST = 10
+"""Incoming images below which nothing can be said."""
+
+
+@dataclass(frozen=True)
+class StatisticDrift:
+    """The test of one statistic.
+
+    Attributes:
+        name: One of `image_statistics.NAMES`, or `classes`.
+        size: How different the two samples are, 0 to 1: the Kolmogorov-Smirnov statistic, of the classes the total
+            variation distance.
+        p: The test's p-value, corrected for the number of tests.
+        before: Mean of the reference; None for the classes.
+        after: Mean of the incoming images; None for the classes.
+        drifted: Whether p is below alpha.
+    """
+
+    name: str
+    size: float
+    p: float
+    before: float | None
+    after: float | None
+    drifted: bool
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Statistics of incoming images.
+
+    Attributes:
+        items: [n] the images.
+        reference: Their statistics and predicted classes.
+        rejected: How many more could not be read.
+    """
+
+    items: list[Input]
+    reference: Reference
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The comparison.
+
+    Attributes:
+        statistics: The tests, in the order of `image_statistics.NAMES`, the classes last.
+        images: How many incoming images there were.
+        reference: How many the reference has.
+        rejected: How many incoming images could not be read.
+        alpha: The share of false alarms that was allowed.
+    """
+
+    statistics: list[StatisticDrift]
+    images: int
+    reference: int
+    rejected: int
+    alpha: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any statistic has drifted."""
+        return any(statistic.drifted for statistic in self.statistics)
+
+
+def reference_of(bundle: Bundle) -> Reference:
+    """Returns a bundle's reference.
+
+    Raises:
+        UserError: If it has none: the bundle is of an older version.
+    """
+    if bundle.reference is None:
+        raise UserError(f"the bundle holds no {REFERENCE}, as those of older versions: dvc repro export")
+    return Reference.from_bytes(bundle.reference)
+
+
+def look(
+    bundle: Bundle, images: ImageInput | Sequence[ImageInput], database: Database | None, max_bytes: int
+) -> Incoming:
+    """Measures incoming images; memory holds a few batches of them.
+
+    Args:
+        bundle: Whose answers are measured as well.
+        images: As of `Bundle.predict`.
+        database: As of `Bundle.predict`.
+        max_bytes: Largest file that is read.
+    """
+    inputs: list[Input] = []
+    rows: list[npt.NDArray[np.float32]] = []
+    classes: list[int] = []
+    rejected = 0
+    workers = os.cpu_count() or 1
+    items = python_inputs.images(images, max_bytes, database)
+    with contextlib.closing(map_ahead(functools.partial(_look_at, bundle), items, workers, 4 * workers)) as looked:
+        while batch := list(itertools.islice(looked, BATCH_SIZE)):
+            read = [one for one in batch if one is not None]
+            rejected += len(batch) - len(read)
+            if not read:
+                continue
+            answers = bundle.probabilities(np.stack([prepared for *_, prepared in read]))
+            inputs += [item for item, *_ in read]
+            rows += [np.append(pixels, answer.max()) for (_, pixels, _), answer in zip(read, answers, strict=True)]
+            classes += answers.argmax(axis=1).tolist()
+    statistics = np.stack(rows) if rows else np.zeros((0, len(NAMES)), np.float32)
+    return Incoming(inputs, Reference(statistics, np.array(classes, np.int64)), rejected)
+
+
+def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:
+    """Returns an image, its pixels' statistics and what the network takes; None where it cannot be read."""
+    try:
+        data = item.read()
+        pixels = decode.decode(data) if isinstance(data, bytes) else convert.in_channels(data, 3)
+        return item, pixel_statistics(pixels), bundle.prepare(data)
+    except RejectionError:
+        return None
+
+
+def compare(reference: Reference, incoming: Incoming, num_classes: int, alpha: float = 0.05) -> Drift:
+    """Compares incoming images with a reference.
+
+    Args:
+        reference: Of the bundle.
+        incoming: What came in.
+        num_classes: K.
+        alpha: The share of false alarms that is allowed, of all tests together, 0 to 1.
+
+    Raises:
+        UserError: If there are too few images to say anything.
+    """
+    seen = incoming.reference
+    if len(seen.classes) < FEWEST:
+        raise UserError(f"{len(seen.classes)} images could be read: drift wants at least {FEWEST}")
+    tests = [
+        two_sample.kolmogorov_smirnov(a, b) for a, b in zip(reference.statistics.T, seen.statistics.T, strict=True)
+    ]
+    tests.append(two_sample.class_shift(reference.classes, seen.classes, num_classes))
+    corrected = two_sample.holm([p for _, p in tests])
+    means = [*zip(reference.statistics.mean(axis=0), seen.statistics.mean(axis=0), strict=True), (None, None)]
+    statistics = [
+        StatisticDrift(
+            name, size, p, None if before is None else float(before), None if after is None else float(after), p < alpha
+        )
+        for name, (size, _), p, (before, after) in zip([*NAMES, CLASSES], tests, corrected, means, strict=True)
+    ]
+    return Drift(statistics, len(seen.classes), len(reference.classes), incoming.rejected, alpha)
+
+
+def telling(reference: Reference, incoming: Incoming, statistic: str, count: int) -> list[int]:
+    """Returns the places of the incoming images that speak most for a drift, most first.
+
+    These are those whose value has the fewest of the reference on its far side, on the side to which the mean moved; of
+    the predicted classes, images of the class whose share has grown most, the most certain first.
+    """
+    seen = incoming.reference
+    if statistic == CLASSES:
+        k = 1 + int(max(reference.classes.max(), seen.classes.max()))
+        grown = np.bincount(seen.classes, minlength=k) / len(seen.classes)
+        label = int((grown - np.bincount(reference.classes, minlength=k) / len(reference.classes)).argmax())
+        confidence = np.where(seen.classes == label, seen.statistics[:, NAMES.index("confidence")], -1)
+        return [int(i) for i in np.argsort(-confidence, kind="stable")[:count] if confidence[i] >= 0]
+    column = NAMES.index(statistic)
+    values = seen.statistics[:, column]
+    upwards = values.mean() >= reference.statistics[:, column].mean()
+    return [int(i) for i in np.argsort(-values if upwards else values, kind="stable")[:count]]
+
+
+def lines(drift: Drift) -> Iterator[str]:
+    """Yields what the terminal shows: a row for each statistic, and the verdict."""
+    yield f"{'statistic':<11} {'reference':>9} {'incoming':>9} {'size':>6} {'p':>7}"
+    for s in drift.statistics:
+        means = f"{_mean(s.before):>9} {_mean(s.after):>9}"
+        yield f"{s.name:<11} {means} {s.size:>6.3f} {s.p:>7.4f}{'  drift' if s.drifted else ''}"
+    yield verdict(drift)
+
+
+def verdict(drift: Drift) -> str:
+    """Returns the result in a sentence."""
+    names = [s.name for s in drift.statistics if s.drifted]
+    lead = f"drift in {', '.join(names)}" if names else "no drift"
+    rejected = f"; {drift.rejected:,} more could not be read" if drift.rejected else ""
+    return f"{lead}: {drift.images:,} images against {drift.reference:,} of the reference{rejected}"
+
+
+def _mean(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,84 @@
+"""Running drift: statistics of the images that a server was last sent, beside those of the model's test, for /metrics.
+
+No picture is kept, and nothing that could be made one: seven numbers and the predicted class of each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sightline.core.rejection import RejectionError
+from sightline.drift.sample_comparison import FEWEST, Incoming, compare, reference_of
+from sightline.drift.image_statistics import pixel_statistics
+from sightline.drift.reference import Reference
+from sightline.imaging import decode
+from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import Probabilities
+
+KEPT = 1000
+"""Images that count, the last ones that were measured."""
+EVERY = 8
+"""One in so many images is measured: it is decoded once more for that."""
+
+
+class RunningDrift(Collector):
+    """The statistics of one server; without a reference in the bundle it measures nothing.
+
+    Args:
+        bundle: The model that is served.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._reference = None if bundle.reference is None else reference_of(bundle)
+        self._num_classes = len(bundle.classes)
+        self._rows: deque[tuple[npt.NDArray[np.float32], int]] = deque(maxlen=KEPT)
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def observe(self, data: bytes, probabilities: Probabilities) -> None:
+        """Measures an image, or passes it by; from any thread.
+
+        Args:
+            data: The encoded file.
+            probabilities: The answer, [K].
+        """
+        if self._reference is None:
+            return
+        with self._lock:
+            self._count += 1
+            if self._count % EVERY != 1:
+                return
+        try:
+            pixels = pixel_statistics(decode.decode(data))
+        except RejectionError:  # the bundle's limits are others than decoding's own
+            return
+        row = np.append(pixels, probabilities.max())
+        with self._lock:
+            self._rows.append((row, int(probabilities.argmax())))
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yields the gauges, when Prometheus asks."""
+        with self._lock:
+            rows = list(self._rows)
+        yield GaugeMetricFamily("sightline_drift_images", "Images that the drift was looked for in.", len(rows))
+        if self._reference is None or len(rows) < FEWEST:
+            return
+        seen = Reference(np.stack([row for row, _ in rows]), np.array([label for _, label in rows], np.int64))
+        size = GaugeMetricFamily(
+            "sightline_drift_size", "Difference to the model's test, 0 to 1, by statistic.", labels=["statistic"]
+        )
+        p = GaugeMetricFamily(
+            "sightline_drift_p", "P-value of that difference, corrected for the tests' number.", labels=["statistic"]
+        )
+        for statistic in compare(self._reference, Incoming([], seen, 0), self._num_classes).statistics:
+            size.add_metric([statistic.name], statistic.size)
+            p.add_metric([statistic.name], statistic.p)
+        yield size
+        yield p
