@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.datasets.raw_set import raw_shards
-from sightline.drift.sample_comparison import Incoming, compare, look, reference_of
 from sightline.drift.image_statistics import NAMES
 from sightline.drift.reference import Reference
+from sightline.drift.sample_comparison import IncomingImages, compare, look, reference_of
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from tests.exported import Project, project  # noqa: F401
@@ -64,7 +64,7 @@ def test_false_alarms_are_as_rare_as_promised(project: Project, bundle: Bundle) 
         order = rng.permutation(len(pool.classes))
         parts = (order[:400], order[400:600])
         before, after = (Reference(pool.statistics[part], pool.classes[part]) for part in parts)
-        alarms += compare(before, Incoming([], after, 0), 10).drifted
+        alarms += compare(before, IncomingImages([], after, 0), 10).drifted
     assert alarms <= 20  # 10 are allowed; 20 or fewer in all but 1 of 1,000 such tests, were it exactly 5 %
 
 

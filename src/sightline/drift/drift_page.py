@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.core.rejection import RejectionError
-from sightline.drift.sample_comparison import CLASSES, Drift, Incoming, telling, verdict
 from sightline.drift.image_statistics import NAMES, TITLES
 from sightline.drift.reference import Reference
+from sightline.drift.sample_comparison import CLASSES, Drift, IncomingImages, telling, verdict
 from sightline.imaging import convert, decode
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
 from sightline.reporting.render import render
@@ -28,7 +28,7 @@ class TellingImage:
     value: str
 
 
-def render_page(drift: Drift, reference: Reference, incoming: Incoming, classes: Sequence[str]) -> str:
+def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, classes: Sequence[str]) -> str:
     """Returns the page.
 
     Args:
@@ -48,7 +48,9 @@ def render_page(drift: Drift, reference: Reference, incoming: Incoming, classes:
     )
 
 
-def _images(reference: Reference, incoming: Incoming, statistic: str, classes: Sequence[str]) -> list[TellingImage]:
+def _images(
+    reference: Reference, incoming: IncomingImages, statistic: str, classes: Sequence[str]
+) -> list[TellingImage]:
     shown = []
     for place in telling(reference, incoming, statistic, MOST_SHOWN):
         item, seen = incoming.items[place], incoming.reference

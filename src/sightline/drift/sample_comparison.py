@@ -28,7 +28,7 @@ from sightline.predict.python_inputs import ImageInput
 CLASSES = "classes"
 """The statistic of the predicted classes."""
 FEWEST = 10
-"""Incoming images below which nothing can be said."""
+"""IncomingImages images below which nothing can be said."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StatisticDrift:
 
 
 @dataclass(frozen=True)
-class Incoming:
+class IncomingImages:
     """Statistics of incoming images.
 
     Attributes:
@@ -105,7 +105,7 @@ def reference_of(bundle: Bundle) -> Reference:
 
 def look(
     bundle: Bundle, images: ImageInput | Sequence[ImageInput], database: Database | None, max_bytes: int
-) -> Incoming:
+) -> IncomingImages:
     """Measures incoming images; memory holds a few batches of them.
 
     Args:
@@ -131,7 +131,7 @@ def look(
             rows += [np.append(pixels, answer.max()) for (_, pixels, _), answer in zip(read, answers, strict=True)]
             classes += answers.argmax(axis=1).tolist()
     statistics = np.stack(rows) if rows else np.zeros((0, len(NAMES)), np.float32)
-    return Incoming(inputs, Reference(statistics, np.array(classes, np.int64)), rejected)
+    return IncomingImages(inputs, Reference(statistics, np.array(classes, np.int64)), rejected)
 
 
 def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:
@@ -144,7 +144,7 @@ def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32
         return None
 
 
-def compare(reference: Reference, incoming: Incoming, num_classes: int, alpha: float = 0.05) -> Drift:
+def compare(reference: Reference, incoming: IncomingImages, num_classes: int, alpha: float = 0.05) -> Drift:
     """Compares incoming images with a reference.
 
     Args:
@@ -174,7 +174,7 @@ def compare(reference: Reference, incoming: Incoming, num_classes: int, alpha: f
     return Drift(statistics, len(seen.classes), len(reference.classes), incoming.rejected, alpha)
 
 
-def telling(reference: Reference, incoming: Incoming, statistic: str, count: int) -> list[int]:
+def telling(reference: Reference, incoming: IncomingImages, statistic: str, count: int) -> list[int]:
     """Returns the places of the incoming images that speak most for a drift, most first.
 
     These are those whose value has the fewest of the reference on its far side, on the side to which the mean moved; of
