@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -146,15 +147,50 @@ LEVELS = (
 """The packages from top to bottom, as README.md has them: each imports its own level and those below."""
 
 
+def package_imports() -> dict[tuple[str, str], set[str]]:
+    """Returns the modules that import from another package, by the two packages' names, the importing one first."""
+    arrows = defaultdict(set)
+    for module, tree in trees().items():
+        own = Path(module).parts[0]
+        for name in imported_names(tree):
+            other = name.split(".")[1]
+            if other != own and (PACKAGE / own).is_dir() and (PACKAGE / other).is_dir():
+                arrows[own, other].add(module)
+    return arrows
+
+
+def imported_names(tree: ast.Module) -> set[str]:
+    """Returns the dotted names in the package that a module imports, wherever the import stands."""
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {
+        f"{node.module}.{alias.name}"
+        for node in statements
+        if (node.module or "").partition(".")[0] == "sightline"
+        for alias in node.names
+    }
+
+
 def test_no_package_imports_one_above_it() -> None:
     level = {package: number for number, packages in enumerate(LEVELS) for package in packages}
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(level)
-    upwards = set()
-    for module, tree in trees().items():
-        own = Path(module).parts[0]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sightline"):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-                imported = {name.split(".")[1] for name in names} & set(level)
-                upwards |= {(module, name) for name in imported if own in level and level[name] < level[own]}
-    assert not upwards
+    assert {(own, other) for own, other in package_imports() if level[other] < level[own]} == set()
+
+
+def test_packages_import_each_other_in_no_circle() -> None:
+    below: dict[str, set[str]] = defaultdict(set)
+    for own, other in package_imports():
+        below[own].add(other)
+    TopologicalSorter(below).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_stage_imports_another() -> None:
+    stages = {path.parent.name for path in (PACKAGE / "stages").glob("*/__init__.py")}
+    arrows = {
+        (Path(module).parts[1], name.split(".")[2])
+        for module, tree in trees().items()
+        if Path(module).parts[0] == "stages"
+        for name in imported_names(tree)
+        if name.startswith("sightline.stages.")
+    }
+    # What is watched is the source that the section `ingest` chooses, read by that section's own schema.
+    assert {(own, other) for own, other in arrows if own != other and {own, other} <= stages} == {("watch", "ingest")}

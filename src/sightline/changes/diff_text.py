@@ -91,16 +91,16 @@ def metric_row(change: MetricChange) -> tuple[str, str, str, str, str]:
     """Returns title, both values, the difference with its interval, and the verdict."""
     difference = change.after - change.before
 
-    def told(value: float) -> str:
+    def signed(value: float) -> str:
         return points(value) if change.title.in_percent else f"{value:+.4f}".replace("-", "\u2212")
 
-    interval = f" ({told(change.interval[0])} to {told(change.interval[1])})" if change.interval else ""
+    interval = f" ({signed(change.interval[0])} to {signed(change.interval[1])})" if change.interval else ""
     shown = change.title.shown
     return (
         change.title.title,
         shown(change.before),
         shown(change.after),
-        f"{told(difference)}{interval}",
+        f"{signed(difference)}{interval}",
         change.verdict,
     )
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sightline.stages.baseline.features import PixelStandardizer, grey, in_batches, reduced
 from sightline.stages.baseline.methods.hog_svm import BINS, hog
 from sightline.stages.baseline.methods.sift_svm import descriptors, histograms
-from sightline.stages.baseline.stratified_sample import stratified_sample
 
 
 def stripes(angle: float, side: int = 32, channels: int = 1) -> np.ndarray:
@@ -102,22 +101,3 @@ def test_batches_come_in_order() -> None:
     images = np.arange(700, dtype=np.int64).astype(np.uint8).reshape(700, 1, 1, 1)
     found = in_batches(lambda batch: batch.reshape(-1, 1).astype(np.float32), images, 3)
     assert (found[:, 0] == np.arange(700) % 256).all()
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=80), st.integers(6, 90))
-def test_a_draw_gives_each_class_its_share(labels: list[int], limit: int) -> None:
-    given_labels = np.array(labels)
-    rows = stratified_sample(given_labels, limit, 0, "a")
-    assert len(rows) == min(limit, len(labels))
-    assert (np.diff(rows) > 0).all()
-    drawn = np.bincount(given_labels[rows], minlength=6)
-    for label, count in enumerate(np.bincount(given_labels, minlength=6)):
-        assert abs(drawn[label] - count * len(rows) / len(labels)) <= 6
-        assert (drawn[label] > 0) == (count > 0)
-
-
-def test_draws_differ_by_seed_and_purpose() -> None:
-    labels = np.zeros(1000, np.int64)
-    draws = [stratified_sample(labels, 100, *which).tolist() for which in ((0, "a"), (0, "a"), (1, "a"), (0, "b"))]
-    assert draws[0] == draws[1]
-    assert draws[2] != draws[0] != draws[3]

@@ -6,7 +6,7 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.imaging import corruptions
-from sightline.metrics.robustness import evaluate_corruptions
+from sightline.models.robustness import evaluate_corruptions
 from sightline.stages.evaluate import corruption_error
 from sightline.stages.evaluate.corruption_error import measure_robustness, robustness_numbers
 

@@ -13,11 +13,10 @@ import yaml
 
 from sightline.core.errors import ConfigError
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.models import frozen_features, saved_model
+from sightline.models import frozen_features, linear_probe, saved_model
 from sightline.models.frozen_features import FrozenFeatures, batches_of
 from sightline.models.options import MODELS
 from sightline.models.parameter_groups import parameter_groups
-from sightline.stages.baseline import linear_probe
 from sightline.stages.train import build
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit

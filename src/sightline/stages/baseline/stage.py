@@ -17,14 +17,14 @@ from sightline.core import files, progress
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
+from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics.base import DIGITS, Labels, predicted_classes
 from sightline.metrics.classification import evaluate
-from sightline.metrics.robustness import evaluate_corruptions
+from sightline.models.robustness import evaluate_corruptions
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
 from sightline.stages.baseline.learning_curve import learning_curve
 from sightline.stages.baseline.method import METHODS, BaselineMethod
-from sightline.stages.baseline.stratified_sample import stratified_sample
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from sightline.imaging import corruptions
 from sightline.metrics.base import Bools
 from sightline.metrics.classification import proportion
 from sightline.metrics.intervals import mean
-from sightline.metrics.robustness import Predict, evaluate_corruptions
+from sightline.models.robustness import Predict, evaluate_corruptions
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Robustness
 

@@ -13,7 +13,7 @@ from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics import base, calibration, classification, selective, suspects
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
-from sightline.metrics.robustness import Predict
+from sightline.models.robustness import Predict
 from sightline.stages.evaluate import baseline_comparison, corruption_error, slices
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Evaluation, Slice, SplitPredictions, Suspect

@@ -11,7 +11,7 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
-from sightline.metrics.robustness import Predict
+from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
 from sightline.reporting.examples import most_typical, most_uncertain, worst_errors

@@ -13,9 +13,9 @@ from torch import nn
 
 from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.metrics.base import Labels
+from sightline.models import linear_probe
 from sightline.models.classifier import Classifier
 from sightline.models.frozen_features import BATCH, Features, FrozenFeatures
-from sightline.stages.baseline import linear_probe
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from sightline.core.seeds import derive
 from sightline.metrics.base import Floats, Labels
+from sightline.models.tuned_estimator import Settings, TunedEstimator
 from sightline.stages.baseline.features import Features, PixelStandardizer
 from sightline.stages.baseline.method import METHODS, BaselineMethod
-from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier

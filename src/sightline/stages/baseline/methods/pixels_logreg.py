@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy.typing as npt
 
 from sightline.metrics.base import Floats, Labels
+from sightline.models.tuned_estimator import Settings, TunedEstimator
 from sightline.stages.baseline.features import Features, PixelStandardizer
 from sightline.stages.baseline.method import METHODS, BaselineMethod
-from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

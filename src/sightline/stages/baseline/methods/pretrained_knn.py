@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics.base import Floats, Labels
+from sightline.models.tuned_estimator import Settings, TunedEstimator
 from sightline.stages.baseline.features import Features
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.pretrained_features import PretrainedFeatures
-from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 if TYPE_CHECKING:
     from sklearn.neighbors import KNeighborsClassifier

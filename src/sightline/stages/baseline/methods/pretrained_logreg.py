@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline import linear_probe
+from sightline.models import linear_probe
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.pretrained_features import PretrainedFeatures
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.seeds import derive
+from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics.base import Floats, Labels
+from sightline.models.tuned_estimator import Settings, TunedEstimator
 from sightline.stages.baseline.features import BATCH, Features, grey
 from sightline.stages.baseline.method import METHODS, BaselineMethod
-from sightline.stages.baseline.stratified_sample import stratified_sample
-from sightline.stages.baseline.tuning import Settings, TunedEstimator
 
 if TYPE_CHECKING:
     import cv2

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sightline.stages.baseline.tuning import TunedEstimator
+from sightline.models.tuned_estimator import TunedEstimator
 from tests.stages.baseline.conftest import configuration
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.core.progress import Progress
+from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.calibration import fit_temperature, log_probabilities
-from sightline.stages.baseline.features import Features
-from sightline.stages.baseline.stratified_sample import stratified_sample
 
+Features = npt.NDArray[np.float32]
 Settings = Mapping[str, float]
 Fit = Callable[[Features, Labels, Settings], Any]
 """Features [n, d], labels [n] of at least two classes, settings -> a fitted estimator."""

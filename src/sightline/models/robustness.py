@@ -1,4 +1,4 @@
-"""Accuracy on corrupted images: raw images are corrupted, then preprocessed like any other.
+"""Accuracy of any classifier on corrupted images: raw images are corrupted, then preprocessed like any other.
 
 Shared by all that are held against each other: the same images, corrupted by the same random numbers.
 """

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics.base import Floats, Labels
-from sightline.stages.baseline.features import Features
-from sightline.stages.baseline.tuning import Settings, TunedEstimator, TuningConfig
+from sightline.models.tuned_estimator import Features, Settings, TunedEstimator, TuningConfig
 
 GRID = [{"C": c} for c in (1e-4, 1e-3, 1e-2, 1e-1)]
 """Inverse strengths of the L2 penalty on the weights, of standardised features, to choose from."""
