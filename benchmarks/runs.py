@@ -18,9 +18,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sightline.metrics.headline import NAMES
-
 from sightline import tracking
+from sightline.metrics.headline_metrics import NAMES
 
 RUNS, EPOCHS, ROUNDS = 200, 20, 3
 SYSTEM = ("cpu_utilization_percentage", "system_memory_usage_percentage", "disk_usage_percentage", "network_receive")
