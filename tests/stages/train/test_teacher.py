@@ -19,8 +19,8 @@ from sightline.core.errors import ConfigError, UserError
 from sightline.datasets.processed_set import INDEX, ProcessedSet
 from sightline.models import saved_model
 from sightline.predict.bundle import Bundle
+from sightline.predict.teacher import soft_targets
 from sightline.stages.train.stage import TrainingRun
-from sightline.stages.train.teacher import soft_targets
 from sightline.stages.watch.fingerprint import WatchedWeights, watch_weights
 from tests.exported import Project, project  # noqa: F401
 from tests.stages.train.small import train_config

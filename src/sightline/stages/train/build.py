@@ -9,6 +9,7 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
 from sightline.models.classifier import build
+from sightline.predict.teacher import soft_targets
 from sightline.stages.train import hardware
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
@@ -24,7 +25,6 @@ from sightline.stages.train.dataloader import (
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
 from sightline.stages.train.recipes import Finetune, recipe_of
-from sightline.stages.train.teacher import soft_targets
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:

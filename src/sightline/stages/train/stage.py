@@ -20,12 +20,12 @@ from sightline.models import saved_model, weights_origin
 from sightline.models.model_info import TrainingLineage
 from sightline.models.options import ModelOption, PretrainableOption
 from sightline.models.packaged_weights import PACKAGE
+from sightline.predict.teacher import bundle_digest
 from sightline.stages.train.checkpointing import HISTORY, LogMetrics, write_history
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import fit, join
 from sightline.stages.train.probe_fit import fit_probe
 from sightline.stages.train.recipes import Probe
-from sightline.stages.train.teacher import bundle_digest
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 from sightline.core import files
 from sightline.core.project import located, project_root
 from sightline.models import weights_origin
+from sightline.predict.teacher import bundle_digest
 from sightline.sources import open_source
 from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
-from sightline.stages.train.teacher import bundle_digest
 
 
 @dataclass(frozen=True)
