@@ -79,7 +79,8 @@ def test_a_probe_is_its_own_features_through_its_head_and_the_same_bytes_twice(p
     data, settings = ProcessedSet(place / "data"), config(place, "probe")
     began = build.network(data, settings).classifier
     results = [TrainingRun(data.root, settings).run(tmp_path / str(n), tmp_path / f"{n}.csv") for n in range(2)]
-    assert results[0] == results[1]
+    assert results[0].model_digest == results[1].model_digest
+    assert results[0].best == results[1].best
     assert results[0].best["epoch"] == 1
     assert results[0].best["val_accuracy"] > 0.45  # by chance a third
     classifier, info = saved_model.load(tmp_path / "0")
