@@ -22,7 +22,7 @@ from sightline.sweep.config import SweepConfig
 from sightline.sweep.executors import Place
 from sightline.sweep.job import JobFactory, JobOutcome, JobTask, SweepJob
 from sightline.sweep.job_ranking import FinishedJob
-from sightline.sweep.search_space import SearchSpace
+from sightline.sweep.search_space import SearchSpace, shown
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy, known_results
 from sightline.tracking.uris import sqlite_from_anywhere
@@ -243,7 +243,7 @@ class SweepEngine:
 
     def label(self, values: Mapping[str, Any]) -> str:
         """Returns the values of the knobs as people read them, without a knob's section where that is clear."""
-        return " ".join(f"{short}={values[key]}" for key, short in self.short_names().items())
+        return " ".join(f"{short}={shown(values[key])}" for key, short in self.short_names().items())
 
     def short_names(self) -> dict[str, str]:
         """Returns the last part of each knob's name, where no two have the same; {key: name}."""
@@ -259,7 +259,7 @@ class SweepEngine:
             digest = str(trial.user_attrs.get("digest"))
             pruned = trial.state == TrialState.PRUNED
             if digest not in found or found[digest].pruned:
-                values = {name: str(trial.params[key]) for key, name in names.items()}
+                values = {name: shown(trial.params[key]) for key, name in names.items()}
                 result = dict(trial.user_attrs.get("result", {}))
                 found[digest] = FinishedJob(digest, self.label(trial.params), values, result, pruned=pruned)
         return list(found.values())

@@ -87,7 +87,7 @@ class SearchSpace:
         Args:
             values: A value for each knob, {key: value}.
         """
-        return [*self.fixed, *(f"{knob.key}={values[knob.key]}" for knob in self.knobs)]
+        return [*self.fixed, *(f"{knob.key}={shown(values[knob.key])}" for knob in self.knobs)]
 
     def samples(self) -> Iterator[list[str]]:
         """Yields words in which every value of every knob stands once, to be checked before any work."""
@@ -111,6 +111,15 @@ class SearchSpace:
             else CategoricalDistribution(list(knob.values))
             for knob in self.knobs
         }
+
+
+def shown(value: Any) -> str:
+    """Returns a value as it goes into params.yaml: a number drawn from an interval has four digits that count.
+
+    >>> shown(0.0015676677195506068), shown(32), shown("cnn")
+    ('0.001568', '32', 'cnn')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def is_of_data(word: str) -> bool:
