@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -22,11 +23,20 @@ from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy
 from sightline.sweep.sweep_page import SweepSummary
 from sightline.tracking import sweep_runs
+from sightline.tracking.find_run import download
 from sightline.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
 REPORTS = Path("reports/sweeps")
+ENTERED = "in_run_cache"
+"""The mark of a job whose model is in DVC's cache."""
+MODEL_PARTS = {
+    "models/model.safetensors": "model/model.safetensors",
+    "models/model.json": "model/model.json",
+    "reports/history.csv": "history.csv",
+}
+"""What training writes, and the artifact of its run that is the same."""
 SHOWN = 20
 """Rows of the ranking that are printed."""
 
@@ -157,7 +167,7 @@ class Session:
         """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""
         best = ranked[0].job.digest if ranked and len(self._study.metrics) == 1 else None
         keep_best(best, [each.job.digest for each in ranked])
-        if best is None or not (JOBS / best / "models" / "model.safetensors").is_file():
+        if best is None or (JOBS / best / ENTERED).exists() or not self._fetch(JOBS / best, ranked[0].job.run_id):
             return
         words = next(t.user_attrs["words"] for t in self._study.finished() if t.user_attrs.get("digest") == best)
         job = self._factory.job(words)
@@ -167,7 +177,7 @@ class Session:
             self._slots.prepare(job)
             folder = self._slots.folder(job)
             (folder / "params.yaml").write_text(job.params, encoding="utf-8")
-            for part in ("models/model.safetensors", "models/model.json", "reports/history.csv"):
+            for part in MODEL_PARTS:
                 target = folder / part
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
@@ -179,3 +189,26 @@ class Session:
             log.warning("sweep: the best model is not in DVC's cache, dvc repro will train it: %s", error)
             return
         shutil.rmtree(JOBS / best / "models")
+        (JOBS / best / ENTERED).touch()
+
+    def _fetch(self, folder: Path, run_id: str | None) -> bool:
+        """Gets a job's model that is not here from its run: of another machine, or of a sweep that kept none.
+
+        Returns:
+            Whether the model is here.
+        """
+        for part, artifact in MODEL_PARTS.items():
+            if (folder / part).is_file():
+                continue
+            if run_id is None:
+                return False
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                try:
+                    found = download(run_id, artifact, Path(temporary))
+                except UserError:
+                    return False  # MLflow is away, which the sweep's own run has said
+                if found is None:
+                    return False
+                shutil.move(found, folder / part)
+        return True
