@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.predict import inputs
-from sightline.predict.inputs import expand, read_file
-from sightline.sources import tree as ingest_tree
+from sightline.predict.inputs import expand, read_input
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def test_odd_names_are_files_like_any_other(tree: Path, name: str) -> None:
     (tree / name).write_bytes(b"x")
     (tree / "a1.png").write_bytes(b"must not be matched by a[1].png")
     assert list(expand([name])) == [name]
-    assert read_file(name, 10) == b"x"
+    assert read_input(name, 10) == b"x"
 
 
 def test_a_name_that_is_not_utf8(tree: Path) -> None:
@@ -79,7 +77,7 @@ def test_links_to_files_are_followed_and_loops_of_folders_are_not(tree: Path) ->
 )
 def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: RejectionReason, detail: str) -> None:
     with pytest.raises(RejectionError) as caught:
-        read_file(name, 7)
+        read_input(name, 7)
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
 
 
@@ -87,7 +85,7 @@ def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: RejectionRe
 def test_a_pipe_does_not_hang(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
     with pytest.raises(RejectionError, match="not a regular file"):
-        read_file("pipe", 10)
+        read_input("pipe", 10)
 
 
 @pytest.fixture
@@ -106,7 +104,7 @@ def closed(tree: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("closed")
 def test_no_permission() -> None:
     with pytest.raises(RejectionError, match="unreadable: Permission denied"):
-        read_file("a.png", 10)
+        read_input("a.png", 10)
     assert list(expand(["b"])) == ["b/10.png", "b/2.png", "b/c"]
 
 
@@ -115,6 +113,5 @@ def test_want_of_file_handles_refuses_no_input(tree: Path, monkeypatch: pytest.M
         raise OSError(errno.EMFILE, "Too many open files", "a.png")
 
     monkeypatch.setattr(os, "open", full)
-    for read_one in (inputs.read_file, ingest_tree.read_file):
-        with pytest.raises(OSError, match="Too many open files"):
-            read_one("a.png", 10)
+    with pytest.raises(OSError, match="Too many open files"):
+        read_input("a.png", 10)

@@ -118,6 +118,10 @@ def test_a_file_that_is_gone_or_no_file_is_rejected(tmp_path: Path, monkeypatch:
     with pytest.raises(RejectionError) as caught:
         read_file(tmp_path, 2**20)
     assert (caught.value.reason, caught.value.detail) == (RejectionReason.UNREADABLE, "Is a directory")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RejectionError) as caught:
+        read_file(tmp_path / "pipe", 9)
+    assert (caught.value.reason, caught.value.detail) == (RejectionReason.UNREADABLE, "not a regular file")
     monkeypatch.setattr(os, "open", refusing("1.png", errno.EMFILE, os.open))
     with pytest.raises(OSError, match="Too many open files"):
         read_file(tmp_path / "1.png", 9)

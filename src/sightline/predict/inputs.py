@@ -5,10 +5,10 @@ Everything is read as it is asked for. No input disappears: what cannot be read 
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
-from sightline.core.errors import is_shortage
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import is_litter
 from sightline.imaging.encoded import from_text
+from sightline.sources.tree import read_file
 
 LIST = "-"
 """Stands for a list of inputs, one a line, on standard input."""
@@ -100,7 +100,7 @@ def open_all(
 
                     yield from archive_inputs.members(path, path, max_bytes)
                 else:
-                    yield Input(path, functools.partial(read_file, path, max_bytes))
+                    yield Input(path, functools.partial(read_input, path, max_bytes))
 
 
 def shortened(url: str) -> str:
@@ -165,31 +165,17 @@ def _files(path: str) -> Iterator[str]:
     yield from unreadable
 
 
-def read_file(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    """Reads an input file.
+def read_input(path: str, max_bytes: int) -> bytes:
+    """Reads a file that a user has named, or meant by a pattern or a folder.
 
     Raises:
         RejectionError: If there is none, it may not be read, is no regular file (a pipe would never end) or too large.
     """
     try:
-        with open(path, "rb", opener=_open) as stream:
-            status = os.fstat(stream.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes:
-                return stream.read()
-    except FileNotFoundError:
-        magic = glob.has_magic(os.fspath(path))
-        raise RejectionError(RejectionReason.MISSING, "no file matches" if magic else "no such file") from None
-    except IsADirectoryError:
-        raise RejectionError(RejectionReason.MISSING, "the folder holds no file") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, OSError) and is_shortage(error):
-            raise
-        raise RejectionError(RejectionReason.UNREADABLE, getattr(error, "strerror", None) or str(error)) from None
-    if not stat.S_ISREG(status.st_mode):
-        raise RejectionError(RejectionReason.UNREADABLE, "not a regular file")
-    raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{status.st_size:,} bytes, allowed {max_bytes:,}")
-
-
-def _open(path: str, flags: int) -> int:
-    """Opens without waiting: a pipe that nobody writes to would hold us for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
+        return read_file(path, max_bytes)
+    except RejectionError as error:
+        if error.reason is RejectionReason.MISSING and glob.has_magic(path):
+            raise RejectionError(RejectionReason.MISSING, "no file matches") from None
+        if error.detail == os.strerror(errno.EISDIR):
+            raise RejectionError(RejectionReason.MISSING, "the folder holds no file") from None
+        raise

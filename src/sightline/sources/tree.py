@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -103,13 +104,18 @@ def read_file(path: Path | str, max_bytes: int) -> bytes:
     """Reads a regular file of at most `max_bytes`.
 
     Raises:
-        RejectionError: If it is larger, gone, or cannot be read.
+        RejectionError: If it is larger, gone, no regular file, or cannot be read.
     """
     try:
         # Not waiting for the writer of a pipe that has taken the file's place since it was listed.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            size = status.st_size
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not stat.S_ISREG(status.st_mode):
+                raise RejectionError(RejectionReason.UNREADABLE, "not a regular file")
             if size > max_bytes:
                 raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
             data = os.read(descriptor, size)
@@ -118,9 +124,13 @@ def read_file(path: Path | str, max_bytes: int) -> bytes:
             return data
         finally:
             os.close(descriptor)
+    except RejectionError:
+        raise
     except FileNotFoundError:
         raise RejectionError(RejectionReason.MISSING, "no such file") from None
     except OSError as error:
         if is_shortage(error):
             raise
         raise RejectionError(RejectionReason.UNREADABLE, error.strerror or type(error).__name__) from None
+    except ValueError as error:  # a null byte in the name
+        raise RejectionError(RejectionReason.UNREADABLE, str(error)) from None
