@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install repro test test-all mutation check lock clean
+.PHONY: help install repro test test-all mutation check lock sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -48,6 +48,19 @@ lock: ## Resolve the dependencies anew, to releases at least 14 days old
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --exclude-newer $$($(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=14))') \
 	  --upgrade --quiet --output-file requirements.lock
+
+# Both tools come for the one call, into uv's own cache; uv is all that they need of .venv.
+UV := $(VENV)/bin/uv
+$(UV): requirements-uv.lock
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $@
+
+sbom: $(UV) ## List the locked packages as CycloneDX JSON: sbom.json
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --output-format JSON --output-file sbom.json
+
+audit: $(UV) ## Ask the advisory database about each locked package
+	$(BIN)/uv tool run --quiet pip-audit==2.10.1 --requirement requirements.lock --disable-pip --require-hashes
 
 clean: ## Remove .venv and caches (data, models and runs stay)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
