@@ -11,7 +11,7 @@ import pytest
 from sightline.core.code_digest import CodeDigests, read_source
 
 ROOT = Path(__file__).parents[2]
-STAGES = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem != "__init__")
+STAGES = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem not in ("__init__", "sweep"))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,12 @@ def test_a_source_is_no_code_of_the_stages_that_read_what_was_ingested(copy: Pat
     reader = digests(copy)
     for stage in ("preprocess", "baseline", "train", "evaluate", "export"):
         assert not [name for name in reader.closure(f"pipeline.{stage}") if name.startswith("sightline.sources")], stage
+
+
+def test_the_engine_of_sweeps_is_no_code_of_a_stage(copy: Path) -> None:
+    reader = digests(copy)
+    for stage in ("ingest", "preprocess", "baseline", "train", "evaluate", "export"):
+        assert not [name for name in reader.closure(f"pipeline.{stage}") if name.startswith("sightline.sweep")], stage
 
 
 def test_every_template_that_a_stage_fills_is_part_of_it(copy: Path) -> None:

