@@ -73,10 +73,14 @@ def parent_and_jobs(project: Project, name: str) -> tuple[list, list]:
 
 
 def is_clean(project: Project) -> bool:
-    """Whether nothing is left behind of a sweep that git would see, and no slot."""
+    """Whether nothing is left behind of a sweep but its page that git would see, and no slot."""
     slots = list((project.root / ".dvc/tmp/sweeps").glob("*/*"))
     trees = project.check("git", "worktree", "list").output.strip().splitlines()
-    return not slots and len(trees) == 1 and not project.check("git", "status", "--porcelain").output
+    return (
+        not slots
+        and len(trees) == 1
+        and not project.check("git", "status", "--porcelain", "--", ".", ":!reports/sweeps").output
+    )
 
 
 def test_killed_interrupted_and_with_a_job_that_diverges_a_sweep_ends_with_all_jobs_ranked(swept: Project) -> None:
