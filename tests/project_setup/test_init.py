@@ -199,6 +199,7 @@ def test_a_home_is_understood_and_settings_given_by_hand_are_taken(
     plan = project_plan.plan("~/birds", ["train.max_epochs=3", "ingest.source_options.layout=classes"])
     assert plan.chosen["ingest.path"].value == str(tmp_path / "birds")
     assert plan.chosen["train.max_epochs"].value == 3
+    assert plan.chosen["evaluate.title"].value == "birds"
     assert plan.chosen["ingest.source_options"].value == {"layout": "classes"}
     with pytest.raises(UserError, match=r"train\.model: no option 'resnet8'"):
         project_plan.plan("~/birds", ["train.model=resnet8"])

@@ -18,6 +18,7 @@ from sightline.core.errors import ConfigError
 from sightline.project_setup import budget, params_file, scaffold
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
+from sightline.project_setup.recognition import set_name
 from sightline.project_setup.rules import Choice, Situation, choose
 from sightline.project_setup.set_fingerprint import Fingerprint, look
 from sightline.stages.ingest.config import IngestConfig
@@ -76,6 +77,7 @@ def plan(
         each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
         chosen = {**chosen, **choose(images, machine), **chosen}
+        chosen["evaluate.title"] = Choice(set_name(source), "what the report calls the set")
         if seconds is not None:
             processed.mkdir()
             pace = budget.measure(raw, _nested(chosen), processed, each)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from sightline.predict.inputs import is_archive
 from sightline.sources import SOURCES
@@ -13,6 +15,7 @@ _MONGODB = ("mongodb", "mongodb+srv")
 TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 _SQL = ("sqlite", "mysql", "mariadb", "postgresql", "postgres")
 _SQLITE = b"SQLite format 3\0"
+_SUFFIXES = r"(?i)([.][a-z][a-z0-9]{1,7})+$"
 _TORCHVISION = {
     "MNIST/raw": "MNIST",
     "FashionMNIST/raw": "FashionMNIST",
@@ -24,6 +27,18 @@ _TORCHVISION = {
     "eurosat": "EuroSAT",
 }
 """Folders that torchvision puts its sets in, and the name of each set's class."""
+
+
+def set_name(source: str) -> str:
+    """Returns what a person would call the set at a place: the name of its folder, file or database.
+
+    >>> set_name("/data/birds/"), set_name("birds-2.tar.gz"), set_name("mysql://me:secret@host/birds?charset=utf8")
+    ('birds', 'birds-2', 'birds')
+    """
+    scheme, separator, rest = source.partition("://")
+    path = Path(urlsplit(f"//{rest}").path) if separator else Path(source).expanduser().absolute()
+    name = path.name if path.is_dir() else re.sub(_SUFFIXES, "", path.name)
+    return name or scheme
 
 
 def source_knobs(source: str | os.PathLike[str]) -> dict[str, Any]:

@@ -53,8 +53,14 @@ def test_corruption_errors_relate_to_the_baseline():
     assert low < 1 < high
     worse = {name: [2 * e for e in errors] for name, errors in own.items()}
     worse["fog"] = [0.0] * 5  # where the baseline makes no error there is nothing to relate to
+    worse["contrast"] = [0.0, 0.0, 0.04, 0.06, 0.08]  # nine errors of 50 images: any error would be a large multiple
     half = corruption_error.summarize(clean, correct, worse)
     assert half.mean_corruption_error == pytest.approx(0.5)
+    assert sorted(half.unrelated) == ["contrast", "fog"]
+    assert robustness_numbers(half)["mean_corruption_error_corruptions"] == len(corruptions.NAMES) - 2
+    perfect = corruption_error.summarize(clean, correct, dict.fromkeys(corruptions.NAMES, [0.0] * 5))
+    assert perfect.mean_corruption_error is None
+    assert perfect.note == corruption_error.FEW
     numbers = robustness_numbers(half)
     assert numbers["mean_corruption_error"] == half.mean_corruption_error
     none = corruption_error.summarize(clean, correct, {})

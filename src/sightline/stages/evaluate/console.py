@@ -34,6 +34,8 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
         hardest = min(found.robustness.accuracies.items(), key=lambda item: (sum(item[1]), item[0]))
         mean = found.robustness.mean_corruption_error
         relative = "" if mean is None else f"; mean corruption error {mean:.3f} of the baseline's"
+        if mean is not None and found.robustness.unrelated:
+            relative += f" (without {', '.join(found.robustness.unrelated)}, where it hardly errs)"
         output.append(
             f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are right (clean: "
             f"{found.robustness.clean:.4f}); hardest: {hardest[0]} {sum(hardest[1]) / len(hardest[1]):.4f}{relative}"

@@ -19,9 +19,12 @@ from sightline.models.robustness import Predict, evaluate_corruptions
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Robustness
 
+ENOUGH = 10
+"""Errors of the baseline under a corruption, of all severities, below which a quotient by them says nothing."""
 OTHER = (
     "the baseline was measured on other corrupted images: let baseline and evaluate agree in robustness_images and seed"
 )
+FEW = f"under no corruption does the baseline err {ENOUGH} times"
 
 
 def measure_robustness(
@@ -84,7 +87,8 @@ def summarize(
 
     The corruption error of a corruption is the sum of the error rates over severities, relative to the baseline's sum;
     the mean corruption error is its mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in
-    percent, of AlexNet). A corruption under which the baseline makes no error has none.
+    percent, of AlexNet). A corruption under which the baseline makes fewer than `ENOUGH` errors has none: by next to
+    nothing, any error is a large multiple.
 
     Args:
         clean: [n] correct predictions without corruption.
@@ -93,7 +97,9 @@ def summarize(
         note: Why `baseline` is empty where there is one.
     """
     names = corruptions.NAMES
-    sums = {name: sum(baseline[name]) for name in names if name in baseline and sum(baseline[name]) > 0}
+    known = {name: sum(baseline[name]) for name in names if name in baseline}
+    sums = {name: total for name, total in known.items() if round(total * len(clean)) >= ENOUGH}
+    unrelated = tuple(name for name in known if name not in sums)
     of_image = {"error": 1 - correct.mean(axis=(1, 2))}
     of_image |= {name: correct[:, i].mean(axis=1) for i, name in enumerate(names)}
     bounds = dict.fromkeys(of_image, (0.0, 1.0))
@@ -112,7 +118,8 @@ def summarize(
         error_interval=intervals["error"],
         mean_corruption_error=means.get("relative"),
         mean_corruption_error_interval=intervals.get("relative"),
-        note=note,
+        unrelated=unrelated,
+        note=note if sums or not unrelated else FEW,
     )
 
 
@@ -125,6 +132,7 @@ def robustness_numbers(found: Robustness) -> dict[str, float]:
     if found.mean_corruption_error is not None and found.mean_corruption_error_interval is not None:
         low, high = found.mean_corruption_error_interval
         numbers["mean_corruption_error"] = found.mean_corruption_error
+        numbers["mean_corruption_error_corruptions"] = len(found.accuracies) - len(found.unrelated)
         numbers |= {"mean_corruption_error_low": low, "mean_corruption_error_high": high}
     for name, accuracies in found.accuracies.items():
         low, high = found.intervals[name]

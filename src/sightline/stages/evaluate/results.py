@@ -96,6 +96,7 @@ class Robustness:
         mean_corruption_error: The mean over corruptions of the error relative to the baseline's (1: as bad); None
             without a baseline.
         mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
+        unrelated: Corruptions that this mean leaves out, since the baseline hardly errs under them.
         note: Why there is no mean, where there is a baseline.
     """
 
@@ -107,6 +108,7 @@ class Robustness:
     error_interval: Interval
     mean_corruption_error: float | None
     mean_corruption_error_interval: Interval | None
+    unrelated: tuple[str, ...] = ()
     note: str = ""
 
 
