@@ -53,9 +53,9 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for name, root in contenders.items():
                 start = time.perf_counter()
-                said = copies.run(root, "dvc", "repro")
+                output = copies.run(root, "dvc", "repro")
                 seconds[name].append(time.perf_counter() - start)
-                assert said.count("Running stage") == (name == "sightline"), said  # watch alone
+                assert output.count("Running stage") == (name == "sightline"), output  # watch alone
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, values in seconds.items():
         print(f"{name:10} median {medians[name]:.2f} s  (from {min(values):.2f} to {max(values):.2f})")

@@ -229,14 +229,14 @@ def compare(items: Callable[[], Iterator[Item]], config: list[str], rounds: int,
 def alone(*arguments: str) -> list[float]:
     """Runs a command of this file in a process of its own, as surroundings as the stage makes them, for all alike."""
     surroundings = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, __file__, *arguments],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **surroundings},
     )
-    return [float(word) for word in told.stdout.split()[-2:]]
+    return [float(word) for word in result.stdout.split()[-2:]]
 
 
 def road(home: Path, name: str, config: PreprocessConfig) -> None:

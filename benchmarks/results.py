@@ -40,18 +40,18 @@ def row(name: str, answers: Predictions, network: Predictions | None) -> str:
     """Returns a method's line of the table."""
     hits, images = int(answers.correct.sum()), len(answers.ids)
     low, high = wilson(hits, images)
-    said = [name, f"{hits / images:.4f}", f"{low:.4f} to {high:.4f}", str(images - hits)]
+    cells = [name, f"{hits / images:.4f}", f"{low:.4f} to {high:.4f}", str(images - hits)]
     if network is None:
-        return f"| {' | '.join([*said, '', ''])} |"
+        return f"| {' | '.join([*cells, '', ''])} |"
     assert network.ids == answers.ids, f"{name} was scored on other images than the network"
     p = mcnemar(network.correct, answers.correct)
     difference, below, above = paired.difference(network.correct, answers.correct)
     ahead = difference > 0 and p < TARGET
-    said += [
+    cells += [
         f"{100 * difference:+.2f} ({100 * below:+.2f} to {100 * above:+.2f})",
         f"{f'{p:.1e}' if p else 'below 1e-300'}{'' if ahead else ' (no)'}",
     ]
-    return f"| {' | '.join(said)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

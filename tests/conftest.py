@@ -8,8 +8,12 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.exported import Project
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +63,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def exported() -> Project:
+    """A project with a bundle, as the stages make one; tests leave it as it is."""
+    from tests.exported import make_project
+
+    return make_project()

@@ -110,8 +110,8 @@ def test_every_extension_works_as_the_page_has_it(project: Path) -> None:
     value, low, high = used["worst_recall"]
     assert value == 0.5
     assert low < value < high
-    said = run(project, "-m", "pipeline.brightness", "brightness.split=test")
-    assert re.fullmatch(r"brightness: 2 classes, from \d+\.\d+ to \d+\.\d+\n", said)
+    output = run(project, "-m", "pipeline.brightness", "brightness.split=test")
+    assert re.fullmatch(r"brightness: 2 classes, from \d+\.\d+ to \d+\.\d+\n", output)
     levels = yaml.safe_load((project / "reports/brightness.json").read_text())
     assert set(levels) == {"across", "along"}
 

@@ -36,7 +36,7 @@ def main(tmp_path: Path) -> Path:
     return root
 
 
-def said(code: Path, here: Path) -> str:
+def output_of(code: Path, here: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(code / "src")}
     command = [sys.executable, "-c", "import sightline.cli"]
     done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=True)
@@ -48,8 +48,8 @@ def test_a_worktree_and_an_experiments_copy_run_their_own_code(main: Path, tmp_p
     copy = main / ".dvc" / "tmp" / "exps" / "tmp1"
     shutil.copytree(main / "src", copy / "src")
     for here in (main, tmp_path / "tree", copy):
-        assert said(main, here) == str(here / "src" / "sightline" / "cli" / "__init__.py")
-    assert said(tmp_path / "tree", main) == str(main / "src" / "sightline" / "cli" / "__init__.py")
+        assert output_of(main, here) == str(here / "src" / "sightline" / "cli" / "__init__.py")
+    assert output_of(tmp_path / "tree", main) == str(main / "src" / "sightline" / "cli" / "__init__.py")
 
 
 def test_a_strangers_folder_runs_no_code(main: Path, tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_a_strangers_folder_runs_no_code(main: Path, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "tree" / ".git", pretender / ".git")
     for here in (stranger, pretender, tmp_path):
         assert own_code(here, main) is None
-        assert said(main, here) == str(main / "src" / "sightline" / "cli" / "__init__.py")
+        assert output_of(main, here) == str(main / "src" / "sightline" / "cli" / "__init__.py")

@@ -154,7 +154,7 @@ def test_json_goes_to_standard_output_alone(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["gone", "x.png"], "sightline: gone: there is no such folder"),
         (["{tmp}", "x.png"], "is not a bundle: it holds no manifest.json"),
@@ -169,11 +169,11 @@ def test_a_users_fault_is_one_line_and_exit_code_2(
     project: Project,
     tmp_path: Path,
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     code, out, err = run("predict", *(a.format(tmp=tmp_path, bundle=project.bundle) for a in arguments))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert said in err
+    assert message in err
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "x"], ["predict", "x", "y", "-k", "0"], ["predikt"]])

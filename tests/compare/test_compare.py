@@ -139,7 +139,7 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
         assert ("model", "0f" * 32) in found.about
     assert load("models:/net@champion").name == "first's (models:/net@champion)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
-    for reference, said in {
+    for reference, message in {
         "nosuch": "nosuch: no folder, no commit, and no run of that id or name in sqlite:///mlflow.db",
         "0" * 32: "no such run",
         "models:/net@nobody": "no such run or registered model",
@@ -149,7 +149,7 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
     }.items():
         with pytest.raises(UserError, match=r"^" + reference.replace("/", r"/")) as caught:
             load(reference)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
 

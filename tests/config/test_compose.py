@@ -296,8 +296,8 @@ def test_params_are_utf8_whatever_the_locale(project: Path, monkeypatch: pytest.
     (project / "params.yaml").write_bytes("ingest: {path: größe/数字}".encode())
     code = "from sightline.config.compose import read_params; print(ascii(read_params()['ingest']['path']))"
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == ascii("größe/数字")
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ascii("größe/数字")
 
 
 def test_outside_a_project(tmp_path: Path) -> None:

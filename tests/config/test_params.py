@@ -96,12 +96,12 @@ def spellings(value: float) -> list[str]:
 def test_numbers_are_numbers_however_they_are_written(conf: Path, values: list[float]) -> None:
     written = [text for value in values for text in spellings(value)]
     wanted = [float(text) for text in written]
-    made, told = section(conf, f"  rates: [{', '.join(written)}]\n  number: {written[0]}\n")
+    made, logged = section(conf, f"  rates: [{', '.join(written)}]\n  number: {written[0]}\n")
     assert made.rates == wanted
     assert all(type(value) is float for value in [*made.rates, made.number])
     assert made.number == wanted[0]
-    assert told["stage.number"] == str(wanted[0])
-    assert told["stage.rates"] == str(wanted)
+    assert logged["stage.number"] == str(wanted[0])
+    assert logged["stage.rates"] == str(wanted)
 
 
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "0.001", "1.0e-3", ".001", "1e-03", "'1e-3'", '"0.001"'])
@@ -128,15 +128,15 @@ def test_texts_are_texts_without_quotes(conf: Path, start: int) -> None:
     lines = "".join(f"    - {word}\n" for word in words)
     columns = "".join(f"        key{i}: {word}\n" for i, word in enumerate(words))
     yaml = f"  texts:\n{lines}  text: {words[2]}\n  option_options:\n    columns:\n{columns}"
-    made, told = section(conf, yaml)
+    made, logged = section(conf, yaml)
     assert made.texts == words
     assert made.text == words[2]
     assert isinstance(made.option, TextOption)
     assert made.option.names == words  # by interpolation
     assert list(made.option.columns.values()) == words
-    assert told["stage.texts"] == told["stage.option.names"] == str(words)
-    assert told["stage.text"] == words[2]
-    assert told["stage.option.columns.key0"] == words[0]
+    assert logged["stage.texts"] == logged["stage.option.names"] == str(words)
+    assert logged["stage.text"] == words[2]
+    assert logged["stage.option.columns.key0"] == words[0]
 
 
 def test_class_names_of_idx_files_are_kept(project: Path) -> None:
@@ -147,9 +147,9 @@ def test_class_names_of_idx_files_are_kept(project: Path) -> None:
     ingest = typed(IngestConfig, composed.ingest, "ingest")
     assert ingest.source.class_names == ["no", "yes", "007"]  # type: ignore[attr-defined]
     assert ingest.path == ingest.source.path == "007"  # type: ignore[attr-defined]
-    told = flat_params(composed)
-    assert told["ingest.source.class_names"] == "['no', 'yes', '007']"
-    assert told["ingest.source.path"] == "007"
+    logged = flat_params(composed)
+    assert logged["ingest.source.class_names"] == "['no', 'yes', '007']"
+    assert logged["ingest.source.path"] == "007"
 
 
 def test_what_may_be_anything_is_what_yaml_says(conf: Path) -> None:

@@ -155,12 +155,12 @@ def test_a_bad_command_line_is_one_line_before_any_work(
     run: Run, project: Path, words: list[str], parts: list[str]
 ) -> None:
     before = sorted(project.rglob("*"))
-    code, said = run(*words)
+    code, output = run(*words)
     assert code == 2
-    assert said.startswith("evaluate: ")
-    assert said.count("\n") == 1
+    assert output.startswith("evaluate: ")
+    assert output.count("\n") == 1
     for part in parts:
-        assert part in said
+        assert part in output
     assert not run.calls
     assert sorted(project.rglob("*")) == before
 
@@ -175,9 +175,9 @@ def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
         raise KeyError("x")
 
     monkeypatch.setattr(run, "_keep", full)
-    code, said = run()
+    code, output = run()
     remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
-    assert said == f"evaluate: data/raw/x.parquet: the disk reports an error: {remedy}\n"
+    assert output == f"evaluate: data/raw/x.parquet: the disk reports an error: {remedy}\n"
     assert code == 2
     monkeypatch.setattr(run, "_keep", bug)
     with pytest.raises(KeyError, match="x"):
@@ -244,9 +244,9 @@ def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
     from sightline.core import files
 
     with files.lock("evaluate"):
-        code, said = run()
+        code, output = run()
     assert code == 2
-    assert said == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
+    assert output == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
     assert not run.calls
     assert run() == (0, "")
 

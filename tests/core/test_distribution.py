@@ -76,19 +76,19 @@ def test_the_remedy_is_what_was_installed_from(tmp_path: Path, monkeypatch: pyte
     clone.mkdir()
     wheel.touch()
 
-    def said(origin: dict[str, Any] | None) -> str:
+    def output_of(origin: dict[str, Any] | None) -> str:
         monkeypatch.setattr(metadata, "distribution", lambda _: Installed(origin))
         return how_to_install("predict")
 
-    assert shlex.split(said({"url": wheel.as_uri()})) == ["pip", "install", f"{wheel}[predict]"]
-    assert shlex.split(said({"url": clone.as_uri()})) == ["pip", "install", f"{clone}[predict]"]
+    assert shlex.split(output_of({"url": wheel.as_uri()})) == ["pip", "install", f"{wheel}[predict]"]
+    assert shlex.split(output_of({"url": clone.as_uri()})) == ["pip", "install", f"{clone}[predict]"]
     edited = {"url": clone.as_uri(), "dir_info": {"editable": True}}
-    assert shlex.split(said(edited)) == ["pip", "install", "-e", f"{clone}[predict]"]
+    assert shlex.split(output_of(edited)) == ["pip", "install", "-e", f"{clone}[predict]"]
     monkeypatch.chdir(clone)
-    assert said(edited) == "pip install -e '.[predict]'"
+    assert output_of(edited) == "pip install -e '.[predict]'"
     elsewhere = "pip install '.[predict]' in a clone of Sightline"
     for origin in (None, {"url": "https://host/x.whl"}, {"url": (tmp_path / "gone").as_uri()}):
-        assert said(origin) == elsewhere
+        assert output_of(origin) == elsewhere
 
     def absent(name: str) -> Installed:
         raise metadata.PackageNotFoundError(name)

@@ -183,8 +183,8 @@ def test_dvc_goes_on_after_the_repair(project: Path) -> None:
         path.write_bytes(b"")
         assert dvc("repro", "short")[0] == 255
         assert len(dvc_files.repair()) == 1
-        code, said = dvc("repro", "short")
-        assert (code, "didn't change, skipping" in said) == (0, True), said
+        code, output = dvc("repro", "short")
+        assert (code, "didn't change, skipping" in output) == (0, True), output
     assert (project / "dvc.lock").read_bytes() == sound
 
 

@@ -122,10 +122,14 @@ def test_a_read_only_file_system_is_one_line(read_only: Path, kind: str) -> None
     path = read_only / f"{kind}.out"
     remedy = f"mount -o remount,rw {read_only}, or work in a copy of the project elsewhere"
     for work in (lambda: files.write_text(path, "x"), lambda: WRITERS[kind](path)):
-        said = line(work)
+        message = line(work)
         # SQLite and torch do not say why they cannot open a file, and then neither is known.
-        assert said == f"{path}: the file system is read-only: {remedy}" or kind in ("sqlite", "torch", "safetensors")
-        assert "read-only" in said or "permission denied" in said
+        assert message == f"{path}: the file system is read-only: {remedy}" or kind in (
+            "sqlite",
+            "torch",
+            "safetensors",
+        )
+        assert "read-only" in message or "permission denied" in message
 
 
 def test_standard_output_on_a_full_disk() -> None:
@@ -165,19 +169,21 @@ def test_a_folder_of_the_users_own_that_is_closed(folder: Path, mode: int) -> No
 
 
 def test_a_folder_of_somebody_else(folder: Path) -> None:
-    said = line(lambda: files.write_text(Path("/etc/sightline"), "x"))
-    assert re.fullmatch(r"/etc/\S+: permission denied: sudo chown -R \w+ /etc, and give the same command again", said)
+    message = line(lambda: files.write_text(Path("/etc/sightline"), "x"))
+    assert re.fullmatch(
+        r"/etc/\S+: permission denied: sudo chown -R \w+ /etc, and give the same command again", message
+    )
 
 
 def test_an_immutable_folder(tmp_path: Path) -> None:
     if os.geteuid() != 0 or subprocess.run(["chattr", "+i", str(tmp_path)], capture_output=True).returncode:
         pytest.skip("only root may make a folder immutable, and not on every file system")
     try:
-        said = line(lambda: files.write_text(tmp_path / "out", "x"))
+        message = line(lambda: files.write_text(tmp_path / "out", "x"))
     finally:
         subprocess.run(["chattr", "-i", str(tmp_path)], check=True)
     remedy = f"chattr -i {tmp_path} if it is immutable, and give the same command again"
-    assert said == f"{tmp_path}/out: permission denied: {remedy}"
+    assert message == f"{tmp_path}/out: permission denied: {remedy}"
 
 
 def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,14 +200,14 @@ def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
     try:
-        said = line(exhaust)
+        message = line(exhaust)
     finally:
         for descriptor in opened:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     more = min(4096, before[1]) if before[1] != resource.RLIM_INFINITY else 4096
-    assert said.startswith("in: too many files are open (")
-    assert said.endswith(f"ulimit -n {more}, and give the same command again")
+    assert message.startswith("in: too many files are open (")
+    assert message.endswith(f"ulimit -n {more}, and give the same command again")
 
 
 def test_a_file_beyond_the_limit(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def on_a_terminal(code: str) -> str:
     leader, follower = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", code], stdout=follower, stderr=follower, stdin=follower) as process:
         os.close(follower)
-        said = b""
+        output = b""
         while True:
             try:
                 block = os.read(leader, 4096)
@@ -35,19 +35,19 @@ def on_a_terminal(code: str) -> str:
                 break
             if not block:
                 break
-            said += block
+            output += block
         assert process.wait() == 0
     os.close(leader)
-    return said.decode()
+    return output.decode()
 
 
 @pytest.mark.slow
 def test_who_waits_sees_count_and_speed() -> None:
-    said = on_a_terminal(SLOW)
-    assert "reading |" in said
-    assert "29 of 30" in said
-    assert "images/s" in said
-    assert "0:00 left" in said
+    output = on_a_terminal(SLOW)
+    assert "reading |" in output
+    assert "29 of 30" in output
+    assert "images/s" in output
+    assert "0:00 left" in output
 
 
 IMPATIENT = "from sightline.core import progress; progress._PATIENCE = 0\n"
@@ -82,8 +82,8 @@ def test_what_can_take_long_is_counted(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     (tmp_path / "a").write_bytes(b"bytes")
-    said = on_a_terminal(IMPATIENT + code)
-    assert all(word in said for word in seen), said
+    output = on_a_terminal(IMPATIENT + code)
+    assert all(word in output for word in seen), output
 
 
 def test_who_does_not_wait_sees_nothing() -> None:
@@ -113,8 +113,8 @@ print("the end")
 
 
 def test_steps_and_counts_share_the_last_line_of_a_terminal() -> None:
-    said = on_a_terminal(IMPATIENT + STAGE)
-    shown = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
+    output = on_a_terminal(IMPATIENT + STAGE)
+    shown = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
     assert shown[0] == "evaluate: robustness ..."
     assert any(line.startswith("evaluate: robustness, corrupted images |") and "10 of 40" in line for line in shown)
     assert any(line.startswith("evaluate: robustness, others |") and "loss 0.5" in line for line in shown)

@@ -57,7 +57,7 @@ def test_neighbouring_seeds_are_as_good_as_random() -> None:
 
 def test_another_process_with_another_hash_seed_agrees() -> None:
     code = "from sightline.core.seeds import derive; print(derive(5, 'augment', 1, 'id'))"
-    said = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -66,4 +66,4 @@ def test_another_process_with_another_hash_seed_agrees() -> None:
         ).stdout.strip()
         for hash_seed in ("1", "2")
     }
-    assert said == {str(derive(5, "augment", 1, "id")).encode()}
+    assert outputs == {str(derive(5, "augment", 1, "id")).encode()}

@@ -30,17 +30,17 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_settings_that_a_set_was_made_with(root: Path) -> None:
-    told = data_settings.load_settings(root, "p1")
-    assert told["ingest.limit"] == "50"
-    assert told["preprocess.size"] == "24"
-    assert told["ingest.path"] == "{oc.env:SECRET}"
-    assert {name.split(".")[0] for name in told} == {"ingest", "preprocess"}
+    settings = data_settings.load_settings(root, "p1")
+    assert settings["ingest.limit"] == "50"
+    assert settings["preprocess.size"] == "24"
+    assert settings["ingest.path"] == "{oc.env:SECRET}"
+    assert {name.split(".")[0] for name in settings} == {"ingest", "preprocess"}
 
 
 def test_a_record_of_another_set_is_no_record(root: Path) -> None:
-    told = data_settings.load_settings(root, "p2")
-    assert set(told) == {"ingest", "preprocess"}
-    assert all(value.startswith("not known: data/processed is not what") for value in told.values())
+    settings = data_settings.load_settings(root, "p2")
+    assert set(settings) == {"ingest", "preprocess"}
+    assert all(value.startswith("not known: data/processed is not what") for value in settings.values())
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"digest": "p1"}'])
@@ -57,10 +57,10 @@ def test_a_raw_set_made_anew_says_nothing_of_the_older_one(root: Path) -> None:
     data_settings.save_settings(
         root / data_settings.RAW, config, "ingest", data_settings.raw_digest(root / "data" / "raw")
     )
-    told = data_settings.load_settings(root, "p1")
-    assert told["preprocess.size"] == "24"
-    assert told["ingest"].startswith("not known: what data/processed was made from is not what")
-    assert "ingest.limit" not in told
+    settings = data_settings.load_settings(root, "p1")
+    assert settings["preprocess.size"] == "24"
+    assert settings["ingest"].startswith("not known: what data/processed was made from is not what")
+    assert "ingest.limit" not in settings
 
 
 def test_a_raw_sets_digest_follows_its_content(root: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_flipped_bit_is_noticed(reader: str, raw: Path, transform: Transform, 
         return as_rows(raw) if reader == "rows" else as_pixels(raw, transform, tmp_path / "pixels.npy")
 
     (shard,) = (each.path for each in raw_set.raw_shards(raw))
-    whole, expected, said = shard.read_bytes(), read(), []
+    whole, expected, details = shard.read_bytes(), read(), []
     rng = random.Random(0)
     footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     for number in range(FLIPS):
@@ -79,10 +79,10 @@ def test_a_flipped_bit_is_noticed(reader: str, raw: Path, transform: Transform, 
         try:
             assert read() == expected, at
         except UserError as error:
-            said.append(str(error))
-    assert len(said) > FLIPS // 4
+            details.append(str(error))
+    assert len(details) > FLIPS // 4
     line = re.escape(f"{shard} is damaged (") + r".*\): run the ingest stage again \(dvc repro -f -s ingest\)"
-    assert [one for one in said if not re.fullmatch(line, one)] == []
+    assert [one for one in details if not re.fullmatch(line, one)] == []
 
 
 def rewritten(shard: Path, change: Callable[[dict[str, list[Any]]], None]) -> None:

@@ -38,7 +38,7 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def said(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: bytes, channels: int) -> object:
+def outcome(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: bytes, channels: int) -> object:
     """What a reader makes of a file: the header, shape and pixels, or the reason."""
     try:
         info, pixels = read(data, channels, (255, 255, 255), image_file.ANY_SIZE)
@@ -50,7 +50,7 @@ def said(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: byte
 def same(data: bytes) -> None:
     """Asserts that `decode_with_info` gives what Pillow gives."""
     for channels in (1, 3):
-        assert said(decode.decode_with_info, data, channels) == said(decode._decode_by_pillow, data, channels)
+        assert outcome(decode.decode_with_info, data, channels) == outcome(decode._decode_by_pillow, data, channels)
 
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))

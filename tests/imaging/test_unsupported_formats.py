@@ -34,7 +34,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason", "said"),
+    ("data", "reason", "detail"),
     [
         (brand(b"heic"), UNSUPPORTED, "HEIC: convert it to JPEG or PNG, as `heif-convert FILE FILE.jpg` does"),
         (brand(b"mif1"), UNSUPPORTED, "HEIC"),
@@ -69,11 +69,11 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         *((data, NOT_AN_IMAGE, "no signature") for data in (b"\0", b"\xff\xd8", b"\xff\xfe\1", b"abc\0")),
     ],
 )  # fmt: skip
-def test_files_of_other_kinds_are_named(data: bytes, reason: RejectionReason, said: str) -> None:
+def test_files_of_other_kinds_are_named(data: bytes, reason: RejectionReason, detail: str) -> None:
     with pytest.raises(RejectionError, match=f"^{reason}: ") as caught:
         decode.decode_with_info(data)
     assert caught.value.reason == reason
-    assert re.search(said, caught.value.detail), caught.value.detail
+    assert re.search(detail, caught.value.detail), caught.value.detail
     assert len(caught.value.detail) <= 160
 
 

@@ -107,12 +107,12 @@ def expected_of(labels, probabilities):
     areas, precisions = {}, {}
     each = sk.precision_recall_fscore_support(labels, predicted, labels=range(k), zero_division=0)
     for i in range(k):
-        one, said = labels == i, predicted == i
+        one, answered = labels == i, predicted == i
         expected |= {
             f"precision/class_{i}": each[0][i],
             f"recall/class_{i}": each[1][i],
             f"f1/class_{i}": each[2][i],
-            f"specificity/class_{i}": sk.recall_score(~one, ~said, zero_division=0),
+            f"specificity/class_{i}": sk.recall_score(~one, ~answered, zero_division=0),
         }
         if one.any():
             precisions[i] = sk.average_precision_score(one, probabilities[:, i])

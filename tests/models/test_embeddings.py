@@ -84,14 +84,14 @@ def test_what_cannot_be_is_one_line_and_leaves_no_file(folders: tuple[Path, Path
     other = tmp_path / "other"
     saved_model.save(other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), LINEAGE)
     out = tmp_path / "f.parquet"
-    for arguments, said in (
+    for arguments, printed in (
         ([str(other), str(data)], "holds images of 8x8x1, the model takes 9x8x1"),
         ([str(tmp_path / "no"), str(data)], "is missing: run the train stage"),
         ([str(model), str(tmp_path / "no")], "is missing: run the preprocess stage"),
     ):
         done = CliRunner().invoke(app, ["features", *arguments, "--output", str(out)])
         assert done.exit_code == 2
-        assert said in done.output
+        assert printed in done.output
         assert done.output.count("\n") == 1
     assert not out.exists()
     assert CliRunner().invoke(app, ["features", str(model), str(data), "-o", "/proc/f.parquet"]).exit_code == 2

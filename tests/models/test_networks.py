@@ -296,8 +296,8 @@ def test_the_head_makes_logits_of_the_features_and_a_stored_model_gives_the_same
     classifier.eval()
     images = pictures(3, shape, seed=1)
     option = NETWORKS[name]
-    said = dataclasses.replace(option, weights="gone.pth") if hasattr(option, "weights") else option
-    saved_model.save(tmp_path, classifier, said, shape, list("abcde"))
+    initialised = dataclasses.replace(option, weights="gone.pth") if hasattr(option, "weights") else option
+    saved_model.save(tmp_path, classifier, initialised, shape, list("abcde"))
     rng = torch.get_rng_state()
     loaded, _ = saved_model.load(tmp_path)
     assert torch.equal(rng, torch.get_rng_state())

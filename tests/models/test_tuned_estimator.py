@@ -49,7 +49,7 @@ def test_certainty_is_scaled_by_the_answers_on_held_out_folds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "folds", "said"),
+    ("labels", "folds", "notes"),
     [
         ([0, 0, 0, 1, 1], 2, ["tuned on 2 folds, not 3: a class has 2 training images"]),
         ([0, 0, 0, 1, 1, 1, 2], 3, ["1 class(es) with one training image took no part in tuning"]),
@@ -57,10 +57,10 @@ def test_certainty_is_scaled_by_the_answers_on_held_out_folds() -> None:
         ([0, 0, 0, 1], 0, ["settings are not tuned: fewer than two classes have two training images or more"]),
     ],
 )
-def test_small_classes(labels: list[int], folds: int, said: list[str]) -> None:
+def test_small_classes(labels: list[int], folds: int, notes: list[str]) -> None:
     model, _ = tuned(labels)
     assert model.folds == folds
-    assert model.notes == said
+    assert model.notes == notes
     if not folds:
         assert model.settings == {"at": 0.5}  # the middle of the grid
         assert model.temperature == 1

@@ -45,9 +45,9 @@ def test_knobs_options_and_code_are_named(project: Project) -> None:
         "export: conf/export/default.yaml: modified",
         "evaluate: if what it reads comes out otherwise",
     ]
-    told = json.loads(project.command("sightline", "check", "--json").output)
-    assert (told[0]["name"], told[0]["after"]) == ("train", [])
-    assert {stage["name"]: set(stage["after"]) for stage in told}["export"] == {"train", "evaluate"}
+    output = json.loads(project.command("sightline", "check", "--json").output)
+    assert (output[0]["name"], output[0]["after"]) == ("train", [])
+    assert {stage["name"]: set(stage["after"]) for stage in output}["export"] == {"train", "evaluate"}
 
 
 def test_a_changed_function_is_named_and_a_comment_is_no_change(project: Project) -> None:
@@ -95,16 +95,16 @@ def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path)
     project.set(ingest__limit=180, train__lr=0.01)
     project.repro()
     page = tmp_path / "diff.html"
-    told = project.check("sightline", "diff", "--output", str(page)).output
-    assert told.startswith("From HEAD to the working folder\n")
-    assert "200 -> 180 images" in told
-    assert re.search(r"^  train\.lr +0\.002 +0\.01$", told, re.MULTILINE)
-    assert re.search(r"^  Accuracy .*(cannot be told apart|better|worse)$", told, re.MULTILINE)
-    assert "test images" in told
+    output = project.check("sightline", "diff", "--output", str(page)).output
+    assert output.startswith("From HEAD to the working folder\n")
+    assert "200 -> 180 images" in output
+    assert re.search(r"^  train\.lr +0\.002 +0\.01$", output, re.MULTILINE)
+    assert re.search(r"^  Accuracy .*(cannot be told apart|better|worse)$", output, re.MULTILINE)
+    assert "test images" in output
     html = page.read_text()
     assert "Removed: 20" in html
     assert html.count("data:image/png") >= 20
-    assert f"{page}" in told
+    assert f"{page}" in output
     project.commit("fewer images")
     back = project.check("sightline", "diff", "HEAD~1", "--against", "HEAD", "--markdown").output
     assert back.startswith("### From HEAD\\~1 to HEAD\n")

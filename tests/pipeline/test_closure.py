@@ -79,8 +79,8 @@ def test_a_stage_uses_only_files_that_it_names(base: Base, stage: str):
     assert len(conf) > 1, "the trace saw no configuration"
     data = {path for path in used if path.split("/")[0] in OUTPUTS}
     # What the data were made with is told to MLflow and has no part in any output.
-    told = [str(data_settings.RAW), str(data_settings.PROCESSED)]
-    named = [*deps_of(stage), *outs_of(stage), *told]
+    written = [str(data_settings.RAW), str(data_settings.PROCESSED)]
+    named = [*deps_of(stage), *outs_of(stage), *written]
     missed = {path for path in conf | data if not covers(named, path)}
     assert not missed
 

@@ -29,10 +29,10 @@ def imported(project: Project, *words: str) -> tuple[set[str], str]:
 
 @pytest.mark.parametrize("stage", ["watch", "ingest", "preprocess"])
 def test_help_of_the_light_stages(base: Base, stage: str):
-    modules, said = imported(base.project, "-m", f"pipeline.{stage}", "--help")
+    modules, output = imported(base.project, "-m", f"pipeline.{stage}", "--help")
     assert "hydra" in modules
     assert not modules & TRAINING
-    assert "Knobs" in said
+    assert "Knobs" in output
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export"])

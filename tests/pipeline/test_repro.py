@@ -101,18 +101,18 @@ def test_everything_again_elsewhere_gives_the_same_lock_byte_for_byte(base: Base
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"train__lr": "fast"}, "train.lr"),
         ({"preprocess__denoise": "gausian"}, "preprocess.denoise: no option 'gausian'; did you mean 'gaussian'?"),
     ],
 )
-def test_a_bad_value_ends_the_repro_before_any_work(project: Project, change: dict[str, str], said: str):
+def test_a_bad_value_ends_the_repro_before_any_work(project: Project, change: dict[str, str], message: str):
     before = project.outputs()
     project.set(**change)
     done = project.command("dvc", "repro")
     assert done.code != 0
-    assert said in done.output
+    assert message in done.output
     assert "Traceback" not in done.output
     assert project.outputs() == before
 

@@ -91,18 +91,18 @@ def test_killed_interrupted_and_with_a_job_that_diverges_a_sweep_ends_with_all_j
     process.wait()
 
     process = begin(swept, *words)
-    said = ended(process, 1)
+    output = ended(process, 1)
     os.kill(process.pid, signal.SIGINT)
     rest, _ = process.communicate()
     assert process.returncode == 130, rest
-    assert sweep_name("".join(said)) == name
+    assert sweep_name("".join(output)) == name
     assert f"the same command goes on: python -m pipeline.sweep -m {words[0]}" in rest
 
-    said = sweep(swept, *words, code=1)
-    assert sweep_name(said) == name
-    assert said.count("failed: training diverged: ") == 2
-    assert len(re.findall(r"^ *[1-4][ =] ", said, re.MULTILINE)) == 4  # ranked, those of earlier starts as well
-    assert f"sightline adopt {name}" in said
+    output = sweep(swept, *words, code=1)
+    assert sweep_name(output) == name
+    assert output.count("failed: training diverged: ") == 2
+    assert len(re.findall(r"^ *[1-4][ =] ", output, re.MULTILINE)) == 4  # ranked, those of earlier starts as well
+    assert f"sightline adopt {name}" in output
 
     parents, jobs = parent_and_jobs(swept, name)
     assert [run.info.status for run in parents] == ["FAILED"]

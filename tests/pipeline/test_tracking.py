@@ -114,9 +114,9 @@ def user_interface(project: Project) -> Iterator[str]:
                 with urllib.request.urlopen(f"{address}/health", timeout=30):  # noqa: S310
                     break
             except OSError as error:
-                said = repr(error)
+                message = repr(error)
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, f"{said}\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"{message}\n{log.read_text()}"
             time.sleep(0.2)
         yield address
     finally:

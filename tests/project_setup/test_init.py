@@ -157,10 +157,10 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_with_the_images_is_one_line_with_a_remedy(mistake: str, tmp_path: Path) -> None:
     make, remedy = MISTAKES[mistake]
-    code, said = run(tmp_path / "new", "--images", make(tmp_path))
+    code, output = run(tmp_path / "new", "--images", make(tmp_path))
     assert code == 2
-    assert said.count("\n") == 1
-    assert remedy.format(root=tmp_path) in said
+    assert output.count("\n") == 1
+    assert remedy.format(root=tmp_path) in output
     assert not (tmp_path / "new").exists()
 
 
@@ -185,10 +185,10 @@ def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(
 def test_in_doubt_and_without_a_terminal_the_ways_are_named(tmp_path: Path) -> None:
     pictures = draw(tmp_path / "birds")
     (pictures / "labels.csv").write_text("path,label\ndisc/IMG_000.png,a\nsquare/IMG_000.png,b\n")
-    code, said = run(tmp_path / "new", "--images", pictures)
+    code, output = run(tmp_path / "new", "--images", pictures)
     assert code == 2
-    assert "1: a folder per class; 2: the classes that labels.csv lists" in said
-    assert "--yes takes the first" in said
+    assert "1: a folder per class; 2: the classes that labels.csv lists" in output
+    assert "--yes takes the first" in output
 
 
 def test_a_home_is_understood_and_settings_given_by_hand_are_taken(

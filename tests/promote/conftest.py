@@ -60,13 +60,13 @@ def policy(request: pytest.FixtureRequest, place: Path) -> PromoteConfig:
 
 
 @pytest.fixture
-def make(project: Project, tmp_path: Path) -> Callable[..., Candidate]:  # noqa: F811
+def make(exported: Project, tmp_path: Path) -> Callable[..., Candidate]:
     """Makes bundles whose models are wrong on so many more of the test images."""
 
     def candidate(name: str = "bundle", wrong: int = 0, images: int | None = None) -> Candidate:
-        bundle = shutil.copytree(project.bundle, tmp_path / name / "bundle")
+        bundle = shutil.copytree(exported.bundle, tmp_path / name / "bundle")
         predictions = tmp_path / name / "predictions.parquet"
-        table = pq.read_table(project.reports / "predictions.parquet")
+        table = pq.read_table(exported.reports / "predictions.parquet")
         rows = table.to_pylist()[:images]
         right = [row for row in rows if row["predicted"] == row["label"]]
         for row in right[:wrong]:

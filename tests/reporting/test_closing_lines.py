@@ -60,7 +60,7 @@ def test_five_lines(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "baseline", "said", "advice"),
+    ("network", "baseline", "ending", "advice"),
     [
         (46, 45, "better by 2.0 points, which may be chance", "sightline serve"),
         (45, 45, "the network is no better", "sightline serve"),
@@ -68,9 +68,9 @@ def test_five_lines(make: Make) -> None:
         (30, 45, "worse by 30.0 points", "sightline preview"),
     ],
 )
-def test_what_the_baseline_means(make: Make, network: int, baseline: int, said: str, advice: str) -> None:
+def test_what_the_baseline_means(make: Make, network: int, baseline: int, ending: str, advice: str) -> None:
     lines = make(network, baseline)
-    assert lines[1].endswith(said)
+    assert lines[1].endswith(ending)
     assert advice in lines[4]
 
 

@@ -28,11 +28,11 @@ def test_worst_errors_are_most_certain_first_then_by_id():
 
 
 def test_most_uncertain_are_right_or_wrong():
-    said = answers(["a", "b", "c"], [0, 1, 1], [[0.6, 0.4], [0.1, 0.9], [0.55, 0.45]])
-    assert [(e.id, e.wrong) for e in examples.most_uncertain(said, 2)] == [("c", True), ("a", False)]
+    predictions = answers(["a", "b", "c"], [0, 1, 1], [[0.6, 0.4], [0.1, 0.9], [0.55, 0.45]])
+    assert [(e.id, e.wrong) for e in examples.most_uncertain(predictions, 2)] == [("c", True), ("a", False)]
 
 
 def test_most_typical_is_the_surest_right_answer_of_each_class():
-    said = answers(["z", "a", "c", "d"], [0, 0, 0, 1], [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
-    assert [(e.id, e.label) for e in examples.most_typical(said, 5)] == [("a", 0)]  # class 1 has no right answer
-    assert examples.most_typical(said, 0) == []
+    predictions = answers(["z", "a", "c", "d"], [0, 0, 0, 1], [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
+    assert [(e.id, e.label) for e in examples.most_typical(predictions, 5)] == [("a", 0)]  # class 1 has no right answer
+    assert examples.most_typical(predictions, 0) == []

@@ -99,7 +99,7 @@ def test_what_a_database_cannot_hold(sqlite_url: str, table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("absent", "program", "said"),
+    ("absent", "program", "message"),
     [
         ("pymongo", "load('mongodb://h/d')", f"MongoDB needs pymongo: {how_to_install('mongodb')}"),
         ("sqlalchemy", "load('sqlite:///x')", f"SQL databases need SQLAlchemy and drivers: {how_to_install('sql')}"),
@@ -107,7 +107,7 @@ def test_what_a_database_cannot_hold(sqlite_url: str, table: str) -> None:
         ("psycopg", "load('postgresql://h/d')", f"postgresql needs the driver psycopg: {how_to_install('sql')}"),
     ],
 )
-def test_a_missing_extra_is_named(absent: str, program: str, said: str) -> None:
+def test_a_missing_extra_is_named(absent: str, program: str, message: str) -> None:
     setup = (
         f"import sys; sys.modules[{absent!r}] = None; from sightline.sources.databases.writeback import load_images\n"
     )
@@ -115,7 +115,7 @@ def test_a_missing_extra_is_named(absent: str, program: str, said: str) -> None:
     attempt = f"try:\n    {program}\nexcept Exception as error:\n    print(type(error).__name__, error)"
     done = subprocess.run([sys.executable, "-c", setup + attempt], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("UserError ")
-    assert said in done.stdout
+    assert message in done.stdout
 
 
 def test_what_may_be_configured_costs_nothing_to_import() -> None:

@@ -137,11 +137,11 @@ def test_two_machines_share_one_sweep(
         subprocess.Popen([sys.executable, "-c", SHARED], cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
         for place in (project, other)
     ]
-    said = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in processes]
+    outputs = [process.communicate(timeout=120)[0].splitlines()[-1].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    ran = [float(rate) for words in said for rate in words[1:]]
+    ran = [float(rate) for words in outputs for rate in words[1:]]
     assert sorted(ran) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert all(int(words[0]) for words in said)
+    assert all(int(words[0]) for words in outputs)
 
 
 def test_a_database_that_is_not_there_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,11 +104,11 @@ def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
     began = time.monotonic()
     use_everything(start_training(config), project / "note.txt")
     assert time.monotonic() - began < 30
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
-    assert len(said) == 1
-    assert str(path) in said[0]
-    assert "the stage goes on without it, its outputs are complete" in said[0]
-    assert "`sightline sync`" in said[0]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
+    assert len(lines) == 1
+    assert str(path) in lines[0]
+    assert "the stage goes on without it, its outputs are complete" in lines[0]
+    assert "`sightline sync`" in lines[0]
     (kept,) = offline_queue.finished()
     calls = [method for method, _ in kept.calls]
     assert "_terminate" in calls
@@ -139,9 +139,9 @@ def test_a_locked_store_is_one_warning_and_is_told_later(
     with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         use_everything(start_training(config), project / "mlflow.db")
-        (said,) = capsys.readouterr().err.splitlines()
-        assert "database is locked" in said
-        assert "end the program that holds" in said
+        (message,) = capsys.readouterr().err.splitlines()
+        assert "database is locked" in message
+        assert "end the program that holds" in message
     assert len(list(tracking.sync())) == 1
     assert the_run(store).info.status == "FINISHED"
 
@@ -191,11 +191,11 @@ def test_two_projects_may_make_one_store_at_the_same_time(project: Path) -> None
         )
         for name in "ab"
     ]
-    said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert not any("tracking:" in err for _, err in said), said
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert not any("tracking:" in err for _, err in outputs), outputs
     store = mlflow.MlflowClient(tracking_uri=environment["MLFLOW_TRACKING_URI"])
-    assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in said}
+    assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in outputs}
 
 
 def test_one_at_a_time_may_make_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,8 +262,8 @@ def test_a_run_is_described_and_its_place_in_the_page_is_said(
     link = f"[Report](#/experiments/{experiment}/runs/{tracker.run_id}/artifacts/report.html)"
     assert run.data.tags["mlflow.note.content"] == f"Accuracy 0.99.\n\n{link}"
     place = f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey=sightline"
-    said = "train: its run, among the others: mlflow ui, then http://127.0.0.1:5000/"
-    assert capsys.readouterr().out == f"{said}{place}\n"
+    line = "train: its run, among the others: mlflow ui, then http://127.0.0.1:5000/"
+    assert capsys.readouterr().out == f"{line}{place}\n"
     view = json.loads(store.get_experiment(experiment).tags["mlflow.sharedViewState.sightline"])
     assert "metrics.`test_accuracy`" in view["selectedColumns"]
     assert view["orderByKey"] in view["selectedColumns"]
@@ -378,13 +378,13 @@ def test_a_server_that_is_not_there_costs_one_warning_and_little_time(
         tracker = start_training(config, (), project / "marker")
         use_everything(tracker, project)
         took = time.monotonic() - began
-        said = capsys.readouterr().err
+        output = capsys.readouterr().err
         assert tracker.run_id is None
         assert took < 60
-        warnings = [line for line in said.splitlines() if "tracking:" in line]
+        warnings = [line for line in output.splitlines() if "tracking:" in line]
         assert len(warnings) == 1
         assert "the stage goes on without it" in warnings[0]
-        assert "hunter2" not in said
+        assert "hunter2" not in output
         assert not (project / "marker").exists()
     mlflow.set_tracking_uri(None)
 
@@ -417,8 +417,8 @@ def test_a_store_that_fails_in_the_middle_costs_one_warning(
     tracker.log_epoch({"train_loss": 0.5}, 1)
     assert tracker.run_id is None
     use_everything(tracker, project)
-    said = capsys.readouterr().err
-    assert said.count("tracking: MLflow failed") == 1
+    output = capsys.readouterr().err
+    assert output.count("tracking: MLflow failed") == 1
 
 
 def test_a_store_that_cannot_be_opened_costs_one_warning(
@@ -469,11 +469,11 @@ def test_two_processes_may_make_the_store_at_the_same_time(project: Path) -> Non
         )
         for digest in "ab"
     ]
-    said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert not any("tracking:" in err for _, err in said), said
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert not any("tracking:" in err for _, err in outputs), outputs
     store = mlflow.MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
-    assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in said}
+    assert {run.info.run_id for run in all_runs(store)} == {out.strip() for out, _ in outputs}
     (experiment,) = [e for e in store.search_experiments() if e.name == tracking.EXPERIMENT]
     assert experiment.artifact_location.endswith("mlartifacts")
     assert sorted(p.name for p in project.iterdir() if not p.name.startswith(".")) == ["mlflow.db"]

@@ -215,13 +215,13 @@ def test_a_zip_whose_directory_is_elsewhere_is_said_in_plain_words(at: int) -> N
     end = data.rindex(b"PK\5\6")
     for value in range(0, 2**16, 257):
         data[end + at : end + at + 2] = value.to_bytes(2, "little")
-        said = []
+        messages = []
         try:
-            said = [str(content) for _, content in read(bytes(data)) if isinstance(content, RejectionError)]
+            messages = [str(content) for _, content in read(bytes(data)) if isinstance(content, RejectionError)]
         except UserError as error:
-            said = [str(error)]
-        assert said or bytes(data) == ARCHIVES["zip"]
-        assert not [text for text in said if "Invalid argument" in text or "Errno" in text]
+            messages = [str(error)]
+        assert messages or bytes(data) == ARCHIVES["zip"]
+        assert not [text for text in messages if "Invalid argument" in text or "Errno" in text]
 
 
 @settings(max_examples=300, deadline=None)

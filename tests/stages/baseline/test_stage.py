@@ -69,12 +69,12 @@ def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: P
     images, labels = digits(400)
     data = write(images, labels, ["train"] * 300 + ["test"] * 100)
 
-    def told(**changes: object) -> dict[str, Any]:
+    def table_of(**changes: object) -> dict[str, Any]:
         config = configuration(methods="[majority,pixels_logreg]", robustness_images=30, **changes)
         run_methods(data, config, tmp_path / "out", tmp_path / "raw")
         return dict(json.loads((tmp_path / "out" / "baselines.json").read_text()))
 
-    found = told(reference="pixels_logreg")
+    found = table_of(reference="pixels_logreg")
     assert found["reference"] == "pixels_logreg"
     assert list(found["corruption_errors"]) == sorted(corruptions.NAMES)
     rates = np.array(list(found["corruption_errors"].values()))
@@ -82,13 +82,13 @@ def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: P
     clean = 1 - found["methods"]["pixels_logreg"]["accuracy"]
     assert clean < rates.mean() < rates[:, 4].mean() < 0.9
     # The majority sees nothing, and so no corruption: it errs as often under each.
-    blind = told(reference="majority")
+    blind = table_of(reference="majority")
     (rate,) = {rate for rates in blind["corruption_errors"].values() for rate in rates}
     assert rate > 0.5
     assert found["corruption_sample"] == blind["corruption_sample"]
-    assert found["corruption_sample"] != told(reference="majority", seed=1)["corruption_sample"]
+    assert found["corruption_sample"] != table_of(reference="majority", seed=1)["corruption_sample"]
     # A reference that is not among the methods is not measured.
-    assert told(reference="dense")["corruption_errors"] == {}
+    assert table_of(reference="dense")["corruption_errors"] == {}
 
 
 def test_augmented_copies_and_other_splits_are_left_out(write: Write) -> None:
@@ -163,7 +163,7 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"methods": "[knn]"},
@@ -177,10 +177,10 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
         ({"seed": -1}, "baseline.seed: -1 is not at least 0"),
     ],
 )
-def test_a_bad_configuration_is_one_line(changes: dict[str, object], said: str) -> None:
+def test_a_bad_configuration_is_one_line(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         configuration(**changes)
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 

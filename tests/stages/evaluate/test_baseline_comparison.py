@@ -13,21 +13,21 @@ LABELS = np.array([0, 1] * 20)
 IDS = [f"{i:02d}" for i in range(40)]
 
 
-def said(wrong):
+def probabilities_of(wrong):
     predicted = np.where(np.isin(np.arange(40), wrong), 1 - LABELS, LABELS)
     return np.eye(2)[predicted] * 0.8 + 0.1
 
 
 @pytest.fixture
 def network():
-    return SplitPredictions("test", IDS, LABELS, said([3]), said([3]))
+    return SplitPredictions("test", IDS, LABELS, probabilities_of([3]), probabilities_of([3]))
 
 
 @pytest.fixture
 def folder(tmp_path):
     methods = {}
     for name, wrong in (("poor", range(20)), ("good", [3, 5])):
-        probabilities = said(list(wrong))
+        probabilities = probabilities_of(list(wrong))
         predictions.write(tmp_path / f"{name}.parquet", IDS, LABELS, probabilities.argmax(axis=1), probabilities)
         accuracy = 1 - len(wrong) / 40
         methods[name] = {"title": f"The {name} one", "accuracy": accuracy, "bytes": 9, "f1_macro": accuracy}

@@ -74,16 +74,16 @@ def test_corruption_errors_relate_to_the_baseline():
 def test_baselines_are_read_where_they_are(digits, settings, tmp_path, found):
     split = digits.data.split("test")
     path = tmp_path / "baselines.json"
-    told = {"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}
+    content = {"methods": {}, "corruption_errors": {n: [0.5] * 5 for n in corruptions.NAMES}}
     sample = evaluate_corruptions(
         digits.predict, digits.data, split, digits.raw, images=60, seed=0, batch_size=256
     ).sample
-    path.write_text(json.dumps({**told, "corruption_sample": sample}))
+    path.write_text(json.dumps({**content, "corruption_sample": sample}))
     related = measure_robustness(digits.predict, digits.data, split, digits.raw, settings, path)
     assert related.mean_corruption_error == pytest.approx(found.error / 0.5)
     assert related.note == ""
     for other in ({**sample, "images": 61}, {**sample, "seed": 1}, {**sample, "ids_sha256": "0" * 64}, None):
-        path.write_text(json.dumps({**told, "corruption_sample": other}))
+        path.write_text(json.dumps({**content, "corruption_sample": other}))
         apart = measure_robustness(digits.predict, digits.data, split, digits.raw, settings, path)
         assert apart == dataclasses.replace(found, note=corruption_error.OTHER)
     path.write_text('{"corruption_errors": [1]}')

@@ -21,8 +21,8 @@ def raw(tmp_path):
     size = {"min": 8, "median": 9, "max": 10}
     audit |= {"sizes": {"width": size, "height": {"min": 7, "median": 7, "max": 7}}, "formats": {"PNG": 3, "JPEG": 20}}
     audit |= {"modes": {"L": 23}}
-    told = {"inputs": 25, "accepted": 23, "rejected": {"truncated": 2}, "audit": audit}
-    (tmp_path / "ingest.json").write_text(json.dumps(told))
+    content = {"inputs": 25, "accepted": 23, "rejected": {"truncated": 2}, "audit": audit}
+    (tmp_path / "ingest.json").write_text(json.dumps(content))
     return tmp_path
 
 

@@ -117,13 +117,13 @@ def test_suspects_are_the_planted_ones(digits, settings):
 
 
 def test_lines_say_what_was_found(found):
-    said = "\n".join(lines(found, 1))
-    assert f"accuracy {found.numbers['accuracy']:.4f}" in said
-    assert "worst slice: " in said
-    assert f" without the temperature {found.temperature:.3g} from " in said
-    assert "corrupted, " in said
-    assert "scored once" in said
-    assert "fits them better" not in said
+    text = "\n".join(lines(found, 1))
+    assert f"accuracy {found.numbers['accuracy']:.4f}" in text
+    assert "worst slice: " in text
+    assert f" without the temperature {found.temperature:.3g} from " in text
+    assert "corrupted, " in text
+    assert "scored once" in text
+    assert "fits them better" not in text
     assert "fits them better" in lines(found, 12)[-1]
 
 
@@ -139,10 +139,10 @@ def test_predicted_classes_do_not_depend_on_the_temperature(found):
 def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, config, tmp_path):
     data = make_set(["a", "b", "c", "d", "e", "f"], per_split=5)
     rng = np.random.default_rng(1)
-    said = {}
+    answers_of = {}
 
     def guess(images):
-        return np.stack([said.setdefault(image.tobytes(), rng.dirichlet(np.ones(6))) for image in images])
+        return np.stack([answers_of.setdefault(image.tobytes(), rng.dirichlet(np.ones(6))) for image in images])
 
     found = evaluate_split(guess, data, config=config, out=tmp_path)
     assert found.suspects == []
@@ -187,9 +187,9 @@ def test_a_class_without_a_training_image_is_not_blamed_on_the_network(found):
     blamed = summary(ReportContent(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
     assert f"It finds “{found.classes[3]}” least reliably" in blamed
     counts[3] = 0
-    said = summary(ReportContent(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
-    assert f"“{found.classes[3]}” least reliably" not in said
-    assert said.endswith(f" It cannot know “{found.classes[3]}”: no training image has the label.")
+    text = summary(ReportContent(dataclasses.replace(found, scores=scores), {}), {"train": counts})[1]
+    assert f"“{found.classes[3]}” least reliably" not in text
+    assert text.endswith(f" It cannot know “{found.classes[3]}”: no training image has the label.")
 
 
 def test_no_line_where_the_network_is_ahead(found):

@@ -74,9 +74,9 @@ def test_findings_are_counted_and_named(tmp_path: Path) -> None:
     assert found["sizes"]["width"] == {"min": 96, "median": 96, "max": 256}
     assert found["modes"] == {"L": 12}
     assert found["formats"] == {"JPEG": 2, "PNG": 10}
-    said = "\n".join(audit.finding_lines(found))
+    text = "\n".join(audit.finding_lines(found))
     for words in ("same bytes under several labels", "near duplicates", "in several splits", "extension", "odd shape"):
-        assert words in said
+        assert words in text
 
 
 def test_ten_findings_of_a_kind_are_named_and_all_are_counted(tmp_path: Path) -> None:

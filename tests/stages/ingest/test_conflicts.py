@@ -43,5 +43,5 @@ def test_an_id_twice_says_whether_one_was_kept(others: list[tuple[str, str]], de
 def test_of_many_labels_of_a_picture_four_are_named(tmp_path: Path) -> None:
     records = [ImageRecord(f"{label}{n}", picture(1), label) for label in "edcba" for n in (2, 1)]
     run(Given(*records, ImageRecord("z", picture(3), "a")), tmp_path / "out", conflicts="drop")
-    said = "one picture, labelled 'a' (a1) and 'b' (b1) and 'c' (c1) and 'd' (d1)"
-    assert details(tmp_path / "out") == {record.id: {said} for record in records}
+    detail = "one picture, labelled 'a' (a1) and 'b' (b1) and 'c' (c1) and 'd' (d1)"
+    assert details(tmp_path / "out") == {record.id: {detail} for record in records}

@@ -19,8 +19,8 @@ TREE = FolderOption("folder", "x", None, "auto", 1)
 
 def summary(images: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
     classes = {name: sum(has.values()) for name, has in images.items()}
-    said = {"classes": classes, "accepted": sum(classes.values()), "lost_classes": [], "notes": []}
-    return {**said, "audit": {"images": images}, **more}
+    content = {"classes": classes, "accepted": sum(classes.values()), "lost_classes": [], "notes": []}
+    return {**content, "audit": {"images": images}, **more}
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,12 @@ def test_what_can_be_trained_on_is_let_through(images: dict[str, dict[str, int]]
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(5, "'c0', 'c1', 'c2', 'c3', 'c4': the source has"), (7, "'c3', 'c4' and 2 more: the source")]
+    ("count", "message"),
+    [(5, "'c0', 'c1', 'c2', 'c3', 'c4': the source has"), (7, "'c3', 'c4' and 2 more: the source")],
 )
-def test_of_classes_that_lack_training_images_five_are_named(count: int, said: str) -> None:
+def test_of_classes_that_lack_training_images_five_are_named(count: int, message: str) -> None:
     images = {**{f"c{n}": {"test": 1} for n in range(count)}, "d": {"train": 9}, "e": {"train": 9}}
-    with pytest.raises(UserError, match=f"no image to train on of .*{said}"):
+    with pytest.raises(UserError, match=f"no image to train on of .*{message}"):
         require_trainable(summary(images), configuration(source=TREE))
 
 

@@ -154,12 +154,12 @@ class TestMasking:
 
     def test_known_secrets_in_every_form(self) -> None:
         url = parse("mysql://u:p%40%20x@h/d?ssl_key=/k%2Fy")
-        said = f"p@ x | p%40%20x | {quote_plus('p@ x')} | /k/y"
-        assert mask(said, url.secrets()) == "*** | *** | *** | ***"
+        text = f"p@ x | p%40%20x | {quote_plus('p@ x')} | /k/y"
+        assert mask(text, url.secrets()) == "*** | *** | *** | ***"
 
     def test_a_short_secret_is_no_part_of_a_word(self) -> None:
-        said = "f refused: ref f, f@h and (f)"
-        assert mask(said, parse("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
+        text = "f refused: ref f, f@h and (f)"
+        assert mask(text, parse("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
 
 
 SECRETS = st.text("abcXYZ0189-_.~!$'()*+,:@/%", min_size=6, max_size=30).map(lambda tail: f"c4nary{tail}")
@@ -316,8 +316,8 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
 
     # Runs that crash, by a bug of ours and by the database.
     for full_error in ("0", "1"):
-        said = project.run(["-c", CRASH], table, {**whole, "HYDRA_FULL_ERROR": full_error}, 1)
-        assert "a bug of ours" in said
+        output = project.run(["-c", CRASH], table, {**whole, "HYDRA_FULL_ERROR": full_error}, 1)
+        assert "a bug of ours" in output
     absent = ["ingest/source=sql", "ingest.source.table=none"]
     assert "none" in project.run(watch, absent, whole, 2)
 
@@ -334,9 +334,9 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
     }
     for url, kind in down.items():
         stage = ingest if kind == "mongodb" else watch
-        said = project.run(stage, [f"ingest/source={kind}"], {**shell, DATABASE_URL: url}, 2)
-        assert len(said.strip().splitlines()) == 1, said
-        assert DATABASE_URL in said or DATABASE_PASSWORD in said or "127.0.0.1" in said
+        output = project.run(stage, [f"ingest/source={kind}"], {**shell, DATABASE_URL: url}, 2)
+        assert len(output.strip().splitlines()) == 1, output
+        assert DATABASE_URL in output or DATABASE_PASSWORD in output or "127.0.0.1" in output
 
     # Passwords in the configuration: refused, before anything is written, and not shown.
     literal = [
@@ -348,8 +348,8 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
         ["ingest/source=sql", f"ingest.urll='mysql://u:{coded[19]}@h/d'"],
     ]
     for given_settings in literal:
-        said = project.run(ingest, given_settings, {**shell, "SECRET_URL": f"mysql://u:{coded[18]}@h/d"}, 2)
-        assert len(said.strip().splitlines()) == 1, said
+        output = project.run(ingest, given_settings, {**shell, "SECRET_URL": f"mysql://u:{coded[18]}@h/d"}, 2)
+        assert len(output.strip().splitlines()) == 1, output
 
     assert before == {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     assert project.leaks(canaries) == []
@@ -364,9 +364,9 @@ def test_signed_urls_are_refused_before_anything_is_written(tmp_path: Path) -> N
         ("pipeline.ingest", ["ingest/source=sql", f"ingest.url='postgresql://u@h/d?sslkey={canaries[2]}'"]),
         ("pipeline.ingest", ["ingest/source=folder", f"ingest.url=https://h/a/?code={canaries[3]}"]),  # not quoted
     ]:
-        said = project.run(["-m", program], given_settings, {}, 2)
-        assert len(said.strip().splitlines()) == 1, said
-        assert "ingest" in said
+        output = project.run(["-m", program], given_settings, {}, 2)
+        assert len(output.strip().splitlines()) == 1, output
+        assert "ingest" in output
     assert project.leaks(canaries) == []
     assert not (tmp_path / "data").exists()
 

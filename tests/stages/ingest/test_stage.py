@@ -121,9 +121,9 @@ def test_a_labels_file_knows_one_unicode_form(tmp_path: Path) -> None:
 def test_labels_that_differ_in_case_or_spaces_alone_are_said(tmp_path: Path) -> None:
     labels = ["Cat", "cat", "hot dog", "hot_dog", "Hot\u00a0Dog ", "-1", "1"]
     records = [ImageRecord(f"{n}", picture(n), label) for n, label in enumerate(labels)]
-    said = console.summary_lines(run(Given(*records), tmp_path / "out").summary)
+    printed = console.summary_lines(run(Given(*records), tmp_path / "out").summary)
     remedy = "differ in case, spaces or hyphens alone; ingest.labels merges them"
-    assert [line for line in said if "differ" in line] == [
+    assert [line for line in printed if "differ" in line] == [
         f"the labels 'Cat', 'cat' {remedy}",
         f"the labels 'Hot\\xa0Dog ', 'hot dog', 'hot_dog' {remedy}",
     ]

@@ -33,19 +33,21 @@ def test_a_small_set_may_come_closer_by_another_seed(tmp_path: Path):
         "largest_group": 1,
         "effective_groups": 30,
     }
-    said = lines(summary)
-    assert said
-    assert all(SEED in line for line in said)
+    printed = lines(summary)
+    assert printed
+    assert all(SEED in line for line in printed)
 
 
 def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path):
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 3}") for n in range(600)]
     summary = divided(tmp_path, of, "val_fraction=0")
     share = summary["images_per_split"]["test"] / 600
-    said = lines(summary)
-    assert f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 3 groups" in "".join(said)
-    assert any("the largest of 200 images; only smaller groups come closer" in line for line in said)
-    assert not any("split_seed" in line for line in said)
+    printed = lines(summary)
+    assert f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 3 groups" in "".join(
+        printed
+    )
+    assert any("the largest of 200 images; only smaller groups come closer" in line for line in printed)
+    assert not any("split_seed" in line for line in printed)
 
 
 def test_five_equal_groups_are_divided_as_asked(tmp_path: Path):
@@ -72,9 +74,9 @@ def test_classes_without_an_image_in_a_split_are_named(tmp_path: Path):
 def test_the_sources_own_split_is_not_blamed_on_a_seed(tmp_path: Path):
     of = [Picture(f"i{n:05}", n, "a" if n % 4 else "b", ("train", "val", "test")[n % 3]) for n in range(60)]
     of += [Picture(f"j{n:05}", 100 + n, "b", "test") for n in range(20)]
-    said = lines(divided(tmp_path, of))
-    assert len(said) == 1
-    assert said[0].endswith("away from its share of all: so the source itself divides it")
+    printed = lines(divided(tmp_path, of))
+    assert len(printed) == 1
+    assert printed[0].endswith("away from its share of all: so the source itself divides it")
 
 
 def test_what_is_asked_of_a_source_with_a_test_split_is_of_its_training_images(tmp_path: Path):
@@ -151,7 +153,7 @@ def summary(
 
 
 @pytest.mark.parametrize(
-    ("train", "val", "test", "said"),
+    ("train", "val", "test", "printed"),
     [
         (65, 15, 20, []),
         (61, 15, 24, []),
@@ -161,10 +163,12 @@ def summary(
         (40, 30, 30, ["val has 30.0%", "test has 30.0%"]),
     ],
 )
-def test_a_share_is_spoken_of_where_it_is_more_than_five_points_away(train: int, val: int, test: int, said: list[str]):
-    assert [line.startswith(start) for line, start in zip(lines(summary(train, val, test)), said, strict=True)] == [
+def test_a_share_is_spoken_of_where_it_is_more_than_five_points_away(
+    train: int, val: int, test: int, printed: list[str]
+):
+    assert [line.startswith(start) for line, start in zip(lines(summary(train, val, test)), printed, strict=True)] == [
         True
-    ] * len(said)
+    ] * len(printed)
 
 
 def test_five_points_are_not_yet_worth_a_line():
@@ -200,11 +204,11 @@ def test_a_class_whose_share_is_off_has_its_cause(split: str, asked: dict[str, f
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(1, "'c0':"), (5, "'c0', 'c1', 'c2', 'c3', 'c4':"), (6, "'c3', 'c4' and 1 more:")]
+    ("count", "printed"), [(1, "'c0':"), (5, "'c0', 'c1', 'c2', 'c3', 'c4':"), (6, "'c3', 'c4' and 1 more:")]
 )
-def test_of_classes_without_training_images_five_are_named(count: int, said: str):
+def test_of_classes_without_training_images_five_are_named(count: int, printed: str):
     (line,) = lines(summary(65, 15, 20, {**{f"c{n}": 0 for n in range(count)}, "d": 1, "e": 1}))
-    assert said in line
+    assert printed in line
 
 
 def test_two_classes_of_one_training_image_each_are_enough():

@@ -129,16 +129,16 @@ def test_the_command_draws_what_params_and_changes_ask_for(project: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["preprocess/denoise=medan"], "preprocess.denoise: no option 'medan'; did you mean 'median'?"),
         (["preprocess.size=0"], "preprocess.size: must be 1 to 4096 pixels, is 0"),
     ],
 )
-def test_a_wrong_change_is_one_line(project: Path, words: list[str], said: str):
+def test_a_wrong_change_is_one_line(project: Path, words: list[str], message: str):
     result = CliRunner().invoke(app, ["preview", *words])
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
 
 

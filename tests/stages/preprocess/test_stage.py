@@ -483,8 +483,8 @@ def test_detail_and_colour_that_the_settings_give_up_are_said(
     config = configuration(f"size={size}", f"channels={channels}")
     counts = {"images": 9, "augmented_copies": 0, "images_per_split": {}, "notes": {}, "leaks": {"found": 0}}
     counts |= {"division": {"asked": {}}, "images_per_class": {}, "largest_class_share_deviation": {"test": 0}}
-    said = lines(counts, config, summary_of(tmp_path, width, modes))
-    assert said[1:] == ([line] if line else [])
+    printed = lines(counts, config, summary_of(tmp_path, width, modes))
+    assert printed[1:] == ([line] if line else [])
 
 
 def test_a_set_without_its_summary_is_one_line(tmp_path: Path) -> None:

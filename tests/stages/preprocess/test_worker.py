@@ -31,7 +31,7 @@ def alone(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def said(process: subprocess.Popen[str]) -> list[str]:
+def output_of(process: subprocess.Popen[str]) -> list[str]:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return out.split()
@@ -64,7 +64,7 @@ def test_a_stage_with_copies_writes_the_same(run: Run, tmp_path: Path) -> None:
     raw = write_set(tmp_path / "raw", pictures(80))
     expected = content(run(raw, configuration("backend.workers=1")))
     (tmp_path / "out").mkdir()
-    assert said(alone(STAGE, raw, tmp_path / "out")) == ["True", "True"]
+    assert output_of(alone(STAGE, raw, tmp_path / "out")) == ["True", "True"]
     assert content(tmp_path / "out") == expected
 
 
@@ -78,7 +78,7 @@ threading.Thread(target=done.wait).start()
 print(forks())
 done.set()
 """
-    assert said(alone(code)) == ["True", "False"]
+    assert output_of(alone(code)) == ["True", "False"]
 
 
 def test_a_thread_that_ends_meanwhile_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ print(workers[0]._process.wait())
 workers[1].kill()
 print(workers[1]._process.wait())
 """
-    first, second, *codes = said(alone(WORKERS + ending))
+    first, second, *codes = output_of(alone(WORKERS + ending))
     assert codes == ["0", str(-signal.SIGKILL)]
     assert not is_there(int(first))
     assert not is_there(int(second))

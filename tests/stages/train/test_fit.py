@@ -202,7 +202,7 @@ def whole(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.mark.parametrize(
-    ("damaged", "said", "goes_on"),
+    ("damaged", "note", "goes_on"),
     [
         ([LAST], "training goes on from the one before", "going on with epoch 2,"),
         ([LAST, PREVIOUS], "training begins anew", None),
@@ -217,7 +217,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_weights_are_the_same(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     damaged: list[str],
-    said: str | None,
+    note: str | None,
     goes_on: str | None,
     cut: bool,
 ) -> None:
@@ -232,10 +232,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_weights_are_the_same(
     assert digest(fit(data, train_config(**QUICK), folder)) == weights
     shown = capsys.readouterr()
     lines = [line for line in (shown.err + shown.out).splitlines() if line.startswith("train: ")]
-    expected = [f"train: {folder / n} is damaged, and set aside as {n}.damaged: {said}" for n in damaged if said]
+    expected = [f"train: {folder / n} is damaged, and set aside as {n}.damaged: {note}" for n in damaged if note]
     assert lines[: len(expected)] == expected
     assert [goes_on in line for line in lines[len(expected) :]] == [True] if goes_on else len(lines) == len(expected)
-    assert all((folder / f"{name}.damaged").exists() for name in damaged) == bool(said)
+    assert all((folder / f"{name}.damaged").exists() for name in damaged) == bool(note)
 
 
 def test_a_project_that_was_moved_keeps_the_best_epoch_it_had(data: ProcessedSet, tmp_path: Path) -> None:
@@ -295,9 +295,9 @@ def test_the_stage_writes_model_description_and_history(
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert not training.checkpoints.exists()  # done: nothing to go on with
-    said = capsys.readouterr().out
-    assert "96 images of 3 classes" in said
-    assert "epoch   2/2" in said
+    printed = capsys.readouterr().out
+    assert "96 images of 3 classes" in printed
+    assert "epoch   2/2" in printed
 
 
 def test_the_stages_outputs_are_the_same_bytes_every_time(project: Path, data: ProcessedSet) -> None:

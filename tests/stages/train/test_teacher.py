@@ -22,15 +22,15 @@ from sightline.predict.bundle import Bundle
 from sightline.predict.teacher import soft_targets
 from sightline.stages.train.stage import TrainingRun
 from sightline.stages.watch.fingerprint import WatchedWeights, watch_weights
-from tests.exported import Project, project  # noqa: F401
+from tests.exported import Project
 from tests.stages.train.small import train_config
 
 
 @pytest.fixture
-def data(project: Project, tmp_path: Path) -> ProcessedSet:  # noqa: F811
+def data(exported: Project, tmp_path: Path) -> ProcessedSet:
     """The teacher's own set, of which half the test images are for validation, and 200 for training."""
     root = tmp_path / "processed"
-    shutil.copytree(project.processed, root)
+    shutil.copytree(exported.processed, root)
     table = pq.read_table(root / INDEX)
     splits = ["val" if row < 60 else split for row, split in enumerate(table["split"].to_pylist())]
     table = table.set_column(table.schema.get_field_index("split"), table.schema.field("split"), pa.array(splits))
@@ -40,46 +40,46 @@ def data(project: Project, tmp_path: Path) -> ProcessedSet:  # noqa: F811
     return ProcessedSet(root)
 
 
-def test_targets_are_labels_and_the_teachers_probabilities(project: Project, data: ProcessedSet) -> None:  # noqa: F811
+def test_targets_are_labels_and_the_teachers_probabilities(exported: Project, data: ProcessedSet) -> None:
     split = data.split("train")
-    found = soft_targets(str(project.bundle), 0.25, data, 1)
-    expected = Bundle.load(project.bundle, "fp32", 1).probabilities(split.images(slice(0, 64)))
+    found = soft_targets(str(exported.bundle), 0.25, data, 1)
+    expected = Bundle.load(exported.bundle, "fp32", 1).probabilities(split.images(slice(0, 64)))
     np.testing.assert_allclose(found[:64], 0.75 * np.eye(10)[split.labels[:64]] + 0.25 * expected, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_student_is_the_same_twice_and_another_than_without(
-    project: Project,  # noqa: F811
+    exported: Project,
     data: ProcessedSet,
     tmp_path: Path,
 ) -> None:
-    config = train_config(**{"train.teacher": project.bundle, "train.max_epochs": 1})
+    config = train_config(**{"train.teacher": exported.bundle, "train.max_epochs": 1})
     runs = [TrainingRun(data.root, each) for each in (config, config, dataclasses.replace(config, teacher=None))]
     digests = [run.run(tmp_path / str(n), tmp_path / f"{n}.csv").model_digest for n, run in enumerate(runs)]
     assert digests[0] == digests[1] != digests[2]
     lineage = saved_model.load(tmp_path / "0")[1].lineage
-    assert lineage.teacher_sha256 == files.sha256_file(project.bundle / "manifest.json")
+    assert lineage.teacher_sha256 == files.sha256_file(exported.bundle / "manifest.json")
     assert runs[0].checkpoints != runs[2].checkpoints
     with torch.inference_mode():
         saved_model.load(tmp_path / "0")[0](torch.from_numpy(data.split("val").images()))
 
 
-def test_watch_digests_the_teacher(project: Project, tmp_path: Path) -> None:  # noqa: F811
-    watch_weights(WatchedWeights(None, "cnn", str(project.bundle)), tmp_path / "weights.json")
+def test_watch_digests_the_teacher(exported: Project, tmp_path: Path) -> None:
+    watch_weights(WatchedWeights(None, "cnn", str(exported.bundle)), tmp_path / "weights.json")
     digest = json.loads((tmp_path / "weights.json").read_text())["teacher"]
-    assert digest == files.sha256_file(project.bundle / "manifest.json")
+    assert digest == files.sha256_file(exported.bundle / "manifest.json")
     with pytest.raises(UserError, match=r"^train.teacher: nowhere is no bundle: it has no manifest.json$"):
         watch_weights(WatchedWeights(None, "cnn", "nowhere"), tmp_path / "weights.json")
 
 
-def test_a_teacher_of_other_pictures_is_one_line(project: Project, data: ProcessedSet) -> None:  # noqa: F811
+def test_a_teacher_of_other_pictures_is_one_line(exported: Project, data: ProcessedSet) -> None:
     content = json.loads(data.transform.read_text())
     files.write_json(data.transform, {**content, "size": 13})
     with pytest.raises(UserError, match=r"^train.teacher: .* prepares images in another way \(size\)"):
-        soft_targets(str(project.bundle), 0.5, data, 1)
+        soft_targets(str(exported.bundle), 0.5, data, 1)
     data.classes[0] = "zero"
     with pytest.raises(UserError, match=r"^train.teacher: .* has other classes: 0, 1, .* not zero, 1"):
-        soft_targets(str(project.bundle), 0.5, data, 1)
+        soft_targets(str(exported.bundle), 0.5, data, 1)
 
 
 @pytest.mark.parametrize(
