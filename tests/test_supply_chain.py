@@ -55,8 +55,8 @@ def licence(name: str) -> str:
     """Returns what a package's metadata say of its licence, "" if nothing; of a whole text, its head."""
     fields = metadata.metadata(name)
     classifiers = [line for line in fields.get_all("Classifier") or [] if line.startswith("License")]
-    said = [fields["License-Expression"], (fields["License"] or "")[:200], *classifiers]
-    return " ".join(part for part in said if part).strip()
+    declared = [fields["License-Expression"], (fields["License"] or "")[:200], *classifiers]
+    return " ".join(part for part in declared if part).strip()
 
 
 def test_no_package_is_under_a_licence_that_reaches_the_program() -> None:
@@ -64,11 +64,11 @@ def test_no_package_is_under_a_licence_that_reaches_the_program() -> None:
     here, absent = closure(extras)
     assert {"torch", "dvc", "mlflow", "psycopg"} <= here
     assert absent <= NOT_LOCKED
-    said = {name: licence(name) for name in here}
-    family = {name for name, text in said.items() if re.search(r"GPL|General Public", text, re.IGNORECASE)}
-    assert family <= GPL_FAMILY.keys(), {name: said[name] for name in family - GPL_FAMILY.keys()}
-    unsaid = {name for name, text in said.items() if not text}
-    assert unsaid <= UNSAID.keys()
+    licences = {name: licence(name) for name in here}
+    family = {name for name, text in licences.items() if re.search(r"GPL|General Public", text, re.IGNORECASE)}
+    assert family <= GPL_FAMILY.keys(), {name: licences[name] for name in family - GPL_FAMILY.keys()}
+    undeclared = {name for name, text in licences.items() if not text}
+    assert undeclared <= UNSAID.keys()
 
 
 def test_what_predicts_and_serves_has_nothing_of_the_gpl_family() -> None:

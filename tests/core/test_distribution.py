@@ -25,6 +25,9 @@ STRANGER = re.compile(
     r"""|(?:version|distribution|requires)\(["']sightline["']\)"""
 )
 
+OURS_BY_NAME = re.compile(r"""\binstall(?=\s)[^\n`]*?[\s"']sightline-vision(?=[\["'`\s;,]|$)""")
+"""An install line that asks a registry, which does not have it."""
+
 
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -49,6 +52,13 @@ def test_nothing_installs_the_package_of_that_name_that_is_not_ours() -> None:
         text = path.read_bytes().decode("utf-8", "ignore")
         found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in STRANGER.finditer(text)]
     assert found == []
+
+
+def test_nothing_installs_ours_from_where_it_is_not() -> None:
+    assert OURS_BY_NAME.search('pip install "sightline-vision[predict]"')
+    read = [path for path in tracked() if path.suffix in (".md", ".py", ".yaml", ".yml", ".ipynb", ".j2", ".html")]
+    texts = {path: path.read_text() for path in read if "tests" not in path.parts and path.is_file()}
+    assert [str(path) for path, text in texts.items() if OURS_BY_NAME.search(text)] == []
 
 
 def test_the_extras_refer_to_the_package_by_its_name() -> None:

@@ -108,7 +108,8 @@ def test_no_class_is_a_bare_participle() -> None:
 
 
 def test_a_variable_is_named_by_what_it_holds() -> None:
-    tests = {str(path): ast.parse(path.read_text()) for path in sorted(Path(__file__).parents[1].rglob("*.py"))}
+    texts = {str(path): path.read_text() for path in sorted(Path(__file__).parents[1].rglob("*.py"))}
+    tests = {module: ast.parse(text) for module, text in texts.items() if re.search(r"\b(said|told)\b", text)}
     named = (
         (module, node.lineno)
         for module, tree in {**trees(), **tests}.items()
