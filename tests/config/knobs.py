@@ -99,23 +99,33 @@ OTHER: dict[str, Any] = {
     "accelerator": "cpu", "cpu.accelerator": "auto", "precision": "32-true", "cpu.precision": "bf16-mixed",
     "mps.precision": "16-mixed", "profiler": "advanced", "debug.none.epochs": 1, "batches": 3, "overfit.epochs": 1,
     "slices": ["size"], "export.formats": ["pt2"], "license": "MIT", "int8.default": "fp32", "min_speedup": 2.0,
-    "promote.name": "other", "evaluate.title": "birds",
+    "promote.name": "other", "evaluate.title": "birds", "baseline.network": "efficientnet_lite1",
+    "learning_curve": "majority", "evaluate.tta": ["mirror"], "train.teacher": "models/bundle",
     "sweep.metric": "val_accuracy", "sweep.n_trials": 7, "sweep.time": "30m", "sweep.sampler": "tpe",
     "sweep.pruner": "median", "sweep.executor.slurm.partition": "other", "sweep.executor.slurm.cluster": "local",
     "sweep.executor.ray.address": "auto",
 }
 # fmt: on
 CLEANING = ("color", "max_side", "trim_borders", "trim_tolerance", "drop_blank", "blank_tolerance")
+FINE_TUNING = ("head_from_probe", "lr_mult", "layer_decay", "frozen_statistics", "ema_decay")
+PRETRAINED = {"model": "efficientnet_lite0"}
 # What a value is not allowed without, by the key as composed.
 NO_PATH = {"source_options": {"path_column": None}}
 NEEDS: dict[str, dict[str, Any]] = {
     "ingest.source.url": {"path": None},
+    **{f"train.recipe{f'.{setting}' if setting else ''}": PRETRAINED for setting in ("", *FINE_TUNING)},
     "ingest.source.query": {"source_options": {"table": None}},
     **{f"ingest.source.{part}_column{s}": NO_PATH for part, s in (("bytes", ""), ("pixel", "s"))},
     **{f"ingest.{part}_from": {"source": "folder"} for part in ("class", "group", "split")},
     **{f"preprocess.clean{f'.{setting}' if setting else ''}": {"channels": 3} for setting in ("", *CLEANING)},
 }
-ALONE = {"ingest.source.url", "ingest.source.query", "ingest.source.bytes_column", "ingest.source.pixel_columns"}
+ALONE = {
+    "ingest.source.url",
+    "ingest.source.query",
+    "ingest.source.bytes_column",
+    "ingest.source.pixel_columns",
+    "train.teacher",
+}
 """Settings that others are not allowed with."""
 FIXED = {"preprocess.augment.none.copies"}
 """Settings that have one value."""

@@ -34,15 +34,18 @@ def holds(found: Any, other: Any) -> bool:
     return found.items() >= other.items() if isinstance(other, dict) else found == other and type(found) is type(other)
 
 
-def words(params: dict[str, Any], sign: str) -> list[str]:
-    """Writes params as overrides: choices and keys of params.yaml as they are, settings of options with a sign."""
+def words(params: dict[str, Any], sign: str, written_to: dict[str, Any] | None = None) -> list[str]:
+    """Writes params as overrides: choices as they are, or where they are not yet in the file that is written to, with
+    the sign that all else has.
+    """
     found = []
     for stage, section in params.items():
         for key, value in section.items():
             if key.endswith("_options"):
                 found += [f"{sign}{stage}.{key}.{name}={text(given)}" for name, given in value.items()]
             else:
-                found.append(f"{'' if f'{stage}.{key}' in CHOICES else sign}{stage}.{key}={text(value)}")
+                known = f"{stage}.{key}" in CHOICES and (written_to is None or key in written_to.get(stage, {}))
+                found.append(f"{'' if known else sign}{stage}.{key}={text(value)}")
     return found
 
 
@@ -85,7 +88,7 @@ def test_a_knob_says_the_same_in_params_by_set_param_and_on_the_command_line(pro
 
     (project / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     by_words = compose([*saved_overrides(read_params()), *map(selecting, words(params, "++"))])
-    apply_overrides("params.yaml", words(params, "++"))  # what `dvc exp run -S` does
+    apply_overrides("params.yaml", words(params, "++", read_params()))  # what `dvc exp run -S` does
     by_dvc = compose(saved_overrides(read_params()))
     assert by_file == by_dvc
     assert by_file == by_words
