@@ -76,7 +76,7 @@ class Project:
             **changes,
         }
 
-    def command(self, *words: str, timeout: float = 300, **environment: str) -> Ran:
+    def command(self, *words: str, timeout: float = 900, **environment: str) -> Ran:
         """Runs a command in the copy's root."""
         done = subprocess.run(
             words,
@@ -89,7 +89,7 @@ class Project:
         )
         return Ran(done.returncode, done.stdout)
 
-    def check(self, *words: str, timeout: float = 300, **environment: str) -> Ran:
+    def check(self, *words: str, timeout: float = 900, **environment: str) -> Ran:
         """Runs a command that must succeed."""
         done = self.command(*words, timeout=timeout, **environment)
         assert done.code == 0, f"{' '.join(words)} ended with {done.code}:\n{done.output[-6000:]}"
@@ -157,6 +157,21 @@ class Project:
         """Copies everything, DVC's cache and the MLflow runs included."""
         shutil.copytree(self.root, to, symlinks=True)
         return Project(to)
+
+
+IMAGE_DIFF = """
+import dataclasses, json
+from sightline.changes.dataset_diff import DatasetState, compare
+from sightline.changes.revision import Revision
+diff = compare(DatasetState.read(Revision("HEAD")), DatasetState.read(Revision(None)))
+print(json.dumps({field.name: getattr(diff, field.name) for field in dataclasses.fields(diff)[2:]}))
+"""
+
+
+def image_diff(project: Project) -> dict[str, list[Any]]:
+    """Returns the images that differ between the last commit and the working folder, by how they differ."""
+    found: dict[str, list[Any]] = json.loads(project.check(sys.executable, "-c", IMAGE_DIFF).output.splitlines()[-1])
+    return found
 
 
 def sources() -> list[Path]:

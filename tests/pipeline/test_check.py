@@ -32,7 +32,10 @@ def test_a_reproduced_project_is_up_to_date_and_so_is_its_clone(project: Project
     assert not (clone.root / "data" / "raw").exists()  # nothing was pulled or run
     assert not (clone.root / "data" / "source.json").exists()
     clone.set(evaluate__gallery=3)
-    assert check(clone, 1) == ["evaluate: evaluate.gallery: 24 -> 3", "export: if what it reads comes out otherwise"]
+    assert check(clone, 1) == [
+        "evaluate: evaluate.gallery: 24 -> 3",
+        "headline, export: if what they read comes out otherwise",
+    ]
 
 
 def test_knobs_options_and_code_are_named(project: Project) -> None:
@@ -43,7 +46,7 @@ def test_knobs_options_and_code_are_named(project: Project) -> None:
         "train: train.model: cnn -> dense",
         "train: train.lr: 0.002 -> 0.03",
         "export: conf/export/default.yaml: modified",
-        "evaluate: if what it reads comes out otherwise",
+        "evaluate, headline: if what they read comes out otherwise",
     ]
     output = json.loads(project.command("sightline", "check", "--json").output)
     assert (output[0]["name"], output[0]["after"]) == ("train", [])
@@ -91,7 +94,7 @@ def test_an_error_is_one_line_and_exit_code_2(project: Project, change: Callable
 def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path) -> None:
     nothing = project.check("sightline", "diff").output
     assert nothing.startswith("Nothing differs between HEAD and the working folder\n")
-    assert "200 -> 200 images, the same" in nothing
+    assert nothing.splitlines()[1:] == ["", "Data", "  200 -> 200 images, the same"]
     project.set(ingest__limit=180, train__lr=0.01)
     project.repro()
     page = tmp_path / "diff.html"

@@ -18,9 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from sightline.sources.folder import FolderSource
+from sightline.stages.preprocess.stage import preprocess
 from tests.cli.test_cli import run
 from tests.exported import Project
 from tests.promote.conftest import Candidate
+from tests.stages.ingest.helpers import picture, tree
+from tests.stages.ingest.helpers import run as ingest
+from tests.stages.preprocess.sets import configuration as preprocess_configuration
 
 ROOT = Path(__file__).parents[2]
 POLICY = ("promote.min_accuracy=0.5", "promote.min_class_recall=0.1", "promote.max_ece=0.5")
@@ -52,6 +57,30 @@ def test_exit_codes_tell_promoted_from_held_back(configured: Path, make: Make) -
     code, out, _ = promote(worse, "commands", "--force", "--reason", "a drill")
     assert code == 0
     assert out.startswith("commands version 2 is the champion by force, in place of version 1, in spite of:\n- ")
+
+
+def test_a_third_of_the_images_corrupt_holds_it_back(
+    configured: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {f"{'ab'[n % 2]}/{n:02}.png": picture(n) for n in range(60)}
+    corrupt = sorted(images)[::3]
+    for name in corrupt:
+        images[name] = images[name][:100] + b"0" + images[name][101:]
+    place = tmp_path / "place"
+    ingested = ingest(FolderSource(tree(tmp_path / "in", images), 2**20), place / "data/raw")
+    assert ingested.rejected == dict.fromkeys(corrupt, "corrupt")
+    processed = place / "data/processed"
+    processed.mkdir()
+    preprocess(ingested.out, preprocess_configuration(), processed)
+    shutil.copytree(configured / "conf", place / "conf")
+    shutil.copy(configured / "params.yaml", place)
+    monkeypatch.chdir(place)
+    code, out, _ = promote(make(), "corrupt", "--dry-run")
+    assert code == 3, out
+    assert "20 of 60 inputs were refused (20 corrupt), more than promote.max_rejected, 0.05: a/00.png, " in out
+    listed = run("rejected", "--limit", "99")[1].splitlines()
+    assert listed[0] == "corrupt: 20"
+    assert [line.split(":")[0].strip() for line in listed[1:]] == corrupt
 
 
 def test_lineage_for_people_and_for_programs(configured: Path, make: Make) -> None:

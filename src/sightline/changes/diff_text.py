@@ -29,8 +29,8 @@ class Section:
 
 
 def sections(diff: ProjectDiff) -> Iterator[Section]:
-    """Yields the parts that have something to say."""
-    if diff.metrics:
+    """Yields the parts that have something to say: where nothing differs, how many images there are."""
+    if diff.metrics and not diff.empty:
         sentences = [answers_sentence(diff.answers)] if diff.answers else []
         metrics = [metric_row(change) for change in diff.metrics]
         yield Section("Metrics", sentences, ("metric", "before", "after", "difference", "verdict"), metrics)

@@ -82,8 +82,11 @@ def _watched() -> config_cache.WatchedConfig:
 
 def _stale(repo: Any, now: Path) -> list[StaleStage]:
     """Compares each stage of a DVC repository with the lock; `now` holds the files that `watch` would write."""
+    from dvc.stage import PipelineStage
+
     graph = repo.index.graph  # its edges lead from a stage to those whose outputs it reads
-    order = list(TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order())
+    order = TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order()
+    order = [stage for stage in order if isinstance(stage, PipelineStage)]  # a .dvc file has no name and runs nothing
     makers = {out.def_path: stage.name for stage in order for out in stage.outs}
     stale: dict[str, StaleStage] = {}
     for stage in order:

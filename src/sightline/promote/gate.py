@@ -30,7 +30,7 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
         UnavailableError: If `now` has no data.
     """
     state, summary = DatasetState.read(now), json.loads(now.require(SUMMARY))
-    found = [*_rejections(summary, policy), *_leaks(state)]
+    found = [*_rejections(summary, state, policy), *_leaks(state)]
     if before is None:
         return found
     try:
@@ -51,7 +51,7 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
     return found
 
 
-def _rejections(summary: Mapping[str, object], policy: PromoteConfig) -> list[str]:
+def _rejections(summary: Mapping[str, object], state: DatasetState, policy: PromoteConfig) -> list[str]:
     inputs, rejected = summary["inputs"], summary["rejected"]
     if not isinstance(inputs, int) or not isinstance(rejected, Mapping):
         raise ValueError(f"{SUMMARY} holds no counts")
@@ -60,7 +60,10 @@ def _rejections(summary: Mapping[str, object], policy: PromoteConfig) -> list[st
         return []
     why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     most = f"promote.max_rejected, {policy.max_rejected:g}"
-    return [f"{count:,} of {inputs:,} inputs were refused ({why}), more than {most}: sightline rejected lists them"]
+    some = ", ".join(sorted(state.rejected)[:MOST_NAMED])
+    return [
+        f"{count:,} of {inputs:,} inputs were refused ({why}), more than {most}: {some}; sightline rejected lists them"
+    ]
 
 
 def _leaks(state: DatasetState) -> list[str]:
