@@ -59,8 +59,8 @@ def test_two_clones_and_a_remote(tmp_path: Path) -> None:
     shutil.rmtree(there.root / "data/mine")
     shutil.copytree(here.root / ".sightline/memo", there.root / ".sightline/memo")  # as if it had worked on them
     there.check("git", "pull", "--quiet", str(here.root), "main")
-    told = there.command("sightline", "check")
-    assert (told.code, told.output.split(":")[0]) == (1, "ingest")
+    state = there.command("sightline", "check")
+    assert (state.code, state.output.split(":")[0]) == (1, "ingest")
     ran = there.repro(*STAGES)
     assert ran.ran == ["watch", "ingest", "preprocess"]
     assert "ingest: data/mine was not here: pulled by DVC" in ran.output

@@ -1,0 +1,107 @@
+"""DVC over the raw set's shards, against DVC over the same images as files; and `sightline check` over the files.
+
+    python benchmarks/shards.py [--images 60000] [--folder /tmp/FOLDER]
+
+Images of 8 by 8 pixels are made in place, and pushed to a remote on the same disk. `status` is taken by processes of
+their own, the second time in a row; `pull` goes into an empty cache and working folder. Targets: a sum 20 times
+smaller with shards, and `check` in 2 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import copies
+import numpy as np
+
+from sightline.datasets import raw_set
+from sightline.imaging.decode import encode_png
+
+TARGET, MOST_SECONDS = 20.0, 2.0
+CLASSES = 10
+
+
+def images(count: int) -> Iterator[raw_set.RawImage]:
+    """Yields images of noise, sorted by id."""
+    noise = np.random.default_rng(0)
+    for number in range(count):
+        data = encode_png(noise.integers(0, 256, (8, 8, 1), np.uint8))
+        label = str(number * CLASSES // count)
+        id_, digest = f"{label}/{number:06}.png", hashlib.sha256(data).hexdigest()
+        yield raw_set.RawImage(id_, data, label, None, None, None, digest, "PNG", 8, 8)
+
+
+def make(root: Path, count: int) -> dict[str, Path]:
+    """Makes two copies of the project, whose folder `data/set` has the images as files, and as shards."""
+    projects = {kind: root / kind for kind in ("files", "shards")}
+    for kind, project in projects.items():
+        copies.make(project)
+        folder = project / "data" / "set"
+        folder.mkdir(parents=True)
+        if kind == "shards":
+            raw_set.write_raw_shards(images(count), folder)
+        else:
+            for label in range(CLASSES):
+                (folder / str(label)).mkdir()
+            for image in images(count):
+                (folder / image.id).write_bytes(image.data)
+        copies.run(project, "dvc", "remote", "add", "--quiet", "--default", "there", str(root / f"{kind} remote"))
+        copies.run(project, "dvc", "add", "--quiet", "data/set")
+    return projects
+
+
+def seconds(project: Path, *command: str) -> float:
+    """Returns how long a command took."""
+    start = time.perf_counter()
+    copies.run(project, *command)
+    return time.perf_counter() - start
+
+
+def measure(project: Path) -> dict[str, float]:
+    """Returns the seconds of each command on the set."""
+    taken = {"push": seconds(project, "dvc", "push", "--quiet", "data/set")}
+    copies.run(project, "dvc", "status", "data/set.dvc")
+    taken["status"] = seconds(project, "dvc", "status", "data/set.dvc")
+    shutil.rmtree(project / ".dvc" / "cache")
+    shutil.rmtree(project / "data" / "set")
+    taken["pull"] = seconds(project, "dvc", "pull", "--quiet", "data/set")
+    return taken
+
+
+def check_seconds(project: Path) -> float:
+    """Returns how long `sightline check` takes where the source is the folder of files, looked at before."""
+    params = project / "params.yaml"
+    text = re.sub(r"(?m)^  source: digits.*$", "  source: folder", params.read_text(), count=1)
+    params.write_text(re.sub(r"(?m)^  path: null.*$", "  path: data/set", text, count=1))
+    time.sleep(2.1)  # files younger than two seconds are not remembered
+    command = ("bash", "-c", "sightline check; [ $? = 1 ]")  # no stage has ever run
+    copies.run(project, *command)
+    return seconds(project, *command)
+
+
+def main() -> None:
+    """Prints a line a command, the ratio of the sums, and the time of `sightline check`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--folder", type=Path, help="where to work; default: a folder of the system's")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        projects = make(Path(folder), arguments.images)
+        taken = {kind: measure(project) for kind, project in projects.items()}
+        for name, value in taken["files"].items():
+            print(f"{name:8} {value:8.2f} s as files  {taken['shards'][name]:8.2f} s as shards")
+        ratio = sum(taken["files"].values()) / sum(taken["shards"].values())
+        print(f"ratio {ratio:.1f}, target {TARGET:g}: {'reached' if ratio >= TARGET else 'missed'}")
+        check = check_seconds(projects["files"])
+        print(f"check {check:.2f} s, target {MOST_SECONDS:g}: {'reached' if check <= MOST_SECONDS else 'missed'}")
+
+
+if __name__ == "__main__":
+    main()
