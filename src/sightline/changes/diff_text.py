@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sightline.changes.dataset_diff import DatasetDiff
 from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.project_diff import ProjectDiff
-from sightline.core.text import readable_size
+from sightline.core.text import for_markdown, readable_size
 from sightline.reporting.formatting import p_value, points
 
 MOST_ROWS = 12
@@ -69,12 +69,12 @@ def terminal(diff: ProjectDiff) -> list[str]:
 
 def markdown(diff: ProjectDiff) -> list[str]:
     """Returns lines of Markdown, in which what comes from the data is escaped."""
-    lines = [f"### {_escaped(heading(diff))}"]
+    lines = [f"### {for_markdown(heading(diff))}"]
     for section in sections(diff):
-        lines += ["", f"**{section.title}**", "", *(f"- {_escaped(sentence)}" for sentence in section.sentences)]
+        lines += ["", f"**{section.title}**", "", *(f"- {for_markdown(sentence)}" for sentence in section.sentences)]
         if section.rows:
             rules = ["---" if name in TEXTS else "---:" for name in section.header]
-            rows = [list(map(_escaped, row)) for row in (section.header, *section.rows[:MOST_ROWS])]
+            rows = [[for_markdown(cell) or " " for cell in row] for row in (section.header, *section.rows[:MOST_ROWS])]
             lines += ["", *(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))]
             lines += ["", *_rest(section.rows)]
     return lines
@@ -148,9 +148,3 @@ def _rest(rows: Sequence[object]) -> list[str]:
 
 def _size(number: int | None) -> str:
     return "-" if number is None else readable_size(number)
-
-
-def _escaped(text: str) -> str:
-    """Returns a text that Markdown shows as it is."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#~" else c for c in flat) or " "

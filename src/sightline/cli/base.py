@@ -9,9 +9,15 @@ from typer.core import TyperGroup
 
 from sightline.core.credentials import mask
 from sightline.core.errors import DISTRIBUTION, fault
+from sightline.core.text import for_terminal
 
 DATA, TRAIN, MODELS, SERVE = "Data", "Train", "Models", "Serve"
 """Groups of verbs, in the order of the help."""
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Prints what may hold names from the data, as everything may: none of them gives orders to the terminal."""
+    typer.echo(for_terminal(text), err=err)
 
 
 class _Group(TyperGroup):
@@ -31,7 +37,7 @@ class _Group(TyperGroup):
             mendable = fault(error)
             if mendable is None:
                 raise
-            typer.echo(f"sightline: {mask(str(mendable))}", err=True)
+            echo(f"sightline: {mask(str(mendable))}", err=True)
             raise typer.Exit(2) from None
 
 
@@ -49,7 +55,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"sightline {version(DISTRIBUTION)}")
+        echo(f"sightline {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import MODELS, app
+from sightline.cli.base import MODELS, app, echo
 from sightline.core.errors import UserError, not_installed
 
 
@@ -28,7 +28,7 @@ def verify(
     """
     from sightline.predict import signing
 
-    typer.echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
+    echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
 
 
 @app.command(rich_help_panel=MODELS, short_help="Sign a bundle.")
@@ -50,7 +50,7 @@ def sign(
     """
     from sightline.predict import signing
 
-    typer.echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
+    echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
 
 
 @app.command(rich_help_panel=MODELS, short_help="Register the bundle; make it champion if not worse.")
@@ -102,11 +102,11 @@ def promote(
     if dry_run:
         decision = promotion.rehearse(bundle, predictions, policy, objections, alone=against is not None)
         for line in ["may be promoted" if decision.passed else "would be held back:", *decision.lines()]:
-            typer.echo(line)
+            echo(line)
         raise typer.Exit(0 if decision.passed else 3)
     done = promotion.promote(bundle, predictions, policy, reason, objections)
     for line in promotion.lines(done, policy.name):
-        typer.echo(line)
+        echo(line)
     if not done.promoted:
         raise typer.Exit(3)
 
@@ -131,4 +131,4 @@ def lineage(
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     traced = lineages.trace(ModelRegistry(policy.name), version)
     text = lineages.all_lines(traced) if every else lineages.lines(traced)
-    typer.echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(text))
+    echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(text))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline.cli.base import DATA, app
+from sightline.cli.base import DATA, app, echo
 from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
 
@@ -49,10 +49,10 @@ def load(
     require_harmless(url)
     count, refused, notes = load_source(source, url, table, gridfs, LayoutRules(layout.value, class_depth))
     for note in notes:
-        typer.echo(note, err=True)
+        echo(note, err=True)
     for rejection in refused:
-        typer.echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
-    typer.echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)
+        echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
+    echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)
     if refused:
         raise typer.Exit(1)
 
@@ -91,8 +91,8 @@ def preview(
     training = TrainingAugmentation(train.augment, train.augment_on, train.seed)
     count, unread = draw(Path("data/raw"), section, output, images, seed, training)
     for line in unread:
-        typer.echo(line, err=True)
-    typer.echo(f"{count} images -> {output}", err=True)
+        echo(line, err=True)
+    echo(f"{count} images -> {output}", err=True)
 
 
 @app.command(rich_help_panel=DATA, short_help="Show the inputs that ingest refused, and why.")
@@ -111,13 +111,13 @@ def rejected(
     for rejection in rejections:
         by_reason.setdefault(str(rejection.reason), []).append(rejection)
     for reason, those in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        typer.echo(f"{reason}: {len(those):,}")
+        echo(f"{reason}: {len(those):,}")
         for each in those[:limit]:
-            typer.echo(f"  {each.id}" + (f": {each.detail}" if each.detail else ""))
+            echo(f"  {each.id}" + (f": {each.detail}" if each.detail else ""))
         if len(those) > limit:
-            typer.echo(f"  ... {len(those) - limit:,} more (--limit)")
+            echo(f"  ... {len(those) - limit:,} more (--limit)")
     if not rejections:
-        typer.echo("nothing was refused")
+        echo("nothing was refused")
 
 
 @app.command(rich_help_panel=DATA, short_help="Show and prune the cache of preprocessing.")
@@ -140,6 +140,6 @@ def cache(
     cache = PixelCache()
     if prune is not None:
         removed, freed = cache.prune(int(prune * 2**30))
-        typer.echo(f"removed {removed:,} entries, {readable_size(freed, binary=True)}", err=True)
+        echo(f"removed {removed:,} entries, {readable_size(freed, binary=True)}", err=True)
     for line in lines(cache):
-        typer.echo(line)
+        echo(line)

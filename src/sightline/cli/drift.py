@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import SERVE, app
+from sightline.cli.base import SERVE, app, echo
 from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
@@ -52,10 +52,10 @@ def drift(
     incoming = drifts.look(opened, list(inputs), Database(url), Limits().max_bytes)
     found = drifts.compare(reference, incoming, len(opened.classes), alpha)
     if as_json:
-        typer.echo(json.dumps({**dataclasses.asdict(found), "drifted": found.drifted}, indent=2))
+        echo(json.dumps({**dataclasses.asdict(found), "drifted": found.drifted}, indent=2))
     else:
         for line in drifts.lines(found):
-            typer.echo(line)
+            echo(line)
     if output is not None:
         try:
             from sightline.drift.drift_page import render_page
@@ -65,5 +65,5 @@ def drift(
             files.write_text(output, render_page(found, reference, incoming, opened.classes))
         except OSError as error:
             raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
-        typer.echo(f"-> {output}", err=True)
+        echo(f"-> {output}", err=True)
     raise typer.Exit(3 if found.drifted else 0)

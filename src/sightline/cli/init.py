@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from sightline.cli.base import DATA, app
+from sightline.cli.base import DATA, app, echo
 from sightline.core.errors import UserError, not_installed
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def init(
     except UserError as error:  # what is said of images ends with a command, which is to work as it stands
         raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
     for line in [*plan.images.lines(), *plan.machine.lines()]:
-        typer.echo(line)
+        echo(line)
     for key, choice in plan.chosen.items():
-        typer.echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
+        echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
     if explain or folder is None:
         return
     for line in project_plan.write(plan, folder):
-        typer.echo(f"sightline: {line}", err=True)
-    typer.echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
+        echo(f"sightline: {line}", err=True)
+    echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
 
 
 def _ask(possible: list[Interpretation]) -> Interpretation:

@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from sightline.cli.base import SERVE, app
+from sightline.cli.base import SERVE, app, echo
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -121,7 +121,7 @@ def predict(
     else:
         with _destination(output) as stream:
             rows.write(chosen, predictions, stream, opened.classes, top_k)
-    typer.echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
+    echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if tally.is_failure(strict):
         raise typer.Exit(1)
 
@@ -165,7 +165,7 @@ def serve(
         workers=workers,
     )
     opened = load.load(bundle, model.value, threads)
-    run(opened, config, lambda address: typer.echo(f"sightline: {bundle} at {address}", err=True))
+    run(opened, config, lambda address: echo(f"sightline: {bundle} at {address}", err=True))
 
 
 def _format_of(output: str | None) -> Format:

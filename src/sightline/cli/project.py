@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import TRAIN, app
+from sightline.cli.base import TRAIN, app, echo
 from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
@@ -37,7 +37,7 @@ def run(context: typer.Context) -> None:
     if done.returncode:
         raise typer.Exit(done.returncode)
     for line in closing_lines.lines():
-        typer.echo(line)
+        echo(line)
 
 
 @app.command(rich_help_panel=TRAIN, short_help="Say what dvc repro would run, and why.")
@@ -59,10 +59,10 @@ def check(
         import dataclasses
         import json
 
-        typer.echo(json.dumps([dataclasses.asdict(stage) for stage in stale], indent=2, ensure_ascii=False))
+        echo(json.dumps([dataclasses.asdict(stage) for stage in stale], indent=2, ensure_ascii=False))
     else:
         for line in staleness.lines(stale) or ["up to date"]:
-            typer.echo(line)
+            echo(line)
     raise typer.Exit(1 if stale else 0)
 
 
@@ -90,13 +90,13 @@ def diff(
 
     found = project_diff.compare(Revision(revision), Revision(against))
     for line in diff_text.markdown(found) if markdown else diff_text.terminal(found):
-        typer.echo(line)
+        echo(line)
     if output is not None:
         try:
             files.write_text(output, diff_page.render_page(found))
         except OSError as error:
             raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
-        typer.echo(f"-> {output}", err=True)
+        echo(f"-> {output}", err=True)
 
 
 @app.command(rich_help_panel=TRAIN, short_help="Examine the installation and the project.")
@@ -111,7 +111,7 @@ def doctor() -> None:
     faults = 0
     for examine in (installation.examine, project_state.examine):
         for finding in examine():
-            typer.echo(finding.line())
+            echo(finding.line())
             faults += finding.level is Level.FAULT
     raise typer.Exit(1 if faults else 0)
 
@@ -136,7 +136,7 @@ def _repair() -> None:
         raise not_installed(error.name, "pipeline") from None
 
     for line in dvc_files.repair():
-        typer.echo(f"sightline: {line}", err=True)
+        echo(f"sightline: {line}", err=True)
     if params.PARAMS.is_file():
         renames.refuse_params(params.read(), str(params.PARAMS))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import TRAIN, app
+from sightline.cli.base import TRAIN, app, echo
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -38,7 +38,7 @@ def runs(
             raise UserError("name two runs to see what they differ by, or none for the table")
         one, other = (run_record.find(found, reference) for reference in pair)
         for line in run_difference.lines(one, other):
-            typer.echo(line)
+            echo(line)
         return
     keys = [re.split(r"[=!<>~]", condition)[0].strip() for condition in wanted or ()]
     chosen = run_query.select(found, wanted or ())
@@ -46,12 +46,12 @@ def runs(
     chosen = run_query.order(chosen, sort, reverse) if sort else run_table.grouped(in_time)
     shown = chosen[: limit or None]
     if not shown:
-        typer.echo(f"none of {len(found)} runs", err=True)
+        echo(f"none of {len(found)} runs", err=True)
         return
     for line in run_table.lines(shown, shutil.get_terminal_size().columns, [*([sort] if sort else []), *keys]):
-        typer.echo(line)
+        echo(line)
     if len(shown) < len(chosen):
-        typer.echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
+        echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
 
 
 @app.command(rich_help_panel=TRAIN, short_help="Compare two models on the test set of both.")
@@ -78,12 +78,12 @@ def compare(
     pair = run_sources.load_pair(first, second)
     result = comparison.compare(pair.a, pair.b)
     for line in comparison.lines(pair, result):
-        typer.echo(line)
+        echo(line)
     try:
         files.write_text(output, page.render_page(pair, result, data))
     except OSError as error:
         raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
-    typer.echo(f"-> {output}", err=True)
+    echo(f"-> {output}", err=True)
 
 
 @app.command(rich_help_panel=TRAIN, short_help="Send MLflow what was queued while it was away.")
@@ -97,6 +97,6 @@ def sync() -> None:
     count = 0
     for line in tracking.sync():
         count += 1
-        typer.echo(line)
+        echo(line)
     if not count:
-        typer.echo("nothing is queued for MLflow")
+        echo("nothing is queued for MLflow")

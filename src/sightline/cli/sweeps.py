@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import TRAIN, app
+from sightline.cli.base import TRAIN, app, echo
 from sightline.core.errors import not_installed
 
 
@@ -25,4 +25,4 @@ def adopt(
         raise not_installed(error.name, "pipeline") from None
 
     for line in adopt_job(reference):
-        typer.echo(line)
+        echo(line)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.cli.base import MODELS, TRAIN, app
+from sightline.cli.base import MODELS, TRAIN, app, echo
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -30,7 +30,7 @@ def features(
         count = write_embeddings(model, data, output, batch_size)
     except OSError as error:
         raise fault(error) or UserError(f"--output {output}: {error.strerror}") from None
-    typer.echo(f"{count} images -> {output}", err=True)
+    echo(f"{count} images -> {output}", err=True)
 
 
 Changes = Annotated[
@@ -63,7 +63,7 @@ def find_lr(
     tracker.finish()
     if curve.suggestion is None:
         raise UserError(f"the loss never falls between learning rates {curve.rates[0]:g} and {curve.rates[-1]:g}")
-    typer.echo(f"steepest descent at train.lr={curve.suggestion:.2g} -> {output}")
+    echo(f"steepest descent at train.lr={curve.suggestion:.2g} -> {output}")
 
 
 @app.command("find-batch-size", rich_help_panel=TRAIN, short_help="Find a batch size.")
@@ -77,18 +77,18 @@ def find_batch_size(changes: Changes = None) -> None:
     from sightline.stages.train.tuner import batch_sizes, best_batch_size
 
     trials = []
-    typer.echo(f"{'batch size':>10}  {'images/s':>10}  {'GPU memory':>10}")
+    echo(f"{'batch size':>10}  {'images/s':>10}  {'GPU memory':>10}")
     for trial in batch_sizes(data, section):
         trials.append(trial)
         memory = f"{trial.memory / 2**30:.2f} GiB" if trial.memory else "-"
-        typer.echo(f"{trial.batch_size:>10}  {trial.images_per_second:>10,.0f}  {memory:>10}")
+        echo(f"{trial.batch_size:>10}  {trial.images_per_second:>10,.0f}  {memory:>10}")
     if not trials:
         raise UserError("no batch could be trained: there are too few training images, or too little memory")
     best = best_batch_size(trials)
     tracker = tracking.start_trial("find-batch-size", composed, made_with)
     tracker.log_metrics({f"images_per_second/batch_{t.batch_size}": t.images_per_second for t in trials})
     tracker.finish()
-    typer.echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
+    echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
 
 
 def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:

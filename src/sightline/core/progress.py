@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from sightline.core.text import for_terminal
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -159,6 +161,7 @@ class Progress:
 
 def write_line(line: str, stream: TextIO) -> None:
     """Writes a line to standard output or standard error, above the line of progress that is being shown."""
+    line = for_terminal(line)
     if "tqdm" in sys.modules:  # else there is none
         from tqdm import tqdm
 

@@ -1,13 +1,17 @@
-"""Text: names of files and classes, in one Unicode form and fit to be written; lists of names; sizes in bytes."""
+"""Text: names of files and classes, in one Unicode form and fit to be written or shown; lists of names; sizes."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from sightline.core.rejection import RejectionError, RejectionReason
 
+# Controls but for tab and line feed, and what changes the direction of text or ends a line unseen.
+_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>|#&~$]|:(?=//)")
 _LEFT_BEHIND = frozenset({
     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
     "@eadir",
@@ -23,6 +27,24 @@ def readable(name: str) -> str:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return name.encode("utf-8", "backslashreplace").decode()
+
+
+def for_terminal(text: str) -> str:
+    r"""Returns a text without what a terminal obeys (colours, titles, directions): `\uNNNN` in its place, as in JSON.
+
+    >>> print(for_terminal("cat\x1b[31m"))
+    cat\u001b[31m
+    """
+    return _ORDERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def for_markdown(text: object) -> str:
+    r"""Returns a text on one line that Markdown, HTML within it, or a row of a table shows as it is.
+
+    >>> print(for_markdown("<b> [x](y)"))
+    \<b\> \[x\](y)
+    """
+    return _MARKUP.sub(r"\\\g<0>", " ".join(for_terminal(str(text)).split()))
 
 
 def composed(name: str) -> str:

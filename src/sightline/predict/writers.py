@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TextIO, TypedDict
 
+from sightline.core.csv_rows import row_writer
 from sightline.core.json_schema import Keywords
 from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
@@ -94,16 +94,16 @@ def write_table(predictions: Iterable[Prediction], stream: TextIO, classes: Sequ
 
 
 def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -> None:
-    """Writes CSV (RFC 4180, lines ended as on Unix): best class, error, then the second best class and so on."""
+    """Writes CSV: best class, error, then the second best class and so on; names as they are, formulas or not."""
     ranks = range(2, columns + 1)
     further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "label", "probability", "error", "detail", "abstained", *further])
+    write_row = row_writer(stream)
+    write_row(["path", "label", "probability", "error", "detail", "abstained", *further])
     for p in predictions:
         others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
         first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
         cells = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        writer.writerow([readable(p.path), *cells, *(others or [""] * len(further))])
+        write_row([readable(p.path), *cells, *(others or [""] * len(further))])
 
 
 def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:

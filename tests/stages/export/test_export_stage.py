@@ -21,7 +21,7 @@ from sightline.datasets import processed_set, raw_set
 from sightline.metrics.classification import evaluate
 from sightline.models.inference import Predictor
 from sightline.predict.bundle import Bundle
-from sightline.stages.export import calibration_file, model_card, parity_images, stage
+from sightline.stages.export import calibration_file, parity_images, stage
 from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.config import ExportConfig
 from sightline.stages.export.onnx import to_onnx
@@ -220,10 +220,6 @@ def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
     path.write_text(json.dumps({**CALIBRATION, "temperature": temperature}))
     with pytest.raises(UserError, match="no positive number"):
         calibration_file.read(path)
-
-
-def test_names_from_the_data_are_no_markup() -> None:
-    assert model_card._text("<b>|\n# [x](y)") == r"\<b\>\| \# \[x\](y)"
 
 
 def test_the_shipped_defaults_fit_the_schema() -> None:

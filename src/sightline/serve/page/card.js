@@ -2,17 +2,18 @@
 
 import { make } from "./result.js";
 
-const INLINE = /(\*\*[^*]+\*\*|`[^`]+`)/;
+const INLINE = /(\\[!-\/:-@[-`{-~]|\*\*[^*]+\*\*|`[^`]+`)/;   // an escaped sign comes first: it is only itself
 
 function inline(text) {
   return text.split(INLINE).map((part) => {
+    if (INLINE.test(part) && part.startsWith("\\")) return part.slice(1);
     if (part.startsWith("**") && part.length > 4) return make("strong", {}, part.slice(2, -2));
     if (part.startsWith("`") && part.length > 2) return make("code", {}, part.slice(1, -1));
     return part.replace(/\[([^\]]+)\]\([^)]*\)/g, "$1");
   });
 }
 
-const cells = (line) => line.replace(/^\||\|\s*$/g, "").split("|").map((cell) => cell.trim());
+const cells = (line) => line.replace(/^\||(?<!\\)\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim());
 
 function table(lines) {
   const [head, ...rows] = lines.filter((line) => !/^\|?[\s:|-]+$/.test(line));

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sightline.core.csv_rows import row_writer
 from sightline.imaging import corruptions
 from sightline.metrics.base import DIGITS, Labels
 from sightline.metrics.calibration import Bin
@@ -37,9 +37,9 @@ CURVE_POINTS = 201
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a CSV file with Unix line ends, the same bytes on every system."""
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        write_row = row_writer(stream)
+        for row in (header, *rows):
+            write_row(row)
 
 
 def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequence[str]) -> None:

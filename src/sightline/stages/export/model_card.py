@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sightline.core.text import for_markdown
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.result import ExportResult
@@ -54,6 +54,7 @@ def render(content: CardContent, outcome: ExportResult, tolerance: float) -> str
     steps = [f"{step} ({option.name})" for step, option in transform.steps.items() if option.name != "none"]
     colour = "grey" if transform.channels == 1 else "RGB"
     test = splits.get("test", 0)
+    network = for_markdown(content.architecture["name"])
     return f"""---
 license: {json.dumps(content.license)}
 library_name: onnx
@@ -62,7 +63,7 @@ pipeline_tag: image-classification
 
 # Image classifier: {len(content.classes)} classes
 
-Architecture: {_text(content.architecture["name"])}. Licence: {_text(content.license)}.{_initial(content.initial)}
+Architecture: {network}. Licence: {for_markdown(content.license)}.{_initial(content.initial)}
 
 ## Use
 
@@ -104,7 +105,7 @@ encoded bytes to probabilities: the same class for each, and no probability more
 def _initial(initial: Mapping[str, str] | None) -> str:
     if initial is None:
         return ""
-    return f" Trained from weights of the licence {_text(initial['license'])} (SHA-256 `{initial['sha256']}`)."
+    return f" Trained from weights of the licence {for_markdown(initial['license'])} (SHA-256 `{initial['sha256']}`)."
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -162,19 +163,14 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         if name not in ends and "/class_" not in name:
             low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
             interval = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
-            rows.append(f"| {_text(name)} | {_number(value)} | {interval} |")
+            rows.append(f"| {for_markdown(name)} | {_number(value)} | {interval} |")
     return "\n".join(rows)
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else _text(value)
+    return f"{value:.4f}" if isinstance(value, float) else for_markdown(value)
 
 
 def _listed(names: list[str], most: int = 50) -> str:
-    shown = ", ".join(map(_text, names[:most]))
+    shown = ", ".join(map(for_markdown, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more (see `classes.json`)"
-
-
-def _text(value: object) -> str:
-    """Escapes what Markdown, HTML or a table row would take for markup: class names come from the data."""
-    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))
