@@ -31,7 +31,7 @@ A convolutional network, trained for a moment. **Not for use**: it is there so t
 
 | figure | value |
 | --- | --- |
-| purpose | tests |
+| pur\\_pose \\| \\<b\\> | tests |
 
 - accuracy: whatever it is
 """

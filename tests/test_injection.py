@@ -39,6 +39,7 @@ from sightline.predict.inputs import Input
 from sightline.reporting.cards import cards
 from sightline.reporting.examples import worst_errors
 from sightline.sources.databases.writeback import write_predictions
+from sightline.sources.folder import FolderSource
 from sightline.stages.evaluate.image_browser import browsed_images
 from sightline.stages.evaluate.report import ReportContent, render_report
 from sightline.stages.evaluate.scoring import score_model
@@ -48,7 +49,7 @@ from sightline.stages.export.parity import ParityResult
 from sightline.stages.export.result import ExportResult
 from tests.sources.test_table import source, write
 from tests.stages.evaluate.conftest import config, make_set, model
-from tests.stages.ingest.helpers import picture, run
+from tests.stages.ingest.helpers import picture, run, tree
 
 __all__ = ["config", "make_set", "model"]
 
@@ -123,6 +124,15 @@ def test_the_class_map_and_the_ids_are_the_tables(tmp_path: Path) -> None:
     assert done.rejected == {}
     assert {i: (found.get(i), e) for i, e in expected.items() if found.get(i) != e} == {}
     assert json.loads((done.out / "classes.json").read_text())["classes"] == sorted(set(expected.values()))
+
+
+def test_the_names_of_folders_and_files(tmp_path: Path) -> None:
+    possible = [name for name in PAYLOADS if len(name) < 200 and not set("/\\\0") & set(name) and name[0] not in "._"]
+    files = {f"{name}/{name}.png": picture(i, 8) for i, name in enumerate(possible) if not name.isspace()}
+    done = run(FolderSource(tree(tmp_path / "in", files), 2**20), tmp_path / "raw")
+    assert {image.id: image.data for image in done.images.values()} == files
+    assert [image.id for image in done.images.values() if image.label != image.id.split("/")[0]] == []
+    assert len(files) > 250
 
 
 @pytest.mark.parametrize("part", [slice(0, 200), slice(200, None)])

@@ -134,6 +134,7 @@ def test_the_model_card(page: Any) -> None:
     assert "Small test model" in body
     assert "Not for use" in body
     assert "**" not in body
+    assert "pur_pose | <b>" in body
     page.keyboard.press("Escape")
     assert not page.is_visible("#card")
 
