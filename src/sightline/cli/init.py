@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,9 @@ from sightline.cli.base import DATA, app, echo
 from sightline.core.errors import UserError, not_installed
 
 if TYPE_CHECKING:
+    from sightline.project_setup.doubt_search import DoubtSearch
     from sightline.project_setup.interpretations import Interpretation
+    from sightline.project_setup.project_plan import ProjectPlan
 
 
 @app.command(rich_help_panel=DATA, short_help="Make a project for images of your own.")
@@ -33,6 +36,9 @@ def init(
         str | None,
         typer.Option("--budget", metavar="TIME", help="How long dvc repro may take here: 10m, 90s, 1h."),
     ] = None,
+    trying: Annotated[
+        bool, typer.Option("--try", help="Try the most doubtful choices in short trainings, and keep what wins.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Only say what is seen and chosen, and why.")] = False,
 ) -> None:
     """Make a project for your own images: look at them, choose settings, write them down with reasons.
@@ -43,6 +49,8 @@ def init(
         from sightline.project_setup import budget, project_plan, scaffold
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
+    if trying and find_spec("optuna") is None:
+        raise not_installed("optuna", "sweep")
 
     seconds = None if within is None else budget.seconds(within)
     if images is None:
@@ -52,6 +60,8 @@ def init(
             raise UserError(f"DIR is missing: sightline init my-project --images {shlex.quote(images)}")
         place = Path(images).expanduser()
         scaffold.require_free(folder, place if place.exists() else None)
+        if trying:
+            scaffold.require_commits(folder)
     try:
         plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask, seconds)
     except UserError as error:  # what is said of images ends with a command, which is to work as it stands
@@ -60,11 +70,40 @@ def init(
         echo(line)
     for key, choice in plan.chosen.items():
         echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
+    if trying:
+        for line in _search(plan).lines() or ["to try: nothing, no choice is doubtful"]:
+            echo(line)
     if explain or folder is None:
         return
     for line in project_plan.write(plan, folder):
         echo(f"sightline: {line}", err=True)
+    if trying:
+        _try(_search(plan), folder)
     echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
+
+
+def _search(plan: ProjectPlan) -> DoubtSearch:
+    from sightline.project_setup.doubt_search import DoubtSearch
+
+    return DoubtSearch.of(plan.chosen)
+
+
+def _try(search: DoubtSearch, folder: Path) -> None:
+    """Runs the search; where it fails or is interrupted, the project stays as the rules chose it."""
+    from sightline.core import terminal_log
+    from sightline.project_setup import doubt_search
+
+    if not search.doubts:
+        return
+    terminal_log.configure()
+    try:
+        for line in doubt_search.run(search, folder):
+            echo(line)
+    except (UserError, KeyboardInterrupt) as error:
+        why = str(error) or "interrupted"
+        on = f"the project is as the rules chose it; to go on with the search: {search.command(folder)}"
+        echo(f"sightline: the search has no result ({why}); {on}", err=True)
+        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 def _ask(possible: list[Interpretation]) -> Interpretation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -91,6 +92,11 @@ def fitted(chosen: Mapping[str, Choice], pace: Pace, images: int, training: int,
         reason = f"what fits into {speed}; without the budget {wanted}"
         changed |= {"train.max_epochs": Choice(epochs, reason), "train.patience": Choice(epochs, "as many")}
     return changed
+
+
+def without_slower(choice: Choice) -> Choice:
+    """Returns a choice without a doubt whose other value would take longer than the budget."""
+    return dataclasses.replace(choice, doubt=None) if choice.doubt and choice.doubt.slower else choice
 
 
 def measure(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: Path, reading: float) -> Pace:

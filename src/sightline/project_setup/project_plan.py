@@ -83,6 +83,7 @@ def plan(
             pace = budget.measure(raw, _nested(chosen), processed, each)
             training = Situation(images, machine, chosen).training
             chosen |= budget.fitted(chosen, pace, images.images, training, seconds)
+            chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
     chosen |= {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     check(compose(saved_overrides(_nested(chosen), conf), conf))
     return ProjectPlan(images, machine, chosen)

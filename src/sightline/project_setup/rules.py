@@ -24,11 +24,27 @@ CHIRAL = 0.6
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """What might be better than a choice, which a search can find out.
+
+    Attributes:
+        other: The other value.
+        reason: Why it might be better.
+        slower: Whether training takes longer with it, so that it is no alternative within a budget.
+    """
+
+    other: Any
+    reason: str
+    slower: bool = False
+
+
+@dataclass(frozen=True)
 class Choice:
-    """A value of a setting, and why."""
+    """A value of a setting, and why; where it is doubtful, the other value."""
 
     value: Any
     reason: str
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +144,13 @@ def size(s: Situation) -> Choice:
         value = min(128, side)
         return Choice(value, f"large enough for the pretrained weights; of shorter sides of {side} px (median)")
     if side < TINY // 2:
-        return Choice(16, f"tiny pictures ({side} px), enlarged for the network's layers")
+        reason = f"tiny pictures ({side} px), enlarged for the network's layers"
+        return Choice(16, reason, Doubt(24, "the layers may want still larger ones", slower=True))
     if side <= TINY:
         return Choice(side, f"the pictures' own shorter side ({side} px)")
-    return Choice(min(64, side), f"of shorter sides of {side} px (median); larger costs time by the square")
+    reason = f"of shorter sides of {side} px (median); larger costs time by the square"
+    larger = Doubt(96, "details may be lost at 64 px", slower=True) if side >= 96 else None
+    return Choice(min(64, side), reason, larger)
 
 
 @rule("preprocess.resize")
@@ -170,7 +189,7 @@ def denoise(s: Situation) -> Choice:
     """`auto` where the median picture has noise of 10 grey levels or more; else none."""
     noise = s.images.noise
     if noise is not None and noise >= 10:
-        return Choice("auto", f"the pictures are noisy ({noise:.1f} grey levels)")
+        return Choice("auto", f"the pictures are noisy ({noise:.1f} grey levels)", Doubt("none", "it may be texture"))
     return Choice("none", "too small to tell" if noise is None else f"little noise ({noise:.1f} grey levels)")
 
 
@@ -179,7 +198,8 @@ def enhance(s: Situation) -> Choice:
     """`autocontrast` where more than half of the pictures are dark; else none."""
     dark = s.images.dark
     if dark > 0.5:
-        return Choice("autocontrast", f"{dark:.0%} of the pictures are dark")
+        found = f"{dark:.0%} of the pictures are dark"
+        return Choice("autocontrast", found, Doubt("none", "darkness may tell classes apart"))
     return Choice("none", f"{dark:.0%} of the pictures are dark")
 
 
@@ -230,8 +250,10 @@ def augment(s: Situation) -> Choice:
     if s.images.text_like and not (numbers and kept is not None and kept >= CHIRAL):
         return Choice("digits", f"no flips: classes named like digits, letters or directions{seen}")
     if kept is not None and kept < CHIRAL:
-        return Choice("digits", f"no flips{seen}")
-    return Choice("standard", f"with flips{seen or ': nothing speaks against them'}")
+        near = Doubt("standard", "the accuracy kept is near the bound for flips") if kept >= CHIRAL - 0.1 else None
+        return Choice("digits", f"no flips{seen}", near)
+    doubt = None if s.pretrained else Doubt("light", "a small network may learn more from pictures that vary less")
+    return Choice("standard", f"with flips{seen or ': nothing speaks against them'}", doubt)
 
 
 @rule("train.augment_options")
@@ -262,8 +284,10 @@ def recipe(s: Situation) -> Choice:
         return Choice("scratch", "no pretrained weights to begin with")
     number = s.training
     if number < 500:
-        return Choice("probe", f"{number} training images are few to train a whole network on")
-    return Choice("finetune", f"{number:,} training images: the probe's solution first, then all layers")
+        reason = f"{number} training images are few to train a whole network on"
+        return Choice("probe", reason, Doubt("finetune", "its layers may have to learn these pictures", slower=True))
+    reason = f"{number:,} training images: the probe's solution first, then all layers"
+    return Choice("finetune", reason, Doubt("probe", "the pretrained features may be enough, in seconds"))
 
 
 @rule("train.batch_size")

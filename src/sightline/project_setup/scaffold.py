@@ -22,6 +22,7 @@ _HEAD = """\
 # `exec`: the shell in between goes away, so that a stage is DVC's own child and ends with it, killed or not.
 """
 _DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
+_INTRODUCTION = "git config --global user.name 'Your Name' && git config --global user.email you@example.org"
 _IGNORED = (".gitignore", ".dvcignore")
 
 
@@ -90,12 +91,30 @@ def write(folder: Path, params: str, readme: str) -> list[str]:
         files.write_bytes(folder / name, text.encode())
     if within or not was_empty:
         return []
+    return commit(folder, "A project of Sightline, as sightline init makes it")
+
+
+def commit(folder: Path, message: str) -> list[str]:
+    """Commits all that has changed in a project; returns a line where git does not know who does it."""
     _must(_git(folder, "add", "--all"))
-    committed = _git(folder, "commit", "--quiet", "--message", "A project of Sightline, as sightline init makes it")
-    if committed.returncode == 0:
+    if _git(folder, "commit", "--quiet", "--message", message).returncode == 0:
         return []
-    who = "git config --global user.name 'Your Name' && git config --global user.email you@example.org"
-    return [f"not committed, git does not know who you are: {who}"]
+    return [f"not committed, git does not know who you are: {_INTRODUCTION}"]
+
+
+def require_commits(folder: Path) -> None:
+    """Refuses a place in which a project would not be committed: a search needs worktrees of its own repository.
+
+    Raises:
+        UserError: If it lies in another repository, or git does not know whose commits they are.
+    """
+    there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.is_dir())
+    around = _git(there, "rev-parse", "--show-toplevel")
+    if around.returncode == 0:
+        repository = Path(around.stdout.strip())
+        raise UserError(f"--try needs a git repository of its own, and {folder} lies in {repository}: leave --try out")
+    if _git(there, "var", "GIT_COMMITTER_IDENT").returncode:
+        raise UserError(f"--try commits, and git does not know who you are: {_INTRODUCTION}")
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -29,7 +29,22 @@ def adopt(reference: str) -> Iterator[str]:
         UserError: If there is no such sweep or job.
     """
     trial = _find(reference)
-    words = [str(word) for word in trial.user_attrs["words"]]
+    yield from take_over([str(word) for word in trial.user_attrs["words"]])
+    if JobFactory().job(()).digest == trial.user_attrs["digest"]:
+        yield "dvc repro makes its model"
+    else:
+        yield "dvc repro makes a model; code, source or other settings have changed since, so that it may be another"
+
+
+def take_over(words: Sequence[str]) -> Iterator[str]:
+    """Writes changes into params.yaml, with its comments and quotes as they are.
+
+    Args:
+        words: Words of the command line, `train.lr=0.01`.
+
+    Yields:
+        Lines that say what has changed.
+    """
     before = PARAMS.read_text(encoding="utf-8")
     after = params_edit.changed(before, words)
     if after == before:
@@ -40,10 +55,6 @@ def adopt(reference: str) -> Iterator[str]:
         yield from (
             f"{line[0]} {line[1:].strip()}" for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")
         )
-    if JobFactory().job(()).digest == trial.user_attrs["digest"]:
-        yield "dvc repro makes its model"
-    else:
-        yield "dvc repro makes a model; code, source or other settings have changed since, so that it may be another"
 
 
 def _find(reference: str) -> FrozenTrial:

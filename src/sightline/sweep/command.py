@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.config import stage_help
 from sightline.config.compose import ConfigError, compose, parse, read_params, saved_overrides, typed
@@ -20,6 +20,9 @@ from sightline.sweep.config import SweepConfig
 from sightline.sweep.job import JobFactory
 from sightline.sweep.options import LocalExecutor
 from sightline.sweep.search_space import SearchSpace, read_words
+
+if TYPE_CHECKING:
+    from sightline.sweep.session import SweepOutcome
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = sweep(sys.argv[1:])
+        code = 1 if sweep(sys.argv[1:]).failed else 0
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
@@ -63,14 +66,12 @@ def help_text() -> str:
     return "\n".join([USAGE, *(f"  {name:<{width}}  {comment}" for name, comment in found)])
 
 
-def sweep(words: Sequence[str]) -> int:
+def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     """Runs a sweep, or what is left of it.
 
     Args:
         words: The command line.
-
-    Returns:
-        The exit code: 1 if a job failed.
+        advice: Whether to say which commands come next.
 
     Raises:
         UserError: For what can be mended, before any job runs.
@@ -103,7 +104,7 @@ def sweep(words: Sequence[str]) -> int:
         study = SweepStudy(storage, name, metrics, space.distributions(not grid), sampler, settings.seed)
         from sightline.sweep.session import Session
 
-        return Session(name, study, place, space, settings, grid, factory, shlex.join(words)).run()
+        return Session(name, study, place, space, settings, grid, factory, shlex.join(words), advice).run()
 
 
 def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:

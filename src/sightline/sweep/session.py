@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -41,6 +43,21 @@ SHOWN = 20
 """Rows of the ranking that are printed."""
 
 
+@dataclass(frozen=True)
+class SweepOutcome:
+    """The end of a sweep that was not interrupted.
+
+    Attributes:
+        ranked: The jobs that ended well, the best first.
+        words: Their changes to params.yaml, by digest: `train.lr=0.01`.
+        failed: A line for each job that failed.
+    """
+
+    ranked: Sequence[RankedJob]
+    words: Mapping[str, Sequence[str]]
+    failed: Sequence[str]
+
+
 class Session:
     """A start of a sweep.
 
@@ -53,6 +70,7 @@ class Session:
         grid: Whether all combinations are tried in order.
         factory: Makes jobs.
         command: The command line's words, to be given again.
+        advice: Whether to say which commands come next.
     """
 
     def __init__(
@@ -65,15 +83,17 @@ class Session:
         grid: bool,
         factory: JobFactory,
         command: str,
+        advice: bool = True,
     ) -> None:
+        self._advice = advice
         self._name, self._study, self._space, self._command = name, study, space, command
         self._factory = factory
         self._slots = Slots(name)
         self._tracker: Tracker = sweep_runs.sweep_run(name, f"sweep {' '.join(knob.name for knob in space.knobs)}")
         self._engine = SweepEngine(study, storage, space, settings, grid, factory, self._slots, self._tags)
 
-    def run(self) -> int:
-        """Runs what is left of the sweep; returns the exit code."""
+    def run(self) -> SweepOutcome:
+        """Runs what is left of the sweep."""
         status, interrupted = "FAILED", False
         try:
             self._begin()
@@ -89,14 +109,16 @@ class Session:
             self._report(ranked)
             if interrupted:
                 status = "KILLED"
-                log.info(f"sweep: stopped; the same command goes on: python -m pipeline.sweep {self._command}")
+                if self._advice:
+                    log.info(f"sweep: stopped; the same command goes on: python -m pipeline.sweep {self._command}")
                 raise KeyboardInterrupt
             self._keep(ranked)
             status = "FAILED" if self._engine.failed else "FINISHED"
         finally:
             self._slots.remove()
             self._tracker.finish(status)
-        return 1 if self._engine.failed else 0
+        words = {str(t.user_attrs["digest"]): list(t.user_attrs["words"]) for t in self._study.finished()}
+        return SweepOutcome(ranked, words, self._engine.failed)
 
     def _tags(self, digest: str) -> dict[str, str]:
         return sweep_runs.job_tags(self._tracker, self._name, digest)
@@ -161,7 +183,8 @@ class Session:
             return
         if len(as_good) > 1:
             log.info(f"=: {len(as_good) - 1} that the validation images cannot tell from the best, image by image")
-        log.info(f"sightline adopt {self._name} takes the best over into params.yaml, then dvc repro")
+        if self._advice:
+            log.info(f"sightline adopt {self._name} takes the best over into params.yaml, then dvc repro")
 
     def _keep(self, ranked: list[RankedJob]) -> None:
         """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""
