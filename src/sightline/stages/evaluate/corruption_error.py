@@ -19,12 +19,12 @@ from sightline.models.robustness import Predict, evaluate_corruptions
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Robustness
 
-ENOUGH = 10
-"""Errors of the baseline under a corruption, of all severities, below which a quotient by them says nothing."""
+ENOUGH, SHARE = 10, 0.02
+"""Errors of the baseline under a corruption, and their share, below which a quotient by them says nothing."""
 OTHER = (
     "the baseline was measured on other corrupted images: let baseline and evaluate agree in robustness_images and seed"
 )
-FEW = f"under no corruption does the baseline err {ENOUGH} times"
+FEW = f"under no corruption does the baseline err on {SHARE:.0%} of the images"
 
 
 def measure_robustness(
@@ -87,8 +87,8 @@ def summarize(
 
     The corruption error of a corruption is the sum of the error rates over severities, relative to the baseline's sum;
     the mean corruption error is its mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in
-    percent, of AlexNet). A corruption under which the baseline makes fewer than `ENOUGH` errors has none: by next to
-    nothing, any error is a large multiple.
+    percent, of AlexNet). A corruption under which the baseline makes fewer than `ENOUGH` errors, or errs on less than
+    `SHARE`, has none: by next to nothing, any error is a large multiple.
 
     Args:
         clean: [n] correct predictions without corruption.
@@ -98,7 +98,8 @@ def summarize(
     """
     names = corruptions.NAMES
     known = {name: sum(baseline[name]) for name in names if name in baseline}
-    sums = {name: total for name, total in known.items() if round(total * len(clean)) >= ENOUGH}
+    least = max(ENOUGH, SHARE * len(clean) * corruptions.SEVERITIES)
+    sums = {name: total for name, total in known.items() if round(total * len(clean)) >= least}
     unrelated = tuple(name for name in known if name not in sums)
     of_image = {"error": 1 - correct.mean(axis=(1, 2))}
     of_image |= {name: correct[:, i].mean(axis=1) for i, name in enumerate(names)}
