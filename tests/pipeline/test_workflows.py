@@ -41,6 +41,7 @@ def test_actionlint_finds_nothing() -> None:
 def steps(job: str) -> dict[str, str]:
     """Returns the commands of a job of the pipeline's workflow, by the names of the steps."""
     workflow: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
+    assert workflow["defaults"]["run"]["shell"] == "bash"  # which GitHub runs with pipefail, as these tests do
     return {step["name"]: step["run"] for step in workflow["jobs"][job]["steps"] if "run" in step}
 
 
@@ -99,7 +100,8 @@ def test_the_steps_of_the_workflow_on_another_machine(project: Project, tmp_path
     held = ran["Hold back what is worse, or made of worse data"]
     assert held.code == 3
     assert "would be held back:" in held.output
-    assert "worse than HEAD~1" in held.output
+    # (One epoch taught the model before too little to lose: tests/promote/test_gate.py has one that is worse.)
+    assert "is below promote.min_accuracy" in held.output
 
     # The commit of the results: the next run, elsewhere, finds nothing to do.
     results = worse.root / "results"
