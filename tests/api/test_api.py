@@ -49,14 +49,17 @@ def test_results_are_folders_of_one_working_folder(made: Made) -> None:
 
 
 def test_the_same_call_gives_the_same_folder_and_another_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="sightline")
     first = sightline.ingest("digits", limit=60, workers=0, folder="work")
     again = sightline.ingest("digits", limit=60, folder=Path("work"))
     small, large = (sightline.preprocess(first, size=size) for size in (8, 12))
     assert first.path == again.path
     assert (small.shape, large.shape) == ((8, 8, 3), (12, 12, 3))
+    assert "ingest: 60 images of 10 classes in 1 shard" in caplog.messages  # what the stage prints
+    assert any(line.startswith("preprocess: 60 images of 12 x 12 px (") for line in caplog.messages)
     assert {p.name for p in Path("work").iterdir()} == {each.path.name for each in (first, small, large)}
 
 

@@ -12,7 +12,9 @@ They are written whole or not at all and never replaced. Caches and an interrupt
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,14 @@ from sightline.datasets.data_settings import flat_params
 from sightline.project_setup.recognition import source_knobs
 
 Folder = str | Path | None
+
+_log = logging.getLogger(__name__)
+
+
+def _report(stage: str, lines: Iterable[str]) -> None:
+    """Logs what the stage prints at its end."""
+    for line in lines:
+        _log.info(f"{stage}: {line}")
 
 
 def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: Any) -> RawDataset:
@@ -41,6 +51,7 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         UserError: If the source cannot be read, or no classifier can be trained on what it holds.
     """
     from sightline.sources import open_source
+    from sightline.stages.ingest import console
     from sightline.stages.ingest.config import IngestConfig
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
@@ -50,6 +61,7 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         place.path.mkdir()
         summary = ingest(open_source(settings), settings, place.path)
         require_trainable(summary, settings)
+    _report("ingest", console.summary_lines(summary))
     return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
 
 
@@ -66,13 +78,16 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     """
     from sightline.stages.preprocess.cache import FOLDER
     from sightline.stages.preprocess.config import PreprocessConfig
+    from sightline.stages.preprocess.console import lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
 
     settings, config = section("preprocess", PreprocessConfig, knobs)
     with progress.stage("preprocess"), new_place(folder or raw.path.parent, "processed") as place:
         place.path.mkdir()
-        require_splits(preprocess(raw.path, settings, place.path, FOLDER))
+        summary = preprocess(raw.path, settings, place.path, FOLDER)
+        require_splits(summary)
+    _report("preprocess", lines(summary, settings, raw.path))
     return ProcessedDataset(place.path, raw, {**raw.settings, **flat_params(config, "preprocess")})
 
 
@@ -119,6 +134,7 @@ def evaluate(
         UserError: If there is no test image, or model and data have different classes.
     """
     from sightline.models.inference import Predictor
+    from sightline.stages.evaluate import console
     from sightline.stages.evaluate.config import EvaluateConfig
     from sightline.stages.evaluate.explain import explainer
     from sightline.stages.evaluate.stage import evaluate_split
@@ -137,10 +153,12 @@ def evaluate(
             raw=data.raw.path if data.raw else None,
             explainer=explainer(predictor.classifier, data.shape) if settings.explain else None,
         )
+    times = None
     if track:
         from sightline.stages.evaluate.tracked import log_evaluation
 
-        log_evaluation(result, place.path, config, predictor.info.weights_sha256, data.files)
+        times = log_evaluation(result, place.path, config, predictor.info.weights_sha256, data.files)
+    _report("evaluate", console.lines(result, times))
     return ModelEvaluation(place.path, model, data)
 
 
@@ -170,4 +188,5 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
         from sightline.stages.export.tracked import log_export
 
         log_export(result, place.path, config, model.info.weights_sha256)
+    _report("export", lines(result))
     return ExportedModel(place.path, tuple(lines(result)))
