@@ -196,7 +196,8 @@ def test_a_model_is_called_by_its_name_not_by_a_dot(runs, tmp_path, monkeypatch)
     assert pair.settings == [("train.lr", "0.1", "0.2")]
 
 
-def test_two_commits_are_compared_by_what_dvc_kept_of_them(tmp_path, monkeypatch):
+@pytest.mark.parametrize("own", [True, False], ids=["a clone", "a project of one's own"])
+def test_two_commits_are_compared_by_what_dvc_kept_of_them(tmp_path, monkeypatch, own):
     monkeypatch.chdir(tmp_path)
     for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
         monkeypatch.setenv(name, "test@localhost")
@@ -206,7 +207,8 @@ def test_two_commits_are_compared_by_what_dvc_kept_of_them(tmp_path, monkeypatch
 
     run("git", "init", "-q")
     run(sys.executable, "-m", "dvc", "init", "-q")
-    shutil.copytree(ROOT / "conf", "conf")
+    if own:
+        shutil.copytree(ROOT / "conf", "conf")
     for lr, wrong in ((0.1, [0, 1]), (0.2, [])):
         Path("params.yaml").write_text(f"train: {{model: dense, lr: {lr}}}\n")
         write(tmp_path / "reports", wrong)

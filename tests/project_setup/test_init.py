@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.core.errors import UserError
-from sightline.project_setup import project_plan
+from sightline.project_setup import project_plan, scaffold
 from tests.wheel import installed
 
 __all__ = ["installed"]
@@ -203,3 +203,21 @@ def test_a_home_is_understood_and_settings_given_by_hand_are_taken(
     assert plan.chosen["ingest.source_options"].value == {"layout": "classes"}
     with pytest.raises(UserError, match=r"train\.model: no option 'resnet8'"):
         project_plan.plan("~/birds", ["train.model=resnet8"])
+
+
+def test_a_project_that_git_did_not_commit_says_how_to_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for name in [name for name in os.environ if name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
+    folder = tmp_path / "my birds"
+    (line,) = scaffold.write(folder, "seed: 0\n", "")
+    subprocess.run(line.partition(": ")[2], shell=True, check=True)  # noqa: S602 - as it is typed
+    done = subprocess.run(["git", "-C", str(folder), "status", "--short"], capture_output=True, check=True)
+    assert done.stdout == b""
+    subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, check=True)

@@ -87,6 +87,8 @@ def test_settings_that_differ() -> None:
     assert run_difference.settings(a, a) == []
     assert run_difference.settings(a, {**a, "train.model.width": "64"}) == [("train.model.width", "32", "64")]
     assert run_difference.settings({**a, "train.seed": "1"}, a) == [("train.seed", "1", "-")]
+    of_machine = {"train.num_workers": "{oc.decode:{oc.env:SIGHTLINE_NUM_WORKERS,0}}"}
+    assert run_difference.settings({**a, **of_machine}, a) == []
     assert run_difference.settings({**a, "export.opset": "1"}, {**a, "train.lr": "1e-1"}) == []
 
 

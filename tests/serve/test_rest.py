@@ -228,6 +228,17 @@ def test_a_server_that_cannot_be_is_one_line(clothes: Path, arguments: list[str]
     assert message in done.stderr
 
 
+def test_a_port_that_is_taken_is_one_line_with_the_next(clothes: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = subprocess.run([*COMMAND, str(clothes), "--port", str(port)], capture_output=True, text=True,
+                              check=False, timeout=60)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"sightline: --host 127.0.0.1 --port {port}: Address already in use; choose another, as --port {port + 1}\n"
+    )
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_what_was_begun_is_answered_and_nothing_is_left(clothes: Path, images: list[bytes], sign: int) -> None:
     with serve(clothes) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sightline.config.location import stage_command
+from sightline.core import progress
+from sightline.sweep import slots
 from sightline.sweep.job import JobOutcome, JobTask
 from sightline.sweep.study import VARIABLE, location, open_storage, pruner_named
 from tests.sweep.fakes import by_rate, make, start
@@ -47,6 +51,26 @@ def test_a_finished_job_runs_in_no_other_sweep_however_it_is_written(
     assert len(engine.finished_jobs()) == 3
     _, ran = start(monkeypatch, "train.lr=0.1,0.2", "train.seed=1", name="three")
     assert ran == [0.1, 0.2]
+
+
+def test_a_job_is_named_before_its_images_and_its_training_take_their_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sightline"), progress.stage("sweep"):
+        start(monkeypatch, "train.lr=0.1,0.2", "sweep.jobs=1")
+    steps = [line.partition("  ")[0] for line in caplog.messages if "lr=" in line]
+    assert steps == ["sweep: running lr=0.1", "[1/2] lr=0.1", "sweep: running lr=0.2", "[2/2] lr=0.2"]
+
+
+def test_a_project_of_ones_own_goes_on_by_the_command_that_it_has_and_by_the_code_that_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert stage_command("sweep") == "python -m pipeline.sweep"
+    monkeypatch.chdir(tmp_path)
+    assert stage_command("sweep") == "python -m sightline.stages sweep"
+    monkeypatch.setenv("PYTHONPATH", f"/a{os.pathsep}/b")
+    assert slots.environment(Path("/slot"))["PYTHONPATH"].split(os.pathsep) == ["/slot/src", "/slot", "/a", "/b"]
 
 
 def test_what_ran_when_the_process_was_killed_runs_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

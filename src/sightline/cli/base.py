@@ -43,7 +43,7 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Image recognition that can be traced: work with the models that the pipeline exports.",
+    help="Image recognition that can be traced: from labelled images to a model in use.",
     no_args_is_help=True,
     rich_markup_mode=None,  # boxes would turn a one-line fault into five
     pretty_exceptions_enable=False,
@@ -65,4 +65,4 @@ def _main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Image recognition that can be traced: work with the models that the pipeline exports."""
+    """Image recognition that can be traced: from labelled images to a model in use."""

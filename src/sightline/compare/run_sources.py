@@ -257,10 +257,16 @@ def _of_commit(commit: str) -> dict[str, str]:
     """Returns the settings that `params.yaml` and `conf/` of a commit make; nothing where these cannot be read now."""
     from sightline.config import params
     from sightline.config.compose import compose, saved_overrides
+    from sightline.config.location import conf_folder
     from sightline.core.errors import ConfigError
     from sightline.datasets.data_settings import flat_params
 
-    packed = subprocess.run(["git", "archive", commit, "conf", "params.yaml"], capture_output=True, check=False)
+    own = subprocess.run(["git", "cat-file", "-e", f"{commit}:./conf"], capture_output=True, check=False)
+    parts = [
+        "params.yaml",
+        *(["conf"] if own.returncode == 0 else []),
+    ]  # else the installed one, in a project of one's own
+    packed = subprocess.run(["git", "archive", commit, *parts], capture_output=True, check=False)
     if packed.returncode:
         return {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -269,7 +275,8 @@ def _of_commit(commit: str) -> dict[str, str]:
             archive.extractall(folder, filter="data")
         try:
             read = params.read(folder / "params.yaml")
-            return flat_params(compose(saved_overrides(read, folder / "conf"), folder / "conf"))
+            conf = folder / "conf" if own.returncode == 0 else conf_folder()
+            return flat_params(compose(saved_overrides(read, conf), conf))
         except ConfigError:
             return {}
 

@@ -24,6 +24,12 @@ def scripts_folder() -> Path:
     return _located(SCRIPTS, "ingest.py")
 
 
+def stage_command(stage: str) -> str:
+    """Returns what starts a stage's script here: a project of one's own has no scripts itself."""
+    own = (SCRIPTS / "ingest.py").is_file()
+    return f"python -m pipeline.{stage}" if own else f"python -m sightline.stages {stage}"
+
+
 def template(name: str) -> Path:
     """Returns a file that new projects are made from: in the package, or in the repository around it."""
     places = (_PACKAGE / "template" / name, _PACKAGE.parents[1] / name)

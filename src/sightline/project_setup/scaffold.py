@@ -99,7 +99,8 @@ def commit(folder: Path, message: str) -> list[str]:
     _must(_git(folder, "add", "--all"))
     if _git(folder, "commit", "--quiet", "--message", message).returncode == 0:
         return []
-    return [f"not committed, git does not know who you are: {_INTRODUCTION}"]
+    again = shlex.join(["git", "-C", str(folder), "commit", "--quiet", "--message", message])
+    return [f"not committed, git does not know who you are: {_INTRODUCTION} && {again}"]
 
 
 def require_commits(folder: Path) -> None:

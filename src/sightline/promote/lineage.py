@@ -57,7 +57,9 @@ def _find(registry: ModelRegistry, reference: str) -> Version:
         return registry.by_number(int(reference))
     version = registry.by_alias(reference)
     if version is None:
-        raise UserError(f"the model {registry.name!r} has no version with the alias {reference!r}")
+        raise UserError(
+            f"the model {registry.name!r} has no version with the alias {reference!r}; sightline promote makes one"
+        )
     return version
 
 

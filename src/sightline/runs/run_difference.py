@@ -15,7 +15,8 @@ def settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str,
     """Returns (setting, value of the first, value of the second) of the settings that differ.
 
     Where two chose other options, `train.model.name`, the settings that only one of these has are left out. So is what
-    an option takes over from its section, as `train.optimizer.lr`, and a section that only one of them knows.
+    an option takes over from its section, as `train.optimizer.lr`, a section that only one of them knows, and what one
+    of them alone says of its machine's environment.
     """
     choices = {key.removesuffix("name") for key in (*a, *b) if key.endswith(".name") and a.get(key) != b.get(key)}
     rows = []
@@ -23,6 +24,8 @@ def settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str,
     for key in sorted({*a, *b}):
         one, other = a.get(key, ABSENT), b.get(key, ABSENT)
         if key.split(".")[0] not in sections or _equal(one, other):
+            continue
+        if ABSENT in (one, other) and "oc.env:" in f"{one}{other}":
             continue
         of_option = any(key.startswith(choice) and key != f"{choice}name" for choice in choices)
         if not (of_option and ABSENT in (one, other)) and not _taken_over(key, a, b):

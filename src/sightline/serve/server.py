@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -76,8 +77,10 @@ def _listen(config: ServeConfig) -> socket.socket:
         family = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((config.host, config.port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--host {config.host} --port {config.port}: {reason}; choose others") from None
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        remedy = f"choose another, as --port {config.port + 1}" if taken else "choose others"
+        raise UserError(f"--host {config.host} --port {config.port}: {reason}; {remedy}") from None
     # What it accepts inherits this. asyncio sets it on sockets of protocol TCP alone, and this one's is 0: an answer's
     # body would wait until the client has acknowledged its head, which takes a client that goes on listening 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,7 +14,7 @@ from sightline.config.compose import ConfigError, compose, parse, read_params, s
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
 from sightline.config.stage_runner import end
-from sightline.core import cpu_threads, files, terminal_log
+from sightline.core import cpu_threads, files, progress, terminal_log
 from sightline.sweep import executors, slots
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.job import JobFactory
@@ -104,7 +104,8 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
         study = SweepStudy(storage, name, metrics, space.distributions(not grid), sampler, settings.seed)
         from sightline.sweep.session import Session
 
-        return Session(name, study, place, space, settings, grid, factory, shlex.join(words), advice).run()
+        with progress.stage("sweep"):
+            return Session(name, study, place, space, settings, grid, factory, shlex.join(words), advice).run()
 
 
 def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.core.errors import UserError
 from sightline.sweep import executors
 from sightline.sweep.config import SweepConfig
@@ -76,6 +76,7 @@ class SweepEngine:
         self._known = {digest: (sweep, result) for digest, sweep, result in known}
         self._running: dict[concurrent.futures.Future[JobOutcome], _ActiveJob] = {}
         self._ended = 0
+        self._step = ""
         self.failed: list[str] = []
         self.stopped = 0
 
@@ -121,6 +122,7 @@ class SweepEngine:
                 while True:
                     while free and time.monotonic() < deadline and self._begin(pool, free):
                         pass
+                    self._show_running()
                     if not self._running:
                         break
                     self._wait(free, min(1.0, max(0.0, deadline - time.monotonic())) if deadline < math.inf else 1.0)
@@ -136,6 +138,14 @@ class SweepEngine:
                         place.stop()
                 for place in places:
                     place.close()
+
+    def _show_running(self) -> None:
+        """Names the running jobs on the last line of the terminal: the images of the first take longest."""
+        labels = ", ".join(self.label(running.trial.params) for running in self._running.values())
+        step = f"running {labels}" if labels else ""
+        if step != self._step:
+            progress.step(step)
+        self._step = step
 
     def _stop(self, places: Sequence[Place], free: list[Place]) -> None:
         """Has running jobs stop where the same command goes on, and waits for it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 
+from sightline.config.location import stage_command
 from sightline.core import credentials, files
 from sightline.core.errors import UserError
 from sightline.stages.watch.fingerprint import WatchedWeights, weights_fingerprint
@@ -110,7 +111,7 @@ class Session:
             if interrupted:
                 status = "KILLED"
                 if self._advice:
-                    log.info(f"sweep: stopped; the same command goes on: python -m pipeline.sweep {self._command}")
+                    log.info(f"sweep: stopped; the same command goes on: {stage_command('sweep')} {self._command}")
                 raise KeyboardInterrupt
             self._keep(ranked)
             status = "FAILED" if self._engine.failed else "FINISHED"
@@ -171,7 +172,7 @@ class Session:
                 log.info(f"... and {len(ranked) - SHOWN} more")
             self._print_choice(ranked)
         if self._engine.stopped:
-            log.info(f"sweep: {self._engine.stopped} were stopped; the same command goes on with them")
+            log.info(f"sweep: {self._engine.stopped} stopped; the same command goes on with them")
         if self._engine.failed:
             log.info(f"sweep: {len(self._engine.failed)} failed; the same command tries them again")
 

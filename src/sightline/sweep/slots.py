@@ -148,9 +148,10 @@ def remove_abandoned() -> None:
 
 
 def environment(slot: Path) -> dict[str, str]:
-    """Returns the environment of a process that works in a slot: its own code, and nothing of a DVC above."""
+    """Returns the environment of a process that works in a slot: its own code first, and nothing of a DVC above."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_") or "DIR" in name}
-    return {**kept, "PYTHONPATH": os.pathsep.join([str(slot / "src"), str(slot)])}
+    paths = filter(None, [str(slot / "src"), str(slot), kept.get("PYTHONPATH")])
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _tree() -> str:

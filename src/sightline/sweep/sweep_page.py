@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sightline.config.location import stage_command
 from sightline.core import credentials
 from sightline.reporting.render import render
 from sightline.sweep.config import DIRECTIONS
@@ -131,7 +132,7 @@ def render_page(summary: SweepSummary) -> str:
         Path(__file__).parent,
         TEMPLATE,
         name=summary.name,
-        command=credentials.mask(summary.command),
+        command=credentials.mask(f"{stage_command('sweep')} {summary.command}"),
         metrics=list(summary.metrics),
         headline=jobs[0].results[0][1] if jobs else "-",
         verdict=summary.verdict,

@@ -33,7 +33,7 @@ def lines(found: Evaluation, scored: int | None = None) -> list[str]:
     if found.robustness is not None:
         hardest = min(found.robustness.accuracies.items(), key=lambda item: (sum(item[1]), item[0]))
         mean = found.robustness.mean_corruption_error
-        relative = "" if mean is None else f"; mean corruption error {mean:.3f} of the baseline's"
+        relative = "" if mean is None else f"; mean corruption error {mean:.3f} times the baseline's"
         if mean is not None and found.robustness.unrelated:
             relative += f" (without {', '.join(found.robustness.unrelated)}, where it hardly errs)"
         output.append(
