@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from sightline.sweep.engine import JOBS
 from sightline.sweep.job_ranking import FinishedJob, RankedJob
 from sightline.sweep.search_space import read_words
 from sightline.sweep.session import SweepOutcome
-from tests.project_setup.test_init import draw
+from tests.project_setup.test_init import draw, environment
 from tests.project_setup.test_rules import DIGITS, MACHINE, ODD, PHOTOS
 
 IMAGES = 100
@@ -152,13 +153,25 @@ def test_init_keeps_what_won_or_stays_as_the_rules_chose(
         assert ("augment=light: diverged" if ends == "failed" else "(interrupted)") in result.stderr
 
 
-def test_a_search_is_refused_before_any_work_where_it_could_not_run(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_a_real_search_ends_in_the_comment_of_the_line_that_was_tried(place: Path) -> None:
+    draw(place / "shapes", each=10)
+    cli = [sys.executable, "-c", "from sightline.cli import main; main()", "init", "new", "--images", "shapes", "--try"]
+    env = environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""))
+    done = subprocess.run([*cli, "train.max_epochs=1"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "[2/2] augment=light" in done.stdout
+    assert "sightline adopt" not in done.stdout, "it would take the short epochs over as well"
+    params = (place / "new/params.yaml").read_text()
+    assert "of 2 trainings of 1 epoch " in params
+    assert "max_epochs: 1 " in params
+    log = subprocess.run(["git", "log", "--format=%s"], cwd="new", capture_output=True, text=True, check=True).stdout
+    assert log.startswith("Doubtful choices are tried\n")
+
+
+def test_a_search_is_refused_before_any_work_where_it_could_not_run(place: Path) -> None:
     draw(place / "shapes", each=10)
     subprocess.run(["git", "init", "--quiet", "outer"], check=True)
-    with contextlib.suppress(KeyError):
-        monkeypatch.delenv("GIT_COMMITTER_NAME")
     result = CliRunner().invoke(app, ["init", "outer/new", "--images", "shapes", "--try"])
     assert isinstance(result.exception, UserError | SystemExit)
     assert f"outer/new lies in {place}/outer: leave --try out" in f"{result.exception}{result.stderr}"

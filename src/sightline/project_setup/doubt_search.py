@@ -117,7 +117,8 @@ def judge(search: DoubtSearch, outcome: SweepOutcome) -> SearchVerdict:
     answers = {digest: predictions.read(JOBS / digest / "answers.parquet") for digest in (first, best)}
     gain, low, high = paired.difference(answers[best].correct, answers[first].correct)
     won = {key: values[best][key] for key in chosen if values[best][key] != chosen[key]}
-    many = f"of {len(outcome.ranked)} trainings of {search.epochs} epochs"
+    epochs = f"{search.epochs} epoch{'s' if search.epochs > 1 else ''}"
+    many = f"of {len(outcome.ranked)} trainings of {epochs}"
     images = f"{len(answers[first].ids)} validation images"
     accuracy = {digest: f"{answer.correct.mean():.3f}" for digest, answer in answers.items()}
     words = " ".join(f"{key}={value}" for key, value in won.items())
