@@ -11,9 +11,12 @@ from sightline.cli.base import MODELS, app, echo
 from sightline.core.errors import UserError, not_installed
 
 
-@app.command(rich_help_panel=MODELS, short_help="Check that a bundle is as it was exported and signed.")
+@app.command(rich_help_panel=MODELS, short_help="Check that a bundle, or all of the project, is intact.")
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(help="The exported model: the folder models/bundle. Default: the project.", metavar="BUNDLE"),
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
     identity: Annotated[
         str | None, typer.Option(help="Who should have signed it with Sigstore: an e-mail or workflow address.")
@@ -24,11 +27,33 @@ def verify(
 ) -> None:
     """Check that a bundle is as it was exported, and as it was signed if it was.
 
+    Without BUNDLE, every output of the project in the current folder is read and held against `dvc.lock`, and so are
+    DVC's copies of them and the checkpoints; each damaged file has a line with what mends it.
+
     Exit codes: 0 it is; 2 it is not, or its signature was not or could not be checked.
     """
+    if bundle is None:
+        if key or identity or issuer or signature or digests_only:
+            raise UserError("a signature is of a bundle: sightline verify models/bundle --key ...")
+        _verify_project()
+        return
     from sightline.predict import signing
 
     echo(signing.verify(bundle, signing.Signer(key, identity, issuer), signature, digests_only))
+
+
+def _verify_project() -> None:
+    try:
+        from sightline.doctor.stored_files import damages
+
+        count, found = damages()
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+    for damage in found:
+        echo(str(damage), err=True)
+    if found:
+        raise typer.Exit(2)
+    echo(f"{count:,} files are as they were written")
 
 
 @app.command(rich_help_panel=MODELS, short_help="Sign a bundle.")

@@ -1,0 +1,128 @@
+"""The files that a project stands on, against their digests: outputs, DVC's copies of them, checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files, progress
+from sightline.core.dvc_files import LOCK
+from sightline.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not as it was written, and what mends it."""
+
+    path: Path
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.path} is not as it was written: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class RecordedFile:
+    """A file of a stage's output: its stage, the output it is in, its place, its MD5, DVC's copy."""
+
+    stage: str
+    output: Path
+    path: Path
+    md5: str
+    copy: Path
+
+    def damage(self) -> Iterator[Damage]:
+        """Yields what is damaged of it; a file that is not here is not damaged (`dvc pull` or `dvc repro` makes it)."""
+        copy_is_sound = self.copy.is_file() and _md5(self.copy) == self.md5
+        if self.copy.is_file() and not copy_is_sound:
+            yield Damage(self.copy, f"rm -rf {self.copy} {self.output} && dvc repro {self.stage}")
+        elif self.path.is_file() and not self._is_linked() and _md5(self.path) != self.md5:
+            mending = f"dvc checkout --force {self.output}" if copy_is_sound else f"dvc repro {self.stage}"
+            yield Damage(self.path, mending)
+
+    def _is_linked(self) -> bool:
+        return self.copy.is_file() and self.path.samefile(self.copy)
+
+
+def damages() -> tuple[int, list[Damage]]:
+    """Returns how many files of the project in the current folder were read, and what of them is damaged.
+
+    Raises:
+        UserError: If there is no readable `dvc.lock`.
+    """
+    found: list[Damage] = []
+    recorded = list(_recorded(found))
+    kept = sorted(files.STATE.glob("**/*.ckpt"))
+    for file in progress.track(recorded, "outputs"):
+        found += file.damage()
+    for path in progress.track(kept, "checkpoints"):
+        found += _checkpoint(path)
+    return len(recorded) + len(kept), found
+
+
+def _recorded(found: list[Damage]) -> Iterator[RecordedFile]:
+    """Yields the files of all outputs; the list of a folder's files is a file of DVC's cache, and may be damaged."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        stages: dict[str, Any] = YAML(typ="safe").load(LOCK.read_bytes())["stages"]
+    except FileNotFoundError:
+        raise UserError(f"there is no {LOCK} here: name a bundle, or go to the project's folder") from None
+    except (YAMLError, KeyError, TypeError):
+        raise UserError(f"{LOCK} is damaged: sightline repair") from None
+    cache = _cache()
+    for stage, made in stages.items():
+        for out in made.get("outs", []):
+            path, digest = Path(out["path"]), str(out["md5"])
+            copy = cache / digest[:2] / digest[2:]
+            if not digest.endswith(".dir"):
+                yield RecordedFile(stage, path, path, digest, copy)
+            elif copy.is_file():
+                listed = copy.read_bytes()
+                if hashlib.md5(listed, usedforsecurity=False).hexdigest() != digest.removesuffix(".dir"):
+                    found.append(Damage(copy, f"rm -rf {copy} {path} && dvc repro {stage}"))
+                    continue
+                for entry in json.loads(listed):
+                    part = str(entry["md5"])
+                    yield RecordedFile(stage, path, path / entry["relpath"], part, cache / part[:2] / part[2:])
+            elif path.is_dir() and _md5_of_folder(path) != digest:  # DVC's list of its files is gone
+                found.append(Damage(path, f"dvc repro {stage}"))
+
+
+def _cache() -> Path:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(".") as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as error:
+        raise UserError(f"this is no project of DVC ({error}): name a bundle, or go to the project's folder") from None
+
+
+def _checkpoint(path: Path) -> Iterator[Damage]:
+    from sightline.stages.train import checkpoint_io
+
+    try:
+        checkpoint_io.read(path)
+    except checkpoint_io.DamagedError:
+        yield Damage(path, f"rm {path}    # training begins at the one before, or anew")
+
+
+def _md5_of_folder(path: Path) -> str:
+    """Returns DVC's digest of a folder: that of the list of its files."""
+    names = [inner.relative_to(path) for inner in path.rglob("*") if inner.is_file()]
+    listed = [{"md5": _md5(path / name), "relpath": name.as_posix()} for name in names]
+    listed.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

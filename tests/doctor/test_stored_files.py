@@ -1,0 +1,69 @@
+"""`sightline verify` of a project: damage is named by its file, and the remedy of its line mends it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sightline.cli import app
+from sightline.core import files
+from sightline.stages.train.checkpoint_io import DurableCheckpointIO
+
+PIPELINE = """stages:
+  make:
+    cmd: mkdir -p out && echo one > out/a && echo two > out/b && echo three > c
+    outs: [out, c]
+"""
+
+
+def verify(*words: str) -> tuple[int, list[str]]:
+    done = CliRunner().invoke(app, ["verify", *words])
+    return done.exit_code, (done.stderr if done.exit_code else done.stdout).splitlines()
+
+
+def flip(path: Path) -> None:
+    path.chmod(0o644)
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
+def copy_of(content: str) -> Path:
+    """Returns DVC's copy of what echo writes."""
+    (found,) = [p for p in Path(".dvc/cache/files/md5").glob("*/*") if p.read_bytes() == content.encode() + b"\n"]
+    return found
+
+
+@pytest.mark.slow
+def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verify() == (2, ["sightline: there is no dvc.lock here: name a bundle, or go to the project's folder"])
+    Path("dvc.yaml").write_text(PIPELINE)
+    for command in ("git init -q", "dvc init -q", "dvc repro -q"):
+        subprocess.run(command.split(), check=True)
+    kept = files.STATE / "checkpoints" / "x" / "last.ckpt"
+    DurableCheckpointIO().save_checkpoint({"epoch": 1}, kept)
+    assert verify() == (0, ["4 files are as they were written"])
+
+    (listing,) = Path(".dvc/cache/files/md5").glob("*/*.dir")
+    for damaged in (Path("out/b"), Path("c"), copy_of("one"), copy_of("three"), listing, kept):
+        flip(damaged)
+        code, lines = verify()
+        assert (code, len(lines)) == (2, 1), lines
+        name, remedy = lines[0].split(" is not as it was written: ")
+        assert Path(name).samefile(damaged)
+        subprocess.run(remedy, shell=True, check=True, capture_output=True)  # noqa: S602 - as a reader would type it
+        assert verify()[0] == 0, (damaged, remedy)
+
+    listing.unlink()
+    assert verify()[0] == 0
+    flip(Path("out/b"))
+    assert verify() == (2, ["out is not as it was written: dvc repro make"])
+    subprocess.run(["dvc", "repro", "-q", "make"], check=True)
+    assert verify() == (0, ["3 files are as they were written"])
+
+    Path("c").unlink()  # not here is not damaged
+    assert verify() == (0, ["3 files are as they were written"])
+    assert verify("--digests-only")[0] == 2
