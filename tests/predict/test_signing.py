@@ -134,7 +134,7 @@ def test_without_the_extra_it_is_named(bundle: Path, tmp_path: Path, monkeypatch
 
 def test_the_commands(bundle: Path, tmp_path: Path) -> None:
     private, public = keys(tmp_path)
-    assert run("verify", bundle)[:2] == (0, f"{bundle}: 7 files are as they were exported; not signed\n")
+    assert run("verify", bundle)[:2] == (0, f"{bundle}: 8 files are as they were exported; not signed\n")
     assert run("sign", bundle, "--key", private) == (0, "", f"{bundle} -> {tmp_path / 'bundle.sig'}\n")
     assert run("verify", bundle, "--key", public)[0] == 0
     code, out, err = run("verify", bundle)
