@@ -39,7 +39,7 @@ def keys(folder: Path, name: str = "key", password: bytes | None = None) -> tupl
 
 
 def test_a_bundle_without_a_signature_has_its_digests(bundle: Path) -> None:
-    assert verify(bundle, Signer()) == f"{bundle}: 7 files are as they were exported; not signed"
+    assert verify(bundle, Signer()) == f"{bundle}: 8 files are as they were exported; not signed"
 
 
 def test_a_signature_stands_beside_the_bundle_which_stays_as_it_is(bundle: Path, tmp_path: Path) -> None:
