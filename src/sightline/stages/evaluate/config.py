@@ -12,6 +12,7 @@ class EvaluateConfig:
     """The section `evaluate` of the configuration."""
 
     batch_size: int
+    title: str | None
     tta: list[str]
     top_k: int
     per_class_limit: int
@@ -23,7 +24,6 @@ class EvaluateConfig:
     slices: list[str]
     slice_min_images: int
     robustness_images: int
-    title: str | None = None
 
     def __post_init__(self) -> None:
         """Checks ranges.
