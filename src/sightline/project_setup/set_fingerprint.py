@@ -27,6 +27,8 @@ LOOK = 2000
 """Pictures that are decoded."""
 CLOSER = 500
 """Of them, pictures that are measured: colour, noise, edges, mirror images."""
+FEW = 40
+"""Images below which a random split may get none: 15 % of them for validation, with a chance of 1 in 26 of 20."""
 
 _THUMB = 16  # px: side of what the mirror test compares
 _COLOUR = 6.0  # grey levels that the channels differ by, on the mean of a picture, before it has a colour
@@ -102,11 +104,13 @@ class Fingerprint:
         """Returns it as a person reads it."""
         names = ", ".join(itertools.islice(self.classes, 6)) + (" ..." if len(self.classes) > 6 else "")
         more = "" if self.complete else " or more"
+        few = "" if self.splits or self.images >= FEW else "; so few that a split may get none: some 20 a class do"
+        refused = f"{self.rejected:,} of {self.seen + self.rejected:,} looked at refused"
         bits = f"; 16-bit files that use {self.bits} bits" if self.bits else ""
         noise = "too small to tell" if self.noise is None else f"{self.noise:.1f} grey levels"
         mirrored = "nothing" if self.mirrored is None else f"{self.mirrored:.0%} of its accuracy"
         facts = {
-            "images": f"{self.images:,}{more}; {self.rejected:,} of {self.seen + self.rejected:,} looked at refused",
+            "images": f"{self.images:,}{more}; {refused}{few}",
             "classes": f"{len(self.classes)} ({names}); {self.rarest:,} to {max(self.classes.values()):,} images each",
             "named like": "digits, letters or directions" if self.text_like else "things",
             "splits given": ", ".join(self.splits) or "none",
