@@ -54,9 +54,11 @@ def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) ->
     """
     import numpy as np
 
-    from sightline.predict.bundle import Bundle
+    from sightline.predict.inference_model import open_model  # not `Bundle`: training is to hold no reader of inputs
 
-    teacher = Bundle.load(located(bundle), "fp32", threads)
+    folder = located(bundle)
+    content = manifest.verify(folder)
+    teacher = open_model(folder, "fp32", threads, lambda name: manifest.read(folder, content, name))
     if teacher.classes != data.classes:
         raise UserError(f"train.teacher: {bundle} has other classes: {_few(teacher.classes)}, not {_few(data.classes)}")
     ours, theirs = _preparation(data.transform), _preparation(located(bundle) / manifest.TRANSFORM)
