@@ -72,7 +72,7 @@ def test_a_raw_sets_digest_follows_its_content(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "section"), [("find-lr", "preprocess"), ("find-batch-size", "ingest"), ("preview", "train")]
+    ("verb", "section"), [("find-lr", "preprocess"), ("find-batch-size", "ingest"), ("preview", "baseline")]
 )
 def test_verbs_take_no_knobs_that_change_nothing(project: Path, verb: str, section: str) -> None:
     result = CliRunner().invoke(app, [verb, f"{section}.seed=32"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sightline.core.rejection import RejectionError
-from sightline.imaging import convert, decode, fast_decode, image_file
+from sightline.imaging import bit_depth, convert, decode, fast_decode, image_file
 from sightline.imaging import png as encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")
@@ -41,7 +41,7 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
 def outcome(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: bytes, channels: int) -> object:
     """What a reader makes of a file: the header, shape and pixels, or the reason."""
     try:
-        info, pixels = read(data, channels, (255, 255, 255), image_file.ANY_SIZE)
+        info, pixels = read(data, channels, (255, 255, 255), image_file.ANY_SIZE, bit_depth.ALL_BITS)
     except RejectionError as refusal:
         return refusal.reason
     return info, pixels.shape, pixels.tobytes(), pixels.flags.writeable

@@ -173,5 +173,5 @@ def test_a_database_that_is_not_there_is_one_line(project: Path, monkeypatch: py
 
     with pytest.raises(UserError) as refused:
         open_storage("postgresql://someone:hunter2@127.0.0.1:1/nothing")
-    assert str(refused.value).startswith(f"{VARIABLE}: postgresql://someone:***@127.0.0.1:1/nothing: ")
+    assert str(refused.value).startswith(f"{VARIABLE}: postgresql://***@127.0.0.1:1/nothing: ")
     assert "hunter2" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Verb that compares incoming images with those that a model was tested on: drift."""
+"""Verb that compares incoming images with test and validation images: drift."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command(rich_help_panel=SERVE, short_help="Say whether images are still like those of the test.")
+@app.command(rich_help_panel=SERVE, short_help="Say whether incoming images are like held-out ones.")
 def drift(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
@@ -33,7 +33,7 @@ def drift(
         typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
     ] = None,
 ) -> None:
-    """Compare incoming images with those that the model was tested on: their pixels, and what the model says of them.
+    """Compare incoming images with test and validation images: their pixels, and what the model says of them.
 
     The bundle carries statistics, and no picture. Each has a test, its size, and a p-value corrected for their number.
 

@@ -1,1 +1,1 @@
-"""Drift: whether incoming images are still like those that a model was tested on."""
+"""Drift: whether incoming images are still like those that a model was held against: test and validation images."""

@@ -1,4 +1,4 @@
-"""Reference of a bundle: the statistics of images that its model was tested on."""
+"""Reference of a bundle: the statistics of test and validation images, which its model was not fitted to."""
 
 from __future__ import annotations
 

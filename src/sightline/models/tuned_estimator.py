@@ -71,7 +71,7 @@ class TunedEstimator:
     def fit(self, features: Features, labels: Labels) -> None:
         """Learns from features [n, d] and class indices [n]."""
         self._classes, encoded = np.unique(labels, return_inverse=True)
-        self.images = len(labels)
+        self.images, self.estimator = len(labels), None  # nothing of an earlier fit
         if len(self._classes) == 1:
             self.notes.append("all training images are of one class, which is the answer to everything")
             return

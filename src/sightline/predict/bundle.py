@@ -56,7 +56,7 @@ class Bundle(InferenceModel):
     Attributes:
         manifest: The content of `manifest.json`.
         card: The model card, in Markdown.
-        reference: Statistics of images that the model was tested on, for `sightline drift`; None in an older bundle.
+        reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
     """
 
     def __init__(

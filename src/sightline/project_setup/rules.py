@@ -124,7 +124,7 @@ def model(s: Situation) -> Choice:
     found = f"a probe of pretrained features is right on {trial.probe:.2f}, gradients on {trial.hog:.2f}"
     if trial.probe > trial.hog + CLEARLY:
         return Choice(NETWORK, f"{found} of a sample")
-    return Choice("cnn", f"from scratch: {found} of a sample")
+    return Choice("cnn", f"from scratch: {found} of a sample, which is not clearly ahead ({CLEARLY})")
 
 
 @rule("ingest.group_from")

@@ -111,7 +111,7 @@ class Fingerprint:
         mirrored = "nothing" if self.mirrored is None else f"{self.mirrored:.0%} of its accuracy"
         facts = {
             "images": f"{self.images:,}{more}; {refused}{few}",
-            "classes": f"{len(self.classes)} ({names}); {self.rarest:,} to {max(self.classes.values()):,} images each",
+            "classes": f"{len(self.classes)} ({names}); {_range(self.rarest, max(self.classes.values()))} images each",
             "named like": "digits, letters or directions" if self.text_like else "things",
             "splits given": ", ".join(self.splits) or "none",
             "groups": f"{self.groups or 'none'} given, {self.prefixes or 'none'} evident in file names",
@@ -216,3 +216,7 @@ def _measured(image: RawImage) -> _Measurements:
     thumbnail = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
     colour = float(np.mean(pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2)))
     return _Measurements(colour, estimate_noise(pixels), float(np.median(edge)), bool(edge.std() < _PLAIN), thumbnail)
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"

@@ -21,6 +21,9 @@ from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.stage import run_methods, training_images
 from tests.stages.baseline.conftest import Write, configuration, digits
 
+DEFAULT = ["majority", "pixels_logreg", "dense", "hog_svm", "sift_svm"]
+"""The methods of conf/, which need no pretrained weights."""
+
 AGAIN = """
 import sys
 from pathlib import Path
@@ -45,10 +48,10 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
     command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two"), str(raw)]
     subprocess.run(command, check=True, env=environment)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert set(contents(tmp_path / "one")) == {"baselines.json", *(f"{name}.parquet" for name in METHODS)}
+    assert set(contents(tmp_path / "one")) == {"baselines.json", *(f"{name}.parquet" for name in DEFAULT)}
 
     summary = json.loads((tmp_path / "one" / "baselines.json").read_text())
-    assert set(summary["methods"]) == set(METHODS)
+    assert set(summary["methods"]) == set(DEFAULT)
     for each in scored:
         kept = summary["methods"][each.name]
         assert kept.keys() == {"title", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "bytes", "parameters"}
@@ -59,10 +62,10 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
         assert kept["bytes"] == each.bytes > 0
         assert each.fit_seconds > 0
         assert (answers.probabilities.argmax(axis=1) == answers.predicted).all()
-    best = max(METHODS, key=lambda name: summary["methods"][name]["accuracy"])
+    best = max(DEFAULT, key=lambda name: summary["methods"][name]["accuracy"])
     assert summary["methods"][best]["accuracy"] > 0.9
     assert summary["methods"]["majority"]["accuracy"] < 0.2
-    assert len(console.lines(scored)) == 1 + len(METHODS)
+    assert len(console.lines(scored)) == 1 + len(DEFAULT)
 
 
 def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: Path) -> None:
@@ -167,7 +170,7 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
     [
         (
             {"methods": "[knn]"},
-            "baseline.methods: 'knn' is not one of dense, hog_svm, majority, pixels_logreg, sift_svm",
+            "baseline.methods: 'knn' is not one of dense, hog_svm, majority, pixels_logreg, pretrained_knn, ",
         ),
         ({"methods": "[dense,majority,dense]"}, "baseline.methods: dense stands there twice"),
         ({"methods": "dense"}, "baseline.methods: "),

@@ -40,7 +40,7 @@ def test_the_bundle_is_complete_and_lists_its_files(project: Project) -> None:
     names = {path.name for path in project.bundle.iterdir()}
     assert names == {
         *("model.onnx", "model.int8.onnx", "calibration.json", "contract.json", "classes.json", "model_card.md"),
-        "manifest.json",
+        *("reference.npz", "manifest.json"),
     }
     manifest = json.loads((project.bundle / "manifest.json").read_text())
     for name, part in manifest["files"].items():
