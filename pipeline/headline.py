@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sightline.core import files
@@ -22,7 +23,8 @@ def main() -> None:
         mendable = fault(error)
         if mendable is None:
             raise
-        raise SystemExit(f"headline: {mendable}") from None
+        print(f"headline: {mendable}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

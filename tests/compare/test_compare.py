@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -55,6 +56,19 @@ def test_a_folder_is_found_with_or_without_reports(runs, tmp_path):
     (tmp_path / "predictions.parquet").write_text("text")
     with pytest.raises(UserError, match="is no file of predictions"):
         load(str(tmp_path))
+
+
+def test_reports_of_another_model_than_the_folders_are_refused(runs, tmp_path):
+    model = tmp_path / "first" / "models" / "model.json"
+    model.parent.mkdir()
+    model.write_text('{"training": {"lr": 0.1}}')
+    lock = tmp_path / "first" / "dvc.lock"
+    digest = hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest()
+    lock.write_text(f"stages: {{evaluate: {{deps: [{{path: models/model.json, md5: {digest}}}]}}}}")
+    assert load(str(tmp_path / "first")).correct.sum() == 28
+    model.write_text('{"training": {"lr": 0.2}}')  # as after `dvc repro train` alone
+    with pytest.raises(UserError, match=r"its reports are of another model than .*model.json: dvc repro evaluate"):
+        load(str(tmp_path / "first"))
 
 
 def test_the_numbers_are_those_of_the_pairs(runs):

@@ -126,7 +126,7 @@ class FolderRun(RunSource):
         folder: The folder, or its `reports/`.
 
     Raises:
-        UserError: If there are no predictions.
+        UserError: If there are no predictions, or those of a project are of another model than stands beside them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,6 +136,8 @@ class FolderRun(RunSource):
             raise UserError(f"{folder}: no {FILES[TEST]} in this folder or its reports/; run the evaluate stage")
         root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
         info = next((p for p in (root / "models/model.json", root / "model.json") if p.is_file()), None)
+        if info is not None and not _is_evaluated(root, info):
+            raise UserError(f"{folder}: its reports are of another model than {info}: dvc repro evaluate")
         self.settings = _of_model(json.loads(info.read_bytes()), root) if info else {}
         self.name = _called(self.settings, root.name)
         self.about = [("folder", str(root))]
@@ -279,6 +281,20 @@ def _of_commit(commit: str) -> dict[str, str]:
             return flat_params(compose(saved_overrides(read, conf), conf))
         except ConfigError:
             return {}
+
+
+def _is_evaluated(root: Path, info: Path) -> bool:
+    """Says whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
+    import hashlib
+
+    from ruamel.yaml import YAML
+
+    try:
+        made = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]["evaluate"]["deps"]
+    except (FileNotFoundError, KeyError, TypeError):
+        return True
+    known = {dep["path"]: dep.get("md5") for dep in made}.get(info.relative_to(root).as_posix())
+    return known is None or known == hashlib.md5(info.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _of_model(info: Mapping[str, Any], root: Path) -> dict[str, str]:
