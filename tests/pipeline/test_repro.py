@@ -76,7 +76,7 @@ def test_a_new_learning_rate_reruns_training_and_what_follows(project: Project):
     assert "\n  lr: 0.01 " in project.read("params.yaml")
     assert json.loads(project.read("models/model.json"))["training"]["lr"] == 0.01
     run = project.runs()[0]
-    assert run.info.run_name == run.data.tags["dvc.exp_name"] == "faster"
+    assert (run.info.run_name, run.data.tags["dvc.exp_name"]) == ("cnn lr=0.01", "faster")
     assert run.data.params["train.lr"] == "0.01"
     assert project.repro().ran == ["watch"]
 
@@ -86,8 +86,8 @@ def test_an_experiment_can_choose_another_network(project: Project):
     assert done.ran == ["watch", "train", "evaluate", "headline", "export"]
     assert json.loads(project.read("models/model.json"))["architecture"]["name"] == "resnet18"
     run = project.runs()[0]
-    assert run.info.run_name == run.data.tags["dvc.exp_name"]
-    assert run.info.run_name in done.output  # the name that DVC gave the experiment
+    assert run.info.run_name.startswith("resnet18 ")
+    assert run.data.tags["dvc.exp_name"] in done.output  # the name that DVC gave the experiment
     assert run.data.params["train.model.name"] == "resnet18"
 
 

@@ -335,7 +335,8 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
     for url, kind in down.items():
         stage = ingest if kind == "mongodb" else watch
         output = project.run(stage, [f"ingest/source={kind}"], {**shell, DATABASE_URL: url}, 2)
-        assert len(output.strip().splitlines()) == 1, output
+        *steps, _ = output.strip().splitlines()
+        assert set(steps) <= {"ingest: opening the source"}, output  # what it was at, and the line
         assert DATABASE_URL in output or DATABASE_PASSWORD in output or "127.0.0.1" in output
 
     # Passwords in the configuration: refused, before anything is written, and not shown.
