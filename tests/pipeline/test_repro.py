@@ -145,7 +145,7 @@ def test_a_weights_file_is_a_dependency_of_training(project: Project):
 
     shutil.copy(second, first)
     assert project.repro("watch").ran == ["watch"]
-    changed = r"^train:\n\tchanged deps:\n\t\tparams +data/weights.json:\n\t\t\tmodified: +weights$"
+    changed = r"^train:\n\tchanged deps:\n\t\tdata/weights.json:\n\t\t\tmodified: +weights$"
     assert re.search(changed, status(project), re.MULTILINE)
     assert project.repro("train").ran == ["watch", "train"]
     again = json.loads(project.read("models/model.json"))
