@@ -55,7 +55,7 @@ def licence(name: str) -> str:
     """Returns what a package's metadata say of its licence, "" if nothing; of a whole text, its head."""
     fields = metadata.metadata(name)
     classifiers = [line for line in fields.get_all("Classifier") or [] if line.startswith("License")]
-    declared = [fields["License-Expression"], (fields["License"] or "")[:200], *classifiers]
+    declared = [fields.get("License-Expression"), (fields.get("License") or "")[:200], *classifiers]
     return " ".join(part for part in declared if part).strip()
 
 
