@@ -1,4 +1,4 @@
-"""What ingestion costs: its time, against the bare loop "read the bytes, decode strictly, write Parquet"; its memory.
+"""Cost of ingestion: its time, against the bare loop "read the bytes, decode strictly, write Parquet"; its memory.
 
     python benchmarks/ingest.py [speed] [--images 20000] [--side 96] [--rounds 5]
     python benchmarks/ingest.py memory [--source ../shared/data/fashion-mnist] [--counts 7000 70000]

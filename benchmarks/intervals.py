@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the truth, by simulation.
+"""Coverage of the 95 % intervals, by simulation.
 
     python benchmarks/intervals.py --sets 400
 

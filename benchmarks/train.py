@@ -1,4 +1,4 @@
-"""What training costs beside the network itself: the loader, and Lightning around a step.
+"""Cost of training beside the network itself: the loader, and Lightning around a step.
 
     python benchmarks/train.py loader [--images 60000] [--rounds 5]
     python benchmarks/train.py step [--rounds 5] [--threads 2] [--models cnn resnet18]

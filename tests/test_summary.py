@@ -1,4 +1,4 @@
-"""What a run of the tests says at its end."""
+"""The last lines of a run of the tests."""
 
 from __future__ import annotations
 

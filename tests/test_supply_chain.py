@@ -1,4 +1,4 @@
-"""What others rely on: licences of what is installed, and the tests that documents name as their evidence."""
+"""Evidence that others rely on: licences of what is installed, and the tests that documents name as their evidence."""
 
 from __future__ import annotations
 

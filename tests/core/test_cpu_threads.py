@@ -1,4 +1,4 @@
-"""What is said where a stage leaves most of the machine's cores idle."""
+"""The line that is printed where a stage leaves most of the machine's cores idle."""
 
 from __future__ import annotations
 

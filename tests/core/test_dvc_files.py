@@ -1,4 +1,4 @@
-"""What a killed DVC leaves damaged is mended with one line, and none of its stages outlives it."""
+"""Files that a killed DVC leaves damaged are mended with one line, and none of its stages outlives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image costs in memory is bounded by its number of pixels, whatever its shape."""
+"""The memory that an image costs is bounded by its number of pixels, whatever its shape."""
 
 from __future__ import annotations
 

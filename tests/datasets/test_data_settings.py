@@ -1,4 +1,4 @@
-"""What a set was made with is told by the record beside it, or not at all; never by what is configured now."""
+"""Settings that a set was made with: told by the record beside it, or not at all; never by the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dvc repro` reruns after a change, and what it does not."""
+"""Stages that `dvc repro` reruns after a change, and those that it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DVC takes for the same run of a stage: asked of DVC itself, for every knob and every option's file."""
+"""Runs of a stage that DVC takes for the same: asked of DVC itself, for every knob and every option's file."""
 
 from __future__ import annotations
 

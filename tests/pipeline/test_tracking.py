@@ -1,4 +1,4 @@
-"""What the pipeline leaves in MLflow, and that MLflow's own page finds it."""
+"""Runs that the pipeline leaves in MLflow, and that MLflow's own page finds it."""
 
 from __future__ import annotations
 

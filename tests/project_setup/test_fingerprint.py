@@ -1,4 +1,4 @@
-"""What is seen of a set of images."""
+"""The fingerprint of a set of images."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import requests
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from sightline.serve.running_drift import EVERY, RunningDrift
 from tests.exported import Project
+from tests.serve.conftest import serve
 
 
 def exposed(drift: RunningDrift) -> dict[str, float]:
@@ -40,3 +44,17 @@ def test_a_bundle_without_a_reference_measures_nothing(exported: Project) -> Non
     drift = RunningDrift(bundle)
     drift.observe(b"", np.ones(10, np.float32))
     assert exposed(drift) == {"sightline_drift_images": 0}
+
+
+def test_a_server_tells_prometheus_of_the_images_that_it_was_sent(exported: Project) -> None:
+    with serve(exported.bundle) as server:
+        for path in [path for path in exported.pictures[:12] for _ in range(EVERY)]:
+            sent = requests.post(
+                f"{server.url}/predict", data=path.read_bytes(), headers={"content-type": "image/png"}, timeout=30
+            )
+            assert sent.status_code == 200
+        deadline = time.monotonic() + 30  # an image is measured once its answer has gone out
+        while "sightline_drift_size" not in (text := requests.get(f"{server.url}/metrics", timeout=30).text):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
+        assert 'sightline_drift_p{statistic="brightness"}' in text

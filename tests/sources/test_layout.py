@@ -1,4 +1,4 @@
-"""What a path says of class and split."""
+"""Class and split as a path tells them."""
 
 from __future__ import annotations
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import subprocess
-import tarfile
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from sightline.compare.known_settings import commit_settings, is_evaluated, model_settings
 from sightline.compare.run_predictions import RunPredictions, read_run, require_same
 from sightline.core.errors import UserError
 from sightline.runs import run_difference
@@ -136,9 +134,9 @@ class FolderRun(RunSource):
             raise UserError(f"{folder}: no {FILES[TEST]} in this folder or its reports/; run the evaluate stage")
         root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
         info = next((p for p in (root / "models/model.json", root / "model.json") if p.is_file()), None)
-        if info is not None and not _is_evaluated(root, info):
+        if info is not None and not is_evaluated(root, info):
             raise UserError(f"{folder}: its reports are of another model than {info}: dvc repro evaluate")
-        self.settings = _of_model(json.loads(info.read_bytes()), root) if info else {}
+        self.settings = model_settings(json.loads(info.read_bytes()), root) if info else {}
         self.name = _called(self.settings, root.name)
         self.about = [("folder", str(root))]
 
@@ -158,7 +156,7 @@ class CommitRun(RunSource):
     """
 
     def __init__(self, reference: str, commit: str) -> None:
-        self.settings = _of_commit(commit)
+        self.settings = commit_settings(commit)
         self.name = _called(self.settings, reference)
         self.about = [("commit", commit)]
         self._reference = reference
@@ -253,63 +251,3 @@ def _commit(reference: str) -> str | None:
     except OSError:  # there is no git
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _of_commit(commit: str) -> dict[str, str]:
-    """Returns the settings that `params.yaml` and `conf/` of a commit make; nothing where these cannot be read now."""
-    from sightline.config import params
-    from sightline.config.compose import compose, saved_overrides
-    from sightline.config.location import conf_folder
-    from sightline.core.errors import ConfigError
-    from sightline.datasets.data_settings import flat_params
-
-    own = subprocess.run(["git", "cat-file", "-e", f"{commit}:./conf"], capture_output=True, check=False)
-    parts = [
-        "params.yaml",
-        *(["conf"] if own.returncode == 0 else []),
-    ]  # else the installed one, in a project of one's own
-    packed = subprocess.run(["git", "archive", commit, *parts], capture_output=True, check=False)
-    if packed.returncode:
-        return {}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-            archive.extractall(folder, filter="data")
-        try:
-            read = params.read(folder / "params.yaml")
-            conf = folder / "conf" if own.returncode == 0 else conf_folder()
-            return flat_params(compose(saved_overrides(read, conf), conf))
-        except ConfigError:
-            return {}
-
-
-def _is_evaluated(root: Path, info: Path) -> bool:
-    """Says whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
-    import hashlib
-
-    from ruamel.yaml import YAML
-
-    try:
-        made = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]["evaluate"]["deps"]
-    except (FileNotFoundError, KeyError, TypeError):
-        return True
-    known = {dep["path"]: dep.get("md5") for dep in made}.get(info.relative_to(root).as_posix())
-    return known is None or known == hashlib.md5(info.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def _of_model(info: Mapping[str, Any], root: Path) -> dict[str, str]:
-    """Returns the settings that a `model.json` tells of, and those of the data that it was trained on."""
-    from sightline.datasets.data_settings import load_settings
-
-    settings: dict[str, str] = {}
-
-    def walk(node: Any, path: str) -> None:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                walk(value, f"{path}.{key}")
-        else:
-            settings[path] = str(node)
-
-    walk({**info.get("training", {}), "model": info.get("architecture", {})}, "train")
-    made_with = load_settings(root, str(info.get("data_sha256", "")))
-    return {**{key: value for key, value in made_with.items() if "." in key}, **settings}

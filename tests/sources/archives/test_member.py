@@ -1,4 +1,4 @@
-"""What an archive may be unpacked to, and the paths that its members may have."""
+"""Bounds of what an archive is unpacked to, and the paths that its members may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stage writes: the same bytes at every run, nothing that is pickled, no time."""
+"""Files that the stage writes: the same bytes at every run, nothing that is pickled, no time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of ingestion share: pictures, trees of them, a configuration, and a look at what came out."""
+"""Helpers that the tests of ingestion share: pictures, trees of them, a configuration, and a look at what came out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the audit finds."""
+"""Findings of the audit."""
 
 from __future__ import annotations
 

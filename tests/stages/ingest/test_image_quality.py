@@ -1,4 +1,4 @@
-"""What an image's flags and its perceptual hash are, at their bounds and to the bit."""
+"""An image's flags and its perceptual hash, at their bounds and to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does not change a set: what is wrapped around it, what lies beside it, how its names are spelt, how it comes."""
+"""Circumstances that do not change a set: wrapping, what lies beside it, how its names are spelt, how it comes."""
 
 from __future__ import annotations
 

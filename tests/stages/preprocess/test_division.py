@@ -1,4 +1,4 @@
-"""What is said of splits that are not as they were asked for."""
+"""Lines about splits that are not as they were asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training sees: every sample once an epoch, augmented as a function of (seed, epoch, sample) alone."""
+"""Samples that a training sees: every sample once an epoch, augmented as a function of (seed, epoch, sample) alone."""
 
 from __future__ import annotations
 

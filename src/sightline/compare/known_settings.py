@@ -1,0 +1,71 @@
+"""Settings that a run was made with, as far as a commit or a folder tells of them."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def commit_settings(commit: str) -> dict[str, str]:
+    """Returns the settings that `params.yaml` and `conf/` of a commit make; nothing where these cannot be read now."""
+    from sightline.config import params
+    from sightline.config.compose import compose, saved_overrides
+    from sightline.config.location import conf_folder
+    from sightline.core.errors import ConfigError
+    from sightline.datasets.data_settings import flat_params
+
+    own = subprocess.run(["git", "cat-file", "-e", f"{commit}:./conf"], capture_output=True, check=False)
+    parts = [
+        "params.yaml",
+        *(["conf"] if own.returncode == 0 else []),
+    ]  # else the installed one, in a project of one's own
+    packed = subprocess.run(["git", "archive", commit, *parts], capture_output=True, check=False)
+    if packed.returncode:
+        return {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+        try:
+            read = params.read(folder / "params.yaml")
+            conf = folder / "conf" if own.returncode == 0 else conf_folder()
+            return flat_params(compose(saved_overrides(read, conf), conf))
+        except ConfigError:
+            return {}
+
+
+def is_evaluated(root: Path, info: Path) -> bool:
+    """Says whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
+    import hashlib
+
+    from ruamel.yaml import YAML
+
+    try:
+        made = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]["evaluate"]["deps"]
+    except (FileNotFoundError, KeyError, TypeError):
+        return True
+    known = {dep["path"]: dep.get("md5") for dep in made}.get(info.relative_to(root).as_posix())
+    return known is None or known == hashlib.md5(info.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def model_settings(info: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Returns the settings that a `model.json` tells of, and those of the data that it was trained on."""
+    from sightline.datasets.data_settings import load_settings
+
+    settings: dict[str, str] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                walk(value, f"{path}.{key}")
+        else:
+            settings[path] = str(node)
+
+    walk({**info.get("training", {}), "model": info.get("architecture", {})}, "train")
+    made_with = load_settings(root, str(info.get("data_sha256", "")))
+    return {**{key: value for key, value in made_with.items() if "." in key}, **settings}
