@@ -8,6 +8,7 @@ import itertools
 import json
 import time
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,14 @@ def test_a_list_is_no_label_and_a_label_has_one_unicode_form(url: str, tmp_path:
     assert result.rejected == {"2": "bad_label", "3": "bad_label"}
 
 
-def test_a_limit_takes_an_even_sample(url: str) -> None:
+@pytest.mark.parametrize("gridfs", [False, True])
+def test_a_limit_takes_an_even_sample(url: str, gridfs: bool) -> None:
     expected = {record.id: record for record in pictures(200)}
-    load_images(expected.values(), url)
-    sample = as_read(list(MongodbSource(source().option, limit=50).records()))
+    load_images(expected.values(), url, "images", gridfs)
+    limited = MongodbSource(source(gridfs=gridfs).option, limit=50)
+    sample = as_read(list(limited.records()))
+    assert sorted(Counter(record.label for record in sample).values()) == [16, 17, 17]
+    assert limited.notes == ["ingest.limit: 50 of 200 inputs, an even sample of each of 3 classes"]
     assert sample == [expected[record.id] for record in sample]
     assert len(sample) == 50
     assert [record.id for record in sample] != list(expected)[:50]

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,9 +202,11 @@ class TestIdx:
     def test_a_limit_is_a_sample_of_all_files(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "train", 50)
         write_idx(tmp_path, "t10k", 50)
-        ids = [record.id for record in IdxSource(tmp_path, [], limit=40).records()]
-        assert len(ids) == 40
-        assert {identity[:4] for identity in ids} == {"trai", "t10k"}
+        source = IdxSource(tmp_path, [], limit=40)
+        records = [record for record in source.records() if isinstance(record, ImageRecord)]
+        assert Counter(record.label for record in records) == {"0": 14, "1": 13, "2": 13}
+        assert {record.id[:4] for record in records} == {"trai", "t10k"}
+        assert source.notes == ["ingest.limit: 40 of 100 inputs, an even sample of each of 3 classes"]
 
     def test_fashion_mnist(self, tmp_path: Path) -> None:
         root = shared_data("fashion-mnist")
@@ -228,7 +231,10 @@ class TestTorchvision:
         assert result.images["test-000000"].split == "test"
         expected = np.random.default_rng(len("train")).integers(0, 256, (6, 28, 28), np.uint8)
         assert np.array_equal(pixels(result.images["train-000005"].data), expected[5])
-        assert len(list(TorchvisionSource(self.option(tmp_path), 2**20, limit=5).records())) == 5
+        limited = TorchvisionSource(self.option(tmp_path), 2**20, limit=6)
+        labels = Counter(r.label for r in limited.records() if isinstance(r, ImageRecord))
+        assert labels == {"T-shirt/top": 2, "Trouser": 2, "Pullover": 2}
+        assert limited.notes == ["ingest.limit: 6 of 12 inputs, an even sample of each of 3 classes"]
 
     def test_files_are_taken_as_they_are(self, tmp_path: Path) -> None:
         for number, name in enumerate(["AnnualCrop", "Forest"]):
@@ -296,7 +302,10 @@ class TestHuggingface:
         assert sorted(str(i.split) for i in result.images.values()) == ["train"] * 10 + ["val"] * 3
         first = result.images["data/train-00001-of-00002-000000"]
         assert (first.data, first.label, first.group) == (picture(5), "dog", "p2")
-        assert len(list(self.source(tmp_path / "in", limit=6).records())) == 6
+        limited = self.source(tmp_path / "in", limit=6)
+        labels = Counter(r.label for r in limited.records() if isinstance(r, ImageRecord))
+        assert labels == {"cat": 3, "dog": 3}
+        assert limited.notes == ["ingest.limit: 6 of 13 inputs, an even sample of each of 2 classes"]
 
     @pytest.mark.parametrize("stream", [True, False])
     def test_a_folder_of_save_to_disk(self, stream: bool, tmp_path: Path) -> None:
@@ -360,6 +369,8 @@ class TestDigits:
             assert np.array_equal(pixels(image.data), np.floor(digits.images[number] * 255 / 16 + 0.5))
 
     def test_a_limit_is_a_sample(self) -> None:
-        some = [record for record in DigitsSource(limit=100).records() if isinstance(record, ImageRecord)]
+        source = DigitsSource(limit=100)
+        some = [record for record in source.records() if isinstance(record, ImageRecord)]
+        assert source.notes == ["ingest.limit: 100 of 1,797 inputs, an even sample of each of 10 classes"]
         assert len(some) == 100
         assert len({record.label for record in some}) == 10

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,12 @@ def test_a_limit_takes_an_even_sample(url: str, table: str, as_query: bool) -> N
     quote = "`" if url.startswith("mysql") else '"'
     chosen = {"query": f"SELECT * FROM {quote}{table}{quote}"} if as_query else {"table": table}
     option = source(**chosen, split_column="split", group_column="group").option
-    sample = as_read(list(SqlSource(option, limit=50).records()))
+    limited = SqlSource(option, limit=50)
+    sample = as_read(list(limited.records()))
     assert sample == [expected[record.id] for record in sample]
     assert len(sample) == 50
-    assert {record.label for record in sample} == {"cat", "Hund", "鳥"}
+    assert sorted(Counter(record.label for record in sample).values()) == [16, 17, 17]
+    assert limited.notes == ["ingest.limit: 50 of 200 inputs, an even sample of each of 3 classes"]
     assert [record.id for record in sample] != list(expected)[:50]
 
 

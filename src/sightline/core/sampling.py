@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -54,15 +55,18 @@ def sample(
 
 
 def sample_filter(
-    ids: Iterable[str],
-    limit: int | None,
-    label: Callable[[str], str | None] = lambda _: None,
-    notes: list[str] | None = None,
+    labelled: Iterable[tuple[str, str | None]], limit: int | None, notes: list[str] | None = None
 ) -> Callable[[str], bool]:
-    """Returns what says of an id whether it is in the sample, for sources that read from start to end."""
+    """Returns what says of an id whether it is in the sample, for sources that read from start to end.
+
+    Args:
+        labelled: Every id, with its class where that is known; not asked for where there is no limit.
+        limit: At most so many; None for all.
+        notes: Gets a line if some are left out.
+    """
     if limit is None:
         return lambda _: True
-    return set(sample(ids, limit, str, label, notes)).__contains__
+    return {key for key, _ in sample(labelled, limit, itemgetter(0), itemgetter(1), notes)}.__contains__
 
 
 def _draw(key: str) -> int:

@@ -71,6 +71,14 @@ def one_label(cell: Any) -> Any:
     return cell
 
 
+def label_of(cell: Any, as_text: Callable[[Any], str | None]) -> str | None:
+    """Returns what a cell or a field says of the class, as text; None where it says nothing, or several things."""
+    try:
+        return as_text(one_label(cell))
+    except RejectionError:
+        return None
+
+
 def is_litter(path: str) -> bool:
     """Says whether a path names what an operating system or a program left behind, and nobody's picture.
 

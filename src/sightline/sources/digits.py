@@ -39,17 +39,22 @@ class DigitsSource:
     Its file is read directly: importing scikit-learn would take two seconds.
 
     Args:
-        limit: At most so many images, an even sample of all.
+        limit: At most so many images, an even sample of each class.
+
+    Attributes:
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
+        self.notes: list[str] = []
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - it is small
         return {"sha256": files.sha256_file(_path())}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        yield from sample(self._all(), self._limit, lambda record: record.id, lambda record: record.label)
+        self.notes = []
+        yield from sample(self._all(), self._limit, lambda record: record.id, lambda record: record.label, self.notes)
 
     def _all(self) -> Iterator[ImageRecord]:
         with gzip.open(_path(), "rt") as lines:

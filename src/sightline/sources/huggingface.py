@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from sightline.config.schema import require
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample_filter
-from sightline.core.text import is_litter, one_label
+from sightline.core.text import is_litter, label_of, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import content, table_cells, tree
@@ -63,7 +64,10 @@ class HuggingfaceSource:
     Args:
         option: Where the files are, and their columns.
         max_bytes: A larger file, where a row names one instead of holding the image, is rejected.
-        limit: At most so many rows, an even sample of all.
+        limit: At most so many rows, an even sample of each class.
+
+    Attributes:
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     def __init__(self, option: HuggingfaceOption, max_bytes: int, limit: int | None = None) -> None:
@@ -72,6 +76,7 @@ class HuggingfaceSource:
         self._root = self._path if self._path.is_dir() else self._path.parent
         self._max_bytes = max_bytes
         self._limit = limit
+        self.notes: list[str] = []
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         if content.is_here(self._path):
@@ -88,8 +93,14 @@ class HuggingfaceSource:
             *named,
             *([option.group_column] if option.group_column else []),
         ]
-        all_ids = (identity for file in files for identity, _ in self._rows(file, named or [option.label_column]))
-        is_chosen = sample_filter(all_ids if self._limit is not None else (), self._limit)
+        labelled = (
+            (identity, label_of(row[option.label_column], functools.partial(_class_name, names=names)))
+            for file in (files if self._limit is not None else ())
+            for names in [self._class_names(file)]
+            for identity, row in self._rows(file, [option.label_column, *named])
+        )
+        self.notes = []
+        is_chosen = sample_filter(labelled, self._limit, self.notes)
         for file in files:
             names = self._class_names(file)
             for identity, row in self._rows(file, wanted):
@@ -97,7 +108,7 @@ class HuggingfaceSource:
                     continue
                 try:
                     data = self._image(row[option.image_column])
-                    label = _label(row[option.label_column], names)
+                    label = _class_name(one_label(row[option.label_column]), names)
                 except RejectionError as fault:
                     yield Rejection(identity, fault.reason, fault.detail)
                     continue
@@ -156,8 +167,7 @@ class HuggingfaceSource:
         return [str(name) for name in names] if isinstance(names, list) else None
 
 
-def _label(cell: Any, names: list[str] | None) -> str | None:
-    cell = one_label(cell)
+def _class_name(cell: Any, names: list[str] | None) -> str | None:
     if names is not None and isinstance(cell, int):
         return names[cell] if 0 <= cell < len(names) else None
     return table_cells.text(cell)

@@ -80,13 +80,17 @@ class IdxSource:
     Args:
         root: The folder that holds them.
         class_names: Names in order of the class's number; empty to call them by number.
-        limit: At most so many images, an even sample of all.
+        limit: At most so many images, an even sample of each class.
+
+    Attributes:
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     def __init__(self, root: Path, class_names: list[str], limit: int | None = None) -> None:
         self._root = root
         self._names = class_names
         self._limit = limit
+        self.notes: list[str] = []
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         if content.is_here(self._root):
@@ -96,8 +100,13 @@ class IdxSource:
     def records(self) -> Iterator[ImageRecord | Rejection]:
         pairs = self._pairs()
         counts = [_checked_count(pair) for pair in pairs]  # before anything is taken from any of them
-        ids = (_id(pair, number) for pair, count in zip(pairs, counts, strict=True) for number in range(count))
-        is_chosen = sample_filter(ids, self._limit)
+        labelled = (
+            (_id(pair, number), self._name(label))
+            for pair, count in zip(pairs, counts, strict=True)
+            for number, label in enumerate(_labels(pair, count))
+        )
+        self.notes = []
+        is_chosen = sample_filter(labelled, self._limit, self.notes)
         has_splits = any(pair.split == "train" for pair in pairs)
         for pair in pairs:
             for number, (pixels, shape, label) in enumerate(_read(pair)):
@@ -205,6 +214,12 @@ def _read(pair: _Pair) -> Iterator[tuple[bytes, tuple[int, int, int], int]]:
         count, shape = _shapes(images, labels, pair)
         for label in _exactly(labels, count, pair.labels):
             yield _exactly(images, math.prod(shape), pair.images), shape, label
+
+
+def _labels(pair: _Pair, count: int) -> bytes:
+    with _open(pair.labels) as labels:
+        _header(labels, pair.labels)
+        return _exactly(labels, count, pair.labels)
 
 
 def _header(stream: IO[bytes], path: Path) -> list[int]:

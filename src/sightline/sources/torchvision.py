@@ -67,7 +67,10 @@ class TorchvisionSource:
     Args:
         option: Which set, where it is, and whether it may be fetched.
         max_bytes: A larger file is rejected without being read.
-        limit: At most so many images, an even sample of all.
+        limit: At most so many images, an even sample of each class.
+
+    Attributes:
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     def __init__(self, option: TorchvisionOption, max_bytes: int, limit: int | None = None) -> None:
@@ -75,6 +78,7 @@ class TorchvisionSource:
         self._root = Path(option.path or "")
         self._max_bytes = max_bytes
         self._limit = limit
+        self.notes: list[str] = []
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is read
         """Returns the set's name: published sets do not change."""
@@ -82,8 +86,14 @@ class TorchvisionSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         splits = {split: self._dataset(how) for split, how in _SPLITS[self._option.dataset].items()}
-        ids = (_id(split, number) for split, dataset in splits.items() for number in range(len(dataset)))
-        is_chosen = sample_filter(ids, self._limit)
+        labelled = (
+            (_id(split, number), None if targets is None else str(targets[number]))
+            for split, dataset in splits.items()
+            for targets in [_targets(dataset)]
+            for number in range(len(dataset))
+        )
+        self.notes = []
+        is_chosen = sample_filter(labelled, self._limit, self.notes)
         for split, dataset in splits.items():
             names = getattr(dataset, "classes", None)
             paths = _files(dataset)
@@ -136,6 +146,14 @@ class TorchvisionSource:
 
 def _id(split: str | None, number: int) -> str:
     return f"{split or 'all'}-{number:06}"
+
+
+def _targets(dataset: Any) -> list[int] | None:
+    """Returns the classes' numbers, where the set keeps them apart from its images."""
+    for name in ("targets", "labels", "_labels"):  # a tensor (MNIST), lists and arrays
+        if (found := getattr(dataset, name, None)) is not None:
+            return [int(number) for number in found]
+    return None
 
 
 def _files(dataset: Any) -> list[tuple[Path, int]] | None:

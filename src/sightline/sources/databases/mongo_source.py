@@ -7,13 +7,13 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sightline.core.credentials import Url, database_url
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
-from sightline.core.text import one_label
+from sightline.core.text import label_of, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.content import NO_MEMORY, ContentMemory
@@ -40,11 +40,13 @@ class MongodbSource:
 
     Attributes:
         option: What to read.
-        limit: At most so many documents, an even sample of all; memory holds their ids.
+        limit: At most so many documents, an even sample of each class; memory holds their ids.
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     option: MongodbOption
     limit: int | None = None
+    notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of documents, the largest id, and what tells a change: see `docs/databases.md`."""
@@ -81,7 +83,8 @@ class MongodbSource:
             if self.limit is None:
                 chosen = [reader.filter]
             else:
-                ids = [document["_id"] for document in reader.sampled(self.limit)]
+                self.notes.clear()
+                ids = reader.sampled(self.limit, self.notes)
                 chosen = [{"_id": {"$in": ids[start : start + 1000]}} for start in range(0, len(ids), 1000)]
             for document in itertools.chain.from_iterable(map(reader.all, chosen)):
                 yield reader.record(document)
@@ -100,11 +103,17 @@ class _Reader:
         names = [option.id_field, option.image_field, option.label_field, option.split_field, option.group_field]
         self._projection = option.projection or ({name: 1 for name in names if name} if not option.gridfs else None)
 
-    def sampled(self, limit: int) -> Iterator[Document]:
-        """Yields an even sample of the documents, their ids alone."""
+    def sampled(self, limit: int, notes: list[str]) -> list[Any]:
+        """Returns the `_id`s of an even sample of the documents."""
+        name = self._option.label_field
+        wanted = None if self._option.gridfs else {"_id": 1, name: 1}
         with mongo.user_errors(self._url, REMEDY):
-            ids = self.documents.find(self.filter, {"_id": 1}).sort("_id", 1)
-            yield from sample(ids, limit, key=lambda document: str(as_text(document["_id"])))
+            labelled = (
+                (document["_id"], label_of(self._field(document, name), as_text))
+                for document in self.documents.find(self.filter, wanted).sort("_id", 1)
+            )
+            chosen = sample(labelled, limit, lambda pair: str(as_text(pair[0])), lambda pair: pair[1], notes)
+            return [identity for identity, _ in chosen]
 
     def all(self, wanted: Document) -> Iterator[Document]:
         """Yields every document that a filter selects once, in order of `_id`."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sightline.core.credentials import database_url
 from sightline.core.files import sha256
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
-from sightline.core.text import one_label
+from sightline.core.text import label_of, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.content import NO_MEMORY, ContentMemory
@@ -44,11 +44,13 @@ class SqlSource:
 
     Attributes:
         option: What to read.
-        limit: At most so many rows, an even sample of all; memory holds their ids.
+        limit: At most so many rows, an even sample of each class; memory holds their ids.
+        notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     option: SqlOption
     limit: int | None = None
+    notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of rows, the largest id, and what tells a change: see `docs/databases.md`."""
@@ -89,8 +91,13 @@ class SqlSource:
             table = _Table(self.option, made.dialect.name)
             with connect(made, url) as connection, user_errors(url, REMEDY):
                 if self.limit is not None:
-                    ids = connection.execute(table.keys(), execution_options={"yield_per": 1000}).scalars()
-                    table.sample = set(sample(ids, self.limit, key=lambda key: str(as_text(key))))
+                    self.notes.clear()
+                    stream = connection.execute(table.labelled_keys(), execution_options={"yield_per": 1000})
+                    labelled = ((key, label_of(cell, as_text)) for key, cell in stream)
+                    chosen = sample(
+                        labelled, self.limit, lambda row: str(as_text(row[0])), lambda row: row[1], self.notes
+                    )
+                    table.sample = {key for key, _ in chosen}
                 nameless = sa.select(sa.func.count()).select_from(table.source).where(table.id.is_(None))
                 for number in range(connection.execute(nameless).scalar_one()):
                     yield Rejection(f"(row without an id {number + 1})", RejectionReason.MISSING, "the row has no id")
@@ -133,20 +140,21 @@ class _Table:
             schema = sa.quoted_name(option.schema, quote=True) if option.schema else None
             self.source = sa.table(sa.quoted_name(str(option.table), quote=True), *columns, schema=schema)
         self.id = self.column(option.id_column)
+        self.label = self.column(option.label_column)
         self.key = _binary_text(self.id, dialect).label("key")
         optional = (option.split_column, option.group_column)
         self.wanted = [
             self.id,
             self.column(option.image_column),
-            self.column(option.label_column),
+            self.label,
             *(self.column(name) if name else sa.null() for name in optional),
         ]
 
     def column(self, name: str) -> sa.ColumnElement[Any]:
         return self.source.c[name]
 
-    def keys(self) -> sa.Select[Any]:
-        return sa.select(self.key).where(self.id.is_not(None))
+    def labelled_keys(self) -> sa.Select[Any]:
+        return sa.select(self.key, self.label).where(self.id.is_not(None))
 
     def rows(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
         """Yields `(key, id, image, label, split, group)` in order of key, from the one after `after` on."""
