@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,6 +27,13 @@ LIMITS = asdict(Limits())
 def checked(data: list[bytes | None], **options: Any) -> list[Any]:
     with CheckPool(LIMITS, **options) as workers:
         return [outcome for _, outcome in workers.imap((number, one) for number, one in enumerate(data))]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def children() -> list[int]:
@@ -112,6 +121,37 @@ def test_a_decoder_that_never_ends_holds_up_no_image_that_a_pipe_cannot_hold(cou
     assert [isinstance(outcome, CheckFailure) for outcome in outcomes] == [False, True, *[False] * 6]
     assert "took more than 1.5 s" in outcomes[1].detail
     assert time.perf_counter() - start < 15
+
+
+STAGE = """
+import sys
+from dataclasses import asdict
+from sightline.core import files
+from sightline.imaging.image_file import Limits
+from sightline.stages.ingest import workers
+
+workers.CHUNK_ITEMS = 1
+files.die_with_parent(int(sys.argv[1]))
+with workers.CheckPool(asdict(Limits()), count=1) as pool:
+    for _ in pool.imap((n, n * b"HANG") for n in range(2)):
+        print(pool._all[0]._process.pid, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.usefixtures("hooked")
+def test_a_decoder_that_never_ends_ends_with_a_killed_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", STAGE, str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stage:
+        assert stage.stdout
+        worker = int(stage.stdout.readline())
+        stage.kill()
+    deadline = time.monotonic() + 10
+    while (there := is_there(worker)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if there:
+        os.kill(worker, signal.SIGKILL)
+    assert not there
 
 
 def test_a_worker_that_cannot_start_is_no_fault_of_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

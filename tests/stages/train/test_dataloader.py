@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +223,64 @@ def test_the_direct_loader_gives_the_same_batches(data: ProcessedSet, device: to
     assert torch.equal(
         next(iter(DirectLoader(samples, batches, device)))[0], next(iter(loader(samples, batches, 0)))[0]
     )
+
+
+# --- the end of a training ---------------------------------------------------------------------------------------
+
+TRAINING = """
+import multiprocessing, os, sys
+from pathlib import Path
+from sightline.core import files
+from sightline.stages.train import fit
+from tests.stages.train.small import processed_set, train_config
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    files.die_with_parent(int(sys.argv[2]))
+    root = Path(sys.argv[3])
+    settings = {"train.num_workers": 2, "train.cache_in_memory": "never", "train.max_epochs": 100000}
+    fit.fit(processed_set(root / "data"), train_config(**settings), root / "checkpoints")
+"""
+
+
+def parents() -> dict[int, int]:
+    """Returns the parent of each process that has not ended."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "ZX":
+            found[int(path.parent.name)] = int(parent)
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    tree = parents()
+    found, todo = set[int](), {pid}
+    while todo := {child for child, parent in tree.items() if parent in todo}:
+        found |= todo
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes are looked up in /proc")
+def test_a_killed_training_leaves_no_process(tmp_path: Path) -> None:
+    (program := tmp_path / "program.py").write_text(TRAINING)
+    # The default of Python 3.14. Workers that are forks of the training ask torch's watchdog, too.
+    command = [sys.executable, str(program), "forkserver", str(os.getpid()), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        checkpoints = tmp_path / "checkpoints"
+        while training.poll() is None and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
+            time.sleep(0.05)
+        assert training.poll() is None
+        left = descendants(training.pid)
+        training.kill()
+    assert len(left) >= 2
+    deadline = time.monotonic() + 60
+    while (left := left & parents().keys()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left

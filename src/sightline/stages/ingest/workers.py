@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+from sightline.core import files
 from sightline.core.rejection import RejectionReason
 from sightline.imaging.image_file import MAX_SECONDS
 from sightline.stages.ingest.check_result import CheckFailure, CheckResult
@@ -114,8 +115,8 @@ class _Worker:
 
     def _start(self) -> None:
         self._pipe, theirs = Pipe()
-        code = "import sys; from sightline.stages.ingest.workers import run_worker; run_worker(int(sys.argv[1]))"
-        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        code = "import sys; from sightline.stages.ingest.workers import run_worker; run_worker(*map(int, sys.argv[1:]))"
+        command = [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid())]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # images are small
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
         theirs.close()
@@ -193,8 +194,9 @@ def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
             pipe.send(message)
 
 
-def run_worker(descriptor: int) -> None:
-    """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe closes."""
+def run_worker(descriptor: int, stage: int) -> None:
+    """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe or the stage ends."""
+    files.die_with_parent(stage)  # a decoder that never ends would not see the pipe close
     from sightline.imaging.image_file import Limits
     from sightline.stages.ingest.check import check_image
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -271,6 +274,21 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+def _end_with_training(_worker: int) -> None:
+    """Begins a worker process: it ends when the training does, even if that is killed.
+
+    Torch has a worker ask for its parent every few seconds. Where Python starts workers from a server (its default from
+    3.14 on) the parent is that server, which stays while it has workers: neither would ever end.
+    """
+
+    def watch() -> None:
+        if training := multiprocessing.parent_process():
+            training.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def loader(samples: SampleDataset, batches: EpochBatchSampler, num_workers: int) -> TimedDataLoader:
     """Returns a data loader over `samples`; what it yields does not depend on the number of workers."""
     made = TimedDataLoader(
@@ -280,6 +298,7 @@ def loader(samples: SampleDataset, batches: EpochBatchSampler, num_workers: int)
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_end_with_training,
     )
     made.batches = batches
     return made

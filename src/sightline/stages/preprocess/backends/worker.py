@@ -89,8 +89,8 @@ class Worker:
 class _Program:
     def __init__(self, theirs: Connection) -> None:
         # Not by `multiprocessing`, whose "spawn" would run the main script again.
-        code = f"import sys; from {__name__} import serve; serve(int(sys.argv[1]))"
-        command = [sys.executable, "-c", code, str(theirs.fileno())]
+        code = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
+        command = [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid())]
         # The processes are the parallelism: without threads of its own NumPy starts sooner.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
@@ -115,16 +115,16 @@ class _Fork:
         self._process.kill()
 
 
-def _copied(theirs: Connection, parent: int) -> None:
-    files.die_with_parent(parent)
+def _copied(theirs: Connection, stage: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for pipe in _open:  # the stage's ends: as long as one is open, its worker does not see the stage end
         pipe.close()
-    serve(theirs.fileno())
+    serve(theirs.fileno(), stage)
 
 
-def serve(descriptor: int) -> None:
-    """Runs a worker: takes tasks, and answers each with its result or an exception."""
+def serve(descriptor: int, stage: int) -> None:
+    """Runs a worker: takes tasks, and answers each with its result or an exception, as long as the stage is there."""
+    files.die_with_parent(stage)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     import cv2
 
