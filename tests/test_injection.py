@@ -173,7 +173,7 @@ def difference(hostile: bool) -> ProjectDiff:
     data = dataset_diff.compare(before, after)
     params = [ValueChange(name, name, name) for name in every]
     here = Revision(None)
-    return ProjectDiff(here, here, params, data, [], None, [], [f"HEAD has no {name}" for name in every])
+    return ProjectDiff(here, here, params, data, [], None, [], [], [f"HEAD has no {name}" for name in every])
 
 
 def test_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,11 @@ def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path)
     assert re.search(r"^  train\.lr +0\.002 +0\.01$", output, re.MULTILINE)
     assert re.search(r"^  Accuracy .*(cannot be told apart|better|worse)$", output, re.MULTILINE)
     assert "test images" in output
+    assert re.search(r"^  an epoch of training, s +[\d.]+ +[\d.]+$", output, re.MULTILINE)
     html = page.read_text()
+    right, wrong = re.findall(r"(\d+) wrong before and right now, (\d+) right before and wrong now", output)[0]
+    for title, count in (("Wrong before, right now", right), ("Right before, wrong now", wrong)):
+        assert (f"{title}: {count}</h2>" in html) == (count != "0")  # in pictures
     assert "Removed: 20" in html
     assert html.count("data:image/png") >= 20
     assert f"{page}" in output

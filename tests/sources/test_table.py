@@ -361,7 +361,7 @@ def test_a_fingerprint_of_a_list_of_bytes_is_the_lists(tmp_path: Path) -> None:
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     assert source(path, **listed).fingerprint() == {"md5": digest}
     files = source(write(tree(tmp_path / "in", FILES) / "list.csv", ROWS)).fingerprint()
-    assert set(files) == {"md5", "images"}
+    assert set(files) == {"md5", "images", "rows"}
 
 
 def test_a_row_that_holds_no_image_is_missing(tmp_path: Path) -> None:

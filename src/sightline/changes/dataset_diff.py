@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,21 @@ class DatasetDiff:
             )
         )
 
+    def kinds(self) -> list[str]:
+        """Returns how many images differ in which way, with the first of them; none where nothing differs."""
+        kinds = [
+            ("added", self.added),
+            ("removed", self.removed),
+            ("relabelled", self.relabelled),
+            ("replaced by other bytes", self.replaced),
+            ("renamed", [new for _, new in self.renamed]),
+            ("in another split", self.moved),
+            ("newly refused", self.refused),
+            ("no longer refused", self.accepted),
+            ("added with a near duplicate", self.near),
+        ]
+        return [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]
+
     def counts(self) -> list[ClassCount]:
         """Returns the counts of each class and split whose images differ.
 
@@ -153,6 +168,10 @@ def compare(before: DatasetState, after: DatasetState) -> DatasetDiff:
         accepted=sorted(before.rejected.keys() - after.rejected.keys()),
         near=[id_ for id_ in added if id_ in after.near],
     )
+
+
+def _examples(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:2]) + (", ..." if len(ids) > 2 else "")
 
 
 def _table(content: bytes) -> Any:

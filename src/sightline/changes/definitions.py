@@ -17,6 +17,11 @@ def commit_of(path: str) -> str | None:
     return (_git("log", "-1", "--format=%H", "--", path) or b"").decode().strip() or None
 
 
+def file_at(commit: str, path: str) -> bytes | None:
+    """Returns what a commit has of a file below the working directory; None where it has none."""
+    return _git("show", f"{commit}:./{path}")
+
+
 def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[str]]:
     """Returns the functions and classes that differ from those of a commit, comments and docstrings aside.
 
@@ -35,7 +40,7 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[
     touched = {name for name in (listing + untracked).decode().split("\0") if name in inside}
     changed = {}
     for name in sorted(touched):
-        earlier, path = _git("show", f"{commit}:./{name}"), Path(name)
+        earlier, path = file_at(commit, name), Path(name)
         before = _definitions(earlier) if earlier is not None else {}
         now = _definitions(path.read_bytes()) if path.exists() else {}
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]

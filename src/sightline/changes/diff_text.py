@@ -13,7 +13,7 @@ from sightline.reporting.formatting import p_value, points
 
 MOST_ROWS = 12
 """Rows of a table; the page has all."""
-TEXTS = ("metric", "class", "split", "parameter", "output", "verdict")
+TEXTS = ("metric", "class", "split", "parameter", "output", "time", "verdict")
 """Columns of texts, which begin at one edge; numbers end at one."""
 _SIZES = ("data/raw", "data/processed", "models/model.safetensors", "models/bundle")
 
@@ -47,6 +47,9 @@ def sections(diff: ProjectDiff) -> Iterator[Section]:
     sizes = [(path, _size(old), _size(new)) for path, old, new in diff.sizes if path in _SIZES]
     if sizes:
         yield Section("Sizes", (), ("output", "before", "after"), sizes)
+    if diff.times:
+        times = [(change.name, change.before, change.after) for change in diff.times]
+        yield Section("Times, each measured when it was made", (), ("time", "before", "after"), times)
     if diff.missing:
         yield Section("Not compared", diff.missing)
 
@@ -121,25 +124,9 @@ def answers_sentence(answers: PairedChange) -> str:
 
 
 def data_sentences(data: DatasetDiff) -> list[str]:
-    """Returns how many images differ in which way."""
-    kinds = [
-        ("added", data.added),
-        ("removed", data.removed),
-        ("relabelled", data.relabelled),
-        ("replaced by other bytes", data.replaced),
-        ("renamed", [new for _, new in data.renamed]),
-        ("in another split", data.moved),
-        ("newly refused", data.refused),
-        ("no longer refused", data.accepted),
-        ("added with a near duplicate", data.near),
-    ]
-    changes = [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]
+    """Returns how many images there are, and how many differ in which way."""
     counts = f"{len(data.before.images):,} -> {len(data.after.images):,} images"
-    return [counts, *changes] if changes else [f"{counts}, the same"]
-
-
-def _examples(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:2]) + (", ..." if len(ids) > 2 else "")
+    return [counts, *data.kinds()] if data.kinds() else [f"{counts}, the same"]
 
 
 def _rest(rows: Sequence[object]) -> list[str]:

@@ -12,12 +12,18 @@ from sightline.changes import dataset_diff, metric_diff
 from sightline.changes.dataset_diff import DatasetDiff, DatasetState
 from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.revision import Revision, UnavailableError
-from sightline.changes.staleness import flat, shown
+from sightline.changes.values import flat, shown
+from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics.headline_metrics import NAMES
+from sightline.runs.run_reader import read_runs
+from sightline.runs.run_record import MODEL_TAG
 
 DETAIL, METRICS = "reports/metrics_detail.json", "reports/metrics.json"
 PREDICTIONS, PARAMS, LOCK = "reports/predictions.parquet", "params.yaml", "dvc.lock"
+MODEL = "models/model.json"
+TIMES = {"epoch_seconds": "an epoch of training, s", "latency_ms": "one image by the exported network, ms"}
+"""Metrics of a training's run in MLflow: no output of a stage holds a time, which differs from run to run."""
 
 T = TypeVar("T")
 
@@ -43,6 +49,7 @@ class ProjectDiff:
         metrics: The main metrics; none where one of the two has none.
         answers: The answers to the test images that both have; None without these.
         sizes: Sizes of the stages' outputs in bytes, of those that differ, as (path, before, after).
+        times: Of two different models, the times that MLflow has of both.
         missing: What could not be compared, and the remedy.
     """
 
@@ -53,6 +60,7 @@ class ProjectDiff:
     metrics: list[MetricChange]
     answers: PairedChange | None
     sizes: list[tuple[str, int | None, int | None]]
+    times: list[ValueChange]
     missing: list[str]
 
     @property
@@ -76,6 +84,11 @@ def compare(before: Revision, after: Revision) -> ProjectDiff:
     paired = None
     if old and new and first and second:
         paired = metric_diff.paired_change(first, second, old, new)
+    times, unasked = [], []
+    try:
+        times = _time_changes(_model_digest(before), _model_digest(after))
+    except UserError as error:
+        unasked = [f"times: {error}"]
     return ProjectDiff(
         before=before,
         after=after,
@@ -84,7 +97,8 @@ def compare(before: Revision, after: Revision) -> ProjectDiff:
         metrics=metric_diff.changes(metrics[0], metrics[1]) if metrics[0] and metrics[1] else [],
         answers=paired,
         sizes=_size_changes(_sizes(before), _sizes(after)),
-        missing=[str(UnavailableError(revision, *paths)) for revision, paths in missing.items() if paths],
+        times=times,
+        missing=[*(str(UnavailableError(revision, *paths)) for revision, paths in missing.items() if paths), *unasked],
     )
 
 
@@ -138,3 +152,28 @@ def _size_changes(
 ) -> list[tuple[str, int | None, int | None]]:
     paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     return [(path, before.get(path, (None,))[0], after.get(path, (None,))[0]) for path in paths]
+
+
+def _model_digest(revision: Revision) -> str | None:
+    content = revision.read(MODEL)
+    return None if content is None else str(json.loads(content)["weights_sha256"])
+
+
+def _time_changes(before: str | None, after: str | None) -> list[ValueChange]:
+    """Returns the times of two models, by their digests; none where MLflow does not have both.
+
+    Raises:
+        UserError: If there is no MLflow to be asked.
+    """
+    if before is None or after is None or before == after:
+        return []
+    found: list[dict[str, str]] = [{}, {}]
+    for run in reversed(read_runs()):  # so that the newest says it
+        for times, digest in zip(found, (before, after), strict=True):
+            if run.tags.get(MODEL_TAG) == digest:
+                times |= {name: f"{run.metrics[name]:.3g}" for name in TIMES if name in run.metrics}
+    return [
+        ValueChange(title, *(times[name] for times in found))
+        for name, title in TIMES.items()
+        if all(name in times for times in found)
+    ]

@@ -15,7 +15,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from sightline.changes import definitions
+from sightline.changes import definitions, source_changes
+from sightline.changes.values import flat, shown
 from sightline.config.location import scripts_folder
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
@@ -58,10 +59,11 @@ def stale_stages() -> list[StaleStage]:
     if not Path("dvc.yaml").is_file():
         raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
-        look.look(_watched(), Path(folder))
+        watched = _watched()
+        look.look(watched, Path(folder))
         try:
             with Repo() as repo:
-                return _stale(repo, Path(folder))
+                return _stale(repo, Path(folder), watched.ingest.path)
         except DvcException as error:
             raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair mends a damaged dvc.lock") from None
 
@@ -80,8 +82,14 @@ def _watched() -> config_cache.WatchedConfig:
     return watched
 
 
-def _stale(repo: Any, now: Path) -> list[StaleStage]:
-    """Compares each stage of a DVC repository with the lock; `now` holds the files that `watch` would write."""
+def _stale(repo: Any, now: Path, source: str | None) -> list[StaleStage]:
+    """Compares each stage of a DVC repository with the lock.
+
+    Args:
+        repo: The repository.
+        now: The folder of the files that `watch` would write.
+        source: The source's place, as the configuration has it.
+    """
     from dvc.stage import PipelineStage
 
     graph = repo.index.graph  # its edges lead from a stage to those whose outputs it reads
@@ -92,7 +100,7 @@ def _stale(repo: Any, now: Path) -> list[StaleStage]:
     for stage in order:
         if stage.name == _WATCH:
             continue
-        reasons = tuple(_reasons(stage, repo, now, makers))
+        reasons = tuple(_reasons(stage, repo, now, makers, source))
         before = {makers[dep.def_path] for dep in stage.deps if dep.def_path in makers}
         after = tuple(name for name in stale if name in before)
         if reasons or after:
@@ -100,7 +108,7 @@ def _stale(repo: Any, now: Path) -> list[StaleStage]:
     return list(stale.values())
 
 
-def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str]) -> Iterable[str]:
+def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None) -> Iterable[str]:
     locked = [item for item in [*stage.deps, *stage.outs] if item.hash_info]
     if not locked:
         yield "it has never run"
@@ -116,7 +124,7 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str]) -> Ite
     yield from found
     for dep in stage.deps:
         if not hasattr(dep, "params"):
-            yield from _changed_file(dep, repo, now, makers, spare_new=bool(found))
+            yield from _changed_file(dep, repo, now, makers, source, spare_new=bool(found))
     for out in stage.outs:
         if "modified" in out.workspace_status().values():
             yield f"{out.def_path} is not as the stage wrote it"
@@ -144,18 +152,6 @@ def _under(values: Any, name: str) -> Any:
     return values
 
 
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the values of nested mappings by their dotted names."""
-    if isinstance(values, Mapping) and (values or not prefix):
-        return {k: v for key, value in values.items() for k, v in flat(value, f"{prefix}.{key}".lstrip(".")).items()}
-    return {prefix: values}
-
-
-def shown(value: Any) -> str:
-    """Returns a value of params.yaml as text."""
-    return "null" if value is None else json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-
-
 def _changed_code(stage: str) -> str:
     commit = definitions.commit_of("dvc.lock")
     modules = CodeDigests(scripts=scripts_folder()).closure(f"pipeline.{stage}").values()
@@ -170,11 +166,14 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], spare_new: bool) -> Iterable[str]:
+def _changed_file(
+    dep: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None, spare_new: bool
+) -> Iterable[str]:
     path, locked = dep.def_path, dep.hash_info.value if dep.hash_info else None
     if (now / path).is_file():
         if locked != _md5(now / path):
-            yield _changed_source(path, json.loads((now / path).read_bytes()), _earlier(repo, path, locked))
+            fingerprint, before = json.loads((now / path).read_bytes()), _earlier(repo, path, locked)
+            yield f"{path}: {source_changes.words(fingerprint, before, locked, source)}"
     elif path in makers:
         maker = next(out for stage in repo.index.stages for out in stage.outs if out.def_path == path)
         if maker.hash_info.value != locked:
@@ -185,24 +184,6 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], spa
     else:
         for kind in dep.workspace_status().values():
             yield f"{path}: {kind}"
-
-
-def _changed_source(path: str, now: Any, before: Any) -> str:
-    """Says what of a fingerprint is another; `before` is None where it cannot be had."""
-    if before is None:
-        return f"{path}: another fingerprint"
-    old, new = flat(before), flat(now)
-    parts = [
-        f"{key} {_short(old.get(key))} -> {_short(new.get(key))}"
-        for key in {**old, **new}
-        if old.get(key) != new.get(key)
-    ]
-    return f"{path}: {', '.join(parts)}"
-
-
-def _short(value: Any) -> str:
-    text = shown(value)
-    return f"{text[:8]}..." if len(text) > 32 else text
 
 
 def _earlier(repo: Any, path: str, md5: str | None) -> Any:

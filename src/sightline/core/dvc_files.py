@@ -194,11 +194,13 @@ class TrackedPath:
         path: The file or folder, which need not be there.
         pointer: The file beside it: `data/birds.dvc` of `data/birds`.
         md5: The digest of its content; of a folder it ends in `.dir`.
+        files: How many files the folder holds; 1 of a file.
     """
 
     path: Path
     pointer: Path
     md5: str
+    files: int
 
 
 def tracked(path: Path) -> TrackedPath | None:
@@ -210,16 +212,28 @@ def tracked(path: Path) -> TrackedPath | None:
     for place in (path, *path.parents) if path.is_absolute() else (path, *path.parents, *path.absolute().parents):
         pointer = place.with_name(f"{place.name}.dvc") if place.name not in ("", "..") else None
         if pointer is not None and pointer.is_file():
-            import yaml
-
             try:
-                content = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-                found = [out["md5"] for out in content["outs"] if out["path"] == place.name and "md5" in out]
-            except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+                found = pointed(place, pointer, pointer.read_bytes())
+            except (OSError, ValueError):
                 raise UserError(f"{pointer}: no file of DVC's; mend it, or run `dvc add {place}`") from None
             if found:
-                return TrackedPath(place, pointer, str(found[0]))
+                return found
     return None
+
+
+def pointed(path: Path, pointer: Path, content: bytes) -> TrackedPath | None:
+    """Returns what the content of a file beside a path says of it; None where it is of another.
+
+    Raises:
+        ValueError: If it is no file of DVC's.
+    """
+    import yaml
+
+    try:
+        outs = [out for out in yaml.safe_load(content)["outs"] if out["path"] == path.name and "md5" in out]
+        return TrackedPath(path, pointer, str(outs[0]["md5"]), int(outs[0].get("nfiles", 1))) if outs else None
+    except (LookupError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(str(error)) from None
 
 
 def pull_missing(path: Path) -> bool:

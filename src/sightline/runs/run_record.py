@@ -12,6 +12,7 @@ from sightline.core.errors import UserError
 PARENT_TAG = "mlflow.parentRunId"
 EXPERIMENT_TAG = "dvc.exp_name"
 SWEEP_TAG = "sightline.sweep"
+MODEL_TAG = "sightline.model_sha256"
 SETTINGS = ("config/train.json", "config/baseline.json")
 """The artifacts that hold all settings of a run."""
 

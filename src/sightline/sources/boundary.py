@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import configparser
 import functools
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from sightline.core import dvc_cache
 
 _CONTENT = re.compile(r"(files/md5/)?[0-9a-f]{2}/[0-9a-f]{30}")
 """What DVC calls a file in its cache: by its content, so that nobody chooses what a link there leads to."""
@@ -40,19 +40,7 @@ class Boundary:
         """The folders of DVC's caches, read when the first link leads out."""
         above = (self._root.absolute(), Path(self.real), Path.cwd())
         projects = dict.fromkeys(folder for start in above for folder in (start, *start.parents))
-        caches = (cache for folder in projects if (folder / ".dvc").is_dir() for cache in _cache_of(folder / ".dvc"))
+        caches = (
+            cache for folder in projects if (folder / ".dvc").is_dir() for cache in dvc_cache.caches(folder / ".dvc")
+        )
         return list(dict.fromkeys(os.path.realpath(cache) for cache in caches))
-
-
-def _cache_of(dvc: Path) -> Iterator[Path]:
-    """Yields where a project's cache is: as its configuration says, the user's own, or by default."""
-    yield dvc / "cache"
-    personal = Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or os.path.expanduser("~/.config/dvc"))  # noqa: PTH111 - no home, no error
-    for file in (personal / "config", dvc / "config", dvc / "config.local"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(file, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):  # DVC itself says so; links there are refused by name
-            continue
-        if place := parser.get("cache", "dir", fallback=None):
-            yield file.parent / os.path.expanduser(place.strip("'\""))  # noqa: PTH111

@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sightline.core import dvc_files, files
+from sightline.core import dvc_cache, dvc_files, files
 from sightline.core.errors import is_shortage
 from sightline.core.progress import track
 from sightline.core.text import is_litter, readable
@@ -22,6 +22,7 @@ from sightline.sources import tree
 from sightline.sources.tree import TreeEntry
 
 _BLOCK = 2**20
+_MOST_LISTS = 4
 _SETTLED = 2 * 10**9
 """Nanoseconds after which a file that has changed again has another time, on any file system."""
 
@@ -69,7 +70,7 @@ class KnownDigests:
 
 
 class ContentMemory:
-    """Digests of files, kept from one look to the next.
+    """Digests of files, kept from one look to the next, and lists of the files that digests of sources stand for.
 
     Args:
         folder: Where they are kept; None keeps nothing.
@@ -77,6 +78,46 @@ class ContentMemory:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+
+    def digest(self, states: Mapping[str, str]) -> str:
+        """Returns a digest of what tells a change of each file, and keeps that list.
+
+        Args:
+            states: By relative path, in an order that is the same on every machine.
+        """
+        digest = files.sha256("".join(f"{path}\0{state}\n" for path, state in states.items()).encode())
+        self.keep_list(digest, states)
+        return digest
+
+    def keep_list(self, digest: str, states: Mapping[str, str]) -> None:
+        """Keeps what is behind a source's digest: what tells a change of each file, by relative path.
+
+        Only the lists used last are kept; that of the state in dvc.lock is, whenever it is compared with another.
+        """
+        if self._folder is None:
+            return
+        file = self._list_file(self._folder, digest)
+        with contextlib.suppress(OSError):  # a full disk: what is written next says so
+            if file.is_file():
+                file.touch()
+            else:
+                files.write_text(file, json.dumps(states))
+            for old in sorted(file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-_MOST_LISTS]:
+                old.unlink()
+
+    def kept_list(self, digest: str) -> dict[str, str] | None:
+        """Returns what was kept by `keep_list`, or is in DVC's cache; None where neither is here."""
+        file = self._list_file(self._folder, digest) if self._folder else None
+        if file is not None:
+            with contextlib.suppress(OSError, ValueError):  # nothing kept, or cut short
+                kept: dict[str, str] = json.loads(file.read_text(encoding="ascii"))
+                file.touch()
+                return kept
+        return dvc_cache.listing(digest) if digest.endswith(".dir") else None
+
+    @staticmethod
+    def _list_file(folder: Path, digest: str) -> Path:
+        return folder / "lists" / f"{digest}.json"
 
     @contextlib.contextmanager
     def below(self, root: Path) -> Iterator[KnownDigests]:
@@ -146,8 +187,8 @@ def _folder(root: Path, memory: ContentMemory) -> tuple[str, str]:
             every.append(item)
             if not is_litter(entry.path):
                 inputs.append(item)
-    whole = _listed(every)
-    return whole, whole if len(inputs) == len(every) else _listed(inputs)
+    whole = _listed(every, memory)
+    return whole, whole if len(inputs) == len(every) else _listed(inputs, memory)
 
 
 def _state(entry: TreeEntry, known: KnownDigests) -> str:
@@ -161,7 +202,9 @@ def _state(entry: TreeEntry, known: KnownDigests) -> str:
         return str(error.strerror)
 
 
-def _listed(items: list[dict[str, str]]) -> str:
+def _listed(items: list[dict[str, str]], memory: ContentMemory) -> str:
     """Returns the digest of a list of files, as DVC writes and digests it."""
     text = json.dumps(sorted(items, key=lambda item: item["relpath"]), sort_keys=True)
-    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+    digest = f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+    memory.keep_list(digest, {item["relpath"]: item["md5"] for item in items})
+    return digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
@@ -38,9 +37,8 @@ class RemoteFolderSource:
         self._max_bytes = max_bytes
         self._limit = limit
 
-    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
+    def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         fs, listing = self._list()
-        digest = hashlib.sha256()
 
         def state_of(path: str) -> str:
             info = listing[path]
@@ -48,9 +46,7 @@ class RemoteFolderSource:
 
         with remote.user_errors(self._url):
             watched = track(map_ahead(state_of, listing, remote.THREADS), "watching", len(listing), unit="files")
-            for path, state in zip(listing, watched, strict=True):
-                digest.update(f"{path}\0{state}\n".encode())
-        return {"files": len(listing), "digest": digest.hexdigest()}
+            return {"files": len(listing), "digest": memory.digest(dict(zip(listing, watched, strict=True)))}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         fs, listing = self._list()

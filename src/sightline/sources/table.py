@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,7 +133,10 @@ class TableSource:
         column = self._option.path_column
         if column is None:
             return self._file.fingerprint(memory)
-        return {**self._file.fingerprint(memory), **self._files.fingerprint(self._paths(column), memory)}
+        rows = itertools.count()  # of those that name a file
+        paths = (path for path, _ in zip(self._paths(column), rows, strict=False))
+        images = self._files.fingerprint(paths, memory)
+        return {**self._file.fingerprint(memory), **images, "rows": next(rows)}
 
     def _tracked(self, memory: ContentMemory) -> str | None:
         """Returns the digest of the folder that DVC tracks with the list and all that it names in it, if so it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import re
@@ -120,7 +119,7 @@ class LocalTableFiles:
                 yield path
 
     def fingerprint(self, paths: Iterable[str], memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
-        digest = hashlib.sha256()
+        states: dict[str, str] = {}
         with memory.below(self._root) as known:
             for entry in track(self._images({posixpath.dirname(path) for path in paths}), "watching"):
                 status, path = entry.stat(), Path(entry.path).relative_to(self._root).as_posix()
@@ -130,8 +129,8 @@ class LocalTableFiles:
                     if is_shortage(error):
                         raise
                     state = str(error.strerror)
-                digest.update(f"{readable(path)}\0{state}\n".encode())
-        return {"images": digest.hexdigest()}
+                states[readable(path)] = state
+        return {"images": memory.digest(states)}
 
     def _images(self, folders: set[str]) -> Iterator[os.DirEntry[str]]:
         for folder in sorted(folders):
@@ -179,12 +178,7 @@ class RemoteTableFiles:
     def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
         return iter(())
 
-    def fingerprint(
-        self,
-        paths: Iterable[str],
-        memory: ContentMemory = NO_MEMORY,  # noqa: ARG002 - nothing is on disk
-    ) -> dict[str, Any]:
-        digest = hashlib.sha256()
+    def fingerprint(self, paths: Iterable[str], memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         with remote.user_errors(self._url):
             fs, root = remote.filesystem(self._url)
 
@@ -193,9 +187,8 @@ class RemoteTableFiles:
                 return repr(remote.state(match[1])) if match else "missing"
 
             wanted = sorted(set(paths))
-            for state in track(map_ahead(state_of, wanted, remote.THREADS), "watching", len(wanted)):
-                digest.update(f"{state}\n".encode())
-        return {"images": digest.hexdigest()}
+            watched = track(map_ahead(state_of, wanted, remote.THREADS), "watching", len(wanted))
+            return {"images": memory.digest(dict(zip(wanted, watched, strict=True)))}
 
 
 def _on_disk(url: str) -> str:

@@ -56,14 +56,18 @@ def watch(config: IngestConfig, output: Path) -> None:
     files.write_json(output, source_fingerprint(config))
 
 
+def content_memory() -> ContentMemory:
+    """Returns what is known of the source's files from the last look."""
+    return ContentMemory(project_root() / files.STATE / "watched")
+
+
 def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     """Returns a source's fingerprint with the kind of source, and the digest of its list of labels.
 
     Raises:
         UserError: If the source cannot be reached.
     """
-    memory = ContentMemory(project_root() / files.STATE / "watched")
-    fingerprint = open_source(config).fingerprint(memory)
+    fingerprint = open_source(config).fingerprint(content_memory())
     content: dict[str, Any] = {"source": config.source.name, "fingerprint": fingerprint}
     if config.labels:
         LabelMap.load(located(config.labels))

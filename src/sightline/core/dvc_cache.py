@@ -1,0 +1,41 @@
+"""DVC's cache of a project, found and read without DVC, which takes half a second to import."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(".dvc")
+
+
+def caches(dvc: Path = FOLDER) -> Iterator[Path]:
+    """Yields where the cache of a project may be: by default, as the user's own configuration says, and the project's.
+
+    Args:
+        dvc: The folder `.dvc` of the project.
+    """
+    yield dvc / "cache"
+    personal = Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or os.path.expanduser("~/.config/dvc"))  # noqa: PTH111 - no home, no error
+    for file in (personal / "config", dvc / "config", dvc / "config.local"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read(file, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):  # DVC itself says so
+            continue
+        if place := parser.get("cache", "dir", fallback=None):
+            yield file.parent / os.path.expanduser(place.strip("'\""))  # noqa: PTH111
+
+
+def find(digest: str, dvc: Path = FOLDER) -> Path | None:
+    """Returns DVC's copy of what has a digest, of a folder the list of its files; None where there is none."""
+    places = (cache / "files" / "md5" / digest[:2] / digest[2:] for cache in caches(dvc))
+    return next((place for place in places if place.is_file()), None)
+
+
+def listing(digest: str, dvc: Path = FOLDER) -> dict[str, str] | None:
+    """Returns the digests of a folder's files by relative path, from DVC's list of them; None where there is none."""
+    place = find(digest, dvc)
+    return None if place is None else {item["relpath"]: item["md5"] for item in json.loads(place.read_bytes())}
