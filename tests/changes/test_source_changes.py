@@ -1,4 +1,4 @@
-"""Words on what of a source has changed: its files by name, their number by DVC's pointers, or the values themselves."""
+"""Words on what of a source has changed: its files by name, their number by DVC's pointers, or the values."""
 
 from __future__ import annotations
 
