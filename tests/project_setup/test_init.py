@@ -223,9 +223,9 @@ def test_a_project_that_git_did_not_commit_says_how_to_in_one_line(
     subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, check=True)
 
 
-@pytest.mark.parametrize(("each", "few"), [(3, True), (20, False)])
+@pytest.mark.parametrize(("each", "few"), [(3, True), (10, False)])
 def test_a_set_whose_splits_may_be_empty_is_called_too_small(tmp_path: Path, each: int, few: bool) -> None:
     images = draw(tmp_path / "images", each=each)
     done = CliRunner().invoke(app, ["init", "--explain", "--images", str(images)])
     assert done.exit_code == 0, done.output
-    assert ("so few that a split may get none: some 20 a class do" in done.output) is few
+    assert ("so few that a split may get none: some 10 a class do" in done.output) is few

@@ -15,6 +15,8 @@ FEW = 300
 """Images below which one test split says little: cross-validation says more."""
 MANY = 20_000
 """Images from which training is long, and its steps are many, whatever is chosen."""
+RARE = 100
+"""Images of a class below which a split by hashes alone may be far from the share that it is to have of it."""
 TINY = 32
 """Shorter side, in pixels, of pictures that are taken as they are."""
 CLEARLY = 0.05
@@ -235,6 +237,14 @@ def test_fraction(s: Situation) -> Choice:
     if s.images.images < FEW:
         return Choice(0.2, f"{s.images.images} images: few; cross-validation says more (README.md)")
     return Choice(0.2, f"of {s.images.images:,} images")
+
+
+@rule("preprocess.balance")
+def balance(s: Situation) -> Choice:
+    """`images`, all divided evenly, where the rarest class has fewer than 100; else `groups` of the source alone."""
+    if s.images.rarest < RARE:
+        return Choice("images", f"the rarest class has {s.images.rarest}: chance alone would divide it unevenly")
+    return Choice("groups", "classes are large enough to be divided by chance, which moves no image when others come")
 
 
 @rule("train.augment")

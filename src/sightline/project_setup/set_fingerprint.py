@@ -27,8 +27,8 @@ LOOK = 2000
 """Pictures that are decoded."""
 CLOSER = 500
 """Of them, pictures that are measured: colour, noise, edges, mirror images."""
-FEW = 40
-"""Images below which a random split may get none: 15 % of them for validation, with a chance of 1 in 26 of 20."""
+FEW = 16
+"""Images below which a balanced split may get none: in 2 of 100 cases of two classes of five or six images each."""
 
 _THUMB = 16  # px: side of what the mirror test compares
 _COLOUR = 6.0  # grey levels that the channels differ by, on the mean of a picture, before it has a colour
@@ -104,7 +104,7 @@ class Fingerprint:
         """Returns it as a person reads it."""
         names = ", ".join(itertools.islice(self.classes, 6)) + (" ..." if len(self.classes) > 6 else "")
         more = "" if self.complete else " or more"
-        few = "" if self.splits or self.images >= FEW else "; so few that a split may get none: some 20 a class do"
+        few = "" if self.splits or self.images >= FEW else "; so few that a split may get none: some 10 a class do"
         refused = f"{self.rejected:,} of {self.seen + self.rejected:,} looked at refused"
         bits = f"; 16-bit files that use {self.bits} bits" if self.bits else ""
         noise = "too small to tell" if self.noise is None else f"{self.noise:.1f} grey levels"

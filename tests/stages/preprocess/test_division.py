@@ -12,6 +12,7 @@ from sightline.stages.preprocess.division import lines, require_splits
 from sightline.stages.preprocess.stage import preprocess
 from tests.stages.preprocess.sets import Picture, configuration, pictures, write_set
 
+BALANCE = "preprocess.balance: images comes closer"
 SEED = "another preprocess.split_seed may come closer"
 
 
@@ -25,17 +26,21 @@ def test_a_split_as_asked_is_not_spoken_of(tmp_path: Path):
     assert lines(divided(tmp_path, pictures(600))) == []
 
 
-def test_a_small_set_may_come_closer_by_another_seed(tmp_path: Path):
+def test_a_small_set_comes_closer_by_balance_and_by_another_seed(tmp_path: Path):
     summary = divided(tmp_path, pictures(30), "split_seed=1")
     assert summary["division"] == {
         "asked": {"val": 0.15, "test": 0.2},
+        "balance": "groups",
         "groups": 30,
         "largest_group": 1,
         "effective_groups": 30,
     }
     printed = lines(summary)
     assert printed
-    assert all(SEED in line for line in printed)
+    assert all(BALANCE in line for line in printed)
+    balanced = lines(divided(tmp_path / "balanced", pictures(30), "split_seed=1", "balance=images"))
+    assert len(balanced) < len(printed)
+    assert all(SEED in line for line in balanced)
 
 
 def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path):
@@ -100,7 +105,7 @@ def test_a_class_without_a_training_image_is_named(tmp_path: Path):
         (
             [Picture(f"i{n}", n, f"c{n}") for n in range(3)],
             ("split_seed=1",),
-            r"no image is left for .*of 3 classes.*add images",
+            r"no image is left for .*of 3 classes.*preprocess.balance=images may do, and more images",
         ),
         (
             [Picture(f"i{n:03}", n, "ab"[n % 2], group="one") for n in range(40)],
@@ -144,6 +149,7 @@ def summary(
         "largest_class_share_deviation": division.pop("deviation", {}),
         "division": {
             "asked": {"val": 0.15, "test": 0.2},
+            "balance": "images",
             "groups": images,
             "largest_group": 1,
             "effective_groups": images if effective is None else effective,

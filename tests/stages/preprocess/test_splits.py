@@ -23,7 +23,7 @@ def digest(content: int) -> bytes:
     return f"{content // 3:08x}{hashlib.sha256(str(content).encode()).hexdigest()[8:]}".encode()
 
 
-def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Groups:
+def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str], balance_all: bool = False) -> Groups:
     """Groups rows of (id, content, source group)."""
     return group_images(
         ids=[identity for identity, _, _ in rows],
@@ -31,6 +31,7 @@ def grouped(rows: list[tuple[str, int, str | None]], near: dict[str, str]) -> Gr
         source_groups={place: group for place, (_, _, group) in enumerate(rows) if group},
         near=near,
         places={identity: place for place, (identity, _, _) in enumerate(rows)},
+        balance_all=balance_all,
     )
 
 
@@ -39,9 +40,10 @@ def split(
     near: dict[str, str],
     plan: SplitPlan = PLAN,
     classes: list[str] | None = None,
+    balance_all: bool = False,
 ) -> dict[str, int]:
     """Splits rows, each of the class that `classes` names for it."""
-    groups = grouped(rows, near)
+    groups = grouped(rows, near, balance_all)
     names = sorted(set(classes or [""]))
     labels = np.array([names.index(name) for name in classes or [""] * len(rows)], np.int32)
     assigned = assign(np.full(len(rows), LEFT_OUT, np.int8), groups, plan, labels, names)
@@ -383,3 +385,42 @@ def test_images_that_come_to_groups_move_few():
     grown = [(f"{last[f'film {n}']}x", 10_000 + n, f"film {n}") for n in range(0, 100, 11)]
     after = split([*rows, *grown], {}, classes=[*classes, *(identity[0] for identity, *_ in grown)])
     assert np.mean([after[identity] != before[identity] for identity in before]) < 0.05
+
+
+# --- every image is balanced ------------------------------------------------------------------------------------------
+
+
+def alone(count: int, name: str, first: int = 0) -> list[tuple[str, int, str | None]]:
+    return [(f"{name}/{number:03}", 1000 * ord(name) + number, None) for number in range(first, first + count)]
+
+
+def test_classes_of_ten_images_are_validated_and_tested():
+    rows = [row for name in "abcdefghij" for row in alone(10, name)]
+    classes = [identity[0] for identity, *_ in rows]
+    for seed in range(5):
+        where = split(rows, {}, SplitPlan(0.15, 0.2, seed), classes, balance_all=True)
+        for name in "abcdefghij":
+            parts = np.bincount([part for identity, part in where.items() if identity[0] == name], minlength=3)
+            assert parts[TEST] in (1, 2, 3), parts
+            assert parts[VAL] in (1, 2), parts
+
+
+@given(rows=ROWS, near=NEAR, seed=st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_what_belongs_together_stays_so_where_every_image_is_balanced(rows, near, seed):
+    plan = SplitPlan(0.2, 0.3, seed)
+    where = split(rows, near, plan, balance_all=True)
+    assert all(len({where[identity] for identity in inside}) == 1 for inside in components(rows, near).values())
+    assert where == split(rows[::-1], near, plan, balance_all=True), "order says nothing"
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=3, max_size=3), more=st.integers(1, 10), seed=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_images_that_come_later_in_their_class_move_none(sizes, more, seed):
+    plan = SplitPlan(0.15, 0.2, seed)
+    rows = [row for name, size in zip("abc", sizes, strict=True) for row in alone(size, name)]
+    grown = [*rows, *(row for name, size in zip("abc", sizes, strict=True) for row in alone(more, name, size))]
+    before, after = (
+        split(some, {}, plan, [identity[0] for identity, *_ in some], balance_all=True) for some in (rows, grown)
+    )
+    assert {identity: after[identity] for identity in before} == before

@@ -1,4 +1,4 @@
-"""Balance of the source's groups over splits, by size and by class, one group after the other.
+"""Balance of groups over splits, by size and by class, one group after the other: the source's, or every image.
 
 A large group that its hash draws into the test split takes that far past its share, and of a class with eight groups
 every fourth would have no validation image. So groups are placed as patients are in a clinical trial, as they come

@@ -38,6 +38,7 @@ class PreprocessConfig:
         test_fraction: Share of images for the test.
         split_seed: Another seed, another split.
         fold: "k of n" for cross-validation, or None.
+        balance: What is divided evenly: "groups" of the source, each other image by its hash alone; or all "images".
         leaks: What is done with images of the source's training split that have a duplicate in its test split.
         memo_gib: Size limit of the cache, in GiB.
     """
@@ -59,6 +60,7 @@ class PreprocessConfig:
     test_fraction: float
     split_seed: int
     fold: str | None
+    balance: str
     leaks: str
     memo_gib: float
 
@@ -75,6 +77,7 @@ class PreprocessConfig:
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{name}: must be in [0, 1), is {value}")
+        require_one_of("balance", self.balance, ("groups", "images"))
         require_one_of("leaks", self.leaks, ("drop", "keep", "fail"))
         require(self.memo_gib >= 0, f"memo_gib: must not be negative, is {self.memo_gib:g}")
         try:

@@ -20,10 +20,13 @@ def require_splits(summary: dict[str, Any]) -> None:
     division, classes = summary["division"], summary["images_per_class"]
     for split, asked in division["asked"].items():
         if asked and not summary["images_per_split"][split]:
+            remedy = "smaller groups" if _is_grouped(summary) else "add images, some 20 a class"
+            if not _is_grouped(summary) and division["balance"] == "groups":
+                remedy = "preprocess.balance=images may do, and more images, some 20 a class,"
             raise UserError(
                 f"no image is left for the split {split!r}: {summary['images']:,} image(s) of {len(classes)} classes, "
                 f"in {division['groups']:,} group(s) that stay together, were to give {asked:.0%} of them; "
-                f"{'smaller groups' if _is_grouped(summary) else 'add images, some 20 a class'} would do"
+                f"{remedy} would do"
             )
     if sum(counts["train"] > 0 for counts in classes.values()) < 2:
         raise UserError(
@@ -70,6 +73,8 @@ def _why(summary: dict[str, Any]) -> str:
             f"they are {division['groups']:,} groups that stay together, the largest of {division['largest_group']:,} "
             "images; only smaller groups come closer"
         )
+    if division["balance"] == "groups":
+        return "the set is small; preprocess.balance: images comes closer"
     return "the set is small; another preprocess.split_seed may come closer"
 
 

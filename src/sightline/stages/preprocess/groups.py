@@ -25,14 +25,15 @@ class Groups:
         digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
         first: [groups] position of an image of each group, whose digest is the group's key.
         names: By group, the key of those that have another one.
-        of_source: Those of `names`, in order of their first image's id.
+        balanced: Those that are placed with a look at each other, in order of their first image's id: those of `names`,
+            or all.
     """
 
     codes: Codes
     digests: Buffer
     first: Codes
     names: Mapping[int, bytes] = field(default_factory=dict)
-    of_source: Sequence[int] = ()
+    balanced: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -72,23 +73,25 @@ def group_images(
     source_groups: Mapping[int, str],
     near: Mapping[str, str],
     places: Mapping[str, int],
+    balance_all: bool = False,
 ) -> Groups:
     """Groups images with the same bytes, group of the source or near-duplicate group, and what these links connect.
 
     Time and memory in Python go to the images that have such a link, not to all.
 
     Args:
-        ids: [n] of all images; of none where nothing below links any.
+        ids: [n] of all images; of none where nothing below links any, and not all are balanced.
         digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
         source_groups: By position, the source's group, of the images for which it has one.
         near: By id, the near-duplicate group of one image of each content that has near duplicates.
         places: By id, the position of at least the images named in `near`; an id without one is ignored.
+        balance_all: Whether all groups are balanced, single images too, and not the source's alone.
     """
     firsts, contents = _contents(digests)
     # The letters keep a source's group apart from a near-duplicate group of the same name.
     links = [(position, f"g{name}") for position, name in source_groups.items()]
     links += [(places[identity], f"n{name}") for identity, name in near.items() if identity in places]
-    if not links:
+    if not links and not balance_all:
         return Groups(contents, digests, firsts)
     merged = np.arange(len(firsts))
     linked: list[int] = []
@@ -98,7 +101,7 @@ def group_images(
         linked += members
     kept, codes = np.unique(merged[contents], return_inverse=True)
     first: dict[int, int] = {}
-    affected = np.flatnonzero(np.isin(contents, np.array(linked)))
+    affected = np.arange(len(contents)) if balance_all else np.flatnonzero(np.isin(contents, np.array(linked)))
     for position in affected.tolist():
         code = int(codes[position])
         if code not in first or ids[position] < ids[first[code]]:
@@ -106,7 +109,8 @@ def group_images(
     firsts = firsts[kept]
     firsts[list(first)] = list(first.values())
     names = {code: source_groups[position].encode() for code, position in first.items() if source_groups.get(position)}
-    return Groups(codes.astype(np.int64), digests, firsts, names, sorted(names, key=lambda code: ids[first[code]]))
+    balanced = sorted(first if balance_all else names, key=lambda code: ids[first[code]])
+    return Groups(codes.astype(np.int64), digests, firsts, names, balanced)
 
 
 def _contents(digests: Buffer) -> tuple[Codes, Codes]:

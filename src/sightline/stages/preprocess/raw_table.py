@@ -100,15 +100,19 @@ class RawSet:
         splits[valid(found)] = numbers(found.drop_null())
         return splits
 
-    def groups(self) -> Groups:
-        """Returns which images belong together."""
+    def groups(self, balance_all: bool = False) -> Groups:
+        """Returns which images belong together.
+
+        Args:
+            balance_all: Whether all groups are balanced, and not the source's alone.
+        """
         column = self.table["group"]
         having = valid(column)
         named = dict(zip(having.tolist(), column.take(integers(having)).to_pylist(), strict=True))
         near = read_near(self.root / NEAR)
-        ids: Sequence[str] = self.table["id"].to_pylist() if named or near else []
+        ids: Sequence[str] = self.table["id"].to_pylist() if named or near or balance_all else []
         places = {identity: place for place, identity in enumerate(ids) if identity in near} if near else {}
-        return group_images(ids, self.digests, named, near, places)
+        return group_images(ids, self.digests, named, near, places, balance_all)
 
 
 def content_key(contents: bytes) -> str:

@@ -4,8 +4,8 @@ What holds when a set grows, the source naming no splits: an image stays where i
 joins its group, by a near duplicate or an exact duplicate in another group of the source. So images that come with
 larger ids, as numbered and dated files and database keys do, move nothing; but one that links two groups takes the
 later group's images to the earlier's split. They cannot all stay: two near duplicates that came alone may have been
-put apart, and a leak would be worse than a move. The source's own groups are balanced as well, which costs them some of
-that: see `balance`.
+put apart, and a leak would be worse than a move. The source's own groups are balanced as well, and so is every image of
+a small set if it is asked for, which costs them some of that: see `balance`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ _Contents = dict[int, dict[str, int]]
 def _contents(
     groups: Groups, free: npt.NDArray[np.bool_], labels: npt.NDArray[np.int32] | None, classes: Sequence[str]
 ) -> _Contents:
-    """Returns the source's groups in order, with their number of images by class.
+    """Returns the groups that are balanced in order, with their number of images by class.
 
     Args:
         groups: The images' groups.
@@ -115,7 +115,7 @@ def _contents(
         labels: [n] class index of each image; None where all are of one.
         classes: The classes' names in order of index.
     """
-    result: _Contents = {code: {} for code in groups.of_source if free[code]}
+    result: _Contents = {code: {} for code in groups.balanced if free[code]}
     if result:
         wanted = np.zeros(len(groups), np.bool_)
         wanted[list(result)] = True

@@ -68,7 +68,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
     pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
     with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
         images = RawSet.read(raw)
-        groups = images.groups()
+        groups = images.groups(config.balance == "images")
         assigned = _assign(images, groups, config)
         shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
         index = _index(images, shards, assigned)
@@ -92,7 +92,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
     counts = {
         "augmented_copies": sum(table.num_rows for table in copies),
         "groups_kept_together": groups.together,
-        "division": {"asked": asked(images.splits(), config.plan), **groups.sizes()},
+        "division": {"asked": asked(images.splits(), config.plan), "balance": config.balance, **groups.sizes()},
         "leaks": {"found": len(assigned.leaks), "left_out": int(np.count_nonzero(assigned.splits == LEFT_OUT))},
         "notes": _notes(shards),
     }
