@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from sightline.core.errors import UserError
@@ -86,6 +86,7 @@ class Url:
         user: As it stands in the URL (percent-encoded), or None.
         password: As it stands in the URL (percent-encoded), or None.
         query: What follows the `?`.
+        setting: What names it beside the environment, for remedies: a key of the configuration, or a command's option.
     """
 
     scheme: str
@@ -94,6 +95,7 @@ class Url:
     user: str | None = field(repr=False)
     password: str | None = field(repr=False)
     query: str = field(repr=False)
+    setting: str = field(default="ingest.url", compare=False)
 
     @property
     def family(self) -> str:
@@ -215,19 +217,23 @@ def _named(piece: str) -> bool:
     return bool(value.strip("=")) and _WORD.fullmatch(name) is not None
 
 
-def database_url(configured: str | None) -> Url:
+def database_url(configured: str | None, setting: str = "ingest.url") -> Url:
     """Returns the URL of the database: the configured one, or the environment's; with the environment's password.
+
+    Args:
+        configured: What `setting` says, or None.
+        setting: See `Url`.
 
     Raises:
         UserError: If there is none, or it cannot be read.
     """
     given = configured or os.environ.get(DATABASE_URL)
     if not given:
-        raise UserError(f"no database is named: set ingest.url (without a password) or {DATABASE_URL}")
-    url = parse(given, "the database's URL" if configured else DATABASE_URL)
+        raise UserError(f"no database is named: set {setting} (without a password) or {DATABASE_URL}")
+    url = replace(parse(given, "the database's URL" if configured else DATABASE_URL), setting=setting)
     password = os.environ.get(DATABASE_PASSWORD)
     if password and url.user and url.password is None:
-        return Url(url.scheme, url.hosts, url.path, url.user, quote(password, safe=""), url.query)
+        return replace(url, password=quote(password, safe=""))
     return url
 
 

@@ -14,6 +14,9 @@ from sightline.predict.inputs import Database, Input, failed
 from sightline.sources.mongodb import MongodbOption
 from sightline.sources.sql import SqlOption
 
+OPTION = "--url"
+"""What names the database on the command line of prediction."""
+
 
 def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
     """Yields the images of `db:TABLE` or `gridfs:BUCKET`, in order of id, each under its id.
@@ -39,21 +42,23 @@ def _source(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any
 
 def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
     # There need be no labels: the id is read in their place.
-    if gridfs or database_url(database.url).family == "mongodb":
+    if gridfs or database_url(database.url, OPTION).family == "mongodb":
         from sightline.sources.databases.mongo_source import MongodbSource
 
         identity = database.id_column or "_id"
         fields: dict[str, Any] = dict.fromkeys(["split_field", "group_field", "changed_field", "checksum_field"])
         fields |= {"database": None, "filter": {}, "projection": None, "max_bytes": max_bytes, "gridfs": gridfs}
         fields |= {"id_field": identity, "label_field": identity, "image_field": database.image_column}
-        return MongodbSource(MongodbOption("mongodb", url=database.url, collection=table, **fields))
+        option = MongodbOption("mongodb", url=database.url, collection=table, **fields)
+        return MongodbSource(option, setting=OPTION, remedy=f"check the name {table!r} and the user's rights")
     from sightline.sources.databases.sql_source import SqlSource
 
     identity = database.id_column or "id"
     columns: dict[str, Any] = dict.fromkeys(["split_column", "group_column", "changed_column", "checksum_column"])
     columns |= {"schema": None, "query": None}
     columns |= {"id_column": identity, "label_column": identity, "image_column": database.image_column}
-    return SqlSource(SqlOption("sql", url=database.url, table=table, **columns))
+    remedy = f"it must have a table {table!r} with the columns {identity!r} and {database.image_column!r}"
+    return SqlSource(SqlOption("sql", url=database.url, table=table, **columns), setting=OPTION, remedy=remedy)
 
 
 def write(predictions: Iterable[Prediction], table: str, database: Database, model: str) -> int:

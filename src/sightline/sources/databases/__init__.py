@@ -64,7 +64,7 @@ def unreachable_error(url: Url, error: Exception) -> UserError:
     """Returns the error for a database that cannot be reached or refuses the user: raise it `from None`."""
     return UserError(
         f"{url.family} at {url.address or url.path} cannot be reached ({driver_message(url, error)}): start it, or set "
-        f"ingest.url or {DATABASE_URL} (and {DATABASE_PASSWORD}) to the right one"
+        f"{url.setting} or {DATABASE_URL} (and {DATABASE_PASSWORD}) to the right one"
     )
 
 

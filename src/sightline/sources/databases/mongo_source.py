@@ -21,8 +21,6 @@ from sightline.sources.databases import RetryBudget, as_text, mongo, unreachable
 from sightline.sources.databases.digests import set_digest
 from sightline.sources.mongodb import MongodbOption
 
-REMEDY = "check the collection, fields and filter in ingest.source"
-
 Document = dict[str, Any]
 
 _BRACKETS = (
@@ -41,19 +39,23 @@ class MongodbSource:
     Attributes:
         option: What to read.
         limit: At most so many documents, an even sample of each class; memory holds their ids.
+        setting: What names the URL, for remedies.
+        remedy: What to do where the database refuses.
         notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     option: MongodbOption
     limit: int | None = None
+    setting: str = "ingest.url"
+    remedy: str = "check the collection, fields and filter in ingest.source"
     notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of documents, the largest id, and what tells a change: see `docs/databases.md`."""
         option = self.option
-        url = database_url(option.url)
-        with mongo.connect(url) as client, mongo.user_errors(url, REMEDY):
-            reader = _Reader(client, url, option)
+        url = database_url(option.url, self.setting)
+        with mongo.connect(url) as client, mongo.user_errors(url, self.remedy):
+            reader = _Reader(client, url, option, self.remedy)
             chosen = reader.filter
             largest = reader.documents.find_one(chosen, {"_id": 1}, sort=[("_id", -1)]) or {}
             result = {"location": url.location, "database": reader.documents.database.name}
@@ -77,9 +79,9 @@ class MongodbSource:
         return result
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        url = database_url(self.option.url)
+        url = database_url(self.option.url, self.setting)
         with mongo.connect(url) as client:
-            reader = _Reader(client, url, self.option)
+            reader = _Reader(client, url, self.option, self.remedy)
             if self.limit is None:
                 chosen = [reader.filter]
             else:
@@ -93,8 +95,8 @@ class MongodbSource:
 class _Reader:
     """One reading of the source, over one client."""
 
-    def __init__(self, client: mongo.Client, url: Url, option: MongodbOption) -> None:
-        self._url, self._option = url, option
+    def __init__(self, client: mongo.Client, url: Url, option: MongodbOption, remedy: str) -> None:
+        self._url, self._option, self._remedy = url, option, remedy
         database = mongo.database(client, url, option.database)
         self.documents = database[f"{option.collection}.files" if option.gridfs else option.collection]
         self._bucket = mongo.gridfs.GridFSBucket(database, option.collection) if option.gridfs else None
@@ -107,7 +109,7 @@ class _Reader:
         """Returns the `_id`s of an even sample of the documents."""
         name = self._option.label_field
         wanted = None if self._option.gridfs else {"_id": 1, name: 1}
-        with mongo.user_errors(self._url, REMEDY):
+        with mongo.user_errors(self._url, self._remedy):
             labelled = (
                 (document["_id"], label_of(self._field(document, name), as_text))
                 for document in self.documents.find(self.filter, wanted).sort("_id", 1)
@@ -130,7 +132,7 @@ class _Reader:
                 if retries.exhausted():
                     raise unreachable_error(self._url, error) from None
             except mongo.pymongo.errors.PyMongoError:
-                with mongo.user_errors(self._url, REMEDY):
+                with mongo.user_errors(self._url, self._remedy):
                     raise
 
     def fields(self, names: list[str]) -> Iterator[list[Any]]:

@@ -21,8 +21,6 @@ from sightline.sources.databases.digests import set_digest
 from sightline.sources.databases.sql import abandoned_stream, connect, engine, is_lost, mysql, sa, user_errors
 from sightline.sources.sql import SqlOption
 
-REMEDY = "check the table and columns in ingest.source"
-
 ID_PAGE = 100_000
 """Ids that are fetched, and held (some 25 MB), at a time: finding them may cost the server a scan of its table."""
 
@@ -45,18 +43,22 @@ class SqlSource:
     Attributes:
         option: What to read.
         limit: At most so many rows, an even sample of each class; memory holds their ids.
+        setting: What names the URL, for remedies.
+        remedy: What to do where the database knows no such table or column.
         notes: Human-readable notes on what was read, once records have been asked for.
     """
 
     option: SqlOption
     limit: int | None = None
+    setting: str = "ingest.url"
+    remedy: str = "check the table and columns in ingest.source"
     notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
         """Returns the number of rows, the largest id, and what tells a change: see `docs/databases.md`."""
-        url = database_url(self.option.url)
+        url = database_url(self.option.url, self.setting)
         columns = [self.option.label_column, self.option.split_column, self.option.group_column]
-        with engine(url) as made, connect(made, url) as connection, user_errors(url, REMEDY):
+        with engine(url) as made, connect(made, url) as connection, user_errors(url, self.remedy):
             option = dataclasses.replace(self.option, checksum_column=self._checksum_column(connection))
             table = _Table(option, made.dialect.name)
             newest = sa.func.max(table.column(self.option.changed_column)) if self.option.changed_column else sa.null()
@@ -86,10 +88,10 @@ class SqlSource:
         return "sha256" if any(column["name"] == "sha256" for column in columns) else None
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        url = database_url(self.option.url)
+        url = database_url(self.option.url, self.setting)
         with engine(url) as made:
             table = _Table(self.option, made.dialect.name)
-            with connect(made, url) as connection, user_errors(url, REMEDY):
+            with connect(made, url) as connection, user_errors(url, self.remedy):
                 if self.limit is not None:
                     self.notes.clear()
                     stream = connection.execute(table.labelled_keys(), execution_options={"yield_per": 1000})
@@ -115,7 +117,7 @@ class SqlSource:
                 except sa.exc.DBAPIError as error:
                     reconnecting = retries.tried and isinstance(error, sa.exc.OperationalError)
                     if not is_lost(error) and not reconnecting:
-                        with user_errors(url, REMEDY):
+                        with user_errors(url, self.remedy):
                             raise
                     if retries.exhausted():
                         raise unreachable_error(url, error) from None

@@ -26,7 +26,7 @@ def load_images(records: Iterable[Any], url: str | None, table: str = "images", 
 
     Args:
         records: `ImageRecord`s: what has an `id`, `data`, `label`, `split` and `group`.
-        url: The database; None takes it from the environment.
+        url: The database, as a command's --url names it; None takes it from the environment.
         table: Name of the table, collection or GridFS bucket.
         gridfs: Put the images into a GridFS bucket (MongoDB alone; needed for those above some 16 MB).
 
@@ -38,7 +38,7 @@ def load_images(records: Iterable[Any], url: str | None, table: str = "images", 
     """
     fields = ("id", "image", "label", "split", "group", "sha256")
     rows = (dict(zip(fields, _values(record), strict=True)) for record in records)
-    address = database_url(url)
+    address = database_url(url, "--url")
     if address.family == "mongodb":
         from sightline.sources.databases import mongo_write
 
@@ -55,7 +55,7 @@ def write_predictions(rows: Iterable[Row], url: str | None, table: str = "predic
 
     Args:
         rows: Mappings with some of `PREDICTION_FIELDS`; `id` and `model` must be there.
-        url: The database; None takes it from the environment.
+        url: The database, as a command's --url names it; None takes it from the environment.
         table: Name of the table or collection.
 
     Returns:
@@ -66,7 +66,7 @@ def write_predictions(rows: Iterable[Row], url: str | None, table: str = "predic
         ValueError: If a row has an unknown field, or no id or model.
     """
     checked = (_prediction(row) for row in rows)
-    address = database_url(url)
+    address = database_url(url, "--url")
     if address.family == "mongodb":
         return _to_mongodb(checked, address, table, ("id", "model"))
     from sightline.sources.databases import sql_write
