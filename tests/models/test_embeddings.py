@@ -86,7 +86,10 @@ def test_what_cannot_be_is_one_line_and_leaves_no_file(folders: tuple[Path, Path
     out = tmp_path / "f.parquet"
     for arguments, printed in (
         ([str(other), str(data)], "holds images of 8x8x1, the model takes 9x8x1"),
-        ([str(tmp_path / "no"), str(data)], "is missing: run the train stage"),
+        (
+            [str(tmp_path / "no"), str(data)],
+            "is missing: name the folder that training wrote (models), or run the train stage",
+        ),
         ([str(model), str(tmp_path / "no")], "is missing: run the preprocess stage"),
     ):
         done = CliRunner().invoke(app, ["features", *arguments, "--output", str(out)])

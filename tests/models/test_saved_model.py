@@ -154,7 +154,10 @@ def refused(folder: Path) -> str:
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     save(tmp_path)
     (tmp_path / name).unlink()
-    assert refused(tmp_path) == f"{tmp_path / name} is missing: run the train stage"
+    assert (
+        refused(tmp_path)
+        == f"{tmp_path / name} is missing: name the folder that training wrote (models), or run the train stage"
+    )
 
 
 @pytest.mark.parametrize("place", [0, 8, 500, -1])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.predict.inputs import expand, read_input
+from sightline.predict.inputs import expand, open_all, read_input
 
 
 @pytest.fixture
@@ -23,6 +23,17 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_home_that_no_shell_has_put_in_is_put_in(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree / "b"))
+    opened = open_all(["~/2.png", "~/c", "~/*0.png", "~nobody-here/1.png"], 100)
+    assert [one.name for one in opened] == [f"{tree}/b/{name}" for name in ("2.png", "c/1.png", "10.png")] + [
+        "~nobody-here/1.png"
+    ]
+    (tree / "~").mkdir()
+    (tree / "~" / "2.png").write_bytes(b"a folder of that name")
+    assert [one.name for one in open_all(["~/2.png"], 100)] == ["~/2.png"]
 
 
 @pytest.mark.parametrize(

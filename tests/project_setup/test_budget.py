@@ -22,7 +22,7 @@ def test_what_fits_is_left_alone_and_what_does_not_gets_fewer_epochs_then_smalle
     assert changes(20) == {}
     assert changes(5) == {"train.max_epochs": 40, "train.patience": 40}  # 300 s, less 30 and 10, of 6.5 s each
     assert changes(2.5) == {"preprocess.size": 48, "train.max_epochs": 30, "train.patience": 30}
-    with pytest.raises(UserError, match=r"too few on this machine: --budget \d+m"):
+    with pytest.raises(UserError, match=r"too little on this machine: --budget \d+m"):
         changes(0.7)
 
 

@@ -87,7 +87,9 @@ class ModelInfo:
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run the train stage") from None
+            raise UserError(
+                f"{path} is missing: name the folder that training wrote (models), or run the train stage"
+            ) from None
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}): run the train stage again") from None
 

@@ -73,7 +73,9 @@ def load(folder: Path) -> tuple[Classifier, ModelInfo]:
         weights = (folder / WEIGHTS).read_bytes()
         option = info.option()
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing: run the train stage") from None
+        raise UserError(
+            f"{error.filename} is missing: name the folder that training wrote (models), or run the train stage"
+        ) from None
     except ValueError as error:
         raise UserError(f"{folder / INFO} is damaged ({error}): run the train stage again") from None
     same = files.sha256(weights) == info.weights_sha256

@@ -94,6 +94,8 @@ def open_all(
 
             yield from url_inputs.images(text, max_bytes)
         else:
+            if not os.path.lexists(text):
+                text = os.path.expanduser(text)  # noqa: PTH111 - in a list, or quoted, no shell has done it
             for path in expand([text]):
                 if is_archive(path) and Path(path).is_file() and not Path(text).is_dir():
                     from sightline.predict import archive_inputs

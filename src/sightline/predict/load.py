@@ -23,7 +23,7 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name)
     if not text.startswith(REGISTRY):
-        return Path(text)
+        return Path(os.path.expanduser(text))  # noqa: PTH111 - a user that is not known is no error
     try:
         from sightline.tracking import model_registry
     except ModuleNotFoundError as error:

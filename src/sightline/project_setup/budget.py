@@ -81,11 +81,9 @@ def fitted(chosen: Mapping[str, Choice], pace: Pace, images: int, training: int,
     if epochs < LEAST_EPOCHS:
         least = STARTS * pace.start + images * pace.preparing
         least += LEAST_EPOCHS * training / pace.training * (sides[-1] / side) ** 2
-        raise UserError(
-            f"--budget: {budget / 60:.0f} minutes are too few on this machine: --budget {least / 60 + 1:.0f}m"
-        )
+        raise UserError(f"--budget: {budget / 60:g} min is too little on this machine: --budget {least / 60 + 1:.0f}m")
     changed = {}
-    speed = f"{budget / 60:g} minutes at {pace.training:,.0f} images/s of {side} px"
+    speed = f"{budget / 60:g} min at {pace.training:,.0f} images/s of {side} px"
     if px != side:
         changed["preprocess.size"] = Choice(px, f"what fits into {speed}")
     if epochs != wanted:

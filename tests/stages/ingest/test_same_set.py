@@ -221,6 +221,44 @@ def test_load_asks_with_its_own_options(tmp_path: Path) -> None:
     assert (done.exit_code, "10 images -> images, 2 inputs not read" in done.stderr) == (1, True), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "url", "remedy"),
+    [
+        ("no", "sqlite:///unused.db", "SOURCE: cannot read"),
+        (
+            "splits",
+            "sqlite:///unused.db",
+            "called as splits are, but without a folder per class; if these are the classes",
+        ),
+        ("many.zip", "sqlite:///unused.db", "unpack it, and give the folder, if you trust it"),
+        ("bomb.tar.gz", "sqlite:///unused.db", "unpack it, and give the folder, if you trust it"),
+        ("owl", None, "set --url (without a password) or SIGHTLINE_DATABASE_URL"),
+        ("owl", "mysql://127.0.0.1:1/x", "set --url or SIGHTLINE_DATABASE_URL"),
+        ("owl", "mongodb://127.0.0.1:1/x", "set --url or SIGHTLINE_DATABASE_URL"),
+    ],
+)
+def test_a_remedy_of_load_names_what_load_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, url: str | None, remedy: str
+) -> None:
+    for package in ("sqlalchemy", "pymysql", "pymongo"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIGHTLINE_DATABASE_URL", raising=False)
+    monkeypatch.setattr("sightline.sources.databases.loading.MAX_ENTRIES", 2)
+    monkeypatch.setattr("sightline.sources.archive._FREE_BYTES", 10)
+    tree(tmp_path, {"owl/owl/1.png": picture(1), "splits/train/1.png": picture(1), "splits/test/2.png": picture(2)})
+    with zipfile.ZipFile("many.zip", "w") as many:
+        for number in range(3):
+            many.writestr(f"owl/{number}.png", picture(number))
+    Path("owl/2.png").write_bytes(bytes(2**20))
+    with tarfile.open("bomb.tar.gz", "w:gz") as archive:
+        archive.add("owl/2.png")
+    done = CliRunner().invoke(app, ["load", given, "--table", "images", *(["--url", url] if url else [])])
+    assert done.exit_code == 2
+    assert remedy in done.stderr
+    assert "ingest." not in done.stderr
+
+
 def test_load_reads_by_the_same_rules(tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy")
     files = decomposed(wrapped({**SETS["splits by other names"], **LITTER}, "x"))

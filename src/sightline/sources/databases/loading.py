@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sightline.core.errors import UserError
@@ -11,12 +12,22 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.image_file import Limits
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.databases.writeback import load_images
-from sightline.sources.file import source_file
+from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
 from sightline.sources.layout_rules import AUTO, LayoutRules
 
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100
+
+_UNPACK = "unpack it, and give the folder, if you trust it"
+_IN_COMMAND = {
+    "++ingest.source_options.class_depth=": "--class-depth ",
+    "++ingest.source_options.layout=": "--layout ",
+    "where their names tell the class, set ingest.class_from.pattern, where a list does, ingest.source=table; ": "",
+    "raise ingest.source.max_entries if you trust it": _UNPACK,
+    "raise ingest.source.max_ratio if you trust it": _UNPACK,
+}
+"""Remedies of the configuration, and what the command has in their place."""
 
 
 def load(
@@ -41,14 +52,14 @@ def load(
     source = (
         FolderSource(path, limits.max_bytes, rules=rules)
         if path.is_dir()
-        else ArchiveSource(source_file(str(path), None), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
+        else ArchiveSource(LocalFile(path, "SOURCE"), limits.max_bytes, MAX_ENTRIES, MAX_RATIO, rules=rules)
     )
     rejected: list[Rejection] = []
 
     def images() -> Iterator[ImageRecord]:
         for record in track(source.records(), "loading"):
             if isinstance(record, Rejection):
-                rejected.append(record)
+                rejected.append(replace(record, detail=_as_options(record.detail)))
             else:
                 yield record
 
@@ -60,6 +71,6 @@ def load(
 
 def _as_options(line: str) -> str:
     """Names the command's options in place of the configuration's keys."""
-    for key, option in (("class_depth", "--class-depth"), ("layout", "--layout")):
-        line = line.replace(f"++ingest.source_options.{key}=", f"{option} ")
+    for setting, option in _IN_COMMAND.items():
+        line = line.replace(setting, option)
     return line
