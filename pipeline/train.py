@@ -6,6 +6,7 @@ experiment like any other: recorded as what it is, and undone by `dvc checkout` 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from sightline.datasets import data_settings
 from sightline.stages.train.config import TrainConfig
 
 DATA = Path("data/processed")
+WEIGHTS = Path("data/weights.json")
 MODEL = Path("models")
 HISTORY = Path("reports/history.csv")
 DEBUG = Path("debug")
@@ -29,7 +31,8 @@ def run(config: TrainConfig, context: Context) -> None:
     from sightline.stages.train.stage import TrainingRun
     from sightline.stages.train.tracked import train_tracked
 
-    training = TrainingRun(context.root / DATA, config)
+    start = json.loads((context.root / WEIGHTS).read_bytes())["start"] if config.start_from is not None else None
+    training = TrainingRun(context.root / DATA, config, start)
     if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
         training.join()
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -21,7 +20,7 @@ from sightline.config.compose import compose, typed
 from sightline.core.errors import UserError
 from sightline.core.project import located, project_root
 from sightline.stages.ingest.config import IngestConfig
-from sightline.stages.watch.fingerprint import watch
+from sightline.stages.watch.fingerprint import source_fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,8 +56,7 @@ def make_sources() -> None:
 
 
 def fingerprint(*words: str) -> Any:
-    watch(typed(IngestConfig, compose(list(words)).ingest, "ingest"), Path("source.json"))
-    return json.loads(Path("source.json").read_text())
+    return source_fingerprint(typed(IngestConfig, compose(list(words)).ingest, "ingest"))
 
 
 SOURCES = {

@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.copy(ROOT / name, folder)
     (folder / "data").mkdir()
     (folder / "data" / "code.json").write_text(json.dumps(dict.fromkeys(REPEATABLE, "0" * 64)))
-    (folder / "data" / "weights.json").write_text(json.dumps(dict.fromkeys(["weights", "teacher", "baseline"])))
+    (folder / "data" / "weights.json").write_text(
+        json.dumps(dict.fromkeys(["weights", "teacher", "start", "baseline"]))
+    )
     before = Path.cwd()
     os.chdir(folder)
     Repo.init(no_scm=True).close()

@@ -28,7 +28,10 @@ LABELS = np.arange(200) % 4
 def evidence(wrong: int = 20, **changes: Any) -> Evidence:
     """A model that errs on the first `wrong` images."""
     correct = np.arange(200) >= wrong
-    known = Evidence("test set", list("abcd"), LABELS, correct, 0.02, 200, parity_available=300, parity_agreement=1.0)
+    ids = [f"{n:03}" for n in range(200)]
+    known = Evidence(ids, list("abcd"), LABELS, correct, 0.02, 200, parity_available=300, parity_agreement=1.0)
+    if "labels" in changes:
+        changes["ids"] = ids[: len(changes["labels"])]
     return dataclasses.replace(known, **changes)
 
 
@@ -60,15 +63,17 @@ def test_each_floor_holds_back_alone_and_says_why(changes: dict[str, Any], messa
 
 def test_all_that_speaks_against_it_is_said() -> None:
     bad = evidence(wrong=200, ece=1.0, parity_images=1, parity_agreement=0.5)
-    assert len(decide(bad, evidence(), POLICY).reasons) == 6
+    assert len(decide(bad, evidence(), POLICY).reasons) == 7
 
 
 def test_a_clearly_worse_one_is_held_back_and_a_better_or_equal_one_is_not() -> None:
     assert decide(evidence(20), evidence(20), POLICY).passed
     assert decide(evidence(10), evidence(20), POLICY).passed
     worse = decide(evidence(60), evidence(20), POLICY)
-    (reason,) = worse.reasons
+    reason, by_class = worse.reasons
     assert "accuracy minus the champion's is -0.2000" in reason
+    assert by_class.startswith("recall of 4 classes fell beyond chance: 'a' 0.9000 -> 0.7000 on 50 images (McNemar's p")
+    assert by_class.endswith("and 1 more")
     assert worse.facts["difference_high"] < 0
     assert worse.facts["mcnemar_p"] < 1e-6
 
@@ -104,10 +109,45 @@ def test_a_loss_within_the_margin_passes() -> None:
 
 
 def test_another_test_set_cannot_be_compared() -> None:
-    decision = decide(evidence(0), evidence(50, test_set="another"), POLICY)
-    (reason,) = decision.reasons
-    assert "scored on another test set" in reason
-    assert "difference" not in decision.facts
+    for ids in ([f"{n:03}" for n in range(1, 201)], [f"{n:03}" for n in range(200)]):
+        other = evidence(50, ids=ids, labels=LABELS[::-1]) if ids[0] == "000" else evidence(50, ids=ids)
+        decision = decide(evidence(0), other, POLICY)
+        (reason,) = decision.reasons
+        assert "scored on another test set" in reason
+        assert "difference" not in decision.facts
+
+
+OLD = LABELS != 3
+CHAMPION = evidence(0, classes=list("abc"), labels=LABELS[OLD], correct=np.ones(150, bool))
+
+
+def grown(**changes: Any) -> Evidence:
+    """A model that knows a fourth class, which comes first, so that the old ones have other indices."""
+    return evidence(0, classes=list("dabc"), labels=(LABELS + 1) % 4, **changes)
+
+
+def test_a_model_of_more_classes_is_compared_on_the_images_of_the_old_ones() -> None:
+    champion = dataclasses.replace(CHAMPION, ids=[id_ for id_, old in zip(grown().ids, OLD, strict=True) if old])
+    decision = decide(grown(correct=OLD | (np.arange(200) % 8 == 3)), champion, POLICY)  # half of what is new is wrong
+    assert decision.passed
+    assert decision.facts["difference"] == 0
+    assert (decision.facts["new_classes"], decision.facts["images_of_old_classes"]) == (1, 150)
+    forgetful = grown(correct=~OLD | (np.arange(200) >= 60))
+    reason, by_class = decide(forgetful, champion, POLICY).reasons
+    assert reason.startswith("accuracy minus the champion's on the 150 images of its 3 classes is -0.3000")
+    assert "recall of 3 classes fell" in by_class
+    fewer = dataclasses.replace(champion, ids=[*champion.ids[:-1], "gone"])
+    assert "another test set" in decide(grown(), fewer, POLICY).reasons[0]
+
+
+def test_one_class_that_is_worse_beyond_chance_holds_it_back() -> None:
+    correct = np.ones(200, bool)
+    correct[[0, 4, 8, 12, 16, 20, 24, 28]] = False  # 8 of the 50 of class a
+    loose = dataclasses.replace(POLICY, margin=0.2)
+    (reason,) = decide(evidence(0, correct=correct), evidence(0), loose).reasons
+    assert reason.startswith("recall of 1 class fell beyond chance: 'a' 1.0000 -> 0.8400 on 50 images (McNemar")
+    correct[[0, 4, 8, 12]] = True
+    assert decide(evidence(0, correct=correct), evidence(0), loose).passed  # as it may be by chance
 
 
 def test_a_class_that_the_test_set_lacks_is_no_reason() -> None:

@@ -107,7 +107,12 @@ def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False,
     from sightline.stages.train.stage import TrainingRun
 
     settings, config = section("train", TrainConfig, knobs)
-    training = TrainingRun(data.path, settings)
+    start = None
+    if settings.start_from is not None:
+        from sightline.models import start_lookup
+
+        start = start_lookup.find(settings.start_from, config.promote.name).digest
+    training = TrainingRun(data.path, settings, start)
     with progress.stage("train"), new_place(folder or data.path.parent, "model") as place:
         if track:
             from sightline.stages.train.tracked import train_tracked

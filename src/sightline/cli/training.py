@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,6 +99,7 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
         from sightline.config import compose, other_sections
         from sightline.datasets import data_settings
         from sightline.datasets.processed_set import ProcessedSet
+        from sightline.models import start_model
         from sightline.stages.train.config import TrainConfig
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
@@ -105,4 +108,7 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
     other_sections.refuse(words, ("train",), params)
     composed = compose.compose_with(params, words)
     section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
+    if section.start_from is not None:
+        start = start_model.require(json.loads(Path("data/weights.json").read_bytes())["start"])
+        section = dataclasses.replace(section, start_from=str(start.folder))
     return composed, section, data, data_settings.load_settings(Path(), data.digest)

@@ -12,6 +12,10 @@ from typing import Any, Self
 from sightline.core.errors import UserError
 from sightline.models.options import MODELS, ModelOption
 
+WEIGHTS = "model.safetensors"
+INFO = "model.json"
+"""The two files of a trained model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLineage:
@@ -20,6 +24,9 @@ class TrainingLineage:
     Attributes:
         data_sha256: Digest of the processed set; "" where it is not known, as of a model made by hand.
         transform_sha256: Digest of the preprocessing transform's file; "" likewise.
+        preparation: How its images were prepared: that file's content, less the statistics of their pixels.
+        start: The model that training started from (`model_sha256`), and which of its classes that one knew: `kept`,
+            `new`; none without.
         initial_weights: SHA-256 and licence of the weights file that training began with; None without.
         teacher_sha256: Digest of the bundle that it learnt from; "" without.
         training: The train section, less the model.
@@ -29,6 +36,8 @@ class TrainingLineage:
 
     data_sha256: str = ""
     transform_sha256: str = ""
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
     initial_weights: Mapping[str, str] | None = None
     teacher_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -133,3 +142,12 @@ _LINEAGE = {field.name: field.name for field in dataclasses.fields(TrainingLinea
     "transform_sha256": "contract_sha256"  # its name in files that exist
 }
 """Fields of `TrainingLineage`, and their names in the file."""
+
+STATISTICS = "statistics"
+"""Key of a transform that says how its set's pixels are distributed: no part of how images are prepared."""
+
+
+def preparation(transform: Path) -> dict[str, Any]:
+    """Returns how images are prepared: the content of a transform's file, less the statistics of a set's pixels."""
+    content: dict[str, Any] = json.loads(transform.read_text(encoding="utf-8"))
+    return {key: value for key, value in content.items() if key != STATISTICS}

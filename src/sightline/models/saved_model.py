@@ -12,11 +12,10 @@ from safetensors.torch import save as save_tensors
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.models.classifier import Classifier, build
+from sightline.models.model_info import INFO as INFO
+from sightline.models.model_info import WEIGHTS as WEIGHTS
 from sightline.models.model_info import ModelInfo, TrainingLineage
 from sightline.models.options import ModelOption
-
-WEIGHTS = "model.safetensors"
-INFO = "model.json"
 
 
 def weights_bytes(classifier: Classifier) -> bytes:

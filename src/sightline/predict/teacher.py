@@ -5,14 +5,13 @@ NumPy and ONNX Runtime are imported where targets are made: `watch` asks for a d
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.progress import track
 from sightline.core.project import located
+from sightline.models.model_info import preparation
 from sightline.predict import manifest
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sightline.datasets.processed_set import ProcessedSet
-
-STATISTICS = "statistics"
-"""Key of the transform that says how this set's pixels are distributed: no part of how images are prepared."""
 
 
 def bundle_digest(bundle: str) -> str:
@@ -61,7 +57,7 @@ def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) ->
     teacher = open_model(folder, "fp32", threads, lambda name: manifest.read(folder, content, name))
     if teacher.classes != data.classes:
         raise UserError(f"train.teacher: {bundle} has other classes: {_few(teacher.classes)}, not {_few(data.classes)}")
-    ours, theirs = _preparation(data.transform), _preparation(located(bundle) / manifest.TRANSFORM)
+    ours, theirs = preparation(data.transform), preparation(located(bundle) / manifest.TRANSFORM)
     if ours != theirs:
         other = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         raise UserError(
@@ -75,11 +71,6 @@ def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) ->
     )
     hard = np.eye(len(data.classes), dtype=np.float32)[split.labels]
     return np.asarray((1 - share) * hard + share * np.concatenate(list(batches)), np.float32)
-
-
-def _preparation(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {key: value for key, value in content.items() if key != STATISTICS}
 
 
 def _few(classes: list[str]) -> str:

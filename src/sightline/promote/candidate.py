@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,22 +60,15 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     except ValueError as error:
         raise UserError(f"{bundle} cannot be used by this version of sightline ({error}); export it again") from None
     scored = read_predictions(predictions)
+    order = sorted(range(len(scored.ids)), key=scored.ids.__getitem__)
     evidence = Evidence(
-        test_set=test_set_digest(scored.ids, [classes[label] for label in scored.labels]),
+        ids=[scored.ids[row] for row in order],
         classes=classes,
-        labels=scored.labels,
-        correct=scored.correct,
+        labels=scored.labels[order],
+        correct=scored.correct[order],
         ece=ece(scored.probabilities.max(axis=1), scored.correct),
         parity_images=images,
         parity_available=parity.get("available"),
         parity_agreement=agreement,
     )
     return Candidate(files.sha256_file(bundle / manifest.MANIFEST), lineage, content, evidence)
-
-
-def test_set_digest(ids: list[str], names: list[str]) -> str:
-    """Returns a digest that stands for test images, by id, and their true classes, by name."""
-    digest = hashlib.sha256()
-    for row in sorted(zip(ids, names, strict=True)):
-        digest.update(files.canonical_json(row).encode())
-    return digest.hexdigest()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from sightline.core import files
 from sightline.metrics import paired
 from sightline.metrics.base import Bools, Labels
 from sightline.promote.config import PromoteConfig
+
+SIGNIFICANT = 0.05
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,9 @@ class Evidence:
     """The numbers about a bundle that a decision rests on.
 
     Attributes:
-        test_set: Stands for the test images and their true classes: equal only if these are.
+        ids: The test images' ids, sorted, n >= 1.
         classes: Class names in order of index.
-        labels: [n] true classes, n >= 1, in order of the images' ids.
+        labels: [n] true classes.
         correct: [n] whether the bundle's model was right.
         ece: Expected calibration error of its probabilities, 0 to 1.
         parity_images: On how many images it was compared with the trained model.
@@ -27,7 +32,7 @@ class Evidence:
         parity_agreement: Share of these on which both name the same class, 0 to 1.
     """
 
-    test_set: str
+    ids: list[str]
     classes: list[str]
     labels: Labels
     correct: Bools
@@ -40,6 +45,19 @@ class Evidence:
     def accuracy(self) -> float:
         """Accuracy on the test set."""
         return float(self.correct.mean())
+
+    @property
+    def test_set(self) -> str:
+        """A digest of the test images, by id, and their true classes, by name."""
+        digest = hashlib.sha256()
+        for row in zip(self.ids, self.names, strict=True):
+            digest.update(files.canonical_json(row).encode())
+        return digest.hexdigest()
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each image's true class."""
+        return [self.classes[label] for label in self.labels]
 
     @property
     def recalls(self) -> dict[str, float]:
@@ -79,7 +97,8 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
 
     The comparison is paired (both have answered the same images) and asks for non-inferiority: the 95 % interval of
     the difference of accuracies must exclude a loss of more than the margin. McNemar's p-value is given beside it,
-    and decides nothing: two models that are both bad are also not significantly different.
+    and decides nothing of the whole: two models that are both bad are also not significantly different. For a single
+    class, which often has too few images to exclude a loss, it decides.
 
     Args:
         candidate: What is known of the candidate.
@@ -122,26 +141,64 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
 
 
 def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, facts: dict[str, float]) -> list[str]:
-    """Returns what speaks against the candidate beside the champion, and adds to the facts."""
-    if candidate.test_set != champion.test_set:
+    """Returns what speaks against the candidate beside the champion, and adds to the facts.
+
+    A candidate of more classes is compared on the test images that the champion was scored on: those of its classes.
+    """
+    new = [name for name in candidate.classes if name not in champion.classes]
+    place = {row: n for n, row in enumerate(zip(candidate.ids, candidate.names, strict=True))}
+    asked = list(zip(champion.ids, champion.names, strict=True))
+    missing = sum(row not in place for row in asked)
+    if missing or (len(asked) < len(place) and not new):
         why = "the champion was scored on another test set, so the two cannot be compared"
         return [f"{why}: evaluate and promote the champion's model on this one, or use --force"]
-    difference, low, high = paired.difference(candidate.correct, champion.correct)
+    ours, theirs = candidate.correct[[place[row] for row in asked]], champion.correct
+    difference, low, high = paired.difference(ours, theirs)
     facts |= {
         "champion_accuracy": champion.accuracy,
         "difference": difference,
         "difference_low": low,
         "difference_high": high,
-        "mcnemar_p": paired.mcnemar(candidate.correct, champion.correct),
+        "mcnemar_p": paired.mcnemar(ours, theirs),
     }
+    if new:
+        facts |= {"new_classes": len(new), "images_of_old_classes": len(asked)}
+    reasons = _worse_classes(champion, ours)
     if low >= -policy.margin:
-        return []
-    difference_text = f"accuracy minus the champion's is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+        return reasons
+    where = f" on the {len(asked):,} images of its {len(champion.classes):,} classes" if new else ""
+    difference_text = (
+        f"accuracy minus the champion's{where} is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+    )
     reason = f"{difference_text}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
-    images, least = len(candidate.labels), paired.largest_loss(len(candidate.labels))
+    least = paired.largest_loss(len(asked))
     if least > policy.margin:
         reason += (
-            f"; equal answers to {images} test images exclude no loss below {least:.3f}: promote a better candidate, "
-            "test on more images, raise promote.margin, or use --force"
+            f"; equal answers to {len(asked)} test images exclude no loss below {least:.3f}: promote a better "
+            "candidate, test on more images, raise promote.margin, or use --force"
         )
-    return [reason]
+    return [reason, *reasons]
+
+
+def _worse_classes(champion: Evidence, correct: Bools) -> list[str]:
+    """Returns a reason that names the classes that are answered worse than by the champion, beyond chance, if any.
+
+    McNemar's test for each of the K classes, at 0.05 / K (Bonferroni): with many classes, some are worse by chance.
+
+    Args:
+        champion: What is known of the champion.
+        correct: [n] whether the candidate was right on the champion's images.
+    """
+    worse = []
+    for label in np.unique(champion.labels):
+        of_class = champion.labels == label
+        ours, theirs = correct[of_class], champion.correct[of_class]
+        p = paired.mcnemar(ours, theirs)
+        if ours.sum() < theirs.sum() and p < SIGNIFICANT / len(champion.classes):
+            recalls = f"{champion.classes[label]!r} {theirs.mean():.4f} -> {ours.mean():.4f}"
+            worse.append(f"{recalls} on {of_class.sum():,} images (McNemar's p {p:.1e})")
+    if not worse:
+        return []
+    more = f" and {len(worse) - MOST_NAMED} more" if len(worse) > MOST_NAMED else ""
+    named = ", ".join(worse[:MOST_NAMED])
+    return [f"recall of {len(worse)} class{'es' * (len(worse) > 1)} fell beyond chance: {named}{more}"]

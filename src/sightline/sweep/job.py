@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class SweepJob:
         digest: Of all that its result follows from.
         data: Digest of what its images follow from.
         data_params: The text of params.yaml with its changes to the images alone.
+        weights: What was trained elsewhere that it begins with, as `watch` has it in `data/weights.json`.
     """
 
     words: tuple[str, ...]
@@ -44,6 +45,7 @@ class SweepJob:
     digest: str
     data: str
     data_params: str
+    weights: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class JobFactory:
         config = compose(saved_overrides(parse(params) or {}, self._conf), self._conf)
         sections.check(config)
         images = {**flat_params(config, *DATA), "source": self._source(config), "code": self.code}
-        weights = weights_fingerprint(WatchedWeights.of(config))
+        weights = weights_fingerprint(WatchedWeights.of(config), self._source(config))
         everything = {**images, **flat_params(config, "train"), "weights": weights}
         return SweepJob(
             words=tuple(_written(word, self._conf) for word in words),
@@ -134,6 +136,7 @@ class JobFactory:
             digest=_digest(everything),
             data=_digest(images),
             data_params=params_edit.changed(self._text, [word for word in words if is_of_data(word)]),
+            weights=weights,
         )
 
     def _source(self, config: DictConfig) -> Any:

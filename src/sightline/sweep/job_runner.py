@@ -52,7 +52,7 @@ def _train(task: JobTask) -> JobOutcome:
 
     start = time.monotonic()
     config = task.job.config
-    training = TrainingRun(PROCESSED, typed(TrainConfig, config.train, "train"))
+    training = TrainingRun(PROCESSED, typed(TrainConfig, config.train, "train"), task.job.weights.get("start"))
     made_with = data_settings.load_settings(Path(), training.data.digest)
     models, history = task.output / "models", task.output / "reports" / "history.csv"
     report = _reporter(task, config.train.max_epochs)

@@ -15,7 +15,6 @@ from optuna.exceptions import StorageInternalError
 from sightline.config.location import stage_command
 from sightline.core import credentials, files
 from sightline.core.errors import UserError
-from sightline.stages.watch.fingerprint import WatchedWeights, weights_fingerprint
 from sightline.sweep import job_ranking, sweep_page
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.engine import JOBS, SweepEngine, keep_best
@@ -207,7 +206,7 @@ class Session:
                 target.unlink(missing_ok=True)
                 shutil.copy(JOBS / best / part, target)
             # As `watch` would; the other fingerprints are those of the data, and there.
-            files.write_json(folder / "data/weights.json", weights_fingerprint(WatchedWeights.of(job.config)))
+            files.write_json(folder / "data/weights.json", dict(job.weights))
             self._slots.dvc(folder, "commit", "--force", "train")
         except UserError as error:
             log.warning("sweep: the best model is not in DVC's cache, dvc repro will train it: %s", error)

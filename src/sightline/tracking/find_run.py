@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,31 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
         if artifact not in {file.path for file in client.list_artifacts(run_id, artifact.rpartition("/")[0] or None)}:
             return None
         return Path(client.download_artifacts(run_id, artifact, str(folder)))
+
+
+def model_files(digest: str, names: Sequence[str]) -> dict[str, bytes] | None:
+    """Returns the content of a trained model's files, by name, from the run that trained it.
+
+    Args:
+        digest: The model's.
+        names: The files, of the run's artifacts below `model/`.
+
+    Returns:
+        None where no run has them all.
+
+    Raises:
+        UserError: If MLflow cannot be reached.
+    """
+    with _user_errors():
+        client, experiment = connect()
+        runs = client.search_runs([experiment], f"tags.`{MODEL_TAG}` = '{digest}'")
+    with tempfile.TemporaryDirectory(prefix="sightline-model-") as folder:
+        for run in runs:
+            paths = [download(run.info.run_id, f"model/{name}", Path(folder)) for name in names]
+            found = {name: path.read_bytes() for name, path in zip(names, paths, strict=True) if path is not None}
+            if len(found) == len(names):
+                return found
+    return None
 
 
 @contextmanager

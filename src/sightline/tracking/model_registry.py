@@ -211,6 +211,36 @@ def who() -> str:
     return f"{name} <{address}>" if name and address else getpass.getuser()
 
 
+def model_digest(uri: str, asked_by: str) -> str:
+    """Returns the digest of the trained model behind a registered version.
+
+    Args:
+        uri: `models:/name@alias`, or `models:/name/version`.
+        asked_by: What to name in a message.
+
+    Raises:
+        UserError: If the registry cannot be reached, or has no such version.
+    """
+    match = _reference(uri)
+    registry = ModelRegistry(match["name"])
+    alias, number = match["alias"], match["version"]
+    version = registry.by_alias(alias) if alias else registry.by_number(int(number))
+    digest = version.tags.get(f"{PREFIX}model_sha256") if version else None
+    if digest is None:
+        raise UserError(
+            f"{asked_by}: the registered model {match['name']!r} has no {alias or 'model'} yet: train without "
+            "it first, and then sightline promote"
+        )
+    return digest
+
+
+def _reference(uri: str) -> re.Match[str]:
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
+    if match is None:
+        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
+    return match
+
+
 def fetch_bundle(uri: str) -> Path:
     """Fetches a registered model's bundle, once: a version never changes, and is kept in `.sightline/registry`.
 
@@ -223,9 +253,7 @@ def fetch_bundle(uri: str) -> Path:
     Raises:
         UserError: If the registry cannot be reached, has no such version, or that one holds no bundle.
     """
-    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
-    if match is None:
-        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
+    match = _reference(uri)
     store = os.environ.get("MLFLOW_TRACKING_URI")
     embedded = tracking.project_root() / "mlflow.db"
     if store is None and not embedded.is_file():

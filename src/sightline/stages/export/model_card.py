@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sightline.core.text import for_markdown
@@ -27,6 +27,7 @@ class CardContent:
         calibration: How its probabilities were calibrated.
         lineage: Digests of what the bundle was made from.
         initial: SHA-256 and licence of the weights that training began with; None where that was no file.
+        start: The model that training started from, as `model.json` has it; empty without.
     """
 
     license: str
@@ -38,6 +39,7 @@ class CardContent:
     calibration: Calibration
     lineage: dict[str, str]
     initial: Mapping[str, str] | None = None
+    start: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render(content: CardContent, outcome: ExportResult, tolerance: float) -> str:
@@ -63,7 +65,7 @@ pipeline_tag: image-classification
 
 # Image classifier: {len(content.classes)} classes
 
-Architecture: {network}. Licence: {for_markdown(content.license)}.{_initial(content.initial)}
+Architecture: {network}. Licence: {for_markdown(content.license)}.{_initial(content.initial)}{_start(content.start)}
 
 ## Use
 
@@ -106,6 +108,15 @@ def _initial(initial: Mapping[str, str] | None) -> str:
     if initial is None:
         return ""
     return f" Trained from weights of the licence {for_markdown(initial['license'])} (SHA-256 `{initial['sha256']}`)."
+
+
+def _start(start: Mapping[str, Any]) -> str:
+    if not start:
+        return ""
+    known = (
+        f"Training started from the model `{start['model_sha256']}`, which knew {len(start['kept']):,} of the classes"
+    )
+    return f" {known}; new: {_listed(start['new'])}." if start["new"] else f" {known}."
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -65,6 +65,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         metrics=_read_metrics(reports / METRICS),
         calibration=calibrated,
         initial=predictor.info.lineage.initial_weights,
+        start=predictor.info.lineage.start,
         lineage={
             "data_sha256": data.digest,
             "model_sha256": predictor.info.weights_sha256,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from sightline.core import seeds
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
+from sightline.models import start_model
 from sightline.models.classifier import build
 from sightline.predict.teacher import soft_targets
 from sightline.stages.train import hardware
@@ -46,9 +49,17 @@ def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
 
 
 def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
-    """Builds the network with fresh (or pretrained) weights, its loss and its augmentation of batches."""
+    """Builds the network, its loss and its augmentation of batches.
+
+    Args:
+        data: The processed set.
+        config: The train section; `start_from` is None for fresh (or pretrained) weights, or the folder of the model
+            that has been found (`TrainingRun` does).
+    """
     torch.manual_seed(seeds.derive(config.seed, "weights"))
     classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
+    if config.start_from is not None:
+        start_model.begin(classifier, Path(config.start_from), data.classes)
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)
     recipe = recipe_of(config.recipe, config.model)
     finetune = recipe if isinstance(recipe, Finetune) else None
@@ -59,7 +70,7 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         optimizer=config.optimizer,
         schedule=config.schedule,
         seed=config.seed,
-        lr_mult=finetune.lr_mult if finetune else 1.0,
+        lr_mult=(finetune.lr_mult if finetune else 1.0) * (config.start_lr_mult if config.start_from else 1.0),
         layer_decay=finetune.layer_decay if finetune else 1.0,
         backbone_lr_mult=config.backbone_lr_mult,
         freeze_epochs=config.freeze_epochs,

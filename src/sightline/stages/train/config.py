@@ -54,6 +54,10 @@ class TrainConfig:
         teacher: Folder of a bundle whose probabilities the network learns beside the labels (knowledge distillation);
             null for none.
         teacher_share: Share of the target that they make.
+        start_from: The model whose weights training starts from: "champion" of the registered model, or another
+            version (`models:/name@alias`, `models:/name/3`), or the folder of a trained model or a bundle; null for
+            none. The head keeps the rows of the classes that it knows, and starts those of new ones at zero.
+        start_lr_mult: Learning rates of such a training as a share of what they are without.
         seed: All randomness is a function of it.
         threads: CPU threads; results depend on their number in the last bits.
         num_workers: Data-loader processes; results do not depend on them.
@@ -84,6 +88,8 @@ class TrainConfig:
     backbone_lr_mult: float
     teacher: str | None
     teacher_share: float
+    start_from: str | None
+    start_lr_mult: float
     seed: int
     threads: int
     num_workers: int
@@ -98,12 +104,16 @@ class TrainConfig:
         require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
         require(self.teacher != "", "teacher: must be a bundle's folder or null, is empty")
         require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], is {self.teacher_share}")
-        for choice_name, option, allowed in (
-            ("mix", self.mix, "none"),
-            ("recipe", self.recipe, "auto, scratch, finetune"),
+        require(self.start_from != "", "start_from: must be champion, a folder or null, is empty")
+        require(0 < self.start_lr_mult <= 1, f"start_lr_mult: must be in (0, 1], is {self.start_lr_mult}")
+        all_learn = "auto, scratch, finetune"
+        for key, value, choice_name, option, allowed in (
+            ("teacher", self.teacher, "mix", self.mix, "none"),
+            ("teacher", self.teacher, "recipe", self.recipe, all_learn),
+            ("start_from", self.start_from, "recipe", self.recipe, all_learn),
         ):
-            refused = self.teacher is not None and option.name not in allowed.split(", ")
-            require(not refused, f"teacher: needs {choice_name} {allowed}, not {option.name}")
+            refused = value is not None and option.name not in allowed.split(", ")
+            require(not refused, f"{key}: needs {choice_name} {allowed}, not {option.name}")
         require_weights(self.recipe, self.model)
         require_one_of("monitor", self.monitor, MONITORS)
         require_one_of("augment_on", self.augment_on, ("batch", "albumentations"))

@@ -152,7 +152,8 @@ def _train(
         train_loader.batches.resume(resumed.epoch, resumed.batch)
     recipe = recipe_of(config.recipe, config.model)
     finetune = recipe if isinstance(recipe, Finetune) else None
-    if finetune and finetune.head_from_probe and resumed is None and rank == 0:  # which hands it to the others
+    from_probe = finetune is not None and finetune.head_from_probe and config.start_from is None
+    if from_probe and resumed is None and rank == 0:  # which hands it to the others
         start_head(module.classifier, data, config, device(config.trainer))
 
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)

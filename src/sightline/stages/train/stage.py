@@ -8,16 +8,17 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sightline.core import files, progress
 from sightline.core.code_digest import CodeDigests
 from sightline.datasets.predictions import Predictions
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
-from sightline.models import saved_model, weights_origin
-from sightline.models.model_info import TrainingLineage
+from sightline.models import saved_model, start_model, weights_origin
+from sightline.models.model_info import TrainingLineage, preparation
 from sightline.models.options import ModelOption, PretrainableOption
 from sightline.models.packaged_weights import PACKAGE
 from sightline.predict.teacher import bundle_digest
@@ -44,6 +45,7 @@ class TrainingResult:
         best: The best epoch's metrics.
         validation: What its weights predict for the validation images.
         initial: SHA-256 and licence of the weights file that it began with; None without.
+        start: The model that it started from, as `model.json` records it; empty without.
     """
 
     model_digest: str
@@ -52,6 +54,7 @@ class TrainingResult:
     best: Mapping[str, float]
     validation: Predictions
     initial: Mapping[str, str] | None = None
+    start: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainingRun:
@@ -60,17 +63,19 @@ class TrainingRun:
     Args:
         data: Folder written by the preprocess stage.
         config: The train section.
+        start: Digest of the model to start from, as `watch` has found and kept it; None where `config.start_from` is.
 
     Attributes:
-        initial: See `TrainingResult`.
+        initial, start: See `TrainingResult`.
         teacher: Digest of the bundle that it learns from; "" without.
         checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
             outside the outputs, which DVC removes before a stage runs.
     """
 
-    def __init__(self, data: Path, config: TrainConfig) -> None:
+    def __init__(self, data: Path, config: TrainConfig, start: str | None = None) -> None:
         self.data = ProcessedSet(data)
         self.config = config
+        self.start: dict[str, Any] = {}
         self._settings = {k: v for k, v in dataclasses.asdict(config).items() if k != "num_workers"}
         code = [CodeDigests().digest(__name__)]
         self.initial = weights_origin.of_weights(getattr(config.model, "weights", None), config.model.name)
@@ -79,6 +84,12 @@ class TrainingRun:
         self.teacher = bundle_digest(config.teacher) if config.teacher is not None else ""
         if self.teacher:
             code.append(self.teacher)
+        if config.start_from is not None:
+            found = start_model.require(start)
+            found.check(dataclasses.asdict(config.model), preparation(self.data.transform))
+            self.start = found.record(self.data.classes)
+            self.config = dataclasses.replace(config, start_from=str(found.folder))
+            code.append(found.digest)
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 
@@ -94,6 +105,10 @@ class TrainingRun:
         counts = {split: len(data.split(split)) for split in SPLITS}
         progress.step("")
         _log.info(f"train: {config.model.name}, {counts['train']} images of {len(data.classes)} classes")
+        if self.start:
+            new = ", ".join(self.start["new"][:10]) + (", ..." if len(self.start["new"]) > 10 else "")
+            origin = f"starts from the model {self.start['model_sha256'][:8]}"
+            _log.info(f"train: {origin}: {len(self.start['kept'])} classes that it knows, new: {new or 'none'}")
         if hint := size_hint(config.model, max(data.shape[:2])):
             _log.info(f"train: {hint}")
         # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
@@ -109,6 +124,8 @@ class TrainingRun:
             lineage = TrainingLineage(
                 data_sha256=data.digest,
                 transform_sha256=files.sha256_file(data.transform),
+                preparation=preparation(data.transform),
+                start=self.start,
                 initial_weights=self.initial,
                 teacher_sha256=self.teacher,
                 training={name: value for name, value in self._settings.items() if name != "model"},
@@ -121,7 +138,7 @@ class TrainingRun:
         metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:] if name != "lr")
         _log.info(f"train: best epoch {best['epoch']}: {metrics}")
         counts["classes"] = len(data.classes)
-        return TrainingResult(digest, data.digest, counts, best, fitted.validation, self.initial)
+        return TrainingResult(digest, data.digest, counts, best, fitted.validation, self.initial, self.start)
 
     def join(self) -> None:
         """Takes part in the training that another process of a group runs."""

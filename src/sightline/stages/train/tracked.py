@@ -54,6 +54,8 @@ def train_tracked(
         tracker.start_system_metrics()
         trained = training.run(model, history, log)
         initial = {f"{tracking.INITIAL_TAG}.{name}": value for name, value in (trained.initial or {}).items()}
+        if trained.start:
+            initial[tracking.START_TAG] = trained.start["model_sha256"]
         tracker.set_tags({tracking.MODEL_TAG: trained.model_digest, tracking.DATA_TAG: trained.data_digest, **initial})
         data = training.data.root
         source = made_with.get("ingest.source.name", data.name)

@@ -67,7 +67,7 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
     precision = _prepare(data, config)
     module = build.network(data, config)
     recipe = recipe_of(config.recipe, config.model)
-    if isinstance(recipe, Finetune) and recipe.head_from_probe:
+    if isinstance(recipe, Finetune) and recipe.head_from_probe and config.start_from is None:
         start_head(module.classifier, data, config, build.device(config.trainer))
     vars(module)["learning_rate"] = config.lr  # Lightning asks for the attribute; ours stands in the configuration
     train_loader, _ = build.loaders(data, config)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sightline.core import files
 from sightline.core.project import located, project_root
@@ -16,6 +18,9 @@ from sightline.sources import open_source
 from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
+
+SOURCE = Path("data/source.json")
+WEIGHTS = Path("data/weights.json")
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,18 @@ class WatchedWeights:
         network: `train.model.name`.
         teacher: As `train.teacher` has it.
         baseline: The network whose installed weights a baseline method asks for; None where none does.
+        start_from: As `train.start_from` has it.
+        registered: `promote.name`, the registered model whose champion that may mean.
+        architecture: The network's settings, which those of the model to start from have to be.
     """
 
     weights: str | None
     network: str
     teacher: str | None = None
     baseline: str | None = None
+    start_from: str | None = None
+    registered: str = ""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: DictConfig) -> Self:
@@ -40,20 +51,16 @@ class WatchedWeights:
         model, baseline = config.train.model, config.baseline
         asked = [*baseline.methods, baseline.learning_curve or ""]
         network = baseline.network if any(name.startswith("pretrained_") for name in asked) else None
-        return cls(model.get("weights"), model.name, config.train.teacher, network)
-
-
-def watch(config: IngestConfig, output: Path) -> None:
-    """Writes the fingerprint; the file holds nothing that changes while the source does not.
-
-    Args:
-        config: The ingest section.
-        output: The file to write.
-
-    Raises:
-        UserError: If the source cannot be reached.
-    """
-    files.write_json(output, source_fingerprint(config))
+        watched = cls(model.get("weights"), model.name, config.train.teacher, network)
+        if config.train.start_from is None:
+            return watched
+        architecture: Any = OmegaConf.to_container(model, resolve=True)
+        return replace(
+            watched,
+            start_from=config.train.start_from,
+            registered=config.promote.name,
+            architecture=architecture,
+        )
 
 
 def content_memory() -> ContentMemory:
@@ -75,30 +82,54 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     return content
 
 
-def watch_weights(watched: WatchedWeights, output: Path) -> None:
+def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, Any] | None = None) -> None:
     """Writes what `watch` does of the source of everything trained elsewhere that stages begin with; null without.
 
     The entries are `weights` (digest and licence of those that training begins with), `teacher` (digest of the bundle
-    that it learns from) and `baseline` (as `weights`, of the network that baseline methods get features from).
+    that it learns from), `start` (that of the model whose weights it starts from) and `baseline` (as `weights`, of the
+    network that baseline methods get features from).
 
     Args:
         watched: As the configuration has it.
         output: The file to write.
+        source: The fingerprint of the images as they are now.
 
     Raises:
-        UserError: If there is no such file, package or bundle.
+        UserError: If there is no such file, package, bundle or model.
     """
-    files.write_json(output, weights_fingerprint(watched))
+    files.write_json(output, weights_fingerprint(watched, source))
 
 
-def weights_fingerprint(watched: WatchedWeights) -> dict[str, Any]:
+def weights_fingerprint(watched: WatchedWeights, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns what `watch_weights` writes.
 
     Raises:
-        UserError: If there is no such file, package or bundle.
+        UserError: If there is no such file, package, bundle or model.
     """
     return {
         "weights": weights_origin.of_weights(watched.weights, watched.network),
         "teacher": bundle_digest(watched.teacher) if watched.teacher else None,
+        "start": _start(watched, source),
         "baseline": weights_origin.of_weights("package", watched.baseline) if watched.baseline else None,
     }
+
+
+def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:
+    """Returns the digest of the model to start from, which stays while the images do and the champion came of it."""
+    if watched.start_from is None:
+        return None
+    from sightline.models import start_lookup
+
+    same = source is not None and _content(SOURCE) == source
+    found = start_lookup.find(watched.start_from, watched.registered, _content(WEIGHTS).get("start") if same else None)
+    found.check(watched.architecture)
+    return found.digest
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Returns what an earlier look wrote; empty where there was none."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sightline.core import files
 from sightline.stages.watch import config_cache
 from sightline.stages.watch.code import write_code_digests
-from sightline.stages.watch.fingerprint import watch, watch_weights
+from sightline.stages.watch.fingerprint import SOURCE, WEIGHTS, source_fingerprint, watch_weights
 
-SOURCE = Path("data/source.json")
 CODE = Path("data/code.json")
-WEIGHTS = Path("data/weights.json")
 
 
 def look(watched: config_cache.WatchedConfig, output: Path) -> None:
@@ -23,6 +22,7 @@ def look(watched: config_cache.WatchedConfig, output: Path) -> None:
     Raises:
         UserError: If the source or the weights file cannot be read.
     """
-    watch_weights(watched.weights, output / WEIGHTS)
-    watch(watched.ingest, output / SOURCE)
+    source = source_fingerprint(watched.ingest)
+    watch_weights(watched.weights, output / WEIGHTS, source)
+    files.write_json(output / SOURCE, source)
     write_code_digests(output / CODE)

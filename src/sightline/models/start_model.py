@@ -1,0 +1,131 @@
+"""The model that a training starts from, in `.sightline/starts`, where `start_lookup` has put it.
+
+PyTorch is imported by `begin` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.project import project_root
+from sightline.models.model_info import INFO, WEIGHTS, ModelInfo
+
+if TYPE_CHECKING:
+    from sightline.models.classifier import Classifier
+
+FOLDER = files.STATE / "starts"
+KEY = "train.start_from"
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """A model that a training starts from, in its folder.
+
+    Attributes:
+        digest: The SHA-256 of its weights.
+        folder: Where its two files are kept.
+        info: Its `model.json`.
+    """
+
+    digest: str
+    folder: Path
+    info: ModelInfo
+
+    def check(self, architecture: Mapping[str, Any], preparation: Mapping[str, Any] | None = None) -> None:
+        """Refuses to start another network, or one for images that are prepared in another way.
+
+        Args:
+            architecture: The network's settings.
+            preparation: The preprocessing, as `model.json` records it; None leaves it aside.
+
+        Raises:
+            UserError: Naming the settings that differ.
+        """
+        theirs = {**self.info.architecture, "weights": None}  # what it began with no longer matters
+        _require_equal(theirs, {**architecture, "weights": None}, "has another network", "train.model")
+        if preparation is None:
+            return
+        if not self.info.lineage.preparation:
+            raise UserError(
+                f"{KEY}: the model {self.digest[:8]} does not say how its images were prepared, as those of an older "
+                "sightline: train it again by its own commit (dvc repro --force train), and promote it"
+            )
+        _require_equal(self.info.lineage.preparation, preparation, "was trained on images prepared in another way", "")
+
+    def record(self, classes: list[str]) -> dict[str, Any]:
+        """Returns what a model that started from it records: its digest, and the classes that are new, and gone."""
+        known = self.info.classes
+        return {
+            "model_sha256": self.digest,
+            "kept": [name for name in classes if name in known],
+            "new": [name for name in classes if name not in known],
+        }
+
+
+def _require_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str, section: str) -> None:
+    other = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
+    if other:
+        told = ", ".join(f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in other[:3])
+        remedy = f"use its settings{f' in {section}' if section else ''}, or set {KEY}: null"
+        raise UserError(f"{KEY}: that model {what} ({told}): {remedy}")
+
+
+def kept(digest: str) -> StartModel | None:
+    """Returns the model of a digest if its copy is here, and as it was."""
+    folder = project_root() / FOLDER / digest
+    if not (folder / INFO).is_file() or not (folder / WEIGHTS).is_file():
+        return None
+    if files.sha256_file(folder / WEIGHTS) != digest:
+        return None
+    return StartModel(digest, folder, ModelInfo.read(folder / INFO))
+
+
+def require(digest: str | None) -> StartModel:
+    """Returns the model of a digest, which `watch` has put there.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    found = kept(digest) if digest else None
+    if found is None:
+        raise UserError(f"{KEY}: the model to start from is not in {FOLDER}: dvc repro watch puts it there")
+    return found
+
+
+def begin(classifier: Classifier, folder: Path, classes: list[str]) -> None:
+    """Gives a network the weights of a model of the same architecture.
+
+    The head keeps the rows of the classes that the model knows, matched by name, and starts those of new classes at
+    zero. Normalisation is the model's own, as its weights are used to it.
+
+    Args:
+        classifier: The network, with a head for `classes`.
+        folder: The model's.
+        classes: Class names in order of index.
+
+    Raises:
+        UserError: If the model is damaged, or its weights are of other shapes.
+    """
+    import torch
+
+    from sightline.models import saved_model
+
+    old, info = saved_model.load(folder)
+    head = f"network.{classifier.head_name}."
+    state = old.state_dict()
+    rows = [(new, info.classes.index(name)) for new, name in enumerate(classes) if name in info.classes]
+    for name in [name for name in state if name.startswith(head)]:
+        grown = torch.zeros_like(classifier.state_dict()[name])
+        for new, row in rows:
+            grown[new] = state[name][row]
+        state[name] = grown
+    try:
+        classifier.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise UserError(f"{KEY}: the weights of {folder.name[:8]} do not fit: {detail}") from None
