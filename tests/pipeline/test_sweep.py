@@ -73,6 +73,12 @@ def parent_and_jobs(project: Project, name: str) -> tuple[list, list]:
     return parents, [run for run in runs if run.data.tags.get("mlflow.parentRunId") in ids]
 
 
+def runs_of(project: Project, stage: str) -> int:
+    """How often DVC has run a stage, which its run cache tells."""
+    kept = (project.root / ".dvc/cache/runs").glob("*/*/*")
+    return sum(f"pipeline.{stage}\n" in path.read_text() for path in kept)
+
+
 def is_clean(project: Project) -> bool:
     """Whether nothing is left behind of a sweep but its page that git would see, and no slot."""
     slots = list((project.root / ".dvc/tmp/sweeps").glob("*/*"))
@@ -84,10 +90,50 @@ def is_clean(project: Project) -> bool:
     )
 
 
-def test_killed_interrupted_and_with_a_job_that_diverges_a_sweep_ends_with_all_jobs_ranked(swept: Project) -> None:
-    words = ["preprocess.size=8,16", "train.lr=0.01,1e9,0.03", "sweep.jobs=2"]
+def test_a_wider_grid_runs_what_is_new_and_a_job_that_diverges_is_a_failure(swept: Project) -> None:
+    sweep(swept, "train.lr=0.02,0.05", "preprocess.size=8")
+    output = sweep(swept, "train.lr=0.02,1e9,0.05", "preprocess.size=8", code=1)
+    assert output.count("known from sweep ") == 2
+    assert output.count("failed: training diverged: ") == 1
+    parents, _ = parent_and_jobs(swept, sweep_name(output))
+    assert [run.info.status for run in parents] == ["FAILED"]
+    assert is_clean(swept)
+
+
+def test_a_stage_beside_the_training_is_swept_by_what_it_measures(swept: Project) -> None:
+    output = sweep(swept, "baseline.methods=[majority],[pixels_logreg]", "baseline.robustness_images=0")
+    assert re.search(r"^1  +0\.\d+  methods=\[pixels_logreg\]$", output, re.MULTILINE), output
+    parents, jobs = parent_and_jobs(swept, sweep_name(output))
+    assert [run.info.status for run in (*parents, *jobs)] == ["FINISHED"] * 3
+    assert all("baseline_accuracy" in run.data.metrics for run in jobs)
+    assert is_clean(swept)
+
+
+@pytest.mark.full
+def test_stages_after_the_training_are_swept_and_train_once(swept: Project) -> None:
+    short = ["baseline.methods=[majority]", "baseline.robustness_images=0", "evaluate.robustness_images=0"]
+    words = [
+        "export.int8.enabled=true,false",
+        "promote.min_accuracy=0.0,1.0",
+        "evaluate.explain=false",
+        *short,
+        "promote.min_class_recall=0",
+    ]
+    output = sweep(
+        swept, *words, "sweep.metric=[promote_objections,bundle_megabytes,val_loss]", "promote.min_class_recall=0"
+    )
+    assert len(re.findall(r"^ *\d+[ *] ", output, re.MULTILINE)) == 4
+    _, jobs = parent_and_jobs(swept, sweep_name(output))
+    trained = [run for run in jobs if "sightline.model_sha256" in run.data.tags]
+    assert len(trained) == 1
+    objections = sorted(run.data.metrics["promote_objections"] for run in jobs if run not in trained)
+    assert objections[0] == objections[1] < objections[2] == objections[3]
+
+
+def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_trained_once(swept: Project) -> None:
+    words = ["preprocess.size=8,16", "train.lr=0.003,0.006,0.01", "train.seed=0,1", "sweep.jobs=2"]
     process = begin(swept, *words)
-    name = sweep_name("".join(ended(process, 1)))
+    name = sweep_name("".join(ended(process, 5)))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -99,19 +145,19 @@ def test_killed_interrupted_and_with_a_job_that_diverges_a_sweep_ends_with_all_j
     assert sweep_name("".join(output)) == name
     assert f"the same command goes on: python -m pipeline.sweep -m {words[0]}" in rest
 
-    output = sweep(swept, *words, code=1)
+    output = sweep(swept, *words)
     assert sweep_name(output) == name
-    assert output.count("failed: training diverged: ") == 2
-    assert len(re.findall(r"^ *[1-4][ =] ", output, re.MULTILINE)) == 4  # ranked, those of earlier starts as well
+    assert len(re.findall(r"^ *\d+[ =] ", output, re.MULTILINE)) == 12  # ranked, those of earlier starts as well
     assert f"sightline adopt {name}" in output
 
     parents, jobs = parent_and_jobs(swept, name)
-    assert [run.info.status for run in parents] == ["FAILED"]
+    assert [run.info.status for run in parents] == ["FINISHED"]
     assert not [metric for metric in parents[0].data.metrics if metric.startswith("best_")]
     done = [run for run in jobs if run.info.status == "FINISHED"]
-    assert len({run.data.tags["sightline.sweep_job"] for run in done}) == len(done) == 4
+    assert len({run.data.tags["sightline.sweep_job"] for run in done}) == len(done) == 12
     assert len({run.data.tags["sightline.data_sha256"] for run in done}) == 2
     assert not [run for run in jobs if run.info.status == "RUNNING"]
+    assert runs_of(swept, "preprocess") == 2
     assert is_clean(swept)
 
     best = min(done, key=lambda run: run.data.metrics["best_val_loss"])

@@ -85,7 +85,7 @@ def test_whatever_is_tried_can_be_trained(changes: dict[str, Any], place: Path) 
     Path("params.yaml").write_text(params_file.text(chosen))
     search = DoubtSearch.of(chosen)
     assert search.doubts
-    space = read_words(search.words, read_params())
+    space = read_words(search.words)
     assert space.size == 2 ** len(search.doubts) <= 8
     others = [f"{knob.key}={knob.values[1]}" for knob in space.knobs]
     check(compose([*saved_overrides(read_params()), "ingest/source=folder", "ingest.path=birds", *others]))

@@ -87,12 +87,12 @@ def start(
 
 def make(name: str, *words: str) -> tuple[SweepEngine, SweepStudy]:
     params = read_params()
-    space = read_words(words, params)
+    space = read_words(words)
     settings = typed(SweepConfig, compose([*saved_overrides(params), *space.settings])["sweep"], "sweep")
     grid = settings.sampler in ("auto", "grid") and space.is_grid
     sampler = "grid" if grid else settings.sampler
     study = SweepStudy(
-        open_storage(location()), name, settings.metrics("val_loss"), space.distributions(not grid), sampler, 0
+        open_storage(location()), name, settings.named or ["val_loss"], space.distributions(not grid), sampler, 0
     )
     fakes: Any = (FakeFactory(), FakeSlots())
     engine = SweepEngine(study, location(), space, settings, grid, *fakes, dict.fromkeys)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline.core.errors import UserError
+from sightline.sweep.extent import extent
 from sightline.sweep.job import JobFactory
 
 
@@ -36,3 +37,13 @@ def test_a_job_that_cannot_be_is_one_line(project: Path) -> None:
         JobFactory().job(["train.lr=-1"])
     with pytest.raises(UserError, match=r"train\.model: no option 'dens'; did you mean 'dense'"):
         JobFactory().job(["train/model=dens"])
+
+
+def test_a_job_beyond_the_training_has_a_digest_of_its_own_and_shares_its_training(project: Path) -> None:
+    (one, _), (export, _) = extent(["train"], []), extent(["export"], [])
+    plain = JobFactory(one).job(["train.lr=0.1"])
+    jobs = [JobFactory(export).job(["train.lr=0.1", f"export.opset={opset}"]) for opset in (18, 19)]
+    assert {job.training for job in jobs} == {plain.digest} == {plain.training}
+    assert len({plain.digest, *(job.digest for job in jobs)}) == 3
+    assert "opset: 18" in jobs[0].params
+    assert "opset" not in jobs[0].data_params

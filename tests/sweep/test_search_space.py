@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sightline.config.compose import ConfigError, read_params
+from sightline.config.compose import ConfigError
+from sightline.sweep.extent import SweepExtent, extent
 from sightline.sweep.search_space import SearchSpace, read_words
-
-QUEUED = "dvc exp run --queue -S evaluate.gallery=1,2 && dvc queue start (or set it in params.yaml and run dvc repro)"
 
 
 def read(*words: str) -> SearchSpace:
-    return read_words(words, read_params())
+    return read_words(words)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +27,7 @@ def read(*words: str) -> SearchSpace:
         ("train.model_options.width=8,16", "train.model_options.width", ("8", "16")),
         ("++train.model.width=8,16", "train.model_options.width", ("8", "16")),
         ("preprocess.size=16,24,16", "preprocess.size", ("16", "24")),
+        ("export.int8.enabled=true,false", "export.int8.enabled", ("true", "false")),
     ],
 )
 def test_a_knob_is_read_in_hydras_grammar(project: Path, word: str, name: str, values: tuple[str, ...]) -> None:
@@ -58,10 +58,6 @@ def test_the_grid_changes_knobs_of_the_data_least_often(project: Path) -> None:
     ("words", "line"),
     [
         (["train.lr=0.1"], "no knob has several values: give one a list, as train.lr=0.001,0.003"),
-        (
-            ["evaluate.gallery=1,2"],
-            f"evaluate.gallery: a setting of evaluate, which is not run here; this does it: {QUEUED}",
-        ),
         (["train.lr=1,2", "train.lr=3,4"], "train.lr: stands twice on the command line"),
         (
             ["train.lr=1,2", "--cfg"],
@@ -84,3 +80,32 @@ def test_what_is_no_sweep_is_refused_in_one_line(project: Path, words: list[str]
     with pytest.raises(ConfigError) as refused:
         read(*words)
     assert str(refused.value) == line
+
+
+@pytest.mark.parametrize(
+    ("sections", "metrics", "stage", "trains", "judged"),
+    [
+        (["train"], [], "train", True, []),
+        (["preprocess"], ["val_loss"], "train", True, ["val_loss"]),
+        (["baseline"], [], "baseline", False, ["baseline_accuracy"]),
+        (["baseline", "train"], [], "baseline", True, ["baseline_accuracy"]),
+        (["baseline"], ["test_mce"], "evaluate", True, ["test_mce"]),
+        (["evaluate"], [], "evaluate", True, ["test_log_loss"]),
+        (["export", "evaluate"], [], "export", True, ["bundle_megabytes"]),
+        (["train"], ["val_accuracy", "bundle_latency_ms"], "export", True, ["val_accuracy", "bundle_latency_ms"]),
+        (["promote"], [], "promote", True, ["promote_objections"]),
+    ],
+)
+def test_jobs_go_as_far_as_their_knobs_and_metrics_ask(
+    sections: list[str], metrics: list[str], stage: str, trains: bool, judged: list[str]
+) -> None:
+    assert extent(sections, metrics) == (SweepExtent(stage, trains), judged)
+
+
+def test_a_metric_that_a_knob_cannot_change_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        extent(["export"], ["val_loss"])
+    assert str(refused.value) == (
+        "sweep.metric: val_loss is the same whatever is set of export; name one of bundle_megabytes, "
+        "bundle_latency_ms, promote_objections"
+    )

@@ -16,7 +16,7 @@ from sightline.metrics import paired
 from sightline.project_setup import params_file, scaffold
 from sightline.project_setup.rules import Choice, Doubt
 from sightline.sweep import adoption, command
-from sightline.sweep.engine import JOBS
+from sightline.sweep.job_models import JOBS
 from sightline.sweep.session import SweepOutcome
 
 MOST = 3

@@ -30,7 +30,7 @@ def adopt(reference: str) -> Iterator[str]:
     """
     trial = _find(reference)
     yield from take_over([str(word) for word in trial.user_attrs["words"]])
-    if JobFactory().job(()).digest == trial.user_attrs["digest"]:
+    if JobFactory().job(()).digest == (trial.user_attrs.get("training") or trial.user_attrs["digest"]):
         yield "dvc repro makes its model"
     else:
         yield "dvc repro makes a model; code, source or other settings have changed since, so that it may be another"

@@ -17,6 +17,7 @@ from sightline.config.stage_runner import end
 from sightline.core import cpu_threads, files, progress, terminal_log
 from sightline.sweep import executors, slots
 from sightline.sweep.config import SweepConfig
+from sightline.sweep.extent import extent
 from sightline.sweep.job import JobFactory
 from sightline.sweep.options import LocalExecutor
 from sightline.sweep.search_space import SearchSpace, read_words
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USAGE = """\
-Tries values of any knob of ingest, preprocess and train; the same command goes on where it was stopped.
+Tries values of any knob of any stage; the same command goes on where it was stopped.
 
 Usage: python -m pipeline.sweep -m KEY=VALUES... [KEY=VALUE ...] [sweep.SETTING=VALUE ...]
 In a project of your own: python -m sightline.stages sweep -m ...
@@ -78,16 +79,17 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
         KeyboardInterrupt: When it is interrupted.
     """
     params = read_params()
-    space = read_words(words, params)
+    space = read_words(words)
     config = compose([*saved_overrides(params), *space.settings])
     settings = typed(SweepConfig, config["sweep"], "sweep")
     grid = _is_grid(space, settings)
-    factory = JobFactory()
+    reach, metrics = extent(space.sections, settings.named)
+    factory = JobFactory(reach)
     space = _with_threads(space, settings, factory)
     for sample in space.samples():
         factory.job(sample)
     base = factory.job(space.fixed)
-    metrics = settings.metrics(str(base.config.train.monitor))
+    metrics = metrics or [str(base.config.train.monitor)]
     if settings.pruner != "none" and not set(metrics) <= {"val_loss", "val_accuracy"}:
         raise ConfigError(f"sweep.pruner: {settings.pruner} needs a metric that is known after every epoch")
     # After the checks: Optuna takes half a second to import, MLflow two.
@@ -123,7 +125,11 @@ def _with_threads(space: SearchSpace, settings: SweepConfig, factory: JobFactory
     keys = [override.key_or_group for word in space.fixed for override in parse([word])]
     if settings.jobs == 1 or not isinstance(settings.executor, LocalExecutor) or executors.gpus():
         return space
-    if "train.threads" in keys or any(knob.name == "train.threads" for knob in space.knobs):
+    if (
+        not factory.extent.trains
+        or "train.threads" in keys
+        or any(knob.name == "train.threads" for knob in space.knobs)
+    ):
         return space
     threads, cores = int(factory.job(()).config.train.threads), cpu_threads.available()
     share = max(1, cores // settings.jobs)

@@ -11,13 +11,29 @@ from sightline.sweep.options import EXECUTORS
 
 SAMPLERS = ("auto", "grid", "random", "tpe")
 PRUNERS = ("none", "median", "hyperband")
-DIRECTIONS = {
+TRAINED = {
     "val_loss": "minimize",
     "val_accuracy": "maximize",
     "megabytes": "minimize",
     "latency_ms": "minimize",
     "seconds": "minimize",
 }
+"""What a training can be judged by, and whether less or more of it is better."""
+LATER = {
+    "baseline": {"baseline_accuracy": "maximize"},
+    "evaluate": {
+        "test_log_loss": "minimize",
+        "test_accuracy": "maximize",
+        "test_bal_acc": "maximize",
+        "test_ece": "minimize",
+        "test_mce": "minimize",
+        "test_worst": "maximize",
+    },
+    "export": {"bundle_megabytes": "minimize", "bundle_latency_ms": "minimize"},
+    "promote": {"promote_objections": "minimize"},
+}
+"""The sections after the data's and the training's, in the DAG's order, with what the stage measures."""
+DIRECTIONS = TRAINED | {name: direction for names in LATER.values() for name, direction in names.items()}
 """What a job can be judged by, and whether less or more of it is better."""
 PER_EPOCH = ("val_loss", "val_accuracy")
 """Metrics that are known after every epoch, by which a job can be pruned."""
@@ -30,7 +46,7 @@ class SweepConfig:
 
     Attributes:
         metric: What jobs are judged by, one of `DIRECTIONS` or a list of several, which gives a Pareto front; null is
-            `train.monitor`.
+            `train.monitor`, or where knobs of a later stage are set the first that this one measures.
         n_trials: Most jobs; null is the whole grid.
         time: When no further job is begun and running ones are stopped, as `30m`, `2h`, `90s`; null is no limit.
         sampler: How values are chosen: "grid", "random", "tpe", or "auto": the grid where there is one, else tpe.
@@ -50,7 +66,7 @@ class SweepConfig:
     executor: Option = choice(EXECUTORS)
 
     def __post_init__(self) -> None:
-        names = [self.metric] if isinstance(self.metric, str) else list(self.metric or [])
+        names = self.named
         for name in names:
             require_one_of("metric", str(name), tuple(DIRECTIONS))
         require(len(set(names)) == len(names), f"metric: {names} names one twice")
@@ -66,9 +82,10 @@ class SweepConfig:
             f"pruner: {self.pruner} needs one metric that is known after every epoch: {' or '.join(PER_EPOCH)}",
         )
 
-    def metrics(self, monitor: str) -> list[str]:
-        """Returns the metrics that jobs are judged by; `monitor` where none is set."""
-        return [self.metric] if isinstance(self.metric, str) else list(self.metric or [monitor])
+    @property
+    def named(self) -> list[str]:
+        """The metrics that are set."""
+        return [self.metric] if isinstance(self.metric, str) else list(self.metric or [])
 
     @property
     def seconds(self) -> float | None:

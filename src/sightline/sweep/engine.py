@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import logging
 import math
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sightline.core import files, progress
+from sightline.core import progress
 from sightline.core.errors import UserError
 from sightline.sweep import executors
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.executors import Place
 from sightline.sweep.job import JobFactory, JobOutcome, JobTask, SweepJob
+from sightline.sweep.job_models import JOBS
 from sightline.sweep.job_ranking import FinishedJob
+from sightline.sweep.later_stages import LaterStages
 from sightline.sweep.search_space import SearchSpace, shown
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy, known_results
@@ -29,8 +32,6 @@ from sightline.tracking.uris import sqlite_from_anywhere
 
 log = logging.getLogger(__name__)
 
-JOBS = files.STATE / "sweeps"
-"""Folder of each job's log, answers to the validation images, and (of the best ones) model, by digest."""
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 
@@ -56,6 +57,7 @@ class SweepEngine:
         factory: Makes jobs.
         slots: Folders for the data.
         tags: Tags of a job's run in MLflow, of its digest.
+        later: What jobs do beyond a training; None for nothing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SweepEngine:
         factory: JobFactory,
         slots: Slots,
         tags: Any,
+        later: LaterStages | None = None,
     ) -> None:
         self._study, self._space, self._settings = study, space, settings
         self._journal = "" if "://" in storage else storage
@@ -77,6 +80,7 @@ class SweepEngine:
         self._running: dict[concurrent.futures.Future[JobOutcome], _ActiveJob] = {}
         self._ended = 0
         self._step = ""
+        self._later = later
         self.failed: list[str] = []
         self.stopped = 0
 
@@ -181,6 +185,7 @@ class SweepEngine:
             self._record(trial, JobOutcome.failed(error), 0.0)
             return True
         trial.set_user_attr("digest", job.digest)
+        trial.set_user_attr("training", job.training)
         trial.set_user_attr("words", list(job.words))
         twin = self._study.twin(trial, job.digest)
         if twin is not None and twin.state == TrialState.RUNNING:
@@ -206,6 +211,8 @@ class SweepEngine:
         """Has a job's images made, and the job run; in a thread of its own."""
         try:
             self._slots.prepare(task.job)
+            if self._later is not None:
+                return self._later.run(task, place.run)
         except Exception as error:
             return JobOutcome("stopped") if self._slots.stopping else JobOutcome.failed(error)
         return place.run(task)
@@ -256,9 +263,9 @@ class SweepEngine:
         return " ".join(f"{short}={shown(values[key])}" for key, short in self.short_names().items())
 
     def short_names(self) -> dict[str, str]:
-        """Returns the last part of each knob's name, where no two have the same; {key: name}."""
+        """Returns each knob's name without its section and choice, where no two have the same then; {key: name}."""
         names = {knob.key: knob.name for knob in self._space.knobs}
-        last = {key: name.rpartition(".")[2] for key, name in names.items()}
+        last = {key: re.sub(r"^\w+\.(\w+_options\.)?", "", name) for key, name in names.items()}
         return {key: last[key] if list(last.values()).count(last[key]) == 1 else names[key] for key in names}
 
     def finished_jobs(self) -> list[FinishedJob]:

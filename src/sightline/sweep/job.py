@@ -20,9 +20,8 @@ from sightline.datasets.data_settings import flat_params
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights, source_fingerprint, weights_fingerprint
 from sightline.sweep import params_edit
+from sightline.sweep.extent import SweepExtent
 from sightline.sweep.search_space import DATA, is_of_data
-
-SCRIPTS = ("pipeline.ingest", "pipeline.preprocess", "pipeline.train")
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class SweepJob:
         data: Digest of what its images follow from.
         data_params: The text of params.yaml with its changes to the images alone.
         weights: What was trained elsewhere that it begins with, as `watch` has it in `data/weights.json`.
+        training: Digest of what its network follows from; where nothing runs after the training, the job's own.
     """
 
     words: tuple[str, ...]
@@ -46,6 +46,7 @@ class SweepJob:
     data: str
     data_params: str
     weights: Mapping[str, Any] = field(default_factory=dict)
+    training: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,19 @@ class JobOutcome:
 
 
 class JobFactory:
-    """Makes jobs from their changes to the params.yaml that is there."""
+    """Makes jobs from their changes to the params.yaml that is there.
 
-    def __init__(self) -> None:
+    Args:
+        extent: How far the jobs go.
+    """
+
+    def __init__(self, extent: SweepExtent | None = None) -> None:
+        self.extent = extent or SweepExtent()
         self._conf = conf_folder()
         self._text = PARAMS.read_text(encoding="utf-8")
-        self.code = CodeDigests(scripts=scripts_folder()).digest(*SCRIPTS)
+        code = CodeDigests(scripts=scripts_folder())
+        self._code = code.digest(*SweepExtent().scripts)
+        self._code_of_later = code.digest(*self.extent.scripts) if self.extent.later else ""
         self._sources: dict[str, Any] = {}
         self._made: dict[tuple[str, ...], SweepJob] = {}
 
@@ -126,17 +134,20 @@ class JobFactory:
         params = params_edit.changed(self._text, words)
         config = compose(saved_overrides(parse(params) or {}, self._conf), self._conf)
         sections.check(config)
-        images = {**flat_params(config, *DATA), "source": self._source(config), "code": self.code}
+        images = {**flat_params(config, *DATA), "source": self._source(config), "code": self._code}
         weights = weights_fingerprint(WatchedWeights.of(config), self._source(config))
-        everything = {**images, **flat_params(config, "train"), "weights": weights}
+        training = _digest({**images, **flat_params(config, "train"), "weights": weights})
+        everything = {**images, **flat_params(config, *self.extent.sections), "weights": weights}
+        everything |= {"later": self._code_of_later}
         return SweepJob(
             words=tuple(_written(word, self._conf) for word in words),
             params=params,
             config=config,
-            digest=_digest(everything),
+            digest=_digest(everything) if self.extent.later else training,
             data=_digest(images),
             data_params=params_edit.changed(self._text, [word for word in words if is_of_data(word)]),
             weights=weights,
+            training=training,
         )
 
     def _source(self, config: DictConfig) -> Any:

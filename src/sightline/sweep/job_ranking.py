@@ -77,20 +77,21 @@ def rank(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> 
         RankedJob(
             job,
             _interval(metric, job.result[metric], read[job.digest]),
-            job is ordered[0] or job.result == ordered[0].result or _as_good(metric, best, read[job.digest]),
+            job.result[metric] == ordered[0].result[metric] or _as_good(metric, best, read[job.digest]),
         )
         for job in ordered
     ]
 
 
 def table(ranked: Sequence[RankedJob], metrics: Sequence[str]) -> list[list[str]]:
-    """Returns the ranking as rows of texts: place, metrics, interval, how many epochs, knobs."""
-    rows = []
+    """Returns the ranking as rows of texts, a head first: place, metrics, interval where there are any, knobs."""
+    intervals_known = any(each.interval for each in ranked)
+    rows = [["", *metrics, *(["95 % interval"] if intervals_known else []), "knobs"]]
     for place, each in enumerate(ranked, 1):
         mark = " " if not each.as_good or (place == 1 and len(metrics) == 1) else "=" if len(metrics) == 1 else "*"
         shown = [f"{each.job.result[metric]:.4g}" for metric in metrics]
         interval = f"{each.interval[0]:.4g} to {each.interval[1]:.4g}" if each.interval else ""
-        rows.append([f"{place}{mark}", *shown, *([interval] if len(metrics) == 1 else []), each.job.words])
+        rows.append([f"{place}{mark}", *shown, *([interval] if intervals_known else []), each.job.words])
     return rows
 
 
@@ -110,7 +111,7 @@ def _losses(answers: Predictions) -> Floats:
 def _interval(metric: str, value: float, answers: Predictions | None) -> Interval | None:
     if answers is None or not len(answers.labels):
         return None
-    if metric == "val_accuracy":
+    if metric in ("val_accuracy", "test_accuracy"):
         return intervals.wilson(float(answers.correct.sum()), len(answers.labels))
     if metric == "val_loss":
         low, high = _mean(_losses(answers))
@@ -129,7 +130,7 @@ def _as_good(metric: str, best: Predictions | None, other: Predictions | None) -
     """Says whether the difference to the best job, image by image, may be none; never where that cannot be compared."""
     if best is None or other is None or best.ids != other.ids or not best.ids:
         return False
-    if metric == "val_accuracy":
+    if metric in ("val_accuracy", "test_accuracy"):
         _, low, high = paired.difference(best.correct, other.correct)
         return low <= 0 <= high
     if metric == "val_loss":

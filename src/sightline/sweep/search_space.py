@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 
-from sightline.config import option_settings, other_sections
+from sightline.config import option_settings
 from sightline.config.compose import parse, selecting
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 DATA = ("ingest", "preprocess")
 """Sections whose knobs change the images that are trained on."""
-SECTIONS = (*DATA, "train", "sweep")
 FLAGS = ("-m", "--multirun")
 
 
@@ -65,6 +65,11 @@ class SearchSpace:
     knobs: tuple[SweptKnob, ...]
     fixed: tuple[str, ...]
     settings: tuple[str, ...]
+
+    @property
+    def sections(self) -> set[str]:
+        """The sections that jobs set something of."""
+        return {section_of(word) for word in (*self.fixed, *(knob.key for knob in self.knobs))}
 
     @property
     def is_grid(self) -> bool:
@@ -124,15 +129,23 @@ def shown(value: Any) -> str:
 
 def is_of_data(word: str) -> bool:
     """Says whether a word sets a knob that changes the images."""
-    return word.lstrip("+~").replace("/", ".").split(".")[0] in DATA
+    return section_of(word) in DATA
 
 
-def read_words(words: Sequence[str], params: Mapping[str, Any]) -> SearchSpace:
+def section_of(word: str) -> str:
+    """Returns the section that a word sets something of.
+
+    >>> section_of("++train.model.width=8"), section_of("preprocess/resize=crop")
+    ('train', 'preprocess')
+    """
+    return re.split(r"[./=]", word.lstrip("+~"), maxsplit=1)[0]
+
+
+def read_words(words: Sequence[str]) -> SearchSpace:
     """Reads a sweep's command line.
 
     Args:
         words: What follows `python -m pipeline.sweep`.
-        params: The content of params.yaml.
 
     Raises:
         ConfigError: If a word is none of a sweep's, or nothing has several values.
@@ -141,7 +154,6 @@ def read_words(words: Sequence[str], params: Mapping[str, Any]) -> SearchSpace:
     for word in plain:
         if word.startswith("-"):
             raise ConfigError(f"{word}: a sweep has no such flag; its settings are sweep.n_trials, sweep.time, ...")
-    other_sections.refuse(plain, SECTIONS, params)
     knobs: list[SweptKnob] = []
     fixed, settings = [], []
     for word in plain:
@@ -186,7 +198,8 @@ def _knob(override: Override, conf: Path) -> SweptKnob:
             raise ConfigError(f"{override.input_line}: glob(...) is for the choice of an option")
         values = tuple(value.filter(sorted(options)))
     else:
-        values = tuple(dict.fromkeys(override.sweep_string_iterator()))
+        written = {"True": "true", "False": "false"}  # as params.yaml has them
+        values = tuple(dict.fromkeys(written.get(text, text) for text in override.sweep_string_iterator()))
     if not values:
         raise ConfigError(f"{override.input_line}: there is no value of that kind")
     return SweptKnob(key, values, _range(value, values))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,30 +13,23 @@ from optuna.exceptions import StorageInternalError
 from sightline.config.location import stage_command
 from sightline.core import credentials, files
 from sightline.core.errors import UserError
-from sightline.sweep import job_ranking, sweep_page
+from sightline.sweep import job_models, job_ranking, sweep_page
 from sightline.sweep.config import SweepConfig
-from sightline.sweep.engine import JOBS, SweepEngine, keep_best
+from sightline.sweep.engine import SweepEngine, keep_best
 from sightline.sweep.job import JobFactory
+from sightline.sweep.job_models import JOBS
 from sightline.sweep.job_ranking import RankedJob
+from sightline.sweep.later_stages import LaterStages
 from sightline.sweep.search_space import SearchSpace
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy
-from sightline.sweep.sweep_page import SweepSummary
+from sightline.sweep.sweep_page import SweepSummary, judges
 from sightline.tracking import sweep_runs
-from sightline.tracking.find_run import download
 from sightline.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
 REPORTS = Path("reports/sweeps")
-ENTERED = "in_run_cache"
-"""The mark of a job whose model is in DVC's cache."""
-MODEL_PARTS = {
-    "models/model.safetensors": "model/model.safetensors",
-    "models/model.json": "model/model.json",
-    "reports/history.csv": "history.csv",
-}
-"""What training writes, and the artifact of its run that is the same."""
 SHOWN = 20
 """Rows of the ranking that are printed."""
 
@@ -90,7 +81,9 @@ class Session:
         self._factory = factory
         self._slots = Slots(name)
         self._tracker: Tracker = sweep_runs.sweep_run(name, f"sweep {' '.join(knob.name for knob in space.knobs)}")
-        self._engine = SweepEngine(study, storage, space, settings, grid, factory, self._slots, self._tags)
+        extent = factory.extent
+        later = LaterStages(extent, study.metrics, self._slots, self._tracker, self._tags) if extent.later else None
+        self._engine = SweepEngine(study, storage, space, settings, grid, factory, self._slots, self._tags, later)
 
     def run(self) -> SweepOutcome:
         """Runs what is left of the sweep."""
@@ -129,6 +122,8 @@ class Session:
         done = self._engine.plan()
         total = self._engine.total
         jobs = "jobs" if total is None else f"{total} job{'s' if total != 1 else ''}"
+        if sweep_page.of_test(self._study.metrics):
+            log.warning("sweep: judged by the test split, whose numbers are no estimate any more of what is chosen")
         log.info(f"sweep {self._name}: {jobs} over {', '.join(values)}{f'; {done} are done already' if done else ''}")
 
     def _rank(self) -> list[RankedJob]:
@@ -161,9 +156,8 @@ class Session:
     def _print(self, ranked: list[RankedJob]) -> None:
         metrics = self._study.metrics
         if ranked:
-            heads = ["", *metrics, *(["95 % interval"] if len(metrics) == 1 else []), "knobs"]
-            rows = [heads, *job_ranking.table(ranked[:SHOWN], metrics)]
-            widths = [max(len(row[column]) for row in rows) for column in range(len(heads) - 1)]
+            rows = job_ranking.table(ranked[:SHOWN], metrics)
+            widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
             for row in rows:
                 cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
                 log.info("  ".join([*cells, row[-1]]).rstrip())
@@ -182,7 +176,7 @@ class Session:
             log.info("sightline adopt RUN takes one over into params.yaml, then dvc repro")
             return
         if len(as_good) > 1:
-            log.info(f"=: {len(as_good) - 1} that the validation images cannot tell from the best, image by image")
+            log.info(f"=: {len(as_good) - 1} that {judges(self._study.metrics)} cannot tell from the best")
         if self._advice:
             log.info(f"sightline adopt {self._name} takes the best over into params.yaml, then dvc repro")
 
@@ -190,7 +184,9 @@ class Session:
         """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""
         best = ranked[0].job.digest if ranked and len(self._study.metrics) == 1 else None
         keep_best(best, [each.job.digest for each in ranked])
-        if best is None or (JOBS / best / ENTERED).exists() or not self._fetch(JOBS / best, ranked[0].job.run_id):
+        if best is None or self._factory.extent.later:  # later stages have put every model there
+            return
+        if (JOBS / best / job_models.ENTERED).exists() or not job_models.fetch(JOBS / best, ranked[0].job.run_id):
             return
         words = next(t.user_attrs["words"] for t in self._study.finished() if t.user_attrs.get("digest") == best)
         job = self._factory.job(words)
@@ -198,40 +194,6 @@ class Session:
             return
         try:
             self._slots.prepare(job)
-            folder = self._slots.folder(job)
-            (folder / "params.yaml").write_text(job.params, encoding="utf-8")
-            for part in MODEL_PARTS:
-                target = folder / part
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.unlink(missing_ok=True)
-                shutil.copy(JOBS / best / part, target)
-            # As `watch` would; the other fingerprints are those of the data, and there.
-            files.write_json(folder / "data/weights.json", dict(job.weights))
-            self._slots.dvc(folder, "commit", "--force", "train")
+            job_models.enter(self._slots, job, JOBS / best)
         except UserError as error:
             log.warning("sweep: the best model is not in DVC's cache, dvc repro will train it: %s", error)
-            return
-        shutil.rmtree(JOBS / best / "models")
-        (JOBS / best / ENTERED).touch()
-
-    def _fetch(self, folder: Path, run_id: str | None) -> bool:
-        """Gets a job's model that is not here from its run: of another machine, or of a sweep that kept none.
-
-        Returns:
-            Whether the model is here.
-        """
-        for part, artifact in MODEL_PARTS.items():
-            if (folder / part).is_file():
-                continue
-            if run_id is None:
-                return False
-            (folder / part).parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as temporary:
-                try:
-                    found = download(run_id, artifact, Path(temporary))
-                except UserError:
-                    return False  # MLflow is away, which the sweep's own run has said
-                if found is None:
-                    return False
-                shutil.move(found, folder / part)
-        return True

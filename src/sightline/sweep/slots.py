@@ -95,14 +95,21 @@ class Slots:
         (folder / "params.yaml").write_text(job.data_params, encoding="utf-8")
         self.dvc(folder, "repro", "preprocess")
 
-    def dvc(self, folder: Path, *words: str) -> None:
+    def dvc(self, folder: Path, *words: str, log: Path | None = None) -> None:
         """Runs DVC in a slot.
 
+        Args:
+            folder: The slot.
+            words: The command.
+            log: The file for what it prints; None for one in the slot, which goes with it.
+
         Raises:
-            UserError: With the last lines that it printed, if it fails.
+            UserError: With the line that says why, if it fails.
         """
-        log = folder / "dvc.log"
+        log = log or folder / "dvc.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
+            begun = out.tell()
             process = subprocess.Popen(
                 [sys.executable, "-c", _REPRO, str(os.getpid()), *words],
                 cwd=folder,
@@ -118,7 +125,7 @@ class Slots:
         if self.stopping:
             raise UserError("stopped")
         if code:
-            raise UserError(_reason(log) or f"dvc {' '.join(words)} ended with exit code {code}")
+            raise UserError(_reason(log, begun) or f"dvc {' '.join(words)} ended with exit code {code}")
 
     def stop(self) -> None:
         """Ends what DVC is doing."""
@@ -190,9 +197,15 @@ def _write_dvc_settings(folder: Path) -> None:
         settings["cache"] = {**kept, "dir": os.fspath(cache), "type": "reflink,hardlink,symlink,copy"}
 
 
-def _reason(log: Path) -> str:
-    """Returns the line of DVC's output that says what went wrong: the stage's own, which comes before DVC's."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _reason(log: Path, begun: int) -> str:
+    """Returns the line of DVC's output that says what went wrong: the stage's own, which comes before DVC's.
+
+    Args:
+        log: The file.
+        begun: Where the output begins in it, in bytes.
+    """
+    text = log.read_bytes()[begun:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     ended = next((i for i, line in enumerate(lines) if line.startswith("ERROR:")), len(lines))
     before = [line for line in lines[:ended] if not line.startswith(("Running stage", ">", "Stage '"))]
     own = before[-1] if before else ""

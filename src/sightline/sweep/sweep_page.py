@@ -13,7 +13,7 @@ from typing import Any
 from sightline.config.location import stage_command
 from sightline.core import credentials
 from sightline.reporting.render import render
-from sightline.sweep.config import DIRECTIONS
+from sightline.sweep.config import DIRECTIONS, TRAINED
 from sightline.sweep.job_ranking import RankedJob
 
 TEMPLATE = "sweep.html.j2"
@@ -56,8 +56,30 @@ class SweepSummary:
             front = sum(each.as_good for each in self.ranked)
             return f"{count}; no other is better in all of {', '.join(self.metrics)} than {front} of them."
         others = sum(each.as_good for each in self.ranked) - 1
-        tie = f" The validation images cannot tell {others} more from it." if others else ""
+        by = judges(self.metrics)
+        tie = f" {by[0].upper()}{by[1:]} cannot tell {others} more from it." if others else ""
         return f"Best of {count}: {self.ranked[0].job.words}.{tie}"
+
+    @property
+    def caution(self) -> str:
+        """What is to be thought of the best job's value."""
+        if of_test(self.metrics):
+            return "By the test split: what was chosen by it looks better than it is, and no split is left to say so."
+        if set(self.metrics) <= set(TRAINED):
+            return "By the validation split, which chose it: of many jobs the best looks better than it is."
+        return "By what the stages after the training have measured."
+
+
+def judges(metrics: Sequence[str]) -> str:
+    """Returns what jobs are told apart by, for a sentence."""
+    if of_test(metrics):
+        return "the test images"
+    return "the validation images" if set(metrics) <= {"val_loss", "val_accuracy"} else "the numbers"
+
+
+def of_test(metrics: Sequence[str]) -> bool:
+    """Says whether a metric is one of the test split."""
+    return any(metric.startswith(("test_", "baseline_", "promote_")) for metric in metrics)
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,8 @@ def render_page(summary: SweepSummary) -> str:
         metrics=list(summary.metrics),
         headline=jobs[0].results[0][1] if jobs else "-",
         verdict=summary.verdict,
+        caution=summary.caution,
+        judges=judges(summary.metrics),
         jobs=jobs,
         knobs=knobs,
         filters=[{"name": knob, "values": values} for knob, values in filters.items()],

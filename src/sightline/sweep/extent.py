@@ -1,0 +1,77 @@
+"""The extent of a sweep's jobs: up to which stage they go, which follows from the knobs and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sightline.core.errors import ConfigError
+from sightline.sweep.config import LATER, TRAINED
+
+_BEFORE = {
+    "train": ("ingest", "preprocess", "train"),
+    "baseline": ("ingest", "preprocess", "baseline"),
+    "evaluate": ("ingest", "preprocess", "baseline", "train", "evaluate"),
+    "export": ("ingest", "preprocess", "baseline", "train", "evaluate", "export"),
+    "promote": ("ingest", "preprocess", "baseline", "train", "evaluate", "export", "promote"),
+}
+"""The sections that the result of a stage follows from, the last ones first in none: in the DAG's order."""
+
+
+@dataclass(frozen=True)
+class SweepExtent:
+    """How far jobs go.
+
+    Attributes:
+        stage: The last stage: "train", or one of `LATER`.
+        trains: Whether a network is trained; baselines alone need none.
+    """
+
+    stage: str = "train"
+    trains: bool = True
+
+    @property
+    def later(self) -> bool:
+        """Whether anything runs after, or beside, the training."""
+        return self.stage != "train"
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The sections that a job's result follows from, in the DAG's order."""
+        before = _BEFORE[self.stage]
+        return before if not self.trains or "train" in before else (*before, "train")
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The stages' scripts that a job runs; `promote` is a command, and no stage."""
+        return tuple(f"pipeline.{section}" for section in self.sections if section != "promote")
+
+
+def extent(sections: Collection[str], metrics: Sequence[str]) -> tuple[SweepExtent, list[str]]:
+    """Returns how far the jobs go, and what they are judged by.
+
+    Args:
+        sections: Sections of which the command line sets something.
+        metrics: `sweep.metric`, as a list; empty where it is not set.
+
+    Returns:
+        The metrics are those that are set, else that of the last stage; empty where the training's own is to be taken.
+
+    Raises:
+        ConfigError: If what is set makes no difference to what jobs are judged by.
+    """
+    stages = ["train", *LATER]
+    owners = {metric: stage for stage, names in LATER.items() for metric in names}
+    asked = max((stages.index(section) for section in sections if section in LATER), default=0)
+    if not metrics and asked:
+        metrics = [next(iter(LATER[stages[asked]]))]
+    measured = max((stages.index(owners.get(metric, "train")) for metric in metrics), default=0)
+    if asked > measured:
+        names = [metric for stage in stages[asked:] for metric in LATER[stage]]
+        raise ConfigError(
+            f"sweep.metric: {', '.join(metrics)} is the same whatever is set of {stages[asked]}; name one of "
+            f"{', '.join(names)}"
+        )
+    stage = stages[measured]
+    trains = stage != "baseline" or any(metric in TRAINED for metric in metrics) or "train" in sections
+    return SweepExtent(stage, trains), list(metrics)

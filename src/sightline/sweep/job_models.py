@@ -1,0 +1,76 @@
+"""Models of jobs: where they lie, how they come back from MLflow, and into DVC's cache."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.sweep.job import SweepJob
+from sightline.sweep.slots import Slots
+from sightline.tracking.find_run import download
+
+JOBS = files.STATE / "sweeps"
+"""Folder of each job's log, answers to the validation images, and (of the best ones) model, by digest."""
+ENTERED = "in_run_cache"
+"""The mark of a job whose model is in DVC's cache."""
+PARTS = {
+    "models/model.safetensors": "model/model.safetensors",
+    "models/model.json": "model/model.json",
+    "reports/history.csv": "history.csv",
+}
+"""What training writes, and the artifact of its run that is the same."""
+
+
+def fetch(folder: Path, run_id: str | None) -> bool:
+    """Gets a job's model that is not here from its run: of another machine, or of a sweep that kept none.
+
+    Args:
+        folder: The job's folder.
+        run_id: The job's run in MLflow; None where it is not known.
+
+    Returns:
+        Whether the model is here.
+    """
+    for part, artifact in PARTS.items():
+        if (folder / part).is_file():
+            continue
+        if run_id is None:
+            return False
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            try:
+                found = download(run_id, artifact, Path(temporary))
+            except UserError:
+                return False  # MLflow is away, which the sweep's own run has said
+            if found is None:
+                return False
+            shutil.move(found, folder / part)
+    return True
+
+
+def enter(slots: Slots, job: SweepJob, folder: Path) -> None:
+    """Puts a job's model into DVC's cache, as the outcome of its params.yaml, and removes it from the job's folder.
+
+    Args:
+        slots: The slots; the job's is there.
+        job: The job.
+        folder: The folder of its training, with the model.
+
+    Raises:
+        UserError: If DVC fails.
+    """
+    slot = slots.folder(job)
+    (slot / "params.yaml").write_text(job.params, encoding="utf-8")
+    for part in PARTS:
+        target = slot / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        shutil.copy(folder / part, target)
+    # As `watch` would; the other fingerprints are those of the data, and there.
+    files.write_json(slot / "data/weights.json", dict(job.weights))
+    slots.dvc(slot, "commit", "--force", "train")
+    shutil.rmtree(folder / "models")
+    (folder / ENTERED).touch()
