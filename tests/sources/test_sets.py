@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,9 @@ from sightline.core.errors import UserError
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.digits import DigitsSource
 from sightline.sources.huggingface import HuggingfaceOption, HuggingfaceSource
-from sightline.sources.idx import IdxSource
+from sightline.sources.idx import IdxOption, IdxSource
 from sightline.sources.torchvision import TorchvisionOption, TorchvisionSource
+from tests.sources.test_content import track
 from tests.stages.ingest.helpers import picture, run, shared_data
 
 
@@ -184,6 +187,28 @@ class TestIdx:
         write_idx(tmp_path / "3", "p", 4)
         first, same, other = (IdxSource(tmp_path / name, []).fingerprint() for name in "123")
         assert first == same != other
+
+    def test_the_option_needs_a_folder_and_opens_it(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"path: has no value; set ingest\.path to the folder of the IDX files"):
+            IdxOption("idx", path=None, class_names=[])
+        write_idx(tmp_path, "p", 9)
+        config: Any = SimpleNamespace(limit=3)
+        records = IdxOption("idx", path=str(tmp_path), class_names=["a", "b", "c"]).open(config).records()
+        assert sorted(record.label for record in records if isinstance(record, ImageRecord)) == ["a", "b", "c"]
+
+    def test_a_folder_that_dvc_tracks_need_not_be_here_to_be_watched(self, tmp_path: Path) -> None:
+        write_idx(root := tmp_path / "set", "p", 3)
+        before = IdxSource(root, []).fingerprint()
+        track(root)
+        shutil.rmtree(root)
+        assert IdxSource(root, []).fingerprint() == before
+        with pytest.raises(UserError, match=r"is no folder; run `dvc pull .*set\.dvc`"):
+            list(IdxSource(root, []).records())
+        with pytest.raises(UserError, match=r"is no folder; name the one that holds the IDX files"):
+            list(IdxSource(tmp_path / "other", []).records())
+        root.mkdir()
+        with pytest.raises(UserError, match="holds no"):
+            IdxSource(root, []).fingerprint()
 
     def test_a_file_that_is_cut_after_it_was_checked_is_noticed(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "p", 3, shape=(400, 400))  # more than is read ahead

@@ -422,10 +422,11 @@ def levels(data: bytes) -> list[int]:
         return list(image.tobytes())
 
 
-def test_pixels_are_cells_of_a_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_pixels_are_cells_of_a_row(kind: str, tmp_path: Path) -> None:
     """As Kaggle's MNIST has them."""
     rows = [{"label": n % 2, **{f"pixel{i}": (40 * n + i) % 256 for i in range(16)}} for n in range(6)]
-    result = run(source(write(tmp_path / "train.csv", rows), **PIXELS), tmp_path / "csv")
+    result = run(source(write(tmp_path / f"train.{kind}", rows), **PIXELS), tmp_path / "out")
     assert {i.id: (i.label, levels(i.data), i.width) for i in result.images.values()} == {
         f"row-{n:07}": (str(row.pop("label")), list(row.values()), 4) for n, row in enumerate(rows, 1)
     }
@@ -476,6 +477,32 @@ def test_what_a_list_of_another_kind_cannot_have(tmp_path: Path) -> None:
     for option in ({"separator": ";;"}, {"columns": ["a", "a"]}, {"pixel_shape": [3]}, {"pixel_columns": "*"}):
         with pytest.raises(ValueError, match=next(iter(option)) if "pixel_columns" not in option else "path_column"):
             source(path, **option)
+    for shape in ([0, 4], [2, 2, 2], [2, 2, 1, 1]):
+        with pytest.raises(ValueError, match="pixel_shape: must be"):
+            source(path, pixel_shape=shape)
+    for shape in ([1, 4], [2, 2, 1], [2, 2, 3]):
+        source(path, pixel_shape=shape)
+    with pytest.raises(ValueError, match=r"set ingest\.path or ingest\.url, not both"):
+        source(path, url="s3://bucket/list.jsonl")
+
+
+@pytest.mark.parametrize(("kind", "between", "label"), [("csv", ",", " cat"), ("txt", " ", "cat")])
+def test_spaces_around_a_separator(kind: str, between: str, label: str, tmp_path: Path) -> None:
+    path = tree(tmp_path, FILES) / f"list.{kind}"
+    path.write_text(
+        "".join(f"{first}{between} {second}\n" for first, second in [("path", "label"), ("a/1.png", "cat")])
+    )
+    option = {"label_column": "label" if kind == "txt" else " label", "split_column": None, "group_column": None}
+    (record, *_) = source(path, **option, unlisted=False).records()
+    assert isinstance(record, ImageRecord)
+    assert (record.id, record.label) == ("a/1.png", label)
+
+
+def test_a_fingerprint_goes_on_after_a_row_without_a_file(tmp_path: Path) -> None:
+    path = write(tree(tmp_path, FILES) / "list.csv", [{**ROWS[0], "path": ""}, *ROWS])
+    before = source(path).fingerprint()
+    (tmp_path / ROWS[-1]["path"]).write_bytes(picture(99))
+    assert source(path).fingerprint() != before
 
 
 def test_a_limit_takes_an_even_sample_and_says_so(tmp_path: Path) -> None:
@@ -485,3 +512,4 @@ def test_a_limit_takes_an_even_sample_and_says_so(tmp_path: Path) -> None:
     assert result.summary["classes"] == {f"class {n}": 2 for n in range(4)}
     assert result.summary["notes"] == ["ingest.limit: 8 of 40 inputs, an even sample of each of 4 classes"]
     assert result.rejected == {}
+    assert len(list(source(path, limit=40).records())) == 40
