@@ -486,16 +486,14 @@ def test_what_a_list_of_another_kind_cannot_have(tmp_path: Path) -> None:
         source(path, url="s3://bucket/list.jsonl")
 
 
-@pytest.mark.parametrize(("kind", "between", "label"), [("csv", ",", " cat"), ("txt", " ", "cat")])
-def test_spaces_around_a_separator(kind: str, between: str, label: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "between", "column"), [("csv", ", ", " label"), ("txt", "  ", "label")])
+def test_spaces_after_a_separator(kind: str, between: str, column: str, tmp_path: Path) -> None:
     path = tree(tmp_path, FILES) / f"list.{kind}"
-    path.write_text(
-        "".join(f"{first}{between} {second}\n" for first, second in [("path", "label"), ("a/1.png", "cat")])
-    )
-    option = {"label_column": "label" if kind == "txt" else " label", "split_column": None, "group_column": None}
+    path.write_text(f"path{between}label\na/1.png{between}cat\n")
+    option = {"label_column": column, "split_column": None, "group_column": None}
     (record, *_) = source(path, **option, unlisted=False).records()
     assert isinstance(record, ImageRecord)
-    assert (record.id, record.label) == ("a/1.png", label)
+    assert (record.id, record.label) == ("a/1.png", "cat")
 
 
 def test_a_fingerprint_goes_on_after_a_row_without_a_file(tmp_path: Path) -> None:
