@@ -8,7 +8,10 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help install repro test test-all mutation check lock sbom audit clean
+HOURS ?= 0
+SEED ?= 0
+
+.PHONY: help install repro test test-all mutation faults check lock sbom audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -37,6 +40,9 @@ test-all: check ## The same, and the tests of many minutes: each setting through
 
 mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?
 	python benchmarks/mutation.py --jobs $(JOBS)
+
+faults: install ## Let calls of the stages fail (full disk, too many files ...), for HOURS from SEED on; needs a C compiler
+	python -m tests.faults --seed $(SEED) --hours $(HOURS)
 
 check: install ## Check style, types and declared dependencies only
 	ruff check

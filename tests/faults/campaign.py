@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.stage_faults import CALLS, ERRORS, Fault, FaultyStage, build, complaint, digests, replace_tree
 from tests.pipeline import project as projects
-from tests.pipeline.project import STAGES, Project
+from tests.pipeline.project import STAGES
 
 KNOBS = {
     "ingest__limit": 60,

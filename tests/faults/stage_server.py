@@ -1,8 +1,8 @@
 """Process that runs one stage again and again, each time in a fork of itself: what the stage imports is there already.
 
-Run as `python -m tests.faults.stage_server SCRIPT MODULES`, in the project's root. A line on standard input names a file for
-what the run prints; the answer, a line on standard output, is the run's exit code. The first run tells which modules the
-stage imports, and the server imports them then.
+Run as `python -m tests.faults.stage_server SCRIPT MODULES`, in the project's root. A line on standard input names a
+file for what the run prints; the answer, a line on standard output, is the run's exit code. The first run tells which
+modules the stage imports, and the server imports them then.
 """
 
 from __future__ import annotations

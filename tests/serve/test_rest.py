@@ -113,6 +113,13 @@ def test_what_is_wrong_is_said(server: Served, body: bytes, kind: str, status: i
     assert (answer.status_code, answer.json()["error"]) == (status, error)
 
 
+def test_a_form_that_is_refused_leaves_no_line_on_the_servers_terminal(server: Served) -> None:
+    before = len(server.log)
+    post(server, b"nonsense", content_type="multipart/form-data; boundary=x")
+    time.sleep(0.2)  # for the thread that reads what the server prints
+    assert [line for line in server.log[before:] if "character" in line] == []
+
+
 @pytest.mark.parametrize("query", ["top_k=0", "top_k=x", "threshold=2", "threshold=nan", "threshold=x"])
 def test_a_query_that_makes_no_sense(server: Served, query: str) -> None:
     answer = requests.post(f"{server.url}/predict?{query}", data=b"x", headers=PNG, timeout=30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import from_text
 from sightline.serve.api import Images, NamedImage
 from sightline.serve.config import ServeConfig
+
+# The parser of forms would put a line on standard error for each form that it refuses; the client gets to know why.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _DRAINED = 16 * 2**20
 """Bytes beyond the limit that are read and thrown away, so that a client that has sent them gets to read the answer."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from sightline.core.errors import UserError
+from sightline.core.errors import UserError, fault
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.sources.file import SourceFile
 
@@ -114,7 +114,9 @@ def _parquet(table: SourceFile, wanted: dict[str, str], every: bool) -> Iterator
                 names = None if every else sorted(set(wanted.values()))
                 for batch in file.iter_batches(batch_size=_BATCH, columns=names):
                     yield from batch.to_pylist()
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, LookupError, ValueError, OverflowError) as error:
+            if fault(error):  # of the machine, and not of the file
+                raise
             raise UserError(f"{table.name}: no Parquet that can be read: {' '.join(str(error).split())}") from None
 
 

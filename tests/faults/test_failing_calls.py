@@ -1,0 +1,49 @@
+"""Some failing calls of one stage; `make faults` tries those of all stages, for as long as it is given."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import Campaign
+from tests.faults.stage_faults import Fault, StageRan, complaint
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+]
+
+
+def test_a_stage_whose_calls_fail_loses_nothing_and_runs_again(tmp_path: Path) -> None:
+    tried, wrong = 0, []
+    for _, number, findings in Campaign(tmp_path, ["preprocess"]).run(faults=3, seed=0):
+        tried += number
+        wrong += [f"{found.fault}: {found.problem}\n{found.printed}" for found in findings]
+    assert tried >= 10
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "after", "wrong"),
+    [
+        (0, "", {"data/a": "new"}, ""),
+        (0, "", {"data/a": "old"}, "exit 0, but"),
+        (2, "train: data/a: the disk is full", {"data/a": "old"}, ""),
+        (2, "train: data/a: the disk is full", {"data/a": "half"}, "neither"),
+        (2, "train: data/a: the disk is full", {}, "neither"),
+        (2, "", {"data/a": "old"}, "without a line"),
+        (2, "Traceback (most recent call last):", {"data/a": "old"}, "a traceback"),
+        (-9, "", {"data/a": "old"}, "exit code -9"),
+    ],
+)
+def test_what_is_wrong_with_a_run(code: int, output: str, after: dict[str, str], wrong: str) -> None:
+    found = complaint("train", StageRan(code, output), {"data/a": "old"}, after, {"data/a": "new"})
+    assert found.startswith(wrong) if wrong else not found
+
+
+def test_a_fault_reads_as_the_call_and_its_error() -> None:
+    assert str(Fault("write", 3, errno.ENOSPC)) == "write 3: ENOSPC"
