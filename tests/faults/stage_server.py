@@ -17,7 +17,7 @@ import sys
 import traceback
 from pathlib import Path
 
-TIME_LIMIT = 180
+TIME_LIMIT = 900
 """Seconds after which a run is killed: one that hangs is a failure like another."""
 
 
