@@ -141,6 +141,7 @@ LEVELS = (
         "project_setup",
         "sweep",
         "drift",
+        "review",
     },
     {"sources", "models", "metrics", "reporting", "tracking", "datasets"},
     {"imaging"},

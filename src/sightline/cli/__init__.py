@@ -12,7 +12,7 @@ from sightline.cli.checkout import run_own_code
 from sightline.core import terminal_log
 
 # In the order in which a user meets them.
-for _verbs in ("init", "project", "data", "training", "sweeps", "runs", "bundles", "predict", "drift"):
+for _verbs in ("init", "project", "data", "review", "training", "sweeps", "runs", "bundles", "predict", "drift"):
     import_module(f"sightline.cli.{_verbs}")
 
 __all__ = ["app", "main"]

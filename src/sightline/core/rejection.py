@@ -33,6 +33,8 @@ class RejectionReason(StrEnum):
     DROPPED_LABEL = "dropped_label"
     BAD_SPLIT = "bad_split"
     DUPLICATE_ID = "duplicate_id"
+    # What a person has decided
+    REMOVED = "removed"
 
 
 class RejectionError(ValueError):

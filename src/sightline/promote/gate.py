@@ -55,7 +55,7 @@ def _rejections(summary: Mapping[str, object], state: DatasetState, policy: Prom
     inputs, rejected = summary["inputs"], summary["rejected"]
     if not isinstance(inputs, int) or not isinstance(rejected, Mapping):
         raise ValueError(f"{SUMMARY} holds no counts")
-    count = sum(rejected.values())
+    count = sum(number for reason, number in rejected.items() if reason != "removed")  # by a person, who looked
     if count <= policy.max_rejected * inputs:
         return []
     why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())

@@ -26,13 +26,13 @@ class AccessMiddleware:
     Args:
         app: The application.
         config: Key and host.
-        metrics: The counters.
+        metrics: The counters; None counts nothing.
         closed: Paths that need the key.
         known: All paths, for the counters; others are counted as one.
     """
 
     def __init__(
-        self, app: ASGIApp, config: ServeConfig, metrics: ServerMetrics, closed: set[str], known: set[str]
+        self, app: ASGIApp, config: ServeConfig, metrics: ServerMetrics | None, closed: set[str], known: set[str]
     ) -> None:
         self._app = app
         self._key = config.key.encode() if config.key else None
@@ -63,8 +63,9 @@ class AccessMiddleware:
             else:
                 await self._app(scope, receive, answer)
         finally:
-            self._metrics.requests.labels(path, str(status)).inc()
-            self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
+            if self._metrics is not None:
+                self._metrics.requests.labels(path, str(status)).inc()
+                self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
     def _refuse(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = dict(scope["headers"])

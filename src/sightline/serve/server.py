@@ -12,6 +12,7 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightline.core.errors import UserError
@@ -26,7 +27,7 @@ _ARENAS = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
 def run(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serves until SIGINT or SIGTERM, then answers what it has begun and ends; nothing is left running.
+    """Serves a model until SIGINT or SIGTERM, then answers what it has begun and ends; nothing is left running.
 
     Args:
         bundle: The model.
@@ -36,12 +37,17 @@ def run(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lamb
     Raises:
         UserError: If the address cannot be had.
     """
+    run_application(application(bundle, config), config, ready)
+
+
+def run_application(app: ASGIApp, config: ServeConfig, ready: Callable[[str], None]) -> None:
+    """Serves any application as `run` does a model's."""
     _fewer_arenas()
     with _listen(config) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
         address = f"http://{host}:{listener.getsockname()[1]}"
         settings = uvicorn.Config(
-            application(bundle, config),
+            app,
             http=_protocol(config.seconds),
             ws="none",
             lifespan="on",

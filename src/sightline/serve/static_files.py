@@ -21,6 +21,7 @@ _KINDS = {
 }
 _SHARED = ("look.css", "icon.svg")
 """Files that the report has as well: they stand with its templates."""
+_SERVE, _REPORTING = "sightline.serve/page", "sightline.reporting"
 _PATHS = {
     "/": "index.html",
     "/docs": "docs.html",
@@ -37,13 +38,20 @@ _PATHS = {
 
 
 def routes() -> list[Route]:
-    """Returns a route for every file."""
-    return [_route(path, name) for path, name in _PATHS.items()]
+    """Returns a route for every file of the page of a model."""
+    return [route(path, _REPORTING if name in _SHARED else _SERVE, name) for path, name in _PATHS.items()]
 
 
-def _route(path: str, name: str) -> Route:
-    folder = files("sightline.reporting") if name in _SHARED else files("sightline.serve").joinpath("page")
-    data = folder.joinpath(name).read_bytes()
+def route(path: str, folder: str, name: str) -> Route:
+    """Returns a route for a file.
+
+    Args:
+        path: Of the address.
+        folder: A package, and after a slash a folder in it.
+        name: The file's name there.
+    """
+    package, _, inside = folder.partition("/")
+    data = files(package).joinpath(inside, name).read_bytes()
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     headers = {
         "content-type": _KINDS[name.rpartition(".")[2]],

@@ -89,6 +89,8 @@ def configuration(**knobs: Any) -> IngestConfig:
         "group_from": NamePattern(None),
         "split_from": NamePattern(None),
         "labels": None,
+        "corrections": None,
+        "additions": None,
         "min_per_class": 1,
         "on_reject": "warn",
         "conflicts": "keep",

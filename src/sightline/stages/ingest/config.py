@@ -23,6 +23,8 @@ class IngestConfig:
     group_from: NamePattern
     split_from: NamePattern
     labels: str | None
+    corrections: str | None
+    additions: str | None
     min_per_class: int
     on_reject: str
     conflicts: str

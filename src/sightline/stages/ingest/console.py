@@ -23,6 +23,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             f"{rejected:,} of {summary['inputs']:,} inputs rejected: {why} (data/raw/rejected.parquet); the first: "
             + summary["first_rejected"]
         )
+    lines += correction_lines(summary)
     if summary["unused_labels"]:
         lines.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
     if lost := summary["lost_classes"]:
@@ -38,6 +39,17 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         for names in _alike(summary)
     ]
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
+
+
+def correction_lines(summary: dict[str, Any]) -> list[str]:
+    """Returns a line on what people decided on single images; none where they decided nothing."""
+    counts = summary.get("corrections")
+    if not counts:
+        return []
+    removed = summary["rejected"].get("removed", 0)
+    line = f"corrections: {counts['relabelled']:,} labels changed, {removed:,} inputs removed, "
+    unmatched = f"; {counts['unmatched']:,} fit no image here" if counts["unmatched"] else ""
+    return [f"{line}{counts['confirmed']:,} confirmed{unmatched}"]
 
 
 def _alike(summary: dict[str, Any]) -> list[list[str]]:

@@ -16,6 +16,7 @@ from sightline.core.text import composed
 from sightline.datasets import raw_set
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources import remote
+from sightline.sources.additions import with_additions
 from sightline.sources.base import Source, SourceWithNotes
 from sightline.sources.layout import split_of
 from sightline.stages.ingest.audit import audit
@@ -23,6 +24,7 @@ from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.conflicts import resolve_conflicts
 from sightline.stages.ingest.label_map import LabelMap
+from sightline.stages.ingest.overlay import CorrectionOverlay
 from sightline.stages.ingest.sorter import ImageSorter
 from sightline.stages.ingest.workers import CheckPool
 
@@ -39,16 +41,20 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             `ingest.json`.
 
     Returns:
-        What stands in `ingest.json`, a pure function of the set and the configuration; and the source's `notes`.
+        What stands in `ingest.json`, a pure function of the set, the configuration and what people decided on single
+        images (`corrections`, where there are any); and the source's `notes`.
 
     Raises:
         UserError: If the source cannot be reached, or what it holds cannot make a set.
     """
     labels = LabelMap.load(located(config.labels) if config.labels else None)
+    overlay = CorrectionOverlay(located(config.corrections) if config.corrections else None)
+    source = with_additions(source, located(config.additions) if config.additions else None, config.max_bytes)
     with ImageSorter(out / ".sorter") as sorter, CheckPool(limits_of(config), config.workers) as workers:
         inputs = itertools.islice(source.records(), config.limit)
-        for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels)):
-            _take(record, outcome, sorter)
+        for record, outcome in workers.imap(_gate(track(inputs, "reading"), labels, overlay)):
+            _take(record, outcome, sorter, overlay)
+        overlay.require_classes(labels.seen)
         conflicts = resolve_conflicts(sorter, config.conflicts)
         classes = sorter.count("SELECT label, count(*) FROM image GROUP BY 1")
         rejected = sorter.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
@@ -68,6 +74,8 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
             "lost_classes": sorted(labels.seen - set(classes)),
             "audit": audit(sorter),
         }
+        if corrections := overlay.summary():
+            summary["corrections"] = corrections
         raw_set.write_near(sorter.near(), out / raw_set.NEAR)
     raw_set.write_classes(list(classes), out / raw_set.CLASSES)
     files.write_json(out / raw_set.SUMMARY, summary)
@@ -86,16 +94,21 @@ def limits_of(config: IngestConfig) -> dict[str, Any]:
     }
 
 
-def _gate(inputs: Iterable[SourceItem], labels: LabelMap) -> Iterator[tuple[SourceItem, bytes | None]]:
+def _gate(
+    inputs: Iterable[SourceItem], labels: LabelMap, overlay: CorrectionOverlay
+) -> Iterator[tuple[SourceItem, bytes | None]]:
     """Rejects what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
     for record in inputs:
         if isinstance(record, Rejection):
             yield record, None
             continue
         try:
-            if not record.label:
+            if record.label:
+                label = labels.apply(record.label)
+            elif (given := overlay.label_of_unlabelled(record.data)) is not None:
+                label = given
+            else:
                 raise RejectionError(RejectionReason.NO_LABEL, "the source gives it no class")
-            label = labels.apply(record.label)
             split = split_of(record.split) if record.split else None
             if record.split and split is None:
                 raise RejectionError(
@@ -109,13 +122,18 @@ def _gate(inputs: Iterable[SourceItem], labels: LabelMap) -> Iterator[tuple[Sour
             yield placed, record.data
 
 
-def _take(record: SourceItem, outcome: CheckResult | None, sorter: ImageSorter) -> None:
+def _take(record: SourceItem, outcome: CheckResult | None, sorter: ImageSorter, overlay: CorrectionOverlay) -> None:
     if isinstance(record, Rejection):
         sorter.reject(record)
     elif isinstance(outcome, CheckFailure):
         sorter.reject(Rejection(record.id, outcome.reason, outcome.detail))
     elif outcome is not None and record.label is not None:
-        sorter.add(record, record.label, record.split, outcome)
+        try:
+            label = overlay.apply(outcome.sha256, record.label)
+        except RejectionError as error:
+            sorter.reject(Rejection(record.id, error.reason, error.detail))
+        else:
+            sorter.add(record, label, record.split, outcome)
     else:
         raise AssertionError(f"{record.id!r} was not checked")
 
@@ -146,11 +164,12 @@ def _require_a_set(
         raise UserError(
             f"ingest.source={config.source.name}: all {total:,} inputs were rejected ({why}){example}{remedy}"
         )
-    if rejections and config.on_reject == "fail":
-        raise UserError(f"ingest.on_reject=fail: {rejections:,} of {total:,} inputs were rejected ({why}){example}")
-    if rejections > config.max_rejected * total:
+    unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # what a person has removed is no fault
+    if unwanted and config.on_reject == "fail":
+        raise UserError(f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs were rejected ({why}){example}")
+    if unwanted > config.max_rejected * total:
         most = f"ingest.max_rejected={config.max_rejected:g}"
-        raise UserError(f"{most}: {rejections:,} of {total:,} inputs were rejected ({why}){example}")
+        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs were rejected ({why}){example}")
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "

@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from sightline.core import files
 from sightline.core.project import located, project_root
+from sightline.datasets.corrections import CorrectionFile, digest_of_changes
 from sightline.models import weights_origin
 from sightline.predict.teacher import bundle_digest
-from sightline.sources import open_source
+from sightline.sources import additions, open_source
 from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
@@ -69,7 +70,7 @@ def content_memory() -> ContentMemory:
 
 
 def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
-    """Returns a source's fingerprint with the kind of source, and the digest of its list of labels.
+    """Returns a source's fingerprint with its kind, and the digests of the list of labels and of what people decided.
 
     Raises:
         UserError: If the source cannot be reached.
@@ -79,7 +80,12 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     if config.labels:
         LabelMap.load(located(config.labels))
         content["labels"] = files.sha256_file(located(config.labels))
-    return content
+    # None of these where there are none: a project without keeps the fingerprint that it has.
+    if config.corrections:
+        corrected = digest_of_changes(CorrectionFile(located(config.corrections)).current())
+        content |= {"corrections": corrected} if corrected else {}
+    added = additions.fingerprint(located(config.additions), config.max_bytes, memory) if config.additions else None
+    return content | ({"additions": added} if added else {})
 
 
 def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, Any] | None = None) -> None:

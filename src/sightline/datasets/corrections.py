@@ -1,0 +1,224 @@
+"""Corrections of labels by people: rows of a text file, keyed by an image's content, laid over whatever a source says.
+
+Rows are appended and never changed, and a later one wins, so the file is also the history of who decided what. It is
+plain CSV, one line a row, so that git keeps it and shows what has changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from sightline.core import files
+from sightline.core.csv_rows import row_writer
+from sightline.core.errors import UserError
+from sightline.core.text import composed
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Decision(StrEnum):
+    """A person's decision on an image. The values are what stands in the file."""
+
+    LABEL = "label"  # `new`, a class that the source has
+    NEW_CLASS = "new-class"  # `new`, which other rows may then name as well
+    ACCEPT = "accept"  # the label is right
+    NONE = "none"  # the picture shows none of the classes: it is left out
+    REMOVE = "remove"  # the picture is of no use: it is left out
+    UNDO = "undo"  # whatever was decided: the image is again as the source has it
+
+
+_LABELS = (Decision.LABEL, Decision.NEW_CLASS)
+_OUT = (Decision.NONE, Decision.REMOVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A row of the file.
+
+    Attributes:
+        sha256: Of the image's encoded bytes: every copy of it is meant, under whatever id.
+        decision: What was decided.
+        old: The label that the person saw; empty where there was none.
+        new: The label from then on; empty where the image is left out.
+        reason: Why it was looked at, or what the person wrote.
+        when: UTC, as 2026-11-27T21:30:00Z.
+        who: Name of the person.
+    """
+
+    sha256: str
+    decision: Decision
+    old: str = ""
+    new: str = ""
+    reason: str = ""
+    when: str = ""
+    who: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Whether the set may be another for it."""
+        return self.decision in (*_LABELS, *_OUT)
+
+    @property
+    def removes(self) -> bool:
+        """Whether the image is left out for it."""
+        return self.decision in _OUT
+
+
+HEADER = tuple(field.name for field in fields(Correction))
+
+
+class CorrectionFile:
+    """The file, appended to by whoever reviews and read by ingestion.
+
+    Args:
+        path: Need not be there: then there is no correction.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[Correction]:
+        """Returns all rows, oldest first.
+
+        Raises:
+            UserError: If a row is none; it is named by its line.
+        """
+        return [row for row, _ in self._numbered()]
+
+    def current(self) -> dict[str, Correction]:
+        """Returns what holds for each image, by digest.
+
+        Raises:
+            UserError: If a row is none.
+        """
+        return current(self.rows())
+
+    def lines(self) -> dict[str, int]:
+        """Returns the line of each image's last row, by digest."""
+        return {row.sha256: number for row, number in self._numbered()}
+
+    def append(self, rows: Iterable[Correction]) -> None:
+        """Adds rows; when it returns they are on disk.
+
+        All of them are one write, and writers wait for each other. A row that a killed writer left half written goes:
+        nobody was told that it was kept.
+
+        Raises:
+            OSError: If they cannot be written; then none of them is there.
+        """
+        added = list(rows)
+        if not added:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self.path.exists()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = _cut_torn(descriptor)
+            stream = io.StringIO(newline="")
+            write = row_writer(stream)
+            if not size:
+                write(HEADER)
+            for row in added:
+                write([_line(str(cell)) for cell in astuple(row)])
+            data = stream.getvalue().encode()
+            try:
+                if os.write(descriptor, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if new:
+            files.fsync_path(self.path.parent)
+
+    def _numbered(self) -> Iterator[tuple[Correction, int]]:
+        try:
+            text = self.path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            return
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{self.path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            ) from None
+        torn = not text.endswith("\n")
+        lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or (number == 1 and line == ",".join(HEADER)):
+                continue
+            try:
+                yield _parsed(line), number
+            except ValueError as error:
+                if torn and number == len(lines):
+                    return  # of a writer that was killed, or still writes
+                raise UserError(f"{self.path}, line {number}: {error}; mend the line or remove it") from None
+
+
+def _cut_torn(descriptor: int) -> int:
+    """Ends the file with a whole line, and returns its size."""
+    size = os.fstat(descriptor).st_size
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    content = os.pread(descriptor, size, 0)
+    start = content.rfind(b"\n") + 1
+    try:
+        if start:
+            _parsed(content[start:].decode())
+        os.write(descriptor, b"\n")  # whole, as an editor may leave it
+        return size + 1
+    except ValueError:
+        os.ftruncate(descriptor, start)
+        return start
+
+
+def _line(cell: str) -> str:
+    """Returns a cell without ends of lines: a row is one line of the file."""
+    return re.sub(r"[\r\n]+", " ", cell)
+
+
+def _parsed(line: str) -> Correction:
+    try:
+        cells = next(csv.reader([line], strict=True), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    if len(cells) != len(HEADER):
+        raise ValueError(f"{len(cells)} cells, and {len(HEADER)} are needed ({','.join(HEADER)})")
+    digest, word, old, new, *rest = cells
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{digest!r} is no SHA-256 of an image, which has 64 hexadecimal digits")
+    try:
+        decision = Decision(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is none of {', '.join(Decision)}") from None
+    new = composed(new)
+    if decision in _LABELS and not new:
+        raise ValueError(f"{decision} names no class in the column new")
+    return Correction(digest, decision, composed(old), new, *rest)
+
+
+def current(rows: Iterable[Correction]) -> dict[str, Correction]:
+    """Returns what holds for each image after these rows: the last one; accepting a corrected label keeps it."""
+    held: dict[str, Correction] = {}
+    for row in rows:
+        if row.decision is Decision.UNDO:
+            held.pop(row.sha256, None)
+        elif row.decision is not Decision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
+            held[row.sha256] = row
+    return held
+
+
+def digest_of_changes(held: dict[str, Correction]) -> str | None:
+    """Returns a digest of what changes a set, whoever decided it and when; None where nothing does."""
+    lines = sorted(f"{row.sha256} {row.removes} {row.new}\n" for row in held.values() if row.changes)
+    return files.sha256("".join(lines).encode()) if lines else None

@@ -1,0 +1,182 @@
+"""The desk of a review: the queue, the decisions on it, and what a decision writes."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.text import composed
+from sightline.datasets.corrections import Correction, CorrectionFile, Decision, current
+from sightline.review.review_queue import ReviewItem
+
+_SAFE = re.compile(r"[^\w .+-]")
+_SUFFIX = {
+    b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp", b"BM": ".bmp", b"II": ".tif", b"MM": ".tif",
+}  # fmt: skip
+
+
+class ReviewDesk:
+    """Takes decisions; when one is taken, it is on disk.
+
+    Args:
+        items: The queue.
+        classes: Names of the set's classes.
+        corrections: The file of decisions.
+        who: The reviewer's name.
+        additions: The folder for pictures that are in no source, once they have a label.
+        unlabelled: Where those pictures are, by digest.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[ReviewItem],
+        classes: Sequence[str],
+        corrections: CorrectionFile,
+        who: str,
+        additions: Path | None = None,
+        unlabelled: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.items = list(items)
+        self.by_sha256 = {item.sha256: item for item in items}
+        self.file = corrections
+        self._who = who
+        self._additions = additions
+        self._unlabelled = unlabelled or {}
+        self._lock = threading.Lock()
+        rows = corrections.rows()
+        self._history = _standing(rows)
+        self._held = current(rows)
+        self._classes = [*classes, *sorted({row.new for row in self._held.values() if row.new} - set(classes))]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, those last that a reviewer has named."""
+        return self._classes
+
+    def decision(self, sha256: str) -> Correction | None:
+        """Returns what was decided on a picture."""
+        return self._held.get(sha256)
+
+    def rows(self) -> list[Correction]:
+        """Returns what holds for each picture that was decided on."""
+        return list(self._held.values())
+
+    def label(self, item: ReviewItem) -> str:
+        """Returns a picture's label as it now stands; empty where it has none or is left out."""
+        row = self._held.get(item.sha256)
+        return item.label if row is None or not row.changes else row.new
+
+    def decide(self, sha256s: Sequence[str], decision: Decision, label: str = "", reason: str = "") -> list[Correction]:
+        """Takes one decision on pictures, and returns its rows.
+
+        Args:
+            sha256s: The pictures, all in the queue.
+            decision: Any but `UNDO`; accepting a picture without a label gives it the model's answer.
+            label: The class, for `LABEL` and `NEW_CLASS`.
+            reason: Free text; the kind of the queue where it is empty.
+
+        Raises:
+            UserError: If a picture is not in the queue, or the label is no class. Nothing is written then.
+            OSError: If it cannot be written.
+        """
+        label = composed(label.strip())
+        with self._lock:
+            rows = [self._row(sha256, decision, label, reason) for sha256 in dict.fromkeys(sha256s)]
+            for row in rows:
+                self._place(row)
+            self._keep(rows)
+            return rows
+
+    def undo(self) -> list[Correction]:
+        """Takes the last decision back, also one of an earlier session; what held before it holds again.
+
+        Returns:
+            The rows that were taken back; none where there is nothing to take back.
+        """
+        with self._lock:
+            if not self._history:
+                return []
+            rows = self._history.pop()
+            before = current(row for batch in self._history for row in batch)
+            written = []
+            for row in rows:
+                undone = self._stamped(row.sha256, Decision.UNDO, row.new, "", "undo")
+                held = before.get(row.sha256)
+                written += [undone, held] if held else [undone]
+                self._place(held or undone)
+            self._append(written)
+            return rows
+
+    def _row(self, sha256: str, decision: Decision, label: str, reason: str) -> Correction:
+        item = self.by_sha256.get(sha256)
+        if item is None:
+            raise UserError(f"no picture {sha256[:12]} is in the queue")
+        old = self.label(item)
+        if decision is Decision.ACCEPT:
+            label = old or item.label
+            if item.needs_label and (label or item.suggestion):
+                decision, label = Decision.LABEL, label or item.suggestion
+        elif decision in (Decision.LABEL, Decision.NEW_CLASS):
+            if not label:
+                raise UserError("name a class")
+            if decision is Decision.LABEL and label not in self._classes:
+                raise UserError(f"{label!r} is no class; say that it is to be a new one")
+            if label in self._classes and not self._is_new(label):
+                decision = Decision.LABEL
+        else:
+            label = ""
+        return self._stamped(sha256, decision, old, label, reason or str(item.kind))
+
+    def _is_new(self, label: str) -> bool:
+        return any(row.decision is Decision.NEW_CLASS and row.new == label for row in self._held.values())
+
+    def _stamped(self, sha256: str, decision: Decision, old: str, new: str, reason: str) -> Correction:
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Correction(sha256, decision, old, new, reason, now, self._who)
+
+    def _keep(self, rows: list[Correction]) -> None:
+        self._append(rows)
+        self._history.append(rows)
+
+    def _append(self, rows: list[Correction]) -> None:
+        self.file.append(rows)
+        # Of the file: another reviewer may be at work beside this one.
+        self._held = self.file.current()
+        named = {row.new for row in rows if row.decision is Decision.NEW_CLASS}
+        self._classes += sorted(named - set(self._classes))
+
+    def _place(self, row: Correction) -> None:
+        """Puts a picture that is in no source into the folder of its class, or takes it out of there."""
+        source = self._unlabelled.get(row.sha256)
+        if source is None or self._additions is None:
+            return
+        data = source.read_bytes()
+        name = row.sha256 + _SUFFIX.get(data[:2], ".img")
+        wanted = None
+        if row.new and not row.removes and row.decision is not Decision.UNDO:
+            wanted = self._additions / (_SAFE.sub("_", row.new).strip(". ") or "_") / name
+            if not wanted.is_file():
+                files.write_bytes(wanted, data)
+        for copy in self._additions.glob(f"*/{name}"):
+            if copy != wanted:
+                copy.unlink()
+                if not any(copy.parent.iterdir()):
+                    copy.parent.rmdir()
+
+
+def _standing(rows: Sequence[Correction]) -> list[list[Correction]]:
+    """Returns the decisions of a file that have not been taken back, as batches of one, oldest first."""
+    batches: list[list[Correction]] = []
+    for row in rows:
+        if row.decision is not Decision.UNDO:
+            batches.append([row])
+            continue
+        last = next((i for i in reversed(range(len(batches))) if batches[i][0].sha256 == row.sha256), None)
+        if last is not None:
+            del batches[last]
+    return batches

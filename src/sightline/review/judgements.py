@@ -1,0 +1,170 @@
+"""A model's judgements of images: probabilities and embeddings, kept until model or data change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.progress import track
+from sightline.core.rejection import RejectionError
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.datasets.raw_set import SPLITS
+from sightline.metrics import calibration
+
+MODEL, DATA, CALIBRATION = Path("models"), Path("data/processed"), Path("reports/calibration.json")
+KEPT = files.STATE / "review"
+
+_BATCH = 256
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """What the project's model makes of images.
+
+    Attributes:
+        classes: K class names.
+        ids: [n] ids of the images.
+        sha256: [n] digests of their encoded bytes.
+        splits: [n] "train", "val" or "test"; "" where an image is in none.
+        labels: [n] int64 class indices; -1 where an image has none.
+        probabilities: [n, K] float32, calibrated as the report's.
+        embeddings: [n, D] float32 of length 1: what the network's last layer sees.
+    """
+
+    classes: list[str]
+    ids: list[str]
+    sha256: list[str]
+    splits: list[str]
+    labels: npt.NDArray[np.int64]
+    probabilities: Floats
+    embeddings: Floats
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Judge:
+    """The project's trained network and preprocessing, opened when first asked for.
+
+    Args:
+        root: The project's folder.
+
+    Raises:
+        UserError: If the project has no trained model, or no processed set.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.data = ProcessedSet(root / DATA)
+        if not (root / MODEL / "model.json").is_file():
+            raise UserError(f"{root / MODEL / 'model.json'} is missing: there is no trained model yet; run dvc repro")
+        try:
+            kept = json.loads((root / CALIBRATION).read_text())["temperature"]
+        except FileNotFoundError:
+            kept = 1.0
+        self._temperature = float(kept)
+        self._predictor: Any = None
+        self._transform: Any = None
+
+    def of_set(self) -> Judgements:
+        """Returns the judgements of every image of the set, in order of split and id; augmented copies are left out."""
+        data = self.data
+        model = files.sha256_file(self._root / MODEL / "model.safetensors")
+        key = files.sha256(f"{model} {data.digest} {self._temperature}".encode())[:16]
+        path = self._root / KEPT / f"{key}.npz"
+        parts: list[tuple[Floats, Floats]] = []
+        ids: list[str] = []
+        sha256: list[str] = []
+        splits: list[str] = []
+        labels: list[int] = []
+        kept = _read(path)
+        for name in SPLITS:
+            table = data.index.filter(pc.equal(data.index["split"], name))
+            split, places = data.split(name), data.originals(name)
+            ids += [split.ids[place] for place in places]
+            contents = table["sha256"].to_pylist()
+            sha256 += [contents[place] for place in places]
+            splits += [name] * len(places)
+            labels += split.labels[places].tolist()
+            if kept is None:
+                starts = track(range(0, len(places), _BATCH), f"judging {name}", len(places), each=_BATCH)
+                parts += [self.judge(split.images(places[start : start + _BATCH])) for start in starts]
+        if kept is None:
+            kept = np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
+            with files.atomic_file(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, probabilities=kept[0], embeddings=kept[1])
+            for other in path.parent.glob("*.npz"):
+                if other != path:
+                    other.unlink(missing_ok=True)
+        return Judgements(data.classes, ids, sha256, splits, np.array(labels, np.int64), *kept)
+
+    def of_pictures(self, pictures: Iterable[tuple[str, bytes]]) -> Judgements:
+        """Returns the judgements of encoded images, given with their ids; those that cannot be read are left out."""
+        ids: list[str] = []
+        sha256: list[str] = []
+        waiting: list[npt.NDArray[np.uint8]] = []
+        parts: list[tuple[Floats, Floats]] = []
+        for identity, data in pictures:
+            try:
+                image = self.prepare(data)
+            except RejectionError:
+                continue
+            ids.append(identity)
+            sha256.append(files.sha256(data))
+            waiting.append(image)
+            if len(waiting) == _BATCH:
+                parts.append(self.judge(np.stack(waiting)))
+                waiting = []
+        if waiting:
+            parts.append(self.judge(np.stack(waiting)))
+        if not parts:
+            parts = [(np.zeros((0, len(self.data.classes)), np.float32), np.zeros((0, 1), np.float32))]
+        labels = np.full(len(ids), -1, np.int64)
+        answers = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return Judgements(self.data.classes, ids, sha256, [""] * len(ids), labels, *answers)
+
+    def prepare(self, data: bytes) -> npt.NDArray[np.uint8]:
+        """Decodes and preprocesses an encoded image as the set's were.
+
+        Raises:
+            RejectionError: If the bytes do not become an image.
+        """
+        if self._transform is None:
+            from sightline.imaging.transform.pipeline import Transform
+
+            self._transform = Transform.load(self.data.transform)
+        prepared: npt.NDArray[np.uint8] = self._transform.decode(data)
+        return prepared
+
+    def judge(self, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Returns calibrated probabilities [n, K] and embeddings of length 1 [n, D] of prepared images."""
+        from sightline.models.embeddings import embed  # PyTorch takes seconds
+
+        if self._predictor is None:
+            from sightline.models.inference import Predictor
+
+            self._predictor = Predictor.load(self._root / MODEL)
+            self._predictor.check_classes(self.data.classes)
+        probabilities = calibration.apply_temperature(self._predictor(images), self._temperature)
+        embeddings = embed(self._predictor, images)
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return probabilities.astype(np.float32), embeddings / np.maximum(lengths, np.float32(1e-12))
+
+
+def _read(path: Path) -> tuple[Floats, Floats] | None:
+    try:
+        with np.load(path) as kept:
+            return kept["probabilities"], kept["embeddings"]
+    except (OSError, ValueError, LookupError, EOFError):  # none, or cut short: it is worked out anew
+        return None

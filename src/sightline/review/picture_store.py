@@ -1,0 +1,90 @@
+"""The pictures under review by the digest of their content: from the raw set's shards, a folder, or the source."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sightline.core.rejection import RejectionError
+from sightline.datasets import raw_shard_file
+from sightline.datasets.raw_set import raw_shards
+from sightline.imaging import decode
+
+_GROUP = 256  # rows of a shard that are read at once, as they were written
+_TINY = 64
+"""Pixels up to which a picture is sent as it is: the page enlarges it by whole pixels."""
+
+
+class PictureStore:
+    """Finds a picture by its digest without holding more than a few.
+
+    Args:
+        raw: The folder that ingestion wrote.
+        others: Files of pictures that are not in it, by digest.
+    """
+
+    def __init__(self, raw: Path, others: Mapping[str, Path]) -> None:
+        self._others = others
+        self._places: dict[str, tuple[Path, int]] = {}
+        self.labels: dict[str, set[str]] = {}
+        for shard in raw_shards(raw):
+            table = raw_shard_file.read_columns(shard.path)
+            for row, (sha256, label) in enumerate(
+                zip(table["sha256"].to_pylist(), table["label"].to_pylist(), strict=True)
+            ):
+                self._places.setdefault(sha256, (shard.path, row))
+                self.labels.setdefault(sha256, set()).add(label)
+        self.shown = functools.lru_cache(4096)(self._shown)
+
+    def __contains__(self, sha256: str) -> bool:
+        return sha256 in self._places or sha256 in self._others
+
+    def data(self, sha256: str) -> bytes:
+        """Returns the encoded picture; KeyError where there is none.
+
+        Raises:
+            UserError: If the shard is missing or damaged.
+        """
+        if sha256 in self._others:
+            return self._others[sha256].read_bytes()
+        path, row = self._places[sha256]
+        return _row_group(path, row // _GROUP)[row % _GROUP]
+
+    def _shown(self, sha256: str, side: int) -> tuple[bytes, str]:
+        """Returns a picture as the page shows it, no side longer than `side` pixels, and its media type.
+
+        Raises:
+            RejectionError: If it cannot be decoded.
+            KeyError: If there is none.
+        """
+        pixels = decode.decode(self.data(sha256), channels=3)
+        longer = max(pixels.shape[:2])
+        if longer > side:
+            size = [max(1, round(length * side / longer)) for length in pixels.shape[1::-1]]
+            pixels = cv2.resize(pixels, (size[0], size[1]), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        if longer <= _TINY:
+            return decode.encode_png(pixels), "image/png"
+        done, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+        if not done:
+            raise RuntimeError("OpenCV encoded no JPEG")
+        return bytes(data), "image/jpeg"
+
+
+@functools.lru_cache(8)
+def _row_group(path: Path, number: int) -> list[bytes]:
+    with raw_shard_file.open_parquet(path) as file:
+        column = file.read_row_group(number, columns=["image"])["image"].combine_chunks()
+        return list(column.field("bytes").to_pylist())
+
+
+def is_readable(data: bytes) -> bool:
+    """Says whether bytes become a picture."""
+    try:
+        decode.decode(data, channels=1)
+    except RejectionError:
+        return False
+    return True

@@ -1,0 +1,222 @@
+"""The queue of a review: images that are worth a person's look, each once, in order of what is likeliest wrong."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from sightline.datasets.raw_set import NEAR, read_near
+from sightline.metrics import suspects
+from sightline.metrics.base import Floats
+from sightline.review import review_ranking
+from sightline.review.judgements import Judgements
+from sightline.review.refused_inputs import RefusedInput
+
+MOST = 5000
+"""Images of a kind that has no end of its own: all are uncertain, or new, to a degree."""
+
+_NOVEL = 0.01  # of the images
+
+
+class Kind(StrEnum):
+    """Why an image is in the queue, in order of the queue."""
+
+    CONFLICT = "conflict"
+    SUSPECT = "suspect"
+    NEAR = "near"
+    REFUSED = "refused"
+    UNLABELLED = "unlabelled"
+    NOVEL = "novel"
+    UNCERTAIN = "uncertain"
+
+
+WORDS = {
+    Kind.CONFLICT: "under two labels",
+    Kind.SUSPECT: "label probably wrong",
+    Kind.NEAR: "near duplicate in another split",
+    Kind.REFUSED: "refused by ingestion",
+    Kind.UNLABELLED: "has no label",
+    Kind.NOVEL: "unlike all others",
+    Kind.UNCERTAIN: "the model is uncertain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """An image in the queue.
+
+    Attributes:
+        sha256: Of its encoded bytes.
+        id: In the set or the source; the first of several with these bytes.
+        kind: Why it is here.
+        label: Its class; empty where it has none.
+        suggestion: The class that the model thinks likeliest; empty where it was not asked.
+        score: The lower, the more it is worth a look, within the kind.
+        detail: One line on why.
+        split: In which it is; empty where in none.
+        place: In the judgements; None where there is none.
+    """
+
+    sha256: str
+    id: str
+    kind: Kind
+    label: str = ""
+    suggestion: str = ""
+    score: float = 0.0
+    detail: str = ""
+    split: str = ""
+    place: int | None = None
+
+    @property
+    def needs_label(self) -> bool:
+        """Whether it is of no use as it is: accepting it means to give it a label."""
+        return self.kind in (Kind.CONFLICT, Kind.UNLABELLED) or self.detail.startswith("no_label")
+
+
+def build_queue(
+    judged: Judgements, raw: Path, refused: Sequence[tuple[RefusedInput, int | None]] = (), start: int = 0
+) -> list[ReviewItem]:
+    """Returns the queue of a set.
+
+    Args:
+        judged: The images of the set, then those that are not in it.
+        raw: The folder that ingestion wrote.
+        refused: Inputs that ingestion refused and whose content is known, each with its place in `judged`.
+        start: The place in `judged` at which the images begin that are not in the set.
+    """
+    inside = _part(judged, start)
+    items = [*_conflicts(inside), *(_refused(judged, refused, conflicts=True))]
+    vote, strangeness = review_ranking.neighbourhood(inside.labels, inside.embeddings, len(judged.classes))
+    answers = label_probabilities(inside, vote)
+    scores = suspects.margins(inside.labels, answers)
+    doubtful = suspects.suspected(inside.labels, answers)
+    if suspects.poor(inside.labels, answers):
+        doubtful = np.zeros_like(doubtful)
+    by_label = np.argsort(scores, kind="stable")
+    items += [_of(inside, at, Kind.SUSPECT, float(scores[at]), answers) for at in by_label if doubtful[at]]
+    items += _near(inside, raw)
+    items += _refused(judged, refused, conflicts=False)
+    strange = np.argsort(-strangeness, kind="stable")[: min(MOST, round(_NOVEL * len(inside)))]
+    items += [_of(inside, at, Kind.NOVEL, -float(strangeness[at]), answers) for at in strange]
+    items += [_of(inside, at, Kind.UNCERTAIN, float(scores[at]), answers) for at in by_label[: MOST + len(items)]]
+    return list(_once(items))
+
+
+def label_probabilities(judged: Judgements, vote: review_ranking.Floats) -> Floats:
+    """Returns the probabilities by which labels are doubted, [n, K] float64: the mean of network and neighbours.
+
+    The network has seen the labels of its training images, and their neighbours' shares leave an image's own label
+    aside; so all images can be examined, those of training as well.
+    """
+    mixed: Floats = (judged.probabilities.astype(np.float64) + vote) / 2
+    return mixed
+
+
+def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
+    """Returns the queue of images without a label, those first whose labels would teach the model most.
+
+    Args:
+        judged: The images of the set, then those without a label.
+        start: The place at which the latter begin.
+    """
+    known = judged.embeddings[[place for place in range(start) if judged.splits[place] == "train"]]
+    order = review_ranking.informative(judged.probabilities[start:], judged.embeddings[start:], known, count=1000)
+    doubt = review_ranking.uncertainty(judged.probabilities)
+    items = []
+    for rank, at in enumerate(order):
+        place = start + at
+        detail = f"the model's lead is {1 - doubt[place]:.0%}"
+        items.append(_of(judged, place, Kind.UNLABELLED, float(rank), judged.probabilities, detail))
+    return list(_once(items))
+
+
+def _part(judged: Judgements, end: int) -> Judgements:
+    lists = (each[:end] for each in (judged.ids, judged.sha256, judged.splits))
+    return Judgements(judged.classes, *lists, judged.labels[:end], judged.probabilities[:end], judged.embeddings[:end])
+
+
+def _of(
+    judged: Judgements,
+    place: int,
+    kind: Kind,
+    score: float,
+    answers: Floats | review_ranking.Floats,
+    detail: str = "",
+) -> ReviewItem:
+    label = judged.classes[judged.labels[place]] if judged.labels[place] >= 0 else ""
+    row = answers[place]
+    best = int(np.argmax(row))
+    words = detail or f"{judged.classes[best]} {row[best]:.0%}" + (
+        f", {label} {row[judged.labels[place]]:.0%}" if label and judged.classes[best] != label else ""
+    )
+    return ReviewItem(
+        judged.sha256[place],
+        judged.ids[place],
+        kind,
+        label,
+        judged.classes[best],
+        score,
+        words,
+        judged.splits[place],
+        int(place),
+    )
+
+
+def _conflicts(judged: Judgements) -> list[ReviewItem]:
+    """Finds pictures that the set has under two labels, as `ingest.conflicts: keep` leaves them."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for sha256, label in zip(judged.sha256, judged.labels.tolist(), strict=True):
+        labels[sha256].add(label)
+    items = []
+    for place, sha256 in enumerate(judged.sha256):
+        if len(labels[sha256]) > 1:
+            names = " and ".join(judged.classes[label] for label in sorted(labels[sha256]))
+            items.append(_of(judged, place, Kind.CONFLICT, 0.0, judged.probabilities, f"labelled {names}"))
+    return items
+
+
+def _near(judged: Judgements, raw: Path) -> list[ReviewItem]:
+    """Finds images that have a near duplicate, or a copy, in another split: no score of that split can be trusted."""
+    group_of_id = read_near(raw / NEAR) if (raw / NEAR).is_file() else {}
+    group_of_content = {
+        sha256: group_of_id[identity]
+        for identity, sha256 in zip(judged.ids, judged.sha256, strict=True)
+        if identity in group_of_id
+    }
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, sha256 in enumerate(judged.sha256):
+        groups[group_of_content.get(sha256, sha256)].append(place)
+    items = []
+    for places in groups.values():
+        splits = Counter(judged.splits[place] for place in places)
+        if len(splits) > 1:
+            where = ", ".join(f"{number} in {split}" for split, number in sorted(splits.items()))
+            items += [_of(judged, p, Kind.NEAR, 0.0, judged.probabilities, f"alike: {where}") for p in places]
+    return items
+
+
+def _refused(
+    judged: Judgements, refused: Sequence[tuple[RefusedInput, int | None]], conflicts: bool
+) -> list[ReviewItem]:
+    items = []
+    for each, place in refused:
+        if (each.reason == "conflict") == conflicts:
+            kind = Kind.CONFLICT if conflicts else Kind.REFUSED
+            best = "" if place is None else judged.classes[int(np.argmax(judged.probabilities[place]))]
+            detail = each.detail if conflicts else f"{each.reason}: {each.detail}".removesuffix(": ")
+            items.append(ReviewItem(each.sha256, each.id, kind, "", best, 0.0, detail, "", place))
+    return items
+
+
+def _once(items: Iterable[ReviewItem]) -> Iterator[ReviewItem]:
+    """Yields the first item of each picture."""
+    met: set[str] = set()
+    for item in items:
+        if item.sha256 not in met:
+            met.add(item.sha256)
+            yield item

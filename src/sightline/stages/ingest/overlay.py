@@ -1,0 +1,90 @@
+"""The overlay of corrections: what people decided on single images, in the place of what the source says of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.datasets.corrections import Correction, CorrectionFile, Decision
+
+
+class CorrectionOverlay:
+    """Applies a file of corrections to images by the digest of their content, whatever the source.
+
+    Args:
+        path: The file; None, or one that is not there, corrects nothing.
+
+    Raises:
+        UserError: If a row of the file is none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = CorrectionFile(path) if path else None
+        self._held = self._file.current() if self._file else {}
+        self._new = {row.new for row in self._held.values() if row.decision is Decision.NEW_CLASS}
+        self._met: set[str] = set()
+        self._counts: Counter[str] = Counter()
+
+    def label_of_unlabelled(self, data: bytes) -> str | None:
+        """Returns the label that a person gave to an image that has none in the source."""
+        if not self._held:
+            return None
+        row = self._held.get(files.sha256(data))
+        return row.new if row is not None and row.changes and not row.removes else None
+
+    def apply(self, sha256: str, label: str) -> str:
+        """Returns an image's label, as corrected.
+
+        Raises:
+            RejectionError: If a person has taken the image out of the set.
+        """
+        row = self._held.get(sha256)
+        if row is None:
+            return label
+        self._met.add(sha256)
+        if row.removes:
+            why = "none of the classes" if row.decision is Decision.NONE else "removed"
+            raise RejectionError(RejectionReason.REMOVED, f"{why}, by {row.who or 'somebody'}")
+        if not row.changes:
+            self._counts["confirmed"] += 1
+            return label
+        self._counts["relabelled" if row.new != label else "confirmed"] += 1
+        return row.new
+
+    def require_classes(self, known: Collection[str]) -> None:
+        """Refuses a label that no class of the source has, unless a row names it as a new class.
+
+        Args:
+            known: The source's classes, as `ingest.labels` maps them.
+
+        Raises:
+            UserError: With the row, and what to write in it.
+        """
+        classes = {*known, *self._new}
+        for sha256 in sorted(self._met):
+            row = self._held[sha256]
+            if self._file and row.decision is Decision.LABEL and row.new not in classes:
+                line = self._file.lines()[sha256]
+                raise UserError(
+                    f"ingest.corrections: {self._file.path}, line {line}: {row.new!r} is no class of the source; "
+                    f"correct it, or write {Decision.NEW_CLASS} in the place of {row.decision} if it is to be one"
+                )
+
+    def summary(self) -> dict[str, Any]:
+        """Returns how many images were relabelled and confirmed, and how many corrections fit no image; or nothing.
+
+        Those that were removed are counted as rejections. An image that is not there needs no removing.
+        """
+        if not self._held:
+            return {}
+        unmatched = [row for row in self._held.values() if _needs_image(row) and row.sha256 not in self._met]
+        return {name: self._counts[name] for name in ("relabelled", "confirmed")} | {"unmatched": len(unmatched)}
+
+
+def _needs_image(row: Correction) -> bool:
+    return row.changes and not row.removes
