@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -43,9 +42,6 @@ def review(
         str | None, typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL.")
     ] = None,
     who: Annotated[str | None, typer.Option(help="Whose decisions they are. Default: git's user.name.")] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. Any but this machine's own needs SIGHTLINE_API_KEY.")
-    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8001,
 ) -> None:
     """Serve a page that shows what is worth a person's look, ranked, and takes decisions by keyboard.
@@ -82,20 +78,20 @@ def review(
         count = exchange.write_back(project, output.removeprefix("db:"), url)
         echo(f"{count:,} decisions -> {output}", err=True)
     else:
-        _serve(project, host, port)
+        _serve(project, port)
 
 
-def _serve(project: object, host: str, port: int) -> None:
+def _serve(project: object, port: int) -> None:
     try:
         from sightline.review.review_app import review_application
         from sightline.review.review_project import ReviewProject
-        from sightline.serve.config import API_KEY, ServeConfig
+        from sightline.serve.config import ServeConfig
         from sightline.serve.server import run_application
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "serve") from None
 
     assert isinstance(project, ReviewProject)  # noqa: S101 - for the type checker
-    config = ServeConfig(host=host, port=port, key=os.environ.get(API_KEY) or None)
+    config = ServeConfig(port=port)  # this machine alone: from another, `ssh -L`
     bundle = Path("models/bundle")
     served = review_application(project, config, bundle if bundle.is_dir() else None)
     waiting = sum(project.desk.decision(item.sha256) is None for item in project.desk.items)

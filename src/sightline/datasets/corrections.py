@@ -25,7 +25,7 @@ from sightline.core.text import composed
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Decision(StrEnum):
+class ReviewDecision(StrEnum):
     """A person's decision on an image. The values are what stands in the file."""
 
     LABEL = "label"  # `new`, a class that the source has
@@ -36,8 +36,8 @@ class Decision(StrEnum):
     UNDO = "undo"  # whatever was decided: the image is again as the source has it
 
 
-_LABELS = (Decision.LABEL, Decision.NEW_CLASS)
-_OUT = (Decision.NONE, Decision.REMOVE)
+_LABELS = (ReviewDecision.LABEL, ReviewDecision.NEW_CLASS)
+_OUT = (ReviewDecision.NONE, ReviewDecision.REMOVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Correction:
     """
 
     sha256: str
-    decision: Decision
+    decision: ReviewDecision
     old: str = ""
     new: str = ""
     reason: str = ""
@@ -198,9 +198,9 @@ def _parsed(line: str) -> Correction:
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is no SHA-256 of an image, which has 64 hexadecimal digits")
     try:
-        decision = Decision(word)
+        decision = ReviewDecision(word)
     except ValueError:
-        raise ValueError(f"{word!r} is none of {', '.join(Decision)}") from None
+        raise ValueError(f"{word!r} is none of {', '.join(ReviewDecision)}") from None
     new = composed(new)
     if decision in _LABELS and not new:
         raise ValueError(f"{decision} names no class in the column new")
@@ -211,9 +211,9 @@ def current(rows: Iterable[Correction]) -> dict[str, Correction]:
     """Returns what holds for each image after these rows: the last one; accepting a corrected label keeps it."""
     held: dict[str, Correction] = {}
     for row in rows:
-        if row.decision is Decision.UNDO:
+        if row.decision is ReviewDecision.UNDO:
             held.pop(row.sha256, None)
-        elif row.decision is not Decision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
+        elif row.decision is not ReviewDecision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
             held[row.sha256] = row
     return held
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.text import composed
-from sightline.datasets.corrections import Correction, CorrectionFile, Decision, current
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision, current
 from sightline.review.review_queue import ReviewItem
 
 _SAFE = re.compile(r"[^\w .+-]")
@@ -71,7 +71,9 @@ class ReviewDesk:
         row = self._held.get(item.sha256)
         return item.label if row is None or not row.changes else row.new
 
-    def decide(self, sha256s: Sequence[str], decision: Decision, label: str = "", reason: str = "") -> list[Correction]:
+    def decide(
+        self, sha256s: Sequence[str], decision: ReviewDecision, label: str = "", reason: str = ""
+    ) -> list[Correction]:
         """Takes one decision on pictures, and returns its rows.
 
         Args:
@@ -105,37 +107,37 @@ class ReviewDesk:
             before = current(row for batch in self._history for row in batch)
             written = []
             for row in rows:
-                undone = self._stamped(row.sha256, Decision.UNDO, row.new, "", "undo")
+                undone = self._stamped(row.sha256, ReviewDecision.UNDO, row.new, "", "undo")
                 held = before.get(row.sha256)
                 written += [undone, held] if held else [undone]
                 self._place(held or undone)
             self._append(written)
             return rows
 
-    def _row(self, sha256: str, decision: Decision, label: str, reason: str) -> Correction:
+    def _row(self, sha256: str, decision: ReviewDecision, label: str, reason: str) -> Correction:
         item = self.by_sha256.get(sha256)
         if item is None:
             raise UserError(f"no picture {sha256[:12]} is in the queue")
         old = self.label(item)
-        if decision is Decision.ACCEPT:
+        if decision is ReviewDecision.ACCEPT:
             label = old or item.label
             if item.needs_label and (label or item.suggestion):
-                decision, label = Decision.LABEL, label or item.suggestion
-        elif decision in (Decision.LABEL, Decision.NEW_CLASS):
+                decision, label = ReviewDecision.LABEL, label or item.suggestion
+        elif decision in (ReviewDecision.LABEL, ReviewDecision.NEW_CLASS):
             if not label:
                 raise UserError("name a class")
-            if decision is Decision.LABEL and label not in self._classes:
+            if decision is ReviewDecision.LABEL and label not in self._classes:
                 raise UserError(f"{label!r} is no class; say that it is to be a new one")
             if label in self._classes and not self._is_new(label):
-                decision = Decision.LABEL
+                decision = ReviewDecision.LABEL
         else:
             label = ""
         return self._stamped(sha256, decision, old, label, reason or str(item.kind))
 
     def _is_new(self, label: str) -> bool:
-        return any(row.decision is Decision.NEW_CLASS and row.new == label for row in self._held.values())
+        return any(row.decision is ReviewDecision.NEW_CLASS and row.new == label for row in self._held.values())
 
-    def _stamped(self, sha256: str, decision: Decision, old: str, new: str, reason: str) -> Correction:
+    def _stamped(self, sha256: str, decision: ReviewDecision, old: str, new: str, reason: str) -> Correction:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Correction(sha256, decision, old, new, reason, now, self._who)
 
@@ -147,7 +149,7 @@ class ReviewDesk:
         self.file.append(rows)
         # Of the file: another reviewer may be at work beside this one.
         self._held = self.file.current()
-        named = {row.new for row in rows if row.decision is Decision.NEW_CLASS}
+        named = {row.new for row in rows if row.decision is ReviewDecision.NEW_CLASS}
         self._classes += sorted(named - set(self._classes))
 
     def _place(self, row: Correction) -> None:
@@ -158,7 +160,7 @@ class ReviewDesk:
         data = source.read_bytes()
         name = row.sha256 + _SUFFIX.get(data[:2], ".img")
         wanted = None
-        if row.new and not row.removes and row.decision is not Decision.UNDO:
+        if row.new and not row.removes and row.decision is not ReviewDecision.UNDO:
             wanted = self._additions / (_SAFE.sub("_", row.new).strip(". ") or "_") / name
             if not wanted.is_file():
                 files.write_bytes(wanted, data)
@@ -173,7 +175,7 @@ def _standing(rows: Sequence[Correction]) -> list[list[Correction]]:
     """Returns the decisions of a file that have not been taken back, as batches of one, oldest first."""
     batches: list[list[Correction]] = []
     for row in rows:
-        if row.decision is not Decision.UNDO:
+        if row.decision is not ReviewDecision.UNDO:
             batches.append([row])
             continue
         last = next((i for i in reversed(range(len(batches))) if batches[i][0].sha256 == row.sha256), None)

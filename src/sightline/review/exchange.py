@@ -12,7 +12,7 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.json_fields import field
 from sightline.core.rejection import RejectionError
-from sightline.datasets.corrections import Decision
+from sightline.datasets.corrections import ReviewDecision
 from sightline.review.desk import ReviewDesk
 from sightline.review.review_project import ReviewProject
 from sightline.review.review_queue import ReviewItem
@@ -89,16 +89,16 @@ def take(path: Path, desk: ReviewDesk) -> tuple[int, int]:
         ) from None
     taken = 0
     for sha256, label in found:
-        decision = {NONE_OF_THESE: Decision.NONE, REMOVE: Decision.REMOVE}.get(label, Decision.LABEL)
+        decision = {NONE_OF_THESE: ReviewDecision.NONE, REMOVE: ReviewDecision.REMOVE}.get(label, ReviewDecision.LABEL)
         if label in desk.classes:  # a class may have such a name
-            decision = Decision.LABEL
-        elif decision is Decision.LABEL:
-            decision = Decision.NEW_CLASS
+            decision = ReviewDecision.LABEL
+        elif decision is ReviewDecision.LABEL:
+            decision = ReviewDecision.NEW_CLASS
         item = desk.by_sha256.get(sha256)
         if item is None or _is_known(desk, item, decision, label):
             continue
-        if decision is Decision.LABEL and label == desk.label(item) and not item.needs_label:
-            decision = Decision.ACCEPT
+        if decision is ReviewDecision.LABEL and label == desk.label(item) and not item.needs_label:
+            decision = ReviewDecision.ACCEPT
         desk.decide([sha256], decision, label, f"from {path.name}")
         taken += 1
     return taken, len(found) - taken
@@ -127,11 +127,11 @@ def write_back(project: ReviewProject, table: str, url: str | None) -> int:
     return write_predictions(rows, url, table)
 
 
-def _is_known(desk: ReviewDesk, item: ReviewItem, decision: Decision, label: str) -> bool:
+def _is_known(desk: ReviewDesk, item: ReviewItem, decision: ReviewDecision, label: str) -> bool:
     held = desk.decision(item.sha256)
     if held is None:
         return False
-    if decision in (Decision.NONE, Decision.REMOVE):
+    if decision in (ReviewDecision.NONE, ReviewDecision.REMOVE):
         return held.decision is decision
     return not held.removes and held.new == label
 
@@ -141,7 +141,9 @@ def _decided(desk: ReviewDesk, item: ReviewItem) -> str | None:
     held = desk.decision(item.sha256)
     if held is None:
         return None
-    return {Decision.NONE: NONE_OF_THESE, Decision.REMOVE: REMOVE}.get(held.decision, desk.label(item)) or None
+    return {ReviewDecision.NONE: NONE_OF_THESE, ReviewDecision.REMOVE: REMOVE}.get(
+        held.decision, desk.label(item)
+    ) or None
 
 
 def _tasks(project: ReviewProject) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from sightline.core.errors import UserError, fault
 from sightline.core.rejection import RejectionError
-from sightline.datasets.corrections import Correction, Decision
+from sightline.datasets.corrections import Correction, ReviewDecision
 from sightline.review import review_ranking
 from sightline.review.review_project import ReviewProject
 from sightline.review.review_queue import WORDS, Kind, ReviewItem
@@ -34,7 +34,9 @@ _PAGE_FILES = {
     "/page/review.css": ("sightline.review/page", "review.css"),
     "/page/review.js": ("sightline.review/page", "review.js"),
     "/page/grid.js": ("sightline.review/page", "grid.js"),
-    "/page/make.js": ("sightline.review/page", "make.js"),
+    "/page/class_field.js": ("sightline.review/page", "class_field.js"),
+    "/page/api.js": ("sightline.serve/page", "api.js"),
+    "/page/result.js": ("sightline.serve/page", "result.js"),
     "/page/look.css": ("sightline.reporting", "look.css"),
     "/page/style.css": ("sightline.serve/page", "style.css"),
     "/page/icon.svg": ("sightline.reporting", "icon.svg"),
@@ -142,10 +144,10 @@ class _Handlers:
         if not isinstance(sha256s, list) or not all(isinstance(each, str) for each in [*sha256s, label, reason]):
             raise UserError('send {"pictures": [digest, ...], "decision": ..., "label": ...}')
         try:
-            decision = Decision(str(content.get("decision")))
+            decision = ReviewDecision(str(content.get("decision")))
         except ValueError:
-            raise UserError(f"decision: one of {', '.join(Decision)}") from None
-        if decision is Decision.UNDO:
+            raise UserError(f"decision: one of {', '.join(ReviewDecision)}") from None
+        if decision is ReviewDecision.UNDO:
             raise UserError("decision: post to /undo instead")
         rows = await asyncio.to_thread(self._desk.decide, sha256s, decision, label, reason)
         return JSONResponse(self._after(rows))
@@ -222,6 +224,7 @@ class _Handlers:
         heat = occlusion.explain(self._bundle, prepared, target, float(row[target]))
         return {
             "png": base64.b64encode(occlusion.overlay(heat)).decode(),
+            "input": base64.b64encode(occlusion.picture(prepared)).decode(),
             "label": self._bundle.classes[target],
             "where": occlusion.place_name(*heat.worst),
             "lowest": round(float(heat.lowest), 4),

@@ -21,6 +21,8 @@ MOST = 5000
 """Images of a kind that has no end of its own: all are uncertain, or new, to a degree."""
 
 _NOVEL = 0.01  # of the images
+_DOUBTFUL = 0.25
+"""Normalised margin below which a label is doubted whatever its class's threshold: another class leads by half."""
 
 
 class Kind(StrEnum):
@@ -37,7 +39,7 @@ class Kind(StrEnum):
 
 WORDS = {
     Kind.CONFLICT: "under two labels",
-    Kind.SUSPECT: "label probably wrong",
+    Kind.SUSPECT: "the label is doubtful",
     Kind.NEAR: "near duplicate in another split",
     Kind.REFUSED: "refused by ingestion",
     Kind.UNLABELLED: "has no label",
@@ -94,7 +96,7 @@ def build_queue(
     vote, strangeness = review_ranking.neighbourhood(inside.labels, inside.embeddings, len(judged.classes))
     answers = label_probabilities(inside, vote)
     scores = suspects.margins(inside.labels, answers)
-    doubtful = suspects.suspected(inside.labels, answers)
+    doubtful = suspects.suspected(inside.labels, answers) | (scores < _DOUBTFUL)
     if suspects.poor(inside.labels, answers):
         doubtful = np.zeros_like(doubtful)
     by_label = np.argsort(scores, kind="stable")
@@ -136,8 +138,15 @@ def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
 
 
 def _part(judged: Judgements, end: int) -> Judgements:
-    lists = (each[:end] for each in (judged.ids, judged.sha256, judged.splits))
-    return Judgements(judged.classes, *lists, judged.labels[:end], judged.probabilities[:end], judged.embeddings[:end])
+    return Judgements(
+        judged.classes,
+        judged.ids[:end],
+        judged.sha256[:end],
+        judged.splits[:end],
+        judged.labels[:end],
+        judged.probabilities[:end],
+        judged.embeddings[:end],
+    )
 
 
 def _of(

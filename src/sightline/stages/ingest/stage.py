@@ -23,8 +23,8 @@ from sightline.stages.ingest.audit import audit
 from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.conflicts import resolve_conflicts
+from sightline.stages.ingest.correction_overlay import CorrectionOverlay
 from sightline.stages.ingest.label_map import LabelMap
-from sightline.stages.ingest.overlay import CorrectionOverlay
 from sightline.stages.ingest.sorter import ImageSorter
 from sightline.stages.ingest.workers import CheckPool
 

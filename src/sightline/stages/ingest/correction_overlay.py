@@ -10,7 +10,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.datasets.corrections import Correction, CorrectionFile, Decision
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision
 
 
 class CorrectionOverlay:
@@ -26,7 +26,7 @@ class CorrectionOverlay:
     def __init__(self, path: Path | None) -> None:
         self._file = CorrectionFile(path) if path else None
         self._held = self._file.current() if self._file else {}
-        self._new = {row.new for row in self._held.values() if row.decision is Decision.NEW_CLASS}
+        self._new = {row.new for row in self._held.values() if row.decision is ReviewDecision.NEW_CLASS}
         self._met: set[str] = set()
         self._counts: Counter[str] = Counter()
 
@@ -48,7 +48,7 @@ class CorrectionOverlay:
             return label
         self._met.add(sha256)
         if row.removes:
-            why = "none of the classes" if row.decision is Decision.NONE else "removed"
+            why = "none of the classes" if row.decision is ReviewDecision.NONE else "removed"
             raise RejectionError(RejectionReason.REMOVED, f"{why}, by {row.who or 'somebody'}")
         if not row.changes:
             self._counts["confirmed"] += 1
@@ -68,11 +68,11 @@ class CorrectionOverlay:
         classes = {*known, *self._new}
         for sha256 in sorted(self._met):
             row = self._held[sha256]
-            if self._file and row.decision is Decision.LABEL and row.new not in classes:
+            if self._file and row.decision is ReviewDecision.LABEL and row.new not in classes:
                 line = self._file.lines()[sha256]
                 raise UserError(
                     f"ingest.corrections: {self._file.path}, line {line}: {row.new!r} is no class of the source; "
-                    f"correct it, or write {Decision.NEW_CLASS} in the place of {row.decision} if it is to be one"
+                    f"correct it, or write {ReviewDecision.NEW_CLASS} in the place of {row.decision} if it is to be one"
                 )
 
     def summary(self) -> dict[str, Any]:
