@@ -92,9 +92,9 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, wrong: str) -
 def test_many_writers_at_once_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     code = (
-        "import sys; from pathlib import Path; from sightline.datasets.corrections import *\n"
-        "f = CorrectionFile(Path(sys.argv[1]))\n"
-        "for n in range(50): f.append([Correction(f'{int(sys.argv[2]) * 100 + n:064x}', ReviewDecision.REMOVE)])"
+        "import sys; from pathlib import Path; from sightline.datasets import corrections as c\n"
+        "f = c.CorrectionFile(Path(sys.argv[1]))\n"
+        "for n in range(50): f.append([c.Correction(f'{int(sys.argv[2]) * 100 + n:064x}', c.ReviewDecision.REMOVE)])"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)], env=os.environ) for n in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]

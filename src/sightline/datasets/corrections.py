@@ -33,7 +33,7 @@ class ReviewDecision(StrEnum):
     ACCEPT = "accept"  # the label is right
     NONE = "none"  # the picture shows none of the classes: it is left out
     REMOVE = "remove"  # the picture is of no use: it is left out
-    UNDO = "undo"  # whatever was decided: the image is again as the source has it
+    UNDO = "undo"  # the last decision on the image is taken back; the one before it, if any, holds again
 
 
 _LABELS = (ReviewDecision.LABEL, ReviewDecision.NEW_CLASS)
@@ -207,13 +207,23 @@ def _parsed(line: str) -> Correction:
     return Correction(digest, decision, composed(old), new, *rest)
 
 
+def standing(rows: Iterable[Correction]) -> list[Correction]:
+    """Returns the decisions that have not been taken back, oldest first."""
+    kept: dict[str, list[tuple[int, Correction]]] = {}
+    for number, row in enumerate(rows):
+        of_image = kept.setdefault(row.sha256, [])
+        if row.decision is not ReviewDecision.UNDO:
+            of_image.append((number, row))
+        elif of_image:
+            of_image.pop()
+    return [row for _, row in sorted((pair for pairs in kept.values() for pair in pairs), key=lambda pair: pair[0])]
+
+
 def current(rows: Iterable[Correction]) -> dict[str, Correction]:
     """Returns what holds for each image after these rows: the last one; accepting a corrected label keeps it."""
     held: dict[str, Correction] = {}
-    for row in rows:
-        if row.decision is ReviewDecision.UNDO:
-            held.pop(row.sha256, None)
-        elif row.decision is not ReviewDecision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
+    for row in standing(rows):
+        if row.decision is not ReviewDecision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
             held[row.sha256] = row
     return held
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.text import composed
-from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision, current
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision, current, standing
 from sightline.review.review_queue import ReviewItem
 
 _SAFE = re.compile(r"[^\w .+-]")
@@ -49,7 +49,7 @@ class ReviewDesk:
         self._unlabelled = unlabelled or {}
         self._lock = threading.Lock()
         rows = corrections.rows()
-        self._history = _standing(rows)
+        self._history = [[row] for row in standing(rows)]
         self._held = current(rows)
         self._classes = [*classes, *sorted({row.new for row in self._held.values() if row.new} - set(classes))]
 
@@ -90,8 +90,11 @@ class ReviewDesk:
         with self._lock:
             rows = [self._row(sha256, decision, label, reason) for sha256 in dict.fromkeys(sha256s)]
             for row in rows:
-                self._place(row)
-            self._keep(rows)
+                self._copy(row)
+            self._append(rows)
+            self._history.append(rows)
+            for row in rows:
+                self._remove_others(row)
             return rows
 
     def undo(self) -> list[Correction]:
@@ -104,14 +107,12 @@ class ReviewDesk:
             if not self._history:
                 return []
             rows = self._history.pop()
-            before = current(row for batch in self._history for row in batch)
-            written = []
-            for row in rows:
-                undone = self._stamped(row.sha256, ReviewDecision.UNDO, row.new, "", "undo")
-                held = before.get(row.sha256)
-                written += [undone, held] if held else [undone]
-                self._place(held or undone)
-            self._append(written)
+            undone = [self._stamped(row.sha256, ReviewDecision.UNDO, row.new, "", "undo") for row in rows]
+            self._append(undone)
+            for row in undone:
+                held = self._held.get(row.sha256, row)
+                self._copy(held)
+                self._remove_others(held)
             return rows
 
     def _row(self, sha256: str, decision: ReviewDecision, label: str, reason: str) -> Correction:
@@ -141,10 +142,6 @@ class ReviewDesk:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Correction(sha256, decision, old, new, reason, now, self._who)
 
-    def _keep(self, rows: list[Correction]) -> None:
-        self._append(rows)
-        self._history.append(rows)
-
     def _append(self, rows: list[Correction]) -> None:
         self.file.append(rows)
         # Of the file: another reviewer may be at work beside this one.
@@ -152,33 +149,28 @@ class ReviewDesk:
         named = {row.new for row in rows if row.decision is ReviewDecision.NEW_CLASS}
         self._classes += sorted(named - set(self._classes))
 
-    def _place(self, row: Correction) -> None:
-        """Puts a picture that is in no source into the folder of its class, or takes it out of there."""
-        source = self._unlabelled.get(row.sha256)
-        if source is None or self._additions is None:
+    def _copy(self, row: Correction) -> None:
+        """Puts a picture that is in no source into the folder of its class."""
+        place = self._place_of(row)
+        if place is not None and not place.is_file():
+            files.write_bytes(place, self._unlabelled[row.sha256].read_bytes())
+
+    def _remove_others(self, row: Correction) -> None:
+        """Takes a picture that is in no source out of the folders of other classes."""
+        if self._additions is None or row.sha256 not in self._unlabelled:
             return
-        data = source.read_bytes()
-        name = row.sha256 + _SUFFIX.get(data[:2], ".img")
-        wanted = None
-        if row.new and not row.removes and row.decision is not ReviewDecision.UNDO:
-            wanted = self._additions / (_SAFE.sub("_", row.new).strip(". ") or "_") / name
-            if not wanted.is_file():
-                files.write_bytes(wanted, data)
-        for copy in self._additions.glob(f"*/{name}"):
-            if copy != wanted:
+        for copy in self._additions.glob(f"*/{row.sha256}.*"):
+            if copy != self._place_of(row):
                 copy.unlink()
                 if not any(copy.parent.iterdir()):
                     copy.parent.rmdir()
 
-
-def _standing(rows: Sequence[Correction]) -> list[list[Correction]]:
-    """Returns the decisions of a file that have not been taken back, as batches of one, oldest first."""
-    batches: list[list[Correction]] = []
-    for row in rows:
-        if row.decision is not ReviewDecision.UNDO:
-            batches.append([row])
-            continue
-        last = next((i for i in reversed(range(len(batches))) if batches[i][0].sha256 == row.sha256), None)
-        if last is not None:
-            del batches[last]
-    return batches
+    def _place_of(self, row: Correction) -> Path | None:
+        source = self._unlabelled.get(row.sha256)
+        if source is None or self._additions is None or not row.new or row.removes:
+            return None
+        if row.decision is ReviewDecision.UNDO:
+            return None
+        with source.open("rb") as stream:
+            suffix = _SUFFIX.get(stream.read(2), ".img")
+        return self._additions / (_SAFE.sub("_", row.new).strip(". ") or "_") / f"{row.sha256}{suffix}"

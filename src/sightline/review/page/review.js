@@ -36,7 +36,7 @@ function tell(answer) {
   ({ decided } = answer);
   classes = answer.classes;
   setClasses(classes);
-  $("#progress").textContent = `${decided.toLocaleString("en")} of ${everything || total} decided`;
+  $("#progress").textContent = `${decided.toLocaleString("en")} of ${(everything || total).toLocaleString("en")} decided`;
 }
 
 const item = (place) => pages.get(place - (place % page))?.[place % page];
@@ -68,8 +68,9 @@ async function go(place) {
   $("#one").hidden = over || many;
   $("#grid").hidden = over || !many;
   if (over) shown = null;
-  else if (many) grid.show(pages.get(at - (at % page)), at - (at % page), total, at % page);
-  else await showOne(item(at));
+  else if (many) $("#actions .main span").textContent = "They are right";
+  if (!over && many) grid.show(pages.get(at - (at % page)), at - (at % page), total, at % page);
+  else if (!over) await showOne(item(at));
 }
 
 /** Goes on to the next picture that nobody has decided on. */
@@ -101,6 +102,8 @@ async function showOne(found) {
   $("#why").textContent = `${found.words}: ${found.detail}`;
   const state = { none: "none of the classes", remove: "removed", accept: `${now}, as it was` }[found.decision];
   $("#label").textContent = state ?? (now ? `Label: ${now}` : "No label yet");
+  const taken = now || (found.needs_label ? found.suggestion : "");
+  $("#actions .main span").textContent = taken ? `It is ${taken}` : "Seen";
   const { top, neighbours } = await detail(found.sha256).catch(() => ({ top: [], neighbours: [] }));
   if (shown !== found) return;
   const single = classes.every((name) => [...name].length === 1);
@@ -189,7 +192,7 @@ async function switchMode() {
   $("#mode").setAttribute("aria-pressed", String(many));
   if (!many) at = at - (at % page) + grid.place();
   await go(at);
-  if (many) $("#cells").focus();
+  if (many) $("#cells").focus({ preventScroll: true });
 }
 
 const actions = {

@@ -51,6 +51,7 @@ class Audit:
         findings: What a person should know, kinds that were not found left out.
         looked_for: How many kinds there are.
         content: The part `audit` of the file, for what is worked out from it.
+        corrections: How many labels people changed, and how many images they confirmed; nothing without corrections.
     """
 
     inputs: int
@@ -60,6 +61,7 @@ class Audit:
     findings: Sequence[Finding]
     looked_for: int
     content: Mapping[str, Any]
+    corrections: Mapping[str, int]
 
 
 def read_audit(raw: Path) -> Audit:
@@ -81,6 +83,7 @@ def read_audit(raw: Path) -> Audit:
             [finding for finding in findings if finding.count],
             len(findings),
             audit,
+            field(summary, "corrections", dict) if "corrections" in summary else {},
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the ingest stage") from None
