@@ -75,7 +75,8 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     Raises:
         UserError: If the source cannot be reached.
     """
-    fingerprint = open_source(config).fingerprint(content_memory())
+    memory = content_memory()
+    fingerprint = open_source(config).fingerprint(memory)
     content: dict[str, Any] = {"source": config.source.name, "fingerprint": fingerprint}
     if config.labels:
         LabelMap.load(located(config.labels))
