@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
-from sightline.stages.watch import config_cache
+from sightline.stages.watch import config_cache, earlier_results
 from sightline.stages.watch.fingerprint import WatchedWeights
 from sightline.stages.watch.look import look
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
     watched = config_cache.WatchedConfig(config, WatchedWeights.of(context.config))
+    earlier_results.refuse()
     look(watched, context.output)
     if not context.overrides:
         config_cache.remember(watched)
@@ -42,6 +43,7 @@ def main() -> None:
         return
     try:
         with files.lock("watch"):
+            earlier_results.refuse()
             look(watched, Path())
     except Exception as error:
         from sightline.config.stage_runner import end

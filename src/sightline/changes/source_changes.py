@@ -26,20 +26,17 @@ def words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str 
         locked: The MD5 of that file.
         path: The source's place, as the configuration has it.
     """
-    counts = ""
-    if before is None and path is not None:
-        there = dvc_files.tracked(located(path))
-        former = _former(there, now, locked) if there is not None else None
-        if there is not None and former is not None:
-            counts = f"{former.files:,} -> {there.files:,} files"
-            before = {**now, "fingerprint": {"md5": former.md5}}
+    there = dvc_files.tracked(located(path)) if path is not None else None
+    former = _former(there, now, locked) if there is not None else None
+    counts = {pointer.md5: pointer.files for pointer in (there, former) if pointer is not None}
+    if before is None and former is not None:
+        before = _of(now, former)
     if before is None:
         return "another fingerprint"
     old, new = flat(before), flat(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return ", ".join(
-        _files(str(old.get(key)), str(new.get(key))) or counts or _values(key, old.get(key), new.get(key))
-        for key in keys
+        _files(str(old.get(key)), str(new.get(key)), counts) or _values(key, old.get(key), new.get(key)) for key in keys
     )
 
 
@@ -51,16 +48,18 @@ def _short(text: str) -> str:
     return f"{text[:8]}..." if len(text) > _LONG else text
 
 
-def _files(before: str, after: str) -> str:
-    """Returns the numbers and first names of the files that differ between two lists; empty where one is not here."""
+def _files(before: str, after: str, counts: Mapping[str, int]) -> str:
+    """Returns how many files there were and are, and which differ; empty where nothing is known of one of the two."""
     memory = content_memory()
     old, new = memory.kept_list(before), memory.kept_list(after)
-    if old is None or new is None:
+    known = [counts.get(digest) if states is None else len(states) for digest, states in ((before, old), (after, new))]
+    if None in known:
         return ""
-    states = (
-        DatasetState({path: LabelledImage("", "", digest) for path, digest in listed.items()}) for listed in (old, new)
-    )
-    return f"{len(old):,} -> {len(new):,} files: {'; '.join(compare(*states).kinds())}"
+    numbers = " -> ".join(f"{count:,}" for count in known) + " files"
+    if old is None or new is None:
+        return numbers
+    images = ({path: LabelledImage("", "", state) for path, state in states.items()} for states in (old, new))
+    return f"{numbers}: {'; '.join(compare(*map(DatasetState, images)).kinds())}"
 
 
 def _former(there: dvc_files.TrackedPath, now: Mapping[str, Any], locked: str | None) -> dvc_files.TrackedPath | None:
@@ -68,6 +67,12 @@ def _former(there: dvc_files.TrackedPath, now: Mapping[str, Any], locked: str | 
     commit = definitions.commit_of("dvc.lock")
     content = definitions.file_at(commit, there.pointer.as_posix()) if commit is not None else None
     former = dvc_files.pointed(there.path, there.pointer, content) if content is not None else None
-    state = {**now, "fingerprint": {"md5": former.md5}} if former is not None else {}
-    digest = hashlib.md5(files.canonical_json(state).encode(), usedforsecurity=False).hexdigest()
-    return former if digest == locked else None
+    if former is None:
+        return None
+    text = files.canonical_json(_of(now, former)).encode()
+    return former if hashlib.md5(text, usedforsecurity=False).hexdigest() == locked else None
+
+
+def _of(fingerprint: Mapping[str, Any], former: dvc_files.TrackedPath) -> dict[str, Any]:
+    """Returns the fingerprint of a source when DVC tracked it so."""
+    return {**fingerprint, "fingerprint": {"md5": former.md5}}

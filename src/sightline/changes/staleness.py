@@ -18,6 +18,7 @@ from typing import Any
 from sightline.changes import definitions, source_changes
 from sightline.changes.values import flat, shown
 from sightline.config.location import scripts_folder
+from sightline.core import dvc_cache
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.stages.ingest.config import IngestConfig
@@ -127,7 +128,17 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str], source
             yield from _changed_file(dep, repo, now, makers, source, spare_new=bool(found))
     for out in stage.outs:
         if "modified" in out.workspace_status().values():
-            yield f"{out.def_path} is not as the stage wrote it"
+            yield f"{out.def_path} {_other_output(out)}"
+
+
+def _other_output(out: Any) -> str:
+    """Says how an output differs from the lock's: as after `git pull`, or by hand."""
+    there = out.get_hash()
+    if not (out.use_cache and there and dvc_cache.holds(there.value)):
+        return "is not as the stage wrote it"
+    return (
+        f"is of another commit: dvc {'checkout' if dvc_cache.holds(out.hash_info.value) else 'pull'} brings this one's"
+    )
 
 
 def _changed_params(

@@ -23,7 +23,7 @@ def run(context: typer.Context) -> None:
     It is `dvc repro`, after `sightline repair`, with five lines at the end; further words go to `dvc repro`, as the
     name of the last stage to run, or --force. Run it in the project's folder. Exit code: that of `dvc repro`.
     """
-    _repair()
+    _repair(sources=False)
     import os
     import subprocess
     import sys
@@ -116,26 +116,29 @@ def doctor() -> None:
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Mend what a killed dvc leaves.")
+@app.command(rich_help_panel=TRAIN, short_help="Mend what a killed dvc or a git pull leaves.")
 def repair() -> None:
     """Mend what a killed dvc leaves: dvc.lock or .dvc/tmp/rwlock cut short. Run it in the project's folder.
 
-    Says what it mended; nothing where nothing is damaged. `make repro` does it by itself. Of a knob in params.yaml that
-    has another name now it says so, which DVC, reading dvc.yaml, cannot.
+    After `git pull` it also removes results, and images that DVC tracks, of which the commit has others: they are in
+    DVC's cache, and `dvc repro` would go on from them. Says what it did; nothing where all is well. `make repro` does
+    it by itself, but for images. Of a knob in params.yaml that has another name now it says so, which DVC, reading
+    dvc.yaml, cannot.
     """
-    _repair()
+    _repair(sources=True)
 
 
-def _repair() -> None:
+def _repair(sources: bool) -> None:
     try:
         import dvc  # noqa: F401 - only whether it is there
 
         from sightline.config import params, renames
         from sightline.core import dvc_files
+        from sightline.stages.watch import earlier_results
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    for line in dvc_files.repair():
+    for line in [*dvc_files.repair(), *earlier_results.remove(sources)]:
         echo(f"sightline: {line}", err=True)
     if params.PARAMS.is_file():
         renames.refuse_params(params.read(), str(params.PARAMS))

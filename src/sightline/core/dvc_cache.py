@@ -39,3 +39,11 @@ def listing(digest: str, dvc: Path = FOLDER) -> dict[str, str] | None:
     """Returns the digests of a folder's files by relative path, from DVC's list of them; None where there is none."""
     place = find(digest, dvc)
     return None if place is None else {item["relpath"]: item["md5"] for item in json.loads(place.read_bytes())}
+
+
+def holds(digest: str, dvc: Path = FOLDER) -> bool:
+    """Says whether the cache has what has a digest; of a folder, every file of it."""
+    if not digest.endswith(".dir"):
+        return find(digest, dvc) is not None
+    files = listing(digest, dvc)
+    return files is not None and all(find(file, dvc) for file in set(files.values()))

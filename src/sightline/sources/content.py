@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sightline.core import dvc_cache, dvc_files, files
-from sightline.core.errors import is_shortage
+from sightline.core.errors import UserError, is_shortage
 from sightline.core.progress import track
 from sightline.core.text import is_litter, readable
 from sightline.sources import tree
@@ -150,14 +150,31 @@ def fingerprint(path: Path, memory: ContentMemory = NO_MEMORY) -> dict[str, str]
 
 
 def tracked_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str | None:
-    """Returns the digest by which DVC tracks a path, or a folder that it is in; None where it is not as tracked."""
+    """Returns the digest by which DVC tracks a path, or a folder that it is in; None where it is not as tracked.
+
+    Raises:
+        UserError: If it is of another commit, as DVC's cache has it: somebody else's change has come, not yet its data.
+    """
     tracked = dvc_files.tracked(path)
     if tracked is None:
         return None
     if not os.path.lexists(tracked.path):
         return tracked.md5
-    there = _folder(tracked.path, memory)[0] if tracked.path.is_dir() else _file(tracked.path, memory)
-    return tracked.md5 if there == tracked.md5 else None
+    there = own_digest(tracked.path, memory)
+    if there == tracked.md5:
+        return tracked.md5
+    if dvc_cache.holds(there):
+        verb = "checkout" if dvc_cache.holds(tracked.md5) else "pull"
+        raise UserError(
+            f"{tracked.path} is of another commit than {tracked.pointer}: run `dvc {verb} {tracked.pointer}`, "
+            f"or, to have it so again, `dvc add {tracked.path}`"
+        )
+    return None
+
+
+def own_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str:
+    """Returns the digest that DVC would give to a file or a folder."""
+    return _folder(path, memory)[0] if path.is_dir() else _file(path, memory)
 
 
 def is_here(path: Path) -> bool:

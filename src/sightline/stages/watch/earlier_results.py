@@ -1,0 +1,88 @@
+"""Results and images of another commit, which lie in the folder after `git pull`, and which nothing must go on from.
+
+For `dvc repro --allow-missing` a stage is up to date if the cache lacks what dvc.lock has of it, whatever lies in the
+place of its output; so the next stage runs on the earlier one, and what that gives is written to dvc.lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.core import dvc_cache, dvc_files
+from sightline.core.dvc_files import LOCK
+from sightline.core.errors import UserError
+from sightline.sources import content
+
+_FLAG = b"--allow-missing"
+
+
+def refuse(arguments: list[bytes] | None = None) -> None:
+    """Refuses to go on from earlier outputs, where the DVC that runs this stage would.
+
+    Args:
+        arguments: That DVC's command line; None for that of the parent process.
+
+    Raises:
+        UserError: If there is one; it names the remedy.
+    """
+    if "DVC_STAGE" not in os.environ or _FLAG not in (_parent() if arguments is None else arguments):
+        return
+    found = list(outputs())
+    if found:
+        more = f" and {len(found) - 1} more outputs are" if len(found) > 1 else " is"
+        raise UserError(f"{found[0]}{more} of an earlier {LOCK}: run `sightline repair`, then this again")
+
+
+def remove(sources: bool) -> list[str]:
+    """Removes the outputs of another dvc.lock, all of which DVC's cache holds; returns a line for each.
+
+    Args:
+        sources: Whether to remove what DVC tracks, and is of another commit than its pointer, as well.
+    """
+    done = []
+    for path, where in [*((path, LOCK) for path in outputs()), *(tracked_paths() if sources else ())]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        done.append(f"{path} was of another commit than {where}: removed, DVC's cache has it")
+    return done
+
+
+def outputs() -> Iterator[Path]:
+    """Yields the outputs that DVC's cache holds, but not as what dvc.lock names, and that is not here."""
+    import yaml
+
+    locked = yaml.safe_load(LOCK.read_bytes()) if LOCK.is_file() else {}
+    for stage in locked.get("stages", {}).values():
+        for out in stage.get("outs", []):
+            path, digest = Path(out["path"]), str(out["md5"])
+            if path.exists() and dvc_cache.find(digest) is None:
+                there = content.own_digest(path)
+                if there != digest and dvc_cache.holds(there):
+                    yield path
+
+
+def tracked_paths() -> Iterator[tuple[Path, Path]]:
+    """Yields what DVC tracks in this folder and holds in its cache as of another commit, each with its pointer."""
+    listed = subprocess.run(["git", "ls-files", "-z", "*.dvc"], capture_output=True, text=True, check=False).stdout
+    for pointer in map(Path, filter(None, listed.split("\0"))):
+        tracked = dvc_files.tracked(pointer.with_suffix(""))
+        if tracked is not None and tracked.pointer == pointer and tracked.path.exists():
+            digest = content.own_digest(tracked.path)
+            if digest != tracked.md5 and dvc_cache.holds(digest):
+                yield tracked.path, pointer
+
+
+def _parent() -> list[bytes]:
+    """Returns the command line of the parent process."""
+    try:
+        return Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # not Linux
+        import psutil
+
+        return [word.encode() for word in psutil.Process(os.getppid()).cmdline()]
