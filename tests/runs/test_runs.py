@@ -156,17 +156,20 @@ def test_the_command_shows_them_without_mlflow(two: tuple[str, str], project: Pa
     assert imported == "[]"
 
 
-@pytest.mark.parametrize("content", [None, b"no database" * 1000])
+@pytest.mark.parametrize("content", [None, b"no database" * 1000, b"notes", "a folder"])
 def test_no_store_and_a_damaged_one_are_one_line(
-    project: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+    project: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str | None
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    if content is not None:
+    if isinstance(content, bytes):
         (project / "mlflow.db").write_bytes(content)
+    elif content is not None:
+        (project / "mlflow.db").mkdir()
     done = CliRunner().invoke(app, ["runs"])
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert "mlflow.db" in done.stderr
+    assert ("there are no runs yet" in done.stderr) == (content is None)
 
 
 def test_another_layout_of_the_database_is_left_to_mlflow(project: Path) -> None:

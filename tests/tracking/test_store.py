@@ -64,6 +64,10 @@ def folder(path: Path, sound: bytes) -> None:
     path.mkdir()
 
 
+def text(path: Path, sound: bytes) -> None:
+    path.write_text("notes on the runs\n")
+
+
 def of_a_newer_mlflow(path: Path, sound: bytes) -> None:
     path.write_bytes(sound)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
@@ -79,6 +83,7 @@ def other(path: Path, sound: bytes) -> None:
 DAMAGES: dict[str, Callable[[Path, bytes], Any]] = {
     "flipped": flipped,
     "cut": lambda path, sound: path.write_bytes(sound[: len(sound) // 2]),
+    "text": text,
     "garbage": lambda path, sound: path.write_bytes(sound[:10] + b"this is no database" * 100),
     "other": other,
     "newer": of_a_newer_mlflow,

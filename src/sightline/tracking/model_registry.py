@@ -256,7 +256,7 @@ def fetch_bundle(uri: str) -> Path:
     match = _reference(uri)
     store = os.environ.get("MLFLOW_TRACKING_URI")
     embedded = tracking.project_root() / "mlflow.db"
-    if store is None and not embedded.is_file():
+    if store is None and not embedded.exists():
         raise UserError(f"{uri}: there is no {embedded} here: set MLFLOW_TRACKING_URI, or go to the project's root")
     try:
         with tracking.mlflow_calls():
