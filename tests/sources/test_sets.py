@@ -210,6 +210,16 @@ class TestIdx:
         with pytest.raises(UserError, match="holds no"):
             IdxSource(root, []).fingerprint()
 
+    def test_a_file_that_may_not_be_read_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_idx(tmp_path, "p", 3)
+
+        def refused(path: Path, *rest: Any) -> Any:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "open", refused)
+        with pytest.raises(UserError, match=r"p-\w+-idx\d-ubyte: .*[Pp]ermission"):
+            list(IdxSource(tmp_path, []).records())
+
     def test_a_file_that_is_cut_after_it_was_checked_is_noticed(self, tmp_path: Path) -> None:
         write_idx(tmp_path, "p", 3, shape=(400, 400))  # more than is read ahead
         records = IdxSource(tmp_path, []).records()
