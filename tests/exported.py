@@ -110,13 +110,13 @@ def make_project() -> Project:
 
 
 def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: np.ndarray, digests: list[str]) -> None:
-    np.save(root / "shard-0000000000000000.npy", prepared)
+    np.save(root / "shard-0.npy", prepared)
     rows = [
         {
             "id": ids[i],
             "label": int(labels[i]),
             "split": "test" if i < TEST_ROWS else "train",
-            "shard": "shard-0000000000000000.npy",
+            "shard": "shard-0.npy",
             "row": i,
             "origin": ids[i],
             "sha256": digests[i],

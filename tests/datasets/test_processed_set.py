@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.datasets import raw_set
+from sightline.datasets import pixel_shard, raw_set
 from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, Images, ProcessedSet
 
 CLASSES = ["cat", "dog", "größe"]
@@ -34,7 +34,7 @@ def write_set(root: Path, sizes: tuple[int, ...] = (7, 1, 5), seed: int = 0) -> 
     order = rng.permutation(rows)  # place of every image, shard after shard
     places: dict[int, tuple[str, int]] = {}
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]), sizes, strict=False)):
-        name = f"shard-{number:016x}.npy"
+        name = f"shard-{number}.npy"
         here = order[start : start + size]
         np.save(root / name, pixels[here])
         places |= {int(image): (name, row) for row, image in enumerate(here)}
@@ -186,7 +186,7 @@ def _edit_index(root: Path, column: str, value: Any) -> None:
 CHANGES: dict[str, Any] = {
     **{column: (column, value) for column, value in (("id", "x"), ("split", "val"), ("origin", "y"), ("sha256", "z"))},
     "label": ("label", 2),
-    "shard": ("shard", "shard-ffffffffffffffff.npy"),
+    "shard": ("shard", "shard-f.npy"),
     "row": ("row", 9),
 }
 
@@ -194,7 +194,7 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_digest_sees_any_change_of_a_row(tmp_path: Path, change: str) -> None:
     write_set(tmp_path)
-    np.save(tmp_path / "shard-ffffffffffffffff.npy", np.zeros((1, 3, 4, 2), np.uint8))
+    np.save(tmp_path / "shard-f.npy", np.zeros((1, 3, 4, 2), np.uint8))
     before = ProcessedSet(tmp_path).digest
     _edit_index(tmp_path, *CHANGES[change])
     assert ProcessedSet(tmp_path).digest != before
@@ -229,14 +229,14 @@ def refused(root: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", [raw_set.CLASSES, INDEX, "shard-0000000000000001.npy"])
+@pytest.mark.parametrize("name", [raw_set.CLASSES, INDEX, "shard-1.npy"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_set(tmp_path)
     (tmp_path / name).unlink()
     assert refused(tmp_path) == f"{tmp_path / name} is missing: run the preprocess stage"
 
 
-@pytest.mark.parametrize("name", [raw_set.CLASSES, INDEX, "shard-0000000000000001.npy"])
+@pytest.mark.parametrize("name", [raw_set.CLASSES, INDEX, "shard-1.npy"])
 @pytest.mark.parametrize("content", [b"", b"{", b"PAR1"])
 def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, name: str, content: bytes) -> None:
     write_set(tmp_path)
@@ -246,14 +246,33 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, name: s
 
 def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     write_set(tmp_path)
-    shard = tmp_path / "shard-0000000000000000.npy"
+    shard = tmp_path / "shard-0.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "is damaged" in refused(tmp_path)
 
 
+def test_a_flipped_bit_in_a_shard_is_never_trained_on(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    names = {old: pixel_shard.read(tmp_path / old).name for old in ("shard-0.npy", "shard-1.npy", "shard-2.npy")}
+    for old, name in names.items():
+        (tmp_path / old).rename(tmp_path / name)
+    table = pq.read_table(tmp_path / INDEX)
+    shards = pa.array([names[old] for old in table["shard"].to_pylist()])
+    place = table.schema.get_field_index("shard")
+    pq.write_table(table.set_column(place, table.schema.field("shard"), shards), tmp_path / INDEX)
+    assert len(ProcessedSet(tmp_path).split("train").images())
+    damaged = tmp_path / names["shard-2.npy"]
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 4
+    damaged.write_bytes(content)
+    line = f"^{damaged} is damaged, its pixels are not those that were written: rm -rf .sightline/memo/preprocess && "
+    with pytest.raises(UserError, match=line):
+        ProcessedSet(tmp_path).split("train")
+
+
 def test_a_pickled_shard_is_never_loaded(tmp_path: Path) -> None:
     write_set(tmp_path)
-    np.save(tmp_path / "shard-0000000000000000.npy", np.array([{"object": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "shard-0.npy", np.array([{"object": 1}], dtype=object), allow_pickle=True)
     assert "is damaged" in refused(tmp_path)
 
 

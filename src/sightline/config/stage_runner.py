@@ -18,7 +18,7 @@ from sightline.config import other_sections
 from sightline.config.compose import CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
 from sightline.config.location import conf_folder
 from sightline.config.removals import is_removal, without
-from sightline.core import credentials, distributed, files, progress, terminal_log
+from sightline.core import credentials, distributed, files, progress, stage_inputs, terminal_log
 from sightline.core.errors import ConfigError, fault
 
 WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c")
@@ -106,6 +106,7 @@ def stage_main(
                 run(settings, context)
                 return
             with files.lock(stage), progress.stage(stage):
+                stage_inputs.require_intact()
                 run(settings, context)
         except Exception as error:  # here, since Hydra would print a stack trace
             end(stage, error)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from sightline.core import files
 from sightline.core.errors import UserError, fault
+from sightline.datasets import pixel_shard
 from sightline.datasets.raw_set import CLASSES, read_classes
 
 INDEX = "index.parquet"
@@ -141,8 +142,14 @@ class ProcessedSet:
         return files.sha256(json.dumps([self.classes, *rows]).encode())
 
     def split(self, name: str) -> Split:
-        """Returns the rows of the split "train", "val" or "test"; it may be empty."""
+        """Returns the rows of the split "train", "val" or "test"; it may be empty.
+
+        Raises:
+            UserError: If a shard that it has images in does not hold what was written.
+        """
         table = self.index.filter(pc.equal(self.index["split"], name))
+        for shard in pc.unique(table["shard"]).to_pylist():
+            pixel_shard.require_intact(self.root / shard)
         number = {shard: i for i, shard in enumerate(self._names)}
         return Split(
             ids=table["id"].to_pylist(),

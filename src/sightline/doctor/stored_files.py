@@ -12,6 +12,7 @@ from typing import Any
 from sightline.core import files, progress
 from sightline.core.dvc_files import LOCK
 from sightline.core.errors import UserError
+from sightline.core.stage_inputs import md5_of_folder
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class RecordedFile:
         if self.copy.is_file() and not copy_is_sound:
             yield Damage(self.copy, f"rm -rf {self.copy} {self.output} && dvc repro {self.stage}")
         elif self.path.is_file() and not self._is_linked() and _md5(self.path) != self.md5:
-            mending = f"dvc checkout --force {self.output}" if copy_is_sound else f"dvc repro {self.stage}"
-            yield Damage(self.path, mending)
+            # Removed first: DVC takes a file that has its size, time and inode for what it was.
+            mending = f"dvc checkout {self.output}" if copy_is_sound else f"dvc repro {self.stage}"
+            yield Damage(self.path, f"rm -f {self.path} && {mending}")
 
     def _is_linked(self) -> bool:
         return self.copy.is_file() and self.path.samefile(self.copy)
@@ -91,8 +93,8 @@ def _recorded(found: list[Damage]) -> Iterator[RecordedFile]:
                 for entry in json.loads(listed):
                     part = str(entry["md5"])
                     yield RecordedFile(stage, path, path / entry["relpath"], part, cache / part[:2] / part[2:])
-            elif path.is_dir() and _md5_of_folder(path) != digest:  # DVC's list of its files is gone
-                found.append(Damage(path, f"dvc repro {stage}"))
+            elif path.is_dir() and md5_of_folder(path) != digest:  # DVC's list of its files is gone
+                found.append(Damage(path, f"rm -rf {path} && dvc repro {stage}"))
 
 
 def _cache() -> Path:
@@ -113,14 +115,6 @@ def _checkpoint(path: Path) -> Iterator[Damage]:
         checkpoint_io.read(path)
     except checkpoint_io.DamagedError:
         yield Damage(path, f"rm {path}    # training begins at the one before, or anew")
-
-
-def _md5_of_folder(path: Path) -> str:
-    """Returns DVC's digest of a folder: that of the list of its files."""
-    names = [inner.relative_to(path) for inner in path.rglob("*") if inner.is_file()]
-    listed = [{"md5": _md5(path / name), "relpath": name.as_posix()} for name in names]
-    listed.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _md5(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,42 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from sightline.datasets.pixel_shard import PixelFile, digest_of
+
 Image = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
 """[rows, channels, 2]: sum of an image's levels in each channel, and sum of their squares. Whole numbers, so that
 totals are exact in whatever order they are added."""
 
 _BUFFER = 2**18
-
-
-@dataclass(frozen=True)
-class PixelFile:
-    """What a file of pixels holds.
-
-    Attributes:
-        shape: [rows, height, width, channels].
-        digest: SHA-256 over pixels and shape.
-    """
-
-    shape: tuple[int, int, int, int]
-    digest: str
-
-    @property
-    def name(self) -> str:
-        """The file's name in a processed set."""
-        return f"shard-{self.digest[:16]}.npy"
-
-
-def _digest(pixels: bytes, shape: tuple[int, ...]) -> str:
-    return hashlib.sha256(pixels + str(shape).encode()).hexdigest()
-
-
-def read(path: Path) -> PixelFile:
-    """Reads a whole file and says what it holds; ValueError or OSError where it is none."""
-    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    rows, height, width, channels = pixels.shape
-    shape = (rows, height, width, channels)
-    return PixelFile(shape, _digest(hashlib.sha256(pixels).digest(), shape))
 
 
 class PixelWriter:
@@ -95,7 +66,7 @@ class PixelWriter:
                 raise AssertionError("NumPy leaves room in a header for the first axis to grow")
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        self.file = PixelFile(shape, _digest(self._hash.digest(), shape))
+        self.file = PixelFile(shape, digest_of(self._hash.digest(), shape))
         self.sums = np.concatenate([*self._sums, np.empty((0, self._shape[2], 2), np.int64)])
 
     def _write_header(self) -> int:

@@ -12,7 +12,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sightline.stages.preprocess.npy_writer import PixelFile, Sums
+from sightline.datasets.pixel_shard import PixelFile
+from sightline.stages.preprocess.npy_writer import Sums
 
 
 @dataclass(frozen=True)

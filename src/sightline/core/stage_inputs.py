@@ -1,0 +1,91 @@
+"""What a stage reads, against the digests that DVC noted when another stage wrote it.
+
+DVC itself knows a file by its size, time and inode: one that has been damaged without any of them is read as it is.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sightline.core.dvc_files import LOCK
+from sightline.core.errors import UserError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NAMED_BY_CONTENT = "shard-"
+"""How files begin whose readers hold what they read against its digest in their name: the large ones."""
+
+
+def require_intact() -> None:
+    """Refuses what is not as the stage before wrote it; does nothing in a process that DVC has not started.
+
+    By hand, a stage may well read what another has just written, of which DVC knows nothing.
+
+    Raises:
+        UserError: Naming the first such file, and what to do.
+    """
+    stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+    if not stage or not LOCK.is_file():
+        return
+    try:
+        locked: dict[str, Any] = yaml.load(LOCK.read_bytes(), _LOADER)["stages"]  # noqa: S506 - a safe loader
+        reads = yaml.load(Path("dvc.yaml").read_bytes(), _LOADER)["stages"][stage].get("deps", [])  # noqa: S506
+    except (OSError, yaml.YAMLError, LookupError, TypeError):  # DVC's to tell
+        return
+    outs = ((maker, out) for maker, one in locked.items() for out in one.get("outs", []))
+    made = {out["path"]: (maker, str(out.get("md5", ""))) for maker, out in outs}
+    for path in reads:
+        if path in made:
+            _require(Path(path), *made[path])
+
+
+def _require(path: Path, maker: str, digest: str) -> None:
+    expected = dict(_files(path, digest))
+    damaged = next((file for file, md5 in expected.items() if file.is_file() and _md5(file) != md5), None)
+    if not expected and path.is_dir() and md5_of_folder(path) != digest:  # DVC has no list of its files
+        damaged = path
+    if damaged is not None:
+        raise UserError(
+            f"{damaged} is not as the {maker} stage wrote it: rm -rf {path} && dvc repro (or, if the change is meant, "
+            f"dvc commit {maker})"
+        )
+
+
+def _files(path: Path, digest: str) -> Iterator[tuple[Path, str]]:
+    """Yields the files of an output with their digests, but for those that are named by their content."""
+    if not digest.endswith(".dir"):
+        yield path, digest
+        return
+    listed = _cache() / digest[:2] / digest[2:]
+    if listed.is_file():
+        for entry in json.loads(listed.read_bytes()):
+            if not Path(entry["relpath"]).name.startswith(_NAMED_BY_CONTENT):
+                yield path / entry["relpath"], str(entry["md5"])
+
+
+def _cache() -> Path:
+    """Returns the folder of DVC's cache, as the project's configuration has it; to ask DVC itself takes a second."""
+    folder = Path(".dvc")
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    return folder / config.get("cache", "dir", fallback="cache") / "files" / "md5"
+
+
+def md5_of_folder(path: Path) -> str:
+    """Returns DVC's digest of a folder: that of the list of its files."""
+    names = [inner.relative_to(path) for inner in path.rglob("*") if inner.is_file()]
+    listed = [{"md5": _md5(path / name), "relpath": name.as_posix()} for name in names]
+    listed.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
