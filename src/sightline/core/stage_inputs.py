@@ -1,4 +1,4 @@
-"""What a stage reads, against the digests that DVC noted when another stage wrote it.
+"""The inputs of a stage, held against the digests that DVC noted when another stage wrote them.
 
 DVC itself knows a file by its size, time and inode: one that has been damaged without any of them is read as it is.
 """
