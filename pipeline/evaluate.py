@@ -26,6 +26,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     from sightline.stages.evaluate import stage
     from sightline.stages.evaluate.console import lines
     from sightline.stages.evaluate.explain import explainer
+    from sightline.stages.evaluate.novelty import Embedder
     from sightline.stages.evaluate.tracked import log_evaluation
 
     predictor = Predictor.load(context.root / MODEL, config.tta)
@@ -42,6 +43,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
         raw=root / RAW,
         baselines=root / BASELINES,
         explainer=explainer(predictor.classifier, data.shape) if config.explain else None,
+        embedder=Embedder.of(predictor),
     )
     progress.step("adding to the run in MLflow")
     times = log_evaluation(found, out, context.config, predictor.info.weights_sha256, data)

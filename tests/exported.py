@@ -30,7 +30,9 @@ from sightline.stages.export.config import ExportConfig, Int8Config
 INT8 = Int8Config(
     enabled=True, default="fp32", min_speedup=1.2, max_accuracy_loss=2.0, min_agreement=0.9, calibration_images=64
 )
-CONFIG = ExportConfig(opset=20, parity_images=200, parity_tolerance=1e-5, int8=INT8, formats=[], license="CC-BY-4.0")
+CONFIG = ExportConfig(
+    opset=20, parity_images=120, parity_tolerance=1e-5, int8=INT8, formats=[], abstain=False, license="CC-BY-4.0"
+)
 CALIBRATION = {"temperature": 1.25, "target_accuracy": 0.95, "threshold": 0.75, "coverage": 0.8}
 METRICS = {
     "accuracy": 0.95,
@@ -42,6 +44,7 @@ METRICS = {
 }
 CLASSES = [str(digit) for digit in range(10)]
 TEST_ROWS = 120
+VALIDATION_ROWS = 150
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def make_project() -> Project:
     prepared = np.stack([transform.decode(data) for data in encoded])
     _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
     transform.save(processed / processed_set.TRANSFORM)
-    _train(prepared[TEST_ROWS:], labels[TEST_ROWS:], model)
+    taught = slice(TEST_ROWS + VALIDATION_ROWS, None)
+    _train(prepared[taught], labels[taught], model)
     _evaluate(processed, model, reports)
     bundle = model / "bundle"
     export(CONFIG, raw, processed, model, bundle, reports)
@@ -115,7 +119,7 @@ def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: n
         {
             "id": ids[i],
             "label": int(labels[i]),
-            "split": "test" if i < TEST_ROWS else "train",
+            "split": "test" if i < TEST_ROWS else "val" if i < TEST_ROWS + VALIDATION_ROWS else "train",
             "shard": "shard-0.npy",
             "row": i,
             "origin": ids[i],
@@ -152,15 +156,19 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     from sightline.datasets.predictions import write as write_predictions
+    from sightline.models import novelty
     from sightline.models.inference import Predictor
+    from sightline.stages.evaluate.novelty import Embedder, measure
     from sightline.stages.export.calibration_file import Calibration
 
-    split = processed_set.ProcessedSet(processed).split("test")
-    probabilities = Calibration(**CALIBRATION).apply(Predictor.load(model)(split.images()))
+    data, predictor = processed_set.ProcessedSet(processed), Predictor.load(model)
+    split = data.split("test")
+    probabilities = Calibration(**CALIBRATION).apply(predictor(split.images()))
     predicted = probabilities.argmax(axis=1)
     write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)
     files.write_json(reports / "calibration.json", CALIBRATION)
     files.write_json(reports / "metrics_detail.json", METRICS)
+    novelty.save(measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz")
 
 
 @pytest.fixture(scope="session")

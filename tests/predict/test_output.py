@@ -13,7 +13,7 @@ from sightline.predict.bundle import Prediction
 
 CLASSES = ["cat", "dog, small", "数字"]
 ROWS = [
-    Prediction("a.png", (("cat", 0.9000000357627869), ("数字", 0.1))),
+    Prediction("a.png", (("cat", 0.9000000357627869), ("数字", 0.1)), novelty=0.5, class_set=("cat", "数字")),
     Prediction("b, \"c\"\n.png", (("dog, small", 0.5), ("cat", 0.5))),
     Prediction("gone.png", error="missing", detail="no such file"),
     Prediction(os.fsdecode(b"caf\xe9.png"), (("数字", 1.0), ("cat", 0.0))),
@@ -30,11 +30,23 @@ def written(form: str, rows: list[Prediction] = ROWS, top_k: int = 2) -> str:
 
 def test_csv_says_everything_and_survives_odd_names() -> None:
     rows = list(csv.DictReader(io.StringIO(written("csv"), newline="")))
-    assert list(rows[0]) == ["path", "label", "probability", "error", "detail", "abstained", "label_2", "probability_2"]
-    assert list(rows[0].values()) == ["a.png", "cat", "0.900000036", "", "", "false", "数字", "0.1"]
+    names = ["path", "label", "probability", "error", "detail", "abstained", "label_2", "probability_2"]
+    assert list(rows[0]) == [*names, "novelty", "class_set"]
+    assert list(rows[0].values()) == [
+        "a.png",
+        "cat",
+        "0.900000036",
+        "",
+        "",
+        "false",
+        "数字",
+        "0.1",
+        "0.5",
+        '["cat", "数字"]',
+    ]
     assert rows[1]["path"] == 'b, "c"\n.png'
     assert rows[1]["label"] == "dog, small"
-    assert list(rows[2].values()) == ["gone.png", "", "", "missing", "no such file", "false", "", ""]
+    assert list(rows[2].values()) == ["gone.png", "", "", "missing", "no such file", "false", "", "", "", ""]
     assert rows[3]["path"] == "caf\\xe9.png"
     assert len(rows) == len(ROWS)
 
@@ -42,7 +54,7 @@ def test_csv_says_everything_and_survives_odd_names() -> None:
 def test_csv_of_the_best_class_alone_has_no_further_columns() -> None:
     assert (
         written("csv", ROWS[2:3], 1)
-        == "path,label,probability,error,detail,abstained\ngone.png,,,missing,no such file,false\n"
+        == "path,label,probability,error,detail,abstained,novelty,class_set\ngone.png,,,missing,no such file,false,,\n"
     )
 
 
@@ -57,6 +69,8 @@ def test_json_and_json_lines_say_the_same() -> None:
         "error": None,
         "detail": "",
         "abstained": False,
+        "novelty": 0.5,
+        "class_set": ["cat", "数字"],
     }
     assert rows[2]["error"] == "missing"
     assert (rows[2]["label"], rows[2]["probability"], rows[2]["top"]) == (None, None, [])
@@ -72,7 +86,7 @@ def test_the_table_is_one_aligned_line_a_row() -> None:
     lines = written("table").splitlines()
     assert lines == [
         "class       probability  class       probability  image",
-        "cat             90.00 %  数字            10.00 %  a.png",
+        "cat             90.00 %  数字            10.00 %  a.png  (one of: cat, 数字)",
         'dog, small      50.00 %  cat             50.00 %  b, "c"\\n.png',
         "-                     -  -                     -  gone.png: missing (no such file)",
         "数字           100.00 %  cat              0.00 %  caf\\xe9.png",

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import Answer
 from sightline.serve.running_drift import EVERY, RunningDrift
 from tests.exported import Project
 from tests.serve.conftest import serve
@@ -30,7 +31,7 @@ def test_other_images_than_in_the_test_drift(exported: Project) -> None:
         data = path.read_bytes()
         darker = decode.encode_png(decode.decode(data) // 3)
         for running, sent in ((drift, data), (dark, darker)):
-            running.observe(sent, bundle.probabilities(bundle.prepare(sent)[None])[0])
+            running.observe(sent, bundle.answers(bundle.prepare(sent)[None])[0])
     name = 'sightline_drift_p{statistic="brightness"}'
     assert exposed(drift)["sightline_drift_images"] == len(exported.pictures)
     assert exposed(drift)[name] > 0.05
@@ -42,7 +43,7 @@ def test_a_bundle_without_a_reference_measures_nothing(exported: Project) -> Non
     bundle = Bundle.load(exported.bundle)
     bundle.reference = None
     drift = RunningDrift(bundle)
-    drift.observe(b"", np.ones(10, np.float32))
+    drift.observe(b"", Answer(np.ones(10, np.float32), None))
     assert exposed(drift) == {"sightline_drift_images": 0}
 
 

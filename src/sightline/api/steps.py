@@ -142,6 +142,7 @@ def evaluate(
     from sightline.stages.evaluate import console
     from sightline.stages.evaluate.config import EvaluateConfig
     from sightline.stages.evaluate.explain import explainer
+    from sightline.stages.evaluate.novelty import Embedder
     from sightline.stages.evaluate.stage import evaluate_split
 
     settings, config = section("evaluate", EvaluateConfig, knobs)
@@ -157,6 +158,7 @@ def evaluate(
             model_info=predictor.info.to_json(),
             raw=data.raw.path if data.raw else None,
             explainer=explainer(predictor.classifier, data.shape) if settings.explain else None,
+            embedder=Embedder.of(predictor),
         )
     times = None
     if track:

@@ -64,8 +64,17 @@ def predict(
         float | None, typer.Option(min=0, max=1, help="Abstain where the likeliest class is less probable than this.")
     ] = None,
     abstain: Annotated[
-        bool, typer.Option("--abstain", help="Abstain below the threshold that came with the model.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--abstain/--no-abstain",
+            help="Answer 'none of these' for what is like none of the classes, and abstain below the threshold that "
+            "came with the model. Default: as it was exported.",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Also name the set of classes that holds the truth in this share of cases, as 0.95."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
     model: Annotated[
         NetworkForm, typer.Option(help="The form of the network; auto is the one that export found best.")
@@ -100,11 +109,14 @@ def predict(
         raise not_installed(error.name, "predict") from None
 
     opened = load.load(bundle, model.value, threads)
-    if abstain and threshold is None and (threshold := opened.threshold) is None:
-        raise UserError(f"--abstain: {bundle} came without a threshold; give one with --threshold")
+    opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
+    if abstain and not opened.tells_novelty:
+        echo(f"sightline: {bundle} does not tell what is none of its classes: export it again", err=True)
     database = Database(url, id_column, image_column)
     tally = rows.Tally()
-    predictions = tally.count(opened.predict(inputs, top_k, threshold, batch_size, workers, database))
+    predictions = tally.count(
+        opened.predict(inputs, top_k, threshold, batch_size, workers, database, abstain, coverage)
+    )
     if output is not None or not sys.stdout.isatty():  # else the rows are the progress
         from sightline.core.progress import track
 
@@ -120,7 +132,7 @@ def predict(
             parquet_writer.write(predictions, Path(output or ""))
     else:
         with _destination(output) as stream:
-            rows.write(chosen, predictions, stream, opened.classes, top_k)
+            rows.write(chosen, predictions, stream, opened.classes, top_k, opened.tells_novelty)
     echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if tally.is_failure(strict):
         raise typer.Exit(1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
@@ -64,13 +65,19 @@ class Classifier(nn.Module):
 
         Call it in evaluation mode; in training mode dropout may be on.
         """
+        with self.watched_embeddings() as seen:
+            self(images)
+        return seen[0].float()
+
+    @contextlib.contextmanager
+    def watched_embeddings(self) -> Iterator[list[torch.Tensor]]:
+        """Gives a list to which every pass within the block adds what the head makes logits of, [N, D]."""
         seen: list[torch.Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
-            self(images)
+            yield seen
         finally:
             hook.remove()
-        return seen[0].float()
 
     def train(self, mode: bool = True) -> Self:
         """Sets the mode of every module but the frozen norms."""

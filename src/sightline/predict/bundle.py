@@ -14,11 +14,34 @@ import numpy as np
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
 from sightline.imaging.image_file import Limits
+from sightline.metrics import conformal
+from sightline.metrics.base import Floats
 from sightline.predict import batching, inputs, manifest, python_inputs
-from sightline.predict.inference_model import Images, InferenceModel, Probabilities, open_model
+from sightline.predict.held_out import HeldOut, from_bytes
+from sightline.predict.inference_model import Answer, Images, InferenceModel, Probabilities, open_model
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE
 from sightline.predict.python_inputs import ImageInput
+
+NONE_OF_THESE = "none of these"
+"""The label of an image that the model abstains from because it is like none of its classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about images, beside their class; made by `Bundle.question`.
+
+    Attributes:
+        top_k: How many classes a prediction names, at most.
+        threshold: The model abstains where the likeliest class is less probable; None where it does not.
+        refuses_novel: Whether an image that is novel gets the label `NONE_OF_THESE`.
+        set_thresholds: [K] the least probability that puts a class into the set; None where no set is asked for.
+    """
+
+    top_k: int = 1
+    threshold: float | None = None
+    refuses_novel: bool = False
+    set_thresholds: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +53,12 @@ class Prediction:
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
         error: Why it failed, a word of `sightline.core.rejection.RejectionReason`; None if it did not.
         detail: A human-readable explanation of the error; may be empty.
-        abstained: Whether the likeliest class is less probable than was asked for, so that there is no answer.
+        abstained: Whether there is no answer: the likeliest class is less probable than was asked for, or the image is
+            none of these.
+        novelty: How far the image is from all that the model was trained on: above 1 it is like none of its classes.
+            None if the input failed, or the bundle is of an older version.
+        none_of_these: Whether the model abstains because the image is novel.
+        class_set: The classes that it may be of, likeliest first, where a coverage was asked for.
     """
 
     path: str
@@ -38,10 +66,15 @@ class Prediction:
     error: str | None = None
     detail: str = ""
     abstained: bool = False
+    novelty: float | None = None
+    none_of_these: bool = False
+    class_set: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str | None:
-        """The likeliest class; None where the model abstains."""
+        """The likeliest class; None where the model abstains, or `NONE_OF_THESE`, where it is for that."""
+        if self.none_of_these:
+            return NONE_OF_THESE
         return self.top[0][0] if self.top and not self.abstained else None
 
     @property
@@ -57,15 +90,22 @@ class Bundle(InferenceModel):
         manifest: The content of `manifest.json`.
         card: The model card, in Markdown.
         reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
+        held_out: Probabilities of validation images, for sets of classes; None in an older bundle.
     """
 
     def __init__(
-        self, model: InferenceModel, manifest: dict[str, Any], card: str = "", reference: bytes | None = None
+        self,
+        model: InferenceModel,
+        manifest: dict[str, Any],
+        card: str = "",
+        reference: bytes | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         super().__init__(model.classes, model.transform, model.session, model.model, model.calibration)
         self.manifest = manifest
         self.card = card
         self.reference = reference
+        self.held_out = held_out
 
     def __repr__(self) -> str:
         height, width, channels = self.transform.shape
@@ -97,8 +137,13 @@ class Bundle(InferenceModel):
             card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
         except UnicodeDecodeError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
-        has_reference = manifest.REFERENCE in content["files"]
-        return cls(loaded, content, card, manifest.read(root, content, manifest.REFERENCE) if has_reference else None)
+
+        def optional(name: str) -> bytes | None:
+            return manifest.read(root, content, name) if name in content["files"] else None
+
+        conformal = optional(manifest.CONFORMAL)
+        held_out = None if conformal is None else from_bytes(conformal, form)
+        return cls(loaded, content, card, optional(manifest.REFERENCE), held_out)
 
     @property
     def threshold(self) -> float | None:
@@ -123,6 +168,8 @@ class Bundle(InferenceModel):
         batch_size: int = BATCH_SIZE,
         workers: int | None = None,
         database: Database | None = None,
+        abstain: bool | None = None,
+        coverage: float | None = None,
     ) -> Iterator[Prediction]:
         """Predicts images, in order, one prediction per image; memory holds a few batches.
 
@@ -134,10 +181,16 @@ class Bundle(InferenceModel):
             batch_size: Images per run of the network.
             workers: Threads that read and decode; None is one per core, 0 none.
             database: Which one `db:TABLE` means; None takes it from the environment.
+            abstain: Whether novel images are answered by `NONE_OF_THESE`, and those below the bundle's own threshold,
+                unless there is another, not at all; None leaves it to the bundle, which was exported with the one or
+                the other (`export.abstain`).
+            coverage: Also answers with sets of classes that hold the truth in this share of cases, above 0, below 1.
 
         Raises:
-            UserError: If a package that a kind of input needs is missing, or a database cannot be used.
+            UserError: If a package that a kind of input needs is missing, a database cannot be used, or the bundle
+                does not hold what the question needs.
         """
+        question = self.question(top_k, threshold, abstain, coverage)
 
         def prepare(item: inputs.Input) -> Images:
             return self.prepare(item.read())
@@ -145,17 +198,64 @@ class Bundle(InferenceModel):
         items = python_inputs.images(images, Limits().max_bytes, database)
         for batch in batching.batches(items, prepare, batch_size, workers):
             arrays = [array for _, array in batch if not isinstance(array, RejectionError)]
-            rows = iter(self.probabilities(np.stack(arrays)) if arrays else ())
+            answers = iter(self.answers(np.stack(arrays)) if arrays else ())
             for item, array in batch:
                 if isinstance(array, RejectionError):
                     yield Prediction(item.name, error=str(array.reason), detail=array.detail)
                 else:
-                    yield self.judge(item.name, next(rows), top_k, threshold)
+                    yield self.judge(item.name, next(answers), question)
 
-    def judge(self, name: str, row: Probabilities, top_k: int = 1, threshold: float | None = None) -> Prediction:
-        """Returns the prediction for an image's probabilities [K]."""
-        top = self._top(row, top_k)
-        return Prediction(name, top, abstained=threshold is not None and top[0][1] < threshold)
+    @property
+    def abstains(self) -> bool:
+        """Whether it abstains unless told otherwise, by how it was exported."""
+        return bool(self.calibration.get("abstain", False))
+
+    def question(
+        self,
+        top_k: int = 1,
+        threshold: float | None = None,
+        abstain: bool | None = None,
+        coverage: float | None = None,
+    ) -> Question:
+        """Returns a question that this bundle can answer; the arguments are those of `predict`.
+
+        Raises:
+            UserError: If it cannot.
+        """
+        abstain = self.abstains if abstain is None else abstain
+        if abstain and threshold is None:
+            threshold = self.threshold
+            if threshold is None and not self.tells_novelty:
+                raise UserError("to abstain: the bundle holds neither a threshold nor novelty; give a threshold")
+        thresholds = None
+        if coverage is not None:
+            if not 0 < coverage < 1:
+                raise UserError(f"coverage: must be above 0 and below 1, is {coverage:g}")
+            if self.held_out is None:
+                raise UserError(
+                    "coverage: the bundle holds no scores of validation images to set it by; export it again"
+                )
+            thresholds = self.held_out.thresholds(coverage, len(self.classes))
+        return Question(top_k, threshold, abstain and self.tells_novelty, thresholds)
+
+    def judge(self, name: str, answer: Answer, question: Question) -> Prediction:
+        """Returns the prediction for the network's answer to an image."""
+        row, novelty = answer
+        top = self._top(row, question.top_k)
+        none_of_these = question.refuses_novel and novelty is not None and novelty > 1
+        unsure = question.threshold is not None and top[0][1] < question.threshold
+        class_set = None
+        if question.set_thresholds is not None:
+            chosen = conformal.prediction_sets(row[None], question.set_thresholds)[0]
+            class_set = tuple(self.classes[i] for i in np.argsort(-row, kind="stable") if chosen[i])
+        return Prediction(
+            name,
+            top,
+            abstained=unsure or none_of_these,
+            novelty=novelty,
+            none_of_these=none_of_these,
+            class_set=class_set,
+        )
 
     def _top(self, row: Probabilities, k: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-row, kind="stable")[:k]  # stable: of equal classes the first, as argmax has it

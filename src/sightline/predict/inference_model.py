@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -19,10 +19,23 @@ from sightline.core.json_fields import field, parse_object
 from sightline.imaging import convert
 from sightline.imaging.transform.pipeline import Transform
 from sightline.predict import manifest
-from sightline.predict.manifest import INPUT, OUTPUT
+from sightline.predict.manifest import INPUT, NOVELTY, OUTPUT
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+
+
+class Answer(NamedTuple):
+    """What the network says of an image.
+
+    Attributes:
+        probabilities: [K] float32.
+        novelty: How far the image is from all that the network was trained on; above 1 it is taken for none of the
+            classes. None where the network does not tell.
+    """
+
+    probabilities: Probabilities
+    novelty: float | None
 
 
 class InferenceModel:
@@ -60,10 +73,27 @@ class InferenceModel:
             return self.transform.decode(data)
         return self.transform(convert.in_channels(data, self.transform.channels))
 
+    @property
+    def tells_novelty(self) -> bool:
+        """Whether the network says how novel an image is; bundles of older versions do not."""
+        return len(self.session.get_outputs()) > 1
+
     def probabilities(self, images: Images) -> Probabilities:
         """Maps prepared images [N, height, width, channels] to float32 probabilities [N, K]."""
         result: Probabilities = self.session.run([OUTPUT], {INPUT: images})[0]
         return result
+
+    def novelty(self, images: Images) -> npt.NDArray[np.float32]:
+        """Maps prepared images [N, height, width, channels] to float32 novelty [N]; only where it is told."""
+        result: npt.NDArray[np.float32] = self.session.run([NOVELTY], {INPUT: images})[0]
+        return result
+
+    def answers(self, images: Images) -> list[Answer]:
+        """Returns the network's answer to each prepared image of [N, height, width, channels]."""
+        if not self.tells_novelty:
+            return [Answer(row, None) for row in self.probabilities(images)]
+        rows, scores = self.session.run([OUTPUT, NOVELTY], {INPUT: images})
+        return [Answer(row, float(score)) for row, score in zip(rows, scores, strict=True)]
 
 
 def open_model(
@@ -111,10 +141,12 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
-    """Checks that the network takes what the transform gives, and gives one probability per class."""
+    """Checks that the network takes what the transform gives, and gives one probability per class, perhaps novelty."""
     takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
     gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
-    if takes != {INPUT: ("tensor(uint8)", list(shape))} or gives != {OUTPUT: ("tensor(float)", [num_classes])}:
+    wanted = {OUTPUT: ("tensor(float)", [num_classes])}
+    fits = gives in (wanted, {**wanted, NOVELTY: ("tensor(float)", [])})
+    if takes != {INPUT: ("tensor(uint8)", list(shape))} or not fits:
         raise UserError(
             f"{root}: its parts do not belong together: the network maps {takes} to {gives}, "
             f"the transform gives {list(shape)}, and there are {num_classes} classes; export it again"

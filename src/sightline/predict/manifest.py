@@ -18,18 +18,21 @@ TRANSFORM = "contract.json"
 CLASSES = "classes.json"
 CARD = "model_card.md"
 REFERENCE = "reference.npz"
+CONFORMAL = "conformal.npz"
 
 MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
 """The forms that a bundle's network comes in; the first is always there."""
 
-INPUT, OUTPUT = "images", "probabilities"
-"""What the network's input and output are called."""
+INPUT, OUTPUT, NOVELTY = "images", "probabilities", "novelty"
+"""What the network's input and outputs are called; `novelty` is not in every bundle."""
 
 BATCH_SIZE = 64
 """Images per run of the network: enough to amortise its overhead, few enough for photographs to fit in memory."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older reader could no longer use the bundle."""
+READABLE = (1, FORMAT)
+"""Formats that are read: 1 tells no novel images, and has no sets of classes."""
 
 
 def write(
@@ -76,12 +79,12 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest = parse_object(data)
         version, parts = field(manifest, "format", int), field(manifest, "files", dict)
-        if version == FORMAT:
+        if version in READABLE:
             listed = {name: field(part, "sha256", str) for name, part in parts.items()}
     except ValueError as error:
         raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from None
-    if version != FORMAT:
-        raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads {FORMAT}: update it")
+    if version not in READABLE:
+        raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads up to {FORMAT}: update it")
     if missing := {MODEL, CALIBRATION, TRANSFORM, CLASSES} - listed.keys():
         raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
     if not isinstance(manifest.get("lineage"), dict):

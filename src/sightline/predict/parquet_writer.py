@@ -36,6 +36,8 @@ def write(predictions: Iterable[Prediction], path: Path) -> None:
             ("error", pa.string()),
             ("detail", pa.string()),
             ("abstained", pa.bool_()),
+            ("novelty", pa.float32()),
+            ("class_set", pa.list_(pa.string())),
         ]
     )
     rest = iter(predictions)

@@ -15,7 +15,7 @@ from sightline.core.csv_rows import row_writer
 from sightline.core.json_schema import Keywords
 from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
-from sightline.predict.bundle import Prediction
+from sightline.predict.bundle import NONE_OF_THESE, Prediction
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _WIDEST_LABEL = 32
@@ -30,12 +30,15 @@ class Tally:
     predicted: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     abstained: int = 0
+    none_of_these: int = 0
 
     def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Passes `predictions` on, counting them."""
         for prediction in predictions:
             if prediction.error:
                 self.errors[prediction.error] += 1
+            elif prediction.none_of_these:
+                self.none_of_these += 1
             elif prediction.abstained:
                 self.abstained += 1
             else:
@@ -53,7 +56,7 @@ class Tally:
         Args:
             strict: Whether a single failed input makes it one.
         """
-        none_left = self.failed and not self.predicted + self.abstained
+        none_left = self.failed and not self.predicted + self.abstained + self.none_of_these
         return bool(none_left or self.errors[RejectionReason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
 
     def __str__(self) -> str:
@@ -62,48 +65,61 @@ class Tally:
         >>> str(Tally(1200, Counter(missing=1)))
         '1,201 inputs: 1,200 predicted, 1 failed (missing: 1)'
         """
-        total = self.predicted + self.abstained + self.failed
+        total = self.predicted + self.abstained + self.none_of_these + self.failed
         line = f"{total:,} input{'' if total == 1 else 's'}: {self.predicted:,} predicted"
         if self.abstained:
             line += f", {self.abstained:,} abstained"
+        if self.none_of_these:
+            line += f", {self.none_of_these:,} {NONE_OF_THESE}"
         if self.errors:
             why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
             line += f", {self.failed:,} failed ({why})"
         return line
 
 
-def write_table(predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], columns: int) -> None:
+def write_table(
+    predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], columns: int, novelty: bool = False
+) -> None:
     """Writes aligned columns, colours on a terminal.
 
     The path comes last, since its length is the one thing that is not known before the last row: so rows appear as
     they are predicted, however many there are, and each is one line that `grep` finds.
     """
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
-    label_width = min(max((_width(_printable(name)) for name in [*classes, "class"]), default=0), _WIDEST_LABEL)
-    header = f"{_pad('class', label_width)}  probability  " * columns + "image"
-    blank = f"{_pad('-', label_width)}  {'-':>11}  " * columns
+    names = [*classes, "class", *([NONE_OF_THESE] if novelty else [])]
+    label_width = min(max((_width(_printable(name)) for name in names), default=0), _WIDEST_LABEL)
+    header = f"{_pad('class', label_width)}  probability  " * columns + ("novelty  " if novelty else "") + "image"
+    blank = f"{_pad('-', label_width)}  {'-':>11}  " * columns + (f"{'-':>7}  " if novelty else "")
     print(_paint(header, _BOLD, colour), file=stream)
     for p in predictions:
         if p.error:
             why = f"{p.error} ({_printable(p.detail)})" if p.detail else p.error
             line = _paint(f"{blank}{_printable(p.path)}: {why}", _RED, colour)
         else:
-            cells = [f"{_pad(_printable(label), label_width)}  {_percent(share):>11}" for label, share in p.top]
-            line = "  ".join([*cells, _printable(p.path)]) + ("  (abstained)" if p.abstained else "")
+            top = [(NONE_OF_THESE, p.top[0][1]), *p.top[1:]] if p.none_of_these else p.top
+            cells = [f"{_pad(_printable(label), label_width)}  {_percent(share):>11}" for label, share in top]
+            if novelty:
+                cells.append(f"{'-' if p.novelty is None else _novelty(p.novelty):>7}")
+            line = "  ".join([*cells, _printable(p.path)]) + _remarks(p)
         print(line, file=stream, flush=colour)
 
 
 def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -> None:
-    """Writes CSV: best class, error, then the second best class and so on; names as they are, formulas or not."""
+    """Writes CSV: best class, error, the second best class and so on, novelty; names as they are, formulas or not.
+
+    A set of classes is a JSON array.
+    """
     ranks = range(2, columns + 1)
     further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
     write_row = row_writer(stream)
-    write_row(["path", "label", "probability", "error", "detail", "abstained", *further])
+    write_row(["path", "label", "probability", "error", "detail", "abstained", *further, "novelty", "class_set"])
     for p in predictions:
         others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
         first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
         cells = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        write_row([readable(p.path), *cells, *(others or [""] * len(further))])
+        novelty = "" if p.novelty is None else _number(p.novelty)
+        class_set = "" if p.class_set is None else json.dumps(p.class_set, ensure_ascii=False)
+        write_row([readable(p.path), *cells, *(others or [""] * len(further)), novelty, class_set])
 
 
 def write_jsonl(predictions: Iterable[Prediction], stream: TextIO) -> None:
@@ -121,7 +137,14 @@ def write_json(predictions: Iterable[Prediction], stream: TextIO) -> None:
     stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], top_k: int) -> None:
+def write(
+    form: str,
+    predictions: Iterable[Prediction],
+    stream: TextIO,
+    classes: Sequence[str],
+    top_k: int,
+    novelty: bool = False,
+) -> None:
     """Writes predictions in the format `form`: table, csv, json or jsonl.
 
     Args:
@@ -130,6 +153,7 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
         stream: Text goes here.
         classes: All class names: the table's width depends on them.
         top_k: How many classes a prediction names, at most.
+        novelty: Whether the model tells it: the table has a column for it.
     """
     columns = min(top_k, len(classes))
     rest = iter(predictions)
@@ -137,7 +161,7 @@ def write(form: str, predictions: Iterable[Prediction], stream: TextIO, classes:
     predictions = itertools.chain(first, rest)
     match form:
         case "table":
-            write_table(predictions, stream, classes, columns)
+            write_table(predictions, stream, classes, columns, novelty)
         case "csv":
             write_csv(predictions, stream, columns)
         case "json":
@@ -164,7 +188,13 @@ class PredictionRow(TypedDict):
     top: Annotated[list[RankedClass], "The likeliest classes, best first."]
     error: Annotated[str | None, Keywords(enum=[*map(str, RejectionReason), None])]
     detail: str
-    abstained: bool
+    abstained: Annotated[bool, "Whether there is no answer: too uncertain, or none of these."]
+    novelty: Annotated[
+        float | None, "Above 1 the image is like none of the classes; null where the model does not tell."
+    ]
+    class_set: Annotated[
+        list[str] | None, "The classes that it may be of, likeliest first; null where no coverage was asked for."
+    ]
 
 
 def as_row(p: Prediction) -> PredictionRow:
@@ -177,6 +207,8 @@ def as_row(p: Prediction) -> PredictionRow:
         "error": p.error,
         "detail": p.detail,
         "abstained": p.abstained,
+        "novelty": None if p.novelty is None else _number(p.novelty),
+        "class_set": None if p.class_set is None else list(p.class_set),
     }
 
 
@@ -187,6 +219,27 @@ def _json(p: Prediction) -> str:
 def _number(probability: float) -> float:
     """Returns the shortest decimal that is the same float32: 0.1, not 0.10000000149011612."""
     return float(f"{probability:.9g}")
+
+
+def _novelty(value: float) -> str:
+    """Returns novelty so that what is above 1 never looks like 1, nor the other way round.
+
+    >>> _novelty(0.5), _novelty(1.001), _novelty(0.999), _novelty(123.4)
+    ('0.50', '>1.00', '<1.00', '123.40')
+    """
+    text = f"{value:.2f}"
+    return text if text != "1.00" or value == 1 else f"{'>' if value > 1 else '<'}{text}"
+
+
+def _remarks(p: Prediction) -> str:
+    remarks = []
+    if p.none_of_these:
+        remarks.append(f"nearest: {_printable(p.top[0][0])}")
+    elif p.abstained:
+        remarks.append("abstained")
+    if p.class_set is not None:
+        remarks.append(f"one of: {', '.join(map(_printable, p.class_set))}")
+    return f"  ({'; '.join(remarks)})" if remarks else ""
 
 
 def _percent(probability: float) -> str:

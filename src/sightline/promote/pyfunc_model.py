@@ -16,10 +16,10 @@ from mlflow.pyfunc.model import PythonModel
 from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import image_bytes
 from sightline.predict.bundle import Bundle
-from sightline.predict.inference_model import Probabilities
+from sightline.predict.inference_model import Answer
 from sightline.predict.manifest import BATCH_SIZE
 
-COLUMNS = ["label", "probability", "probabilities", "error"]
+COLUMNS = ["label", "probability", "probabilities", "error", "novelty"]
 NOTHING = dict.fromkeys(COLUMNS)
 
 
@@ -31,14 +31,16 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Opens the bundle that was registered."""
         self._bundle = Bundle.load(context.artifacts["bundle"])
+        self._question = self._bundle.question()
 
     # Without annotations: MLflow would take them for a schema, of which the version has a better one.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's signature
         """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
 
         Returns:
-            One row per image, in order: label, probability, probabilities (in the order of `classes.json`), error. An
-            image that cannot be read has an error, and no more.
+            One row per image, in order: label, probability, probabilities (in the order of `classes.json`), error,
+            novelty (above 1 the image is like none of the classes). An image that cannot be read has an error, and no
+            more. A bundle that was exported to abstain does so here: the label is "none of these", or null.
         """
         images = list(model_input["image"])
         batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
@@ -52,19 +54,20 @@ class BundleModel(PythonModel):
                 prepared.append(self._bundle.prepare(image_bytes(image) or b""))
             except RejectionError as refused:
                 refusals[place] = str(refused)
-        answers = iter(self._bundle.probabilities(np.stack(prepared)) if prepared else ())
+        answers = iter(self._bundle.answers(np.stack(prepared)) if prepared else ())
         return [
             {**NOTHING, "error": refusals[place]} if place in refusals else self._answer(next(answers))
             for place in range(len(images))
         ]
 
-    def _answer(self, probabilities: Probabilities) -> dict[str, Any]:
-        best = int(probabilities.argmax())
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        judged = self._bundle.judge("", answer, self._question)
         return {
-            "label": self._bundle.classes[best],
-            "probability": float(probabilities[best]),
-            "probabilities": [float(share) for share in probabilities],
+            "label": judged.label,
+            "probability": judged.probability,
+            "probabilities": [float(share) for share in answer.probabilities],
             "error": None,
+            "novelty": judged.novelty,
         }
 
 

@@ -25,6 +25,16 @@ class PredictQuery:
     threshold: Annotated[
         float | None, "Abstain where the likeliest class is less probable.", Keywords(minimum=0, maximum=1)
     ] = None
+    abstain: Annotated[
+        bool | None,
+        "Answer “none of these” for what is like none of the classes, and abstain below the model's threshold; as the "
+        "model was exported, where it is left out.",
+    ] = None
+    coverage: Annotated[
+        float | None,
+        "Also name the set of classes that holds the truth in this share of cases, above 0 and below 1.",
+        Keywords(minimum=0, maximum=1),
+    ] = None
 
 
 class NamedImage(TypedDict):
@@ -116,6 +126,8 @@ class Model(TypedDict):
     lineage: dict[str, Any]
     calibration: dict[str, Any]
     threshold: float | None
+    tells_novelty: Annotated[bool, "Whether predictions say how novel an image is."]
+    abstains: Annotated[bool, "Whether it abstains unless told otherwise."]
     input: Annotated[list[Whole], "Height, width and channels of a preprocessed image."]
     card: Annotated[str, "The model card, in Markdown."]
     version: str
@@ -149,11 +161,19 @@ def parse_query(parameters: Mapping[str, str]) -> PredictQuery:
         ValueError: Where a value is of another kind, or out of its range.
     """
     values = {
-        name: _number(name, parameters[name], schema)
+        name: _value(name, parameters[name], schema)
         for name, schema in query_schemas(PredictQuery).items()
         if name in parameters
     }
     return PredictQuery(**values)
+
+
+def _value(name: str, text: str, schema: Schema) -> Any:
+    if "boolean" in schema["type"]:
+        if text not in ("true", "false"):
+            raise ValueError(f"{name}: must be true or false")
+        return text == "true"
+    return _number(name, text, schema)
 
 
 def _number(name: str, text: str, schema: Schema) -> Any:

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sightline.core.errors import DISTRIBUTION
+from sightline.core.errors import DISTRIBUTION, UserError
 from sightline.core.rejection import RejectionError
-from sightline.predict.bundle import Bundle
+from sightline.predict.bundle import Bundle, Prediction, Question
 from sightline.predict.writers import as_row
 from sightline.serve import api, openapi, request_body, responses, static_files
 from sightline.serve.api import PredictQuery
@@ -129,15 +129,15 @@ class _Server:
         )
 
     async def predict(self, request: Request) -> Response:
-        query = _query(request)
+        question = self._question(request)
         with self.inflight.request() as take:
             sent = await request_body.images(request, self.config, take)
             answers = await self.batcher.predict([one.data for one in sent], self.config.seconds)
         predictions = [
-            responses.judge(self.bundle, one.name, answer, query) for one, answer in zip(sent, answers, strict=True)
+            responses.judge(self.bundle, one.name, answer, question) for one, answer in zip(sent, answers, strict=True)
         ]
         for p in predictions:
-            self.metrics.images.labels(p.error or ("abstained" if p.abstained else "predicted")).inc()
+            self.metrics.images.labels(p.error or _outcome(p)).inc()
         # Of several images some may be unreadable; where all are, the request is.
         failed = all(p.error for p in predictions)
         body: api.Predictions = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
@@ -146,7 +146,7 @@ class _Server:
         return JSONResponse(body, 422 if failed else 200)
 
     async def explain(self, request: Request) -> Response:
-        query = _query(request)
+        question = self._question(request)
         if self.explain_requests >= 8:
             raise QueueFull
         self.explain_requests += 1
@@ -157,13 +157,20 @@ class _Server:
                     raise RequestError(413, "too_many_images", "one image at a time is explained")
                 async with self.explaining:
                     body = await asyncio.to_thread(
-                        responses.explanation, self.bundle, sent[0].name, sent[0].data, query
+                        responses.explanation, self.bundle, sent[0].name, sent[0].data, question
                     )
         except RejectionError as refused:
             raise RequestError(422, str(refused.reason), refused.detail) from None
         finally:
             self.explain_requests -= 1
         return JSONResponse(body)
+
+    def _question(self, request: Request) -> Question:
+        try:
+            query = api.parse_query(request.query_params)
+            return self.bundle.question(query.top_k, query.threshold, query.abstain, query.coverage)
+        except (ValueError, UserError) as error:
+            raise RequestError(400, "bad_query", str(error), close=True) from None
 
     async def model(self, _: Request) -> Response:
         return JSONResponse(self.about)
@@ -176,11 +183,10 @@ class _Server:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
-def _query(request: Request) -> PredictQuery:
-    try:
-        return api.parse_query(request.query_params)
-    except ValueError as error:
-        raise RequestError(400, "bad_query", str(error), close=True) from None
+def _outcome(p: Prediction) -> str:
+    if p.none_of_these:
+        return "none_of_these"
+    return "abstained" if p.abstained else "predicted"
 
 
 def _with_error_responses(handler: Handler) -> Handler:

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.predict import inference_model
 from sightline.predict.bundle import Bundle
-from sightline.predict.inference_model import Images, Probabilities
+from sightline.predict.inference_model import Images
 
 DECODE_BUDGET_S = 0.05
 """Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""
 
-Answer = Probabilities | RejectionError
+Answer = inference_model.Answer | RejectionError
 
 
 class QueueFull(Exception):
@@ -35,7 +36,7 @@ class QueuedImage:
 
     Attributes:
         data: The encoded file.
-        future: Gets the probabilities [K], or the refusal.
+        future: Gets the network's answer, or the refusal.
         begun: Whether a thread has taken it.
     """
 
@@ -53,7 +54,7 @@ class Batcher:
         batch_size: Images per run of the network, at most.
         max_waiting: Images in the queue, at most.
         observe: Called with the number of images of every run, from any thread.
-        observe_answer: Called with every image that was answered, and its probabilities, from any thread.
+        observe_answer: Called with every image that was answered, and the answer, from any thread.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Batcher:
         batch_size: int,
         max_waiting: int,
         observe: Callable[[int], None] = lambda _: None,
-        observe_answer: Callable[[bytes, Probabilities], None] = lambda *_: None,
+        observe_answer: Callable[[bytes, inference_model.Answer], None] = lambda *_: None,
     ) -> None:
         self._bundle = bundle
         self._batch_size = batch_size
@@ -84,7 +85,7 @@ class Batcher:
         return len(self._queue)
 
     async def predict(self, images: Sequence[bytes], seconds: float) -> list[Answer]:
-        """Returns each image's probabilities [K] or refusal, in order.
+        """Returns each image's answer or refusal, in order.
 
         Args:
             images: Encoded files.
@@ -148,7 +149,7 @@ class Batcher:
                 answers.append((job, error))
         if good:
             try:
-                rows = self._bundle.probabilities(np.stack(prepared))
+                rows = self._bundle.answers(np.stack(prepared))
                 answers += zip(good, rows, strict=True)
             except Exception as error:  # as above: the thread lives on
                 answers += [(job, error) for job in good]

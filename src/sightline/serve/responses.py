@@ -8,23 +8,23 @@ import numpy as np
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.image_file import FORMATS
-from sightline.predict.bundle import Bundle, Prediction
+from sightline.predict.bundle import Bundle, Prediction, Question
 from sightline.predict.inference_model import Images
 from sightline.predict.writers import as_row
 from sightline.serve import occlusion
-from sightline.serve.api import Explanation, Model, Picture, PredictQuery
+from sightline.serve.api import Explanation, Model, Picture
 from sightline.serve.batcher import Answer
 from sightline.serve.config import ServeConfig
 
 
-def judge(bundle: Bundle, name: str, answer: Answer, query: PredictQuery) -> Prediction:
+def judge(bundle: Bundle, name: str, answer: Answer, question: Question) -> Prediction:
     """Returns the prediction for an image, or its error."""
     if isinstance(answer, RejectionError):
         return Prediction(name, error=str(answer.reason), detail=answer.detail)
-    return bundle.judge(name, answer, query.top_k, query.threshold)
+    return bundle.judge(name, answer, question)
 
 
-def explanation(bundle: Bundle, name: str, data: bytes, query: PredictQuery) -> Explanation:
+def explanation(bundle: Bundle, name: str, data: bytes, question: Question) -> Explanation:
     """Predicts one image and explains it: the preprocessing steps and an occlusion map.
 
     Raises:
@@ -33,11 +33,12 @@ def explanation(bundle: Bundle, name: str, data: bytes, query: PredictQuery) -> 
     decoded = bundle.transform.open(data)
     steps = bundle.transform.trace(decoded)
     prepared = bundle.prepare(decoded)
-    row = bundle.probabilities(prepared[None])[0]
+    answer = bundle.answers(prepared[None])[0]
+    row = answer.probabilities
     target = int(np.argmax(row))
     heat = occlusion.explain(bundle, prepared, target, float(row[target]))
     return {
-        "prediction": as_row(bundle.judge(name, row, query.top_k, query.threshold)),
+        "prediction": as_row(bundle.judge(name, answer, question)),
         "steps": [{"name": step, **_picture(image)} for step, image in steps],
         "input": _picture(prepared),
         "heat": {
@@ -60,6 +61,8 @@ def about(bundle: Bundle, config: ServeConfig, version: str) -> Model:
         "lineage": bundle.manifest["lineage"],
         "calibration": bundle.calibration,
         "threshold": bundle.threshold,
+        "tells_novelty": bundle.tells_novelty,
+        "abstains": bundle.abstains,
         "input": list(bundle.transform.shape),
         "card": bundle.card,
         "version": version,

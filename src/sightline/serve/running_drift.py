@@ -20,7 +20,7 @@ from sightline.drift.reference import Reference
 from sightline.drift.sample_comparison import FEWEST, IncomingImages, compare, reference_of
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
-from sightline.predict.inference_model import Probabilities
+from sightline.predict.inference_model import Answer
 
 KEPT = 1000
 """Images that count, the last ones that were measured."""
@@ -42,12 +42,12 @@ class RunningDrift(Collector):
         self._lock = threading.Lock()
         self._count = 0
 
-    def observe(self, data: bytes, probabilities: Probabilities) -> None:
+    def observe(self, data: bytes, answer: Answer) -> None:
         """Measures an image, or passes it by; from any thread.
 
         Args:
             data: The encoded file.
-            probabilities: The answer, [K].
+            answer: The network's answer.
         """
         if self._reference is None:
             return
@@ -59,9 +59,9 @@ class RunningDrift(Collector):
             pixels = pixel_statistics(decode.decode(data))
         except RejectionError:  # the bundle's limits are others than decoding's own
             return
-        row = np.append(pixels, probabilities.max())
+        row = np.append(pixels, answer.probabilities.max())
         with self._lock:
-            self._rows.append((row, int(probabilities.argmax())))
+            self._rows.append((row, int(answer.probabilities.argmax())))
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yields the gauges, when Prometheus asks."""

@@ -49,6 +49,7 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.double, "probability", required=False),
             ColSpec(Array(DataType.double), "probabilities", required=False),
             ColSpec(DataType.string, "error", required=False),
+            ColSpec(DataType.double, "novelty", required=False),
         ]
     ),
 )

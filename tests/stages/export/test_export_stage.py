@@ -26,7 +26,7 @@ from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.config import ExportConfig
 from sightline.stages.export.onnx import to_onnx
 from sightline.stages.export.result import ExportResult
-from tests.exported import CALIBRATION, CONFIG, TEST_ROWS, Project
+from tests.exported import CALIBRATION, CONFIG, TEST_ROWS, VALIDATION_ROWS, Project
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,7 +40,7 @@ def test_the_bundle_is_complete_and_lists_its_files(project: Project) -> None:
     names = {path.name for path in project.bundle.iterdir()}
     assert names == {
         *("model.onnx", "model.int8.onnx", "calibration.json", "contract.json", "classes.json", "model_card.md"),
-        *("reference.npz", "manifest.json"),
+        *("conformal.npz", "reference.npz", "manifest.json"),
     }
     manifest = json.loads((project.bundle / "manifest.json").read_text())
     for name, part in manifest["files"].items():
@@ -57,7 +57,8 @@ def test_the_bundle_is_complete_and_lists_its_files(project: Project) -> None:
     data = processed_set.ProcessedSet(project.processed)
     assert manifest["proof"]["available"] == sum(len(data.split(name)) for name in ("test", "val"))
     assert manifest["proof"]["agreement"] == 1.0
-    assert json.loads((project.bundle / "calibration.json").read_text()) == CALIBRATION
+    novelty = json.loads((project.bundle / "calibration.json").read_text()).pop("novelty")
+    assert (novelty["rate"], novelty["images"], [*novelty["thresholds"]]) == (0.05, VALIDATION_ROWS, ["fp32", "int8"])
 
 
 def test_from_encoded_bytes_it_says_what_evaluation_saw(project: Project) -> None:
@@ -148,7 +149,7 @@ def test_raw_images_that_are_gone_are_noticed(project: Project, old_bundle: Path
 def test_a_set_without_test_images_is_refused(project: Project, old_bundle: Path, tmp_path: Path) -> None:
     processed = shutil.copytree(project.processed, tmp_path / "processed")
     table = pq.read_table(processed / "index.parquet")
-    pq.write_table(table.slice(TEST_ROWS), processed / "index.parquet")
+    pq.write_table(table.slice(TEST_ROWS + VALIDATION_ROWS), processed / "index.parquet")
     with pytest.raises(UserError, match="no test images"):
         export(dataclasses.replace(project, processed=processed), old_bundle)
 

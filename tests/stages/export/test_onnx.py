@@ -26,9 +26,13 @@ from tests.exported import Project
 DIGEST = """
 import hashlib, sys
 from pathlib import Path
+from sightline.stages.export.novelty_graph import with_novelty
 from sightline.stages.export.onnx import to_onnx
-from sightline.models import saved_model
-print(hashlib.sha256(to_onnx(saved_model.load(Path(sys.argv[1]))[0], (12, 12, 1), 20, 1.25)).hexdigest())
+from sightline.models import novelty, saved_model
+classifier, shape = saved_model.load(Path(sys.argv[1]))[0], (12, 12, 1)
+fitted = novelty.load(Path(sys.argv[2]))
+plain = to_onnx(classifier, shape, 20, 1.25, classifier)
+print(hashlib.sha256(with_novelty(plain, fitted.detector, fitted.threshold, shape)).hexdigest())
 """
 
 
@@ -39,9 +43,10 @@ def exported(project: Project) -> bytes:
 
 def test_takes_the_contracts_pixels_and_gives_probabilities(exported: bytes) -> None:
     session = onnxruntime.InferenceSession(exported)
-    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    (given,), (made, novelty) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["batch", 12, 12, 1])
     assert (made.name, made.type, made.shape) == ("probabilities", "tensor(float)", ["batch", 10])
+    assert (novelty.name, novelty.type, novelty.shape) == ("novelty", "tensor(float)", ["batch"])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 65])
@@ -72,7 +77,7 @@ def test_same_bytes_from_another_process_folder_hash_seed_and_thread_count(
         shutil.copy(project.model / name, folder)
     assert os.environ.get("PYTHONHASHSEED") != "4711"
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", DIGEST, str(folder)]
+    command = [sys.executable, "-c", DIGEST, str(folder), str(project.reports / "novelty.npz")]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == hashlib.sha256(exported).hexdigest()
     assert run.stderr == ""  # nor a word of the exporter's on the terminal

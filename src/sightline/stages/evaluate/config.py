@@ -21,6 +21,7 @@ class EvaluateConfig:
     seed: int
     resamples: int
     target_accuracy: float
+    novelty: float
     slices: list[str]
     slice_min_images: int
     robustness_images: int
@@ -41,5 +42,6 @@ class EvaluateConfig:
         require(self.seed >= 0, f"seed: {self.seed} is negative")
         require(self.resamples >= 100, f"resamples: {self.resamples} is not at least 100: too few for an interval")
         require(0 < self.target_accuracy <= 1, f"target_accuracy: {self.target_accuracy} is not in 0..1")
+        require(0 < self.novelty <= 0.5, f"novelty: {self.novelty} is not above 0 and at most 0.5")
         require(self.slice_min_images >= 1, f"slice_min_images: {self.slice_min_images} is not at least 1")
         require(self.robustness_images >= 0, f"robustness_images: {self.robustness_images} is negative")

@@ -15,6 +15,7 @@ from sightline.metrics.selective import Abstention, RiskCoverage
 
 if TYPE_CHECKING:
     from sightline.stages.evaluate.baseline_comparison import BaselineComparison
+    from sightline.stages.evaluate.novelty import NoveltyResult
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Evaluation:
         slices: By property, then by value.
         worst: The slice to look at first; None where there is no slice. See `slices.worst`.
         robustness: None where it was switched off.
+        novelty: What tells images that are none of the classes, and its test; None where it was not asked for.
         suspects: Most suspect first.
         suspects_note: Why there is no list of them, where the model is too poor for one.
         baselines: What the network is held against, the most accurate first.
@@ -173,6 +175,7 @@ class Evaluation:
     slices: Sequence[Slice]
     worst: Slice | None
     robustness: Robustness | None
+    novelty: NoveltyResult | None
     suspects: Sequence[Suspect]
     suspects_note: str
     baselines: Sequence[BaselineComparison]

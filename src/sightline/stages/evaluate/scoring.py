@@ -14,8 +14,9 @@ from sightline.metrics import base, calibration, classification, selective, susp
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
 from sightline.models.robustness import Predict
-from sightline.stages.evaluate import baseline_comparison, corruption_error, slices
+from sightline.stages.evaluate import baseline_comparison, corruption_error, novelty, slices
 from sightline.stages.evaluate.config import EvaluateConfig
+from sightline.stages.evaluate.novelty import Embedder
 from sightline.stages.evaluate.results import Evaluation, Slice, SplitPredictions, Suspect
 
 VALIDATION = "val"
@@ -27,6 +28,7 @@ def score_model(
     config: EvaluateConfig,
     raw: Path | None = None,
     baselines: Path | None = None,
+    embedder: Embedder | None = None,
     split: str = "test",
 ) -> Evaluation:
     """Scores a model on one split.
@@ -41,6 +43,7 @@ def score_model(
         raw: Folder written by the ingest stage.
         baselines: What the baseline stage wrote, for the comparison and the mean corruption error; need not be
             there.
+        embedder: Gives the embeddings that novelty is told by; without it there is none.
         split: Which rows to score.
 
     Raises:
@@ -78,6 +81,12 @@ def score_model(
     worst = slices.worst(sliced)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
+    novel = None
+    if embedder is not None:
+        progress.step("novelty")
+        novel = novelty.measure(embedder, data, config.novelty, config.batch_size, rows)
+        if novel.fitted is not None:
+            numbers |= proportion("novel_share", int(novel.flagged.sum()), len(rows))
     corrupted = None
     if raw is not None and config.robustness_images:
         progress.step("robustness")
@@ -100,6 +109,7 @@ def score_model(
         slices=sliced,
         worst=worst,
         robustness=corrupted,
+        novelty=novel,
         suspects=doubtful,
         suspects_note=note,
         baselines=baseline_comparison.read_comparisons(baselines, test) if baselines and baselines.is_file() else [],

@@ -11,6 +11,7 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.models.novelty import save
 from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
@@ -24,6 +25,7 @@ from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows,
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.history import read_history
 from sightline.stages.evaluate.image_browser import browsed_images
+from sightline.stages.evaluate.novelty import Embedder
 from sightline.stages.evaluate.report_figures import report_figures
 from sightline.stages.evaluate.results import Evaluation
 from sightline.stages.evaluate.scoring import score_model
@@ -32,6 +34,7 @@ DETAIL = "metrics_detail.json"
 CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
 SUSPECTS = "suspects.parquet"
+NOVELTY = "novelty.npz"
 PLOTS = "plots"
 FIGURES = "figures"
 REPORT = "report.html"
@@ -51,12 +54,14 @@ def evaluate_split(
     raw: Path | None = None,
     baselines: Path | None = None,
     explainer: Explainer | None = None,
+    embedder: Embedder | None = None,
     split: str = "test",
 ) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
 
     Below `out` come `metrics_detail.json` (every number), `calibration.json`,
-    `predictions.parquet`, `suspects.parquet`, the folders `plots` (CSV for `dvc plots`) and `figures` (PNG), and
+    `predictions.parquet`, `suspects.parquet`, `novelty.npz` (what the bundle tells novel images by), the folders
+    `plots` (CSV for `dvc plots`) and `figures` (PNG), and
     `report.html`; the metrics last. The same input gives the same bytes.
 
     Args:
@@ -72,13 +77,14 @@ def evaluate_split(
         baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; need not
             be there.
         explainer: Makes heat maps of what speaks for a class.
+        embedder: Gives the embeddings that images which are none of the classes are told by.
         split: Which rows to score.
 
     Raises:
         UserError: If the split has no image, or files do not belong together.
         ValueError: If `predict` returns something other than probabilities of the set's classes.
     """
-    found = score_model(predict, data, config, raw, baselines, split)
+    found = score_model(predict, data, config, raw, baselines, embedder, split)
     test, rows, classes = found.test, data.split(split), data.classes
     maps = explainer.maps if explainer else None
     progress.step("figures and heat maps")
@@ -104,6 +110,7 @@ def evaluate_split(
         predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
     with files.atomic_file(out / SUSPECTS) as path:
         tables.write_suspects(path, found)
+    save(found.novelty.fitted if found.novelty else None, out / NOVELTY)
     with files.atomic_directory(out / FIGURES) as folder:
         write_figures(folder, results)
     files.write_text(out / REPORT, report.render_report(data, results))

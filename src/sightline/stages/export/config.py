@@ -49,6 +49,7 @@ class ExportConfig:
         parity_tolerance: Largest difference allowed between the two in any probability.
         int8: The network in 8-bit integers.
         formats: Further files with the network, of `FORMATS`.
+        abstain: Whether the bundle abstains unless it is told not to.
         license: The model's licence, as its card states it: an SPDX identifier, or "unspecified".
     """
 
@@ -57,6 +58,7 @@ class ExportConfig:
     parity_tolerance: float
     int8: Int8Config
     formats: list[str]
+    abstain: bool
     license: str
 
     def __post_init__(self) -> None:

@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.models.classifier import Classifier
 from sightline.predict.manifest import INPUT, OUTPUT
+
+EMBEDDING = "embedding"
+"""What the output is called that the novelty detector is put on; no bundle has it."""
 
 
 class ProbabilityModel(nn.Module):
@@ -32,7 +36,33 @@ class ProbabilityModel(nn.Module):
         return torch.softmax(logits, dim=1)
 
 
-def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int, temperature: float = 1.0) -> bytes:
+class EmbeddingModel(nn.Module):
+    """A network that gives the embedding beside the probabilities, in one pass.
+
+    Args:
+        model: Gives the probabilities.
+        classifier: The part of it whose embedding is meant; called for several views of an image, that of the first.
+    """
+
+    def __init__(self, model: ProbabilityModel, classifier: Classifier) -> None:
+        super().__init__()
+        self.model = model
+        self.classifier = classifier
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps uint8 images [N, H, W, C] to float32 probabilities [N, K] and embeddings [N, D]."""
+        with self.classifier.watched_embeddings() as seen:
+            probabilities = self.model(images)
+        return probabilities, seen[0].float()
+
+
+def to_onnx(
+    classifier: nn.Module,
+    shape: tuple[int, int, int],
+    opset: int,
+    temperature: float = 1.0,
+    embedded: Classifier | None = None,
+) -> bytes:
     """Translates a classifier to ONNX, in one file, for batches of any size.
 
     The bytes are a pure function of the network, its weights and the library versions: whatever the exporter notes
@@ -43,17 +73,21 @@ def to_onnx(classifier: nn.Module, shape: tuple[int, int, int], opset: int, temp
         shape: (height, width, channels) of an image.
         opset: ONNX operator set.
         temperature: What the logits are divided by.
+        embedded: The part of it whose embedding is an output as well; None for none.
 
     Returns:
-        A serialised `ModelProto` with input `images` and output `probabilities`.
+        A serialised `ModelProto` with input `images` and output `probabilities`, and `embedding` if it is asked for.
     """
+    plain = ProbabilityModel(classifier, temperature)
+    model = plain if embedded is None else EmbeddingModel(plain, embedded)
+    outputs = [OUTPUT] if embedded is None else [OUTPUT, EMBEDDING]
     program = torch.onnx.export(
-        ProbabilityModel(classifier, temperature).eval(),
+        model.eval(),
         # Two images, not one: torch.export takes a size of 1 for a constant.
         (torch.zeros(2, *shape, dtype=torch.uint8),),
         dynamo=True,
         input_names=[INPUT],
-        output_names=[OUTPUT],
+        output_names=outputs,
         dynamic_shapes=({0: "batch"},),
         opset_version=opset,
         external_data=False,

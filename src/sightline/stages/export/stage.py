@@ -15,6 +15,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.drift.reference import Reference
 from sightline.imaging.transform.pipeline import Transform
+from sightline.models import novelty
 from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
@@ -28,10 +29,12 @@ from sightline.stages.export.latency import Network, latencies
 from sightline.stages.export.model_card import CardContent, render
 from sightline.stages.export.onnx import to_onnx
 from sightline.stages.export.result import ExportResult, Int8Result
+from sightline.stages.export.uncertainty import Uncertainty, check_novelty
 
 METRICS = "metrics_detail.json"
 CALIBRATION = "calibration.json"
 PREDICTIONS = "predictions.parquet"
+NOVELTY = "novelty.npz"
 
 
 def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output: Path, reports: Path) -> ExportResult:
@@ -52,6 +55,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         UserError: If inputs do not belong together, or the bundle fails the parity check.
     """
     calibrated = calibration_file.read(reports / CALIBRATION)
+    novel = novelty.load(reports / NOVELTY)
     predictor = Predictor.load(model, calibrated.tta)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)
@@ -73,10 +77,12 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         },
     )
     temperature = content.calibration.temperature
+    uncertainty = Uncertainty(novel, data.split("val"), data.shape)
     with files.atomic_directory(output) as folder:
         progress.step("ONNX")
-        onnx = to_onnx(predictor.module, data.shape, config.opset, temperature)
-        _write_parts(folder, onnx, content)
+        embedded = predictor.classifier if novel else None
+        plain = to_onnx(predictor.module, data.shape, config.opset, temperature, embedded)
+        _write_parts(folder, uncertainty.network("fp32", plain), content)
         bundle = open_model(folder)  # each network is read back from disk before it is compared: what ships
         progress.step("comparison with the trained network")
         images = parity_images.collect(bundle, raw, data, chosen)
@@ -88,6 +94,10 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             return compared
 
         checked = check(bundle.probabilities, "the exported model")
+        if novel:
+            expected = images.run(lambda batch: novel.scores(batch, predictor.embeddings(batch)), images.stored)
+            check_novelty(images.ids, expected, images.run(bundle.novelty))
+        uncertainty.observe("fp32", bundle)
         files.write_bytes(folder / manifest.REFERENCE, _reference(images, images.run(bundle.probabilities)))
         networks: dict[str, tuple[list[Path], Network]] = {
             "torch": ([model / WEIGHTS], predictor),
@@ -97,13 +107,17 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         if config.int8.enabled:
             progress.step("8-bit integers")
             sample = calibration_images(data.split("train"), config.int8.calibration_images)
-            files.write_bytes(folder / manifest.INT8_MODEL, to_int8(onnx, sample))
-            quantised = open_model(folder, "int8").probabilities
-            int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), images.run(quantised))
+            files.write_bytes(folder / manifest.INT8_MODEL, uncertainty.network("int8", to_int8(plain, sample)))
+            quantised = open_model(folder, "int8")
+            integers = images.run(quantised.probabilities)
+            int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), integers)
             if int8.refused is None:
-                networks["int8"] = ([folder / manifest.INT8_MODEL], quantised)
+                uncertainty.observe("int8", quantised)
+                networks["int8"] = ([folder / manifest.INT8_MODEL], quantised.probabilities)
             else:
+                uncertainty.forget("int8")
                 (folder / manifest.INT8_MODEL).unlink()
+        uncertainty.write(folder, calibrated.as_json() | ({"abstain": True} if config.abstain else {}))
         source = NetworkSource(folder / manifest.MODEL, predictor.module, data.shape, temperature)
         for name in config.formats:
             progress.step(name)

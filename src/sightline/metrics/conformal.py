@@ -1,0 +1,81 @@
+"""Conformal prediction: thresholds with a guarantee for few images, and sets of classes that hold the truth.
+
+Split-conformal prediction (Vovk et al., "Algorithmic learning in a random world", 2005): if held-out images and a new
+one are exchangeable, the new one's score is above the quantile in at most the share that was allowed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.metrics.base import Bools, Floats, Labels
+
+
+def quantile(scores: npt.NDArray[np.floating], rate: float) -> float | None:
+    """Returns the score that a new image of the same kind exceeds with probability `rate` at most.
+
+    Args:
+        scores: [n] of held-out images, the larger the stranger.
+        rate: 0 to 1.
+
+    Returns:
+        The ceil((n + 1) (1 - rate))-th smallest; None where that is beyond the n-th: too few images for the rate.
+
+    >>> quantile(np.arange(1.0, 20), 0.05), quantile(np.arange(1.0, 19), 0.05)
+    (19.0, None)
+    """
+    n = len(scores)
+    rank = math.ceil(round((n + 1) * (1 - rate), 9))  # 20 * (1 - 0.05) is 19, though not in binary fractions
+    return None if rank > n else float(np.sort(scores)[max(rank, 1) - 1])
+
+
+def images_for(rate: float) -> int:
+    """Returns how many held-out images `quantile` needs.
+
+    >>> images_for(0.05), images_for(0.01)
+    (19, 99)
+    """
+    return math.ceil(round(1 / rate, 9)) - 1
+
+
+def class_thresholds(labels: Labels, of_true: Floats, num_classes: int, coverage: float) -> Floats:
+    """Returns for each class the least probability with which it belongs to an image's set (LAC, class-conditional).
+
+    Sadinle, Lei and Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error levels": the sets of
+    least mean size. A class with too few images shares the threshold of all images together, which holds the coverage
+    over these, and not for that class alone.
+
+    Args:
+        labels: [n] classes of held-out images.
+        of_true: [n] calibrated probability of the true class of each.
+        num_classes: K.
+        coverage: The share of sets that are to hold the truth, 0 to 1.
+
+    Returns:
+        [K]; 0, so that the class is in every set, where all images together are too few.
+    """
+    pooled = quantile(1 - of_true, 1 - coverage)
+    thresholds = np.full(num_classes, 0.0 if pooled is None else 1 - pooled)
+    for label in range(num_classes):
+        own = quantile(1 - of_true[labels == label], 1 - coverage)
+        if own is not None:
+            thresholds[label] = 1 - own
+    return thresholds
+
+
+def prediction_sets(probabilities: npt.NDArray[np.floating], thresholds: Floats) -> Bools:
+    """Returns which classes are in the set of each image, [n, K].
+
+    The likeliest class always is: a set without any would hold the truth in no case.
+
+    Args:
+        probabilities: [n, K] calibrated.
+        thresholds: [K] of `class_thresholds`.
+    """
+    # Of probabilities in single precision: a class at its threshold is in the set.
+    chosen: Bools = probabilities >= thresholds - 1e-9
+    chosen[np.arange(len(chosen)), probabilities.argmax(axis=1)] = True
+    return chosen

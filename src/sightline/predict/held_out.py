@@ -1,0 +1,61 @@
+"""Held-out images' probabilities, from which a bundle answers any coverage with sets of classes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.metrics import conformal
+from sightline.metrics.base import Floats
+from sightline.predict.manifest import CONFORMAL
+
+LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Validation images, which the network was not fitted to.
+
+    Attributes:
+        labels: [n] int64 class indices.
+        of_true: [n] float32, the probability that the network gave the true class of each.
+    """
+
+    labels: npt.NDArray[np.int64]
+    of_true: npt.NDArray[np.float32]
+
+    def thresholds(self, coverage: float, num_classes: int) -> Floats:
+        """Returns for each class the least probability that puts it into an image's set; see `metrics.conformal`."""
+        return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
+
+
+def to_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
+    """Returns the content of the file: NumPy's archive of the labels and, by form of the network, the probabilities."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{LABELS: labels.astype(np.int32), **of_true})  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def from_bytes(content: bytes, form: str) -> HeldOut:
+    """Reads the content of the file.
+
+    Args:
+        content: The content.
+        form: The form of the network whose probabilities are wanted.
+
+    Raises:
+        UserError: If it is none, or one of another version.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            labels, of_true = arrays[LABELS], arrays[form]
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise UserError(f"{CONFORMAL} cannot be used by this version of sightline ({error}); export it again") from None
+    if labels.shape != of_true.shape or labels.ndim != 1 or of_true.dtype != np.float32:
+        raise UserError(f"{CONFORMAL} does not hold what this version of sightline uses; export it again")
+    return HeldOut(labels.astype(np.int64), of_true)

@@ -1,0 +1,105 @@
+"""Novelty of images: a detector fitted to training images, its threshold from validation images, its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core import progress
+from sightline.datasets.processed_set import Images, ProcessedSet, Split
+from sightline.datasets.stratified_sample import stratified_sample
+from sightline.metrics import conformal
+from sightline.metrics.base import Bools, Floats
+from sightline.models import novelty
+from sightline.models.inference import Predictor
+from sightline.models.novelty import FittedNovelty
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network's embeddings.
+
+    Attributes:
+        embed: Maps images [n, height, width, channels] uint8 to embeddings [n, D] float32.
+        weights_bytes: Size of the network's weights, which the detector's is held against.
+    """
+
+    embed: Callable[[Images], npt.NDArray[np.float32]]
+    weights_bytes: int
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> Embedder:
+        """Returns that of a stored model."""
+        tensors = predictor.classifier.state_dict().values()
+        return cls(predictor.embeddings, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+@dataclass(frozen=True)
+class NoveltyResult:
+    """The detector, and what it says of held-out images.
+
+    Attributes:
+        fitted: Detector and threshold; None where there is no validation image to set it on.
+        test: [n] scores of the images that were scored, above 1 those that count as novel; empty without a detector.
+        note: What is wrong with it; empty where nothing is.
+    """
+
+    fitted: FittedNovelty | None
+    test: Floats
+    note: str = ""
+
+    @property
+    def flagged(self) -> Bools:
+        """[n] which of the test images count as novel."""
+        above: Bools = self.test > 1
+        return above
+
+
+def measure(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
+    """Fits a detector and scores a split with it.
+
+    Args:
+        embedder: The network.
+        data: The processed set.
+        rate: The share of images of the known classes that may count as novel.
+        batch_size: Images at a time.
+        test: The split that is scored.
+    """
+    validation, nothing = data.split("val"), np.zeros(0)
+    if not len(validation):
+        return NoveltyResult(None, nothing, "there is no validation image to set its threshold on")
+    train, originals = data.split("train"), data.originals("train")
+    chosen = originals[stratified_sample(train.labels[originals], novelty.FITTED_IMAGES, 0, "novelty")]
+    parts = [
+        novelty.features(images, embedder.embed(images))
+        for images in _batches(train, chosen, batch_size, "training images")
+    ]
+    values = np.concatenate(parts)
+    pixel_count = novelty.pixel_features(np.zeros((1, *data.shape), np.uint8)).shape[1]
+    directions = novelty.directions_for(embedder.weights_bytes, values.shape[1], len(data.classes))
+    detector = novelty.fit(values, train.labels[chosen], pixel_count, directions)
+
+    def distances(split: Split, name: str) -> Floats:
+        batches = _batches(split, np.arange(len(split)), batch_size, name)
+        return np.concatenate([detector.distances(images, embedder.embed(images)) for images in batches])
+
+    held_out = distances(validation, "validation images")
+    threshold, note = conformal.quantile(held_out, rate), ""
+    if threshold is None:
+        threshold = float(held_out.max())
+        note = (
+            f"{len(held_out)} validation images are too few for a rate of {rate:g}, which needs "
+            f"{conformal.images_for(rate)}: the largest distance among them is the threshold"
+        )
+    if not 0 < threshold < np.inf:
+        return NoveltyResult(None, nothing, "the network gives all validation images the same embedding")
+    fitted = FittedNovelty(detector, threshold, rate, len(held_out))
+    return NoveltyResult(fitted, distances(test, "test images") / threshold, note)
+
+
+def _batches(split: Split, places: npt.NDArray[np.int64], size: int, name: str) -> Iterator[Images]:
+    for start in progress.track(range(0, len(places), size), name, len(places), each=size):
+        yield split.images(places[start : start + size])

@@ -1,0 +1,117 @@
+"""A bundle's knowledge of what it does not know: thresholds of novelty, and held-out probabilities, of each form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import Split
+from sightline.metrics import conformal
+from sightline.metrics.base import Floats
+from sightline.models.novelty import FittedNovelty
+from sightline.predict import held_out, manifest
+from sightline.predict.inference_model import InferenceModel, open_session
+from sightline.predict.manifest import BATCH_SIZE, INPUT
+from sightline.stages.export.novelty_graph import with_novelty
+from sightline.stages.export.onnx import EMBEDDING
+
+VALIDATION_IMAGES = 10_000
+"""Validation images that thresholds are set on, at most."""
+
+NOVELTY_TOLERANCE = 1e-3
+"""Largest difference of novelty between the trained and the exported network, as a share of it or of the threshold."""
+
+
+class Uncertainty:
+    """What is put into a bundle beside its networks.
+
+    Args:
+        fitted: The detector; None where there is none.
+        validation: The validation split.
+        shape: (height, width, channels) of an image.
+    """
+
+    def __init__(self, fitted: FittedNovelty | None, validation: Split, shape: tuple[int, int, int]) -> None:
+        self.fitted = fitted
+        self._validation = validation
+        self._places = np.linspace(0, len(validation) - 1, min(len(validation), VALIDATION_IMAGES)).round().astype(int)
+        self._shape = shape
+        self._thresholds: dict[str, float] = {}
+        self._of_true: dict[str, npt.NDArray[np.float32]] = {}
+
+    def network(self, form: str, plain: bytes) -> bytes:
+        """Returns the network that ships: one with an output `embedding` gets `novelty` in its place, if any.
+
+        Args:
+            form: The form of the network; that in floats has the threshold of the trained one, others their own.
+            plain: The network as `to_onnx` or `to_int8` made it.
+        """
+        if self.fitted is None:
+            return plain
+        threshold = self.fitted.threshold if form == "fp32" else self._threshold(plain, self.fitted)
+        self._thresholds[form] = threshold
+        return with_novelty(plain, self.fitted.detector, threshold, self._shape)
+
+    def observe(self, form: str, bundle: InferenceModel) -> None:
+        """Notes what a form of the network makes of the validation images."""
+        labels = self._validation.labels[self._places]
+        parts = [bundle.probabilities(images) for images in self._batches()]
+        self._of_true[form] = (
+            np.concatenate(parts)[np.arange(len(labels)), labels] if parts else np.zeros(0, np.float32)
+        )
+
+    def forget(self, form: str) -> None:
+        """Leaves out a form that does not ship."""
+        self._thresholds.pop(form, None)
+        self._of_true.pop(form, None)
+
+    def write(self, folder: Path, calibration: dict[str, Any]) -> None:
+        """Writes `calibration.json` and, where there are validation images, `conformal.npz` into a bundle."""
+        novel = None
+        if self.fitted is not None:
+            novel = {"rate": self.fitted.rate, "images": self.fitted.images, "thresholds": self._thresholds}
+        files.write_json(folder / manifest.CALIBRATION, calibration | ({"novelty": novel} if novel else {}))
+        if len(self._places):
+            labels = self._validation.labels[self._places]
+            files.write_bytes(folder / manifest.CONFORMAL, held_out.to_bytes(labels, self._of_true))
+
+    def _batches(self) -> Iterator[npt.NDArray[np.uint8]]:
+        for start in range(0, len(self._places), BATCH_SIZE):
+            yield self._validation.images(self._places[start : start + BATCH_SIZE])
+
+    def _threshold(self, plain: bytes, fitted: FittedNovelty) -> float:
+        session = open_session(plain, 0)
+        distances = np.concatenate(
+            [
+                fitted.detector.distances(images, session.run([EMBEDDING], {INPUT: images})[0])
+                for images in self._batches()
+            ]
+        )
+        quantile = conformal.quantile(distances, fitted.rate)
+        return float(distances.max()) if quantile is None else quantile
+
+
+def check_novelty(ids: list[str], trained: Floats, exported: npt.NDArray[np.float32]) -> None:
+    """Raises unless the exported network's novelty is the trained one's.
+
+    Args:
+        ids: Of the images that were compared.
+        trained: [n] novelty by the trained network and the detector.
+        exported: [n] novelty by the exported network.
+
+    Raises:
+        UserError: If they differ by more than `NOVELTY_TOLERANCE`, naming the worst image.
+    """
+    differences = np.abs(trained - exported) / np.maximum(1, trained)
+    worst = int(np.nan_to_num(differences, nan=np.inf).argmax())
+    if not differences[worst] <= NOVELTY_TOLERANCE:
+        raise UserError(
+            f"the exported model's novelty differs from the trained one's: {ids[worst]} has {trained[worst]:.6g}, and "
+            f"{exported[worst]:.6g} exported (allowed: {NOVELTY_TOLERANCE:g} of it); no bundle was written"
+        )
