@@ -39,7 +39,7 @@ def keys(folder: Path, name: str = "key", password: bytes | None = None) -> tupl
 
 
 def test_a_bundle_without_a_signature_has_its_digests(bundle: Path) -> None:
-    assert verify(bundle, Signer()) == f"{bundle}: 8 files are as they were exported; not signed"
+    assert verify(bundle, Signer()) == f"{bundle}: 9 files are as they were exported; not signed"
 
 
 def test_a_signature_stands_beside_the_bundle_which_stays_as_it_is(bundle: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_without_the_extra_it_is_named(bundle: Path, tmp_path: Path, monkeypatch
 
 def test_the_commands(bundle: Path, tmp_path: Path) -> None:
     private, public = keys(tmp_path)
-    assert run("verify", bundle)[:2] == (0, f"{bundle}: 8 files are as they were exported; not signed\n")
+    assert run("verify", bundle)[:2] == (0, f"{bundle}: 9 files are as they were exported; not signed\n")
     assert run("sign", bundle, "--key", private) == (0, "", f"{bundle} -> {tmp_path / 'bundle.sig'}\n")
     assert run("verify", bundle, "--key", public)[0] == 0
     code, out, err = run("verify", bundle)

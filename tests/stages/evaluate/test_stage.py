@@ -16,6 +16,7 @@ FILES = {
     "metrics_detail.json",
     "calibration.json",
     "predictions.parquet",
+    "novelty.npz",
     "suspects.parquet",
     "report.html",
     "plots/confusion.csv",

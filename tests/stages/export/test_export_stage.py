@@ -197,7 +197,7 @@ def test_too_few_test_images_are_filled_up_from_validation(project: Project, tmp
     data = processed_set.ProcessedSet(processed)
     assert [place.split for place in parity_images.choose(data, 110).values()] == ["test"] * 105 + ["val"] * 5
     assert {place.split for place in parity_images.choose(data, 105).values()} == {"test"}
-    assert len(parity_images.choose(data, 1000)) == TEST_ROWS
+    assert len(parity_images.choose(data, 1000)) == TEST_ROWS + VALIDATION_ROWS
 
 
 @pytest.mark.parametrize(

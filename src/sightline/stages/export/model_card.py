@@ -9,6 +9,7 @@ from typing import Any
 
 from sightline.core.text import for_markdown
 from sightline.imaging.transform.pipeline import Transform
+from sightline.models.novelty import FittedNovelty
 from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.result import ExportResult
 
@@ -28,6 +29,7 @@ class CardContent:
         lineage: Digests of what the bundle was made from.
         initial: SHA-256 and licence of the weights that training began with; None where that was no file.
         start: The model that training started from, as `model.json` has it; empty without.
+        novelty: What tells images that are none of the classes; None where nothing does.
     """
 
     license: str
@@ -40,6 +42,7 @@ class CardContent:
     lineage: dict[str, str]
     initial: Mapping[str, str] | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
+    novelty: FittedNovelty | None = None
 
 
 def render(content: CardContent, outcome: ExportResult, tolerance: float) -> str:
@@ -71,7 +74,8 @@ Architecture: {network}. Licence: {for_markdown(content.license)}.{_initial(cont
 
 `sightline predict BUNDLE IMAGE...` does everything below from the encoded file. `model.onnx` takes what `contract.json`
 makes of an image, `images`: uint8 [N, {", ".join(map(str, transform.shape))}], and gives `probabilities`: float32
-[N, {len(content.classes)}], in the order of `classes.json`. Normalisation, temperature and softmax are inside.
+[N, {len(content.classes)}], in the order of `classes.json`{_second_output(content.novelty)}. Normalisation, temperature
+and softmax are inside.
 
 {_forms(outcome)}
 
@@ -90,7 +94,7 @@ and those of one group, are in one split only.
 
 ## Limits
 
-- It names one of its classes for every image, of whatever it is: what was not among the classes is not recognised.
+{_novelty(content.novelty)}
 - The figures hold for images like those it was trained and tested on.
 {_calibrated(content.calibration)}
 
@@ -117,6 +121,25 @@ def _start(start: Mapping[str, Any]) -> str:
         f"Training started from the model `{start['model_sha256']}`, which knew {len(start['kept']):,} of the classes"
     )
     return f" {known}; new: {_listed(start['new'])}." if start["new"] else f" {known}."
+
+
+def _second_output(novelty: FittedNovelty | None) -> str:
+    return "" if novelty is None else ", and `novelty`: float32 [N]"
+
+
+def _novelty(novelty: FittedNovelty | None) -> str:
+    """Says whether it tells what is none of its classes, and how far that is to be trusted."""
+    if novelty is None:
+        return (
+            "- It names one of its classes for every image, of whatever it is: what was not among the classes is not "
+            "recognised."
+        )
+    return (
+        "- An image whose `novelty` is above 1 is like none of the classes: the threshold was set on "
+        f"{novelty.images:,}\n  validation images, so that some {100 * novelty.rate:g} % of the classes' own images "
+        "are taken for novel. With `--abstain` these get no class.\n"
+        "  What is not a class and yet much like one need not be above it."
+    )
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -70,6 +70,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         calibration=calibrated,
         initial=predictor.info.lineage.initial_weights,
         start=predictor.info.lineage.start,
+        novelty=novel,
         lineage={
             "data_sha256": data.digest,
             "model_sha256": predictor.info.weights_sha256,
