@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from sightline.core import files
 from sightline.core.errors import UserError
@@ -42,7 +44,7 @@ def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 25
     if processed.shape != shape:
         theirs, ours = ("x".join(map(str, s)) for s in (processed.shape, shape))
         raise UserError(f"{data} holds images of {theirs}, the model takes {ours} (height x width x channels)")
-    length = predictor.embeddings(np.zeros((1, *shape), np.uint8)).shape[1]
+    length = embed(predictor, np.zeros((1, *shape), np.uint8)).shape[1]
     schema = pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -58,7 +60,7 @@ def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 25
             split = processed.split(name)
             for start in track(range(0, len(split), batch_size), name, len(split), each=batch_size):
                 here = slice(start, start + batch_size)
-                embedding = predictor.embeddings(split.images(here))
+                embedding = embed(predictor, split.images(here))
                 labels = [processed.classes[label] for label in split.labels[here]]
                 columns = [
                     pa.array(split.ids[here], pa.string()),
@@ -69,3 +71,10 @@ def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 25
                 writer.write_table(pa.table(columns, schema=schema))
             count += len(split)
     return count
+
+
+@torch.inference_mode()
+def embed(predictor: Predictor, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Returns the embeddings [n, D] of images [n, H, W, C]."""
+    embedding: npt.NDArray[np.float32] = predictor.classifier.features(torch.from_numpy(images)).numpy()
+    return embedding

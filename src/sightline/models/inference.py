@@ -56,12 +56,6 @@ class Predictor:
             )
 
     @torch.inference_mode()
-    def embeddings(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Returns what the network's last layer makes logits of, [n, D], of images [n, H, W, C]."""
-        embedding: npt.NDArray[np.float32] = self.classifier.features(torch.from_numpy(images)).numpy()
-        return embedding
-
-    @torch.inference_mode()
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         logits = self.module(torch.from_numpy(images))
         # Softmax in double precision: the rows sum to 1 well within what a metric can see.

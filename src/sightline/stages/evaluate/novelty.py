@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics import conformal
 from sightline.metrics.base import Bools, Floats
 from sightline.models import novelty
+from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
 from sightline.models.novelty import FittedNovelty
 
@@ -34,7 +36,9 @@ class Embedder:
     def of(cls, predictor: Predictor) -> Embedder:
         """Returns that of a stored model."""
         tensors = predictor.classifier.state_dict().values()
-        return cls(predictor.embeddings, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+        return cls(
+            functools.partial(embed, predictor), sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        )
 
 
 @dataclass(frozen=True)

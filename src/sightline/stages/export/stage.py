@@ -16,6 +16,7 @@ from sightline.datasets.raw_set import SPLITS
 from sightline.drift.reference import Reference
 from sightline.imaging.transform.pipeline import Transform
 from sightline.models import novelty
+from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
@@ -96,7 +97,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
 
         checked = check(bundle.probabilities, "the exported model")
         if novel:
-            expected = images.run(lambda batch: novel.scores(batch, predictor.embeddings(batch)), images.stored)
+            expected = images.run(lambda batch: novel.scores(batch, embed(predictor, batch)), images.stored)
             check_novelty(images.ids, expected, images.run(bundle.novelty))
         uncertainty.observe("fp32", bundle)
         files.write_bytes(folder / manifest.REFERENCE, _reference(images, images.run(bundle.probabilities)))
