@@ -26,7 +26,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     from sightline.stages.evaluate import stage
     from sightline.stages.evaluate.console import lines
     from sightline.stages.evaluate.explain import explainer
-    from sightline.stages.evaluate.novelty import Embedder
+    from sightline.stages.evaluate.novelty_measurement import Embedder
     from sightline.stages.evaluate.tracked import log_evaluation
 
     predictor = Predictor.load(context.root / MODEL, config.tta)

@@ -156,9 +156,9 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     from sightline.datasets.predictions import write as write_predictions
-    from sightline.models import novelty
+    from sightline.models import novelty_detector
     from sightline.models.inference import Predictor
-    from sightline.stages.evaluate.novelty import Embedder, measure
+    from sightline.stages.evaluate.novelty_measurement import Embedder, measure
     from sightline.stages.export.calibration_file import Calibration
 
     data, predictor = processed_set.ProcessedSet(processed), Predictor.load(model)
@@ -168,7 +168,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)
     files.write_json(reports / "calibration.json", CALIBRATION)
     files.write_json(reports / "metrics_detail.json", METRICS)
-    novelty.save(measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz")
+    novelty_detector.save(measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz")
 
 
 @pytest.fixture(scope="session")

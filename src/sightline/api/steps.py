@@ -142,7 +142,7 @@ def evaluate(
     from sightline.stages.evaluate import console
     from sightline.stages.evaluate.config import EvaluateConfig
     from sightline.stages.evaluate.explain import explainer
-    from sightline.stages.evaluate.novelty import Embedder
+    from sightline.stages.evaluate.novelty_measurement import Embedder
     from sightline.stages.evaluate.stage import evaluate_split
 
     settings, config = section("evaluate", EvaluateConfig, knobs)

@@ -15,7 +15,7 @@ from sightline.metrics.selective import Abstention, RiskCoverage
 
 if TYPE_CHECKING:
     from sightline.stages.evaluate.baseline_comparison import BaselineComparison
-    from sightline.stages.evaluate.novelty import NoveltyResult
+    from sightline.stages.evaluate.novelty_measurement import NoveltyResult
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from sightline.metrics import base, calibration, classification, selective, susp
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
 from sightline.models.robustness import Predict
-from sightline.stages.evaluate import baseline_comparison, corruption_error, novelty, slices
+from sightline.stages.evaluate import baseline_comparison, corruption_error, novelty_measurement, slices
 from sightline.stages.evaluate.config import EvaluateConfig
-from sightline.stages.evaluate.novelty import Embedder
+from sightline.stages.evaluate.novelty_measurement import Embedder
 from sightline.stages.evaluate.results import Evaluation, Slice, SplitPredictions, Suspect
 
 VALIDATION = "val"
@@ -84,7 +84,7 @@ def score_model(
     novel = None
     if embedder is not None:
         progress.step("novelty")
-        novel = novelty.measure(embedder, data, config.novelty, config.batch_size, rows)
+        novel = novelty_measurement.measure(embedder, data, config.novelty, config.batch_size, rows)
         if novel.fitted is not None:
             numbers |= proportion("novel_share", int(novel.flagged.sum()), len(rows))
     corrupted = None

@@ -11,7 +11,7 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
-from sightline.models.novelty import save
+from sightline.models.novelty_detector import save
 from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
@@ -25,7 +25,7 @@ from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows,
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.history import read_history
 from sightline.stages.evaluate.image_browser import browsed_images
-from sightline.stages.evaluate.novelty import Embedder
+from sightline.stages.evaluate.novelty_measurement import Embedder
 from sightline.stages.evaluate.report_figures import report_figures
 from sightline.stages.evaluate.results import Evaluation
 from sightline.stages.evaluate.scoring import score_model

@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.core.text import for_markdown
 from sightline.imaging.transform.pipeline import Transform
-from sightline.models.novelty import FittedNovelty
+from sightline.models.novelty_detector import FittedNovelty
 from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.result import ExportResult
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sightline.models import novelty
-from sightline.models.novelty import NoveltyDetector
+from sightline.models import novelty_detector
+from sightline.models.novelty_detector import NoveltyDetector
 from sightline.predict.manifest import INPUT, NOVELTY
 from sightline.stages.export.onnx import EMBEDDING, canonical_bytes
 
@@ -26,7 +26,7 @@ FILTERS = np.array(
     ],
     np.float32,
 )[:, None]
-"""[4, 1, 3, 3]: differences across and down, first and second, as `models.novelty.pixel_features` takes them."""
+"""[4, 1, 3, 3]: differences across and down, first and second, as `novelty_detector.pixel_features` takes them."""
 
 
 class _Branch:
@@ -86,7 +86,7 @@ def with_novelty(model: bytes, detector: NoveltyDetector, threshold: float, shap
 
 
 def _pixel_features(branch: _Branch, shape: tuple[int, int, int]) -> list[str]:
-    """Adds what `models.novelty.pixel_features` computes; returns the names of its parts, in its order."""
+    """Adds what `models.novelty_detector.pixel_features` computes; returns the names of its parts, in its order."""
     plane = branch.constant("plane_axes", np.array([1, 2], np.int64))
     levels = branch.node("Cast", [INPUT], "levels", to=TensorProto.FLOAT)
     kept = branch.node("ReduceMean", [levels, plane], "kept_mean", keepdims=1)
@@ -94,7 +94,7 @@ def _pixel_features(branch: _Branch, shape: tuple[int, int, int]) -> list[str]:
     away = branch.node("Sub", [levels, kept], "from_mean")
     variance = branch.node("ReduceMean", [branch.node("Mul", [away, away], "squared"), plane], "variance", keepdims=0)
     parts = [mean, branch.node("Sqrt", [variance], "deviation")]
-    usable = novelty.scales(shape[:2])
+    usable = novelty_detector.scales(shape[:2])
     if not usable:
         return parts
     grey = levels

@@ -15,7 +15,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.drift.reference import Reference
 from sightline.imaging.transform.pipeline import Transform
-from sightline.models import novelty
+from sightline.models import novelty_detector
 from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
@@ -56,7 +56,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         UserError: If inputs do not belong together, or the bundle fails the parity check.
     """
     calibrated = calibration_file.read(reports / CALIBRATION)
-    novel = novelty.load(reports / NOVELTY)
+    novel = novelty_detector.load(reports / NOVELTY)
     predictor = Predictor.load(model, calibrated.tta)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)

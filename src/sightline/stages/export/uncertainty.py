@@ -14,7 +14,7 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import Split
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats
-from sightline.models.novelty import FittedNovelty
+from sightline.models.novelty_detector import FittedNovelty
 from sightline.predict import held_out, manifest
 from sightline.predict.inference_model import InferenceModel, open_session
 from sightline.predict.manifest import BATCH_SIZE, INPUT

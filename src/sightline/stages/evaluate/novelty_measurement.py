@@ -14,10 +14,10 @@ from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics import conformal
 from sightline.metrics.base import Bools, Floats
-from sightline.models import novelty
+from sightline.models import novelty_detector
 from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
-from sightline.models.novelty import FittedNovelty
+from sightline.models.novelty_detector import FittedNovelty
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,15 @@ def measure(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int
     if not len(validation):
         return NoveltyResult(None, nothing, "there is no validation image to set its threshold on")
     train, originals = data.split("train"), data.originals("train")
-    chosen = originals[stratified_sample(train.labels[originals], novelty.FITTED_IMAGES, 0, "novelty")]
+    chosen = originals[stratified_sample(train.labels[originals], novelty_detector.FITTED_IMAGES, 0, "novelty")]
     parts = [
-        novelty.features(images, embedder.embed(images))
+        novelty_detector.features(images, embedder.embed(images))
         for images in _batches(train, chosen, batch_size, "training images")
     ]
     values = np.concatenate(parts)
-    pixel_count = novelty.pixel_features(np.zeros((1, *data.shape), np.uint8)).shape[1]
-    directions = novelty.directions_for(embedder.weights_bytes, values.shape[1], len(data.classes))
-    detector = novelty.fit(values, train.labels[chosen], pixel_count, directions)
+    pixel_count = novelty_detector.pixel_features(np.zeros((1, *data.shape), np.uint8)).shape[1]
+    directions = novelty_detector.directions_for(embedder.weights_bytes, values.shape[1], len(data.classes))
+    detector = novelty_detector.fit(values, train.labels[chosen], pixel_count, directions)
 
     def distances(split: Split, name: str) -> Floats:
         batches = _batches(split, np.arange(len(split)), batch_size, name)
