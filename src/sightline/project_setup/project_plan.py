@@ -37,11 +37,17 @@ class ProjectPlan:
         images: The fingerprint that the choices go by.
         machine: And the machine.
         chosen: The settings by key, `train.lr`, each with its reason.
+        given: Those of them that were not left to the rules.
     """
 
     images: Fingerprint
     machine: Machine
     chosen: dict[str, Choice]
+    given: dict[str, Choice]
+
+    def instead(self, key: str, value: Any) -> dict[str, Choice]:
+        """Returns the settings with another value of one, and what the rules make of it."""
+        return choose(self.images, self.machine, {**self.given, key: Choice(value, "the other")})
 
 
 def plan(
@@ -68,7 +74,8 @@ def plan(
     conf = conf_folder()
     composed = compose(saved_overrides({"ingest": knobs}, conf), conf)
     ingest = typed(IngestConfig, composed.ingest, "ingest")
-    chosen = {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
+    given = {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
+    given |= {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
     with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
         raw, processed = Path(folder, "raw"), Path(folder, "processed")
         raw.mkdir()
@@ -76,17 +83,17 @@ def plan(
         images = look(ingest, raw)
         each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
-        chosen = {**chosen, **choose(images, machine), **chosen}
-        chosen["evaluate.title"] = Choice(set_name(source), "what the report calls the set")
+        given = {"evaluate.title": Choice(set_name(source), "what the report calls the set"), **given}
+        chosen = choose(images, machine, given)
         if seconds is not None:
             processed.mkdir()
             pace = budget.measure(raw, _nested(chosen), processed, each)
             training = Situation(images, machine, chosen).training
-            chosen |= budget.fitted(chosen, pace, images.images, training, seconds)
+            fitted = budget.fitted(chosen, pace, images.images, training, seconds)
+            chosen |= {key: choice for key, choice in fitted.items() if key not in given}
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
-    chosen |= {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     check(compose(saved_overrides(_nested(chosen), conf), conf))
-    return ProjectPlan(images, machine, chosen)
+    return ProjectPlan(images, machine, chosen, given)
 
 
 def write(plan: ProjectPlan, folder: Path) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from sightline.project_setup.census import SERIES_PATTERN
@@ -100,12 +101,41 @@ def rule(key: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def choose(images: Fingerprint, machine: Machine) -> dict[str, Choice]:
-    """Asks every rule, in order; returns the choices by key."""
+def choose(
+    images: Fingerprint, machine: Machine, given: Mapping[str, Choice] = MappingProxyType({})
+) -> dict[str, Choice]:
+    """Asks every rule, in order.
+
+    Args:
+        images: The fingerprint of the images.
+        machine: What they are trained on.
+        given: Settings that are not to be chosen, by key; the rules of later ones go by them.
+
+    Returns:
+        The choices by key, those of the source first.
+    """
     situation = Situation(images, machine)
+    chosen = {key: choice for key, choice in given.items() if key.startswith("ingest.")}
     for key, function in RULES.items():
-        situation.chosen[key] = function(situation)
-    return situation.chosen
+        found = function(situation)
+        chosen[key] = _beside(found, given[key], key) if key in given else found
+        # What is of another kind is refused with the whole configuration, and not by a rule that counts with it.
+        situation.chosen[key] = chosen[key] if _is_alike(chosen[key].value, found.value) else found
+    return {**chosen, **{key: choice for key, choice in given.items() if key not in RULES}}
+
+
+def _beside(found: Choice, given: Choice, key: str) -> Choice:
+    """Returns what is given in place of what a rule found; an option's own settings stand beside those found."""
+    if key.endswith("_options") and isinstance(given.value, dict):
+        return Choice({**found.value, **given.value}, given.reason)
+    return given
+
+
+def _is_alike(value: Any, other: Any) -> bool:
+    """Says whether a value can stand in another's place in the rules that follow."""
+    if isinstance(other, int | float):
+        return isinstance(value, int | float) and value > 0
+    return isinstance(value, type(other))
 
 
 @rule("preprocess.channels")
@@ -125,8 +155,10 @@ def model(s: Situation) -> Choice:
         return Choice("cnn", "a small network, from scratch: no photographs, or no pretrained weights installed")
     found = f"a probe of pretrained features is right on {trial.probe:.2f}, gradients on {trial.hog:.2f}"
     if trial.probe > trial.hog + CLEARLY:
-        return Choice(NETWORK, f"{found} of a sample")
-    return Choice("cnn", f"from scratch: {found} of a sample, which is not clearly ahead ({CLEARLY})")
+        other = Doubt("cnn", "a network from scratch may learn more from these pictures", slower=True)
+        return Choice(NETWORK, f"{found} of a sample", other)
+    other = Doubt(NETWORK, "pretrained features may be worth more in a whole training", slower=True)
+    return Choice("cnn", f"from scratch: {found} of a sample, which is not clearly ahead ({CLEARLY})", other)
 
 
 @rule("ingest.group_from")
@@ -280,6 +312,8 @@ def model_options(s: Situation) -> Choice:
     """Of `cnn`: width 16 below 20,000 images of more than 32 px, else 32; no dropout from 20,000 images on."""
     if s.pretrained:
         return Choice({"weights": "package"}, "the installed ImageNet weights: no network connection is needed")
+    if s.value("train.model") != "cnn":
+        return Choice({}, "as conf/train/model/ has them")
     if s.images.images >= MANY:
         return Choice({"width": 32, "dropout": 0.0}, f"{s.images.images:,} images are hard to learn by heart")
     if s.value("preprocess.size") > TINY:
