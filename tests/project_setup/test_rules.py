@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 MACHINE = Machine(2, 8, None)
 PHOTOS = Fingerprint(
-    images=150, complete=True, classes={"finch": 50, "owl": 50, "wren": 50}, splits=(), groups=0, prefixes=0,
+    images=150, complete=True, classes={"finch": 50, "owl": 50, "wren": 50}, splits={}, groups=0, prefixes=0,
     text_like=False, seen=150, rejected=0, side=480, largest=640, aspect=1.33, shapes=0.02, grey=False, bits=None,
     dark=0.0, blurred=0.0, noise=2.0, background=120, plain=0.1, near_duplicates=0, mirrored=0.95, trial=None,
 )  # fmt: skip
@@ -49,7 +49,7 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
         images=sum(classes.values()),
         complete=draw(st.booleans()),
         classes=classes,
-        splits=tuple(sorted(draw(st.sets(st.sampled_from(["train", "val", "test"]))))),
+        splits=draw(st.dictionaries(st.sampled_from(["train", "val", "test"]), st.integers(1, 100_000))),
         groups=draw(st.integers(0, 50)),
         prefixes=draw(st.integers(0, 50)),
         text_like=draw(st.booleans()),
@@ -156,3 +156,9 @@ def test_rules_go_by_what_is_given_and_settings_of_options_stand_beside_those_fo
     assert chosen(batch_size="many")["train.batch_size"] == "many", "to be refused with the whole configuration"
     assert chosen(batch_size=0)["train.max_epochs"] == values()["train.max_epochs"]
     assert chosen(seed=3)["train.seed"] == 3
+
+
+def test_images_that_the_source_tests_on_are_not_counted_for_training() -> None:
+    few = values(splits={"test": 100, "train": 50})
+    assert few["train.max_epochs"] == values(images=65)["train.max_epochs"]  # of 50, 15 % validate
+    assert few["train.batch_size"] == 16

@@ -38,14 +38,14 @@ class Census:
 
     Attributes:
         classes: Images of each class, by name.
-        splits: Splits that the source itself gives.
+        splits: Images of each split that the source itself gives, by name.
         groups: Groups that the source itself gives, of two images and more.
         prefixes: Groups of images of one class whose file names share a beginning; 0 where none are evident.
         complete: Whether every input was counted.
     """
 
     classes: dict[str, int]
-    splits: tuple[str, ...]
+    splits: dict[str, int]
     groups: int
     prefixes: int
     complete: bool
@@ -59,7 +59,7 @@ class Census:
 def count(images: Iterable[CountedImage], most: int = COUNT, patience: float = PATIENCE) -> Census:
     """Counts images; those without a class are none."""
     classes: Counter[str] = Counter()
-    splits: set[str] = set()
+    splits: Counter[str] = Counter()
     groups: Counter[str] = Counter()
     names: list[tuple[str, str]] = []
     complete, end = True, time.monotonic() + patience
@@ -72,11 +72,11 @@ def count(images: Iterable[CountedImage], most: int = COUNT, patience: float = P
         classes[image.label] += 1
         names.append((image.label, image.id))
         if image.split:
-            splits.add(image.split)
+            splits[image.split] += 1
         if image.group:
             groups[image.group] += 1
     together = sum(number > 1 for number in groups.values())
-    return Census(dict(sorted(classes.items())), tuple(sorted(splits)), together, series(names), complete)
+    return Census(dict(sorted(classes.items())), dict(sorted(splits.items())), together, series(names), complete)
 
 
 def series(names: Sequence[tuple[str, str]]) -> int:

@@ -71,9 +71,11 @@ class Situation:
     @property
     def training(self) -> int:
         """Images that training will have, about."""
-        held = 0.0 if "test" in self.images.splits else self.value("preprocess.test_fraction")
-        held += 0.0 if "val" in self.images.splits else self.value("preprocess.val_fraction")
-        return max(1, round(self.images.images * (1 - held)))
+        held, number = 0.0, self.images.images
+        for split in ("test", "val"):
+            number -= self.images.splits.get(split, 0)
+            held += 0.0 if split in self.images.splits else self.value(f"preprocess.{split}_fraction")
+        return max(1, round(number * (1 - held)))
 
     @property
     def pretrained(self) -> bool:

@@ -44,7 +44,7 @@ class Fingerprint:
         images: Images counted.
         complete: Whether every input was counted.
         classes: Number of images of each class, by name.
-        splits: Splits that the source itself gives.
+        splits: Images of each split that the source itself gives, by name.
         groups: Groups that the source itself gives.
         prefixes: Groups that the file names tell of.
         text_like: Whether the classes are named like digits, letters or directions.
@@ -69,7 +69,7 @@ class Fingerprint:
     images: int
     complete: bool
     classes: dict[str, int]
-    splits: tuple[str, ...]
+    splits: dict[str, int]
     groups: int
     prefixes: int
     text_like: bool
@@ -113,7 +113,7 @@ class Fingerprint:
             "images": f"{self.images:,}{more}; {refused}{few}",
             "classes": f"{len(self.classes)} ({names}); {_range(self.rarest, max(self.classes.values()))} images each",
             "named like": "digits, letters or directions" if self.text_like else "things",
-            "splits given": ", ".join(self.splits) or "none",
+            "splits given": ", ".join(f"{name} {number:,}" for name, number in self.splits.items()) or "none",
             "groups": f"{self.groups or 'none'} given, {self.prefixes or 'none'} evident in file names",
             "near duplicates": f"{self.near_duplicates} groups seen",
             "sides": f"{self.side} px the shorter (median), {self.largest} px the longest of all",
