@@ -1,22 +1,33 @@
-"""Own pictures, no knob given: `sightline init` and `dvc repro`, against HOG and a plain timm fine-tuning loop.
+"""Own pictures, no knob given: `sightline init` and the network that it chooses, against others on the same split.
 
-    python benchmarks/own_pictures.py FOLDER            # a folder per class
-    python benchmarks/own_pictures.py FOLDER --project DIR   # a project that init made and dvc repro has run in
+    python benchmarks/own_pictures.py hands three hands-50 fashion-200 FOLDER ... [--ways init probe timm ...]
+        [--fastai PYTHON] [--keep DIR]
 
-The loop is what timm's own documentation shows: EfficientNet-Lite0 with ImageNet's weights (from the installed package:
-no network is needed), 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the epoch that was best on the
-validation split. It gets the same splits and the processor time of the stage `train`. Printed are the accuracies on
-the test split and the seconds of the processor.
+A case is a folder with a folder per class (or with `train` and `test`), `digits`, or a set of the folder
+SIGHTLINE_SHARED_DATA: `hands`, `fashion`, `mnist`; `hands-50` has 50 images of each class to train and validate with and
+others to test on, 42 a class (of the other two sets 100, of their own test split); `three` has the first 50 photographs
+of three of the hands, to be split.
+
+Ways: `init` and `hog` (a linear SVM on gradients) in the project as `sightline init` makes it; `probe`, `finetune` (of
+EfficientNet-Lite0) and `scratch` (the small network), each with the settings that init has for it; `timm`, a plain loop
+as timm's own documentation shows (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the best
+epoch by the validation split), and `fastai`, if `--fastai` names a Python that has it (`fastai_loop.py`; 128 pixels,
+its own defaults). These two have the processor seconds of init's stage `train`, 60 at least. ImageNet's weights come from
+the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of the
+processor (user and system), which other jobs do not add to.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import gzip
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +38,25 @@ import torch
 from timm import create_model
 from torch import nn
 
-from sightline.datasets.processed_set import INDEX, open_split
+from sightline.config.params import read
+from sightline.datasets.processed_set import INDEX, ProcessedSet
 from sightline.datasets.raw_set import raw_shards
 from sightline.imaging.decode import decode
+from sightline.metrics.intervals import wilson
 from sightline.models import packaged_weights
+from sightline.models.inference import Predictor
+from sightline.stages.evaluate.scoring import predict_split
 
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("SIGHTLINE_SHARED_DATA", ROOT / ".." / "shared" / "data"))
 SIDE, BATCH, LR = 128, 32, 1e-3
+LEAST_SECONDS = 60.0
 NETWORK = packaged_weights.IN_EXTRA
+OTHERS = {
+    "probe": [f"train.model={NETWORK}", "train.recipe=probe"],
+    "finetune": [f"train.model={NETWORK}", "train.recipe=finetune"],
+    "scratch": ["train.model=cnn", "train.recipe=scratch"],
+}
 
 
 def processor_seconds(who: int) -> float:
@@ -42,25 +65,101 @@ def processor_seconds(who: int) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def make(source: Path, project: Path) -> None:
-    """Makes the project and runs it up to its baselines."""
-    command = [sys.executable, "-c", "from sightline.cli import main; main()", "init", str(project), "--yes"]
-    subprocess.run([*command, "--images", str(source)], check=True)
-    subprocess.run(["dvc", "repro", "baseline"], cwd=project, check=True)
+def source(case: str, folder: Path) -> str:
+    """Returns what `--images` is to be for a case; makes its part of a set in a folder."""
+    name, _, number = case.partition("-")
+    if name not in ("hands", "fashion", "mnist", "three"):
+        return case
+    hands, folder = SHARED / "sign-language-digits", folder / case
+    if case == "hands":
+        return str(hands)
+    if name == "three":
+        for label in ("0", "1", "2"):
+            copy(sorted((hands / label).iterdir())[:50], folder / label)
+        return str(folder)
+    per_class = int(number)
+    if name == "hands":
+        tested = set(np.random.default_rng(0).permutation(200)[:42].tolist())
+        for label in sorted(path for path in hands.iterdir() if path.is_dir()):
+            files = sorted(label.iterdir())
+            order = np.random.default_rng(1).permutation(len(files)).tolist()
+            rest = [files[place] for place in order if place not in tested]
+            copy(rest[:per_class], folder / "train" / label.name)
+            copy([files[place] for place in sorted(tested)], folder / "test" / label.name)
+        return str(folder)
+    place = SHARED / ("fashion-mnist" if name == "fashion" else "mnist")
+    for split, prefix, count in (("train", "train", per_class), ("test", "t10k", 100)):
+        images = idx(place / f"{prefix}-images-idx3-ubyte.gz", 16)
+        labels = idx(place / f"{prefix}-labels-idx1-ubyte.gz", 8)
+        for label in range(10):
+            target = folder / split / f"class {label}"
+            target.mkdir(parents=True)
+            for row in np.flatnonzero(labels == label)[:count].tolist():
+                cv2.imwrite(str(target / f"{row:05}.png"), images.reshape(-1, 28, 28)[row])
+    return str(folder)
+
+
+def idx(path: Path, header: int) -> Any:
+    """Returns the bytes of an IDX file behind its header."""
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+
+
+def copy(files: list[Path], folder: Path) -> None:
+    """Copies files into a new folder."""
+    folder.mkdir(parents=True)
+    for file in files:
+        shutil.copy(file, folder)
+
+
+def made(images: str, project: Path, words: list[str], stage: str) -> float:
+    """Makes a project and runs it up to a stage; returns the processor seconds of that stage and those before it."""
+    if not project.exists():
+        command = [sys.executable, "-c", "from sightline.cli import main; main()", "init", str(project), "--yes"]
+        subprocess.run([*command, "--images", images, *words], check=True, stdout=subprocess.DEVNULL)
+    before = processor_seconds(resource.RUSAGE_CHILDREN)
+    subprocess.run(["dvc", "repro", stage], cwd=project, check=True, stdout=subprocess.DEVNULL)
+    return processor_seconds(resource.RUSAGE_CHILDREN) - before
+
+
+def right(project: Path) -> tuple[int, int]:
+    """Returns how many test images a project's network names rightly, and how many there are."""
+    test = ProcessedSet(project / "data/processed").split("test")
+    answers = predict_split(Predictor.load(project / "models"), test, 64).argmax(axis=1)
+    return int((answers == test.labels).sum()), len(test)
+
+
+def splits(project: Path) -> Iterator[tuple[str, int, str, bytes]]:
+    """Yields split, class, id and file of every image of a project."""
+    index = pq.read_table(project / "data/processed" / INDEX).to_pydict()
+    rows = zip(index["id"], index["label"], index["split"], strict=True)
+    place = {identity: (split, label) for identity, label, split in rows}
+    for shard in raw_shards(project / "data/raw"):
+        yield from ((*place[image.id], image.id, image.data) for image in shard.images() if image.id in place)
+
+
+def fastai(python: str, project: Path, seconds: float) -> tuple[str, float]:
+    """Runs fastai's loop in its own environment; returns what it says and the processor seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (split, label, _, data) in enumerate(splits(project)):
+            target = Path(folder, split, f"class {label}")
+            target.mkdir(parents=True, exist_ok=True)
+            suffix = ".jpg" if data.startswith(b"\xff\xd8") else ".png"
+            (target / f"{number:06}{suffix}").write_bytes(data)
+        weights = packaged_weights.weights_file(NETWORK)
+        loop = Path(__file__).with_name("fastai_loop.py")
+        command = [python, str(loop), folder, str(weights), str(SIDE), str(seconds)]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    answer, used, epochs = done.stdout.split()[-3:]
+    return f"{answer} {epochs} epochs", float(used)
 
 
 def plain_loop(project: Path, budget: float) -> tuple[float, int]:
     """Fine-tunes for a budget of processor seconds; returns the test accuracy and the epochs there was time for."""
-    index = pq.read_table(project / "data/processed" / INDEX).to_pydict()
-    rows = zip(index["id"], index["label"], index["split"], strict=True)
-    place = {identity: (label, split) for identity, label, split in rows}
     sets: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in ("train", "val", "test")}
-    for shard in raw_shards(project / "data/raw"):
-        for image in shard.images():
-            label, split = place.get(image.id, (0, ""))
-            if split in sets:
-                sets[split][0].append(cv2.resize(decode(image.data), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-                sets[split][1].append(label)
+    for split, label, _, content in splits(project):
+        sets[split][0].append(cv2.resize(decode(content), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+        sets[split][1].append(label)
     data = {name: (torch.from_numpy(np.stack(x)), torch.tensor(y)) for name, (x, y) in sets.items()}
     torch.manual_seed(0)
     model = create_model(f"tf_{NETWORK}", pretrained=False, num_classes=1000)
@@ -113,30 +212,51 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
     return float((answers == labels).float().mean())
 
 
+def compare(case: str, ways: list[str], python: str | None, folder: Path) -> None:
+    """Prints a line for each way of a case."""
+    images, project = source(case, folder), folder / f"{case.replace('/', '_')}-init"
+
+    def line(way: str, number: float, count: int, seconds: float, more: str = "") -> None:
+        low, high = wilson(round(number * count), count)
+        shown = f"{number:.4f} ({low:.4f} to {high:.4f}) of {count}"
+        print(f"{case:<12} {way:<9} {shown}  {seconds:5.0f} s  {more}", flush=True)
+
+    made(images, project, [], "preprocess")
+    seconds = made(images, project, [], "train")
+    train = read(project / "params.yaml")["train"]
+    chosen = "scratch" if train["recipe"] == "scratch" else train["recipe"]
+    number, count = right(project)
+    line("init", number / count, count, seconds, f"chose {train['model']}, {train['recipe']}")
+    if "hog" in ways:
+        used = made(images, project, [], "baseline")
+        baselines = pq.read_table(project / "reports/baselines/hog_svm.parquet")
+        line("hog", float(np.mean(baselines["predicted"].to_numpy() == baselines["label"].to_numpy())), count, used)
+    for way, words in OTHERS.items():
+        if way in ways and way != chosen:
+            other = folder / f"{case.replace('/', '_')}-{way}"
+            made(images, other, words, "preprocess")
+            used = made(images, other, words, "train")
+            line(way, right(other)[0] / count, count, used)
+    budget = max(LEAST_SECONDS, seconds)
+    if "timm" in ways:
+        answer, epochs = plain_loop(project, budget)
+        line("timm", answer, count, budget, f"{epochs} epochs")
+    if "fastai" in ways and python:
+        said, used = fastai(python, project, budget)
+        line("fastai", float(said.split()[0]), count, used, said.partition(" ")[2])
+
+
 def main() -> None:
-    """Runs the three, and prints a row for each."""
+    """Compares in every case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("--project", type=Path, help="made already, and run by dvc repro")
-    parser.add_argument("--seconds", type=float, help="of the processor for the loop; with --project")
+    parser.add_argument("cases", nargs="+")
+    parser.add_argument("--ways", nargs="+", default=["hog", *OTHERS, "timm", "fastai"])
+    parser.add_argument("--fastai", help="a Python that has fastai, timm and PyTorch")
+    parser.add_argument("--keep", type=Path, help="where the projects stay, to go on with")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        project, used = words.project or Path(folder, "project"), words.seconds or 0.0
-        if words.project is None:
-            make(words.source, project)
-            before = processor_seconds(resource.RUSAGE_CHILDREN)
-            subprocess.run(["dvc", "repro", "train"], cwd=project, check=True)
-            used = processor_seconds(resource.RUSAGE_CHILDREN) - before
-            subprocess.run(["dvc", "repro"], cwd=project, check=True)
-        test = len(open_split(project / "data/processed", "test"))
-        scores = json.loads((project / "reports/metrics.json").read_text())
-        baselines = json.loads((project / "reports/baselines/baselines.json").read_text())
-        hog = baselines["methods"]["hog_svm"]
-        print(f"{test} test images")
-        print(f"sightline init, dvc repro   {scores['accuracy']:.4f}   {used:.0f} s of the processor")
-        print(f"hog_svm                     {hog['accuracy']:.4f}")
-        right, epochs = plain_loop(project, used)
-        print(f"timm                        {right:.4f}   {used:.0f} s of the processor, {epochs} epochs")
+        for case in words.cases:
+            compare(case, words.ways, words.fastai, words.keep or Path(folder))
 
 
 if __name__ == "__main__":
