@@ -4,16 +4,16 @@
         [--fastai PYTHON] [--keep DIR]
 
 A case is a folder with a folder per class (or with `train` and `test`), `digits`, or a set of the folder
-SIGHTLINE_SHARED_DATA: `hands`, `fashion`, `mnist`; `hands-50` has 50 images of each class to train and validate with and
-others to test on, 42 a class (of the other two sets 100, of their own test split); `three` has the first 50 photographs
-of three of the hands, to be split.
+SIGHTLINE_SHARED_DATA: `hands`, `fashion`, `mnist`; `hands-50` has 50 images of each class to train and validate with
+and others to test on, 42 a class (of the other two sets 100, of their own test split); `three` has the first 50
+photographs of three of the hands, to be split.
 
 Ways: `init` and `hog` (a linear SVM on gradients) in the project as `sightline init` makes it; `probe`, `finetune` (of
 EfficientNet-Lite0) and `scratch` (the small network), each with the settings that init has for it; `timm`, a plain loop
-as timm's own documentation shows (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the best
-epoch by the validation split), and `fastai`, if `--fastai` names a Python that has it (`fastai_loop.py`; 128 pixels,
-its own defaults). These two have the processor seconds of init's stage `train`, 60 at least. ImageNet's weights come from
-the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of the
+as timm's own documentation shows (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the
+best epoch by the validation split), and `fastai`, if `--fastai` names a Python that has it (`fastai_loop.py`; 128
+pixels, its own defaults). These two have the processor seconds of init's stage `train`, 60 at least. ImageNet's weights
+come from the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of the
 processor (user and system), which other jobs do not add to.
 """
 

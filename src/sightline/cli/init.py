@@ -68,6 +68,8 @@ def init(
         raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
     for line in [*plan.images.lines(), *plan.machine.lines()]:
         echo(line)
+    for line in plan.notes:
+        echo(line)
     for key, choice in plan.chosen.items():
         echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
     if trying:

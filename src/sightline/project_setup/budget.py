@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -20,8 +21,23 @@ from sightline.project_setup.rules import Choice
 STARTS = 6.0
 """Time of all stages beside their work on each image, in starts of a stage's libraries: measured on the digits."""
 LEAST_EPOCHS = 5
+FORWARD = 1 / 3
+"""Work on an image that is only looked at, of that on one that is trained on."""
+BUSY = 0.2
+"""Share of the machine that other programs may have before it is worth a line."""
+ROUNDS = 2
+"""Times that the steps are timed: the slowest counts."""
 _SIDES = (96, 64, 48, 32)
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The images that a run works on: all, those that it trains on, those that it validates on after each epoch."""
+
+    images: int
+    training: int
+    validating: int
 
 
 @dataclass(frozen=True)
@@ -33,12 +49,22 @@ class Pace:
         preparing: Seconds that reading and preparing an image takes.
         training: Images a second in training, at `side`.
         side: Pixels.
+        others: Share of the machine's processors that other programs had meanwhile.
     """
 
     start: float
     preparing: float
     training: float
     side: int
+    others: float = 0.0
+
+    def epoch(self, work: Workload, side: int) -> float:
+        """Returns the seconds that an epoch with pictures of a size takes."""
+        return (work.training + FORWARD * work.validating) / self.training * (side / self.side) ** 2
+
+    def expected(self, work: Workload, epochs: int, side: int) -> float:
+        """Returns the seconds that `dvc repro` is expected to take."""
+        return STARTS * self.start + work.images * self.preparing + epochs * self.epoch(work, side)
 
 
 def seconds(text: str) -> float:
@@ -56,31 +82,27 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def fitted(chosen: Mapping[str, Choice], pace: Pace, images: int, training: int, budget: float) -> dict[str, Choice]:
+def fitted(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> dict[str, Choice]:
     """Returns the choices that a budget changes: fewer epochs, smaller pictures; none where everything fits.
 
     Args:
         chosen: What the rules have chosen.
         pace: What this machine manages.
-        images: Images in all.
-        training: Images in the training split.
+        work: The images.
         budget: Seconds.
 
     Raises:
         UserError: If not even the least fits.
     """
-    rest = budget - STARTS * pace.start - images * pace.preparing
-    if chosen["train.recipe"].value == "probe":
-        return {}
-    wanted, side = int(chosen["train.max_epochs"].value), pace.side
+    rest = budget - pace.expected(work, 0, pace.side)
+    wanted, side = epochs_of(chosen), pace.side
     sides = [side, *(smaller for smaller in _SIDES if smaller < side and side > 32)]
-    possible = {px: int(rest / (training / pace.training * (px / side) ** 2)) for px in sides}
+    possible = {px: int(rest / pace.epoch(work, px)) for px in sides}
     # The largest pictures that leave more than half of the wanted epochs; else the smallest ones.
     px = next((px for px in sides if 2 * possible[px] >= wanted), sides[-1])
     epochs = min(wanted, possible[px])
-    if epochs < LEAST_EPOCHS:
-        least = STARTS * pace.start + images * pace.preparing
-        least += LEAST_EPOCHS * training / pace.training * (sides[-1] / side) ** 2
+    if epochs < min(LEAST_EPOCHS, wanted):
+        least = pace.expected(work, min(LEAST_EPOCHS, wanted), sides[-1])
         raise UserError(f"--budget: {budget / 60:g} min is too little on this machine: --budget {least / 60 + 1:.0f}m")
     changed = {}
     speed = f"{budget / 60:g} min at {pace.training:,.0f} images/s of {side} px"
@@ -90,6 +112,23 @@ def fitted(chosen: Mapping[str, Choice], pace: Pace, images: int, training: int,
         reason = f"what fits into {speed}; without the budget {wanted}"
         changed |= {"train.max_epochs": Choice(epochs, reason), "train.patience": Choice(epochs, "as many")}
     return changed
+
+
+def epochs_of(chosen: Mapping[str, Choice]) -> int:
+    """Returns the epochs that a training takes; a probe looks at each image once."""
+    return 1 if chosen["train.recipe"].value == "probe" else int(chosen["train.max_epochs"].value)
+
+
+def lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
+    """Returns what a person should know of a plan within a budget: how long it will take, and what that counts on."""
+    expected = pace.expected(work, epochs_of(chosen), int(chosen["preprocess.size"].value))
+    result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:g}"]
+    if pace.others > BUSY:
+        result.append(
+            f"{'':<16} other programs have {pace.others:.0%} of this machine: it counts on that staying so, and takes "
+            "longer if it gets more"
+        )
+    return result
 
 
 def without_slower(choice: Choice) -> Choice:
@@ -112,6 +151,7 @@ def measure(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: Path, 
     conf = conf_folder()
     config = compose(saved_overrides(settings, conf), conf)
     section = typed(PreprocessConfig, config.preprocess, "preprocess")
+    before = _processor_times()
     begun = time.perf_counter()
     libraries = "import torch, pytorch_lightning, mlflow, sklearn.svm, matplotlib.figure"
     subprocess.run([sys.executable, "-c", libraries], check=True, capture_output=True)
@@ -124,5 +164,17 @@ def measure(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: Path, 
     from sightline.stages.train.config import TrainConfig
     from sightline.stages.train.tuner import images_per_second
 
-    training = images_per_second(ProcessedSet(folder), typed(TrainConfig, config.train, "train"))
-    return Pace(start, reading + preparing, training, section.size)
+    data, train = ProcessedSet(folder), typed(TrainConfig, config.train, "train")
+    training = min(images_per_second(data, train) for _ in range(ROUNDS))
+    all_, busy, own = (now - then for now, then in zip(_processor_times(), before, strict=True))
+    return Pace(start, reading + preparing, training, section.size, min(1.0, max(0.0, busy - own) / all_))
+
+
+def _processor_times() -> tuple[float, float, float]:
+    """Returns the machine's processor seconds so far: all of them, those that were used, and those used from here."""
+    import psutil
+
+    times, own = psutil.cpu_times(), os.times()
+    everything = sum(times)
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    return everything, everything - idle, own.user + own.system + own.children_user + own.children_system

@@ -38,12 +38,14 @@ class ProjectPlan:
         machine: And the machine.
         chosen: The settings by key, `train.lr`, each with its reason.
         given: Those of them that were not left to the rules.
+        notes: What a person should know of the budget.
     """
 
     images: Fingerprint
     machine: Machine
     chosen: dict[str, Choice]
     given: dict[str, Choice]
+    notes: Sequence[str] = ()
 
     def instead(self, key: str, value: Any) -> dict[str, Choice]:
         """Returns the settings with another value of one, and what the rules make of it."""
@@ -76,6 +78,7 @@ def plan(
     ingest = typed(IngestConfig, composed.ingest, "ingest")
     given = {key: choice for key, choice in given.items() if not key.startswith("ingest.")}
     given |= {f"ingest.{key}": Choice(value, reading.words) for key, value in knobs.items()}
+    notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
         raw, processed = Path(folder, "raw"), Path(folder, "processed")
         raw.mkdir()
@@ -88,12 +91,14 @@ def plan(
         if seconds is not None:
             processed.mkdir()
             pace = budget.measure(raw, _nested(chosen), processed, each)
-            training = Situation(images, machine, chosen).training
-            fitted = budget.fitted(chosen, pace, images.images, training, seconds)
+            situation = Situation(images, machine, chosen)
+            work = budget.Workload(images.images, situation.training, situation.validating)
+            fitted = budget.fitted(chosen, pace, work, seconds)
             chosen |= {key: choice for key, choice in fitted.items() if key not in given}
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
+            notes = budget.lines(chosen, pace, work, seconds)
     check(compose(saved_overrides(_nested(chosen), conf), conf))
-    return ProjectPlan(images, machine, chosen, given)
+    return ProjectPlan(images, machine, chosen, given, notes)
 
 
 def write(plan: ProjectPlan, folder: Path) -> list[str]:

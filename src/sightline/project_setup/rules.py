@@ -71,11 +71,22 @@ class Situation:
     @property
     def training(self) -> int:
         """Images that training will have, about."""
-        held, number = 0.0, self.images.images
-        for split in ("test", "val"):
-            number -= self.images.splits.get(split, 0)
-            held += 0.0 if split in self.images.splits else self.value(f"preprocess.{split}_fraction")
-        return max(1, round(number * (1 - held)))
+        return max(1, self._undivided - self._drawn("val") - self._drawn("test"))
+
+    @property
+    def validating(self) -> int:
+        """Images that validation will have, about."""
+        return self.images.splits.get("val", 0) or self._drawn("val")
+
+    @property
+    def _undivided(self) -> int:
+        """Images that the source leaves to be trained on, or to be drawn from."""
+        return self.images.images - self.images.splits.get("val", 0) - self.images.splits.get("test", 0)
+
+    def _drawn(self, split: str) -> int:
+        """Images that are drawn for a split that the source does not give."""
+        share = 0.0 if split in self.images.splits else float(self.value(f"preprocess.{split}_fraction"))
+        return round(self._undivided * share)
 
     @property
     def pretrained(self) -> bool:
