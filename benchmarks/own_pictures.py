@@ -13,8 +13,8 @@ EfficientNet-Lite0) and `scratch` (the small network), each with the settings th
 as timm's own documentation shows (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the
 best epoch by the validation split), and `fastai`, if `--fastai` names a Python that has it (`fastai_loop.py`; 128
 pixels, its own defaults). These two have the processor seconds of init's stage `train`, 60 at least. ImageNet's weights
-come from the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of the
-processor (user and system), which other jobs do not add to.
+come from the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of
+the processor (user and system), which other jobs do not add to.
 """
 
 from __future__ import annotations
