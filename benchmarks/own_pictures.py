@@ -73,6 +73,8 @@ def source(case: str, folder: Path) -> str:
     hands, folder = SHARED / "sign-language-digits", folder / case
     if case == "hands":
         return str(hands)
+    if folder.exists():  # made before, and kept
+        return str(folder)
     if name == "three":
         for label in ("0", "1", "2"):
             copy(sorted((hands / label).iterdir())[:50], folder / label)

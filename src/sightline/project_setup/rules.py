@@ -185,10 +185,10 @@ def group_from(s: Situation) -> Choice:
 
 @rule("preprocess.size")
 def size(s: Situation) -> Choice:
-    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px; 128 px for pretrained weights."""
+    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px; for pretrained weights 64 to 128 px."""
     side = s.images.side
     if s.pretrained:
-        value = min(128, side)
+        value = max(64, min(128, side))
         return Choice(value, f"large enough for the pretrained weights; of shorter sides of {side} px (median)")
     if side < TINY // 2:
         reason = f"tiny pictures ({side} px), enlarged for the network's layers"
@@ -338,7 +338,7 @@ def model_options(s: Situation) -> Choice:
 def recipe(s: Situation) -> Choice:
     """`probe` for pretrained weights and fewer than 500 training images, `finetune` from there; else `scratch`."""
     if not s.pretrained:
-        return Choice("scratch", "no pretrained weights to begin with")
+        return Choice("scratch", "no pretrained network was chosen")
     number = s.training
     if number < 500:
         reason = f"{number} training images are few to train a whole network on"
