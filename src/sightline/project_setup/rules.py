@@ -185,7 +185,7 @@ def group_from(s: Situation) -> Choice:
 
 @rule("preprocess.size")
 def size(s: Situation) -> Choice:
-    """The pictures' own size up to 32 px (below 16 px twice as large), else 64 px; for pretrained weights 64 to 128 px."""
+    """The pictures' own size up to 32 px (below 16 px twice that), else 64 px; for pretrained weights 64 to 128 px."""
     side = s.images.side
     if s.pretrained:
         value = max(64, min(128, side))
