@@ -1,0 +1,224 @@
+"""Review: how many wrong labels a reviewer of the first rows finds, what that mends, and what active learning gains.
+
+    python benchmarks/review.py labels [--set digits] [--images 1797] [key=value ...]
+    python benchmarks/review.py active [--seeds 5] [--images 8000] [--rounds 4] [--label 100]
+
+Labels: a copy of the project runs three times: on the right labels, with 3 % of them changed at random, and once a
+scripted reviewer has answered the first 1.5 times as many rows of the queue (`sightline review --export` and
+`--import`). Targets: at least 80 % of the changed labels found, and an accuracy back within the interval of the first
+run's.
+
+Active: on Fashion-MNIST, a network is trained on few labelled images; in each round as many are labelled as the
+review's ranking of unlabelled images puts first, or as chance picks; the same start and seeds for both. Target: a higher
+accuracy on 2,000 test images at equal labels, paired over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from benchmarks import copies
+
+SHARE = 0.03
+ROWS = 1.5
+"""Times as many rows of the queue as labels are wrong: what the reviewer answers."""
+
+Labelled = list[tuple[str, bytes, str]]
+
+
+def digits(count: int) -> Labelled:
+    """Returns scikit-learn's digits as (id, PNG, label)."""
+    from sightline.sources.digits import DigitsSource
+
+    return [(record.id, record.data, str(record.label)) for record in DigitsSource(count).records()]
+
+
+def fashion_arrays(part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Returns the images [n, 28, 28, 1] and labels [n] of Fashion-MNIST's part "train" or "t10k"."""
+    root = Path(os.environ["SIGHTLINE_SHARED_DATA"]) / "fashion-mnist"
+    pixels = np.frombuffer(gzip.decompress((root / f"{part}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    labels = np.frombuffer(gzip.decompress((root / f"{part}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    return pixels.reshape(-1, 28, 28, 1), labels.astype(np.int64)
+
+
+def fashion(count: int) -> Labelled:
+    """Returns the first training images of Fashion-MNIST as (id, PNG, label)."""
+    from sightline.imaging.decode import encode_png
+
+    images, labels = fashion_arrays("train")
+    return [(f"clothes-{at:05}", encode_png(images[at]), f"class {labels[at]}") for at in range(count)]
+
+
+def write_list(root: Path, labels: dict[str, str]) -> None:
+    """Writes the list of pictures that is the source."""
+    with (root / "labels.csv").open("w", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "label"])
+        rows.writerows((f"pictures/{identity}.png", label) for identity, label in labels.items())
+
+
+def accuracy(root: Path) -> dict[str, float]:
+    """Runs the pipeline up to the headline, and returns it."""
+    copies.run(root, "dvc", "repro", "headline")
+    headline: dict[str, float] = json.loads((root / "reports/metrics.json").read_text())
+    return headline
+
+
+def labels(name: str, count: int, overrides: list[str]) -> None:
+    """Prints what a scripted reviewer finds, and the accuracies."""
+    pictures = {"digits": digits, "fashion": fashion}[name](count)
+    truth = {identity: label for identity, _, label in pictures}
+    classes = sorted(set(truth.values()))
+    random = np.random.default_rng(0)
+    wrong = dict(truth)
+    for at in random.choice(len(pictures), round(SHARE * len(pictures)), replace=False):
+        identity, _, label = pictures[at]
+        wrong[identity] = classes[(classes.index(label) + int(random.integers(1, len(classes)))) % len(classes)]
+    changed = {identity for identity in truth if wrong[identity] != truth[identity]}
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        copies.make(root)
+        (root / "pictures").mkdir()
+        for identity, data, _ in pictures:
+            (root / "pictures" / f"{identity}.png").write_bytes(data)
+        params = yaml.safe_load((root / "params.yaml").read_text())
+        settings = ["ingest.source=table", "ingest.path=labels.csv", "baseline.methods=[majority]", *overrides]
+        for key, _, value in (word.partition("=") for word in settings):
+            section, _, knob = key.partition(".")
+            params[section][knob] = yaml.safe_load(value)
+        (root / "params.yaml").write_text(yaml.safe_dump(params))
+        for state, given in (("right labels", truth), ("3 % wrong", wrong)):
+            write_list(root, given)
+            print(line(state, accuracy(root)), flush=True)
+        copies.run(root, "sightline", "review", "--export", "tasks.json")
+        tasks: list[dict[str, Any]] = json.loads((root / "tasks.json").read_text())[: round(ROWS * len(changed))]
+        for task in tasks:
+            choice = {"choices": [truth[Path(task["data"]["id"]).stem]]}
+            result = {"from_name": "label", "to_name": "image", "type": "choices", "value": choice}
+            task["annotations"] = [{"result": [result]}]
+        (root / "answered.json").write_text(json.dumps(tasks))
+        print(copies.run(root, "sightline", "review", "--import", "answered.json").strip().splitlines()[-1])
+        found = changed & {Path(task["data"]["id"]).stem for task in tasks}
+        share = len(found) / len(changed)
+        verdict = "reached" if share >= 0.8 else "missed"
+        print(f"{len(found)} of {len(changed)} in {len(tasks)} rows: {share:.0%}, target 80 %: {verdict}", flush=True)
+        print(line("corrected", accuracy(root)), flush=True)
+
+
+def line(state: str, headline: dict[str, float]) -> str:
+    """Returns a line on a run."""
+    low, high = headline["acc_low"], headline["acc_high"]
+    return f"{state:<13} accuracy {headline['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def active(seeds: int, count: int, rounds: int, label: int) -> None:
+    """Prints the accuracies of both ways to choose, seed by seed, and their differences."""
+    import torch
+
+    from sightline.review.review_ranking import informative
+
+    torch.set_num_threads(2)
+    images, truth = fashion_arrays("train")
+    tests, answers = (part[:2000] for part in fashion_arrays("t10k"))
+    differences = []
+    for seed in range(seeds):
+        pool = np.random.default_rng(seed).choice(len(images), count, replace=False)
+        scores: dict[str, list[float]] = {}
+        for way in ("ranked", "random"):
+            random = np.random.default_rng(1000 + seed)
+            known = list(range(label))
+            scores[way] = []
+            for round_number in range(rounds + 1):
+                model = _train(images[pool[known]], truth[pool[known]], seed)
+                scores[way].append(float((_judge(model, tests)[0].argmax(axis=1) == answers).mean()))
+                if round_number == rounds:
+                    break
+                rest = np.setdiff1d(np.arange(count), known)
+                if way == "ranked":
+                    probabilities, embeddings = _judge(model, images[pool[rest]])
+                    order = informative(probabilities, embeddings, _judge(model, images[pool[known]])[1], label)
+                    known += rest[order[:label]].tolist()
+                else:
+                    known += random.choice(rest, label, replace=False).tolist()
+        differences.append(np.subtract(scores["ranked"], scores["random"]))
+        print(
+            f"seed {seed}: " + "; ".join(f"{way} {np.round(of, 3).tolist()}" for way, of in scores.items()), flush=True
+        )
+    last, means = np.array(differences)[:, -1], np.mean(differences, axis=0)
+    error = last.std(ddof=1) / np.sqrt(seeds)
+    print(
+        f"ranked less random, by labels {[label * (n + 1) for n in range(rounds + 1)]}: {np.round(means, 4).tolist()}"
+    )
+    print(
+        f"at the end {last.mean():+.4f} (t = {last.mean() / error:.2f}, {seeds} pairs, {int((last > 0).sum())} higher)"
+    )
+
+
+def _train(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], seed: int) -> Any:
+    """Trains a small convolutional network for as many steps whatever the number of images."""
+    import torch
+
+    from sightline.models.architectures.cnn import Cnn
+    from sightline.models.classifier import build
+
+    torch.manual_seed(seed)
+    mean, std = [float(images.mean() / 255)], [float(images.std() / 255)]
+    model = build(Cnn("cnn", width=16, blocks=2, hidden=64, dropout=0.1), (28, 28, 1), 10, mean, std)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
+    x, y = torch.from_numpy(images.copy()), torch.from_numpy(labels)
+    steps = 300
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    model.train()
+    for _ in range(steps):
+        batch = torch.randint(len(x), (64,))
+        loss = torch.nn.functional.cross_entropy(model(x[batch]), y[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def _judge(model: Any, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    import torch
+
+    with torch.inference_mode():
+        parts = [model.features(torch.from_numpy(images[at : at + 512].copy())) for at in range(0, len(images), 512)]
+        features = torch.cat(parts)
+        logits = torch.cat([model(torch.from_numpy(images[at : at + 512].copy())) for at in range(0, len(images), 512)])
+    return torch.softmax(logits, 1).numpy(), torch.nn.functional.normalize(features).numpy()
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(dest="mode", required=True)
+    one = modes.add_parser("labels")
+    one.add_argument("--set", choices=("digits", "fashion"), default="digits")
+    one.add_argument("--images", type=int, default=1797)
+    one.add_argument("overrides", nargs="*", metavar="key=value")
+    two = modes.add_parser("active")
+    two.add_argument("--seeds", type=int, default=5)
+    two.add_argument("--images", type=int, default=8000)
+    two.add_argument("--rounds", type=int, default=4)
+    two.add_argument("--label", type=int, default=100)
+    given = parser.parse_args()
+    if given.mode == "labels":
+        labels(given.set, given.images, given.overrides)
+    else:
+        active(given.seeds, given.images, given.rounds, given.label)
+
+
+if __name__ == "__main__":
+    main()
