@@ -9,8 +9,8 @@ scripted reviewer has answered the first 1.5 times as many rows of the queue (`s
 run's.
 
 Active: on Fashion-MNIST, a network is trained on few labelled images; in each round as many are labelled as the
-review's ranking of unlabelled images puts first, or as chance picks; the same start and seeds for both. Target: a higher
-accuracy on 2,000 test images at equal labels, paired over seeds.
+review's ranking of unlabelled images puts first, or as chance picks; the same start and seeds for both. Target: a
+higher accuracy on 2,000 test images at equal labels, paired over seeds.
 """
 
 from __future__ import annotations
