@@ -30,12 +30,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sightline.config.schema import Option
+from sightline.config.compose import compose, typed
 from sightline.imaging import decode
 from sightline.sources import open_source
-from sightline.sources.folder import FolderOption
-from sightline.sources.idx import IdxOption
-from sightline.stages.ingest.config import FORMATS, IngestConfig
+from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.stage import ingest
 
 CLASSES = 10
@@ -77,35 +75,17 @@ def bare(root: Path, out: Path) -> None:
             flush()
 
 
-def configuration(source: Option, workers: int | None, limit: int | None = None) -> IngestConfig:
-    """Returns the settings of `conf/ingest/default.yaml`, for a source."""
-    return IngestConfig(
-        source=source,
-        path=None,
-        url=None,
-        limit=limit,
-        deep=False,
-        labels=None,
-        min_per_class=1,
-        on_reject="warn",
-        conflicts="drop",
-        max_rejected=0.5,
-        max_pixels=50_000_000,
-        max_bytes=2**25,
-        max_frames=1,
-        first_frame=False,
-        formats=list(FORMATS),
-        workers=workers,
-    )
+def configuration(*settings: str) -> IngestConfig:
+    """Returns the settings of `conf/ingest/default.yaml`, with some set as on a stage's command line."""
+    return typed(IngestConfig, compose(list(settings)).ingest, "ingest")
 
 
 def ours(workers: int | None) -> Callable[[Path, Path], None]:
     """Returns ingestion with so many worker processes."""
 
     def run(root: Path, out: Path) -> None:
-        config = configuration(
-            FolderOption(name="folder", path=str(root), url=None, layout="auto", class_depth=1), workers
-        )
+        count = "null" if workers is None else workers
+        config = configuration("ingest/source=folder", f"ingest.path={root}", f"ingest.workers={count}")
         ingest(open_source(config), config, out)
 
     return run
@@ -113,7 +93,7 @@ def ours(workers: int | None) -> Callable[[Path, Path], None]:
 
 def ingest_idx(root: str, count: int) -> None:
     """Ingests so many images of a folder of IDX files, and prints how many it took and its own peak in KiB."""
-    config = configuration(IdxOption(name="idx", path=root, class_names=[]), None, count)
+    config = configuration("ingest/source=idx", f"ingest.path={root}", f"ingest.limit={count}")
     with tempfile.TemporaryDirectory() as folder:
         taken = ingest(open_source(config), config, Path(folder))["accepted"]
     print(taken, kibibytes(os.getpid(), "VmHWM"))
