@@ -171,6 +171,10 @@ def _archives() -> Iterator[bytes]:
             for name, data in members.items():
                 archive.writestr(name, data)
         yield stream.getvalue()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("x", b"a name that is cut to nothing")
+    yield stream.getvalue().replace(b"x", b"\0")
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
             stream = io.BytesIO()

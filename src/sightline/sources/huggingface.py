@@ -16,7 +16,7 @@ from sightline.config.schema import require
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample_filter
-from sightline.core.text import is_litter, label_of, one_label
+from sightline.core.text import is_litter, label_of, listed, one_label
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources import content, table_cells, tree
@@ -184,7 +184,7 @@ def _batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for column in columns:
             if column not in there:
                 raise UserError(
-                    f"ingest.source: no column {column!r} in {file}; it has {', '.join(there)}: "
+                    f"ingest.source: no column {column!r} in {file}; it has {listed(there)}: "
                     "set image_column, label_column, group_column or id_column"
                 )
         if file.suffix == ".parquet":

@@ -13,6 +13,7 @@ from typing import Any
 
 from sightline.core.errors import UserError, fault
 from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.core.text import listed
 from sightline.sources.file import SourceFile
 
 TableRow = dict[str, Any] | RejectionError
@@ -124,5 +125,5 @@ def _require(table: SourceFile, wanted: dict[str, str], there: Iterable[str]) ->
     for setting, column in wanted.items():
         if column not in there:
             raise UserError(
-                f"ingest.source.{setting}: no column {column!r} in {table.name}; it has {', '.join(map(str, there))}"
+                f"ingest.source.{setting}: no column {column!r} in {table.name}; it has {listed(map(str, there))}"
             )

@@ -40,7 +40,7 @@ def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget,
         raise UserError(f"{name}: a damaged zip archive: {detail}; {REMEDY.format('unzip')}") from None
     with archive:
         for entry in archive.infolist():
-            if not entry.is_dir() or not _is_folder(archive, entry):
+            if not entry.filename.endswith("/") or not _is_folder(archive, entry):
                 yield _member(archive, entry, max_bytes, budget)
             else:
                 folders.add(_name(entry).strip("/"))
