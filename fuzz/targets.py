@@ -175,6 +175,7 @@ def _archives() -> Iterator[bytes]:
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("x", b"a name that is cut to nothing")
     yield stream.getvalue().replace(b"x", b"\0")
+    yield b"not a zip's start" + b"PK\6\7" + bytes(12) + (9).to_bytes(4, "little") + b"PK\5\6" + bytes(18)
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
             stream = io.BytesIO()

@@ -47,6 +47,13 @@ def open_archive(
                 f"{name}: a file of {kind}, which is not read: unpack it (`{command}`), and give the folder"
             )
     # A zip may begin with anything, and its directory, at the end, may be that of another zip within a tar.
-    is_zip = start.startswith(_ZIP) or (not is_tar(start) and zipfile.is_zipfile(stream))
+    is_zip = start.startswith(_ZIP) or (not is_tar(start) and _is_zip(stream))
     stream.seek(0)
     return (read_zip if is_zip else read_tar)(stream, name, max_bytes, budget, set() if folders is None else folders)
+
+
+def _is_zip(stream: IO[bytes]) -> bool:
+    try:
+        return zipfile.is_zipfile(stream)
+    except zipfile.BadZipFile:  # one of several parts: it is read as a zip, which says so
+        return True
