@@ -1,6 +1,6 @@
 """watch: cheap fingerprints of the source (data/source.json) and of weights made elsewhere (data/weights.json).
 
-What reads one of them reruns only when that file changes.
+It also digests each stage's code and settings (data/stages.json). A stage reruns only when what it reads there changes.
 
 It runs at every `dvc repro`, so it also is the place where the configuration of all stages is checked, before any work.
 Fingerprints are of content, which is read once: what has not changed since is known by its size, times and inode.
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sightline.core import files
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache, earlier_results
-from sightline.stages.watch.fingerprint import WatchedWeights
 from sightline.stages.watch.look import look
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
-    watched = config_cache.WatchedConfig(config, WatchedWeights.of(context.config))
+    watched = config_cache.WatchedConfig.of(config, context.config)
     earlier_results.refuse()
     look(watched, context.output)
     if not context.overrides:

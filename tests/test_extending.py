@@ -120,10 +120,11 @@ def test_the_stage_is_part_of_the_dag_and_of_what_is_checked(project: Path) -> N
     stage = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["brightness"]
     assert stage["outs"] == ["reports/brightness.json"]
     code = (
-        "from pathlib import Path; from sightline.stages.watch.code import write_code_digests as write;"
-        "write(Path('code.json')); print(Path('code.json').read_text())"
+        "from pathlib import Path; from sightline.config.compose import compose;"
+        "from sightline.stages.watch.stage_digests import settings_digests, write_stage_digests as write;"
+        "write(settings_digests(compose([])), Path('stages.json')); print(Path('stages.json').read_text())"
     )
-    assert "brightness" in yaml.safe_load(run(project, "-c", code))
+    assert set(yaml.safe_load(run(project, "-c", code))["brightness"]) == {"code", "settings"}
     bad = subprocess.run(
         [sys.executable, "-m", "pipeline.watch", "brightness.split=all"],
         cwd=project,

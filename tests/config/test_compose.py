@@ -72,7 +72,7 @@ TRICKY = st.sampled_from(
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | TRICKY
 KEYS = st.from_regex(r"[a-z_$][a-zA-Z0-9_.$-]{0,5}( [a-z]{1,3})?", fullmatch=True).filter(
-    lambda key: key.lower() not in ("null", "true", "false", "nan", "inf", "size", "nfiles") and "${" not in key
+    lambda key: key.lower() not in ("null", "true", "false", "nan", "inf") and "${" not in key
 )
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
@@ -259,11 +259,6 @@ PARAMS = {
     "train: {optimizer_options: 1}": ["train.optimizer_options: must map settings", "conf/train/optimizer/"],
     "train: {model_options: {name: dense}}": ["train.model_options.name: an option is chosen by train.model"],
     "train: {lr_options: {a: 1}}": ["train.lr_options: unknown key"],
-    "ingest: {source: mongodb, source_options: {filter: {size: 3}}}": [
-        "ingest.source_options.filter.size: DVC does not notice",
-        "set it in an option file in conf/ingest/source/",
-    ],
-    "export: {int8: {nfiles: 3}}": ["export.int8.nfiles: DVC does not notice", "set it in conf/export/default.yaml"],
     "train: {optimiser: {lr: 1}}": ["train.optimiser: unknown key", "did you mean 'optimizer'?"],
     "train: {model: null}": ["train.model: no option", "cnn, convnext, dense"],
     "train: {model: [cnn, dense]}": ["train.model: no option", "cnn, convnext, dense"],

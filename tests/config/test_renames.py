@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sightline.cli import app
 from sightline.config import renames
 from sightline.config.compose import compose, saved_overrides, selecting
 from sightline.config.sections import check
@@ -58,17 +56,6 @@ def test_former_names_on_the_command_line_are_refused(word: str, message: str) -
     with pytest.raises(ConfigError) as error:
         selecting(word)
     assert str(error.value) == f"{message}: rename it on the command line"
-
-
-def test_repair_says_a_former_name_that_dvc_cannot(project: Path) -> None:
-    (project / "dvc.yaml").write_text("stages: {}")
-    assert CliRunner().invoke(app, ["repair"]).output == ""
-    (project / "params.yaml").write_text("train: {mean: ema}")
-    done = CliRunner().invoke(app, ["repair"])
-    assert (done.exit_code, done.output) == (
-        2,
-        "sightline: train.mean is now called train.average: rename it in params.yaml\n",
-    )
 
 
 def test_present_names_are_taken() -> None:

@@ -40,12 +40,13 @@ def test_a_reproduced_project_is_up_to_date_and_so_is_its_clone(project: Project
 
 def test_knobs_options_and_code_are_named(project: Project) -> None:
     project.set(train__lr=0.03, train__model="dense")
-    project.append("conf/export/default.yaml", "# a comment")
+    project.append("conf/train/default.yaml", "# a comment")
+    project.edit("conf/export/default.yaml", "min_agreement: 0.9", "min_agreement: 0.8")
     project.edit("src/sightline/stages/baseline/__init__.py", '"""Simpler', '"""Now simpler')
     assert check(project, 1) == [
         "train: train.model: cnn -> dense",
         "train: train.lr: 0.002 -> 0.03",
-        "export: conf/export/default.yaml: modified",
+        "export: its settings in conf/: conf/export/default.yaml",
         "evaluate, headline: if what they read comes out otherwise",
     ]
     output = json.loads(project.command("sightline", "check", "--json").output)

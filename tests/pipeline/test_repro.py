@@ -45,6 +45,9 @@ def test_editing_unselected_options_reruns_nothing(project: Project):
 
 
 def test_editing_a_selected_option_reruns_its_stage_and_what_follows(project: Project):
+    project.append("conf/train/augment/digits.yaml", "# edited")
+    project.append("conf/preprocess/default.yaml", "# edited")
+    assert project.repro().ran == ["watch"]
     project.edit("conf/train/augment/digits.yaml", "translate: 0.1", "translate: 0.2")
     assert project.repro().ran == ["watch", "train", "evaluate", "headline", "export"]
 
@@ -57,11 +60,13 @@ def test_a_comment_in_the_code_reruns_nothing_and_other_code_the_stages_that_run
     project.append("src/sightline/stages/train/fit.py", "EDITED = True")
     assert project.repro().ran == ["watch", "train"]  # the model is the same, so nothing follows
     after = project.outputs()
-    assert {path for path in before if before[path] != after.get(path)} == {"data/code.json"}
+    assert {path for path in before if before[path] != after.get(path)} == {"data/stages.json"}
 
 
 def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metrics(project: Project):
-    project.append("conf/evaluate/default.yaml", "# edited")
+    project.edit("conf/evaluate/default.yaml", "gallery: 24", "gallery: 23")
+    assert project.repro().ran == ["watch"]  # params.yaml has it otherwise
+    project.edit("conf/evaluate/default.yaml", "explain: true", "explain: false")
     ran = project.repro()
     assert (ran.ran, len(closing(ran.output))) == (["watch", "evaluate"], 5)
     project.edit("conf/evaluate/default.yaml", "top_k: 5", "top_k: 2")

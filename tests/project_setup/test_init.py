@@ -75,15 +75,17 @@ def test_two_commands_from_an_installed_wheel_make_a_model(installed: Path, tmp_
     assert (project / "models/bundle/manifest.json").is_file()
     assert (project / "mlflow.db").is_file()
 
-    # Another version of the installed defaults is another code: of what reads them, and of nothing else.
-    before = json.loads((project / "data/code.json").read_text())
+    # Another version of the installed defaults is another setting: of what reads them, and of nothing else.
+    before = json.loads((project / "data/stages.json").read_text())
     site = tmp_path / "site"
     shutil.copytree(installed, site)
-    with (site / "sightline/conf/export/default.yaml").open("a") as stream:
-        stream.write("# changed\n")
+    defaults = site / "sightline/conf/export/default.yaml"
+    defaults.write_text(defaults.read_text().replace("min_agreement: 0.9 ", "min_agreement: 0.8 "))
+    other = site / "sightline/conf/ingest/source/mongodb.yaml"  # which is not selected
+    other.write_text(other.read_text().replace("max_bytes: ${ingest.max_bytes}", "max_bytes: 5"))
     watch = [sys.executable, "-m", "sightline.stages", "watch"]
     subprocess.run(watch, cwd=project, env={**installation, "PYTHONPATH": str(site)}, check=True)
-    after = json.loads((project / "data/code.json").read_text())
+    after = json.loads((project / "data/stages.json").read_text())
     assert [stage for stage in before if before[stage] != after[stage]] == ["export"]
 
 

@@ -1,4 +1,4 @@
-"""The functions of the project's code that have changed since a commit."""
+"""Changes since a commit: functions of the project's code, and files of its configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ast
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from sightline.core.code_digest import statement_digest
 
@@ -33,13 +36,8 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[
         Their names by file, as `{"src/sightline/core/files.py": ["lock"]}`; no names for a file of which only
         statements outside of functions differ, or that is new or gone.
     """
-    here = Path.cwd().resolve()
-    inside = {path.resolve().relative_to(here).as_posix() for path in modules if path.resolve().is_relative_to(here)}
-    listing = _git("diff", "--name-only", "-z", "--relative", commit) or b""
-    untracked = _git("ls-files", "-z", "--others", "--exclude-standard") or b""
-    touched = {name for name in (listing + untracked).decode().split("\0") if name in inside}
     changed = {}
-    for name in sorted(touched):
+    for name in _touched(commit, modules):
         earlier, path = file_at(commit, name), Path(name)
         before = _definitions(earlier) if earlier is not None else {}
         now = _definitions(path.read_bytes()) if path.exists() else {}
@@ -47,6 +45,25 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[
         if differing:
             changed[name] = [key for key in differing if key] if before and now else []
     return changed
+
+
+def changed_values(commit: str, paths: Iterable[Path]) -> list[str]:
+    """Returns the YAML files of which values, and not comments alone, differ from those of a commit."""
+    names = _touched(commit, paths)
+    return [name for name in names if _values(file_at(commit, name)) != _values(Path(name).read_bytes())]
+
+
+def _values(text: bytes | None) -> Any:
+    return None if text is None else yaml.safe_load(text)
+
+
+def _touched(commit: str, paths: Iterable[Path]) -> list[str]:
+    """Returns those of the files below the working directory that differ from a commit, by name."""
+    here = Path.cwd().resolve()
+    inside = {path.resolve().relative_to(here).as_posix() for path in paths if path.resolve().is_relative_to(here)}
+    listing = _git("diff", "--name-only", "-z", "--relative", commit) or b""
+    untracked = _git("ls-files", "-z", "--others", "--exclude-standard") or b""
+    return sorted({name for name in (listing + untracked).decode().split("\0") if name in inside})
 
 
 def _definitions(text: bytes) -> dict[str, str]:

@@ -17,13 +17,13 @@ from typing import Any
 
 from sightline.changes import definitions, source_changes
 from sightline.changes.values import flat, shown
-from sightline.config.location import scripts_folder
+from sightline.config.location import conf_folder, scripts_folder
+from sightline.config.params import PARAMS
 from sightline.core import dvc_cache
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache, look
-from sightline.stages.watch.fingerprint import WatchedWeights
 
 MOST_NAMED = 3
 _WATCH = "watch"
@@ -79,7 +79,7 @@ def _watched() -> config_cache.WatchedConfig:
         config = compose(saved_overrides(read_params()))
         check(config)
         ingest = typed(IngestConfig, config["ingest"], "ingest")
-        watched = config_cache.WatchedConfig(ingest, WatchedWeights.of(config))
+        watched = config_cache.WatchedConfig.of(ingest, config)
     return watched
 
 
@@ -116,16 +116,25 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str], source
         return
     if stage.cmd_changed:
         yield "its command in dvc.yaml"
-    found = []
+    knobs_changed = False
+    digests: set[str] = set()
     for dep in stage.deps:
         if hasattr(dep, "params"):
             path = Path(dep.def_path)
             values = json.loads((now / path).read_bytes()) if (now / path).is_file() else dep.read_params()
-            found += list(_changed_params(stage.name, path, dep.params, dep.hash_info.value or {}, values))
-    yield from found
+            changed = dict(_changed_params(dep.params, dep.hash_info.value or {}, values))
+            if path == look.STAGES:
+                digests = {key.rpartition(".")[2] for key in changed}
+            else:
+                knobs_changed |= path == PARAMS and bool(changed)
+                yield from changed.values()
+    if "settings" in digests and not knobs_changed:  # a knob says more than the digest that changes with it
+        yield _changed_settings(stage.name)
+    if "code" in digests:
+        yield _changed_code(stage.name)
     for dep in stage.deps:
         if not hasattr(dep, "params"):
-            yield from _changed_file(dep, repo, now, makers, source, spare_new=bool(found))
+            yield from _changed_file(dep, repo, now, makers, source)
     for out in stage.outs:
         if "modified" in out.workspace_status().values():
             yield f"{out.def_path} {_other_output(out)}"
@@ -142,18 +151,16 @@ def _other_output(out: Any) -> str:
 
 
 def _changed_params(
-    stage: str, path: Path, names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
-) -> Iterable[str]:
+    names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterable[tuple[str, str]]:
+    """Yields the dotted names of parameters that are others than in the lock, with what each was and is."""
     before = flat({name: locked.get(name) for name in names})
     after = flat({name: values.get(name, _under(values, name)) for name in names})
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
-        if old == new and (key in before) == (key in after):
-            continue
-        if path == look.CODE:
-            yield _changed_code(stage)
-        else:
-            yield f"{key}: {shown(old)} -> {shown(new)}" if key in before else f"{key}: {shown(new)}, was not there"
+        if old != new or (key in before) != (key in after):
+            change = f"{shown(old)} -> {shown(new)}" if key in before else f"{shown(new)}, was not there"
+            yield key, f"{key}: {change}"
 
 
 def _under(values: Any, name: str) -> Any:
@@ -172,14 +179,19 @@ def _changed_code(stage: str) -> str:
     return "its code: " + _some([f"{name} ({_some(names)})" if names else name for name, names in changed.items()])
 
 
+def _changed_settings(stage: str) -> str:
+    commit = definitions.commit_of("dvc.lock")
+    paths = [conf_folder() / "config.yaml", *(conf_folder() / stage).rglob("*.yaml")]
+    changed = definitions.changed_values(commit, paths) if commit else []
+    return "its settings in conf/" + (f": {_some(changed)}" if changed else "")
+
+
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _changed_file(
-    dep: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None, spare_new: bool
-) -> Iterable[str]:
+def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None) -> Iterable[str]:
     path, locked = dep.def_path, dep.hash_info.value if dep.hash_info else None
     if (now / path).is_file():
         if locked != _md5(now / path):
@@ -190,8 +202,7 @@ def _changed_file(
         if maker.hash_info.value != locked:
             yield f"{path}: dvc.lock has another one of it than {makers[path]} made"
     elif locked is None:
-        if not spare_new:  # a knob that chose another option says more
-            yield f"{path}: it did not depend on it before"
+        yield f"{path}: it did not depend on it before"
     else:
         for kind in dep.workspace_status().values():
             yield f"{path}: {kind}"

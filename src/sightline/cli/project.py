@@ -122,8 +122,7 @@ def repair() -> None:
 
     After `git pull` it also removes results, and images that DVC tracks, of which the commit has others: they are in
     DVC's cache, and `dvc repro` would go on from them. Says what it did; nothing where all is well. `make repro` does
-    it by itself, but for images. Of a knob in params.yaml that has another name now it says so, which DVC, reading
-    dvc.yaml, cannot.
+    it by itself, but for images.
     """
     _repair(sources=True)
 
@@ -132,7 +131,6 @@ def _repair(sources: bool) -> None:
     try:
         import dvc  # noqa: F401 - only whether it is there
 
-        from sightline.config import params, renames
         from sightline.core import dvc_files
         from sightline.stages.watch import earlier_results
     except ModuleNotFoundError as error:
@@ -140,8 +138,6 @@ def _repair(sources: bool) -> None:
 
     for line in [*dvc_files.repair(), *earlier_results.remove(sources)]:
         echo(f"sightline: {line}", err=True)
-    if params.PARAMS.is_file():
-        renames.refuse_params(params.read(), str(params.PARAMS))
 
 
 def _in_git() -> bool:

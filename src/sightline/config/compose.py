@@ -66,7 +66,6 @@ def saved_overrides(content: Mapping[str, Any], conf: Path | None = None) -> lis
             path = f"{stage}.{key}"
             folder = path.replace(".", "/")
             options = options_in(conf / folder)
-            option_settings.require_seen_by_dvc(path, value, conf)
             if "." in str(key):
                 raise ConfigError(f"{path}: {_nested(str(key), conf / str(stage))} in {PARAMS}, without dots in a key")
             if choice := option_settings.choice_of(str(key), conf / str(stage)):

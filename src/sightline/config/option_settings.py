@@ -1,6 +1,6 @@
 """Settings of the chosen options in params.yaml: `denoise_options: {sigma: 1.0}` beside `denoise: gaussian`.
 
-A choice is one word there, by which dvc.yaml finds the option's file; so what belongs to the option stands beside it.
+A choice is one word there, which `dvc exp run -S train.model=cnn` can write; so the option's settings stand beside it.
 The key is the same in params.yaml, in `dvc exp run -S ++preprocess.denoise_options.sigma=1.0` and on the command line
 of a stage's script, where Hydra's own `preprocess.denoise.sigma` means the same.
 """
@@ -8,19 +8,13 @@ of a stage's script, where Hydra's own `preprocess.denoise.sigma` means the same
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sightline.core.errors import ConfigError
 
 SUFFIX = "_options"
-UNSEEN_BY_DVC = ("size", "nfiles")
-"""DVC leaves out of its run cache's key what has one of these names, at any depth of a parameter (treeverse/dvc#10296).
-
-A changed value would bring back the outputs of the old one. `preprocess.size` is a parameter by itself in dvc.yaml,
-under its whole name, which helps; a key within a value has no such way out.
-"""
 
 
 def choice_of(key: str, folder: Path) -> str | None:
@@ -67,31 +61,3 @@ def written_word(word: str, conf: Path) -> str:
     match = re.fullmatch(r"(?:\+\+?)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
     is_setting = match and (conf / match[1] / match[2]).is_dir()
     return f"++{match[1]}.{match[2]}{SUFFIX}.{match[3]}" if match and is_setting else word
-
-
-def require_seen_by_dvc(path: str, value: Any, conf: Path) -> None:
-    """Refuses keys within a value of params.yaml that DVC would not see change.
-
-    Raises:
-        ConfigError: For the first of them, with the place where it can stand.
-    """
-    stage, key = path.split(".", 1)
-    choice = choice_of(key, conf / stage)
-    place = f"an option file in {conf}/{stage}/{choice}/" if choice else f"{conf}/{stage}/default.yaml"
-    for below in _keys(value):
-        if below.rpartition(".")[2] in UNSEEN_BY_DVC:
-            raise ConfigError(
-                f"{path}.{below}: DVC does not notice when a key called {' or '.join(UNSEEN_BY_DVC)} changes in "
-                f"params.yaml (treeverse/dvc#10296); set it in {place}"
-            )
-
-
-def _keys(node: Any) -> Iterator[str]:
-    """Yields the path of every key of a value, at any depth."""
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield str(key)
-            yield from (f"{key}.{below}" for below in _keys(child))
-    elif isinstance(node, list):
-        for number, child in enumerate(node):
-            yield from (f"{number}.{below}" for below in _keys(child))

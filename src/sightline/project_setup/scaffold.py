@@ -15,12 +15,6 @@ from sightline.core import files
 from sightline.core.errors import UserError
 
 _STAGE = re.compile(r"python -m pipeline\.(\w+)")
-_CONF = re.compile(r"^ *- conf/.*\n", re.MULTILINE)
-_HEAD = """\
-# The DAG. A stage depends on exactly what it reads: the output of the stage before it, its section of params.yaml, and
-# its code with the defaults and options that are installed with it: `watch` writes a digest of both to data/code.json.
-# `exec`: the shell in between goes away, so that a stage is DVC's own child and ends with it, killed or not.
-"""
 _DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
 _INTRODUCTION = "git config --global user.name 'Your Name' && git config --global user.email you@example.org"
 _IGNORED = (".gitignore", ".dvcignore")
@@ -62,9 +56,7 @@ def _beside(folder: Path) -> str:
 
 def dvc_yaml() -> str:
     """Returns the project's DAG: that of Sightline's own dvc.yaml, by what is installed."""
-    text = template("dvc.yaml").read_text(encoding="utf-8")
-    text = _CONF.sub("", _STAGE.sub(r"python -m sightline.stages \1", text))
-    return _HEAD + text[text.index("\nstages:") :]
+    return _STAGE.sub(r"python -m sightline.stages \1", template("dvc.yaml").read_text(encoding="utf-8"))
 
 
 def write(folder: Path, params: str, readme: str) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 from sightline.config.compose import compose, read_params, saved_overrides, typed
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache
-from sightline.stages.watch.fingerprint import WatchedWeights
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +24,7 @@ def project(tmp_path, monkeypatch):
 
 def composed() -> config_cache.WatchedConfig:
     config = compose(saved_overrides(read_params()))
-    return config_cache.WatchedConfig(typed(IngestConfig, config.ingest, "ingest"), WatchedWeights.of(config))
+    return config_cache.WatchedConfig.of(typed(IngestConfig, config.ingest, "ingest"), config)
 
 
 def test_what_was_found_good_is_recalled_as_it_was(project):

@@ -13,6 +13,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from omegaconf import DictConfig
 
 from sightline.config.location import conf_folder
 from sightline.core import files
@@ -21,6 +24,7 @@ from sightline.sources import SOURCES
 from sightline.sources.name_pattern import NamePattern
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights
+from sightline.stages.watch.stage_digests import settings_digests
 
 MEMORY = files.STATE / "checked.json"
 PARAMS = Path("params.yaml")
@@ -31,10 +35,22 @@ _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 @dataclass(frozen=True)
 class WatchedConfig:
-    """What `watch` looks at of a configuration: the ingest section, and what was trained elsewhere."""
+    """What `watch` looks at of a configuration.
+
+    Attributes:
+        ingest: The ingest section.
+        weights: What was trained elsewhere.
+        settings: The digest of each section's settings.
+    """
 
     ingest: IngestConfig
     weights: WatchedWeights
+    settings: dict[str, str]
+
+    @classmethod
+    def of(cls, ingest: IngestConfig, config: DictConfig) -> Self:
+        """Takes it from a composed configuration, of which the ingest section is typed."""
+        return cls(ingest, WatchedWeights.of(config), settings_digests(config))
 
 
 def recall() -> WatchedConfig | None:
@@ -47,7 +63,7 @@ def recall() -> WatchedConfig | None:
         source = SOURCES[section["source"]["name"]](**section["source"])
         patterns = {knob: NamePattern(**section[knob]) for knob in ("class_from", "group_from", "split_from")}
         ingest = IngestConfig(**{**section, **patterns, "source": source})
-        return WatchedConfig(ingest, WatchedWeights(**kept["weights"]))
+        return WatchedConfig(ingest, WatchedWeights(**kept["weights"]), dict(kept["settings"]))
     except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
         return None
 

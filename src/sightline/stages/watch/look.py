@@ -1,4 +1,4 @@
-"""One look at all that may change outside of DVC's sight: the source, the weights file, the code."""
+"""One look at all that may change outside of DVC's sight: the source, the weights file, the code, the settings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.stages.watch import config_cache
-from sightline.stages.watch.code import write_code_digests
 from sightline.stages.watch.fingerprint import SOURCE, WEIGHTS, source_fingerprint, watch_weights
+from sightline.stages.watch.stage_digests import write_stage_digests
 
-CODE = Path("data/code.json")
+STAGES = Path("data/stages.json")
 
 
 def look(watched: config_cache.WatchedConfig, output: Path) -> None:
-    """Writes the fingerprints and the code digests; none where one thing is missing.
+    """Writes the fingerprints and the stages' digests; none where one thing is missing.
 
     Args:
         watched: The configuration of what is watched.
@@ -25,4 +25,4 @@ def look(watched: config_cache.WatchedConfig, output: Path) -> None:
     source = source_fingerprint(watched.ingest)
     watch_weights(watched.weights, output / WEIGHTS, source)
     files.write_json(output / SOURCE, source)
-    write_code_digests(output / CODE)
+    write_stage_digests(watched.settings, output / STAGES)

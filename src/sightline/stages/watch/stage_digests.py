@@ -1,0 +1,56 @@
+"""The digests of what each stage is made of besides its data: its code, and its settings.
+
+DVC reads them from `data/stages.json` as parameters of the stages, which is why `dvc.yaml` lists neither code nor the
+files of `conf/`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from sightline.config.location import scripts_folder
+from sightline.core import files
+from sightline.core.code_digest import CodeDigests
+
+_SECTION = re.compile(r"\$\{(\w+)[.}]")
+
+
+def settings_digests(config: DictConfig) -> dict[str, str]:
+    """Returns the digest of each section of a composed configuration, 64 hexadecimal digits.
+
+    The values are digested as composed and not resolved: what comes from the environment (credentials, the number of
+    processes) is a matter of the machine. A section that reads another one covers its values too.
+    """
+    texts = {str(name): repr(OmegaConf.to_container(config[name], resolve=False)) for name in config}
+    return {name: files.sha256("\n".join(_with_sections_read(name, texts)).encode()) for name in texts}
+
+
+def _with_sections_read(section: str, texts: Mapping[str, str]) -> list[str]:
+    """Returns the text of a section, and of those that it reads by interpolation, directly or not."""
+    names = [section]
+    for name in names:  # which grows on the way
+        names += sorted({found for found in _SECTION.findall(texts[name]) if found in texts} - set(names))
+    return [texts[name] for name in names]
+
+
+def write_stage_digests(settings: Mapping[str, str], output: Path) -> None:
+    """Writes the digests of every stage's script but the watching one's own, which always runs.
+
+    The script of sweeps is no stage's.
+
+    Args:
+        settings: The digest of each section's settings; a stage need not have a section.
+        output: The JSON file to write, `{stage: {"code": digest, "settings": digest}}`.
+    """
+    scripts = scripts_folder()
+    code = CodeDigests(scripts=scripts)
+    digests = {}
+    for stage in sorted(path.stem for path in scripts.glob("*.py") if path.stem not in ("__init__", "watch", "sweep")):
+        digests[stage] = {"code": code.digest(f"pipeline.{stage}")}
+        if stage in settings:
+            digests[stage]["settings"] = settings[stage]
+    files.write_json(output, digests)
