@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import yaml
 
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.models.options import MODELS
 from sightline.predict.inference_model import open_session
 from sightline.stages.export import latency
@@ -33,7 +33,7 @@ def measure(name: str) -> dict[int, float]:
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     option = MODELS[name](**{**content, "weights": None})
     torch.manual_seed(0)
-    classifier = build(option, SHAPE, 10, [0.5] * 3, [0.25] * 3)
+    classifier = build_classifier(option, SHAPE, 10, [0.5] * 3, [0.25] * 3)
     images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE), np.uint8)
     forms = {"fp32": to_onnx(classifier, SHAPE, 20)}
     forms["int8"] = to_int8(forms["fp32"], images)

@@ -60,11 +60,13 @@ def coverage(
     """Returns for each metric the share of sets whose interval holds the truth, and the intervals' mean width."""
     rng = np.random.default_rng(seed)
     often = math.ceil(100_000 / sizes.sum())
-    truth = classification.evaluate(*answers(sizes * often, lead, rng), resamples=0, per_class_limit=0)
+    truth = classification.classification_metrics(*answers(sizes * often, lead, rng), resamples=0, per_class_limit=0)
     held: dict[str, list[bool]] = defaultdict(list)
     widths: dict[str, list[float]] = defaultdict(list)
     for _ in range(sets):
-        found = classification.evaluate(*answers(sizes, lead, rng), resamples=resamples, per_class_limit=0)
+        found = classification.classification_metrics(
+            *answers(sizes, lead, rng), resamples=resamples, per_class_limit=0
+        )
         for name in SHOWN:
             low, high = found[f"{name}_low"], found[f"{name}_high"]
             held[name].append(low <= truth[name] <= high)

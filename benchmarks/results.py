@@ -29,7 +29,7 @@ TARGET = 0.01
 
 def pooled(files: list[Path]) -> Predictions:
     """Returns the answers in several files, which must be of different images."""
-    parts = [predictions.read(path) for path in files]
+    parts = [predictions.load_predictions(path) for path in files]
     ids = [name for part in parts for name in part.ids]
     assert len(set(ids)) == len(ids), f"{files[0]} and others share test images: they are no folds of one set"
     columns = ("labels", "predicted", "probabilities")

@@ -170,11 +170,11 @@ def _train(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], seed: i
     import torch
 
     from sightline.models.architectures.cnn import Cnn
-    from sightline.models.classifier import build
+    from sightline.models.classifier import build_classifier
 
     torch.manual_seed(seed)
     mean, std = [float(images.mean() / 255)], [float(images.std() / 255)]
-    model = build(Cnn("cnn", width=16, blocks=2, hidden=64, dropout=0.1), (28, 28, 1), 10, mean, std)
+    model = build_classifier(Cnn("cnn", width=16, blocks=2, hidden=64, dropout=0.1), (28, 28, 1), 10, mean, std)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     x, y = torch.from_numpy(images.copy()), torch.from_numpy(labels)
     steps = 300

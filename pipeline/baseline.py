@@ -26,7 +26,7 @@ def run(config: BaselineConfig, context: Context) -> None:
         progress.write_line(f"baseline: {line}", sys.stdout)
     data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
     scored = run_methods(data, config, out, context.root / RAW)
-    for line in console.lines(scored):
+    for line in console.method_lines(scored):
         progress.write_line(f"baseline: {line}", sys.stdout)
     if not scored:
         return

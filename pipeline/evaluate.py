@@ -24,7 +24,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     from sightline.models.inference import Predictor
     from sightline.reporting import closing_lines
     from sightline.stages.evaluate import stage
-    from sightline.stages.evaluate.console import lines
+    from sightline.stages.evaluate.console import evaluation_lines
     from sightline.stages.evaluate.explain import explainer
     from sightline.stages.evaluate.novelty_measurement import Embedder
     from sightline.stages.evaluate.tracked import log_evaluation
@@ -47,7 +47,7 @@ def run(config: EvaluateConfig, context: Context) -> None:
     )
     progress.step("adding to the run in MLflow")
     times = log_evaluation(found, out, context.config, predictor.info.weights_sha256, data)
-    for line in lines(found, times):
+    for line in evaluation_lines(found, times):
         progress.write_line(f"evaluate: {line}", sys.stdout)
     progress.write_line(f"evaluate: see {out / stage.REPORT}", sys.stdout)
     for line in closing_lines.of_stage("evaluate"):

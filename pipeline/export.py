@@ -20,13 +20,13 @@ def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it passes the parity check."""
     progress.step("loading PyTorch")
     from sightline.reporting import closing_lines
-    from sightline.stages.export.result import lines
+    from sightline.stages.export.result import export_lines
     from sightline.stages.export.stage import export
     from sightline.stages.export.tracked import log_export
 
     root, out = context.root, context.output / OUTPUT
     outcome = export(config, root / RAW, root / DATA, root / MODEL, out, root / REPORTS)
-    for line in lines(outcome):
+    for line in export_lines(outcome):
         progress.write_line(f"export: {line}", sys.stdout)
     progress.step("adding the bundle to MLflow")
     log_export(outcome, out, context.config, files.sha256_file(root / MODEL / "model.safetensors"))

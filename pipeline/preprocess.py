@@ -20,7 +20,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
     progress.step("images")
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.preprocess.cache import FOLDER
-    from sightline.stages.preprocess.console import lines
+    from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
 
@@ -29,7 +29,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
         require_splits(summary)
     digest, raw = ProcessedSet(context.output / OUTPUT).digest, data_settings.raw_digest(context.root / INPUT)
     data_settings.save_settings(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
-    for line in lines(summary, config, context.root / INPUT):
+    for line in set_lines(summary, config, context.root / INPUT):
         progress.write_line(f"preprocess: {line}", sys.stdout)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(config: IngestConfig, context: Context) -> None:
     """Watches, and remembers that the configuration is good."""
     watched = config_cache.WatchedConfig.of(config, context.config)
-    earlier_results.refuse()
+    earlier_results.refuse_earlier()
     look(watched, context.output)
     if not context.overrides:
         config_cache.remember(watched)
@@ -32,7 +32,7 @@ def run(config: IngestConfig, context: Context) -> None:
 
 def main() -> None:
     """Watches; with the configuration that was found good before, if nothing of it has changed."""
-    watched = config_cache.recall() if len(sys.argv) == 1 else None
+    watched = config_cache.remembered() if len(sys.argv) == 1 else None
     if watched is None:
         # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
         from sightline.config.sections import check
@@ -42,7 +42,7 @@ def main() -> None:
         return
     try:
         with files.lock("watch"):
-            earlier_results.refuse()
+            earlier_results.refuse_earlier()
             look(watched, Path())
     except Exception as error:
         from sightline.config.stage_runner import end

@@ -96,7 +96,7 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     import torch
 
     from sightline.models.architectures.cnn import Cnn
-    from sightline.models.classifier import build
+    from sightline.models.classifier import build_classifier
     from sightline.models.inference import Predictor
     from sightline.stages.export.onnx import to_onnx
 
@@ -109,7 +109,7 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         depth = preprocessing.shape[2]
-        classifier = build(option, preprocessing.shape, len(classes), [0.5] * depth, [0.3] * depth).train()
+        classifier = build_classifier(option, preprocessing.shape, len(classes), [0.5] * depth, [0.3] * depth).train()
         optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
         for step in range(steps):
             rows = torch.arange(step * 64, step * 64 + 64) % len(x)
@@ -158,5 +158,5 @@ def _write(folder: Path, name: str, model: bytes, classes: list[str]) -> Path:
     calibration = {"temperature": 1.0, "target_accuracy": 0.99, "threshold": 0.4, "coverage": 0.5}
     files.write_json(folder / manifest.CALIBRATION, calibration)
     files.write_text(folder / manifest.CARD, CARD)
-    manifest.write(folder, {"data_sha256": "d" * 64, "model_sha256": files.sha256(name.encode())})
+    manifest.write_manifest(folder, {"data_sha256": "d" * 64, "model_sha256": files.sha256(name.encode())})
     return folder

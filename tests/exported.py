@@ -136,13 +136,13 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
     from sightline.models import saved_model
     from sightline.models.architectures.cnn import Cnn
-    from sightline.models.classifier import build
+    from sightline.models.classifier import build_classifier
     from sightline.models.model_info import TrainingLineage
 
     option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        classifier = build(option, (12, 12, 1), 10, [0.3], [0.3]).train()
+        classifier = build_classifier(option, (12, 12, 1), 10, [0.3], [0.3]).train()
         optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
         x, y = torch.from_numpy(prepared), torch.from_numpy(labels.astype(np.int64))
         for step in range(80):
@@ -151,11 +151,13 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    saved_model.save(folder, classifier.eval(), option, (12, 12, 1), CLASSES, TrainingLineage(profile={"threads": 1}))
+    saved_model.save_model(
+        folder, classifier.eval(), option, (12, 12, 1), CLASSES, TrainingLineage(profile={"threads": 1})
+    )
 
 
 def _evaluate(processed: Path, model: Path, reports: Path) -> None:
-    from sightline.datasets.predictions import write as write_predictions
+    from sightline.datasets.predictions import save_predictions as write_predictions
     from sightline.models import novelty_detector
     from sightline.models.inference import Predictor
     from sightline.stages.evaluate.novelty_measurement import Embedder, measure
@@ -168,7 +170,9 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     write_predictions(reports / "predictions.parquet", split.ids, split.labels, predicted, probabilities)
     files.write_json(reports / "calibration.json", CALIBRATION)
     files.write_json(reports / "metrics_detail.json", METRICS)
-    novelty_detector.save(measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz")
+    novelty_detector.save_detector(
+        measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ model = sightline.train(
 settings, _ = section("baseline", BaselineConfig, {"methods": ["nearest_mean"], "robustness_images": 0})
 (method,) = run_methods(data.files, settings, Path("baselines"))
 labels, probabilities = np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.3, 0.7]])
-numbers = classification.evaluate(labels, probabilities, 2, 20)
+numbers = classification.classification_metrics(labels, probabilities, 2, 20)
 Path("data").mkdir()
 Path("data/processed").symlink_to(data.path.resolve())
 transform = json.loads((data.path / "contract.json").read_text())

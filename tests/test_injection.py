@@ -170,7 +170,7 @@ def difference(hostile: bool) -> ProjectDiff:
     every = names(hostile)
     before = DatasetState({name: LabelledImage(name, "train", str(i)) for i, name in enumerate(every)})
     after = DatasetState({}, rejected=dict.fromkeys(every, "corrupt"))
-    data = dataset_diff.compare(before, after)
+    data = dataset_diff.compare_datasets(before, after)
     params = [ValueChange(name, name, name) for name in every]
     here = Revision(None)
     return ProjectDiff(here, here, params, data, [], None, [], [], [f"HEAD has no {name}" for name in every])
@@ -218,7 +218,7 @@ def test_the_model_card(monkeypatch: pytest.MonkeyPatch) -> None:
                 images_per_split={"test": 1}, metrics=dict.fromkeys(part, 0.5), lineage={},
                 calibration=Calibration(1.0, 0.9, None, None),
             )  # fmt: skip
-            card = model_card.render(content, outcome, 1e-5)
+            card = model_card.render_card(content, outcome, 1e-5)
             head, body = card.removeprefix("---\n").split("\n---\n", 1)
             assert json.loads(head.splitlines()[0].removeprefix("license: ")) == part[0]
             text += body
@@ -233,7 +233,7 @@ FAILED = [Prediction(name, error="corrupt", detail=name) for name in PAYLOADS]
 
 def written(form: str) -> str:
     stream = io.StringIO()
-    writers.write(form, [*PREDICTIONS, *FAILED], stream, PAYLOADS, 2)
+    writers.write_as(form, [*PREDICTIONS, *FAILED], stream, PAYLOADS, 2)
     return stream.getvalue()
 
 
@@ -244,7 +244,7 @@ def test_predictions_as_csv_and_json(tmp_path: Path) -> None:
     as_json = json.loads(written("json"))
     assert [row["label"] or row["detail"] for row in as_json] == PAYLOADS * 2
     assert [json.loads(line) for line in written("jsonl").split("\n")[:-1]] == as_json
-    parquet_writer.write(PREDICTIONS, tmp_path / "p.parquet")
+    parquet_writer.write_parquet(PREDICTIONS, tmp_path / "p.parquet")
     assert pq.read_table(tmp_path / "p.parquet")["label"].to_pylist() == PAYLOADS
 
 

@@ -38,7 +38,7 @@ def report_of_digits(digits, config, history, tmp_path_factory):
     guess = np.full((len(test), 10), 0.1)
     methods = {}
     for name in ("majority", "a_method_of_a_very_long_name"):
-        predictions.write(root / f"{name}.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
+        predictions.save_predictions(root / f"{name}.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
         methods[name] = {"title": f"Always the same answer: {name}", "bytes": 10**7, "parameters": {}}
         methods[name] |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "f1_macro"), 0.1)
     (root / "baselines.json").write_text(json.dumps({"methods": methods}))
@@ -54,7 +54,7 @@ def report_of_digits(digits, config, history, tmp_path_factory):
         explainer=Explainer("Grad-CAM", "Bright is what speaks for it.", lambda x, _: x.mean(axis=3) / 255),
         model_info={"architecture": {"name": "logreg"}, "profile": {"device": "cpu"}, "weights_sha256": "0f" * 32},
     )
-    predictions.write(root / "predictions.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
+    predictions.save_predictions(root / "predictions.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)
     return root
 
 
@@ -119,7 +119,7 @@ def test_the_report_of_hostile_names(report_of_hostile, look, width, scheme):
 def test_the_comparison(report_of_digits, digits, look, width, scheme):
     pair = run_sources.load_pair(str(report_of_digits), str(report_of_digits / "reports"))
     file = report_of_digits / "compare.html"
-    file.write_text(page.render_page(pair, comparison.compare(pair.a, pair.b), digits.data.root))
+    file.write_text(page.render_page(pair, comparison.compare_models(pair.a, pair.b), digits.data.root))
     check(look(file, width, scheme), file, 20)
 
 
@@ -129,5 +129,5 @@ def test_the_comparison_of_hostile_names_without_pictures(report_of_hostile, loo
     b = dataclasses.replace(a, name="<b>" + "x" * 90, probabilities=a.probabilities[:, ::-1])
     pair = dataclasses.replace(pair, b=b, settings=[("train.<b>" + "x" * 90, "<b>" + "y" * 200, "-")])
     file = report_of_hostile / "compare.html"
-    file.write_text(page.render_page(pair, comparison.compare(a, b)))
+    file.write_text(page.render_page(pair, comparison.compare_models(a, b)))
     check(look(file, width, scheme), file, 9)

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.changes.dataset_diff import ClassCount, DatasetState, LabelledImage, compare
+from sightline.changes.dataset_diff import ClassCount, DatasetState, LabelledImage, compare_datasets
 
 images = st.dictionaries(
     st.sampled_from([f"{i}.png" for i in range(12)]),
@@ -29,15 +29,15 @@ def image(label: str = "a", split: str = "train", sha256: str = "0") -> Labelled
 
 @given(states)
 def test_a_state_does_not_differ_from_itself(state: DatasetState) -> None:
-    diff = compare(state, state)
+    diff = compare_datasets(state, state)
     assert diff.empty
     assert diff.counts() == []
 
 
 @given(states, states)
 def test_every_image_is_accounted_for(before: DatasetState, after: DatasetState) -> None:
-    diff = compare(before, after)
-    there, back = set(diff.added), compare(after, before)
+    diff = compare_datasets(before, after)
+    there, back = set(diff.added), compare_datasets(after, before)
     assert len(before.images) + len(diff.added) - len(diff.removed) == len(after.images)
     assert there <= after.images.keys() - before.images.keys()
     assert (len(diff.removed), len(diff.refused)) == (len(back.added), len(back.accepted))
@@ -72,7 +72,7 @@ def test_each_kind_is_told_from_the_others() -> None:
         {"is bad": "corrupt"},
         {"new": "group", "same": "group"},
     )
-    diff = compare(before, after)
+    diff = compare_datasets(before, after)
     assert (diff.added, diff.removed, diff.renamed) == (["new"], ["gone"], [("old name", "new name")])
     assert (diff.relabelled, diff.replaced, diff.moved) == (["label"], ["bytes"], ["split"])
     assert (diff.refused, diff.accepted, diff.near) == (["is bad"], ["was bad"], ["new"])

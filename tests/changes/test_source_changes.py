@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sightline.changes.source_changes import words
+from sightline.changes.source_changes import source_words
 from sightline.core import files
 from sightline.sources.content import fingerprint
 from sightline.stages.watch.fingerprint import content_memory
@@ -32,7 +32,7 @@ def look() -> dict[str, Any]:
 
 def line_of(before: dict[str, Any] | None, now: dict[str, Any], locked: dict[str, Any] | None = None) -> str:
     text = files.canonical_json(locked or before).encode()
-    return words(now, before, hashlib.md5(text, usedforsecurity=False).hexdigest(), str(SOURCE))
+    return source_words(now, before, hashlib.md5(text, usedforsecurity=False).hexdigest(), str(SOURCE))
 
 
 def change() -> None:

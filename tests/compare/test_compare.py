@@ -31,7 +31,7 @@ def write(folder, wrong=(), ids=None, labels=None, classes=CLASSES):
     labels = np.arange(len(ids)) % 3 if labels is None else labels
     predicted = np.where(np.isin(np.arange(len(ids)), wrong), (labels + 1) % 3, labels)
     probabilities = np.eye(3)[predicted] * 0.7 + 0.1
-    predictions.write(folder / "predictions.parquet", ids, labels, predicted, probabilities, classes)
+    predictions.save_predictions(folder / "predictions.parquet", ids, labels, predicted, probabilities, classes)
     return str(folder)
 
 
@@ -42,7 +42,7 @@ def runs(tmp_path):
 
 def load(reference):
     """Returns a run's predictions, of the test split where it has those."""
-    source = run_sources.open_source(reference)
+    source = run_sources.open_run(reference)
     return source.read(source.splits()[0])
 
 
@@ -73,21 +73,23 @@ def test_reports_of_another_model_than_the_folders_are_refused(runs, tmp_path):
 
 def test_the_numbers_are_those_of_the_pairs(runs):
     a, b = map(load, runs)
-    found = comparison.compare(a, b)
+    found = comparison.compare_models(a, b)
     assert found.p == paired.mcnemar(a.correct, b.correct) < 0.05
     assert found.difference == pytest.approx(7 / 30)
     assert found.interval[0] < found.difference < found.interval[1]
     assert (found.both_right, len(found.only_a), len(found.only_b), found.both_wrong) == (20, 8, 1, 1)
-    assert comparison.compare(a, b) is not found
-    assert comparison.compare(a, b).interval == found.interval
+    assert comparison.compare_models(a, b) is not found
+    assert comparison.compare_models(a, b).interval == found.interval
     accuracy = next(side for side in found.metrics if side.name == "accuracy")
     assert (accuracy.better, accuracy.a, accuracy.b) == (1, pytest.approx(28 / 30), pytest.approx(21 / 30))
     loss = next(side for side in found.metrics if side.name == "log_loss")
     assert loss.better == 1
     assert loss.a < loss.b
     assert found.verdict("A", "B").startswith("The better one is A: +23.3 points")
-    assert comparison.compare(b, a).verdict("B", "A").startswith("The better one is A: \N{MINUS SIGN}23.3 points")
-    assert "do not show which is better" in comparison.compare(a, a).verdict("A", "A")
+    assert (
+        comparison.compare_models(b, a).verdict("B", "A").startswith("The better one is A: \N{MINUS SIGN}23.3 points")
+    )
+    assert "do not show which is better" in comparison.compare_models(a, a).verdict("A", "A")
 
 
 def test_different_test_sets_are_refused(runs, tmp_path):
@@ -107,7 +109,7 @@ def test_images_are_shown_where_they_are(runs, make_set):
     pair = run_sources.load_pair(*runs)
     a, b = pair.a, pair.b
     data = make_set(CLASSES, per_split=10)
-    found = comparison.compare(a, b)
+    found = comparison.compare_models(a, b)
     assert page.find_images(data.root, a) is not None
     assert page.find_images(data.root / "nowhere", a) is None
     with_images, without = page.render_page(pair, found, data.root), page.render_page(pair, found)
@@ -180,7 +182,7 @@ def test_jobs_of_a_sweep_are_compared_by_their_validation_images(runs, store, tm
     assert (pair.split, pair.settings) == ("validation", [("train.lr", "0.1", "0.2")])
     assert (pair.a.correct.sum(), pair.b.correct.sum()) == (28, 21)
     assert ("the newest of", "2 runs of this name") in pair.b.about
-    lines = comparison.lines(pair, comparison.compare(pair.a, pair.b))
+    lines = comparison.comparison_lines(pair, comparison.compare_models(pair.a, pair.b))
     assert "train.lr  0.1    0.2" in lines
     assert any(line.startswith("30 validation images: ") for line in lines)
     with pytest.raises(UserError, match=r"predictions for the test split, cnn for the validation split"):

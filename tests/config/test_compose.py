@@ -83,7 +83,7 @@ def through(conf: Path, value: Any, more: Any = None) -> Any:
     """Sends values through params.yaml, Hydra's grammar and composition."""
     written = io.StringIO()
     YAML().dump({"stage": {"knob": value, "more": more}}, written)  # as `dvc exp run -S` does
-    content = params.parse(written.getvalue())
+    content = params.parse_yaml(written.getvalue())
     return OmegaConf.to_container(compose(saved_overrides(content, conf), conf), resolve=True)["stage"]  # type: ignore
 
 

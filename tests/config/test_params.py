@@ -68,7 +68,7 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def section(conf: Path, yaml: str, *command: str) -> tuple[Section, dict[str, str]]:
     """Returns what a stage gets of `params.yaml`, and what MLflow is told."""
-    content = params.parse(f"stage:\n{yaml}")
+    content = params.parse_yaml(f"stage:\n{yaml}")
     composed = compose([*saved_overrides(content, conf), *command], conf)
     made = typed(Section, composed.stage, "stage")
     return made, flat_params(composed)
@@ -179,7 +179,7 @@ def test_dvc_reads_the_same(word: str) -> None:
         except Exception as error:
             return type(error).__name__
 
-    ours, dvcs = reading(params.parse), reading(YAML(typ="safe").load)
+    ours, dvcs = reading(params.parse_yaml), reading(YAML(typ="safe").load)
     if not hasattr(dvcs, "isoformat"):  # a date, which no knob is
         assert ours == dvcs or math.isnan(ours)
 
@@ -190,16 +190,16 @@ usual: &usual {lr: 0.1, seed: 1, optimizer_options: &options {beta: 2}}
 other: &other {<<: *usual, seed: 2}
 train: {<<: [*other, *usual], lr: 0.3, more: *other, optimizer_options: {<<: *options, beta: 3}}
 """
-    read = params.parse(text)
+    read = params.parse_yaml(text)
     assert read["train"]["more"] == read["other"] == {"lr": 0.1, "seed": 2, "optimizer_options": {"beta": 2}}
     assert read["train"] == {"lr": 0.3, "seed": 2, "more": read["other"], "optimizer_options": {"beta": 3}}
     assert read == YAML(typ="safe").load(text)  # as DVC
     with pytest.raises(YAMLError, match="the key 'lr' stands twice"):
-        params.parse("{usual: &usual {lr: 0.1}, train: {<<: *usual, lr: 1, lr: 2}}")
+        params.parse_yaml("{usual: &usual {lr: 0.1}, train: {<<: *usual, lr: 1, lr: 2}}")
 
 
 def test_a_number_is_a_number_again_after_its_text_was_asked_for() -> None:
-    config = OmegaConf.create({"names": [params.interpolation(params.parse("007"))]})
+    config = OmegaConf.create({"names": [params.interpolation(params.parse_yaml("007"))]})
     assert params.texts(config) == {"names": ["007"]}
     assert OmegaConf.to_container(config, resolve=True) == {"names": [7]}
 
@@ -212,7 +212,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_conf_reads_the_same_in_both_versions_of_yaml() -> None:
     for path in sorted((ROOT / "conf").rglob("*.yaml")):
         text = path.read_text()
-        assert OmegaConf.to_container(OmegaConf.create(text)) == params.parse(text), path
+        assert OmegaConf.to_container(OmegaConf.create(text)) == params.parse_yaml(text), path
 
 
 @pytest.mark.parametrize(

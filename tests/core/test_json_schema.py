@@ -6,7 +6,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import pytest
 
-from sightline.core.json_schema import Keywords, Schema, invalid, schema_of
+from sightline.core.json_schema import Keywords, Schema, invalid, json_schema_of
 
 
 class Item(TypedDict):
@@ -20,7 +20,7 @@ class Body(TypedDict):
 
 def test_the_schema_has_fields_descriptions_and_what_is_required() -> None:
     components: dict[str, Schema] = {}
-    assert schema_of(Body, components) == {"$ref": "#/components/schemas/Body"}
+    assert json_schema_of(Body, components) == {"$ref": "#/components/schemas/Body"}
     assert components["Item"] == {
         "type": "object",
         "properties": {
@@ -52,5 +52,5 @@ def test_validation_names_the_place_and_agrees_with_the_schema(value: Any, probl
     assert invalid(value, Body, "") == problem
     jsonschema = pytest.importorskip("jsonschema")
     components: dict[str, Schema] = {}
-    schema = {**schema_of(Body, components), "components": {"schemas": components}}
+    schema = {**json_schema_of(Body, components), "components": {"schemas": components}}
     assert jsonschema.Draft202012Validator(schema).is_valid(value) is (problem is None)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sightline.config.compose import compose, typed
 from sightline.imaging import decode
 from sightline.imaging.transform import steps
-from sightline.stages.ingest.image_quality import measure
+from sightline.stages.ingest.image_quality import measure_quality
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.stage import build_transform
 from tests.stages.ingest.helpers import picture, tree
@@ -57,7 +57,7 @@ def over(height: int, width: int, work: Callable[[np.ndarray], Any]) -> str:
 def test_looking_is_bounded(area: float, longer: float, upright: bool):
     side = round(2 ** (area * longer))
     shape = (side, max(1, round(2**area / side)))
-    fault = over(*(shape if upright else shape[::-1]), lambda image: measure(image[:, :, 0]))
+    fault = over(*(shape if upright else shape[::-1]), lambda image: measure_quality(image[:, :, 0]))
     assert not fault
 
 

@@ -1,4 +1,4 @@
-"""Names: one name for one thing among modules and classes, nouns for classes, docstrings that name the thing."""
+"""Names: one for one thing among modules, classes and functions; nouns for classes; docstrings that name the thing."""
 
 from __future__ import annotations
 
@@ -44,14 +44,38 @@ SAME_CLASSES = {
     "Picture": "an image in a document: the report's, and JSON",
     "Place": "where something stands: a file of a source, and the folder of the API",
     "Predictions": "of many images: a file of them, and JSON",
-    "ResNet9": "the option, and the network",
     "Server": "the application, and the process that serves it",
     "Step": "one step of a sequence: preprocessing, its description by the server, a schedule by steps",
     "TorchvisionOption": "an option of what torchvision offers: its networks, its datasets",
-    "WideResNet": "the option, and the network",
     "Worker": "a process that works for another",
 }
 """Class names that stand in several modules, and why."""
+
+SAME_FUNCTIONS = {
+    "build": "of an augmentation, by each of the two engines",
+    "connect": "to a service: MongoDB, an SQL database, MLflow",
+    "decode": "an image: any, and the common ones faster",
+    "digest": "a SHA-256, of the argument",
+    "examine": "what doctor looks at",
+    "export": "the stage's verb: its work, and the function of the Python API",
+    "fault": "what somebody can mend: an error of one line, and a finding of doctor's",
+    "fit": "a model: the network, and each baseline method",
+    "ingest": "the stage's verb: its work, and the function of the Python API",
+    "main": "of a program",
+    "markdown": "the Markdown of a result",
+    "preprocess": "the stage's verb: its work, and the function of the Python API",
+    "remove_abandoned": "what killed processes have left",
+    "render_page": "the HTML page of a result",
+    "set_name": "what a set of images is called",
+    "upsert": "rows into a database, by its kind",
+    "user_errors": "a service's exceptions as errors of one line",
+    "write_csv": "a file of this format",
+    "write_json": "a file of this format",
+}
+"""Function names that stand in several modules, and the one meaning that they have there."""
+
+MOST_PRIVATE = 5
+"""Modules in which a helper's name may stand: what it means is to be seen where it is called."""
 
 PARTICIPLES_OF_THE_FIELD = {
     "Finding": "a noun: of an audit",
@@ -100,6 +124,38 @@ def test_a_module_name_has_one_meaning() -> None:
 def test_a_class_name_has_one_meaning() -> None:
     several = {name: found for name, found in classes().items() if len(found) > 1}
     assert set(several) <= set(SAME_CLASSES), {n: p for n, p in several.items() if n not in SAME_CLASSES}
+
+
+def functions() -> dict[str, list[tuple[str, bool]]]:
+    """Returns the modules that define a function of each name, and whether it is public there.
+
+    Verbs of the command are named as the work that they start, rules of `init` as the settings that they choose.
+    """
+    places = defaultdict(list)
+    for module, tree in trees().items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and named_for_itself(module):
+                places[node.name.lstrip("_")].append((module, not node.name.startswith("_")))
+    return places
+
+
+def named_for_itself(module: str) -> bool:
+    """Says whether functions of a module are named for what they do themselves."""
+    return not module.startswith("cli/") and module != "project_setup/rules.py"
+
+
+def test_a_function_name_has_one_meaning() -> None:
+    several = {name: [module for module, public in found if public] for name, found in functions().items()}
+    several = {name: modules for name, modules in several.items() if len(modules) > 1}
+    assert set(several) <= set(SAME_FUNCTIONS), {n: p for n, p in several.items() if n not in SAME_FUNCTIONS}
+    frequent = {name: found for name, found in functions().items() if len(found) > MOST_PRIVATE}
+    assert set(frequent) <= set(SAME_FUNCTIONS), frequent
+
+
+def test_the_lists_of_shared_names_hold_no_name_that_is_not_shared() -> None:
+    shared = {name for name, found in functions().items() if len(found) > 1}
+    assert set(SAME_FUNCTIONS) <= shared
+    assert set(SAME_CLASSES) <= {name for name, found in classes().items() if len(found) > 1}
 
 
 def test_no_class_is_a_bare_participle() -> None:

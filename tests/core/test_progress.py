@@ -60,8 +60,8 @@ FILE = "from pathlib import Path; from sightline.sources.file import LocalFile; 
 ROWS = "from sightline.sources.databases.digests import set_digest; set_digest([[1], [2]])"
 LOAD = """
 from pathlib import Path
-from sightline.sources.databases.loading import load
-load(Path('.'), 'sqlite:///images.db', 'images')
+from sightline.sources.databases.loading import fill_database
+fill_database(Path('.'), 'sqlite:///images.db', 'images')
 """
 
 

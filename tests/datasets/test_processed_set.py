@@ -253,7 +253,9 @@ def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_in_a_shard_is_never_trained_on(tmp_path: Path) -> None:
     write_set(tmp_path)
-    names = {old: pixel_shard.read(tmp_path / old).name for old in ("shard-0.npy", "shard-1.npy", "shard-2.npy")}
+    names = {
+        old: pixel_shard.describe_shard(tmp_path / old).name for old in ("shard-0.npy", "shard-1.npy", "shard-2.npy")
+    }
     for old, name in names.items():
         (tmp_path / old).rename(tmp_path / name)
     table = pq.read_table(tmp_path / INDEX)

@@ -14,7 +14,7 @@ from sightline.cli import app
 from sightline.datasets.raw_set import raw_shards
 from sightline.drift.image_statistics import NAMES
 from sightline.drift.reference import Reference
-from sightline.drift.sample_comparison import IncomingImages, compare, look, reference_of
+from sightline.drift.sample_comparison import IncomingImages, compare_samples, measure_incoming, reference_of
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from tests.exported import Project
@@ -32,16 +32,16 @@ def pictures(exported: Project) -> list[np.ndarray]:
 
 
 def drifted(bundle: Bundle, images: list[np.ndarray]) -> set[str]:
-    found = compare(reference_of(bundle), look(bundle, images, None, BYTES), 10)
+    found = compare_samples(reference_of(bundle), measure_incoming(bundle, images, None, BYTES), 10)
     return {statistic.name for statistic in found.statistics if statistic.drifted}
 
 
 def test_the_images_of_the_test_are_the_reference(exported: Project, bundle: Bundle) -> None:
-    incoming = look(bundle, list(exported.pictures), None, BYTES)
+    incoming = measure_incoming(bundle, list(exported.pictures), None, BYTES)
     reference = reference_of(bundle)
     assert np.array_equal(incoming.reference.statistics, reference.statistics)
     assert np.array_equal(incoming.reference.classes, reference.classes)
-    assert not compare(reference, incoming, 10).drifted
+    assert not compare_samples(reference, incoming, 10).drifted
 
 
 def test_what_has_changed_is_named(exported: Project, bundle: Bundle) -> None:
@@ -58,13 +58,13 @@ def test_what_has_changed_is_named(exported: Project, bundle: Bundle) -> None:
 def test_false_alarms_are_as_rare_as_promised(exported: Project, bundle: Bundle) -> None:
     """In 200 draws of real statistics: of images that the network was fitted to all, and so alike."""
     train = [image.data for shard in raw_shards(exported.raw) for image in shard.images()][120:]
-    pool = look(bundle, train, None, BYTES).reference
+    pool = measure_incoming(bundle, train, None, BYTES).reference
     rng, alarms = np.random.default_rng(0), 0
     for _ in range(200):
         order = rng.permutation(len(pool.classes))
         parts = (order[:400], order[400:600])
         before, after = (Reference(pool.statistics[part], pool.classes[part]) for part in parts)
-        alarms += compare(before, IncomingImages([], after, 0), 10).drifted
+        alarms += compare_samples(before, IncomingImages([], after, 0), 10).drifted
     assert alarms <= 20  # 10 are allowed; 20 or fewer in all but 1 of 1,000 such tests, were it exactly 5 %
 
 

@@ -61,7 +61,7 @@ def test_a_png_as_ingestion_writes_it(size: tuple[int, int, int], seed: int) -> 
     height, width, channels = size
     pixels = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
     data = encoder.encode(pixels.tobytes(), height, width, channels)
-    found = fast_decode.png(data)
+    found = fast_decode.decode_png(data)
     assert found is not None
     np.testing.assert_array_equal(found, pixels)
     same(data)
@@ -72,7 +72,7 @@ def test_a_png_with_filters(size: tuple[int, int, int], seed: int, smooth: bool,
     image = picture(*size, seed=seed, smooth=smooth)
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=level)
-    found = fast_decode.png(stream.getvalue())
+    found = fast_decode.decode_png(stream.getvalue())
     assert found is not None
     np.testing.assert_array_equal(found, np.asarray(image).reshape(size))
     same(stream.getvalue())
@@ -85,7 +85,7 @@ def test_each_filter(filter_: int, taken: bool, first: int) -> None:
     rows[:, 0] = [first, *[filter_] * 8]
     header = struct.pack(">IIBBBBB", 7, 9, 8, 2, 0, 0, 0)
     data = joined([(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")])
-    assert (fast_decode.png(data) is not None) == taken
+    assert (fast_decode.decode_png(data) is not None) == taken
     same(data)
 
 
@@ -107,7 +107,7 @@ def test_a_stream_that_refers_further_back_than_it_says_is_left_to_pillow(
             (b"IEND", b""),
         )
     )
-    assert (fast_decode.png(data) is not None) == (2 ** (window + 8) >= len(rows))
+    assert (fast_decode.decode_png(data) is not None) == (2 ** (window + 8) >= len(rows))
     assert np.array_equal(decode.decode(data, 1)[:, :, 0], np.asarray(Image.open(io.BytesIO(data))))
     assert capfd.readouterr() == ("", "")
 
@@ -115,7 +115,7 @@ def test_a_stream_that_refers_further_back_than_it_says_is_left_to_pillow(
 def test_a_large_png_with_filters_is_left_to_pillow() -> None:
     stream = io.BytesIO()
     picture(100, 100, 3, smooth=True).save(stream, "PNG")
-    assert fast_decode.png(stream.getvalue()) is None
+    assert fast_decode.decode_png(stream.getvalue()) is None
     same(stream.getvalue())
 
 
@@ -124,7 +124,7 @@ def test_a_jpeg_of_the_plain_kind(
     size: tuple[int, int, int], seed: int, quality: int, sampling: str, smooth: bool
 ) -> None:
     data = jpeg(picture(*size, seed=seed, smooth=smooth), quality=quality, subsampling=sampling)
-    assert fast_decode.jpeg(data) is not None
+    assert fast_decode.decode_jpeg(data) is not None
     same(data)
 
 
@@ -136,7 +136,7 @@ def test_the_orientation(orientation: int, order: str) -> None:
     exif[0x010F] = "A maker"
     exif[0x0112] = orientation
     data = jpeg(picture(20, 30, 3), exif=exif)
-    found = fast_decode.jpeg(data)
+    found = fast_decode.decode_jpeg(data)
     assert found is not None
     assert found[1] == (orientation if orientation in range(1, 9) else 1)
     same(data)
@@ -156,13 +156,13 @@ def test_the_orientation(orientation: int, order: str) -> None:
     ],
 )
 def test_other_jpegs_are_left_to_pillow(data: bytes) -> None:
-    assert fast_decode.jpeg(data) is None
+    assert fast_decode.decode_jpeg(data) is None
     same(data)
 
 
 def test_xmp_without_an_orientation() -> None:
     data = jpeg(picture(20, 30, 3), xmp=b"<x:xmpmeta/>")
-    assert fast_decode.jpeg(data) is not None
+    assert fast_decode.decode_jpeg(data) is not None
     same(data)
 
 
@@ -197,7 +197,7 @@ RESOLUTION = b"8BIM\x03\xed\0\0" + struct.pack(">I", 16) + struct.pack(">IHHIHH"
 )
 def test_segments_that_pillow_reads(kind: int, body: bytes, taken: bool) -> None:
     data = with_segment(kind, body)
-    assert (fast_decode.jpeg(data) is not None) == taken
+    assert (fast_decode.decode_jpeg(data) is not None) == taken
     same(data)
 
 
@@ -234,7 +234,7 @@ def test_other_pngs_are_left_to_pillow(mode: str) -> None:
         stream = io.BytesIO()
         Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(stream, "PNG")
         data = stream.getvalue()
-    assert fast_decode.png(data) is None
+    assert fast_decode.decode_png(data) is None
     same(data)
 
 
@@ -277,7 +277,7 @@ HEADER, PIXELS, END = chunks(PLAIN)
 )
 def test_a_png_in_order_or_not(parts: list[tuple[bytes, bytes]], taken: bool) -> None:
     data = joined(parts)
-    assert (fast_decode.png(data) is not None) == taken
+    assert (fast_decode.decode_png(data) is not None) == taken
     same(data)
 
 
@@ -325,7 +325,7 @@ def test_the_hostile_corpus() -> None:
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         data = path.read_bytes()
         same(data)
-        taken += fast_decode.png(data) is not None or fast_decode.jpeg(data) is not None
+        taken += fast_decode.decode_png(data) is not None or fast_decode.decode_jpeg(data) is not None
     assert taken > 10
 
 

@@ -43,7 +43,7 @@ def test_worked_by_hand():
             [0.1, 0.3, 0.6],  # 2 right
         ]
     )
-    numbers = classification.evaluate(labels, probabilities, resamples=0)
+    numbers = classification.classification_metrics(labels, probabilities, resamples=0)
     # Columns: 0 named 3 times, 2 right; 1 named twice, once right; 2 once, right.
     expected = {
         "images": 6,
@@ -139,7 +139,7 @@ UNCOMPARED = {"images", "errors", "ece", "aurc", "specificity_weighted"}
 @settings(max_examples=60, deadline=None)
 def test_equal_to_scikit_learn(case):
     labels, probabilities = case
-    numbers = classification.evaluate(labels, probabilities, resamples=0)
+    numbers = classification.classification_metrics(labels, probabilities, resamples=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # predictions of absent classes
         expected = expected_of(labels, probabilities)
@@ -159,7 +159,7 @@ NO_INTERVAL = ("ece", "average_precision")
 @settings(max_examples=20, deadline=None)
 def test_every_number_has_an_interval_that_holds_it_or_none(case):
     labels, probabilities = case
-    numbers = classification.evaluate(labels, probabilities, uncalibrated=probabilities, resamples=20)
+    numbers = classification.classification_metrics(labels, probabilities, uncalibrated=probabilities, resamples=20)
     points = {name for name in numbers if not name.endswith(("_low", "_high"))} - {"images", "errors"}
     assert {"ece_uncalibrated", "log_loss_uncalibrated"} <= points
     assert numbers["ece_uncalibrated"] == numbers["ece"]
@@ -176,8 +176,8 @@ def test_order_of_rows_does_not_matter(case, random):
     labels, probabilities = case
     order = list(range(len(labels)))
     random.shuffle(order)
-    numbers = classification.evaluate(labels, probabilities, resamples=20)
-    assert numbers == classification.evaluate(labels[order], probabilities[order], resamples=20)
+    numbers = classification.classification_metrics(labels, probabilities, resamples=20)
+    assert numbers == classification.classification_metrics(labels[order], probabilities[order], resamples=20)
 
 
 def big(n=3000, k=4, seed=0):
@@ -191,13 +191,13 @@ def big(n=3000, k=4, seed=0):
 def test_intervals_are_those_of_resampled_evaluations():
     # The short cuts (multinomial rows, weighted ranks) against the plain way: draw images, evaluate, repeat.
     labels, probabilities = big(600)
-    numbers = classification.evaluate(labels, probabilities, resamples=2000)
+    numbers = classification.classification_metrics(labels, probabilities, resamples=2000)
     rng = np.random.default_rng(1)
     places = [np.flatnonzero(labels == i) for i in range(4)]
     drawn = []
     for _ in range(400):
         rows = np.concatenate([rng.choice(p, len(p)) for p in places])
-        drawn.append(classification.evaluate(labels[rows], probabilities[rows], resamples=0))
+        drawn.append(classification.classification_metrics(labels[rows], probabilities[rows], resamples=0))
     for name in drawn[0]:
         if name.endswith(("_low", "_high")) or f"{name}_low" not in numbers or name.startswith(("acc", "top")):
             continue
@@ -223,7 +223,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(classes, images, accuracy
 
 def test_without_an_error_intervals_have_the_width_of_so_few_images():
     labels = np.arange(28) % 3
-    numbers = classification.evaluate(labels, 0.97 * one_hot(labels, 3) + 0.01, resamples=200)
+    numbers = classification.classification_metrics(labels, 0.97 * one_hot(labels, 3) + 0.01, resamples=200)
     assert numbers["accuracy_low"] == pytest.approx(0.8794, abs=1e-4)  # Wilson's
     perfect = ["balanced_accuracy", "recall_macro", "f1_macro", "f1_weighted", "matthews_corrcoef", "cohen_kappa"]
     for name in perfect:
@@ -249,8 +249,8 @@ def test_the_interval_of_f1_is_the_one_of_jaccards_index():
 def test_a_class_that_does_not_occur_costs_no_width():
     labels, probabilities = big(300)
     more = np.pad(probabilities, ((0, 0), (0, 3)))  # three classes that nobody names
-    few = classification.evaluate(labels, probabilities, resamples=100, per_class_limit=0)
-    many = classification.evaluate(labels, more, resamples=100, per_class_limit=0)
+    few = classification.classification_metrics(labels, probabilities, resamples=100, per_class_limit=0)
+    many = classification.classification_metrics(labels, more, resamples=100, per_class_limit=0)
     for end in ("f1_macro_low", "precision_macro_low", "f1_macro_high"):
         assert many[end] == pytest.approx(few[end], abs=0.01)
 
@@ -265,7 +265,7 @@ def test_one_entry_makes_a_number_of_each_class(monkeypatch):
     )
     monkeypatch.setitem(METRICS, "youden", youden)
     labels, probabilities = big(300)
-    numbers = classification.evaluate(labels, probabilities, resamples=50)
+    numbers = classification.classification_metrics(labels, probabilities, resamples=50)
     assert {"youden/class_3", "youden/class_3_low", "youden_macro", "youden_weighted_high"} <= numbers.keys()
     assert classification.class_scores(labels, probabilities.argmax(axis=1), 4)[0].values["youden"] < 1
 
@@ -283,7 +283,7 @@ def test_one_entry_makes_a_number_of_all(monkeypatch):
     monkeypatch.setitem(METRICS, "error", error)
     monkeypatch.setitem(METRICS, "spherical", spherical)
     labels, probabilities = big(300)
-    numbers = classification.evaluate(labels, probabilities, uncalibrated=probabilities, resamples=50)
+    numbers = classification.classification_metrics(labels, probabilities, uncalibrated=probabilities, resamples=50)
     assert numbers["error"] == pytest.approx(numbers["errors"] / 300, abs=1e-6)
     assert numbers["error_low"] < numbers["error"] < numbers["error_high"]
     assert numbers["spherical_low"] < numbers["spherical"] == numbers["spherical_uncalibrated"]
@@ -292,9 +292,9 @@ def test_one_entry_makes_a_number_of_all(monkeypatch):
 
 def test_same_seed_same_intervals():
     labels, probabilities = big(300)
-    first = classification.evaluate(labels, probabilities, seed=3, resamples=50)
-    assert first == classification.evaluate(labels, probabilities, seed=3, resamples=50)
-    assert first != classification.evaluate(labels, probabilities, seed=4, resamples=50)
+    first = classification.classification_metrics(labels, probabilities, seed=3, resamples=50)
+    assert first == classification.classification_metrics(labels, probabilities, seed=3, resamples=50)
+    assert first != classification.classification_metrics(labels, probabilities, seed=4, resamples=50)
 
 
 @given(scored(), st.integers(2, 5))
@@ -302,7 +302,7 @@ def test_same_seed_same_intervals():
 def test_top_k(case, k):
     labels, probabilities = case
     num_classes = probabilities.shape[1]
-    numbers = classification.evaluate(labels, probabilities, top_k=k, resamples=0)
+    numbers = classification.classification_metrics(labels, probabilities, top_k=k, resamples=0)
     names = [name for name in numbers if name.startswith("top_")]
     if num_classes == 2:
         assert names == []
@@ -324,7 +324,9 @@ def test_top_k(case, k):
 @settings(max_examples=50, deadline=None)
 def test_perfect_prediction_is_one_whatever_classes_are_absent(case):
     labels, probabilities = case
-    numbers = classification.evaluate(labels, one_hot(labels, probabilities.shape[1]), per_class_limit=0, resamples=0)
+    numbers = classification.classification_metrics(
+        labels, one_hot(labels, probabilities.shape[1]), per_class_limit=0, resamples=0
+    )
     for name in ("log_loss", "errors", "brier", "ece", "aurc"):
         assert numbers.pop(name) == 0
     # One class alone: nothing to tell it from, which the conventions count as 0.
@@ -335,7 +337,7 @@ def test_perfect_prediction_is_one_whatever_classes_are_absent(case):
 
 
 def test_single_class_and_single_image():
-    numbers = classification.evaluate(np.array([0]), np.array([[1.0]]))
+    numbers = classification.classification_metrics(np.array([0]), np.array([[1.0]]))
     assert numbers["accuracy"] == numbers["f1_macro"] == numbers["average_precision_macro"] == 1
     assert "roc_auc_macro" not in numbers
     assert not any(name.startswith("top_") for name in numbers)
@@ -343,8 +345,8 @@ def test_single_class_and_single_image():
 
 def test_per_class_values_up_to_the_limit():
     labels = np.arange(3)
-    assert "f1/class_2" in classification.evaluate(labels, one_hot(labels, 3), per_class_limit=3)
-    assert "f1/class_2" not in classification.evaluate(labels, one_hot(labels, 3), per_class_limit=2)
+    assert "f1/class_2" in classification.classification_metrics(labels, one_hot(labels, 3), per_class_limit=3)
+    assert "f1/class_2" not in classification.classification_metrics(labels, one_hot(labels, 3), per_class_limit=2)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_per_class_values_up_to_the_limit():
 )
 def test_refuses_what_is_no_probability(labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
-        classification.evaluate(np.array(labels, np.int64), np.array(probabilities, float))
+        classification.classification_metrics(np.array(labels, np.int64), np.array(probabilities, float))
 
 
 def test_confusion_rows_are_true_classes():

@@ -9,7 +9,7 @@ from sightline.config.schema import Option
 from sightline.models.architectures.cnn import Cnn
 from sightline.models.architectures.dense import Dense
 from sightline.models.architectures.resnet import ResNet
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import Classifier, build_classifier
 
 OPTIONS: dict[str, Option] = {
     "cnn": Cnn("cnn", width=4, blocks=2, hidden=8, dropout=0.2),
@@ -24,7 +24,7 @@ def make(name: str, shape: tuple[int, int, int] = (12, 10, 3), num_classes: int 
     """Builds a classifier with weights that depend on the seed alone."""
     torch.manual_seed(seed)
     channels = shape[2]
-    return build(OPTIONS[name], shape, num_classes, MEAN[:channels], STD[:channels])
+    return build_classifier(OPTIONS[name], shape, num_classes, MEAN[:channels], STD[:channels])
 
 
 def pictures(count: int, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> torch.Tensor:

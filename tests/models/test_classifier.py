@@ -13,7 +13,7 @@ from torch import nn
 from sightline.models.architectures.cnn import Cnn
 from sightline.models.architectures.dense import Dense
 from sightline.models.architectures.resnet import ResNet
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import Classifier, build_classifier
 from sightline.models.inference import Predictor
 from sightline.models.options import ModelOption
 from tests.models.conftest import MEAN, OPTIONS, STD, make, pictures
@@ -38,7 +38,7 @@ def test_any_size_and_channels_become_logits(
 ) -> None:
     shape = (height, width, channels)
     statistics = [0.5] * channels
-    classifier = build(OPTIONS[name], shape, num_classes, statistics, statistics).eval()
+    classifier = build_classifier(OPTIONS[name], shape, num_classes, statistics, statistics).eval()
     logits = classifier(pictures(count, shape))
     assert logits.shape == (count, num_classes)
     assert logits.dtype == torch.float32
@@ -49,7 +49,10 @@ def test_any_size_and_channels_become_logits(
 @given(width=st.integers(1, 6), blocks=st.integers(1, 6), size=st.integers(1, 40))
 def test_a_cnn_of_any_depth_takes_images_smaller_than_its_pooling(width: int, blocks: int, size: int) -> None:
     option = Cnn("cnn", width=width, blocks=blocks, hidden=4, dropout=0.0)
-    assert build(option, (size, size, 1), 3, [0.5], [0.5]).eval()(pictures(2, (size, size, 1))).shape == (2, 3)
+    assert build_classifier(option, (size, size, 1), 3, [0.5], [0.5]).eval()(pictures(2, (size, size, 1))).shape == (
+        2,
+        3,
+    )
 
 
 def test_a_cnns_parameters_do_not_depend_on_the_images_size() -> None:
@@ -60,7 +63,7 @@ def test_a_cnns_parameters_do_not_depend_on_the_images_size() -> None:
 @pytest.mark.parametrize(("size", "blocks"), [((1, 40), 2), ((8, 8), 2), ((16, 16), 2), ((28, 28), 3), ((64, 80), 4)])
 def test_a_cnn_is_as_deep_as_the_image_is_large(size: tuple[int, int], blocks: int) -> None:
     found, expected = (
-        build(Cnn("cnn", 4, of, 8, 0.0), (*size, 1), 3, [0.5], [0.5]).state_dict() for of in (None, blocks)
+        build_classifier(Cnn("cnn", 4, of, 8, 0.0), (*size, 1), 3, [0.5], [0.5]).state_dict() for of in (None, blocks)
     )
     assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
 
@@ -126,7 +129,7 @@ def test_the_statistics_are_part_of_the_state_but_not_learned() -> None:
 
 def test_dropout_acts_in_training_alone() -> None:
     option = Dense("dense", hidden=[64], dropout=0.5)
-    classifier = build(option, (4, 4, 1), 3, [0.5], [0.5])
+    classifier = build_classifier(option, (4, 4, 1), 3, [0.5], [0.5])
     images = pictures(4, (4, 4, 1))
     assert not torch.equal(classifier.train()(images), classifier(images))
     assert torch.equal(classifier.eval()(images), classifier(images))
@@ -153,7 +156,7 @@ def test_a_network_is_one_class_whose_head_is_its_last_linear_layer() -> None:
             first = nn.Linear(height * width * channels, self.width)
             return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(self.width, num_classes), nn.Identity())
 
-    classifier = build(Tiny("tiny", width=3), (8, 8, 1), 2, [0.5], [0.5])
+    classifier = build_classifier(Tiny("tiny", width=3), (8, 8, 1), 2, [0.5], [0.5])
     assert classifier.head_name == "3"
     assert classifier.features(pictures(4, (8, 8, 1))).shape == (4, 3)
 
@@ -190,7 +193,9 @@ def test_probabilities_sum_to_one_whatever_the_logits() -> None:
 
 
 def network(size: int, channels: int = 3) -> nn.Module:
-    return build(ResNet("resnet18", None), (size, size, channels), 4, [0.5] * channels, [0.5] * channels).network
+    return build_classifier(
+        ResNet("resnet18", None), (size, size, channels), 4, [0.5] * channels, [0.5] * channels
+    ).network
 
 
 def test_resnet_has_a_small_stem_below_96_pixels() -> None:
@@ -206,6 +211,6 @@ def test_resnet_has_a_small_stem_below_96_pixels() -> None:
 @pytest.mark.parametrize("shape", [(8, 8, 1), (17, 8, 3), (33, 40, 3), (96, 96, 1), (100, 97, 3)])
 def test_resnet_takes_any_size(shape: tuple[int, int, int]) -> None:
     channels = shape[2]
-    classifier = build(ResNet("resnet18", None), shape, 7, [0.5] * channels, [0.5] * channels).eval()
+    classifier = build_classifier(ResNet("resnet18", None), shape, 7, [0.5] * channels, [0.5] * channels).eval()
     with torch.inference_mode():
         assert classifier(pictures(1, shape)).shape == (1, 7)

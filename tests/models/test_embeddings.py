@@ -28,7 +28,7 @@ SHAPE = (8, 8, 1)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model and a processed set of 7 images in two shards, its classes other than the model's."""
     model, data = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("data")
-    saved_model.save(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), LINEAGE)
+    saved_model.save_model(model, make("cnn", SHAPE), OPTIONS["cnn"], SHAPE, list("abcde"), LINEAGE)
     images = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)
     np.save(data / "shard-a.npy", images[:4])
     np.save(data / "shard-b.npy", images[4:])
@@ -64,7 +64,7 @@ def test_a_row_an_image(folders: tuple[Path, Path], tmp_path: Path, batch_size: 
     assert table["label"].to_pylist() == ["cat", "dog", "cat", "cat", "cat", "dog", "dog"]
     images = np.concatenate([np.load(data / f"shard-{name}.npy") for name in "ab"])[[0, 3, 4, 6, 2, 1, 5]]
     with torch.inference_mode():
-        expected = saved_model.load(model)[0].features(torch.from_numpy(images)).numpy()
+        expected = saved_model.load_model(model)[0].features(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), expected, rtol=1e-4, atol=1e-5)
     assert table.schema.metadata[b"model_sha256"].decode() == files.sha256_file(model / saved_model.WEIGHTS)
     assert pq.ParquetFile(out).num_row_groups == {1: 7, 2: 4, 100: 3}[batch_size]  # a batch each
@@ -82,7 +82,7 @@ def test_twice_gives_the_same_bytes_and_the_verb_writes_them_too(folders: tuple[
 def test_what_cannot_be_is_one_line_and_leaves_no_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = folders
     other = tmp_path / "other"
-    saved_model.save(other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), LINEAGE)
+    saved_model.save_model(other, make("cnn", (9, 8, 1)), OPTIONS["cnn"], (9, 8, 1), list("abcde"), LINEAGE)
     out = tmp_path / "f.parquet"
     for arguments, printed in (
         ([str(other), str(data)], "holds images of 8x8x1, the model takes 9x8x1"),

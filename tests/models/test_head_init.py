@@ -15,7 +15,7 @@ from sightline.core.errors import UserError
 from sightline.models.architectures.efficientnet_lite import EfficientNetLite
 from sightline.models.architectures.timm import Timm
 from sightline.models.architectures.vit import ViT
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import Classifier, build_classifier
 from sightline.models.head_init import init_head
 from sightline.models.options import ModelOption, PretrainableOption, TorchvisionOption
 from tests.models.conftest import pictures
@@ -42,7 +42,7 @@ def first_loss(option: ModelOption, shape: tuple[int, int, int], classes: int) -
     pixels = images.float() / 255
     torch.manual_seed(0)
     mean, std = [float(pixels.mean())] * shape[2], [float(pixels.std())] * shape[2]
-    classifier = build(option, shape, classes, mean, std)
+    classifier = build_classifier(option, shape, classes, mean, std)
     with torch.no_grad():
         return float(nn.functional.cross_entropy(classifier.train()(images), labels))
 

@@ -24,7 +24,7 @@ from sightline.models.architectures.resnet9 import ResNet9
 from sightline.models.architectures.timm import Timm
 from sightline.models.architectures.vit import ViT
 from sightline.models.architectures.wide_resnet import WideResNet
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import Classifier, build_classifier
 from sightline.models.options import MODELS, ModelOption
 from sightline.stages.train.config import TrainConfig
 from tests.models.conftest import pictures
@@ -77,7 +77,7 @@ def make(
             pytest.importorskip("timm")
         option = NETWORKS[option]
     torch.manual_seed(seed)
-    return build(option, shape, num_classes, [0.5] * shape[2], [0.25] * shape[2])
+    return build_classifier(option, shape, num_classes, [0.5] * shape[2], [0.25] * shape[2])
 
 
 def parameters(option: ModelOption, shape: tuple[int, int, int], num_classes: int) -> int:
@@ -297,9 +297,9 @@ def test_the_head_makes_logits_of_the_features_and_a_stored_model_gives_the_same
     images = pictures(3, shape, seed=1)
     option = NETWORKS[name]
     initialised = dataclasses.replace(option, weights="gone.pth") if hasattr(option, "weights") else option
-    saved_model.save(tmp_path, classifier, initialised, shape, list("abcde"))
+    saved_model.save_model(tmp_path, classifier, initialised, shape, list("abcde"))
     rng = torch.get_rng_state()
-    loaded, _ = saved_model.load(tmp_path)
+    loaded, _ = saved_model.load_model(tmp_path)
     assert torch.equal(rng, torch.get_rng_state())
     assert saved_model.weights_bytes(loaded) == saved_model.weights_bytes(classifier)
     with torch.inference_mode():
@@ -322,10 +322,10 @@ def test_no_network_of_ours_imports_torchvision_or_timm() -> None:
 import sys
 from sightline.models.options import MODELS
 assert MODELS and "torch" not in sys.modules
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 settings = {"cnn": (4, 1, 4, 0.0), "dense": ([4], 0.0), "resnet9": (4, "max", 1.0), "wide_resnet": (10, 1, 0.0)}
 for name, values in settings.items():
-    build(MODELS[name](name, *values), (8, 8, 1), 2, [0.5], [0.5])
+    build_classifier(MODELS[name](name, *values), (8, 8, 1), 2, [0.5], [0.5])
 assert not {"torchvision", "timm", "pytorch_lightning"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)

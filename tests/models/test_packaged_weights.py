@@ -14,7 +14,7 @@ from sightline.core.errors import UserError
 from sightline.models import packaged_weights, weights_origin
 from sightline.models.architectures.efficientnet_lite import EfficientNetLite
 from sightline.models.architectures.timm import Timm
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.stages.watch.fingerprint import WatchedWeights, watch_weights
 
 pytest.importorskip("timm")
@@ -48,7 +48,7 @@ def original_name(name: str) -> str:
 
 def test_every_weight_stands_where_its_name_says() -> None:
     original = state()
-    network = build(option(), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3).network
+    network = build_classifier(option(), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3).network
     compared = 0
     for name, value in network.state_dict().items():
         if not name.startswith("classifier."):
@@ -59,7 +59,7 @@ def test_every_weight_stands_where_its_name_says() -> None:
 
 def test_grey_images_are_answered_as_their_copies_in_three_channels() -> None:
     state()
-    grey, colour = (build(option(), (32, 32, c), 5, [0.4] * c, [0.2] * c).eval() for c in (1, 3))
+    grey, colour = (build_classifier(option(), (32, 32, c), 5, [0.4] * c, [0.2] * c).eval() for c in (1, 3))
     images = torch.randint(0, 256, (2, 32, 32, 1), dtype=torch.uint8)
     torch.testing.assert_close(grey.features(images), colour.features(images.expand(-1, -1, -1, 3)))
 
@@ -78,7 +78,7 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(monkeyp
             weights_origin.of_weights("package", name)
         assert command in str(caught.value)
         with pytest.raises(UserError, match="not installed"):
-            build(option(name=name), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3)
+            build_classifier(option(name=name), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3)
 
 
 def test_networks_without_a_package_refuse_the_word() -> None:
@@ -99,7 +99,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         UserError, match=r"DEFAULT of tf_efficientnet_lite0 could not .*\(no route to the hub\)"
     ) as caught:
-        build(option("DEFAULT"), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3)
+        build_classifier(option("DEFAULT"), (32, 32, 3), 5, [0.5] * 3, [0.5] * 3)
     assert "\n" not in str(caught.value)
     assert len(asked) == 1
     assert asked[0].endswith("model.safetensors")

@@ -166,7 +166,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
 
 def test_a_model_of_ones_own_is_a_start_for_other_classes_and_channels(tmp_path: Path) -> None:
     trained = make("resnet18", (16, 16, 1), 3)
-    saved_model.save(tmp_path, trained, ResNet("resnet18", None), (16, 16, 1), list("abc"))
+    saved_model.save_model(tmp_path, trained, ResNet("resnet18", None), (16, 16, 1), list("abc"))
     tuned = make(ResNet("resnet18", str(tmp_path / "model.safetensors")), (24, 24, 3), 7, seed=5)
     assert torch.equal(tuned.network.layer4[1].conv2.weight, trained.network.layer4[1].conv2.weight)
     grey = pictures(2, (24, 24, 1))

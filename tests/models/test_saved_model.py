@@ -29,7 +29,7 @@ def save(folder: Path, name: str = "cnn") -> str:
     classifier = make(name)
     classifier.train()(pictures(8))  # batch norm's running statistics are part of the state
     lineage = TrainingLineage(profile={"threads": 1})
-    return saved_model.save(folder, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
+    return saved_model.save_model(folder, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -37,8 +37,8 @@ def test_every_bit_comes_back(tmp_path: Path, name: str) -> None:
     classifier = make(name)
     classifier.train()(pictures(8))
     lineage = TrainingLineage(best_epoch={"epoch": 3})
-    digest = saved_model.save(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
-    loaded, info = saved_model.load(tmp_path)
+    digest = saved_model.save_model(tmp_path, classifier, OPTIONS[name], SHAPE, CLASSES, lineage)
+    loaded, info = saved_model.load_model(tmp_path)
     before, after = classifier.state_dict(), loaded.state_dict()
     assert list(before) == list(after)
     for key, tensor in before.items():
@@ -126,15 +126,15 @@ def test_loading_leaves_torchs_random_numbers_alone(tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    saved_model.load(tmp_path)
+    saved_model.load_model(tmp_path)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_resnets_first_weights_are_not_needed_again(tmp_path: Path) -> None:
     from sightline.models.architectures.resnet import ResNet
 
-    saved_model.save(tmp_path, make("resnet18"), ResNet("resnet18", "gone.pth"), SHAPE, CLASSES)
-    _, info = saved_model.load(tmp_path)
+    saved_model.save_model(tmp_path, make("resnet18"), ResNet("resnet18", "gone.pth"), SHAPE, CLASSES)
+    _, info = saved_model.load_model(tmp_path)
     assert info.architecture["weights"] == "gone.pth"
 
 
@@ -143,7 +143,7 @@ def test_resnets_first_weights_are_not_needed_again(tmp_path: Path) -> None:
 
 def refused(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        saved_model.load(folder)
+        saved_model.load_model(folder)
     line = str(caught.value)
     assert "\n" not in line
     assert "run the train stage" in line

@@ -16,7 +16,7 @@ from torchvision.models import resnet18
 
 from sightline.core.errors import UserError
 from sightline.models.architectures.resnet import ResNet
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
 
 def resnet18_of(weights: str | None, size: int = 32, channels: int = 3) -> nn.Module:
     statistics = [0.5] * channels
-    return build(ResNet("resnet18", weights), (size, size, channels), 10, statistics, statistics).network
+    return build_classifier(ResNet("resnet18", weights), (size, size, channels), 10, statistics, statistics).network
 
 
 @pytest.mark.parametrize(("size", "channels"), [(224, 3), (224, 1), (32, 3), (32, 1)])

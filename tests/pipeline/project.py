@@ -161,9 +161,9 @@ class Project:
 
 IMAGE_DIFF = """
 import dataclasses, json
-from sightline.changes.dataset_diff import DatasetState, compare
+from sightline.changes.dataset_diff import DatasetState, compare_datasets
 from sightline.changes.revision import Revision
-diff = compare(DatasetState.read(Revision("HEAD")), DatasetState.read(Revision(None)))
+diff = compare_datasets(DatasetState.read(Revision("HEAD")), DatasetState.read(Revision(None)))
 print(json.dumps({field.name: getattr(diff, field.name) for field in dataclasses.fields(diff)[2:]}))
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from sightline.core.credentials import DATABASE_URL, parse
+from sightline.core.credentials import DATABASE_URL, parse_url
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.databases import sql
 from sightline.sources.databases.writeback import load_images
@@ -37,7 +37,7 @@ def test_rows_that_change(mariadb_url: str, tmp_path: Path) -> None:  # noqa: F8
 
     assert check()[1].startswith("baseline: it has never run")
     load_images(records(50), mariadb_url, TABLE)
-    with sql.engine(parse(mariadb_url), write=True) as engine, engine.begin() as connection:
+    with sql.engine(parse_url(mariadb_url), write=True) as engine, engine.begin() as connection:
         rows = sa.table(TABLE, sa.column("id"), sa.column("label"))
         connection.execute(rows.delete().where(rows.c.id == "03"))
         connection.execute(rows.update().where(rows.c.id == "08").values(label="b"))

@@ -35,7 +35,7 @@ def copy(project: Project, tmp_path: Path) -> Path:
 
 def forge(folder: Path) -> None:
     """Makes the manifest fit whatever stands in the folder."""
-    manifest.write(folder, {})
+    manifest.write_manifest(folder, {})
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 64])

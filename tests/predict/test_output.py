@@ -23,7 +23,7 @@ ROWS = [
 
 def written(form: str, rows: list[Prediction] = ROWS, top_k: int = 2) -> str:
     stream = io.StringIO()
-    writers.write(form, iter(rows), stream, CLASSES, top_k)
+    writers.write_as(form, iter(rows), stream, CLASSES, top_k)
     stream.getvalue().encode()  # is valid Unicode
     return stream.getvalue()
 
@@ -96,7 +96,7 @@ def test_the_table_is_one_aligned_line_a_row() -> None:
 
 def test_long_labels_are_cut_and_columns_stay() -> None:
     stream = io.StringIO()
-    writers.write("table", [Prediction("a", (("x" * 99, 0.25),))], stream, ["x" * 99], 5)
+    writers.write_as("table", [Prediction("a", (("x" * 99, 0.25),))], stream, ["x" * 99], 5)
     header, row = stream.getvalue().splitlines()
     assert row == "x" * 31 + "…" + "      25.00 %  a"
     assert header.index("image") == row.rindex("a")
@@ -109,11 +109,11 @@ class Terminal(io.StringIO):
 
 def test_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    writers.write("table", ROWS, terminal := Terminal(), CLASSES, 1)
+    writers.write_as("table", ROWS, terminal := Terminal(), CLASSES, 1)
     assert "\x1b[31m-" in terminal.getvalue()
     assert "\x1b[31m[bold]" not in terminal.getvalue()  # a file's name colours nothing
     monkeypatch.setenv("NO_COLOR", "1")
-    writers.write("table", ROWS, plain := Terminal(), CLASSES, 1)
+    writers.write_as("table", ROWS, plain := Terminal(), CLASSES, 1)
     assert "\x1b" not in plain.getvalue()
 
 

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 import sightline
-from sightline.core.credentials import parse
+from sightline.core.credentials import parse_url
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import convert, decode
@@ -238,8 +238,8 @@ def test_from_a_database_and_back(
             rows = connection.execute(sa.text(f"SELECT {columns} FROM written ORDER BY id")).all()  # noqa: S608
         engine.dispose()
     else:
-        with mongo.connect(parse(url)) as client:
-            found = mongo.database(client, parse(url), None)["written"].find()
+        with mongo.connect(parse_url(url)) as client:
+            found = mongo.database(client, parse_url(url), None)["written"].find()
             names_of = ("label", "probability", "reason")
             rows = sorted((d["_id"]["id"], d["_id"]["model"], *map(d.get, names_of)) for d in found)
     assert [row[0] for row in rows] == ["gone.png", *names]

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
-from sightline.project_setup.budget import LEAST_EPOCHS, Pace, Workload, fitted, lines, seconds
+from sightline.project_setup.budget import LEAST_EPOCHS, Pace, Workload, budget_lines, seconds, within_budget
 from sightline.project_setup.rules import Choice
 
 PACE = Pace(start=5, preparing=0.01, training=100, side=64)
@@ -18,7 +18,7 @@ CHOSEN = {"train.max_epochs": Choice(50, ""), "train.recipe": Choice("scratch", 
 
 def changes(minutes: float, pace: Pace = PACE, training: int = 650) -> dict[str, object]:
     work = Workload(1000, training, 0)
-    return {key: choice.value for key, choice in fitted(CHOSEN, pace, work, 60 * minutes).items()}
+    return {key: choice.value for key, choice in within_budget(CHOSEN, pace, work, 60 * minutes).items()}
 
 
 def test_what_fits_is_left_alone_and_what_does_not_gets_fewer_epochs_then_smaller_pictures() -> None:
@@ -37,17 +37,17 @@ def test_the_expected_time_is_within_the_budget_and_not_far_below_it_where_epoch
     work = Workload(1000, training, validating)
     pace = Pace(5, 0.001, speed, 64)
     try:
-        found = fitted(CHOSEN, pace, work, 60 * minutes)
+        found = within_budget(CHOSEN, pace, work, 60 * minutes)
     except UserError as error:
         minutes = float(str(error).rpartition(" ")[2].rstrip("m"))
-        found = fitted(CHOSEN, pace, work, 60 * minutes)
+        found = within_budget(CHOSEN, pace, work, 60 * minutes)
     chosen = {**CHOSEN, **found}
     epochs, side = int(chosen["train.max_epochs"].value), int(chosen["preprocess.size"].value)
     assert LEAST_EPOCHS <= epochs <= 50
     expected = pace.expected(work, epochs, side)
     assert expected <= minutes * 60 * 1.000001
     assert epochs == 50 or expected + pace.epoch(work, side) > minutes * 60, "one epoch more would not fit"
-    (line,) = lines(chosen, pace, work, 60 * minutes)
+    (line,) = budget_lines(chosen, pace, work, 60 * minutes)
     assert f"expected to take {expected / 60:.1f} min of {minutes:g}" in line
 
 
@@ -59,14 +59,14 @@ def test_a_pace_of_so_many_images_a_second_gives_the_time_that_it_takes() -> Non
 
 def test_a_probe_is_held_against_the_budget_too() -> None:
     probe = {**CHOSEN, "train.recipe": Choice("probe", "")}
-    assert fitted(probe, PACE, Workload(1000, 650, 150), 60) == {}
+    assert within_budget(probe, PACE, Workload(1000, 650, 150), 60) == {}
     with pytest.raises(UserError, match="too little"):
-        fitted(probe, PACE, Workload(100_000, 65_000, 15_000), 60)
+        within_budget(probe, PACE, Workload(100_000, 65_000, 15_000), 60)
 
 
 def test_other_programs_are_told_of() -> None:
     busy = dataclasses.replace(PACE, others=0.63)
-    assert "other programs have 63% of this machine" in lines(CHOSEN, busy, Workload(1000, 650, 150), 600)[1]
+    assert "other programs have 63% of this machine" in budget_lines(CHOSEN, busy, Workload(1000, 650, 150), 600)[1]
 
 
 def test_a_budget_is_a_time() -> None:

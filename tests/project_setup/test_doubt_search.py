@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.config.compose import compose, saved_overrides
-from sightline.config.params import parse
+from sightline.config.params import parse_yaml
 from sightline.config.sections import check
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.project_setup import budget, doubt_search, params_file
-from sightline.project_setup.doubt_search import DoubtSearch, words
+from sightline.project_setup.doubt_search import DoubtSearch, search_words
 from sightline.project_setup.project_plan import ProjectPlan
-from sightline.project_setup.rules import Choice, choose
+from sightline.project_setup.rules import Choice, choose_settings
 from sightline.project_setup.transfer import ProbeTrial
 from sightline.sweep import command, params_edit
 from sightline.sweep.engine import JOBS
@@ -39,7 +39,7 @@ IMAGES = 100
 def plan_of(**changes: Any) -> ProjectPlan:
     seen = dataclasses.replace(PHOTOS, **changes)
     given = {"ingest.source": Choice("folder", "given"), "ingest.path": Choice("birds", "given")}
-    return ProjectPlan(seen, MACHINE, choose(seen, MACHINE, given), given)
+    return ProjectPlan(seen, MACHINE, choose_settings(seen, MACHINE, given), given)
 
 
 def search_of(**changes: Any) -> DoubtSearch:
@@ -59,7 +59,7 @@ def outcome_of(right: dict[str, int], *words: str) -> SweepOutcome:
         path = JOBS / changes / "answers.parquet"
         path.parent.mkdir(parents=True)
         ids = [str(image) for image in range(IMAGES)]
-        predictions.write(path, ids, labels, predicted, np.full((IMAGES, 2), 0.5))
+        predictions.save_predictions(path, ids, labels, predicted, np.full((IMAGES, 2), 0.5))
     ordered = sorted(right, key=lambda changes: -right[changes])
     ranked = [
         RankedJob(FinishedJob(each, each, {}, {"val_accuracy": right[each] / 100}), None, True) for each in ordered
@@ -115,7 +115,7 @@ PLAIN: dict[str, Any] = {"text_like": True, "mirrored": 0.3, "side": 64, "larges
 @pytest.mark.parametrize("changes", [DIGITS, ODD, {**ODD, "images": 2000}, {"noise": 20.0, "mirrored": 0.55}, PLAIN])
 def test_whatever_is_tried_can_be_trained(changes: dict[str, Any], place: Path) -> None:
     plan = plan_of(**changes)
-    text = params_file.text(plan.chosen)
+    text = params_file.params_text(plan.chosen)
     Path("params.yaml").write_text(text)
     search = DoubtSearch.of(plan)
     assert search.sweeps
@@ -124,24 +124,26 @@ def test_whatever_is_tried_can_be_trained(changes: dict[str, Any], place: Path) 
         assert space.size == 2 ** len(each.doubts) <= 8
         last = {knob.key: knob.values[-1] for knob in space.knobs}
         assert list(space.samples())
-        content = parse(params_edit.changed(text, space.words(last)))
+        content = parse_yaml(params_edit.changed(text, space.words(last)))
         check(compose(saved_overrides(content)))
         if each.changes:  # what is written if it wins
-            changes_ = [word for key, choice in each.changes.items() for word in words(key, choice.value)]
-            check(compose(saved_overrides(parse(params_edit.changed(text, changes_)))))
+            changes_ = [word for key, choice in each.changes.items() for word in search_words(key, choice.value)]
+            check(compose(saved_overrides(parse_yaml(params_edit.changed(text, changes_)))))
 
 
 def test_a_network_that_wins_is_written_with_all_its_settings_and_their_reasons(place: Path) -> None:
     search = search_of(trial=ProbeTrial(0.8, 0.8))
     first = outcome_of({"preprocess.size=64 train.augment=standard": 70, "preprocess.size=96 train.augment=light": 71})
     other = outcome_of({"train.recipe=probe": 80, "train.recipe=finetune": 95}, "train.model=efficientnet_lite0")
-    verdict = doubt_search.judge(search, [first, other])
+    verdict = doubt_search.compare_winner(search, [first, other])
     assert {"train.model=efficientnet_lite0", "preprocess.size=128", "train.recipe=finetune"} <= set(verdict.changes)
     assert "train.recipe=probe" not in verdict.changes
     assert verdict.comments["train.model"].startswith("tried, cnn before; the best of 4 trainings of ")
     assert "train.model=efficientnet_lite0 train.recipe=finetune is right on 0.950" in verdict.summary
     assert verdict.comments["train.schedule"].startswith("the rate falls from the start")
-    stays = doubt_search.judge(search, [first, outcome_of({"train.recipe=probe ": 72, "train.recipe=finetune ": 60})])
+    stays = doubt_search.compare_winner(
+        search, [first, outcome_of({"train.recipe=probe ": 72, "train.recipe=finetune ": 60})]
+    )
     assert not stays.changes
     assert "tried efficientnet_lite0: the best of 4" in stays.comments["train.model"]
 
@@ -149,7 +151,7 @@ def test_a_network_that_wins_is_written_with_all_its_settings_and_their_reasons(
 def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path) -> None:
     search = search_of()
     first, large = "preprocess.size=64 train.augment=standard", "preprocess.size=96 train.augment=standard"
-    verdict = doubt_search.judge(search, [outcome_of({first: 80, large: 95}, "train.max_epochs=5")])
+    verdict = doubt_search.compare_winner(search, [outcome_of({first: 80, large: 95}, "train.max_epochs=5")])
     assert verdict.changes == ["preprocess.size=96"]
     assert verdict.comments["preprocess.size"].startswith("tried, 64 before; the best of 2 trainings of ")
     assert "right on 0.950, the first choice on 0.800: +0.150 (+0.0" in verdict.comments["preprocess.size"]
@@ -160,7 +162,7 @@ def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path)
 @pytest.mark.parametrize(("right", "why"), [(83, "may be so by chance"), (80, "none of 2"), (60, "none of 2")])
 def test_what_cannot_be_told_from_the_first_choice_does_not_win(right: int, why: str, place: Path) -> None:
     first, light = "preprocess.size=64 train.augment=standard", "preprocess.size=64 train.augment=light"
-    verdict = doubt_search.judge(search_of(), [outcome_of({first: 80, light: right})])
+    verdict = doubt_search.compare_winner(search_of(), [outcome_of({first: 80, light: right})])
     assert not verdict.changes
     assert why in verdict.summary
     assert "(0.800 on 100" in verdict.summary or "0.830, the first choice on 0.800" in verdict.summary

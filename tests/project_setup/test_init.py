@@ -218,7 +218,7 @@ def test_a_project_that_git_did_not_commit_says_how_to_in_one_line(
         monkeypatch.delenv(name)
     (tmp_path / "gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     folder = tmp_path / "my birds"
-    (line,) = scaffold.write(folder, "seed: 0\n", "")
+    (line,) = scaffold.make_project(folder, "seed: 0\n", "")
     subprocess.run(line.partition(": ")[2], shell=True, check=True)  # noqa: S602 - as it is typed
     done = subprocess.run(["git", "-C", str(folder), "status", "--short"], capture_output=True, check=True)
     assert done.stdout == b""

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.config.compose import compose, saved_overrides
-from sightline.config.params import parse
+from sightline.config.params import parse_yaml
 from sightline.config.sections import check
 from sightline.project_setup import params_file
 from sightline.project_setup.census import SERIES_PATTERN
 from sightline.project_setup.machine import Machine
-from sightline.project_setup.rules import RULES, Choice, choose, table
+from sightline.project_setup.rules import RULES, Choice, choose_settings, rules_table
 from sightline.project_setup.set_fingerprint import Fingerprint
 from sightline.project_setup.transfer import ProbeTrial
 from tests.conftest import ROOT
@@ -38,7 +38,7 @@ SHARES = st.floats(0, 1)
 
 def values(**changes: Any) -> dict[str, Any]:
     seen = dataclasses.replace(PHOTOS, **changes)
-    return {key: choice.value for key, choice in choose(seen, MACHINE).items()}
+    return {key: choice.value for key, choice in choose_settings(seen, MACHINE).items()}
 
 
 @st.composite
@@ -75,8 +75,8 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
 @settings(deadline=None)
 @given(fingerprints())
 def test_whatever_is_seen_the_file_holds_the_settings_with_their_reasons(seen: Fingerprint) -> None:
-    chosen = choose(seen, MACHINE)
-    content = parse(params_file.text(chosen))
+    chosen = choose_settings(seen, MACHINE)
+    content = parse_yaml(params_file.params_text(chosen))
     for key, choice in chosen.items():
         section, name = key.split(".")
         assert content[section].get(name, {}) == choice.value, key
@@ -86,7 +86,7 @@ def test_whatever_is_seen_the_file_holds_the_settings_with_their_reasons(seen: F
 
 @pytest.mark.parametrize("changes", [{}, DIGITS, ODD])
 def test_the_settings_are_valid(changes: dict[str, Any]) -> None:
-    content = parse(params_file.text(choose(dataclasses.replace(PHOTOS, **changes), MACHINE)))
+    content = parse_yaml(params_file.params_text(choose_settings(dataclasses.replace(PHOTOS, **changes), MACHINE)))
     check(compose([*saved_overrides(content), "ingest/source=folder", "ingest.path=birds"]))
 
 
@@ -120,7 +120,7 @@ def test_each_answer_follows_from_what_was_seen() -> None:
     assert tuned["train.recipe"] == "probe"
     assert values(trial=ProbeTrial(0.9, 0.8), images=2000)["train.recipe"] == "finetune"
     assert values(mirrored=None)["train.augment"] == "standard"
-    assert "cross-validation" in choose(PHOTOS, MACHINE)["preprocess.test_fraction"].reason
+    assert "cross-validation" in choose_settings(PHOTOS, MACHINE)["preprocess.test_fraction"].reason
     few, many = values(images=60), values(images=6000)
     assert few["train.max_epochs"] > many["train.max_epochs"]
 
@@ -130,15 +130,15 @@ def test_every_rule_says_what_it_does() -> None:
 
 
 def test_the_documentation_has_the_rules() -> None:
-    assert table() in (ROOT / "docs/how-it-chooses.md").read_text()
+    assert rules_table() in (ROOT / "docs/how-it-chooses.md").read_text()
 
 
 def test_what_is_given_by_hand_is_written_as_it_was_given() -> None:
-    chosen = choose(PHOTOS, MACHINE) | {
-        "evaluate.explain": Choice(parse("false"), ""),
-        "train.lr": Choice(parse("1e-3"), ""),
+    chosen = choose_settings(PHOTOS, MACHINE) | {
+        "evaluate.explain": Choice(parse_yaml("false"), ""),
+        "train.lr": Choice(parse_yaml("1e-3"), ""),
     }
-    text = params_file.text(chosen)
+    text = params_file.params_text(chosen)
     assert "  explain: false " in text
     assert "  lr: 1e-3 " in text
 
@@ -146,7 +146,7 @@ def test_what_is_given_by_hand_is_written_as_it_was_given() -> None:
 def test_rules_go_by_what_is_given_and_settings_of_options_stand_beside_those_found() -> None:
     def chosen(**given: Any) -> dict[str, Any]:
         by_hand = {f"train.{key}": Choice(value, "given by hand") for key, value in given.items()}
-        return {key: choice.value for key, choice in choose(PHOTOS, MACHINE, by_hand).items()}
+        return {key: choice.value for key, choice in choose_settings(PHOTOS, MACHINE, by_hand).items()}
 
     tuned = chosen(model="efficientnet_lite0", model_options={"drop_rate": 0.1})
     assert tuned["preprocess.size"] == 128

@@ -65,7 +65,9 @@ def state(root: Path, images: Rows, right: int = 55, rejected: int = 0, near: di
     labels = np.array([label for _, label in test])
     predicted = np.where(np.arange(len(test)) < right, labels, 1 - labels)
     names = [i for i, _ in test]
-    predictions.write(root / "reports/predictions.parquet", names, labels, predicted, np.eye(2)[predicted], classes)
+    predictions.save_predictions(
+        root / "reports/predictions.parquet", names, labels, predicted, np.eye(2)[predicted], classes
+    )
     return State(root)
 
 

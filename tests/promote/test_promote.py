@@ -42,7 +42,7 @@ def test_the_first_good_one_becomes_the_champion_and_again_changes_nothing(make:
     assert done.version.tags["sightline.bundle_sha256"] == files.sha256_file(candidate.bundle / "manifest.json")
     again = ask(candidate, policy)
     assert (again.promoted, again.decision, again.version.number) == (True, None, 1)
-    assert promote.lines(again, policy.name) == [f"{policy.name} version 1 is the champion already"]
+    assert promote.outcome_lines(again, policy.name) == [f"{policy.name} version 1 is the champion already"]
 
 
 def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
@@ -72,7 +72,7 @@ def test_a_worse_one_is_held_back_a_better_one_replaces_and_force_is_recorded(
     assert record["force_reason"] == "the others fail on the new camera"
     assert record["decided_by"]
     assert record["reasons"]
-    assert "by force, in place of version 3, in spite of:" in promote.lines(forced, policy.name)[0]
+    assert "by force, in place of version 3, in spite of:" in promote.outcome_lines(forced, policy.name)[0]
 
 
 def test_a_bundle_that_is_too_bad_even_alone(make: Make, policy: PromoteConfig) -> None:
@@ -160,8 +160,8 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     assert traced["model_sha256"] == digest
     manifest = json.loads((project.bundle / "manifest.json").read_text())
     assert traced["data_sha256"] == manifest["lineage"]["data_sha256"]
-    assert len(lineage.lines(traced)) <= 12
-    short = "\n".join(lineage.lines(traced))
+    assert len(lineage.lineage_lines(traced)) <= 12
+    short = "\n".join(lineage.lineage_lines(traced))
     for word in (digest, "abc123, with uncommitted changes", "test_accuracy 0.81", "promoted by", "--all"):
         assert word in short
     text = "\n".join(lineage.all_lines(traced))

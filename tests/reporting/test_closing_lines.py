@@ -19,7 +19,7 @@ def answers(path: Path, right: int, images: int = 50) -> None:
     labels = np.arange(images) % 2
     predicted = np.where(np.arange(images) < right, labels, 1 - labels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictions.write(path, [f"{i:03}" for i in range(images)], labels, predicted, np.eye(2)[predicted])
+    predictions.save_predictions(path, [f"{i:03}" for i in range(images)], labels, predicted, np.eye(2)[predicted])
 
 
 Make = Callable[[int, int], list[str]]
@@ -39,14 +39,14 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         files.write_json(closing_lines.BASELINES, {"methods": methods})
         files.write_text(closing_lines.MODEL, "weights")
         files.write_text(closing_lines.BUNDLE / "manifest.json", "{}")
-        return closing_lines.lines()
+        return closing_lines.project_lines()
 
     return made
 
 
 def test_without_a_model_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert closing_lines.lines() == []
+    assert closing_lines.project_lines() == []
 
 
 def test_five_lines(make: Make) -> None:

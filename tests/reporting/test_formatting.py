@@ -2,7 +2,7 @@ import doctest
 from pathlib import Path
 
 from sightline.reporting import formatting
-from sightline.reporting.metric_titles import documentation, known, rows
+from sightline.reporting.metric_titles import documentation, known, metric_rows
 
 
 def test_examples():
@@ -23,7 +23,7 @@ def test_a_difference_has_its_sign():
 def test_metrics_are_told_with_their_intervals():
     numbers = {"images": 9, "accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "top_3_accuracy": 1.0}
     assert list(known(numbers)) == ["accuracy", "top_3_accuracy"]
-    values = {row.metric.title: (row.value, row.interval) for row in rows(numbers)}
+    values = {row.metric.title: (row.value, row.interval) for row in metric_rows(numbers)}
     assert values == {
         "Accuracy": ("50.0\u00a0%", "25.0 to 75.0\u00a0%"),
         "Top-3 accuracy": ("100.0\u00a0%", ""),

@@ -33,12 +33,12 @@ def test_a_reviewer_of_the_first_rows_finds_the_wrong_labels(reviewed: Reviewed)
 
 def test_the_list_is_for_a_terminal(reviewed: Reviewed) -> None:
     desk = open_project().desk
-    lines = list(queue_lines.lines(desk, 3))
+    lines = list(queue_lines.queue_lines(desk, 3))
     assert all(len(line) <= 80 for line in lines)
     assert lines[0] == "conflict (under two labels): 1"
     assert lines[-1] == "902 pictures wait, 0 are decided in data/corrections.csv"
     desk.decide([desk.items[0].sha256], ReviewDecision.REMOVE)
-    assert list(queue_lines.lines(desk, 3))[-1] == "901 pictures wait, 1 are decided in data/corrections.csv"
+    assert list(queue_lines.queue_lines(desk, 3))[-1] == "901 pictures wait, 1 are decided in data/corrections.csv"
 
 
 def test_what_was_refused_is_shown_and_can_get_a_label(reviewed: Reviewed) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sightline.cli import app
 from sightline.core.errors import UserError
 from sightline.runs import run_difference, run_query, run_reader, run_table
-from sightline.runs.run_record import RunRecord, find
+from sightline.runs.run_record import RunRecord, matching_run
 
 
 def record(name: str, number: int = 0, parent: str | None = None, **metrics: float) -> RunRecord:
@@ -64,7 +64,7 @@ def test_the_best_come_first_and_those_without_a_number_last() -> None:
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_the_table_fits_the_terminal(width: int) -> None:
     runs = [*RUNS, record("cnn lr=0.1 " + "x" * 90, 6)]
-    lines = run_table.lines(run_table.grouped(runs), width, now=0)
+    lines = run_table.run_lines(run_table.with_jobs(runs), width, now=0)
     assert max(map(len, lines)) <= width
     assert "0.0500" in lines[1] or width == 40
     assert ("0.9900" in lines[1]) == (width > 40)
@@ -75,7 +75,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 
 
 def test_the_key_that_is_asked_for_is_shown_however_narrow() -> None:
-    (head, first, *_) = run_table.lines(RUNS, 40, ["latency_ms", "lr"], now=0)
+    (head, first, *_) = run_table.run_lines(RUNS, 40, ["latency_ms", "lr"], now=0)
     assert head.split()[-2:] == ["ms", "lr"]
     assert first.split()[-2:] == ["0.25", "0.002"]
 
@@ -83,23 +83,23 @@ def test_the_key_that_is_asked_for_is_shown_however_narrow() -> None:
 def test_settings_that_differ() -> None:
     a = {"train.model.name": "cnn", "train.model.width": "32", "train.lr": "0.1", "train.optimizer.lr": "0.1"}
     b = {"train.model.name": "dense", "train.model.hidden": "[9]", "train.lr": "0.2", "train.optimizer.lr": "0.2"}
-    assert run_difference.settings(a, b) == [("train.lr", "0.1", "0.2"), ("train.model", "cnn", "dense")]
-    assert run_difference.settings(a, a) == []
-    assert run_difference.settings(a, {**a, "train.model.width": "64"}) == [("train.model.width", "32", "64")]
-    assert run_difference.settings({**a, "train.seed": "1"}, a) == [("train.seed", "1", "-")]
+    assert run_difference.differing_settings(a, b) == [("train.lr", "0.1", "0.2"), ("train.model", "cnn", "dense")]
+    assert run_difference.differing_settings(a, a) == []
+    assert run_difference.differing_settings(a, {**a, "train.model.width": "64"}) == [("train.model.width", "32", "64")]
+    assert run_difference.differing_settings({**a, "train.seed": "1"}, a) == [("train.seed", "1", "-")]
     of_machine = {"train.num_workers": "{oc.decode:{oc.env:SIGHTLINE_NUM_WORKERS,0}}"}
-    assert run_difference.settings({**a, **of_machine}, a) == []
-    assert run_difference.settings({**a, "export.opset": "1"}, {**a, "train.lr": "1e-1"}) == []
+    assert run_difference.differing_settings({**a, **of_machine}, a) == []
+    assert run_difference.differing_settings({**a, "export.opset": "1"}, {**a, "train.lr": "1e-1"}) == []
 
 
 def test_a_run_is_found_by_name_id_and_experiment() -> None:
     named = RunRecord("ab" * 16, "cnn lr=0.002", "FINISHED", 0, "", {}, {}, {"dvc.exp_name": "nowed-toil"})
-    assert find([named, *RUNS], "cnn lr=0.002") is named  # the newest
-    assert find([named, *RUNS], "nowed-toil") is named
-    assert find([named, *RUNS], "abab") is named
+    assert matching_run([named, *RUNS], "cnn lr=0.002") is named  # the newest
+    assert matching_run([named, *RUNS], "nowed-toil") is named
+    assert matching_run([named, *RUNS], "abab") is named
     for unknown in ("aba", "0000", "other"):
         with pytest.raises(UserError, match=f"^{unknown}: no run of that id or name"):
-            find([named, *RUNS], unknown)
+            matching_run([named, *RUNS], unknown)
 
 
 # --- MLflow's own store --------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_the_heat_is_where_the_network_looks(image: np.ndarray, batch_size: int)
     assert heat.falls[:6, :6].max() == 0
     assert occlusion.place_name(*heat.worst) == "lower right"
     assert heat.lowest == pytest.approx(image.mean().round() / 255)
-    drawn = np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))
+    drawn = np.asarray(Image.open(io.BytesIO(occlusion.heat_png(heat))))
     assert drawn.shape == (224, 224, 4)
     assert drawn[-10, -10, 3] > 200
     assert drawn[:100, :100, 3].max() == 0
@@ -56,7 +56,7 @@ def test_a_network_that_does_not_care_leaves_the_picture_cold(image: np.ndarray)
     bundle: Any = Corner()
     heat = occlusion.explain(bundle, image, 0, 0.0)
     assert heat.falls.max() == 0
-    assert np.asarray(Image.open(io.BytesIO(occlusion.overlay(heat))))[:, :, 3].max() == 0
+    assert np.asarray(Image.open(io.BytesIO(occlusion.heat_png(heat))))[:, :, 3].max() == 0
 
 
 @pytest.mark.parametrize("side", [1, 3, 8, 9])
@@ -70,7 +70,7 @@ SIZES = [((600, 20, 1), (9, 256)), ((8, 8, 3), (8, 8)), ((9, 9, 2), (9, 9)), ((9
 
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 def test_every_step_can_be_shown(shape: tuple[int, int, int], size: tuple[int, int]) -> None:
-    assert Image.open(io.BytesIO(occlusion.picture(np.zeros(shape, np.uint8)))).size == size
+    assert Image.open(io.BytesIO(occlusion.picture_png(np.zeros(shape, np.uint8)))).size == size
 
 
 def test_the_examples_in_the_docstrings() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from sightline.core.credentials import parse
+from sightline.core.credentials import parse_url
 from sightline.sources.databases import mongo, sql
 from tests.servers import mongowire, processes
 
@@ -57,7 +57,10 @@ def table(request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"images {uuid.uuid4().hex[:8]}"  # the space: identifiers must be quoted
     yield name
     if "sql_url" in request.fixturenames:
-        with sql.engine(parse(request.getfixturevalue("sql_url")), write=True) as engine, engine.begin() as connection:
+        with (
+            sql.engine(parse_url(request.getfixturevalue("sql_url")), write=True) as engine,
+            engine.begin() as connection,
+        ):
             sa.Table(name, sa.MetaData()).drop(connection, checkfirst=True)
 
 
@@ -76,12 +79,12 @@ def mongo_url(request: pytest.FixtureRequest) -> Iterator[str]:
         base = os.environ.get("MONGODB_URI") or pytest.skip(
             "MONGODB_URI names no server (these tests ran on mongomock, over the wire)"
         )
-    parts = parse(base)
+    parts = parse_url(base)
     name = f"sightline_{uuid.uuid4().hex[:8]}"
     query = parts.query
     if parts.user and "authSource=" not in query:  # the login stays where it was, though the database is another
         query = f"authSource={parts.path.strip('/') or 'admin'}" + (f"&{query}" if query else "")
     url = dataclasses.replace(parts, path=f"/{name}", query=query).text()
     yield url
-    with mongo.connect(parse(url)) as client:
+    with mongo.connect(parse_url(url)) as client:
         client.drop_database(name)

@@ -17,7 +17,7 @@ import bson.json_util
 import pytest
 from gridfs import GridFSBucket
 
-from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, parse
+from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, parse_url
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -47,13 +47,13 @@ def url(mongo_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def insert(url: str, *documents: dict[str, Any], collection: str = "images") -> None:
-    with mongo.connect(parse(url)) as client:
-        client[parse(url).path[1:]][collection].insert_many(list(documents))
+    with mongo.connect(parse_url(url)) as client:
+        client[parse_url(url).path[1:]][collection].insert_many(list(documents))
 
 
 def update(url: str, found: dict[str, Any], change: dict[str, Any], collection: str = "images") -> None:
-    with mongo.connect(parse(url)) as client:
-        client[parse(url).path[1:]][collection].update_one(found, change)
+    with mongo.connect(parse_url(url)) as client:
+        client[parse_url(url).path[1:]][collection].update_one(found, change)
 
 
 @pytest.mark.parametrize("gridfs", [False, True], ids=["documents", "gridfs"])
@@ -117,8 +117,8 @@ def test_documents_without_an_image(url: str) -> None:
 def test_damaged_gridfs_files(url: str) -> None:
     records = [ImageRecord(name, png(n), "cat") for n, name in enumerate(["a", "b", "c"])]
     load_images(records, url, "images", gridfs=True)
-    with mongo.connect(parse(url)) as client:
-        database = client[parse(url).path[1:]]
+    with mongo.connect(parse_url(url)) as client:
+        database = client[parse_url(url).path[1:]]
         database["images.chunks"].delete_many({"files_id": "b"})
         GridFSBucket(database, "images").upload_from_stream_with_id("d", "d", bytes(1000))
     items = list(source(gridfs=True, max_bytes=999).records())
@@ -184,14 +184,14 @@ class TestLostConnections:
     """Nothing is lost, nothing comes twice."""
 
     def through(self, url: str, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-        monkeypatch.setenv(DATABASE_URL, url.replace(f":{parse(url).address.rpartition(':')[2]}/", f":{port}/"))
+        monkeypatch.setenv(DATABASE_URL, url.replace(f":{parse_url(url).address.rpartition(':')[2]}/", f":{port}/"))
 
     @pytest.mark.parametrize("mongo_url", ["wire"], indirect=True)
     @pytest.mark.parametrize("gridfs", [False, True], ids=["documents", "gridfs"])
     def test_cut_by_the_network(self, url: str, gridfs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = [ImageRecord(f"{n:05}", png(n, 32), "cat") for n in range(100 if gridfs else 600)]
         load_images(expected, url, "images", gridfs)
-        port = int(parse(url).address.rpartition(":")[2])
+        port = int(parse_url(url).address.rpartition(":")[2])
         with proxy(port, [20_000, 40_000, 60_000] if gridfs else [200_000, 150_000, 30_000, 90_000]) as network:
             self.through(url, monkeypatch, network.port)
             assert as_read(list(source(gridfs=gridfs).records())) == expected
@@ -213,8 +213,8 @@ class TestLostConnections:
         load_images(expected, url)
         stream = source().records()
         read = as_read(list(itertools.islice(stream, 10)))
-        with mongo.connect(parse(url)) as client:
-            namespace = client[parse(url).path[1:]]
+        with mongo.connect(parse_url(url)) as client:
+            namespace = client[parse_url(url).path[1:]]
             namespace.command({"forgetCursors": 1})
         read += as_read(list(stream))
         assert read == expected
@@ -239,7 +239,7 @@ class TestUnreachable:
 
     def test_a_login_that_is_refused(self, wire_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(DATABASE_PASSWORD, "c4nary")
-        address = parse(wire_url).hosts
+        address = parse_url(wire_url).hosts
         with pytest.raises(UserError, match=DATABASE_PASSWORD) as error:
             source(url=f"mongodb://pipe@{address}/images").fingerprint()
         assert "c4nary" not in str(error.value)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, parse
+from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, parse_url
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -46,7 +46,7 @@ def full(table: str, **settings: Any) -> SqlSource:
 
 
 def change(url: str, statement: Any) -> None:
-    with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+    with sql.engine(parse_url(url), write=True) as engine, engine.begin() as connection:
         connection.execute(statement)
 
 
@@ -78,14 +78,14 @@ def test_a_query_gives_the_same_stream(url: str, table: str) -> None:
 def test_the_columns_collation_does_not_matter(url: str, table: str) -> None:
     """`load_images` makes columns that sort by bytes; other people's sort by words."""
     expected = pictures()
-    by_words = {"mysql": "utf8mb4_unicode_ci", "postgresql": None, "sqlite": "NOCASE"}[parse(url).family]
+    by_words = {"mysql": "utf8mb4_unicode_ci", "postgresql": None, "sqlite": "NOCASE"}[parse_url(url).family]
     columns = [
         sa.Column("id", sa.String(100, by_words)),
         sa.Column("image", sa.LargeBinary),
         sa.Column("label", sa.Text),
     ]
     made = sa.Table(table, sa.MetaData(), *columns)
-    with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+    with sql.engine(parse_url(url), write=True) as engine, engine.begin() as connection:
         made.create(connection)
         rows = [{"id": record.id, "image": record.data, "label": record.label} for record in expected]
         connection.execute(made.insert(), rows)
@@ -123,7 +123,7 @@ def test_whole_numbers_as_ids_and_rows_that_hold_no_image(url: str, table: str) 
     columns = [sa.Column("id", sa.Integer), sa.Column("image", sa.LargeBinary), sa.Column("label", sa.Integer)]
     made = sa.Table(table, sa.MetaData(), *columns)
     rows = [(9, png(9), 1), (10, png(10), None), (11, None, 1), (None, png(1), 1), (12, b"", 3), (9, png(8), 2)]
-    with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+    with sql.engine(parse_url(url), write=True) as engine, engine.begin() as connection:
         made.create(connection)
         connection.execute(made.insert(), [dict(zip(("id", "image", "label"), row, strict=True)) for row in rows])
     items = list(source(table=table).records())
@@ -141,7 +141,7 @@ def test_images_as_text(url: str, table: str) -> None:
     columns = [sa.Column("id", sa.String(40)), sa.Column("image", sa.Text), sa.Column("label", sa.String(9))]
     made = sa.Table(table, sa.MetaData(), *columns)
     rows = {**spellings(png(1)), "zzz": "no image"}
-    with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+    with sql.engine(parse_url(url), write=True) as engine, engine.begin() as connection:
         made.create(connection)
         connection.execute(made.insert(), [{"id": name, "image": text, "label": "a"} for name, text in rows.items()])
     *items, last = source(table=table).records()
@@ -232,7 +232,7 @@ class TestFingerprint:
     def test_the_newest_change(self, url: str, table: str) -> None:
         columns = [sa.Column("id", sa.Integer), sa.Column("image", sa.LargeBinary), sa.Column("label", sa.Text)]
         made = sa.Table(table, sa.MetaData(), *columns, sa.Column("changed", sa.DateTime))
-        with sql.engine(parse(url), write=True) as engine, engine.begin() as connection:
+        with sql.engine(parse_url(url), write=True) as engine, engine.begin() as connection:
             made.create(connection)
             day = datetime.datetime(2026, 1, 2, 3, 4, 5)
             connection.execute(made.insert(), [{"id": 1, "image": png(1), "label": "a", "changed": day}])
@@ -264,7 +264,7 @@ class TestLostConnections:
         self, server: str, loaded: tuple[str, list[ImageRecord]], as_query: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         name, expected = loaded
-        port = int(parse(server).hosts.partition(":")[2])
+        port = int(parse_url(server).hosts.partition(":")[2])
         with proxy(port, [30_000, 50_000, 20_000, 90_000, 1_000]) as network:
             monkeypatch.setenv(DATABASE_URL, server.replace(f":{port}/", f":{network.port}/"))
             chosen = {"query": f"SELECT * FROM {name}"} if as_query else {"table": name}
@@ -293,7 +293,7 @@ class TestLostConnections:
     def kill_readers(self, server: str, request: pytest.FixtureRequest) -> int:
         if server.startswith("postgresql"):
             others = "FROM pg_stat_activity WHERE datname = 'images' AND pid <> pg_backend_pid()"
-            with sql.engine(parse(server)) as engine, engine.connect() as connection:
+            with sql.engine(parse_url(server)) as engine, engine.connect() as connection:
                 return len(connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}")).all())
         place = request.getfixturevalue("mariadb_server")[1]
         client = ["mariadb", "--no-defaults", f"--socket={place}", "-uroot", "-N", "-e"]
@@ -362,7 +362,7 @@ class TestUnreachable:
 
     @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
     def test_a_wrong_password(self, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        parts = parse(request.getfixturevalue(f"{kind}_url"))
+        parts = parse_url(request.getfixturevalue(f"{kind}_url"))
         monkeypatch.setenv(DATABASE_PASSWORD, "c4nary-wrong")
         option = source(table="images", url=f"{parts.scheme}://pipe@{parts.hosts}/images")
         with pytest.raises(UserError, match=DATABASE_PASSWORD) as error:
@@ -374,7 +374,7 @@ class TestUnreachable:
 
         load_images(pictures(), mariadb_url, "alone")
         monkeypatch.setenv(DATABASE_PASSWORD, PASSWORD)
-        option = source(table="alone", url=f"mysql://pipe@{parse(mariadb_url).hosts}/images")
+        option = source(table="alone", url=f"mysql://pipe@{parse_url(mariadb_url).hosts}/images")
         assert len(list(option.records())) == len(pictures())
         change(mariadb_url, sa.text("DROP TABLE alone"))
 

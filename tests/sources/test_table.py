@@ -22,7 +22,7 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.imaging.encoded import image_bytes
 from sightline.sources.table import TableOption, TableSource
-from sightline.sources.table_cells import text
+from sightline.sources.table_cells import cell_text
 from sightline.sources.table_files import LocalTableFiles, RemoteTableFiles
 from tests.stages.ingest.helpers import birds, picture, run, spellings, tracked, tree
 
@@ -321,7 +321,7 @@ def test_a_cell_may_be_as_long_as_the_system_allows_everywhere(tmp_path: Path) -
     ("cell", "expected"), [(True, "True"), (0, "0"), ("0.10", "0.10"), (b"\xff", "\\xff"), (2.5, "2.5")]
 )
 def test_text(cell: Any, expected: str) -> None:
-    assert text(cell) == expected
+    assert cell_text(cell) == expected
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from sightline.core.credentials import parse
+from sightline.core.credentials import parse_url
 from sightline.core.errors import UserError, how_to_install
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.databases import mongo, sql
@@ -30,15 +30,15 @@ PREDICTIONS = [
 
 
 def rows_of(url: str, table: str) -> list[dict[str, Any]]:
-    with sql.engine(parse(url)) as engine, engine.connect() as connection:
+    with sql.engine(parse_url(url)) as engine, engine.connect() as connection:
         made = sa.Table(table, sa.MetaData(), autoload_with=engine)
         found = [dict(row._mapping) for row in connection.execute(sa.select(made))]
     return sorted(({k: v for k, v in row.items() if v is not None} for row in found), key=str)
 
 
 def documents_of(url: str, collection: str) -> list[dict[str, Any]]:
-    with mongo.connect(parse(url)) as client:
-        found = list(client[parse(url).path[1:]][collection].find())
+    with mongo.connect(parse_url(url)) as client:
+        found = list(client[parse_url(url).path[1:]][collection].find())
     for document in found:
         document.pop("_id")
     return sorted(found, key=str)
@@ -79,8 +79,8 @@ def test_an_image_of_some_megabytes(sql_url: str, table: str) -> None:
 def test_gridfs_is_mended_after_a_load_that_was_cut_short(mongo_url: str) -> None:
     records = [ImageRecord(str(n), png(n), "cat") for n in range(5)]
     load_images(records, mongo_url, "images", gridfs=True)
-    with mongo.connect(parse(mongo_url)) as client:
-        database = client[parse(mongo_url).path[1:]]
+    with mongo.connect(parse_url(mongo_url)) as client:
+        database = client[parse_url(mongo_url).path[1:]]
         database["images.files"].delete_one({"_id": "3"})  # its chunks are there, its file is not
     load_images(records, mongo_url, "images", gridfs=True)
     assert len(documents_of(mongo_url, "images.files")) == 5

@@ -17,7 +17,7 @@ from sightline.sweep.config import SweepConfig
 from sightline.sweep.engine import SweepEngine
 from sightline.sweep.job import JobOutcome, JobTask, SweepJob
 from sightline.sweep.search_space import read_words
-from sightline.sweep.study import SweepStudy, location, open_storage
+from sightline.sweep.study import SweepStudy, open_storage, study_location
 
 Answer = Callable[[JobTask], JobOutcome]
 
@@ -92,8 +92,8 @@ def make(name: str, *words: str) -> tuple[SweepEngine, SweepStudy]:
     grid = settings.sampler in ("auto", "grid") and space.is_grid
     sampler = "grid" if grid else settings.sampler
     study = SweepStudy(
-        open_storage(location()), name, settings.named or ["val_loss"], space.distributions(not grid), sampler, 0
+        open_storage(study_location()), name, settings.named or ["val_loss"], space.distributions(not grid), sampler, 0
     )
     fakes: Any = (FakeFactory(), FakeSlots())
-    engine = SweepEngine(study, location(), space, settings, grid, *fakes, dict.fromkeys)
+    engine = SweepEngine(study, study_location(), space, settings, grid, *fakes, dict.fromkeys)
     return engine, study

@@ -16,7 +16,7 @@ from sightline.config.location import stage_command
 from sightline.core import progress
 from sightline.sweep import slots
 from sightline.sweep.job import JobOutcome, JobTask
-from sightline.sweep.study import VARIABLE, location, open_storage, pruner_named
+from sightline.sweep.study import VARIABLE, open_storage, pruner_named, study_location
 from tests.sweep.fakes import by_rate, make, start
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_a_project_of_ones_own_goes_on_by_the_command_that_it_has_and_by_the_cod
     monkeypatch.chdir(tmp_path)
     assert stage_command("sweep") == "python -m sightline.stages sweep"
     monkeypatch.setenv("PYTHONPATH", f"/a{os.pathsep}/b")
-    assert slots.environment(Path("/slot"))["PYTHONPATH"].split(os.pathsep) == ["/slot/src", "/slot", "/a", "/b"]
+    assert slots.slot_environment(Path("/slot"))["PYTHONPATH"].split(os.pathsep) == ["/slot/src", "/slot", "/a", "/b"]
 
 
 def test_what_ran_when_the_process_was_killed_runs_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_job_that_is_worse_than_others_were_is_pruned(project: Path) -> None:
     for loss in (0.1, 0.2, 0.9):
         asked = study.ask()
         found = optuna.load_study(
-            study_name="one", storage=open_storage(location()), pruner=pruner_named("median", 3)
+            study_name="one", storage=open_storage(study_location()), pruner=pruner_named("median", 3)
         )  # as a job's process does
         trial = optuna.Trial(found, found.trials[asked.number]._trial_id)
         trial.report(loss, 0)

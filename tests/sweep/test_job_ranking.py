@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline.datasets import predictions
-from sightline.sweep.job_ranking import FinishedJob, rank, table
+from sightline.sweep.job_ranking import FinishedJob, rank_jobs, ranking_rows
 from sightline.sweep.sweep_page import SweepSummary, markdown, render_page
 
 RIGHT = {"a": 95, "b": 94, "c": 60}
@@ -23,7 +23,9 @@ def jobs(folder: Path) -> list[FinishedJob]:
         probabilities = np.stack([chosen, 1 - chosen], 1)
         (folder / name).mkdir()
         ids = [f"{i:03}" for i in range(100)]
-        predictions.write(folder / name / "answers.parquet", ids, labels, probabilities.argmax(1), probabilities)
+        predictions.save_predictions(
+            folder / name / "answers.parquet", ids, labels, probabilities.argmax(1), probabilities
+        )
         loss = float(-np.log(chosen).mean())
         result = {"val_loss": loss, "val_accuracy": right / 100, "megabytes": {"a": 3.0, "b": 1.0, "c": 2.0}[name]}
         found.append(FinishedJob(name, f"lr={name}", {"lr": name}, result, run_id=name * 32))
@@ -33,28 +35,28 @@ def jobs(folder: Path) -> list[FinishedJob]:
 def test_the_best_first_with_what_the_images_cannot_tell_from_it(tmp_path: Path) -> None:
     for metric in ("val_accuracy", "val_loss"):
         (tmp_path / metric).mkdir()
-        ranked = rank(jobs(tmp_path / metric), [metric], tmp_path / metric)
+        ranked = rank_jobs(jobs(tmp_path / metric), [metric], tmp_path / metric)
         assert [each.job.digest for each in ranked] == ["a", "b", "c"]
         assert [each.as_good for each in ranked] == [True, True, False]
         for each in ranked:
             assert each.interval is not None
             assert each.interval[0] < each.job.result[metric] < each.interval[1]
-        assert [row[0] for row in table(ranked, [metric])] == ["", "1 ", "2=", "3 "]
+        assert [row[0] for row in ranking_rows(ranked, [metric])] == ["", "1 ", "2=", "3 "]
 
 
 def test_without_answers_nothing_is_said_to_be_as_good(tmp_path: Path) -> None:
-    ranked = rank(jobs(tmp_path), ["val_loss"], tmp_path / "nowhere")
+    ranked = rank_jobs(jobs(tmp_path), ["val_loss"], tmp_path / "nowhere")
     assert [each.as_good for each in ranked] == [True, False, False]
     assert [each.interval for each in ranked] == [None] * 3
 
 
 def test_of_several_metrics_those_stand_out_that_no_other_beats_in_all(tmp_path: Path) -> None:
-    ranked = rank(jobs(tmp_path), ["val_accuracy", "megabytes"], tmp_path)
+    ranked = rank_jobs(jobs(tmp_path), ["val_accuracy", "megabytes"], tmp_path)
     assert {each.job.digest: each.as_good for each in ranked} == {"a": True, "b": True, "c": False}
 
 
 def test_the_page_shows_every_job_and_holds_no_script(tmp_path: Path) -> None:
-    ranked = rank(jobs(tmp_path), ["val_loss"], tmp_path)
+    ranked = rank_jobs(jobs(tmp_path), ["val_loss"], tmp_path)
     summary = SweepSummary("0a1b", "-m 'train.lr=<b>,c'", ["val_loss"], ranked, 1, ["lr=<i>: diverged"], {"lr": 1.0})
     page = render_page(summary)
     assert len(re.findall(r'<path id="line\d"', page)) == len(re.findall(r'<tr id="row\d"', page)) == 3

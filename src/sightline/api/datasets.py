@@ -101,8 +101,8 @@ class RawDataset:
         remarks += [*self.notes, *audit.finding_lines(self.summary["audit"])]
         return html.block(
             repr(self),
-            html.table(("class", "images"), _first(counts)),
-            html.picture(_sheet(by_label), "one image of each class"),
+            html.html_table(("class", "images"), _first(counts)),
+            html.inline_picture(_sheet(by_label), "one image of each class"),
             html.notes(remarks),
         )
 
@@ -182,9 +182,9 @@ class ProcessedDataset:
         counts = [(name, *map(int, row)) for name, row in zip(self.classes, self.counts().to_numpy(), strict=True)]
         return html.block(
             repr(self),
-            html.table(("class", *SPLITS), _first(counts)),
-            html.picture(_sheet(by_label), "one training image of each class"),
-            html.notes(division.lines(summary)),
+            html.html_table(("class", *SPLITS), _first(counts)),
+            html.inline_picture(_sheet(by_label), "one training image of each class"),
+            html.notes(division.split_lines(summary)),
         )
 
 
@@ -208,7 +208,9 @@ def _first(rows: Sequence[Sequence[object]]) -> list[Sequence[object]]:
 
 def _sheet(by_label: Mapping[str, Images]) -> bytes | None:
     from sightline.reporting.plots.gallery import Tile, draw_gallery
-    from sightline.reporting.plots.style import LIGHT, shown
+    from sightline.reporting.plots.style import LIGHT, class_label
 
-    tiles = [Tile(image, shown(label, i, 16), "", wrong=False) for i, (label, image) in enumerate(by_label.items())]
+    tiles = [
+        Tile(image, class_label(label, i, 16), "", wrong=False) for i, (label, image) in enumerate(by_label.items())
+    ]
     return draw_gallery(tiles, "", LIGHT)

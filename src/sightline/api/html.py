@@ -12,10 +12,10 @@ def block(title: str, *parts: str) -> str:
     return f"<div><p><b>{escape(title)}</b></p>{''.join(parts)}</div>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def html_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Returns a table of texts and numbers; numbers with separators."""
     head = "".join(f"<th style='text-align: left'>{escape(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_text(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -24,17 +24,17 @@ def notes(lines: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
-def text(lines: Sequence[str]) -> str:
+def preformatted(lines: Sequence[str]) -> str:
     """Returns lines as they are, in columns."""
     return f"<pre>{escape(chr(10).join(lines))}</pre>"
 
 
-def picture(png: bytes | None, alt: str) -> str:
+def inline_picture(png: bytes | None, alt: str) -> str:
     """Returns a picture that the page itself holds; nothing where there is none."""
     if png is None:
         return ""
     return f"<img alt='{escape(alt)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
 
 
-def _text(value: object) -> str:
+def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -97,7 +97,7 @@ class TrainedModel:
 
     def _repr_html_(self) -> str:
         shown = {**self.info.lineage.best_epoch, **{f"model.{k}": v for k, v in self.info.architecture.items()}}
-        return html.block(repr(self), html.table(("of the best epoch", "value"), list(shown.items())))
+        return html.block(repr(self), html.html_table(("of the best epoch", "value"), list(shown.items())))
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,16 @@ class Explanation:
     def _repr_html_(self) -> str:
         from sightline.reporting.plots.gallery import Tile, draw_gallery
         from sightline.reporting.plots.overlay import overlay
-        from sightline.reporting.plots.style import LIGHT, shown
+        from sightline.reporting.plots.style import LIGHT, class_label
 
         tiles = []
         for number, (image, name, heat) in enumerate(zip(self.images, self.classes, self.maps, strict=True)):
             tiles += [
                 Tile(image, "", "image", wrong=False),
-                Tile(overlay(image, heat), "", f"speaks for {shown(name, number, 16)}", wrong=False),
+                Tile(overlay(image, heat), "", f"speaks for {class_label(name, number, 16)}", wrong=False),
             ]
         return html.block(
-            repr(self), html.notes([self.meaning]), html.picture(draw_gallery(tiles, "", LIGHT), repr(self))
+            repr(self), html.notes([self.meaning]), html.inline_picture(draw_gallery(tiles, "", LIGHT), repr(self))
         )
 
 
@@ -167,7 +167,7 @@ class ModelEvaluation:
 
         from sightline.datasets import predictions
 
-        answers = predictions.read(self.path / "predictions.parquet")
+        answers = predictions.load_predictions(self.path / "predictions.parquet")
         names = np.array(self.data.classes, object)
         columns = {"id": answers.ids, "label": names[answers.labels], "predicted": names[answers.predicted]}
         return pd.DataFrame({**columns, "probability": answers.probabilities.max(axis=1)})
@@ -181,12 +181,14 @@ class ModelEvaluation:
     def _repr_html_(self) -> str:
         from sightline.reporting import metric_titles
 
-        rows = [(row.metric.title, row.value, row.interval) for row in metric_titles.rows(self.metrics) if row.main]
+        rows = [
+            (row.metric.title, row.value, row.interval) for row in metric_titles.metric_rows(self.metrics) if row.main
+        ]
         confusion = self.path / "figures" / "confusion_counts.png"
         return html.block(
             repr(self),
-            html.table(("metric", "value", "95 % interval"), rows),
-            html.picture(confusion.read_bytes() if confusion.is_file() else None, "confusion matrix"),
+            html.html_table(("metric", "value", "95 % interval"), rows),
+            html.inline_picture(confusion.read_bytes() if confusion.is_file() else None, "confusion matrix"),
         )
 
 
@@ -212,4 +214,4 @@ class ExportedModel:
         return f"ExportedModel(path={str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        return html.block(repr(self), html.text(self.notes))
+        return html.block(repr(self), html.preformatted(self.notes))

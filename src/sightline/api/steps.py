@@ -78,7 +78,7 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     """
     from sightline.stages.preprocess.cache import FOLDER
     from sightline.stages.preprocess.config import PreprocessConfig
-    from sightline.stages.preprocess.console import lines
+    from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
 
@@ -87,7 +87,7 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
         place.path.mkdir()
         summary = preprocess(raw.path, settings, place.path, FOLDER)
         require_splits(summary)
-    _report("preprocess", lines(summary, settings, raw.path))
+    _report("preprocess", set_lines(summary, settings, raw.path))
     return ProcessedDataset(place.path, raw, {**raw.settings, **flat_params(config, "preprocess")})
 
 
@@ -111,7 +111,7 @@ def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False,
     if settings.start_from is not None:
         from sightline.models import start_lookup
 
-        start = start_lookup.find(settings.start_from, config.promote.name).digest
+        start = start_lookup.find_start(settings.start_from, config.promote.name).digest
     training = TrainingRun(data.path, settings, start)
     with progress.stage("train"), new_place(folder or data.path.parent, "model") as place:
         if track:
@@ -165,7 +165,7 @@ def evaluate(
         from sightline.stages.evaluate.tracked import log_evaluation
 
         times = log_evaluation(result, place.path, config, predictor.info.weights_sha256, data.files)
-    _report("evaluate", console.lines(result, times))
+    _report("evaluate", console.evaluation_lines(result, times))
     return ModelEvaluation(place.path, model, data)
 
 
@@ -182,7 +182,7 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
         UserError: If the bundle does not predict as the trained network does, or the raw images are not known.
     """
     from sightline.stages.export.config import ExportConfig
-    from sightline.stages.export.result import lines
+    from sightline.stages.export.result import export_lines
     from sightline.stages.export.stage import export
 
     settings, config = section("export", ExportConfig, knobs)
@@ -195,5 +195,5 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
         from sightline.stages.export.tracked import log_export
 
         log_export(result, place.path, config, model.info.weights_sha256)
-    _report("export", lines(result))
-    return ExportedModel(place.path, tuple(lines(result)))
+    _report("export", export_lines(result))
+    return ExportedModel(place.path, tuple(export_lines(result)))

@@ -144,7 +144,7 @@ class DatasetDiff:
         return [ClassCount(*at, before[at], plus[at], minus[at], after[at]) for at in sorted({*plus, *minus})]
 
 
-def compare(before: DatasetState, after: DatasetState) -> DatasetDiff:
+def compare_datasets(before: DatasetState, after: DatasetState) -> DatasetDiff:
     """Compares two states of a dataset."""
     old, new = before.images, after.images
     gone, come = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())

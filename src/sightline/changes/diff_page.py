@@ -11,7 +11,7 @@ from sightline.changes.project_diff import ProjectDiff
 from sightline.changes.revision import Revision
 from sightline.core.rejection import RejectionError
 from sightline.imaging import decode
-from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import render
 
 TEMPLATE = "diff.html.j2"
@@ -90,7 +90,7 @@ def _thumbnail(data: bytes | None, id_: str, caption: str) -> Thumbnail:
         pixels = None
     if pixels is None:
         return Thumbnail(None, False, id_, caption)
-    return Thumbnail(encoded(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, id_, caption)
+    return Thumbnail(encode_picture(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, id_, caption)
 
 
 def _raw_images(revision: Revision, ids: Collection[str]) -> Iterator[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from sightline.changes import dataset_diff, metric_diff
 from sightline.changes.dataset_diff import DatasetDiff, DatasetState
 from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.revision import Revision, UnavailableError
-from sightline.changes.values import flat, shown
+from sightline.changes.values import by_dotted_name, yaml_text
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics.headline_metrics import NAMES
@@ -70,7 +70,7 @@ class ProjectDiff:
         return not (self.params or metrics or self.sizes or (self.data is not None and not self.data.empty))
 
 
-def compare(before: Revision, after: Revision) -> ProjectDiff:
+def compare_projects(before: Revision, after: Revision) -> ProjectDiff:
     """Compares two states of the project.
 
     Raises:
@@ -93,7 +93,7 @@ def compare(before: Revision, after: Revision) -> ProjectDiff:
         before=before,
         after=after,
         params=_value_changes(_params(before), _params(after)),
-        data=None if old is None or new is None else dataset_diff.compare(old, new),
+        data=None if old is None or new is None else dataset_diff.compare_datasets(old, new),
         metrics=metric_diff.changes(metrics[0], metrics[1]) if metrics[0] and metrics[1] else [],
         answers=paired,
         sizes=_size_changes(_sizes(before), _sizes(after)),
@@ -121,18 +121,18 @@ def _metrics(revision: Revision) -> dict[str, float]:
 
 
 def _answers(revision: Revision) -> predictions.Predictions:
-    return predictions.read(io.BytesIO(revision.require(PREDICTIONS)))
+    return predictions.load_predictions(io.BytesIO(revision.require(PREDICTIONS)))
 
 
 def _params(revision: Revision) -> dict[str, Any]:
     import yaml
 
-    return flat(yaml.safe_load(revision.require(PARAMS)) or {})
+    return by_dotted_name(yaml.safe_load(revision.require(PARAMS)) or {})
 
 
 def _value_changes(before: dict[str, Any], after: dict[str, Any]) -> list[ValueChange]:
     return [
-        ValueChange(name, *(shown(values[name]) if name in values else "" for values in (before, after)))
+        ValueChange(name, *(yaml_text(values[name]) if name in values else "" for values in (before, after)))
         for name in {**before, **after}
         if before.get(name) != after.get(name) or (name in before) != (name in after)
     ]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sightline.changes import definitions
-from sightline.changes.dataset_diff import DatasetState, LabelledImage, compare
-from sightline.changes.values import flat, shown
+from sightline.changes.dataset_diff import DatasetState, LabelledImage, compare_datasets
+from sightline.changes.values import by_dotted_name, yaml_text
 from sightline.core import dvc_files, files
 from sightline.core.project import located
 from sightline.stages.watch.fingerprint import content_memory
@@ -17,7 +17,7 @@ _LONG = 32
 """Characters of a value that is a digest, or as little to be read."""
 
 
-def words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str | None, path: str | None) -> str:
+def source_words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str | None, path: str | None) -> str:
     """Says what of a source's fingerprint is another.
 
     Args:
@@ -33,7 +33,7 @@ def words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str 
         before = _of(now, former)
     if before is None:
         return "another fingerprint"
-    old, new = flat(before), flat(now)
+    old, new = by_dotted_name(before), by_dotted_name(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return ", ".join(
         _files(str(old.get(key)), str(new.get(key)), counts) or _values(key, old.get(key), new.get(key)) for key in keys
@@ -41,7 +41,7 @@ def words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str 
 
 
 def _values(key: str, before: Any, after: Any) -> str:
-    return f"{key.removeprefix('fingerprint.')} {_short(shown(before))} -> {_short(shown(after))}"
+    return f"{key.removeprefix('fingerprint.')} {_short(yaml_text(before))} -> {_short(yaml_text(after))}"
 
 
 def _short(text: str) -> str:
@@ -59,7 +59,7 @@ def _files(before: str, after: str, counts: Mapping[str, int]) -> str:
     if old is None or new is None:
         return numbers
     images = ({path: LabelledImage("", "", state) for path, state in states.items()} for states in (old, new))
-    return f"{numbers}: {'; '.join(compare(*map(DatasetState, images)).kinds())}"
+    return f"{numbers}: {'; '.join(compare_datasets(*map(DatasetState, images)).kinds())}"
 
 
 def _former(there: dvc_files.TrackedPath, now: Mapping[str, Any], locked: str | None) -> dvc_files.TrackedPath | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.changes import definitions, source_changes
-from sightline.changes.values import flat, shown
+from sightline.changes.values import by_dotted_name, yaml_text
 from sightline.config.location import conf_folder, scripts_folder
 from sightline.config.params import PARAMS
 from sightline.core import dvc_cache
@@ -70,7 +70,7 @@ def stale_stages() -> list[StaleStage]:
 
 
 def _watched() -> config_cache.WatchedConfig:
-    watched = config_cache.recall()
+    watched = config_cache.remembered()
     if watched is None:
         # Here, since Hydra would be most of the time.
         from sightline.config.compose import compose, read_params, saved_overrides, typed
@@ -154,12 +154,12 @@ def _changed_params(
     names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterable[tuple[str, str]]:
     """Yields the dotted names of parameters that are others than in the lock, with what each was and is."""
-    before = flat({name: locked.get(name) for name in names})
-    after = flat({name: values.get(name, _under(values, name)) for name in names})
+    before = by_dotted_name({name: locked.get(name) for name in names})
+    after = by_dotted_name({name: values.get(name, _under(values, name)) for name in names})
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
         if old != new or (key in before) != (key in after):
-            change = f"{shown(old)} -> {shown(new)}" if key in before else f"{shown(new)}, was not there"
+            change = f"{yaml_text(old)} -> {yaml_text(new)}" if key in before else f"{yaml_text(new)}, was not there"
             yield key, f"{key}: {change}"
 
 
@@ -196,7 +196,7 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], sou
     if (now / path).is_file():
         if locked != _md5(now / path):
             fingerprint, before = json.loads((now / path).read_bytes()), _earlier(repo, path, locked)
-            yield f"{path}: {source_changes.words(fingerprint, before, locked, source)}"
+            yield f"{path}: {source_changes.source_words(fingerprint, before, locked, source)}"
     elif path in makers:
         maker = next(out for stage in repo.index.stages for out in stage.outs if out.def_path == path)
         if maker.hash_info.value != locked:
@@ -222,7 +222,7 @@ def _md5(path: Path) -> str:
         return str(fobj_md5(file))
 
 
-def lines(stale: list[StaleStage]) -> list[str]:
+def stale_lines(stale: list[StaleStage]) -> list[str]:
     """Returns what is out of date in words, a line for each reason."""
     result = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
     followers = [stage.name for stage in stale if not stage.reasons]

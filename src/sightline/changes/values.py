@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def by_dotted_name(values: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the values of nested mappings by their dotted names."""
     if isinstance(values, Mapping) and (values or not prefix):
-        return {k: v for key, value in values.items() for k, v in flat(value, f"{prefix}.{key}".lstrip(".")).items()}
+        return {
+            k: v
+            for key, value in values.items()
+            for k, v in by_dotted_name(value, f"{prefix}.{key}".lstrip(".")).items()
+        }
     return {prefix: values}
 
 
-def shown(value: Any) -> str:
+def yaml_text(value: Any) -> str:
     """Returns a value of params.yaml as text."""
     return "null" if value is None else json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

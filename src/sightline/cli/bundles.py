@@ -130,7 +130,7 @@ def promote(
             echo(line)
         raise typer.Exit(0 if decision.passed else 3)
     done = promotion.promote(bundle, predictions, policy, reason, objections)
-    for line in promotion.lines(done, policy.name):
+    for line in promotion.outcome_lines(done, policy.name):
         echo(line)
     if not done.promoted:
         raise typer.Exit(3)
@@ -155,5 +155,5 @@ def lineage(
     composed = compose.compose(compose.saved_overrides(compose.read_params()))
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     traced = lineages.trace(ModelRegistry(policy.name), version)
-    text = lineages.all_lines(traced) if every else lineages.lines(traced)
+    text = lineages.all_lines(traced) if every else lineages.lineage_lines(traced)
     echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(text))

@@ -41,7 +41,7 @@ def load(
     Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
     """
     try:
-        from sightline.sources.databases.loading import load as load_source
+        from sightline.sources.databases.loading import fill_database as load_source
         from sightline.sources.layout_rules import LayoutRules
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline,sources") from None
@@ -133,7 +133,7 @@ def cache(
     try:
         from sightline.core.text import readable_size
         from sightline.stages.preprocess.cache import PixelCache
-        from sightline.stages.preprocess.cache_summary import lines
+        from sightline.stages.preprocess.cache_summary import cache_lines
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
@@ -141,5 +141,5 @@ def cache(
     if prune is not None:
         removed, freed = cache.prune(int(prune * 2**30))
         echo(f"removed {removed:,} entries, {readable_size(freed, binary=True)}", err=True)
-    for line in lines(cache):
+    for line in cache_lines(cache):
         echo(line)

@@ -49,12 +49,12 @@ def drift(
 
     opened = load.load(bundle)
     reference = drifts.reference_of(opened)
-    incoming = drifts.look(opened, list(inputs), Database(url), Limits().max_bytes)
-    found = drifts.compare(reference, incoming, len(opened.classes), alpha)
+    incoming = drifts.measure_incoming(opened, list(inputs), Database(url), Limits().max_bytes)
+    found = drifts.compare_samples(reference, incoming, len(opened.classes), alpha)
     if as_json:
         echo(json.dumps({**dataclasses.asdict(found), "drifted": found.drifted}, indent=2))
     else:
-        for line in drifts.lines(found):
+        for line in drifts.drift_lines(found):
             echo(line)
     if output is not None:
         try:

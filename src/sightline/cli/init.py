@@ -77,7 +77,7 @@ def init(
             echo(line)
     if explain or folder is None:
         return
-    for line in project_plan.write(plan, folder):
+    for line in project_plan.write_project(plan, folder):
         echo(f"sightline: {line}", err=True)
     if trying:
         _try(_search(plan), folder)
@@ -99,7 +99,7 @@ def _try(search: DoubtSearch, folder: Path) -> None:
         return
     terminal_log.configure()
     try:
-        for line in doubt_search.run(search, folder):
+        for line in doubt_search.run_search(search, folder):
             echo(line)
     except (UserError, KeyboardInterrupt) as error:
         why = str(error) or "interrupted"

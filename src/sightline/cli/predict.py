@@ -124,15 +124,15 @@ def predict(
     if output is not None and output.startswith("db:"):
         from sightline.predict import database_inputs
 
-        database_inputs.write(predictions, output.removeprefix("db:"), database, opened.digest)
+        database_inputs.write_to_database(predictions, output.removeprefix("db:"), database, opened.digest)
     elif chosen is Format.PARQUET:
         from sightline.predict import parquet_writer
 
         with _explained(output):
-            parquet_writer.write(predictions, Path(output or ""))
+            parquet_writer.write_parquet(predictions, Path(output or ""))
     else:
         with _destination(output) as stream:
-            rows.write(chosen, predictions, stream, opened.classes, top_k, opened.tells_novelty)
+            rows.write_as(chosen, predictions, stream, opened.classes, top_k, opened.tells_novelty)
     echo(f"{tally}{f' -> {output}' if output else ''}", err=True)
     if tally.is_failure(strict):
         raise typer.Exit(1)
@@ -163,7 +163,7 @@ def serve(
     try:
         from sightline.predict import load
         from sightline.serve.config import API_KEY, ServeConfig
-        from sightline.serve.server import run
+        from sightline.serve.server import run_server
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "serve") from None
 
@@ -177,7 +177,7 @@ def serve(
         workers=workers,
     )
     opened = load.load(bundle, model.value, threads)
-    run(opened, config, lambda address: echo(f"sightline: {bundle} at {address}", err=True))
+    run_server(opened, config, lambda address: echo(f"sightline: {bundle} at {address}", err=True))
 
 
 def _format_of(output: str | None) -> Format:

@@ -36,7 +36,7 @@ def run(context: typer.Context) -> None:
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *context.args], env=environment, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
-    for line in closing_lines.lines():
+    for line in closing_lines.project_lines():
         echo(line)
 
 
@@ -61,7 +61,7 @@ def check(
 
         echo(json.dumps([dataclasses.asdict(stage) for stage in stale], indent=2, ensure_ascii=False))
     else:
-        for line in staleness.lines(stale) or ["up to date"]:
+        for line in staleness.stale_lines(stale) or ["up to date"]:
             echo(line)
     raise typer.Exit(1 if stale else 0)
 
@@ -88,7 +88,7 @@ def diff(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    found = project_diff.compare(Revision(revision), Revision(against))
+    found = project_diff.compare_projects(Revision(revision), Revision(against))
     for line in diff_text.markdown(found) if markdown else diff_text.terminal(found):
         echo(line)
     if output is not None:
@@ -136,7 +136,7 @@ def _repair(sources: bool) -> None:
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    for line in [*dvc_files.repair(), *earlier_results.remove(sources)]:
+    for line in [*dvc_files.repair(), *earlier_results.remove_earlier(sources)]:
         echo(f"sightline: {line}", err=True)
 
 

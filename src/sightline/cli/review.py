@@ -66,7 +66,7 @@ def review(
         raise UserError(f"--kind {kind}: one of {', '.join(kinds)}")
     project = open_project(images, who)
     if as_list:
-        for line in queue_lines.lines(project.desk, limit, None if kind is None else Kind(kind)):
+        for line in queue_lines.queue_lines(project.desk, limit, None if kind is None else Kind(kind)):
             echo(line)
     elif imported is not None:
         count, passed = exchange.take(imported, project.desk)

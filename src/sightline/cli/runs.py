@@ -36,19 +36,19 @@ def runs(
     if pair:
         if len(pair) != 2 or sort or wanted:
             raise UserError("name two runs to see what they differ by, or none for the table")
-        one, other = (run_record.find(found, reference) for reference in pair)
-        for line in run_difference.lines(one, other):
+        one, other = (run_record.matching_run(found, reference) for reference in pair)
+        for line in run_difference.difference_lines(one, other):
             echo(line)
         return
     keys = [re.split(r"[=!<>~]", condition)[0].strip() for condition in wanted or ()]
     chosen = run_query.select(found, wanted or ())
     in_time = chosen[::-1] if reverse else chosen
-    chosen = run_query.order(chosen, sort, reverse) if sort else run_table.grouped(in_time)
+    chosen = run_query.order(chosen, sort, reverse) if sort else run_table.with_jobs(in_time)
     shown = chosen[: limit or None]
     if not shown:
         echo(f"none of {len(found)} runs", err=True)
         return
-    for line in run_table.lines(shown, shutil.get_terminal_size().columns, [*([sort] if sort else []), *keys]):
+    for line in run_table.run_lines(shown, shutil.get_terminal_size().columns, [*([sort] if sort else []), *keys]):
         echo(line)
     if len(shown) < len(chosen):
         echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
@@ -76,8 +76,8 @@ def compare(
     from sightline.core import files
 
     pair = run_sources.load_pair(first, second)
-    result = comparison.compare(pair.a, pair.b)
-    for line in comparison.lines(pair, result):
+    result = comparison.compare_models(pair.a, pair.b)
+    for line in comparison.comparison_lines(pair, result):
         echo(line)
     try:
         files.write_text(output, page.render_page(pair, result, data))

@@ -109,6 +109,6 @@ def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
     composed = compose.compose_with(params, words)
     section, data = compose.typed(TrainConfig, composed.train, "train"), ProcessedSet(Path("data/processed"))
     if section.start_from is not None:
-        start = start_model.require(json.loads(Path("data/weights.json").read_bytes())["start"])
+        start = start_model.require_start(json.loads(Path("data/weights.json").read_bytes())["start"])
         section = dataclasses.replace(section, start_from=str(start.folder))
     return composed, section, data, data_settings.load_settings(Path(), data.digest)

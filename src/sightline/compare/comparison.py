@@ -76,11 +76,13 @@ class Comparison:
         return f"The better one is {a if self.difference > 0 else b}: {lead}; {tested}."
 
 
-def compare(a: RunPredictions, b: RunPredictions) -> Comparison:
+def compare_models(a: RunPredictions, b: RunPredictions) -> Comparison:
     """Compares two models that `scored.require_same` has let pass."""
     right_a, right_b = a.correct, b.correct
     difference, low, high = paired.difference(right_a, right_b)
-    numbers = [classification.evaluate(s.labels, s.probabilities, per_class_limit=0, resamples=0) for s in (a, b)]
+    numbers = [
+        classification.classification_metrics(s.labels, s.probabilities, per_class_limit=0, resamples=0) for s in (a, b)
+    ]
     k = len(a.classes)
     scores = [classification.class_scores(s.labels, s.predicted, k) for s in (a, b)]
     return Comparison(
@@ -96,12 +98,12 @@ def compare(a: RunPredictions, b: RunPredictions) -> Comparison:
     )
 
 
-def lines(pair: RunPair, outcome: Comparison) -> list[str]:
+def comparison_lines(pair: RunPair, outcome: Comparison) -> list[str]:
     """Returns what the terminal shows: the settings that differ, the metrics, who errs where, the verdict."""
     a, b = pair.a, pair.b
     heads = ("", "first", "second")
     if pair.settings:
-        differing = [*run_difference.table([heads, *pair.settings]), ""]
+        differing = [*run_difference.three_columns([heads, *pair.settings]), ""]
     else:
         differing = ["no setting differs" if pair.settings_known else "the settings of both are not known", ""]
     rows = [heads]

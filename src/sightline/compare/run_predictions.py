@@ -54,7 +54,7 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
         UserError: If it is not one.
     """
     try:
-        stored = predictions.read(path)
+        stored = predictions.load_predictions(path)
         order = sorted(range(len(stored.ids)), key=stored.ids.__getitem__)
         ids, labels = [stored.ids[i] for i in order], stored.labels[order]
         # Stored in single precision: the rows are brought to a sum of 1 again.

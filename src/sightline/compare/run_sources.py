@@ -72,7 +72,7 @@ def load_pair(first: str, second: str) -> RunPair:
     Raises:
         UserError: If one cannot be found, they have no split in common, or answered other images.
     """
-    one, other = open_source(first), open_source(second)
+    one, other = open_run(first), open_run(second)
     if one.name == other.name:
         one.name, other.name = f"{one.name} ({first})", f"{other.name} ({second})"
     split = common_split(one, other)
@@ -81,10 +81,10 @@ def load_pair(first: str, second: str) -> RunPair:
     if b.named and not a.named:
         a = dataclasses.replace(a, classes=b.classes)
     known = bool(one.settings and other.settings)
-    return RunPair(a, b, split, run_difference.settings(one.settings, other.settings) if known else [], known)
+    return RunPair(a, b, split, run_difference.differing_settings(one.settings, other.settings) if known else [], known)
 
 
-def open_source(reference: str) -> RunSource:
+def open_run(reference: str) -> RunSource:
     """Finds a run.
 
     Args:

@@ -168,7 +168,7 @@ def compose_with(params_content: Mapping[str, Any], words: Iterable[str]) -> Dic
 def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
     """Turns Hydra's account of a bad override into one line that names the key and what is allowed."""
     choices, values = [], []
-    for override in parse(overrides):
+    for override in parse_overrides(overrides):
         options = options_in(conf / override.key_or_group.replace(".", "/"))
         if not options:
             values.append(override)
@@ -207,7 +207,7 @@ def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None
     return None
 
 
-def parse(overrides: list[str]) -> list[Override]:
+def parse_overrides(overrides: list[str]) -> list[Override]:
     """Takes overrides apart; ConfigError for what is none."""
     parser = OverridesParser.create()
     parsed = []

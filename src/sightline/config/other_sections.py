@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.config.compose import parse, selecting
+from sightline.config.compose import parse_overrides, selecting
 from sightline.config.location import conf_folder
 from sightline.config.option_settings import SUFFIX
 from sightline.config.params import PARAMS
@@ -35,9 +35,9 @@ def refuse(words: Sequence[str], own: Collection[str], params: Mapping[str, Any]
     others = [word for word in words if re.split(r"[./=]", word.lstrip("+~"), maxsplit=1)[0] in sections]
     if not others:
         return
-    (first,) = parse([selecting(others[0])])
+    (first,) = parse_overrides([selecting(others[0])])
     owner = re.split(r"[./]", first.key_or_group)[0]
-    several = any(override.is_sweep_override() for override in parse([selecting(word) for word in others]))
+    several = any(override.is_sweep_override() for override in parse_overrides([selecting(word) for word in others]))
     settings = " ".join(f"-S {shlex.quote(_for_dvc(word, params, conf))}" for word in others)
     does = f"dvc exp run {'--queue ' if several else ''}{settings}{' && dvc queue start' if several else ''}"
     raise ConfigError(

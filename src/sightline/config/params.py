@@ -52,7 +52,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
         ConfigError: If it is missing, no YAML, or holds something else.
     """
     try:
-        content = parse(path.read_text(encoding="utf-8")) or {}
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: run the command in the project's root folder") from None
     except (YAMLError, ValueError) as error:  # ValueError: of bytes that are no UTF-8, or a scalar no type can hold
@@ -62,7 +62,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
     return content
 
 
-def parse(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """Returns YAML 1.2 as Python's values.
 
     >>> parse("{lr: 1e-3, names: [no, 'yes', 07], more: null}")
@@ -132,7 +132,7 @@ def interpolation(scalar: Plain | bool) -> str:
 def _resolve(text: str) -> Any:
     if _as_text.get():
         return text
-    value = parse(text)
+    value = parse_yaml(text)
     return bool(value) if isinstance(value, PlainBool) else float(value) if isinstance(value, float) else int(value)
 
 

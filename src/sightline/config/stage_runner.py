@@ -15,7 +15,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from sightline.config import other_sections
-from sightline.config.compose import CONFIG_NAME, compose, parse, read_params, saved_overrides, selecting, typed
+from sightline.config.compose import (
+    CONFIG_NAME,
+    compose,
+    parse_overrides,
+    read_params,
+    saved_overrides,
+    selecting,
+    typed,
+)
 from sightline.config.location import conf_folder
 from sightline.config.removals import is_removal, without
 from sightline.core import credentials, distributed, files, progress, stage_inputs, terminal_log
@@ -90,7 +98,7 @@ def stage_main(
             print(help_text(stage, section, about, compose([*saved, *command])))
             return
         composed = _preflight(section, schema, saved, command, check)
-        parsed = parse(command)
+        parsed = parse_overrides(command)
         if any(override.key_or_group == "hydra.mode" for override in parsed):
             raise ConfigError("hydra.mode: a sweep needs the flag -m")
         given = {o.key_or_group: str(o.input_line) for o in parsed}
@@ -128,7 +136,7 @@ def _preflight(
     stage: str, schema: type, saved: list[str], command: list[str], check: Callable[[DictConfig], None] | None
 ) -> DictConfig:
     """Returns the configuration that a command line asks for, checked before any work."""
-    parsed = parse(command)
+    parsed = parse_overrides(command)
     several = next((o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()), None)
     if several is not None:
         raise ConfigError(f"{several.key_or_group}: several values are a sweep, which needs the flag -m")

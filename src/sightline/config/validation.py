@@ -92,17 +92,17 @@ def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]],
 def _declared(schema: type, content: dict[str, Any], texts: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Returns a section with the text that stood in `params.yaml`, not the value, where the schema wants text."""
     hints = get_type_hints(schema)
-    return {k: _text(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
+    return {k: _as_written(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
 
 
-def _text(declared: Any, value: Any, text: Any, key: str) -> Any:
+def _as_written(declared: Any, value: Any, text: Any, key: str) -> Any:
     if isinstance(declared, types.UnionType):
         declared = next((member for member in get_args(declared) if member is not type(None)), None)
     inner = get_args(declared)
     if get_origin(declared) is list and isinstance(value, list):
-        return [_text(inner[0], v, t, key) for v, t in zip(value, text, strict=True)]
+        return [_as_written(inner[0], v, t, key) for v, t in zip(value, text, strict=True)]
     if get_origin(declared) is dict and isinstance(value, dict):
-        return {k: _text(inner[1], v, text[k], key) for k, v in value.items()}
+        return {k: _as_written(inner[1], v, text[k], key) for k, v in value.items()}
     if declared is not str:
         return value
     if text is None or isinstance(text, str):

@@ -131,7 +131,7 @@ class Url:
         return sorted({value for value in values if value}, key=len, reverse=True)
 
 
-def parse(url: str, name: str = "the URL") -> Url:
+def parse_url(url: str, name: str = "the URL") -> Url:
     """Takes a database's URL apart.
 
     Args:
@@ -163,7 +163,7 @@ def credential_in(url: str) -> str | None:
     """
     match = _FORM.match(url)
     try:
-        parts = parse(url)
+        parts = parse_url(url)
     except UserError:
         match = None
     if match is None:
@@ -230,7 +230,7 @@ def database_url(configured: str | None, setting: str = "ingest.url") -> Url:
     given = configured or os.environ.get(DATABASE_URL)
     if not given:
         raise UserError(f"no database is named: set {setting} (without a password) or {DATABASE_URL}")
-    url = replace(parse(given, "the database's URL" if configured else DATABASE_URL), setting=setting)
+    url = replace(parse_url(given, "the database's URL" if configured else DATABASE_URL), setting=setting)
     password = os.environ.get(DATABASE_PASSWORD)
     if password and url.user and url.password is None:
         return replace(url, password=quote(password, safe=""))

@@ -12,16 +12,16 @@ import os
 def rank() -> int:
     """Returns this process's number among those that train together, from 0: the one that writes and reports."""
     for world, number in (("WORLD_SIZE", "RANK"), ("SLURM_NTASKS", "SLURM_PROCID")):
-        if _number(world) > 1:
-            return _number(number)
+        if _from_environment(world) > 1:
+            return _from_environment(number)
     return 0
 
 
 def started(world: int) -> bool:
     """Returns whether `world` processes were started from outside, of which this is one."""
-    return world > 1 and world in (_number("WORLD_SIZE"), _number("SLURM_NTASKS"))
+    return world > 1 and world in (_from_environment("WORLD_SIZE"), _from_environment("SLURM_NTASKS"))
 
 
-def _number(variable: str) -> int:
+def _from_environment(variable: str) -> int:
     text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 0

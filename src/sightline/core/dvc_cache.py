@@ -29,7 +29,7 @@ def caches(dvc: Path = FOLDER) -> Iterator[Path]:
             yield file.parent / os.path.expanduser(place.strip("'\""))  # noqa: PTH111
 
 
-def find(digest: str, dvc: Path = FOLDER) -> Path | None:
+def cached_path(digest: str, dvc: Path = FOLDER) -> Path | None:
     """Returns DVC's copy of what has a digest, of a folder the list of its files; None where there is none."""
     places = (cache / "files" / "md5" / digest[:2] / digest[2:] for cache in caches(dvc))
     return next((place for place in places if place.is_file()), None)
@@ -37,13 +37,13 @@ def find(digest: str, dvc: Path = FOLDER) -> Path | None:
 
 def listing(digest: str, dvc: Path = FOLDER) -> dict[str, str] | None:
     """Returns the digests of a folder's files by relative path, from DVC's list of them; None where there is none."""
-    place = find(digest, dvc)
+    place = cached_path(digest, dvc)
     return None if place is None else {item["relpath"]: item["md5"] for item in json.loads(place.read_bytes())}
 
 
 def holds(digest: str, dvc: Path = FOLDER) -> bool:
     """Says whether the cache has what has a digest; of a folder, every file of it."""
     if not digest.endswith(".dir"):
-        return find(digest, dvc) is not None
+        return cached_path(digest, dvc) is not None
     files = listing(digest, dvc)
-    return files is not None and all(find(file, dvc) for file in set(files.values()))
+    return files is not None and all(cached_path(file, dvc) for file in set(files.values()))

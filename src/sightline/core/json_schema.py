@@ -24,7 +24,7 @@ class Keywords:
         self.values = values
 
 
-def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
+def json_schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     """Returns the JSON schema of a type.
 
     Args:
@@ -36,16 +36,16 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        schema = dict(schema_of(arguments[0], components))
+        schema = dict(json_schema_of(arguments[0], components))
         for extra in arguments[1:]:
             schema |= {"description": extra} if isinstance(extra, str) else extra.values
         return schema
     if origin is NotRequired:
-        return schema_of(arguments[0], components)
+        return json_schema_of(arguments[0], components)
     if origin in (Union, types.UnionType):
         return _union(arguments, components)
     if origin is list:
-        return {"type": "array", "items": schema_of(arguments[0], components)}
+        return {"type": "array", "items": json_schema_of(arguments[0], components)}
     if origin in (dict, Mapping):
         return {"type": "object"}
     if is_typeddict(hint):
@@ -54,7 +54,7 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
 
 
 def _union(members: tuple[Any, ...], components: dict[str, Schema]) -> Schema:
-    some = [schema_of(member, components) for member in members if member is not types.NoneType]
+    some = [json_schema_of(member, components) for member in members if member is not types.NoneType]
     null = len(some) < len(members)
     if null and len(some) == 1 and "type" in some[0]:
         return {**some[0], "type": [some[0]["type"], "null"]}
@@ -67,7 +67,7 @@ def _reference(kind: type, components: dict[str, Schema]) -> Schema:
         fields = _fields(kind)
         components[kind.__name__] = {
             "type": "object",
-            "properties": {name: schema_of(hint, components) for name, hint in fields.items()},
+            "properties": {name: json_schema_of(hint, components) for name, hint in fields.items()},
             "required": [name for name, hint in fields.items() if get_origin(hint) is not NotRequired],
         }
     return {"$ref": f"#/components/schemas/{kind.__name__}"}

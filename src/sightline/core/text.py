@@ -131,3 +131,11 @@ def readable_size(size: int, binary: bool = False) -> str:
             value = size / factor
             return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
     return f"{size} B"
+
+
+def number_in(text: str) -> float | None:
+    """Returns the number that a text is, or None."""
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -89,17 +89,17 @@ def load_settings(root: Path, digest: str) -> dict[str, str]:
     Returns:
         Flat parameters; for a section whose record is gone, or of another set, one that says so.
     """
-    processed = _read(root / PROCESSED)
+    processed = _settings_file(root / PROCESSED)
     if processed.get("digest") != digest:
         why = UNKNOWN.format("data/processed", PROCESSED)
         return {"ingest": why, "preprocess": why}
-    raw = _read(root / RAW)
+    raw = _settings_file(root / RAW)
     if raw.get("digest") != processed["made_from"]:
         return {"ingest": UNKNOWN.format("what data/processed was made from", RAW), **processed["settings"]}
     return {**raw["settings"], **processed["settings"]}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _settings_file(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -33,20 +33,20 @@ class PixelFile:
         return f"shard-{self.digest[:16]}.npy"
 
 
-def digest_of(pixels: bytes, shape: tuple[int, ...]) -> str:
+def shard_digest(pixels: bytes, shape: tuple[int, ...]) -> str:
     """Returns the digest of a file's pixels, of which `pixels` is the SHA-256, and shape."""
     return hashlib.sha256(pixels + str(shape).encode()).hexdigest()
 
 
-def read(path: Path) -> PixelFile:
+def describe_shard(path: Path) -> PixelFile:
     """Reads a whole file and says what it holds; ValueError or OSError where it is none."""
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     rows, height, width, channels = pixels.shape
     shape = (rows, height, width, channels)
-    return PixelFile(shape, digest_of(hashlib.sha256(pixels).digest(), shape))
+    return PixelFile(shape, shard_digest(hashlib.sha256(pixels).digest(), shape))
 
 
-def require_intact(path: Path) -> None:
+def require_intact_shard(path: Path) -> None:
     """Refuses a shard that does not hold what it is named by; a process reads each once, unless it changes.
 
     Raises:
@@ -63,7 +63,7 @@ def require_intact(path: Path) -> None:
 @functools.cache
 def _is_intact(path: Path, inode: int, size: int, changed: int) -> bool:  # noqa: ARG001 - what tells a file from the next
     try:
-        return read(path).name == path.name
+        return describe_shard(path).name == path.name
     except (ValueError, OSError) as error:
         if mendable := fault(error):
             raise mendable from None

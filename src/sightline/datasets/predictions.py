@@ -47,7 +47,7 @@ class Predictions:
         return np.asarray(self.labels == self.predicted)
 
 
-def write(
+def save_predictions(
     path: Path,
     ids: Sequence[str],
     labels: Labels,
@@ -71,7 +71,7 @@ def write(
     pq.write_table(table, path)
 
 
-def read(path: Path | BytesIO) -> Predictions:
+def load_predictions(path: Path | BytesIO) -> Predictions:
     """Returns what `write` wrote, from a file or its content.
 
     Raises:

@@ -149,7 +149,7 @@ class ProcessedSet:
         """
         table = self.index.filter(pc.equal(self.index["split"], name))
         for shard in pc.unique(table["shard"]).to_pylist():
-            pixel_shard.require_intact(self.root / shard)
+            pixel_shard.require_intact_shard(self.root / shard)
         number = {shard: i for i, shard in enumerate(self._names)}
         return Split(
             ids=table["id"].to_pylist(),

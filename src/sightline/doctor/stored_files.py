@@ -112,7 +112,7 @@ def _checkpoint(path: Path) -> Iterator[Damage]:
     from sightline.stages.train import checkpoint_io
 
     try:
-        checkpoint_io.read(path)
+        checkpoint_io.read_checkpoint(path)
     except checkpoint_io.DamagedError:
         yield Damage(path, f"rm {path}    # training begins at the one before, or anew")
 

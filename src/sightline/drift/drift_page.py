@@ -11,7 +11,7 @@ from sightline.drift.image_statistics import NAMES, TITLES
 from sightline.drift.reference import Reference
 from sightline.drift.sample_comparison import CLASSES, Drift, IncomingImages, telling, verdict
 from sightline.imaging import convert, decode
-from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import render
 
 TEMPLATE = "drift.html.j2"
@@ -61,5 +61,7 @@ def _images(
             continue
         label = classes[int(seen.classes[place])]
         value = label if statistic == CLASSES else f"{seen.statistics[place, NAMES.index(statistic)]:.4g}, {label}"
-        shown.append(TellingImage(encoded(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value))
+        shown.append(
+            TellingImage(encode_picture(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value)
+        )
     return shown

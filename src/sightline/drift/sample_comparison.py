@@ -103,7 +103,7 @@ def reference_of(bundle: Bundle) -> Reference:
     return Reference.from_bytes(bundle.reference)
 
 
-def look(
+def measure_incoming(
     bundle: Bundle, images: ImageInput | Sequence[ImageInput], database: Database | None, max_bytes: int
 ) -> IncomingImages:
     """Measures incoming images; memory holds a few batches of them.
@@ -119,7 +119,7 @@ def look(
     classes: list[int] = []
     rejected = 0
     workers = os.cpu_count() or 1
-    items = python_inputs.images(images, max_bytes, database)
+    items = python_inputs.python_images(images, max_bytes, database)
     with contextlib.closing(map_ahead(functools.partial(_look_at, bundle), items, workers, 4 * workers)) as looked:
         while batch := list(itertools.islice(looked, BATCH_SIZE)):
             read = [one for one in batch if one is not None]
@@ -144,7 +144,7 @@ def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32
         return None
 
 
-def compare(reference: Reference, incoming: IncomingImages, num_classes: int, alpha: float = 0.05) -> Drift:
+def compare_samples(reference: Reference, incoming: IncomingImages, num_classes: int, alpha: float = 0.05) -> Drift:
     """Compares incoming images with a reference.
 
     Args:
@@ -194,7 +194,7 @@ def telling(reference: Reference, incoming: IncomingImages, statistic: str, coun
     return [int(i) for i in np.argsort(-values if upwards else values, kind="stable")[:count]]
 
 
-def lines(drift: Drift) -> Iterator[str]:
+def drift_lines(drift: Drift) -> Iterator[str]:
     """Yields what the terminal shows: a row for each statistic, and the verdict."""
     yield f"{'statistic':<11} {'reference':>9} {'incoming':>9} {'size':>6} {'p':>7}"
     for s in drift.statistics:

@@ -23,7 +23,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes, by orientation: 1 left and right, 0 top and bottom
 
 
-def flat(image: Image.Image, channels: int, background: Sequence[int], shift: int | None = None) -> Pixels:
+def stored_pixels(image: Image.Image, channels: int, background: Sequence[int], shift: int | None = None) -> Pixels:
     """Returns a loaded image as stored, in 8 bits, its transparent pixels laid over `background`.
 
     Args:

@@ -114,7 +114,7 @@ def _stored(
         scale = scale if deep.image is image else 1 / 2**deep.shift
         info, image, shift = dataclasses.replace(info, bits=deep.bits), deep.image, deep.shift
     _scale_png_key(image, scale)
-    return info, convert.flat(image, channels, background, shift), turn
+    return info, convert.stored_pixels(image, channels, background, shift), turn
 
 
 def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:

@@ -54,14 +54,14 @@ def decode(data: bytes, formats: Collection[str], most: int) -> tuple[str, Pixel
         formats: Those that are allowed; a file of another one is not decoded.
         most: As many pixels as are allowed.
     """
-    if "PNG" in formats and (pixels := png(data, most)) is not None:
+    if "PNG" in formats and (pixels := decode_png(data, most)) is not None:
         return "PNG", pixels, 1
-    if "JPEG" in formats and (found := jpeg(data, most)):
+    if "JPEG" in formats and (found := decode_jpeg(data, most)):
         return "JPEG", *found
     return None
 
 
-def png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
+def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     """Returns [height, width, 1 or 3] uint8 in memory of its own; None for a file that is not of the kind.
 
     Args:
@@ -124,7 +124,7 @@ def _unfiltered(data: bytes, shape: tuple[int, int, int]) -> Pixels | None:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if shape[2] == 3 else pixels, np.uint8).reshape(shape)
 
 
-def jpeg(data: bytes, most: int = MOST_PIXELS) -> tuple[Pixels, int] | None:
+def decode_jpeg(data: bytes, most: int = MOST_PIXELS) -> tuple[Pixels, int] | None:
     """Returns [height, width, 1 or 3] uint8 as stored, and the EXIF orientation, 1..8; None if not of the kind.
 
     Args:

@@ -77,7 +77,7 @@ def refusal(data: bytes) -> RejectionError | None:
             return unsupported(name, remedy)
     if any(start[at : at + len(signature)] == signature for at, signature in _ARCHIVES):
         return RejectionError(RejectionReason.NOT_AN_IMAGE, "an archive among the pictures: unpack it")
-    return _text(start) if _is_text(start) else None
+    return _text_file(start) if _is_text(start) else None
 
 
 def unsupported(name: str, remedy: str = "") -> RejectionError:
@@ -116,7 +116,7 @@ def _is_text(start: bytes) -> bool:
     return bool(text) and not _CONTROL.search(text) and not _PLAIN_PNM.match(start)
 
 
-def _text(start: bytes) -> RejectionError:
+def _text_file(start: bytes) -> RejectionError:
     for signature, program, command in _POINTERS:
         if start.startswith(signature):
             return RejectionError(

@@ -43,7 +43,7 @@ def class_scores(labels: Labels, predicted: Labels, num_classes: int) -> list[Cl
     return per_class.scores(counts.Counts.of(confusion(labels, predicted, num_classes)))
 
 
-def evaluate(
+def classification_metrics(
     labels: Labels,
     probabilities: Floats,
     top_k: int = 5,

@@ -87,7 +87,7 @@ class Classifier(nn.Module):
         return self
 
 
-def build(
+def build_classifier(
     option: ModelOption, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
     """Builds the network that a model option describes, with fresh weights, or pretrained ones below a fresh head.

@@ -42,7 +42,7 @@ class Predictor:
         Raises:
             UserError: If it is missing or damaged.
         """
-        classifier, info = saved_model.load(folder)
+        classifier, info = saved_model.load_model(folder)
         if info.threads is not None:
             torch.set_num_threads(info.threads)
         return cls(classifier, info, views)

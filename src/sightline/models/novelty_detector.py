@@ -170,7 +170,7 @@ def directions_for(weights_bytes: int, feature_count: int, num_classes: int, sha
     return max(FEWEST_DIRECTIONS, int(left // (2 * feature_count + 4 * num_classes)))
 
 
-def to_bytes(fitted: FittedNovelty | None) -> bytes:
+def detector_bytes(fitted: FittedNovelty | None) -> bytes:
     """Returns the content of the file: NumPy's archive; without a detector an empty one."""
     arrays: dict[str, npt.ArrayLike] = {}
     if fitted is not None:
@@ -184,12 +184,12 @@ def to_bytes(fitted: FittedNovelty | None) -> bytes:
     return stream.getvalue()
 
 
-def save(fitted: FittedNovelty | None, path: Path) -> None:
+def save_detector(fitted: FittedNovelty | None, path: Path) -> None:
     """Writes the file."""
-    files.write_bytes(path, to_bytes(fitted))
+    files.write_bytes(path, detector_bytes(fitted))
 
 
-def load(path: Path) -> FittedNovelty | None:
+def load_detector(path: Path) -> FittedNovelty | None:
     """Reads the file; None where it holds no detector.
 
     Raises:

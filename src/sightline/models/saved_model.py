@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.models.classifier import Classifier, build
+from sightline.models.classifier import Classifier, build_classifier
 from sightline.models.model_info import INFO as INFO
 from sightline.models.model_info import WEIGHTS as WEIGHTS
 from sightline.models.model_info import ModelInfo, TrainingLineage
@@ -24,7 +24,7 @@ def weights_bytes(classifier: Classifier) -> bytes:
     return save_tensors(state)
 
 
-def save(
+def save_model(
     folder: Path,
     classifier: Classifier,
     option: ModelOption,
@@ -58,7 +58,7 @@ def save(
     return info.weights_sha256
 
 
-def load(folder: Path) -> tuple[Classifier, ModelInfo]:
+def load_model(folder: Path) -> tuple[Classifier, ModelInfo]:
     """Reads a model.
 
     Returns:
@@ -93,4 +93,4 @@ def _skeleton(option: ModelOption, info: ModelInfo) -> Classifier:
     """Builds the network that `model.json` describes, its weights yet to come."""
     zeros = [0.0] * info.shape[2]
     with torch.random.fork_rng(devices=[]):
-        return build(option, info.shape, len(info.classes), zeros, zeros)
+        return build_classifier(option, info.shape, len(info.classes), zeros, zeros)

@@ -19,7 +19,7 @@ CHAMPION = "champion"
 REGISTRY = "models:/"
 
 
-def find(start_from: str, registered: str, pinned: str | None = None) -> StartModel:
+def find_start(start_from: str, registered: str, pinned: str | None = None) -> StartModel:
     """Finds the model, and keeps a copy of it.
 
     Args:

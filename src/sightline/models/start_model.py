@@ -85,7 +85,7 @@ def kept(digest: str) -> StartModel | None:
     return StartModel(digest, folder, ModelInfo.read(folder / INFO))
 
 
-def require(digest: str | None) -> StartModel:
+def require_start(digest: str | None) -> StartModel:
     """Returns the model of a digest, which `watch` has put there.
 
     Raises:
@@ -115,7 +115,7 @@ def begin(classifier: Classifier, folder: Path, classes: list[str]) -> None:
 
     from sightline.models import saved_model
 
-    old, info = saved_model.load(folder)
+    old, info = saved_model.load_model(folder)
     head = f"network.{classifier.head_name}."
     state = old.state_dict()
     rows = [(new, info.classes.index(name)) for new, name in enumerate(classes) if name in info.classes]

@@ -130,16 +130,20 @@ class Bundle(InferenceModel):
             UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
         """
         root = Path(folder)
-        content = manifest.verify(root)
+        content = manifest.verify_files(root)
         form = _form(root, content, model)
-        loaded = open_model(root, form, threads, lambda name: manifest.read(root, content, name))
+        loaded = open_model(root, form, threads, lambda name: manifest.read_verified(root, content, name))
         try:
-            card = manifest.read(root, content, manifest.CARD).decode() if manifest.CARD in content["files"] else ""
+            card = (
+                manifest.read_verified(root, content, manifest.CARD).decode()
+                if manifest.CARD in content["files"]
+                else ""
+            )
         except UnicodeDecodeError as error:
             raise UserError(f"{root}: cannot be used by this version of sightline ({error}); export it again") from None
 
         def optional(name: str) -> bytes | None:
-            return manifest.read(root, content, name) if name in content["files"] else None
+            return manifest.read_verified(root, content, name) if name in content["files"] else None
 
         conformal = optional(manifest.CONFORMAL)
         held_out = None if conformal is None else from_bytes(conformal, form)
@@ -195,7 +199,7 @@ class Bundle(InferenceModel):
         def prepare(item: inputs.Input) -> Images:
             return self.prepare(item.read())
 
-        items = python_inputs.images(images, Limits().max_bytes, database)
+        items = python_inputs.python_images(images, Limits().max_bytes, database)
         for batch in batching.batches(items, prepare, batch_size, workers):
             arrays = [array for _, array in batch if not isinstance(array, RejectionError)]
             answers = iter(self.answers(np.stack(arrays)) if arrays else ())

@@ -18,7 +18,7 @@ OPTION = "--url"
 """What names the database on the command line of prediction."""
 
 
-def rows(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
+def database_images(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
     """Yields the images of `db:TABLE` or `gridfs:BUCKET`, in order of id, each under its id.
 
     Raises:
@@ -61,7 +61,7 @@ def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any
     return SqlSource(SqlOption("sql", url=database.url, table=table, **columns), setting=OPTION, remedy=remedy)
 
 
-def write(predictions: Iterable[Prediction], table: str, database: Database, model: str) -> int:
+def write_to_database(predictions: Iterable[Prediction], table: str, database: Database, model: str) -> int:
     """Writes predictions into a table or collection, made where there is none; again gives the same rows.
 
     Args:

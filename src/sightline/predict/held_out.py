@@ -34,7 +34,7 @@ class HeldOut:
         return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
 
 
-def to_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
+def held_out_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
     """Returns the content of the file: NumPy's archive of the labels and, by form of the network, the probabilities."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **{LABELS: labels.astype(np.int32), **of_true})  # type: ignore[arg-type]

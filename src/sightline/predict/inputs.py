@@ -88,11 +88,11 @@ def open_all(
         elif text.startswith(("db:", "gridfs:")) and not os.path.lexists(text):
             from sightline.predict import database_inputs
 
-            yield from database_inputs.rows(text, database or Database(), max_bytes)
+            yield from database_inputs.database_images(text, database or Database(), max_bytes)
         elif "://" in text and not os.path.lexists(text):
             from sightline.predict import url_inputs
 
-            yield from url_inputs.images(text, max_bytes)
+            yield from url_inputs.url_images(text, max_bytes)
         else:
             if not os.path.lexists(text):
                 text = os.path.expanduser(text)  # noqa: PTH111 - in a list, or quoted, no shell has done it

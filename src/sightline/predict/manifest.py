@@ -35,7 +35,7 @@ READABLE = (1, FORMAT)
 """Formats that are read: 1 tells no novel images, and has no sets of classes."""
 
 
-def write(
+def write_manifest(
     folder: Path, lineage: dict[str, Any], default: str = "fp32", parity: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Writes the manifest of all files that stand in `folder`.
@@ -59,7 +59,7 @@ def write(
     return content
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify_files(folder: Path) -> dict[str, Any]:
     """Checks every file of a bundle against its manifest.
 
     Returns:
@@ -108,7 +108,7 @@ def unlisted(folder: Path, manifest: dict[str, Any]) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in {MANIFEST, *manifest["files"]})
 
 
-def read(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
+def read_verified(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
     """Returns a file of a verified bundle, checked once more, so that what is used is what was verified."""
     data = (folder / name).read_bytes()
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:

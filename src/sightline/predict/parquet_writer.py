@@ -15,7 +15,7 @@ _ROWS = 10_000
 """Rows held in memory: a row group of the file."""
 
 
-def write(predictions: Iterable[Prediction], path: Path) -> None:
+def write_parquet(predictions: Iterable[Prediction], path: Path) -> None:
     """Writes one row per prediction; the file appears when it is complete.
 
     Raises:

@@ -17,7 +17,9 @@ ImageInput = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
 """A name as the command line takes it, an encoded image, or pixels: uint8 [h, w], [h, w, 1] grey or [h, w, 3] RGB."""
 
 
-def images(values: ImageInput | Iterable[ImageInput], max_bytes: int, database: Database | None) -> Iterator[Input]:
+def python_images(
+    values: ImageInput | Iterable[ImageInput], max_bytes: int, database: Database | None
+) -> Iterator[Input]:
     """Yields the images of one or many values; those without a name are called `[0]`, `[1]` and so on.
 
     Raises:

@@ -53,8 +53,8 @@ def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) ->
     from sightline.predict.inference_model import open_model  # not `Bundle`: training is to hold no reader of inputs
 
     folder = located(bundle)
-    content = manifest.verify(folder)
-    teacher = open_model(folder, "fp32", threads, lambda name: manifest.read(folder, content, name))
+    content = manifest.verify_files(folder)
+    teacher = open_model(folder, "fp32", threads, lambda name: manifest.read_verified(folder, content, name))
     if teacher.classes != data.classes:
         raise UserError(f"train.teacher: {bundle} has other classes: {_few(teacher.classes)}, not {_few(data.classes)}")
     ours, theirs = preparation(data.transform), preparation(located(bundle) / manifest.TRANSFORM)

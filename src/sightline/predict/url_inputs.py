@@ -19,7 +19,7 @@ from sightline.sources.file import RemoteFile
 _WEB = ("http://", "https://")
 
 
-def images(url: str, max_bytes: int) -> Iterator[Input]:
+def url_images(url: str, max_bytes: int) -> Iterator[Input]:
     """Yields the images behind a URL; some are fetched ahead of being asked for.
 
     A URL that ends with `/`, or that the service calls a folder, stands for the files below it; a pattern for those

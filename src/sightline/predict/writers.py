@@ -114,10 +114,10 @@ def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -
     write_row = row_writer(stream)
     write_row(["path", "label", "probability", "error", "detail", "abstained", *further, "novelty", "class_set"])
     for p in predictions:
-        others = [cell for label, share in p.top[1:] for cell in (label, _number(share))]
-        first = [p.label, _number(p.probability)] if p.probability is not None else ["", ""]
+        others = [cell for label, share in p.top[1:] for cell in (label, _shortest_decimal(share))]
+        first = [p.label, _shortest_decimal(p.probability)] if p.probability is not None else ["", ""]
         cells = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        novelty = "" if p.novelty is None else _number(p.novelty)
+        novelty = "" if p.novelty is None else _shortest_decimal(p.novelty)
         class_set = "" if p.class_set is None else json.dumps(p.class_set, ensure_ascii=False)
         write_row([readable(p.path), *cells, *(others or [""] * len(further)), novelty, class_set])
 
@@ -137,7 +137,7 @@ def write_json(predictions: Iterable[Prediction], stream: TextIO) -> None:
     stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def write(
+def write_as(
     form: str,
     predictions: Iterable[Prediction],
     stream: TextIO,
@@ -202,12 +202,12 @@ def as_row(p: Prediction) -> PredictionRow:
     return {
         "path": readable(p.path),
         "label": p.label,
-        "probability": _number(p.probability) if p.probability is not None else None,
-        "top": [{"label": label, "probability": _number(share)} for label, share in p.top],
+        "probability": _shortest_decimal(p.probability) if p.probability is not None else None,
+        "top": [{"label": label, "probability": _shortest_decimal(share)} for label, share in p.top],
         "error": p.error,
         "detail": p.detail,
         "abstained": p.abstained,
-        "novelty": None if p.novelty is None else _number(p.novelty),
+        "novelty": None if p.novelty is None else _shortest_decimal(p.novelty),
         "class_set": None if p.class_set is None else list(p.class_set),
     }
 
@@ -216,7 +216,7 @@ def _json(p: Prediction) -> str:
     return json.dumps(as_row(p), ensure_ascii=False, allow_nan=False)
 
 
-def _number(probability: float) -> float:
+def _shortest_decimal(probability: float) -> float:
     """Returns the shortest decimal that is the same float32: 0.1, not 0.10000000149011612."""
     return float(f"{probability:.9g}")
 

@@ -82,7 +82,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def fitted(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> dict[str, Choice]:
+def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> dict[str, Choice]:
     """Returns the choices that a budget changes: fewer epochs, smaller pictures; none where everything fits.
 
     Args:
@@ -119,7 +119,7 @@ def epochs_of(chosen: Mapping[str, Choice]) -> int:
     return 1 if chosen["train.recipe"].value == "probe" else int(chosen["train.max_epochs"].value)
 
 
-def lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
+def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
     """Returns what a person should know of a plan within a budget: how long it will take, and what that counts on."""
     expected = pace.expected(work, epochs_of(chosen), int(chosen["preprocess.size"].value))
     result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:g}"]
@@ -136,7 +136,7 @@ def without_slower(choice: Choice) -> Choice:
     return dataclasses.replace(choice, doubt=None) if choice.doubt and choice.doubt.slower else choice
 
 
-def measure(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: Path, reading: float) -> Pace:
+def measure_pace(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: Path, reading: float) -> Pace:
     """Measures this machine, by some steps of the training that was chosen on a sample of the images.
 
     Args:

@@ -69,7 +69,7 @@ class NetworkSweep:
             word
             for key, choice in self.changes.items()
             if key.startswith(_OF_IMAGES_AND_TRAINING) and key not in tried
-            for word in words(key, choice.value)
+            for word in search_words(key, choice.value)
         ]
         if not knobs:
             knobs = [f"{_NETWORK}=choice({self.network})"]
@@ -78,7 +78,7 @@ class NetworkSweep:
         return ["-m", *knobs, *fixed, *short, "sweep.metric=val_accuracy"]
 
 
-def words(key: str, value: Any) -> list[str]:
+def search_words(key: str, value: Any) -> list[str]:
     """Returns a setting as words of the command line; of an option's own settings, one for each.
 
     >>> words("train.model", "cnn"), words("train.model_options", {"weights": "package"})
@@ -148,7 +148,7 @@ class SearchVerdict:
     summary: str
 
 
-def run(search: DoubtSearch, folder: Path) -> Iterator[str]:
+def run_search(search: DoubtSearch, folder: Path) -> Iterator[str]:
     """Runs a search in a new project, writes what won into its params.yaml, and commits it.
 
     Yields:
@@ -165,7 +165,7 @@ def run(search: DoubtSearch, folder: Path) -> Iterator[str]:
             if outcome.failed:
                 raise UserError(f"{len(outcome.failed)} of its trainings failed, the first: {outcome.failed[0]}")
             outcomes.append(outcome)
-        verdict = judge(search, outcomes)
+        verdict = compare_winner(search, outcomes)
         yield verdict.summary
         if verdict.changes:
             yield from adoption.take_over(verdict.changes)
@@ -173,7 +173,7 @@ def run(search: DoubtSearch, folder: Path) -> Iterator[str]:
         yield from scaffold.commit(Path(), f"Doubtful choices are tried\n\n{verdict.summary}")
 
 
-def judge(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> SearchVerdict:
+def compare_winner(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> SearchVerdict:
     """Holds the best job against that of the first choices, image by image.
 
     What the validation images cannot tell from the first choices (the paired 95 % score interval) does not win.
@@ -186,14 +186,16 @@ def judge(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> SearchVerdic
     at = max(range(len(outcomes)), key=lambda n: (outcomes[n].ranked[0].job.result["val_accuracy"], -n))
     tried, best = search.sweeps[at], outcomes[at].ranked[0].job.digest
     settings = _values(outcomes[at].words[best])
-    answers = {digest: predictions.read(JOBS / digest / "answers.parquet") for digest in (first, best)}
+    answers = {digest: predictions.load_predictions(JOBS / digest / "answers.parquet") for digest in (first, best)}
     gain, low, high = paired.difference(answers[best].correct, answers[first].correct)
     won = {key: value for key, (choice, _) in tried.doubts.items() if (value := settings[key]) != str(choice.value)}
     named = {**({_NETWORK: tried.network} if at else {}), **won}
     summary = _summary(search, outcomes, answers[first], answers[best], (gain, low, high), named)
     if not low > 0:
         return SearchVerdict([], _comments(search, search.sweeps[0], {}, summary), summary)
-    changes = [word for key, choice in tried.changes.items() if key not in won for word in words(key, choice.value)]
+    changes = [
+        word for key, choice in tried.changes.items() if key not in won for word in search_words(key, choice.value)
+    ]
     changes += [f"{key}={value}" for key, value in won.items()]
     return SearchVerdict(changes, _comments(search, tried, won, summary), summary)
 

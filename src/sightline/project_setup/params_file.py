@@ -35,7 +35,7 @@ _REST = {
 _SECTIONS = ("ingest", "preprocess", "baseline", "train", "evaluate", "export", "promote")
 
 
-def text(chosen: Mapping[str, Choice]) -> str:
+def params_text(chosen: Mapping[str, Choice]) -> str:
     """Returns the file's content.
 
     Args:

@@ -12,15 +12,15 @@ from typing import Any
 
 from sightline.config.compose import compose, saved_overrides, typed
 from sightline.config.location import conf_folder
-from sightline.config.params import parse
+from sightline.config.params import parse_yaml
 from sightline.config.sections import check
 from sightline.core.errors import ConfigError
 from sightline.project_setup import budget, params_file, scaffold
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
 from sightline.project_setup.recognition import set_name
-from sightline.project_setup.rules import Choice, Situation, choose
-from sightline.project_setup.set_fingerprint import Fingerprint, look
+from sightline.project_setup.rules import Choice, Situation, choose_settings
+from sightline.project_setup.set_fingerprint import Fingerprint, examine_source
 from sightline.stages.ingest.config import IngestConfig
 
 
@@ -49,7 +49,7 @@ class ProjectPlan:
 
     def instead(self, key: str, value: Any) -> dict[str, Choice]:
         """Returns the settings with another value of one, and what the rules make of it."""
-        return choose(self.images, self.machine, {**self.given, key: Choice(value, "the other")})
+        return choose_settings(self.images, self.machine, {**self.given, key: Choice(value, "the other")})
 
 
 def plan(
@@ -83,27 +83,27 @@ def plan(
         raw, processed = Path(folder, "raw"), Path(folder, "processed")
         raw.mkdir()
         begun = time.perf_counter()
-        images = look(ingest, raw)
+        images = examine_source(ingest, raw)
         each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
         given = {"evaluate.title": Choice(set_name(source), "what the report calls the set"), **given}
-        chosen = choose(images, machine, given)
+        chosen = choose_settings(images, machine, given)
         if seconds is not None:
             processed.mkdir()
-            pace = budget.measure(raw, _nested(chosen), processed, each)
+            pace = budget.measure_pace(raw, _nested(chosen), processed, each)
             situation = Situation(images, machine, chosen)
             work = budget.Workload(images.images, situation.training, situation.validating)
-            fitted = budget.fitted(chosen, pace, work, seconds)
+            fitted = budget.within_budget(chosen, pace, work, seconds)
             chosen |= {key: choice for key, choice in fitted.items() if key not in given}
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
-            notes = budget.lines(chosen, pace, work, seconds)
+            notes = budget.budget_lines(chosen, pace, work, seconds)
     check(compose(saved_overrides(_nested(chosen), conf), conf))
     return ProjectPlan(images, machine, chosen, given, notes)
 
 
-def write(plan: ProjectPlan, folder: Path) -> list[str]:
+def write_project(plan: ProjectPlan, folder: Path) -> list[str]:
     """Writes a project; returns lines on what could not be done."""
-    return scaffold.write(folder, params_file.text(plan.chosen), _readme(plan))
+    return scaffold.make_project(folder, params_file.params_text(plan.chosen), _readme(plan))
 
 
 def _absolute(knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _given(words: Sequence[str]) -> dict[str, Choice]:
         parts = key.split(".")
         if not equals or len(parts) not in (2, 3):
             raise ConfigError(f"{word}: not of the form section.key=value, as train.lr=0.001")
-        name, content = ".".join(parts[:2]), parse(value)
+        name, content = ".".join(parts[:2]), parse_yaml(value)
         if len(parts) == 3:
             before = given[name].value if name in given else {}
             content = {**before, parts[2]: content}

@@ -114,7 +114,7 @@ def rule(key: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def choose(
+def choose_settings(
     images: Fingerprint, machine: Machine, given: Mapping[str, Choice] = MappingProxyType({})
 ) -> dict[str, Choice]:
     """Asks every rule, in order.
@@ -440,7 +440,7 @@ def reference(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
     return Choice("hog_svm", "whose errors on corrupted pictures the network's are measured by")
 
 
-def table() -> str:
+def rules_table() -> str:
     """Returns the rules as the table of `docs/how-it-chooses.md`: each setting, and its rule's docstring."""
     rows = ["| setting | rule |", "| --- | --- |"]
     for key, function in RULES.items():

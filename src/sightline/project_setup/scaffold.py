@@ -59,7 +59,7 @@ def dvc_yaml() -> str:
     return _STAGE.sub(r"python -m sightline.stages \1", template("dvc.yaml").read_text(encoding="utf-8"))
 
 
-def write(folder: Path, params: str, readme: str) -> list[str]:
+def make_project(folder: Path, params: str, readme: str) -> list[str]:
     """Makes the project.
 
     Args:

@@ -129,7 +129,7 @@ class Fingerprint:
         return [f"{name:<16} {fact}" for name, fact in facts.items()]
 
 
-def look(config: IngestConfig, raw: Path) -> Fingerprint:
+def examine_source(config: IngestConfig, raw: Path) -> Fingerprint:
     """Looks at a source: reads and checks a sample of its images as ingestion does, and counts all of them.
 
     Args:
@@ -152,10 +152,10 @@ def look(config: IngestConfig, raw: Path) -> Fingerprint:
         census = count(record for record in open_source(config).records() if isinstance(record, ImageRecord))
     if config.source.name not in ("folder", "archive", "table"):  # no file names
         census = dataclasses.replace(census, prefixes=0)
-    return measure(census, images, summary, len(set(read_near(raw / NEAR).values())))
+    return combine(census, images, summary, len(set(read_near(raw / NEAR).values())))
 
 
-def measure(census: Census, images: list[RawImage], summary: dict[str, Any], near: int) -> Fingerprint:
+def combine(census: Census, images: list[RawImage], summary: dict[str, Any], near: int) -> Fingerprint:
     """Puts together what was counted and what pictures show.
 
     Args:

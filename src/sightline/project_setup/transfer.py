@@ -69,14 +69,14 @@ def _features(batches: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float3
     """Returns the embeddings of the pretrained network, normalised as in training by the images' own moments."""
     import torch
 
-    from sightline.models.classifier import build
+    from sightline.models.classifier import build_classifier
     from sightline.models.options import MODELS
 
     option: Any = MODELS[NETWORK]
     option = option(name=NETWORK, weights=packaged_weights.PACKAGE, drop_rate=0.0, drop_path_rate=0.0)
     whole = np.concatenate(batches).reshape(-1, 3) / 255
     mean, std = whole.mean(axis=0).tolist(), whole.std(axis=0).tolist()
-    network = build(option, (SIDE, SIDE, 3), 2, mean, std).eval()
+    network = build_classifier(option, (SIDE, SIDE, 3), 2, mean, std).eval()
     with torch.inference_mode():
         return np.concatenate([network.features(torch.from_numpy(batch)).numpy() for batch in batches])
 

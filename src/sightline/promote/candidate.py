@@ -9,7 +9,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.json_fields import field, parse_object
-from sightline.datasets.predictions import read as read_predictions
+from sightline.datasets.predictions import load_predictions as read_predictions
 from sightline.metrics.calibration import ece
 from sightline.predict import manifest
 from sightline.promote.policy import Evidence
@@ -42,7 +42,7 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     Raises:
         UserError: If one of them is damaged, or the predictions are not those that the bundle was exported with.
     """
-    content = manifest.verify(bundle)
+    content = manifest.verify_files(bundle)
     lineage = dict(content["lineage"])
     try:
         digest = files.sha256_file(predictions)
@@ -53,7 +53,7 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
             f"{predictions} are not the predictions that {bundle} was exported with: run `dvc repro`, then promote"
         )
     try:
-        classes = field(parse_object(manifest.read(bundle, content, manifest.CLASSES)), "classes", list)
+        classes = field(parse_object(manifest.read_verified(bundle, content, manifest.CLASSES)), "classes", list)
         parity = field(content, "proof", dict)  # the file format's name for the parity check
         images = sum(field(parity["images"], split, int) for split in field(parity, "images", dict))
         agreement = field(parity, "agreement", float)

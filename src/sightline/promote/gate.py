@@ -36,7 +36,9 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
     try:
         earlier = DatasetState.read(before)
         found += _losses(earlier, state, policy)
-        answers = [predictions.read(io.BytesIO(revision.require(PREDICTIONS))) for revision in (before, now)]
+        answers = [
+            predictions.load_predictions(io.BytesIO(revision.require(PREDICTIONS))) for revision in (before, now)
+        ]
     except UnavailableError as error:
         return [*found, f"it cannot be compared: {error}"]
     change = metric_diff.paired_change(answers[0], answers[1], earlier, state)

@@ -72,7 +72,7 @@ def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
     return record | {name: json.loads(tags.get(f"{PREFIX}{name}") or "null") for name in ("reasons", "facts")}
 
 
-def lines(traced: dict[str, Any]) -> list[str]:
+def lineage_lines(traced: dict[str, Any]) -> list[str]:
     """Returns what matters most of the lineage, in a dozen lines."""
     whole = all_lines(traced)
     head = whole[: whole.index("parameters:")]

@@ -146,7 +146,7 @@ def _decide(registry: ModelRegistry, candidate: Candidate, champion: Version | N
     return decide(candidate.evidence, other, policy)
 
 
-def lines(promotion: Promotion, name: str) -> list[str]:
+def outcome_lines(promotion: Promotion, name: str) -> list[str]:
     """Returns the human-readable result, one line per entry."""
     version = f"{name} version {promotion.version.number}"
     if promotion.decision is None:

@@ -11,8 +11,8 @@ from sightline.datasets.processed_set import Images, Split
 from sightline.metrics.base import Floats, Labels
 from sightline.reporting.examples import Example
 from sightline.reporting.plots.gallery import Tile
-from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded, overlay
-from sightline.reporting.plots.style import shown
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture, overlay
+from sightline.reporting.plots.style import class_label
 
 Maps = Callable[[Images, Labels], Floats]
 """Images [n, height, width, channels] and a class for each, [n] -> heat maps [n, height, width] in 0..1."""
@@ -62,10 +62,10 @@ def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], map
     for example, image, laid in zip(examples, images, heats, strict=True):
         what = f"Image {example.id}: {classes[example.label]}"
         taken = f"{what}, taken for {classes[example.predicted]}" if example.wrong else what
-        views = [View(encoded(image), taken, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)]
+        views = [View(encode_picture(image), taken, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)]
         for heat, label in zip(laid, (example.predicted, example.label), strict=False):
             speaks = f"What speaks for {classes[label]}"
-            views.append(View(encoded(heat), f"{speaks} in image {example.id}", speaks))
+            views.append(View(encode_picture(heat), f"{speaks} in image {example.id}", speaks))
         made.append(Card(example, tuple(views), image, laid))
     return made
 
@@ -75,10 +75,10 @@ def tiles(cards: Sequence[Card], classes: Sequence[str], heats: bool = False) ->
     out = []
     for card in cards:
         e = card.example
-        title = f"{shown(classes[e.predicted], e.predicted, 16)}  {100 * e.probability:.0f} %"
-        true = shown(classes[e.label], e.label, 16)
+        title = f"{class_label(classes[e.predicted], e.predicted, 16)}  {100 * e.probability:.0f} %"
+        true = class_label(classes[e.label], e.label, 16)
         out.append(Tile(card.image, title, f"is {true}", e.wrong))
         if heats:
-            names = (shown(classes[e.predicted], e.predicted, 16), true)
+            names = (class_label(classes[e.predicted], e.predicted, 16), true)
             out += [Tile(heat, "", f"speaks for {n}", e.wrong) for heat, n in zip(card.heats, names, strict=False)]
     return out

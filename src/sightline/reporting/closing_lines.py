@@ -30,14 +30,14 @@ _KEPT = files.STATE / "mlflow-address.json"
 def of_stage(stage: str) -> list[str]:
     """Returns the lines for a stage that DVC runs, where it is the last one that does; else none."""
     last = stage == "export" or not _export_follows()
-    return lines() if os.environ.get("DVC_STAGE") and ASIDE not in os.environ and last else []
+    return project_lines() if os.environ.get("DVC_STAGE") and ASIDE not in os.environ and last else []
 
 
-def lines() -> list[str]:
+def project_lines() -> list[str]:
     """Returns the lines about the project in the current folder; none where no model has been evaluated."""
     if not PREDICTIONS.is_file() or not MODEL.is_file():
         return []
-    network = predictions.read(PREDICTIONS)
+    network = predictions.load_predictions(PREDICTIONS)
     right, images = int(network.correct.sum()), len(network.ids)
     low, high = wilson(right, images)
     best, worse = _best_baseline(network)
@@ -56,7 +56,7 @@ def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
     if not methods:
         return "none was asked for (baseline.methods)", False
     name = max(methods, key=lambda method: float(methods[method]["accuracy"]))
-    other = predictions.read(BASELINES.with_name(f"{name}.parquet"))
+    other = predictions.load_predictions(BASELINES.with_name(f"{name}.parquet"))
     lead = f"the best is {name}, {float(methods[name]['accuracy']):.4f}"
     if other.ids != network.ids:
         return f"{lead}, on other images", False

@@ -72,19 +72,19 @@ def draw_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     bold, plain = ImageFont.load_default(15), ImageFont.load_default(13)
     titles = max(cells, key=len)
     for column, (title, _) in enumerate(titles):
-        _text(pen, (_left(column), _MARGIN - 8), title, bold, _INK)
+        _draw_text(pen, (_left(column), _MARGIN - 8), title, bold, _INK)
     for number, (row, found) in enumerate(zip(rows, cells, strict=True)):
         top = _MARGIN + _LINE - 2 + number * (height + _LINE)
         name = f"{row.label}  ·  {row.id}" + (f"  ·  {row.note}" if row.note else "")
-        _text(pen, (_MARGIN, top), name, plain, _INK, columns * (CELL + _GAP) - _GAP)
+        _draw_text(pen, (_MARGIN, top), name, plain, _INK, columns * (CELL + _GAP) - _GAP)
         for column, (_, state) in enumerate(found):
             left, below = _left(column), top + _LINE
-            picture = fitted(state)
+            picture = cell_picture(state)
             at = left + (CELL - picture.width) // 2, below + (CELL - picture.height) // 2
             pen.rectangle((left - 1, below - 1, left + CELL, below + CELL), outline=_FRAME, fill=(244, 246, 248))
             sheet.paste(picture, at)
             size_text = f"{state.shape[1]} x {state.shape[0]} px"
-            _text(pen, (left, below + CELL + 3), size_text, plain, _FAINT)
+            _draw_text(pen, (left, below + CELL + 3), size_text, plain, _FAINT)
     return sheet
 
 
@@ -103,7 +103,7 @@ def cells_of(row: SheetRow) -> list[tuple[str, Pixels]]:
     return cells
 
 
-def fitted(state: Pixels) -> Image.Image:
+def cell_picture(state: Pixels) -> Image.Image:
     """Brings pixels to the cell's size: small ones as squares, so that every pixel can be seen."""
     height, width = state.shape[:2]
     scale = CELL / max(height, width)
@@ -113,7 +113,7 @@ def fitted(state: Pixels) -> Image.Image:
     return Image.fromarray(shown.reshape(size[1], size[0], -1).repeat(3 if state.shape[2] == 1 else 1, axis=2))
 
 
-def _text(
+def _draw_text(
     pen: ImageDraw.ImageDraw,
     at: tuple[int, int],
     text: str,

@@ -70,20 +70,20 @@ class MetricRow:
     main: bool
 
 
-def rows(numbers: Mapping[str, float]) -> list[MetricRow]:
+def metric_rows(numbers: Mapping[str, float]) -> list[MetricRow]:
     """Returns the rows of a table of metrics."""
     return [
         MetricRow(
             metric,
             metric.shown(numbers[name]),
-            interval(metric, numbers.get(f"{name}_low"), numbers.get(f"{name}_high")),
+            interval_text(metric, numbers.get(f"{name}_low"), numbers.get(f"{name}_high")),
             metric.main,
         )
         for name, metric in known(numbers).items()
     ]
 
 
-def interval(metric: MetricTitle, low: float | None, high: float | None) -> str:
+def interval_text(metric: MetricTitle, low: float | None, high: float | None) -> str:
     """Returns an interval as text; nothing where there is none."""
     if low is None or high is None:
         return ""

@@ -9,7 +9,7 @@ from sightline.review.desk import ReviewDesk
 from sightline.review.review_queue import WORDS, Kind, ReviewItem
 
 
-def lines(desk: ReviewDesk, limit: int, kind: Kind | None = None) -> Iterator[str]:
+def queue_lines(desk: ReviewDesk, limit: int, kind: Kind | None = None) -> Iterator[str]:
     """Yields the first pictures of the queue that nobody has decided on, and how many there are of each kind.
 
     Args:

@@ -42,7 +42,7 @@ def worth_a_look(raw: Path) -> list[Rejection]:
     return [each for each in read_rejected(raw) if each.reason not in _NOT_OURS][:MOST]
 
 
-def fetch(
+def fetch_refused(
     rejections: Iterable[Rejection], source: Source, folder: Path
 ) -> tuple[list[RefusedInput], Mapping[str, Path]]:
     """Copies the bytes of refused inputs into a folder of the project's state, by digest.

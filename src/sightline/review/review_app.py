@@ -223,8 +223,8 @@ class _Handlers:
         target = int(row.argmax())
         heat = occlusion.explain(self._bundle, prepared, target, float(row[target]))
         return {
-            "png": base64.b64encode(occlusion.overlay(heat)).decode(),
-            "input": base64.b64encode(occlusion.picture(prepared)).decode(),
+            "png": base64.b64encode(occlusion.heat_png(heat)).decode(),
+            "input": base64.b64encode(occlusion.picture_png(prepared)).decode(),
             "label": self._bundle.classes[target],
             "where": occlusion.place_name(*heat.worst),
             "lowest": round(float(heat.lowest), 4),

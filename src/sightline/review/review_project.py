@@ -67,7 +67,7 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
     corrections = CorrectionFile(located(config.corrections))
     if images is not None:
         return _unlabelled(images, config, judge, inside, corrections, who)
-    refused, places = refused_inputs.fetch(
+    refused, places = refused_inputs.fetch_refused(
         refused_inputs.worth_a_look(RAW), open_source(config), Path(KEPT) / "refused"
     )
     readable_ones = {each.sha256: places[each.sha256].read_bytes() for each in refused}

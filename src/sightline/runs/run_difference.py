@@ -11,7 +11,7 @@ _COSTS = ("latency_ms", "megabytes", "fit_seconds", "predict_seconds")
 _ORIGIN = {"sightline.data_sha256": "data", "mlflow.source.git.commit": "commit", "git.dirty": "uncommitted changes"}
 
 
-def settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def differing_settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Returns (setting, value of the first, value of the second) of the settings that differ.
 
     Where two chose other options, `train.model.name`, the settings that only one of these has are left out. So is what
@@ -47,20 +47,20 @@ def _taken_over(key: str, *both: Mapping[str, str]) -> bool:
     return len(parts) == 3 and all(above in each and each.get(key, each[above]) == each[above] for each in both)
 
 
-def lines(a: RunRecord, b: RunRecord) -> list[str]:
+def difference_lines(a: RunRecord, b: RunRecord) -> list[str]:
     """Returns what the terminal shows of two runs."""
     rows = [("", f"{a.id[:7]}", f"{b.id[:7]}"), ("name", a.name, b.name)]
     rows += [(title, _short(a.tags.get(tag)), _short(b.tags.get(tag))) for tag, title in _ORIGIN.items()]
     rows = [row for row in rows if row[1] != row[2] or row[0] == "name"]
-    settled = settings(a.settings(), b.settings())
+    settled = differing_settings(a.settings(), b.settings())
     names = sorted(
         name for name in {**a.metrics, **b.metrics} if name.startswith(("best_val", "test_")) or name in _COSTS
     )
-    numbers = [(name, _number(a.metrics.get(name)), _number(b.metrics.get(name))) for name in names]
-    return table([*rows, ("", "", ""), *(settled or [("no setting differs", "", "")]), ("", "", ""), *numbers])
+    numbers = [(name, _metric_text(a.metrics.get(name)), _metric_text(b.metrics.get(name))) for name in names]
+    return three_columns([*rows, ("", "", ""), *(settled or [("no setting differs", "", "")]), ("", "", ""), *numbers])
 
 
-def table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+def three_columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     """Returns rows of three cells as lines of three columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return [f"{one.ljust(widths[0])}  {two.ljust(widths[1])}  {three}".rstrip() for one, two, three in rows]
@@ -70,5 +70,5 @@ def _short(value: str | None) -> str:
     return ABSENT if value is None else value[:12]
 
 
-def _number(value: float | None) -> str:
+def _metric_text(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.4f}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sightline.core.errors import UserError
+from sightline.core.text import number_in
 from sightline.runs.run_record import RunRecord
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -32,7 +33,7 @@ def select(runs: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunReco
             raise UserError(f"--filter {condition}: {FORM}")
         key, sign, wanted = match.groups()
         _require_known(runs, key, "--filter")
-        number = _number(wanted)
+        number = number_in(wanted)
         if sign in _COMPARISONS and number is None:
             raise UserError(f"--filter {condition}: {wanted or 'nothing'} is no number; {FORM}")
         kept = [run for run in kept if _fulfils(run.value(key), sign, wanted, number)]
@@ -50,7 +51,7 @@ def order(runs: Sequence[RunRecord], key: str, reverse: bool = False) -> list[Ru
     _require_known(runs, key, "--sort")
     large_first = ("acc" in key or key.endswith("worst")) != reverse
     found = [(run, value) for run in runs if (value := run.value(key)) is not None and value == value]
-    numbers = {run.id: _number(str(value)) for run, value in found}
+    numbers = {run.id: number_in(str(value)) for run, value in found}
     if all(number is not None for number in numbers.values()):
         ordered = sorted(found, key=lambda pair: numbers[pair[0].id] or 0.0, reverse=large_first)
     else:
@@ -70,17 +71,10 @@ def _fulfils(value: float | str | None, sign: str, wanted: str, number: float | 
     if value is None:
         return sign == "!="
     if sign in _COMPARISONS:
-        held = _number(str(value))
+        held = number_in(str(value))
         return held is not None and number is not None and _COMPARISONS[sign](held, number)
     if sign == "~":
         return wanted.lower() in str(value).lower()
-    held = _number(str(value))
+    held = number_in(str(value))
     equal = str(value) == wanted or (number is not None and held is not None and math.isclose(held, number))
     return equal == (sign == "=")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

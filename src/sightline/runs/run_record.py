@@ -69,7 +69,7 @@ class RunRecord:
         return self.params
 
 
-def find(runs: list[RunRecord], reference: str) -> RunRecord:
+def matching_run(runs: list[RunRecord], reference: str) -> RunRecord:
     """Returns the run that a reference means, of several the newest.
 
     Args:

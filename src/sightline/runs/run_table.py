@@ -29,7 +29,7 @@ _FURTHER = {
 }
 
 
-def lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), now: float | None = None) -> list[str]:
+def run_lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), now: float | None = None) -> list[str]:
     """Returns the table.
 
     Args:
@@ -59,7 +59,7 @@ def lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), now: 
     return [GAP.join([first, name.ljust(longest), *rest]).rstrip() for first, name, *rest in rows]
 
 
-def grouped(runs: Sequence[RunRecord]) -> list[RunRecord]:
+def with_jobs(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """Returns runs with each sweep's jobs behind it, otherwise in the order given."""
     ids = {run.id for run in runs}
     result = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 
-from sightline.core.json_schema import Keywords, Schema, schema_of
+from sightline.core.json_schema import Keywords, Schema, json_schema_of
 from sightline.predict.manifest import MODELS
 from sightline.predict.writers import PredictionRow, Probability
 
@@ -151,7 +151,7 @@ class Failure(TypedDict):
 @cache
 def query_schemas(kind: type) -> dict[str, Schema]:
     """Returns the JSON schema of each parameter of a query."""
-    return {name: schema_of(hint, {}) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return {name: json_schema_of(hint, {}) for name, hint in get_type_hints(kind, include_extras=True).items()}
 
 
 def parse_query(parameters: Mapping[str, str]) -> PredictQuery:
@@ -173,10 +173,10 @@ def _value(name: str, text: str, schema: Schema) -> Any:
         if text not in ("true", "false"):
             raise ValueError(f"{name}: must be true or false")
         return text == "true"
-    return _number(name, text, schema)
+    return _number_in_range(name, text, schema)
 
 
-def _number(name: str, text: str, schema: Schema) -> Any:
+def _number_in_range(name: str, text: str, schema: Schema) -> Any:
     whole = schema["type"] == "integer"
     low, high = schema.get("minimum", float("-inf")), schema.get("maximum", float("inf"))
     try:

@@ -131,7 +131,7 @@ class _Server:
     async def predict(self, request: Request) -> Response:
         question = self._question(request)
         with self.inflight.request() as take:
-            sent = await request_body.images(request, self.config, take)
+            sent = await request_body.request_images(request, self.config, take)
             answers = await self.batcher.predict([one.data for one in sent], self.config.seconds)
         predictions = [
             responses.judge(self.bundle, one.name, answer, question) for one, answer in zip(sent, answers, strict=True)
@@ -152,7 +152,7 @@ class _Server:
         self.explain_requests += 1
         try:
             with self.inflight.request() as take:
-                sent = await request_body.images(request, self.config, take)
+                sent = await request_body.request_images(request, self.config, take)
                 if len(sent) > 1:
                     raise RequestError(413, "too_many_images", "one image at a time is explained")
                 async with self.explaining:

@@ -57,7 +57,7 @@ def place_name(y: int, x: int) -> str:
     return f"{vertical} {horizontal}"
 
 
-def overlay(heat: OcclusionMap) -> bytes:
+def heat_png(heat: OcclusionMap) -> bytes:
     """Draws the heat as a PNG to lay over the picture: the hotter, the brighter and the less transparent."""
     share = heat.falls / max(float(heat.falls.max()), _FAINT)
     large = cv2.resize(share, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
@@ -70,7 +70,7 @@ def overlay(heat: OcclusionMap) -> bytes:
     return bytes(data)
 
 
-def picture(image: Images) -> bytes:
+def picture_png(image: Images) -> bytes:
     """Encodes an image of any number of channels as a PNG, no larger than the page shows it."""
     shown = image[:, :, :1] if image.shape[2] in (2,) else image[:, :, :3]
     longer = max(shown.shape[:2])

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sightline.core.json_schema import Schema, schema_of
+from sightline.core.json_schema import Schema, json_schema_of
 from sightline.serve.api import Failure, Limits, query_schemas
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -101,7 +101,7 @@ def _operation(endpoint: Endpoint, components: dict[str, Schema]) -> dict[str, A
     if endpoint.query:
         operation["parameters"] = _parameters(endpoint.query)
     if endpoint.body:
-        content = {media: {"schema": schema_of(hint, components)} for media, hint in endpoint.body.items()}
+        content = {media: {"schema": json_schema_of(hint, components)} for media, hint in endpoint.body.items()}
         operation["requestBody"] = {"required": True, "content": content}
     if not endpoint.needs_key:
         operation["security"] = [{}]
@@ -110,7 +110,7 @@ def _operation(endpoint: Endpoint, components: dict[str, Schema]) -> dict[str, A
 
 def _response(hint: Any, description: str, components: dict[str, Schema]) -> dict[str, Any]:
     media = "text/plain" if hint is str else "application/json"
-    return {"description": description, "content": {media: {"schema": schema_of(hint, components)}}}
+    return {"description": description, "content": {media: {"schema": json_schema_of(hint, components)}}}
 
 
 def _parameters(query: type) -> list[dict[str, Any]]:

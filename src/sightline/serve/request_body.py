@@ -86,7 +86,7 @@ class UploadedImage:
     data: bytes
 
 
-async def images(request: Request, config: ServeConfig, take: Take) -> list[UploadedImage]:
+async def request_images(request: Request, config: ServeConfig, take: Take) -> list[UploadedImage]:
     """Reads a request's images.
 
     Args:

@@ -42,7 +42,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, question: Question) -> E
         "steps": [{"name": step, **_picture(image)} for step, image in steps],
         "input": _picture(prepared),
         "heat": {
-            "png": _text(occlusion.overlay(heat)),
+            "png": _base64(occlusion.heat_png(heat)),
             "falls": [[round(float(fall), 6) for fall in line] for line in heat.falls],
             "label": bundle.classes[target],
             "probability": float(row[target]),
@@ -79,8 +79,8 @@ def about(bundle: Bundle, config: ServeConfig, version: str) -> Model:
 
 def _picture(image: Images) -> Picture:
     height, width = image.shape[:2]
-    return {"png": _text(occlusion.picture(image)), "height": int(height), "width": int(width)}
+    return {"png": _base64(occlusion.picture_png(image)), "height": int(height), "width": int(width)}
 
 
-def _text(data: bytes) -> str:
+def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()

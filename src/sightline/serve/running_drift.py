@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from sightline.core.rejection import RejectionError
 from sightline.drift.image_statistics import pixel_statistics
 from sightline.drift.reference import Reference
-from sightline.drift.sample_comparison import FEWEST, IncomingImages, compare, reference_of
+from sightline.drift.sample_comparison import FEWEST, IncomingImages, compare_samples, reference_of
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Answer
@@ -77,7 +77,7 @@ class RunningDrift(Collector):
         p = GaugeMetricFamily(
             "sightline_drift_p", "P-value of that difference, corrected for the tests' number.", labels=["statistic"]
         )
-        for statistic in compare(self._reference, IncomingImages([], seen, 0), self._num_classes).statistics:
+        for statistic in compare_samples(self._reference, IncomingImages([], seen, 0), self._num_classes).statistics:
             size.add_metric([statistic.name], statistic.size)
             p.add_metric([statistic.name], statistic.p)
         yield size

@@ -26,7 +26,7 @@ _GRACE = 10
 _ARENAS = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
-def run(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lambda _: None) -> None:
+def run_server(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lambda _: None) -> None:
     """Serves a model until SIGINT or SIGTERM, then answers what it has begun and ends; nothing is left running.
 
     Args:

@@ -61,7 +61,9 @@ def with_additions(source: Source, folder: Path | None, max_bytes: int) -> Sourc
     return SourceWithAdditions(source, folder, max_bytes) if folder is not None and holds_images(folder) else source
 
 
-def fingerprint(folder: Path | None, max_bytes: int, memory: ContentMemory = NO_MEMORY) -> dict[str, Any] | None:
+def additions_fingerprint(
+    folder: Path | None, max_bytes: int, memory: ContentMemory = NO_MEMORY
+) -> dict[str, Any] | None:
     """Returns what changes when the additions do; None where there are none."""
     if folder is None or not holds_images(folder):
         return None

@@ -112,7 +112,7 @@ class HuggingfaceSource:
                 except RejectionError as fault:
                     yield Rejection(identity, fault.reason, fault.detail)
                     continue
-                group = table_cells.text(row[option.group_column]) if option.group_column else None
+                group = table_cells.cell_text(row[option.group_column]) if option.group_column else None
                 yield ImageRecord(identity, data, label, self._split(file), group)
 
     def _files(self) -> list[Path]:
@@ -136,7 +136,7 @@ class HuggingfaceSource:
         number = 0
         for batch in _batches(file, columns):
             for row in batch.to_pylist():
-                named = table_cells.text(row[self._option.id_column]) if self._option.id_column else None
+                named = table_cells.cell_text(row[self._option.id_column]) if self._option.id_column else None
                 yield named or f"{stem}-{number:06}", row
                 number += 1
 
@@ -170,7 +170,7 @@ class HuggingfaceSource:
 def _class_name(cell: Any, names: list[str] | None) -> str | None:
     if names is not None and isinstance(cell, int):
         return names[cell] if 0 <= cell < len(names) else None
-    return table_cells.text(cell)
+    return table_cells.cell_text(cell)
 
 
 def _schema(file: Path) -> pa.Schema:

@@ -164,7 +164,7 @@ class TableSource:
                 path = self._path(row)
                 if path is not None:
                     listed.add(path)
-                    identity = table_cells.text(_cell(row, self._option.id_column)) or composed(path)
+                    identity = table_cells.cell_text(_cell(row, self._option.id_column)) or composed(path)
                 values = self._read(path, row)
                 data = self._bytes(row) if path is None else self._files.read(path)
             except RejectionError as fault:
@@ -188,9 +188,9 @@ class TableSource:
 
     def _identity(self, row: TableRow, number: int) -> str:
         """Returns what a row is called: by its id, else its path as it stands there, else its number."""
-        named = table_cells.text(_cell(row, self._option.id_column))
+        named = table_cells.cell_text(_cell(row, self._option.id_column))
         # What a list gives as a URL may hold a signature; rejections are written and printed.
-        return named or mask(table_cells.text(_cell(row, self._option.path_column)) or f"row-{number:07}")
+        return named or mask(table_cells.cell_text(_cell(row, self._option.path_column)) or f"row-{number:07}")
 
     def _read(self, path: str | None, row: dict[str, Any]) -> dict[str, str | None]:
         """Returns label, split and group, from the path where a pattern is given, else from the row."""
@@ -202,7 +202,7 @@ class TableSource:
                 values[name] = pattern.value(where)
             else:
                 cell = _cell(row, getattr(option, f"{name}_column"))
-                values[name] = table_cells.text(one_label(cell) if name == "label" else cell)
+                values[name] = table_cells.cell_text(one_label(cell) if name == "label" else cell)
         if patterns.split and values["split"]:
             values["split"] = split_in(values["split"]) or values["split"]
         return values
@@ -238,7 +238,7 @@ class TableSource:
     def _path(self, row: dict[str, Any]) -> str | None:
         if self._option.path_column is None:
             return None
-        path = table_cells.text(row.get(self._option.path_column))
+        path = table_cells.cell_text(row.get(self._option.path_column))
         if path is None:
             raise RejectionError(RejectionReason.MISSING, "the row names no file")
         placed = self._files.place(path)

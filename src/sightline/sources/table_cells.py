@@ -8,7 +8,7 @@ from typing import Any
 from sightline.core.text import readable
 
 
-def text(value: Any) -> str | None:
+def cell_text(value: Any) -> str | None:
     """Returns a cell as text, None where it is empty; 3 and 3.0, as which libraries read it back, are one.
 
     >>> text(3.0), text(" cat "), text(""), text(float("nan"))

@@ -56,7 +56,7 @@ def read_rows(
     suffix = PurePosixPath(table.name).suffix.lower()
     wanted = {setting: column for setting, column in columns.items() if column is not None}
     if suffix in _SEPARATORS:
-        return _text(table, wanted, form.separator or _SEPARATORS[suffix], form.names)
+        return _text_rows(table, wanted, form.separator or _SEPARATORS[suffix], form.names)
     if form.names or form.separator is not None:
         knob = "columns=[]" if form.names else "separator=null"
         raise UserError(f"{table.name}: is no text table, so set ++ingest.source_options.{knob}")
@@ -67,7 +67,7 @@ def read_rows(
     raise UserError(f"{table.name}: no table; its name must end in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet")
 
 
-def _text(table: SourceFile, wanted: dict[str, str], separator: str, names: Sequence[str]) -> Iterator[TableRow]:
+def _text_rows(table: SourceFile, wanted: dict[str, str], separator: str, names: Sequence[str]) -> Iterator[TableRow]:
     csv.field_size_limit(2**31 - 1)  # a cell may hold an image in base64
     reader = None
     with table.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:

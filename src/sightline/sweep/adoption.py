@@ -13,7 +13,7 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.sweep import params_edit
 from sightline.sweep.job import JobFactory
-from sightline.sweep.study import location, open_storage
+from sightline.sweep.study import open_storage, study_location
 
 
 def adopt(reference: str) -> Iterator[str]:
@@ -58,7 +58,7 @@ def take_over(words: Sequence[str]) -> Iterator[str]:
 
 
 def _find(reference: str) -> FrozenTrial:
-    storage = open_storage(location())
+    storage = open_storage(study_location())
     studies = storage.get_all_studies()
     named = [study for study in studies if study.study_name.startswith(reference)]
     if len(named) == 1:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sightline.config import stage_help
-from sightline.config.compose import ConfigError, compose, parse, read_params, saved_overrides, typed
+from sightline.config.compose import ConfigError, compose, parse_overrides, read_params, saved_overrides, typed
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
 from sightline.config.stage_runner import end
@@ -46,7 +46,7 @@ def main() -> None:
     """The script: ends with 0, 1 if a job failed, 2 for what the user can mend, 130 when interrupted."""
     terminal_log.configure()
     if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(help_text())
+        print(sweep_help())
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -58,7 +58,7 @@ def main() -> None:
     raise SystemExit(code)
 
 
-def help_text() -> str:
+def sweep_help() -> str:
     """Returns how the command is used, with the settings of conf/ and their comments."""
     conf = conf_folder() / "sweep"
     found = [(f"sweep.{knob.name}", knob.comment) for knob in stage_help.knobs(conf / "default.yaml")]
@@ -93,13 +93,13 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     if settings.pruner != "none" and not set(metrics) <= {"val_loss", "val_accuracy"}:
         raise ConfigError(f"sweep.pruner: {settings.pruner} needs a metric that is known after every epoch")
     # After the checks: Optuna takes half a second to import, MLflow two.
-    from sightline.sweep.study import SweepStudy, location, open_storage
+    from sightline.sweep.study import SweepStudy, open_storage, study_location
 
     sampler = "grid" if grid else "random" if settings.sampler == "random" else "tpe"
     knobs: Any = [[knob.key, knob.values, knob.interval] for knob in space.knobs]
     what = [knobs, sampler, settings.pruner, metrics, base.digest]
     name = files.sha256(files.canonical_json(what).encode())[:8]
-    place = location()
+    place = study_location()
     storage = open_storage(place)
     slots.remove_abandoned()
     with files.lock(f"sweep-{name}"):
@@ -122,7 +122,7 @@ def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:
 
 def _with_threads(space: SearchSpace, settings: SweepConfig, factory: JobFactory) -> SearchSpace:
     """Gives each of several jobs at a time its share of the cores, as a change of its own: bits depend on it."""
-    keys = [override.key_or_group for word in space.fixed for override in parse([word])]
+    keys = [override.key_or_group for word in space.fixed for override in parse_overrides([word])]
     if settings.jobs == 1 or not isinstance(settings.executor, LocalExecutor) or executors.gpus():
         return space
     if (

@@ -25,7 +25,7 @@ from sightline.sweep.job import JobFactory, JobOutcome, JobTask, SweepJob
 from sightline.sweep.job_models import JOBS
 from sightline.sweep.job_ranking import FinishedJob
 from sightline.sweep.later_stages import LaterStages
-from sightline.sweep.search_space import SearchSpace, shown
+from sightline.sweep.search_space import SearchSpace, drawn_value
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy, known_results
 from sightline.tracking.uris import sqlite_from_anywhere
@@ -260,7 +260,7 @@ class SweepEngine:
 
     def label(self, values: Mapping[str, Any]) -> str:
         """Returns the values of the knobs as people read them, without a knob's section where that is clear."""
-        return " ".join(f"{short}={shown(values[key])}" for key, short in self.short_names().items())
+        return " ".join(f"{short}={drawn_value(values[key])}" for key, short in self.short_names().items())
 
     def short_names(self) -> dict[str, str]:
         """Returns each knob's name without its section and choice, where no two have the same then; {key: name}."""
@@ -276,7 +276,7 @@ class SweepEngine:
             digest = str(trial.user_attrs.get("digest"))
             pruned = trial.state == TrialState.PRUNED
             if digest not in found or found[digest].pruned:
-                values = {name: shown(trial.params[key]) for key, name in names.items()}
+                values = {name: drawn_value(trial.params[key]) for key, name in names.items()}
                 result = dict(trial.user_attrs.get("result", {}))
                 found[digest] = FinishedJob(digest, self.label(trial.params), values, result, pruned=pruned)
         return list(found.values())

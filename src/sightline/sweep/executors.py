@@ -100,7 +100,7 @@ class LocalPlace:
         return outcome
 
     def _start(self, task: JobTask) -> subprocess.Popen[bytes]:
-        environment = slots.environment(task.slot)
+        environment = slots.slot_environment(task.slot)
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         task.log.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ class SlurmPlace:
     def run(self, task: JobTask) -> JobOutcome:
         if self._stopping:
             return JobOutcome("stopped")
-        self._job = self._executor.submit(job_runner.run, task)
+        self._job = self._executor.submit(job_runner.run_job, task)
         try:
             outcome: JobOutcome = self._job.result()
         except Exception as error:  # what submitit raises where a job has ended without an answer
@@ -194,7 +194,7 @@ class RayPlace:
         if not ray.is_initialized():
             ray.init(address=option.address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         # A process a job: a library's threads and settings are those of the job before otherwise.
-        self._run = ray.remote(num_cpus=option.cpus, num_gpus=option.gpus, max_retries=0)(job_runner.run)
+        self._run = ray.remote(num_cpus=option.cpus, num_gpus=option.gpus, max_retries=0)(job_runner.run_job)
         self._ray = ray
         self._reference: Any = None
         self._stopping = False
@@ -202,7 +202,7 @@ class RayPlace:
     def run(self, task: JobTask) -> JobOutcome:
         if self._stopping:
             return JobOutcome("stopped")
-        environment = {"env_vars": {"PYTHONPATH": slots.environment(task.slot)["PYTHONPATH"]}}
+        environment = {"env_vars": {"PYTHONPATH": slots.slot_environment(task.slot)["PYTHONPATH"]}}
         self._reference = self._run.options(runtime_env=environment).remote(task)
         try:
             outcome: JobOutcome = self._ray.get(self._reference)

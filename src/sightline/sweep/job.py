@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from sightline.config import option_settings, sections
 from sightline.config.compose import compose, saved_overrides, typed
 from sightline.config.location import conf_folder, scripts_folder
-from sightline.config.params import PARAMS, parse
+from sightline.config.params import PARAMS, parse_yaml
 from sightline.core import files
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import fault
@@ -132,7 +132,7 @@ class JobFactory:
 
     def _make(self, words: Sequence[str]) -> SweepJob:
         params = params_edit.changed(self._text, words)
-        config = compose(saved_overrides(parse(params) or {}, self._conf), self._conf)
+        config = compose(saved_overrides(parse_yaml(params) or {}, self._conf), self._conf)
         sections.check(config)
         images = {**flat_params(config, *DATA), "source": self._source(config), "code": self._code}
         weights = weights_fingerprint(WatchedWeights.of(config), self._source(config))

@@ -24,7 +24,7 @@ PARTS = {
 """What training writes, and the artifact of its run that is the same."""
 
 
-def fetch(folder: Path, run_id: str | None) -> bool:
+def fetch_job_model(folder: Path, run_id: str | None) -> bool:
     """Gets a job's model that is not here from its run: of another machine, or of a sweep that kept none.
 
     Args:

@@ -53,7 +53,7 @@ class RankedJob:
     as_good: bool
 
 
-def rank(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> list[RankedJob]:
+def rank_jobs(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> list[RankedJob]:
     """Returns finished jobs, the best first.
 
     Args:
@@ -71,7 +71,7 @@ def rank(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> 
             for job, point in zip(ordered, points, strict=True)
         ]
     (metric,) = metrics
-    read = {job.digest: _read(answers / job.digest / "answers.parquet") for job in ordered}
+    read = {job.digest: _predictions_of(answers / job.digest / "answers.parquet") for job in ordered}
     best = read[ordered[0].digest] if ordered else None
     return [
         RankedJob(
@@ -83,7 +83,7 @@ def rank(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> 
     ]
 
 
-def table(ranked: Sequence[RankedJob], metrics: Sequence[str]) -> list[list[str]]:
+def ranking_rows(ranked: Sequence[RankedJob], metrics: Sequence[str]) -> list[list[str]]:
     """Returns the ranking as rows of texts, a head first: place, metrics, interval where there are any, knobs."""
     intervals_known = any(each.interval for each in ranked)
     rows = [["", *metrics, *(["95 % interval"] if intervals_known else []), "knobs"]]
@@ -99,8 +99,8 @@ def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
-def _read(path: Path) -> Predictions | None:
-    return predictions.read(path) if path.is_file() else None
+def _predictions_of(path: Path) -> Predictions | None:
+    return predictions.load_predictions(path) if path.is_file() else None
 
 
 def _losses(answers: Predictions) -> Floats:

@@ -20,7 +20,7 @@ from sightline.sweep.job import JobOutcome, JobTask
 PROCESSED = Path("data/processed")
 
 
-def run(task: JobTask) -> JobOutcome:
+def run_job(task: JobTask) -> JobOutcome:
     """Trains a job, in the folder of its data.
 
     Args:
@@ -78,7 +78,9 @@ def _answer(task: JobTask, result: dict[str, float]) -> None:
     parts = [predictor(split.images(slice(start, start + 256))) for start in range(0, len(split), 256)]
     probabilities = np.concatenate(parts)
     task.answers.parent.mkdir(parents=True, exist_ok=True)
-    predictions.write(task.answers, split.ids, split.labels, probabilities.argmax(1), probabilities, data.classes)
+    predictions.save_predictions(
+        task.answers, split.ids, split.labels, probabilities.argmax(1), probabilities, data.classes
+    )
     if task.measure_latency:
         one = split.images(slice(0, 1))
         times = []
@@ -95,11 +97,11 @@ def _reporter(task: JobTask, epochs: int) -> Callable[[Mapping[str, float], int]
         return None
     import optuna
 
-    from sightline.sweep.study import location, open_storage, pruner_named
+    from sightline.sweep.study import open_storage, pruner_named, study_location
 
     place, name, number, pruner, metric = task.trial
     study = optuna.load_study(
-        study_name=name, storage=open_storage(place or location()), pruner=pruner_named(pruner, epochs)
+        study_name=name, storage=open_storage(place or study_location()), pruner=pruner_named(pruner, epochs)
     )
     trial = optuna.Trial(study, study.trials[number]._trial_id)
 

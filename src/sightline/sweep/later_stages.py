@@ -78,7 +78,7 @@ class LaterStages:
         result = folder / RESULT
         if result.is_file():
             ids = sweep_runs.job_runs(self._parent, {training: None})
-            if (folder / job_models.ENTERED).is_file() or job_models.fetch(folder, ids.get(training)):
+            if (folder / job_models.ENTERED).is_file() or job_models.fetch_job_model(folder, ids.get(training)):
                 return JobOutcome("complete", json.loads(result.read_bytes()))
         words = tuple(word for word in task.job.words if section_of(word) not in LATER)
         outcome = train(

@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from sightline.config import option_settings
-from sightline.config.compose import parse, selecting
+from sightline.config.compose import parse_overrides, selecting
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
 from sightline.config.option_settings import SUFFIX
@@ -41,7 +41,7 @@ def changed(text: str, words: Sequence[str]) -> str:
     editor.preserve_quotes = True
     editor.width = 4096
     content = editor.load(text) or CommentedMap()
-    overrides = parse([selecting(word) for word in words])
+    overrides = parse_overrides([selecting(word) for word in words])
     # Choices first: `train/model=dense ++train.model.width=64` is of the new option, in whatever order.
     for override in sorted(overrides, key=lambda o: not options_in(conf / o.key_or_group.replace(".", "/"))):
         sign_less = str(override.input_line).lstrip("+~")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 
 from sightline.config import option_settings
-from sightline.config.compose import parse, selecting
+from sightline.config.compose import parse_overrides, selecting
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
 from sightline.core.errors import ConfigError
@@ -92,7 +92,7 @@ class SearchSpace:
         Args:
             values: A value for each knob, {key: value}.
         """
-        return [*self.fixed, *(f"{knob.key}={shown(values[knob.key])}" for knob in self.knobs)]
+        return [*self.fixed, *(f"{knob.key}={drawn_value(values[knob.key])}" for knob in self.knobs)]
 
     def samples(self) -> Iterator[list[str]]:
         """Yields words in which every value of every knob stands once, to be checked before any work."""
@@ -118,7 +118,7 @@ class SearchSpace:
         }
 
 
-def shown(value: Any) -> str:
+def drawn_value(value: Any) -> str:
     """Returns a value as it goes into params.yaml: a number drawn from an interval has four digits that count.
 
     >>> shown(0.0015676677195506068), shown(32), shown("cnn")
@@ -157,7 +157,7 @@ def read_words(words: Sequence[str]) -> SearchSpace:
     knobs: list[SweptKnob] = []
     fixed, settings = [], []
     for word in plain:
-        (override,) = parse([selecting(word)])
+        (override,) = parse_overrides([selecting(word)])
         if override.is_hydra_override() or override.key_or_group.startswith("hydra"):
             raise ConfigError(f"{word}: Hydra's sweepers and launchers are not used; see conf/sweep/default.yaml")
         if override.key_or_group.split("/")[0].split(".")[0] == "sweep":

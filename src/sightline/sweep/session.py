@@ -130,7 +130,7 @@ class Session:
         jobs = self._engine.finished_jobs()
         ids = sweep_runs.job_runs(self._tracker, {job.digest: None for job in jobs})
         jobs = [dataclasses.replace(job, run_id=ids.get(job.digest)) for job in jobs]
-        return job_ranking.rank(jobs, self._study.metrics, JOBS)
+        return job_ranking.rank_jobs(jobs, self._study.metrics, JOBS)
 
     def _report(self, ranked: list[RankedJob]) -> None:
         """Writes the page, and says the same in the description of the sweep's run."""
@@ -156,7 +156,7 @@ class Session:
     def _print(self, ranked: list[RankedJob]) -> None:
         metrics = self._study.metrics
         if ranked:
-            rows = job_ranking.table(ranked[:SHOWN], metrics)
+            rows = job_ranking.ranking_rows(ranked[:SHOWN], metrics)
             widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
             for row in rows:
                 cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
@@ -186,7 +186,9 @@ class Session:
         keep_best(best, [each.job.digest for each in ranked])
         if best is None or self._factory.extent.later:  # later stages have put every model there
             return
-        if (JOBS / best / job_models.ENTERED).exists() or not job_models.fetch(JOBS / best, ranked[0].job.run_id):
+        if (JOBS / best / job_models.ENTERED).exists() or not job_models.fetch_job_model(
+            JOBS / best, ranked[0].job.run_id
+        ):
             return
         words = next(t.user_attrs["words"] for t in self._study.finished() if t.user_attrs.get("digest") == best)
         job = self._factory.job(words)

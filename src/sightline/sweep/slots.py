@@ -113,7 +113,7 @@ class Slots:
             process = subprocess.Popen(
                 [sys.executable, "-c", _REPRO, str(os.getpid()), *words],
                 cwd=folder,
-                env=environment(folder),
+                env=slot_environment(folder),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -135,10 +135,10 @@ class Slots:
 
     def remove(self) -> None:
         """Removes the slots; what DVC made is in its cache."""
-        remove(self._folder)
+        remove_slot(self._folder)
 
 
-def remove(folder: Path) -> None:
+def remove_slot(folder: Path) -> None:
     """Removes the slots of a sweep, and what git knows of them."""
     shutil.rmtree(folder, ignore_errors=True)
     _git("worktree", "prune")
@@ -149,12 +149,12 @@ def remove_abandoned() -> None:
     for folder in sorted(FOLDER.glob("*/")) if FOLDER.is_dir() else ():
         try:
             with files.lock(f"sweep-{folder.name}"):
-                remove(folder)
+                remove_slot(folder)
         except files.LockedError:
             continue
 
 
-def environment(slot: Path) -> dict[str, str]:
+def slot_environment(slot: Path) -> dict[str, str]:
     """Returns the environment of a process that works in a slot: its own code first, and nothing of a DVC above."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_") or "DIR" in name}
     paths = filter(None, [str(slot / "src"), str(slot), kept.get("PYTHONPATH")])

@@ -55,7 +55,7 @@ class _KernelLock:
             self._stream.close()
 
 
-def location() -> str:
+def study_location() -> str:
     """Returns where studies are kept: a database's URL from the environment, or the project's file."""
     return os.environ.get(VARIABLE) or str(JOURNAL.absolute())
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sightline.config.location import stage_command
 from sightline.core import credentials
+from sightline.core.text import number_in
 from sightline.reporting.render import render
 from sightline.sweep.config import DIRECTIONS, TRAINED
 from sightline.sweep.job_ranking import RankedJob
@@ -208,23 +209,16 @@ def _interval(each: RankedJob) -> str:
 def _distinct(values: Sequence[str]) -> list[str]:
     """Returns the different values, numbers in their order."""
     found = list(dict.fromkeys(values))
-    numbers = [_number(value) for value in found]
+    numbers = [number_in(value) for value in found]
     if all(number is not None for number in numbers):
         return sorted(found, key=float)
     return found
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _scale(values: Sequence[str]) -> dict[str, float]:
     """Places a knob's values on its axis, 0 (below) to 1: the first ones in even steps, many numbers to scale."""
     found = _distinct(values)
-    numbers = [_number(value) for value in found]
+    numbers = [number_in(value) for value in found]
     if len(found) > MOST_FILTERED and all(number is not None for number in numbers):
         low, high = float(numbers[0] or 0.0), float(numbers[-1] or 0.0)
         return {value: (float(value) - low) / (high - low) for value in found}

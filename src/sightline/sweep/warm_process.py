@@ -14,7 +14,7 @@ from sightline.core.files import die_with_parent
 from sightline.sweep import job_runner
 
 
-def serve(parent: int) -> None:
+def serve_jobs(parent: int) -> None:
     """Trains jobs until there are no more.
 
     Args:
@@ -29,7 +29,7 @@ def serve(parent: int) -> None:
             task = pickle.load(tasks)  # noqa: S301 - from the process that started this one
         except (EOFError, KeyboardInterrupt):
             return
-        outcome = job_runner.run(task)
+        outcome = job_runner.run_job(task)
         pickle.dump(outcome, outcomes)
         outcomes.flush()
         if outcome.state == "stopped":
@@ -37,4 +37,4 @@ def serve(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve_jobs(int(sys.argv[1]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from sightline.core import credentials
 from sightline.core.errors import UserError
-from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
+from sightline.tracking.mlflow_errors import mlflow_user_errors
 from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
 
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
@@ -43,7 +42,7 @@ def find_run(reference: str) -> FoundRun:
     Raises:
         UserError: If there is none, or MLflow cannot be reached.
     """
-    with _user_errors():
+    with mlflow_user_errors():
         run, others = _run(reference)
     about = [(title, str(run.data.tags[tag])) for tag, title in _ABOUT.items() if tag in run.data.tags]
     if others:
@@ -88,7 +87,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
     Raises:
         UserError: If MLflow cannot be reached.
     """
-    with _user_errors():
+    with mlflow_user_errors():
         client, _ = connect()
         if artifact not in {file.path for file in client.list_artifacts(run_id, artifact.rpartition("/")[0] or None)}:
             return None
@@ -108,7 +107,7 @@ def model_files(digest: str, names: Sequence[str]) -> dict[str, bytes] | None:
     Raises:
         UserError: If MLflow cannot be reached.
     """
-    with _user_errors():
+    with mlflow_user_errors():
         client, experiment = connect()
         runs = client.search_runs([experiment], f"tags.`{MODEL_TAG}` = '{digest}'")
     with tempfile.TemporaryDirectory(prefix="sightline-model-") as folder:
@@ -118,12 +117,3 @@ def model_files(digest: str, names: Sequence[str]) -> dict[str, bytes] | None:
             if len(found) == len(names):
                 return found
     return None
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    try:
-        with mlflow_calls():
-            yield
-    except TrackingError as error:
-        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None

@@ -51,6 +51,20 @@ def mlflow_calls() -> Iterator[None]:
         raise TrackingError(error) from error
 
 
+@contextmanager
+def mlflow_user_errors() -> Iterator[None]:
+    """Turns a failure of MLflow into one line that says where and why, for work that cannot do without it.
+
+    Raises:
+        UserError: In place of every error of MLflow.
+    """
+    try:
+        with mlflow_calls():
+            yield
+    except TrackingError as error:
+        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
+
+
 def _cause(error: BaseException) -> BaseException:
     """Returns the error of SQLite behind an error, without statement and parameters; else the error itself."""
     behind: BaseException | None = error

@@ -21,6 +21,7 @@ from typing import Any
 from sightline import tracking
 from sightline.core import files
 from sightline.core.errors import DISTRIBUTION, UserError
+from sightline.tracking.mlflow_errors import mlflow_user_errors
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -72,16 +73,6 @@ class Version:
     run_id: str | None
 
 
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turns a failure of MLflow into one line that says where and why: to promote is to ask for it to be there."""
-    try:
-        with tracking.mlflow_calls():
-            yield
-    except tracking.TrackingError as error:
-        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
-
-
 class ModelRegistry:
     """The versions of one registered model.
 
@@ -94,18 +85,18 @@ class ModelRegistry:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        with _user_errors():
+        with mlflow_user_errors():
             self._client, self._experiment = tracking.connect()
 
     def by_bundle(self, digest: str) -> Version | None:
         """Returns the newest version that holds the bundle of that digest."""
-        with _user_errors():
+        with mlflow_user_errors():
             found = [v for v in self._versions() if v.tags.get(BUNDLE_TAG) == digest]
             return self._read(max(found, key=lambda v: int(v.version)).version) if found else None
 
     def by_alias(self, alias: str) -> Version | None:
         """Returns the version that an alias stands for."""
-        with _user_errors():
+        with mlflow_user_errors():
             if not self._versions():
                 return None
             aliases: Mapping[str, Any] = self._client.get_registered_model(self.name).aliases
@@ -117,7 +108,7 @@ class ModelRegistry:
         Raises:
             UserError: If there is none of that number.
         """
-        with _user_errors():
+        with mlflow_user_errors():
             numbers = sorted(int(v.version) for v in self._versions())
             if number not in numbers:
                 known = ", ".join(map(str, numbers)) or "none yet; `sightline promote` makes one"
@@ -134,7 +125,7 @@ class ModelRegistry:
             model_digest: Digest of the trained model, which its run is found by.
             tags: What to record with the version.
         """
-        with _user_errors():
+        with mlflow_user_errors():
             run_id = tracking.run_of_model(self._client, self._experiment, model_digest, {})
             mlflow.set_experiment(experiment_id=self._experiment)
             with warnings.catch_warnings():
@@ -165,27 +156,27 @@ class ModelRegistry:
     def files_of(self, version: Version) -> Iterator[Path]:
         """Yields a folder with a version's bundle and predictions, as long as the block runs."""
         with tempfile.TemporaryDirectory(prefix="sightline-version-") as folder:
-            with _user_errors():
+            with mlflow_user_errors():
                 source = self._client.get_model_version_download_uri(self.name, str(version.number))
                 mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=folder)
             yield Path(folder) / "artifacts"
 
     def record(self, version: Version, tags: Mapping[str, str]) -> None:
         """Records something with a version."""
-        with _user_errors():
+        with mlflow_user_errors():
             for name, value in tags.items():
                 self._client.set_model_version_tag(self.name, str(version.number), name, value)
 
     def point(self, alias: str, version: Version) -> None:
         """Makes an alias stand for a version."""
-        with _user_errors():
+        with mlflow_user_errors():
             self._client.set_registered_model_alias(self.name, alias, str(version.number))
 
     def run(self, version: Version) -> Run | None:
         """Returns the run that trained a version's model; None where it was deleted."""
         if version.run_id is None:
             return None
-        with _user_errors():
+        with mlflow_user_errors():
             try:
                 return self._client.get_run(version.run_id)
             except MlflowException:

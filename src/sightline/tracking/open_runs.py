@@ -61,11 +61,11 @@ def close_abandoned(client: mlflow.MlflowClient) -> None:
         with contextlib.suppress(OSError), path.open("r+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if stream.read() == _store():
-                end(client, path.name)
+                end_runs(client, path.name)
                 path.unlink(missing_ok=True)
 
 
-def end(client: mlflow.MlflowClient, run_id: str) -> None:
+def end_runs(client: mlflow.MlflowClient, run_id: str) -> None:
     """Ends a run as KILLED, if its status is still RUNNING."""
     try:
         if client.get_run(run_id).info.status == "RUNNING":

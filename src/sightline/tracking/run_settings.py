@@ -101,7 +101,7 @@ def _differing(settings: Mapping[str, str], base: Mapping[str, str]) -> dict[str
 
 def _same(one: str, other: str | None) -> bool:
     """Whether two values, as text, are equal: `1` and `1.0` are."""
-    return one == other or (other is not None and params.parse(one) == params.parse(other))
+    return one == other or (other is not None and params.parse_yaml(one) == params.parse_yaml(other))
 
 
 def _committed(revision: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ def _composed(text: str, options: tuple[str, ...], conf: Path) -> dict[str, str]
     """
     at_work, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # Hydra composes one thing at a time
     try:
-        return flat_params(compose([*saved_overrides(params.parse(text) or {}, conf), *options], conf))
+        return flat_params(compose([*saved_overrides(params.parse_yaml(text) or {}, conf), *options], conf))
     except (ConfigError, ValueError, YAMLError):
         return {}
     finally:

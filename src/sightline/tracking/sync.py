@@ -12,7 +12,7 @@ from sightline.core.errors import UserError
 from sightline.tracking import offline_queue
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
 from sightline.tracking.mlflow_store import connect
-from sightline.tracking.open_runs import end, is_open
+from sightline.tracking.open_runs import end_runs, is_open
 from sightline.tracking.runs import run_of_model
 from sightline.tracking.tracker import Tracker
 
@@ -32,7 +32,7 @@ def sync() -> Iterator[str]:
                     for method, arguments in entry.calls:
                         getattr(Tracker, method).__wrapped__(tracker, **arguments)
                     if not is_open(str(tracker.run_id)):
-                        end(client, str(tracker.run_id))  # of a process that was killed before it could end it
+                        end_runs(client, str(tracker.run_id))  # of a process that was killed before it could end it
             except TrackingError as error:
                 line = f"MLflow failed ({error.why}); the remaining calls stay queued: {error.remedy}; then try again"
                 raise UserError(line) from None

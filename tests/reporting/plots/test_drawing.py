@@ -41,7 +41,8 @@ def drawings(num_classes, classes, theme):
     bins = calibration.reliability(confidences, correct)
     rows = [IntervalBar(name, 0.5 + i / 500, 0.4, 0.9, i == 0) for i, name in enumerate(classes)]
     tiles = [
-        Tile(np.full((8, 6, 3), i, np.uint8), style.shown(c, i), "below", i % 2 == 0) for i, c in enumerate(classes)
+        Tile(np.full((8, 6, 3), i, np.uint8), style.class_label(c, i), "below", i % 2 == 0)
+        for i, c in enumerate(classes)
     ]
     few = classes[:12]
     drawn = {

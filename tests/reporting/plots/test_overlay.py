@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.reporting.plots.overlay import PHOTO_MAX_SIDE, PIXELATED_MAX_SIDE, encoded, overlay, rgb
+from sightline.reporting.plots.overlay import PHOTO_MAX_SIDE, PIXELATED_MAX_SIDE, encode_picture, overlay, rgb
 
 
 @pytest.mark.parametrize(("channels", "grey"), [(1, True), (2, True), (3, False), (4, False)])
@@ -31,8 +31,8 @@ def test_where_nothing_speaks_the_image_shows_through():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_small_images_are_kept_and_large_ones_fit_a_page(side, channels):
     image = np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8)
-    data = encoded(image)
-    assert data == encoded(image)
+    data = encode_picture(image)
+    assert data == encode_picture(image)
     with Image.open(io.BytesIO(data)) as opened:
         pixels = np.asarray(opened.convert("RGB"))
         assert opened.format == ("PNG" if side <= PIXELATED_MAX_SIDE else "JPEG")

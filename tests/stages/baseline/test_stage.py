@@ -55,7 +55,7 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
     for each in scored:
         kept = summary["methods"][each.name]
         assert kept.keys() == {"title", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "bytes", "parameters"}
-        answers = predictions.read(tmp_path / "one" / f"{each.name}.parquet")
+        answers = predictions.load_predictions(tmp_path / "one" / f"{each.name}.parquet")
         assert answers.ids == data.split("test").ids
         assert kept["accuracy"] == pytest.approx(answers.correct.mean(), abs=1e-6)
         assert kept["accuracy_low"] <= kept["accuracy"] <= kept["accuracy_high"]
@@ -65,7 +65,7 @@ def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None
     best = max(DEFAULT, key=lambda name: summary["methods"][name]["accuracy"])
     assert summary["methods"][best]["accuracy"] > 0.9
     assert summary["methods"]["majority"]["accuracy"] < 0.2
-    assert len(console.lines(scored)) == 1 + len(DEFAULT)
+    assert len(console.method_lines(scored)) == 1 + len(DEFAULT)
 
 
 def test_the_reference_is_measured_on_corrupted_images(write: Write, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_only_what_was_chosen(write: Write, tmp_path: Path) -> None:
     assert set(contents(out)) == {"baselines.json", "majority.parquet", "pixels_logreg.parquet"}
     assert run_methods(data, configuration(methods="[]"), out) == []
     assert set(contents(out)) == {"baselines.json"}
-    assert console.lines([]) == []
+    assert console.method_lines([]) == []
 
 
 class BrightnessBaseline(BaselineMethod):
@@ -159,7 +159,7 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
     data = write(images, labels, splits)
     scored = run_methods(data, configuration(methods="[dense,hog_svm,sift_svm]", epochs=20), tmp_path / "out")
     for each in scored:
-        answers = predictions.read(tmp_path / "out" / f"{each.name}.parquet")
+        answers = predictions.load_predictions(tmp_path / "out" / f"{each.name}.parquet")
         assert 4 in answers.labels
         assert 4 not in answers.predicted
         assert np.isfinite(each.numbers["log_loss"])

@@ -28,7 +28,9 @@ def folder(tmp_path):
     methods = {}
     for name, wrong in (("poor", range(20)), ("good", [3, 5])):
         probabilities = probabilities_of(list(wrong))
-        predictions.write(tmp_path / f"{name}.parquet", IDS, LABELS, probabilities.argmax(axis=1), probabilities)
+        predictions.save_predictions(
+            tmp_path / f"{name}.parquet", IDS, LABELS, probabilities.argmax(axis=1), probabilities
+        )
         accuracy = 1 - len(wrong) / 40
         methods[name] = {"title": f"The {name} one", "accuracy": accuracy, "bytes": 9, "f1_macro": accuracy}
         methods[name] |= {"accuracy_low": accuracy - 0.1, "accuracy_high": accuracy}

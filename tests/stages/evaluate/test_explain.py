@@ -8,7 +8,7 @@ from sightline.models.architectures.mobilenet_v3 import MobileNetV3
 from sightline.models.architectures.resnet9 import ResNet9
 from sightline.models.architectures.vit import ViT
 from sightline.models.architectures.wide_resnet import WideResNet
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.stages.evaluate.explain import explainer, last_convolution
 
 NETWORKS = {
@@ -24,7 +24,7 @@ SHAPE = (32, 28, 3)
 
 def classifier(option):
     torch.manual_seed(0)
-    return build(option, SHAPE, 5, [0.5] * 3, [0.25] * 3).eval()
+    return build_classifier(option, SHAPE, 5, [0.5] * 3, [0.25] * 3).eval()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -9,7 +9,7 @@ from sightline.core.errors import UserError
 from sightline.metrics import base, calibration, classification
 from sightline.metrics.probability_scores import row_log_loss
 from sightline.stages.evaluate.baseline_comparison import BaselineComparison
-from sightline.stages.evaluate.console import lines
+from sightline.stages.evaluate.console import evaluation_lines
 from sightline.stages.evaluate.report import ReportContent, summary
 from sightline.stages.evaluate.results import SplitPredictions
 from sightline.stages.evaluate.scoring import choose_temperature, find_suspects, score_model
@@ -29,7 +29,7 @@ def found(digits, settings):
 def test_the_numbers_are_those_of_the_calibrated_probabilities(found, settings):
     test = found.test
     assert found.temperature != 1
-    expected = classification.evaluate(test.labels, test.probabilities, resamples=100)
+    expected = classification.classification_metrics(test.labels, test.probabilities, resamples=100)
     for name, value in expected.items():
         assert found.numbers[name] == value, name
     assert found.numbers["log_loss_uncalibrated"] == round(row_log_loss(test.labels, test.uncalibrated).mean(), 6)
@@ -87,8 +87,8 @@ def test_without_validation_images_nothing_is_chosen(make_set, model, settings, 
         "coverage": 0.0,
     }
     assert "coverage" not in found.numbers
-    assert any("no confidence reaches" in line for line in lines(found))
-    assert any(line.endswith(" validation images speak for no temperature") for line in lines(found))
+    assert any("no confidence reaches" in line for line in evaluation_lines(found))
+    assert any(line.endswith(" validation images speak for no temperature") for line in evaluation_lines(found))
 
 
 def test_suspects_are_the_planted_ones(digits, settings):
@@ -117,14 +117,14 @@ def test_suspects_are_the_planted_ones(digits, settings):
 
 
 def test_lines_say_what_was_found(found):
-    text = "\n".join(lines(found, 1))
+    text = "\n".join(evaluation_lines(found, 1))
     assert f"accuracy {found.numbers['accuracy']:.4f}" in text
     assert "worst slice: " in text
     assert f" without the temperature {found.temperature:.3g} from " in text
     assert "corrupted, " in text
     assert "scored once" in text
     assert "fits them better" not in text
-    assert "fits them better" in lines(found, 12)[-1]
+    assert "fits them better" in evaluation_lines(found, 12)[-1]
 
 
 def test_an_unknown_slice_is_named(digits, settings):
@@ -146,7 +146,11 @@ def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, con
 
     found = evaluate_split(guess, data, config=config, out=tmp_path)
     assert found.suspects == []
-    line = next(line for line in lines(found) if line.startswith("no list of doubtful labels: the model is right on "))
+    line = next(
+        line
+        for line in evaluation_lines(found)
+        if line.startswith("no list of doubtful labels: the model is right on ")
+    )
     assert "not shown to be better than always naming one class, right on 10 (p = " in line
     assert "may be wrong: the model is right on" in (tmp_path / "report.html").read_text()
     assert pq.read_table(tmp_path / "suspects.parquet").num_rows == 0
@@ -175,7 +179,7 @@ def lead(difference, interval):
 )
 def test_the_terminal_and_the_report_say_that_a_baseline_is_better(found, difference, interval, line, sentence):
     beaten = dataclasses.replace(found, baselines=[lead(difference, interval)])
-    assert line in lines(beaten)
+    assert line in evaluation_lines(beaten)
     table = {"train": np.ones(len(found.classes))}
     assert f"The best baseline, “HOG with an SVM”, {sentence}" in summary(ReportContent(beaten, {}), table)[2]
 
@@ -194,4 +198,4 @@ def test_a_class_without_a_training_image_is_not_blamed_on_the_network(found):
 
 def test_no_line_where_the_network_is_ahead(found):
     ahead = dataclasses.replace(found, baselines=[lead(0.1, (0.05, 0.15))])
-    assert not any("hog_svm" in line for line in lines(ahead))
+    assert not any("hog_svm" in line for line in evaluation_lines(ahead))

@@ -27,7 +27,7 @@ def test_confusion_keeps_any_name(tmp_path):
 
 def test_per_class(tmp_path):
     labels, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
-    tables.write_classes(tmp_path / "p.csv", classification.class_scores(labels, predicted, 3), ["a", "b", "c"])
+    tables.write_class_table(tmp_path / "p.csv", classification.class_scores(labels, predicted, 3), ["a", "b", "c"])
     rows = read(tmp_path / "p.csv")
     assert [row["class"] for row in rows] == ["a", "b", "c"]
     assert [float(row["recall"]) for row in rows] == [0.5, 1, 0]

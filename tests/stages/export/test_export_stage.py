@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import processed_set, raw_set
-from sightline.metrics.classification import evaluate
+from sightline.metrics.classification import classification_metrics
 from sightline.models.inference import Predictor
 from sightline.predict.bundle import Bundle
 from sightline.stages.export import calibration_file, parity_images, stage
@@ -77,7 +77,7 @@ def test_scored_with_the_bundle_or_with_torch_the_metrics_are_the_same(project: 
     split = processed_set.ProcessedSet(project.processed).split("test")
     trained = Calibration(**CALIBRATION).apply(Predictor.load(project.model)(split.images()))
     exported = Bundle.load(project.bundle, model="fp32").probabilities(split.images()).astype(np.float64)
-    first, second = (evaluate(split.labels, p, resamples=0) for p in (trained, exported))
+    first, second = (classification_metrics(split.labels, p, resamples=0) for p in (trained, exported))
     assert first.keys() == second.keys()
     assert second == pytest.approx(first, abs=1e-5)
     counts = [name for name in first if name in ("images", "errors") or name.startswith(("accuracy", "f1", "recall"))]
@@ -195,9 +195,9 @@ def test_too_few_test_images_are_filled_up_from_validation(project: Project, tmp
         row["split"] = "val"
     pq.write_table(pa.Table.from_pylist(rows, schema=processed_set.INDEX_SCHEMA), processed / "index.parquet")
     data = processed_set.ProcessedSet(processed)
-    assert [place.split for place in parity_images.choose(data, 110).values()] == ["test"] * 105 + ["val"] * 5
-    assert {place.split for place in parity_images.choose(data, 105).values()} == {"test"}
-    assert len(parity_images.choose(data, 1000)) == TEST_ROWS + VALIDATION_ROWS
+    assert [place.split for place in parity_images.choose_images(data, 110).values()] == ["test"] * 105 + ["val"] * 5
+    assert {place.split for place in parity_images.choose_images(data, 105).values()} == {"test"}
+    assert len(parity_images.choose_images(data, 1000)) == TEST_ROWS + VALIDATION_ROWS
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps({**CALIBRATION, "temperature": temperature}))
     with pytest.raises(UserError, match="no positive number"):
-        calibration_file.read(path)
+        calibration_file.read_calibration(path)
 
 
 def test_the_shipped_defaults_fit_the_schema() -> None:

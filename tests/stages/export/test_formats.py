@@ -28,7 +28,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.stages.export.formats import to_pt2
 from sightline.models import saved_model
-print(files.sha256(to_pt2(saved_model.load(Path(sys.argv[1]))[0], (12, 12, 1), 1.25)))
+print(files.sha256(to_pt2(saved_model.load_model(Path(sys.argv[1]))[0], (12, 12, 1), 1.25)))
 """
 
 
@@ -103,5 +103,5 @@ def test_an_unknown_format() -> None:
 
 
 def test_equal_networks_give_equal_bytes(project: Project) -> None:
-    classifier, _ = saved_model.load(project.model)
+    classifier, _ = saved_model.load_model(project.model)
     assert to_pt2(classifier, (12, 12, 1), 1.25) == to_pt2(classifier, (12, 12, 1), 1.25)

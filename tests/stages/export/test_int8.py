@@ -22,7 +22,7 @@ from sightline.predict.bundle import Bundle
 from sightline.stages.export import stage
 from sightline.stages.export.int8 import calibration_images, to_int8
 from sightline.stages.export.onnx import to_onnx
-from sightline.stages.export.result import ExportResult, lines, measurements
+from sightline.stages.export.result import ExportResult, export_lines, measurements
 from tests.exported import CONFIG, INT8, Project
 
 QUANTISE = """
@@ -79,7 +79,7 @@ def test_both_forms_have_one_interface_and_nearly_one_opinion(project: Project) 
 def test_same_bytes_from_another_process_folder_hash_seed_and_number_of_cores(project: Project, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "TMPDIR": str(tmp_path)}
     data, model = ProcessedSet(project.processed), tmp_path / "model.onnx"
-    classifier, _ = saved_model.load(project.model)
+    classifier, _ = saved_model.load_model(project.model)
     model.write_bytes(to_onnx(classifier, data.shape, 20, 1.25, classifier))
     command = [sys.executable, "-c", QUANTISE, str(project.processed), str(model)]
     here = to_int8(model.read_bytes(), calibration_images(data.split("train"), 64))
@@ -117,7 +117,7 @@ def test_a_loss_beyond_the_limit_keeps_the_file_out_and_says_why(
     assert "model.int8.onnx" not in manifest(tmp_path / "bundle")["files"]
     assert manifest(tmp_path / "bundle")["proof"]["int8"]["refused"] == outcome.int8.refused
     assert outcome.int8.refused in (tmp_path / "bundle" / "model_card.md").read_text()
-    assert any("not written (the loss is above" in line for line in lines(outcome))
+    assert any("not written (the loss is above" in line for line in export_lines(outcome))
     assert Bundle.load(tmp_path / "bundle").model == "fp32"
     with pytest.raises(UserError, match="holds no int8 model, only fp32"):
         Bundle.load(tmp_path / "bundle", model="int8")

@@ -19,7 +19,7 @@ from sightline.models import saved_model
 from sightline.models.architectures.cnn import Cnn
 from sightline.models.architectures.dense import Dense
 from sightline.models.architectures.resnet import ResNet
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.stages.export.onnx import ProbabilityModel, to_onnx
 from tests.exported import Project
 
@@ -51,7 +51,7 @@ def test_takes_the_contracts_pixels_and_gives_probabilities(exported: bytes) -> 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 65])
 def test_batches_of_any_size_equal_torch(project: Project, exported: bytes, count: int) -> None:
-    classifier, _ = saved_model.load(project.model)
+    classifier, _ = saved_model.load_model(project.model)
     pixels = ProcessedSet(project.processed).split("test").images(slice(0, count))
     with torch.inference_mode():
         expected = ProbabilityModel(classifier, 1.25).eval()(torch.from_numpy(pixels)).numpy()
@@ -95,7 +95,9 @@ def test_same_bytes_from_another_process_folder_hash_seed_and_thread_count(
 def test_every_network_exports_as_it_evaluates(option: Option, shape: tuple[int, int, int]) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        classifier = build(option, shape, 4, [0.5] * shape[2], [0.2] * shape[2])  # in training mode: dropout is on
+        classifier = build_classifier(
+            option, shape, 4, [0.5] * shape[2], [0.2] * shape[2]
+        )  # in training mode: dropout is on
     pixels = np.random.default_rng(0).integers(0, 256, (5, *shape), np.uint8)
     actual = onnxruntime.InferenceSession(to_onnx(classifier, shape, 20)).run(None, {"images": pixels})[0]
     with torch.inference_mode():
@@ -105,7 +107,7 @@ def test_every_network_exports_as_it_evaluates(option: Option, shape: tuple[int,
 
 @pytest.mark.parametrize("opset", [18, 23])
 def test_the_ends_of_the_range_of_operator_sets(project: Project, opset: int) -> None:
-    classifier, _ = saved_model.load(project.model)
+    classifier, _ = saved_model.load_model(project.model)
     model = onnx.load_from_string(to_onnx(classifier, (12, 12, 1), opset))
     assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
     onnxruntime.InferenceSession(model.SerializeToString())

@@ -14,7 +14,7 @@ IDS = ["a", "b", "c"]
 
 
 def outcome(exported: np.ndarray) -> parity.ParityResult:
-    return parity.compare(IDS, TRAINED, exported.astype(np.float32))
+    return parity.compare_probabilities(IDS, TRAINED, exported.astype(np.float32))
 
 
 def test_equal_models_pass() -> None:
@@ -31,7 +31,7 @@ def test_a_difference_within_the_tolerance_passes_and_beyond_it_does_not() -> No
 
 
 def test_another_class_fails_however_near() -> None:
-    tie = parity.compare(["a"], np.array([[0.5000001, 0.4999999]]), np.array([[0.4999999, 0.5000001]]))
+    tie = parity.compare_probabilities(["a"], np.array([[0.5000001, 0.4999999]]), np.array([[0.4999999, 0.5000001]]))
     assert tie.agreement == 0
     with pytest.raises(UserError, match="another class for 1 of 1"):
         parity.gate(tie, 0.01, ["x", "y"])
@@ -53,7 +53,7 @@ def test_the_worst_come_first_disagreements_before_all() -> None:
 
 def test_rows_must_match() -> None:
     with pytest.raises(ValueError, match="must be as many"):
-        parity.compare(["a"], TRAINED, TRAINED)
+        parity.compare_probabilities(["a"], TRAINED, TRAINED)
 
 
 def test_the_examples_in_the_docstrings() -> None:

@@ -17,7 +17,7 @@ from sightline.datasets import raw_set
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources.folder import FolderSource
 from sightline.stages.ingest import audit, console, image_quality, near_duplicates
-from sightline.stages.ingest.image_quality import measure, phash
+from sightline.stages.ingest.image_quality import measure_quality, phash
 from tests.stages.ingest.helpers import picture, run, shared_data, tree
 from tests.stages.ingest.test_stage import Given
 
@@ -120,8 +120,8 @@ def test_a_clean_set_has_nothing_said_about_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 4), (63, 64), (64, 200), (1000, 1200)])
 def test_any_shape_can_be_looked_at(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    assert len(measure(pixels).phash) == image_quality.HASH_BYTES
-    assert measure(pixels).phash == phash(pixels)
+    assert len(measure_quality(pixels).phash) == image_quality.HASH_BYTES
+    assert measure_quality(pixels).phash == phash(pixels)
 
 
 def distance(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> int:
@@ -233,7 +233,7 @@ def test_few_photographs_are_called_near_duplicates() -> None:
 
 
 def test_a_picture_of_one_colour_is_blurred_and_no_error() -> None:
-    assert image_quality.BLURRED in measure(np.full((30, 30), 128, np.uint8)).flags
+    assert image_quality.BLURRED in measure_quality(np.full((30, 30), 128, np.uint8)).flags
 
 
 def test_an_unknown_extension_is_no_wrong_one(tmp_path: Path) -> None:

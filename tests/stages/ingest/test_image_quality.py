@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import fft
 
-from sightline.stages.ingest.image_quality import BLURRED, BRIGHT, DARK, HASH_BYTES, ODD_SHAPE, measure, phash
+from sightline.stages.ingest.image_quality import BLURRED, BRIGHT, DARK, HASH_BYTES, ODD_SHAPE, measure_quality, phash
 
 Grey = npt.NDArray[np.uint8]
 
@@ -41,14 +41,14 @@ def spotted(background: int, spots: int, value: int) -> Grey:
     ],
 )
 def test_a_flag_begins_at_its_bound(pixels: Grey, flag: str, has: bool) -> None:
-    assert (flag in measure(pixels).flags) is has
+    assert (flag in measure_quality(pixels).flags) is has
 
 
 @pytest.mark.parametrize(("noise", "is_blurred"), [(1.0, True), (2.0, False)])
 def test_a_picture_is_blurred_where_its_laplacian_hardly_varies(noise: float, is_blurred: bool) -> None:
     # The Laplacian's variance is 20 of the noise's: 20 and 80, and 34 is the bound.
     pixels = np.rint(np.random.default_rng(0).normal(128, noise, (64, 64))).astype(np.uint8)
-    assert (BLURRED in measure(pixels).flags) is is_blurred
+    assert (BLURRED in measure_quality(pixels).flags) is is_blurred
 
 
 @pytest.mark.parametrize(

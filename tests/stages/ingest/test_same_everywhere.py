@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.config.compose import compose, typed
-from sightline.core.credentials import DATABASE_URL, parse
+from sightline.core.credentials import DATABASE_URL, parse_url
 from sightline.core.files import sha256_file
 from sightline.datasets.raw_set import ImageRecord
 from sightline.sources import open_source
@@ -92,9 +92,11 @@ def test_sql(sql_url: str, table: str, records: list[ImageRecord], expected: dic
 
 
 def test_mongodb(mongo_url: str, records: list[ImageRecord], expected: dict[str, str], shards: Ingest) -> None:
-    with mongo.connect(parse(mongo_url)) as client:  # not load_images: mongomock takes half a minute for the upserts
+    with mongo.connect(
+        parse_url(mongo_url)
+    ) as client:  # not load_images: mongomock takes half a minute for the upserts
         fields = [{"_id": r.id, "image": r.data, "label": r.label, "split": r.split} for r in records]
-        client[parse(mongo_url).path[1:]]["images"].insert_many(fields)
+        client[parse_url(mongo_url).path[1:]]["images"].insert_many(fields)
     assert shards("ingest/source=mongodb", url=mongo_url) == expected
 
 

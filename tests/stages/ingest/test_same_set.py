@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.sources.archive import ArchiveSource
-from sightline.sources.databases.loading import load
+from sightline.sources.databases.loading import fill_database
 from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
 from sightline.sources.remote_folder import RemoteFolderSource
@@ -262,6 +262,6 @@ def test_a_remedy_of_load_names_what_load_has(
 def test_load_reads_by_the_same_rules(tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy")
     files = decomposed(wrapped({**SETS["splits by other names"], **LITTER}, "x"))
-    count, refused, notes = load(tree(tmp_path / "in", files), f"sqlite:///{tmp_path}/images.db", "images")
+    count, refused, notes = fill_database(tree(tmp_path / "in", files), f"sqlite:///{tmp_path}/images.db", "images")
     assert (count, [one.id for one in refused]) == (10, ["to_predict/1.png"])
     assert notes == ["read as splits: test_set as test, training_set as train; left out: to_predict"]

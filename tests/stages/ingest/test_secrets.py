@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.core import credentials
-from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, credential_in, database_url, mask, parse
+from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, credential_in, database_url, mask, parse_url
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.sources import remote
@@ -35,7 +35,7 @@ UNSEEN = ("sig", "key", "authkey", "auth", "code", "sas", "jwt", "hmac", "sslkey
 
 class TestUrls:
     def test_parts(self) -> None:
-        url = parse("mysql+pymysql://us%65r:p%40ss@db.example/images?charset=utf8")
+        url = parse_url("mysql+pymysql://us%65r:p%40ss@db.example/images?charset=utf8")
         assert (url.scheme, url.family, url.hosts, url.path) == ("mysql+pymysql", "mysql", "db.example", "/images")
         assert (url.user, url.password, url.query) == ("us%65r", "p%40ss", "charset=utf8")
         assert url.location == "mysql+pymysql://db.example/images"
@@ -53,7 +53,7 @@ class TestUrls:
         ],
     )
     def test_addresses(self, url: str, address: str) -> None:
-        assert parse(url).address == address
+        assert parse_url(url).address == address
 
     @pytest.mark.parametrize(
         "url",
@@ -72,7 +72,7 @@ class TestUrls:
     )
     def test_what_cannot_be_read_is_not_quoted(self, url: str) -> None:
         with pytest.raises(UserError) as error:
-            parse(url)
+            parse_url(url)
         assert "c4nary" not in str(error.value)
         assert credential_in(url)
 
@@ -153,13 +153,13 @@ class TestMasking:
         assert mask(text) == expected
 
     def test_known_secrets_in_every_form(self) -> None:
-        url = parse("mysql://u:p%40%20x@h/d?ssl_key=/k%2Fy")
+        url = parse_url("mysql://u:p%40%20x@h/d?ssl_key=/k%2Fy")
         text = f"p@ x | p%40%20x | {quote_plus('p@ x')} | /k/y"
         assert mask(text, url.secrets()) == "*** | *** | *** | ***"
 
     def test_a_short_secret_is_no_part_of_a_word(self) -> None:
         text = "f refused: ref f, f@h and (f)"
-        assert mask(text, parse("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
+        assert mask(text, parse_url("mysql://f@h/d").secrets()) == "*** refused: ref ***, ***@h and (***)"
 
 
 SECRETS = st.text("abcXYZ0189-_.~!$'()*+,:@/%", min_size=6, max_size=30).map(lambda tail: f"c4nary{tail}")
@@ -296,7 +296,7 @@ def test_twenty_canaries(mariadb_url: str, wire_url: str, tmp_path: Path) -> Non
     canaries = [PASSWORD, *(f"c4nary{number:02}+zebra/{number * 7919}" for number in range(1, 20))]
     coded = [quote(canary, safe="") for canary in canaries]
     load_images(pictures(), mariadb_url, "canary")
-    server, wire = parse(mariadb_url).hosts, parse(wire_url).hosts
+    server, wire = parse_url(mariadb_url).hosts, parse_url(wire_url).hosts
     project = Project(tmp_path)
     ingest, watch = ["-m", "pipeline.ingest"], ["-m", "pipeline.watch"]
     table = ["ingest/source=sql", "ingest.source.table=canary"]

@@ -40,7 +40,7 @@ def test_pixels_are_numpys_own_file_whatever_the_buffer(tmp_path_factory, count,
         summary = write(root / "a.npy", of)
     np.save(root / "b.npy", of)
     assert (root / "a.npy").read_bytes() == (root / "b.npy").read_bytes()
-    assert summary.pixels == pixel_shard.read(root / "a.npy")
+    assert summary.pixels == pixel_shard.describe_shard(root / "a.npy")
     wide = of.astype(np.int64)
     np.testing.assert_array_equal(summary.sums, np.stack([wide.sum(axis=(1, 2)), (wide**2).sum(axis=(1, 2))], axis=2))
 
@@ -74,7 +74,7 @@ def cache(tmp_path: Path) -> PixelCache:
 def test_an_entry_is_found_again(cache: PixelCache):
     summary = cache.find("key")
     assert summary is not None
-    assert summary.pixels == pixel_shard.read(cache.pixels("key"))
+    assert summary.pixels == pixel_shard.describe_shard(cache.pixels("key"))
     assert cache.find("other") is None
 
 
@@ -100,7 +100,7 @@ def test_a_cache_without_room_neither_keeps_nor_looks_up(cache: PixelCache, tmp_
 def test_a_fetched_entry_stands_under_the_name_of_its_content(cache: PixelCache, tmp_path: Path):
     summary = cache.fetch("key", tmp_path)
     assert summary is not None
-    assert pixel_shard.read(tmp_path / summary.pixels.name) == summary.pixels
+    assert pixel_shard.describe_shard(tmp_path / summary.pixels.name) == summary.pixels
 
 
 @pytest.mark.parametrize("name", [SUMMARY, PIXELS])

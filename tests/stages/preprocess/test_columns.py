@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.stages.preprocess.arrow_columns import integers, numbers, strings, valid
+from sightline.stages.preprocess.arrow_columns import integers, strings, valid, whole_numbers
 from tests.stages.preprocess.sets import pictures, write_set
 
 
@@ -33,7 +33,7 @@ def test_back(values: list[int | None], cut: int) -> None:
     parts = [pa.array(values[:cut], pa.int32()), pa.array(values[cut:], pa.int32())]
     for column in (pa.array([7, *values], pa.int32())[1:], pa.chunked_array(parts)):
         assert valid(column).tolist() == [place for place, value in enumerate(values) if value is not None]
-        assert numbers(column.drop_null()).tolist() == [value for value in values if value is not None]
+        assert whole_numbers(column.drop_null()).tolist() == [value for value in values if value is not None]
 
 
 def test_integers_that_are_too_large() -> None:

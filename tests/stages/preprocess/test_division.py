@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sightline.core.errors import UserError
-from sightline.stages.preprocess.division import lines, require_splits
+from sightline.stages.preprocess.division import require_splits, split_lines
 from sightline.stages.preprocess.stage import preprocess
 from tests.stages.preprocess.sets import Picture, configuration, pictures, write_set
 
@@ -23,7 +23,7 @@ def divided(tmp_path: Path, of: list[Picture], *overrides: str) -> dict:
 
 
 def test_a_split_as_asked_is_not_spoken_of(tmp_path: Path):
-    assert lines(divided(tmp_path, pictures(600))) == []
+    assert split_lines(divided(tmp_path, pictures(600))) == []
 
 
 def test_a_small_set_comes_closer_by_balance_and_by_another_seed(tmp_path: Path):
@@ -35,10 +35,10 @@ def test_a_small_set_comes_closer_by_balance_and_by_another_seed(tmp_path: Path)
         "largest_group": 1,
         "effective_groups": 30,
     }
-    printed = lines(summary)
+    printed = split_lines(summary)
     assert printed
     assert all(BALANCE in line for line in printed)
-    balanced = lines(divided(tmp_path / "balanced", pictures(30), "split_seed=1", "balance=images"))
+    balanced = split_lines(divided(tmp_path / "balanced", pictures(30), "split_seed=1", "balance=images"))
     assert len(balanced) < len(printed)
     assert all(SEED in line for line in balanced)
 
@@ -47,7 +47,7 @@ def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path)
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 3}") for n in range(600)]
     summary = divided(tmp_path, of, "val_fraction=0")
     share = summary["images_per_split"]["test"] / 600
-    printed = lines(summary)
+    printed = split_lines(summary)
     assert f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 3 groups" in "".join(
         printed
     )
@@ -60,7 +60,7 @@ def test_five_equal_groups_are_divided_as_asked(tmp_path: Path):
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 5}") for n in range(600)]
     summary = divided(tmp_path, of)
     assert summary["images_per_split"] == {"train": 360, "val": 120, "test": 120}
-    (line,) = lines(summary)
+    (line,) = split_lines(summary)
     assert line.startswith("val has 20.0% of the images, not the 15.0% that were asked for: they are 5 groups")
 
 
@@ -72,14 +72,15 @@ def test_classes_without_an_image_in_a_split_are_named(tmp_path: Path):
     assert without
     named = ", ".join(map(repr, without))
     assert any(
-        line.startswith(f"no val image of {len(without)} of 3 classes, {named}: they are") for line in lines(summary)
+        line.startswith(f"no val image of {len(without)} of 3 classes, {named}: they are")
+        for line in split_lines(summary)
     )
 
 
 def test_the_sources_own_split_is_not_blamed_on_a_seed(tmp_path: Path):
     of = [Picture(f"i{n:05}", n, "a" if n % 4 else "b", ("train", "val", "test")[n % 3]) for n in range(60)]
     of += [Picture(f"j{n:05}", 100 + n, "b", "test") for n in range(20)]
-    printed = lines(divided(tmp_path, of))
+    printed = split_lines(divided(tmp_path, of))
     assert len(printed) == 1
     assert printed[0].endswith("away from its share of all: so the source itself divides it")
 
@@ -88,14 +89,16 @@ def test_what_is_asked_of_a_source_with_a_test_split_is_of_its_training_images(t
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], "train" if n < 600 else "test") for n in range(1200)]
     summary = divided(tmp_path, of)
     assert summary["division"]["asked"] == {"val": 0.15}
-    assert lines(summary) == []
+    assert split_lines(summary) == []
     assert divided(tmp_path / "fold", of, "fold='1 of 4'")["division"]["asked"] == {"val": 0.25}
 
 
 def test_a_class_without_a_training_image_is_named(tmp_path: Path):
     of = [*pictures(40, split="train"), *pictures(20, 100, split="test"), Picture("z", 500, "c", "test")]
     summary = divided(tmp_path, of)
-    assert any(line.startswith("no training image of 'c': the network cannot learn it") for line in lines(summary))
+    assert any(
+        line.startswith("no training image of 'c': the network cannot learn it") for line in split_lines(summary)
+    )
     require_splits(summary)
 
 
@@ -172,24 +175,24 @@ def summary(
 def test_a_share_is_spoken_of_where_it_is_more_than_five_points_away(
     train: int, val: int, test: int, printed: list[str]
 ):
-    assert [line.startswith(start) for line, start in zip(lines(summary(train, val, test)), printed, strict=True)] == [
-        True
-    ] * len(printed)
+    assert [
+        line.startswith(start) for line, start in zip(split_lines(summary(train, val, test)), printed, strict=True)
+    ] == [True] * len(printed)
 
 
 def test_five_points_are_not_yet_worth_a_line():
-    assert lines(summary(95, 5, 0, asked={"val": 0.0})) == []
-    assert lines(summary(95, 5, 0, asked={}, deviation={"val": 0.05})) == []
+    assert split_lines(summary(95, 5, 0, asked={"val": 0.0})) == []
+    assert split_lines(summary(95, 5, 0, asked={}, deviation={"val": 0.05})) == []
 
 
 def test_the_share_is_of_what_is_drawn_from():
     """Of the images that train and of the splits that are drawn, without those that the source names."""
-    assert lines(summary(85, 15, 100, asked={"val": 0.15})) == []
+    assert split_lines(summary(85, 15, 100, asked={"val": 0.15})) == []
 
 
 @pytest.mark.parametrize(("effective", "cause"), [(49, "groups that stay together"), (50, SEED), (51, SEED)])
 def test_groups_are_the_cause_where_they_count_for_less_than_half_of_the_images(effective: int, cause: str):
-    (line,) = lines(summary(50, 15, 35, effective=effective))
+    (line,) = split_lines(summary(50, 15, 35, effective=effective))
     assert cause in line
 
 
@@ -204,7 +207,7 @@ def test_groups_are_the_cause_where_they_count_for_less_than_half_of_the_images(
 )
 def test_a_class_whose_share_is_off_has_its_cause(split: str, asked: dict[str, float], cause: str):
     others = {other: 0.01 for other in ("train", "val", "test") if other != split}
-    (line,) = lines(summary(80, 0, 20, asked=asked, deviation={**others, split: 0.123}))
+    (line,) = split_lines(summary(80, 0, 20, asked=asked, deviation={**others, split: 0.123}))
     assert line.startswith(f"a class's share in {split} is 12.3% of the images away")
     assert cause in line
 
@@ -213,7 +216,7 @@ def test_a_class_whose_share_is_off_has_its_cause(split: str, asked: dict[str, f
     ("count", "printed"), [(1, "'c0':"), (5, "'c0', 'c1', 'c2', 'c3', 'c4':"), (6, "'c3', 'c4' and 1 more:")]
 )
 def test_of_classes_without_training_images_five_are_named(count: int, printed: str):
-    (line,) = lines(summary(65, 15, 20, {**{f"c{n}": 0 for n in range(count)}, "d": 1, "e": 1}))
+    (line,) = split_lines(summary(65, 15, 20, {**{f"c{n}": 0 for n in range(count)}, "d": 1, "e": 1}))
     assert printed in line
 
 

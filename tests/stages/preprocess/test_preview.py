@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_row_shows_the_contracts_own_steps(tmp_path: Path):
     raw = write_set(tmp_path / "raw", pictures(30))
     config = configuration("segment=threshold", "segment.use=channel")
-    rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 4), config))
+    rows = list(preview.rows_of(preview.sample_images(RawSet.read(raw), 4), config))
     assert [row.label for row in rows] == ["a", "a", "b", "b"]
     for row in rows:
         assert [title for title, _ in row.states] == ["original", "segment: threshold", "resize: stretch"]
@@ -45,7 +45,7 @@ def test_copies_shown_are_those_of_the_set(run: Run, tmp_path: Path):
 
     raw = write_set(tmp_path / "raw", pictures(20))
     config = configuration("augment=digits", "copies=2", "val_fraction=0", "test_fraction=0")
-    rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 3), config))
+    rows = list(preview.rows_of(preview.sample_images(RawSet.read(raw), 3), config))
     split = ProcessedSet(run(raw, config)).split("train")
     for row in rows:
         for number, (title, pixels) in enumerate(row.states[-2:], 1):
@@ -70,7 +70,7 @@ def test_a_sheet_is_drawn_the_same_twice(tmp_path: Path, side: int):
 
 def test_refused_images_are_shown_as_such(tmp_path: Path):
     raw = write_set(tmp_path / "raw", [Picture("blank", 1, side=1), *pictures(2)])
-    rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 3), configuration("clean=standard")))
+    rows = list(preview.rows_of(preview.sample_images(RawSet.read(raw), 3), configuration("clean=standard")))
     assert {row.id: row.note for row in rows}["blank"] == "refused: blank"
     draw_sheet(rows)
 
@@ -177,7 +177,7 @@ def test_epochs_shown_are_those_of_the_training(run: Run, tmp_path: Path, engine
     config = configuration("val_fraction=0", "test_fraction=0")
     policy = POLICIES["standard"](**yaml.safe_load((ROOT / "conf/train/augment/standard.yaml").read_text()))
     training = preview.TrainingAugmentation(policy, engine, seed=3)
-    rows = list(preview.rows_of(preview.sample(RawSet.read(raw), 3), config, training))
+    rows = list(preview.rows_of(preview.sample_images(RawSet.read(raw), 3), config, training))
     split = ProcessedSet(run(raw, config)).split("train")
     seen = SampleDataset(split, 3, policy if engine == "albumentations" else None)
     for row in rows:

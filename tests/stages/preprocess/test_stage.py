@@ -22,7 +22,7 @@ from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, Pro
 from sightline.imaging.transform.pipeline import Transform
 from sightline.stages.preprocess import code_version, stage
 from sightline.stages.preprocess.cache import PixelCache
-from sightline.stages.preprocess.console import lines
+from sightline.stages.preprocess.console import set_lines
 from sightline.stages.preprocess.copy_task import CopyTask
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import preprocess
@@ -483,11 +483,11 @@ def test_detail_and_colour_that_the_settings_give_up_are_said(
     config = configuration(f"size={size}", f"channels={channels}")
     counts = {"images": 9, "augmented_copies": 0, "images_per_split": {}, "notes": {}, "leaks": {"found": 0}}
     counts |= {"division": {"asked": {}}, "images_per_class": {}, "largest_class_share_deviation": {"test": 0}}
-    printed = lines(counts, config, summary_of(tmp_path, width, modes))
+    printed = set_lines(counts, config, summary_of(tmp_path, width, modes))
     assert printed[1:] == ([line] if line else [])
 
 
 def test_a_set_without_its_summary_is_one_line(tmp_path: Path) -> None:
     counts = {"images": 9, "augmented_copies": 0, "images_per_split": {}}
     with pytest.raises(UserError, match=r"ingest\.json is missing: run the ingest stage"):
-        lines(counts, configuration(), tmp_path)
+        set_lines(counts, configuration(), tmp_path)

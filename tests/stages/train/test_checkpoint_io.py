@@ -39,23 +39,23 @@ def test_any_flipped_bit_and_any_cut_is_damage(tmp_path: Path) -> None:
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         with pytest.raises(checkpoint_io.DamagedError):
-            checkpoint_io.read(path)
+            checkpoint_io.read_checkpoint(path)
     for size in (0, 1, 63, 64, 65, len(whole) // 2, len(whole) - 64, len(whole) - 1):
         path.write_bytes(whole[:size])
         with pytest.raises(checkpoint_io.DamagedError):
             DurableCheckpointIO().load_checkpoint(path)
     path.write_bytes(whole + b"0")
     with pytest.raises(checkpoint_io.DamagedError):
-        checkpoint_io.read(path)
+        checkpoint_io.read_checkpoint(path)
     path.write_bytes(whole)
-    assert torch.equal(checkpoint_io.read(path)["state_dict"]["weight"], torch.arange(64.0))
+    assert torch.equal(checkpoint_io.read_checkpoint(path)["state_dict"]["weight"], torch.arange(64.0))
 
 
 def test_the_last_but_one_is_kept(tmp_path: Path) -> None:
     for epoch in range(3):
         for name in (checkpoint_io.LAST, checkpoint_io.BEST):
             DurableCheckpointIO().save_checkpoint({"epoch": epoch}, tmp_path / name)
-    found = {path.name: checkpoint_io.read(path)["epoch"] for path in tmp_path.iterdir()}
+    found = {path.name: checkpoint_io.read_checkpoint(path)["epoch"] for path in tmp_path.iterdir()}
     assert found == {checkpoint_io.LAST: 2, checkpoint_io.PREVIOUS: 1, checkpoint_io.BEST: 2}
 
 

@@ -251,14 +251,14 @@ def test_a_best_epoch_damaged_while_training_is_one_line_and_then_trained_anew(
     data: ProcessedSet, whole: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "checkpoints"
-    read = checkpoint_io.read
+    read = checkpoint_io.read_checkpoint
 
     def at_the_end(path: Path) -> dict[str, Any]:
         if path.name == BEST:
             path.write_bytes(path.read_bytes()[:-100])
         return read(path)
 
-    monkeypatch.setattr(checkpoint_io, "read", at_the_end)
+    monkeypatch.setattr(checkpoint_io, "read_checkpoint", at_the_end)
     with pytest.raises(UserError, match=r"best\.ckpt was damaged .* trains anew$"):
         fit(data, train_config(**QUICK), folder)
     monkeypatch.undo()
@@ -280,7 +280,7 @@ def test_the_stage_writes_model_description_and_history(
 ) -> None:
     training = TrainingRun(data.root, train_config(**QUICK))
     trained = training.run(project / "models", project / "reports" / "history.csv")
-    classifier, info = saved_model.load(project / "models")
+    classifier, info = saved_model.load_model(project / "models")
     assert trained.model_digest == info.weights_sha256 == files.sha256_file(project / "models" / saved_model.WEIGHTS)
     assert trained.data_digest == info.lineage.data_sha256 == data.digest
     assert trained.counts == {"train": 96, "val": 30, "test": 0, "classes": 3}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.stages.train import stage
 from sightline.stages.train.dataloader import EpochSampler, balancing_weights
 from sightline.stages.train.fit import fit
@@ -124,7 +124,7 @@ def build_like(data, config):
     from sightline.core import seeds
 
     torch.manual_seed(seeds.derive(config.seed, "weights"))
-    return build(config.model, data.shape, len(data.classes), *data.statistics)
+    return build_classifier(config.model, data.shape, len(data.classes), *data.statistics)
 
 
 def test_overfitting_a_few_batches_learns_them_by_heart(data, tmp_path):

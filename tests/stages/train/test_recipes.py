@@ -83,7 +83,7 @@ def test_a_probe_is_its_own_features_through_its_head_and_the_same_bytes_twice(p
     assert results[0].best == results[1].best
     assert results[0].best["epoch"] == 1
     assert results[0].best["val_accuracy"] > 0.45  # by chance a third
-    classifier, info = saved_model.load(tmp_path / "0")
+    classifier, info = saved_model.load_model(tmp_path / "0")
     assert info.lineage.training["recipe"] == {"name": "probe"}
     states = (c.state_dict() for c in (began, classifier))
     changed = [name for (name, a), b in zip(*(s.items() for s in states), strict=True) if not torch.equal(a, b[1])]

@@ -65,15 +65,15 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(champion: Path) -> str:
     """Returns the digest of the model, which is kept from now on."""
-    return start_lookup.find(str(champion), "sightline").digest
+    return start_lookup.find_start(str(champion), "sightline").digest
 
 
 def test_old_rows_are_kept_by_name_and_new_ones_are_zero(
     sets: tuple[ProcessedSet, ProcessedSet], champion: Path
 ) -> None:
-    folder = start_model.require(found(champion)).folder
+    folder = start_model.require_start(found(champion)).folder
     module = network(sets[1], train_config(**LONG, **{"train.start_from": folder}))
-    old = saved_model.load(champion)[0]
+    old = saved_model.load_model(champion)[0]
     images = torch.from_numpy(sets[1].split("val").images())
     with torch.inference_mode():
         logits, before = module.classifier.eval()(images), old(images)

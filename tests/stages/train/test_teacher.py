@@ -57,11 +57,11 @@ def test_a_student_is_the_same_twice_and_another_than_without(
     runs = [TrainingRun(data.root, each) for each in (config, config, dataclasses.replace(config, teacher=None))]
     digests = [run.run(tmp_path / str(n), tmp_path / f"{n}.csv").model_digest for n, run in enumerate(runs)]
     assert digests[0] == digests[1] != digests[2]
-    lineage = saved_model.load(tmp_path / "0")[1].lineage
+    lineage = saved_model.load_model(tmp_path / "0")[1].lineage
     assert lineage.teacher_sha256 == files.sha256_file(exported.bundle / "manifest.json")
     assert runs[0].checkpoints != runs[2].checkpoints
     with torch.inference_mode():
-        saved_model.load(tmp_path / "0")[0](torch.from_numpy(data.split("val").images()))
+        saved_model.load_model(tmp_path / "0")[0](torch.from_numpy(data.split("val").images()))
 
 
 def test_watch_digests_the_teacher(exported: Project, tmp_path: Path) -> None:

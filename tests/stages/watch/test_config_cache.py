@@ -28,9 +28,9 @@ def composed() -> config_cache.WatchedConfig:
 
 
 def test_what_was_found_good_is_recalled_as_it_was(project):
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
     config_cache.remember(composed())
-    assert config_cache.recall() == composed()
+    assert config_cache.remembered() == composed()
 
 
 @pytest.mark.parametrize(
@@ -40,22 +40,22 @@ def test_an_edit_is_noticed(project, name):
     config_cache.remember(composed())
     with (project / name).open("a") as stream:
         stream.write("# another word\n")
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
 
 
 def test_a_new_option_and_a_removed_one_are_noticed(project):
     config_cache.remember(composed())
     (project / "conf/train/model/mine.yaml").write_text("name: cnn\n")
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
     config_cache.remember(composed())
     (project / "conf/train/model/mine.yaml").unlink()
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
 
 
 def test_a_variable_that_a_section_reads_is_noticed(project, monkeypatch):
     config_cache.remember(composed())
     monkeypatch.setenv("SIGHTLINE_NUM_WORKERS", "2")
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
 
 
 def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
@@ -64,11 +64,11 @@ def test_what_comes_from_the_environment_is_not_kept(project, monkeypatch):
     (project / "params.yaml").write_text(params.replace("path: null", "path: ${oc.env:PLACE}"))
     assert composed().ingest.path == "/a/secret/place"
     config_cache.remember(composed())
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None
     assert not config_cache.MEMORY.exists()
 
 
 def test_damaged_memory_is_as_good_as_none(project):
     config_cache.remember(composed())
     config_cache.MEMORY.write_text(config_cache.MEMORY.read_text()[:-40])
-    assert config_cache.recall() is None
+    assert config_cache.remembered() is None

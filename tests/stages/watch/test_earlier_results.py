@@ -44,24 +44,24 @@ def lock(raw: str, model: str) -> None:
 def test_outputs_of_this_lock_are_gone_on_from() -> None:
     raw, model = keep(Path("data/raw")), content.own_digest(Path("models/model.json"))
     lock(raw, model)  # the model has left the cache, and is what the lock has all the same
-    earlier_results.refuse(FLAG)
+    earlier_results.refuse_earlier(FLAG)
     lock("1" * 32 + ".dir", model)
     shutil.rmtree(CACHE)
-    earlier_results.refuse(FLAG)  # changed by hand: no result of DVC's
+    earlier_results.refuse_earlier(FLAG)  # changed by hand: no result of DVC's
 
 
 def test_earlier_results_are_refused_where_dvc_would_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(Path("data/raw"))
     lock("1" * 32 + ".dir", content.own_digest(Path("models/model.json")))
     with pytest.raises(UserError, match=r"^data/raw is of an earlier dvc.lock: run `sightline repair`"):
-        earlier_results.refuse(FLAG)
+        earlier_results.refuse_earlier(FLAG)
     keep(Path("models/model.json"))
     lock("1" * 32 + ".dir", "1" * 32)
     with pytest.raises(UserError, match=r"^data/raw and 1 more outputs are of an earlier"):
-        earlier_results.refuse(FLAG)
-    earlier_results.refuse(FLAG[:-1])  # it makes them anew by itself
+        earlier_results.refuse_earlier(FLAG)
+    earlier_results.refuse_earlier(FLAG[:-1])  # it makes them anew by itself
     monkeypatch.delenv("DVC_STAGE")
-    earlier_results.refuse(FLAG)
+    earlier_results.refuse_earlier(FLAG)
     Path("dvc.lock").unlink()
     assert list(earlier_results.outputs()) == []
 
@@ -90,10 +90,10 @@ def test_repair_removes_what_the_cache_holds_and_nothing_else() -> None:
         subprocess.run(["git", *command], check=True)
     lock("1" * 32 + ".dir", "1" * 32)
     done = "was of another commit than {}: removed, DVC's cache has it"
-    assert earlier_results.remove(sources=False) == [f"data/raw {done.format('dvc.lock')}"]
+    assert earlier_results.remove_earlier(sources=False) == [f"data/raw {done.format('dvc.lock')}"]
     assert source.is_dir()
     assert Path("models/model.json").is_file()  # which the cache does not hold
-    assert earlier_results.remove(sources=True) == [f"data/mine {done.format('data/mine.dvc')}"]
+    assert earlier_results.remove_earlier(sources=True) == [f"data/mine {done.format('data/mine.dvc')}"]
     assert not source.exists()
     tree(Path("data/mine"), {"a/1.png": b"changed by hand"})
-    assert earlier_results.remove(sources=True) == []
+    assert earlier_results.remove_earlier(sources=True) == []

@@ -49,7 +49,7 @@ def scale(image: Pixels, height: int, width: int) -> Pixels:
     return image
 
 
-def fit(image: Pixels, side: int) -> Pixels:
+def fit_side(image: Pixels, side: int) -> Pixels:
     """Scales, shape kept, so that the longer side is `side` pixels."""
     height, width = image.shape[:2]
     longer = max(height, width)
@@ -58,7 +58,7 @@ def fit(image: Pixels, side: int) -> Pixels:
 
 def shrink_to(image: Pixels, side: int) -> Pixels:
     """Scales an image whose longer side exceeds `side` down to it."""
-    return fit(image, side) if max(image.shape[:2]) > side else image
+    return fit_side(image, side) if max(image.shape[:2]) > side else image
 
 
 def gaussian_blur(image: Pixels, sigma: float) -> Pixels:

@@ -55,9 +55,9 @@ class Pad(Resize):
         """Returns the image at its fixed size, [size, size, c] uint8."""
         import numpy as np
 
-        from sightline.imaging.transform.ops import fit
+        from sightline.imaging.transform.ops import fit_side
 
-        small = fit(image, size)
+        small = fit_side(image, size)
         out = np.empty((size, size, image.shape[2]), np.uint8)
         out[:] = np.asarray(background, np.uint8)
         top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.metric_table import of_kind
 from sightline.metrics.per_class import ClassScore
-from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown, shown_all, styled
+from sightline.reporting.plots.style import Theme, class_label, dress, figure_png, new_figure, shown_all, styled
 
 MOST_BARS = 30
 
@@ -47,10 +47,10 @@ def draw_per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: 
             text.set_horizontalalignment(side)
         axes.grid(axis="x", color=theme.grid, linewidth=0.7)
         axes.spines[["left", "bottom"]].set_visible(False)
-    panels[0].set_yticks(height, [shown(classes[i], i) for i in order])
+    panels[0].set_yticks(height, [class_label(classes[i], i) for i in order])
     panels[0].set_ylim(len(order) - 0.5, -0.5)
     figure.supxlabel(f"bars: value, lines: 95 % interval{note}", fontsize=8, color=theme.muted)
-    return png(figure)
+    return figure_png(figure)
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ def draw_intervals(rows: Sequence[IntervalBar], title: str, theme: Theme) -> byt
     axes.grid(axis="x", color=theme.grid, linewidth=0.7)
     axes.spines[:].set_visible(False)
     axes.set_title(title, color=theme.ink)
-    return png(figure)
+    return figure_png(figure)

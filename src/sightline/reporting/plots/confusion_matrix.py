@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import PowerNorm
 
-from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown_all, styled
+from sightline.reporting.plots.style import Theme, dress, figure_png, new_figure, shown_all, styled
 
 MOST_CELLS_WITH_TEXT = 25
 MOST_NAMED = 120
@@ -62,4 +62,4 @@ def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], theme:
     axes.spines[:].set_visible(False)
     title = "Confusion matrix, % of true class" if rates else "Confusion matrix, images"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=theme.ink)
-    return png(figure)
+    return figure_png(figure)

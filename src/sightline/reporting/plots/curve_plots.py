@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sightline.metrics.base import Floats
 from sightline.metrics.calibration import Bin
-from sightline.reporting.plots.style import Theme, dress, new_figure, png, styled
+from sightline.reporting.plots.style import Theme, dress, figure_png, new_figure, styled
 
 SIZE = (4.6, 3.7)
 Line = tuple[Floats, Floats]
@@ -40,7 +40,7 @@ def draw_learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) 
     if what.endswith("loss"):
         axes.set_ylim(bottom=0)
     axes.legend(frameon=False, labelcolor=theme.ink, loc="best")
-    return png(figure)
+    return figure_png(figure)
 
 
 @styled
@@ -60,7 +60,7 @@ def draw_label_curve(per_class: Sequence[int], accuracies: Sequence[Sequence[flo
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.grid(axis="y", color=theme.grid, linewidth=0.7)
     axes.spines[["left"]].set_visible(False)
-    return png(figure)
+    return figure_png(figure)
 
 
 @styled
@@ -121,7 +121,7 @@ def _square(
     axes.set_title(title, color=theme.ink)
     _percent_grid(axes, theme)
     if corner is None:
-        return png(figure)
+        return figure_png(figure)
     inset = axes.inset_axes((0.44, 0.13, 0.5, 0.5))
     dress(inset, theme)
     draw(inset)
@@ -134,7 +134,7 @@ def _square(
     inset.yaxis.set_major_formatter(_PERCENT)
     inset.spines[:].set_visible(True)
     inset.spines[:].set_color(theme.muted)
-    return png(figure)
+    return figure_png(figure)
 
 
 @styled
@@ -165,7 +165,7 @@ def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = 
     _percent_grid(axes, theme)
     if before:
         axes.legend(frameon=False, labelcolor=theme.ink, loc="upper left")
-    return png(figure)
+    return figure_png(figure)
 
 
 @styled
@@ -196,7 +196,7 @@ def draw_risk_coverage(
     _percent_grid(axes, theme)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))  # at 2.5 a tick, whole percents would lie
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1 if top > 0.005 else 2))
-    return png(figure)
+    return figure_png(figure)
 
 
 def _percent_grid(axes: Axes, theme: Theme) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sightline.datasets.processed_set import Images
 from sightline.reporting.plots.overlay import rgb
-from sightline.reporting.plots.style import Theme, new_figure, png, styled
+from sightline.reporting.plots.style import Theme, figure_png, new_figure, styled
 
 COLUMNS = 6
 
@@ -34,7 +34,7 @@ def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int =
     """Draws images in rows.
 
     Args:
-        tiles: What to show, in order; texts as `style.shown` gives them.
+        tiles: What to show, in order; texts as `style.class_label` gives them.
         title: A line above all.
         theme: The colours.
         columns: Images in a row, at most.
@@ -58,4 +58,4 @@ def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int =
         axes.set_title(tile.above, fontsize=8, color=colour, loc="center", pad=3, weight="bold")
         axes.text(0.5, -0.05, tile.below, transform=axes.transAxes, ha="center", va="top", color=theme.ink, fontsize=8)
     figure.suptitle(title, fontsize=9, color=theme.muted)
-    return png(figure)
+    return figure_png(figure)

@@ -54,7 +54,7 @@ def overlay(image: Images, heat: Floats) -> Images:
     return laid
 
 
-def encoded(image: npt.NDArray[np.uint8]) -> bytes:
+def encode_picture(image: npt.NDArray[np.uint8]) -> bytes:
     """Encodes an image for a page: PNG if it is small, else JPEG of at most `PHOTO_MAX_SIDE` pixels a side."""
     picture = Image.fromarray(rgb(image)) if image.shape[2] > 1 else Image.fromarray(image[:, :, 0])
     stream = io.BytesIO()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sightline.metrics.base import Floats
-from sightline.reporting.plots.style import Theme, dress, new_figure, png, shown_all, styled
+from sightline.reporting.plots.style import Theme, dress, figure_png, new_figure, shown_all, styled
 
 
 @styled
@@ -41,4 +41,4 @@ def draw_robustness(names: Sequence[str], accuracies: Floats, clean: float, them
     axes.spines[:].set_visible(False)
     title = "Accuracy in %, by corruption and severity"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=theme.ink)
-    return png(figure)
+    return figure_png(figure)

@@ -92,7 +92,7 @@ def dress(axes: Axes, theme: Theme) -> None:
     axes.set_axisbelow(True)
 
 
-def png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
     """Returns the figure as PNG, without the metadata that differs between versions."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
@@ -105,7 +105,7 @@ def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(str(path)).get_charmap())
 
 
-def shown(name: str, index: int, longest: int = LONGEST_NAME) -> str:
+def class_label(name: str, index: int, longest: int = LONGEST_NAME) -> str:
     """Returns a class name as a picture can show it: shortened, or `#<index>` where the font lacks a glyph.
 
     Falling back to a font of the system would make the picture depend on the machine. The report's tables give
@@ -122,4 +122,4 @@ def shown(name: str, index: int, longest: int = LONGEST_NAME) -> str:
 
 def shown_all(classes: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
     """Returns all class names as `shown`."""
-    return [shown(name, index, longest) for index, name in enumerate(classes)]
+    return [class_label(name, index, longest) for index, name in enumerate(classes)]

@@ -30,7 +30,7 @@ _IN_COMMAND = {
 """Remedies of the configuration, and what the command has in their place."""
 
 
-def load(
+def fill_database(
     path: Path, url: str | None, table: str, gridfs: bool = False, rules: LayoutRules = AUTO
 ) -> tuple[int, list[Rejection], list[str]]:
     """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.

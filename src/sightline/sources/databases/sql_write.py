@@ -59,8 +59,8 @@ def image_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
     return [
         sa.Column("id", _id_type(dialect), primary_key=True),
         sa.Column("image", binary, nullable=False),
-        *(sa.Column(name, _text(512)) for name in ("label", "split", "group")),
-        sa.Column("sha256", _text(64)),
+        *(sa.Column(name, _text_type(512)) for name in ("label", "split", "group")),
+        sa.Column("sha256", _text_type(64)),
     ]
 
 
@@ -68,10 +68,10 @@ def prediction_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
     """Returns the columns of a table of predictions."""
     return [
         sa.Column("id", _id_type(dialect), primary_key=True),
-        sa.Column("model", _text(64), primary_key=True),
-        sa.Column("label", _text(512)),
+        sa.Column("model", _text_type(64), primary_key=True),
+        sa.Column("label", _text_type(512)),
         sa.Column("probability", sa.Double()),
-        sa.Column("reason", _text(64)),
+        sa.Column("reason", _text_type(64)),
         sa.Column("detail", sa.Text()),
     ]
 
@@ -84,5 +84,5 @@ def _id_type(dialect: Any) -> sa.types.TypeEngine[Any]:
     return sa.String(MAX_ID, collation="C" if dialect.name == "postgresql" else "BINARY")
 
 
-def _text(length: int) -> sa.types.TypeEngine[Any]:
+def _text_type(length: int) -> sa.types.TypeEngine[Any]:
     return sa.String(length).with_variant(mysql.VARCHAR(length, charset="utf8mb4"), "mysql")

@@ -8,7 +8,7 @@ from sightline.core.text import readable_size
 from sightline.stages.baseline.stage import MethodResult
 
 
-def lines(results: Sequence[MethodResult]) -> list[str]:
+def method_lines(results: Sequence[MethodResult]) -> list[str]:
     """Returns a table of the methods, one line each, with the seconds, which no file of the stage holds."""
     if not results:
         return []

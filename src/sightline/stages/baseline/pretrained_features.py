@@ -35,14 +35,14 @@ class PretrainedFeatures:
         import torch
 
         from sightline.models.architectures.efficientnet_lite import EfficientNetLite
-        from sightline.models.classifier import build
+        from sightline.models.classifier import build_classifier
         from sightline.models.frozen_features import FrozenFeatures
         from sightline.models.packaged_weights import PACKAGE
 
         option = EfficientNetLite(self._network, PACKAGE, drop_rate=0.0, drop_path_rate=0.0)
         torch.set_num_threads(self._threads)
         mean, std = (np.round(values, 6).tolist() for values in _moments(images))
-        self._frozen = FrozenFeatures(build(option, images.shape[1:], self._num_classes, mean, std))
+        self._frozen = FrozenFeatures(build_classifier(option, images.shape[1:], self._num_classes, mean, std))
         return self(images)
 
     def __call__(self, images: Images) -> Features:

@@ -19,7 +19,7 @@ from sightline.datasets import predictions
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics.base import DIGITS, Labels, predicted_classes
-from sightline.metrics.classification import evaluate
+from sightline.metrics.classification import classification_metrics
 from sightline.models.robustness import evaluate_corruptions
 from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
@@ -139,10 +139,10 @@ def _score(
     began = time.perf_counter()
     probabilities = method.predict_proba(pictures)
     predict_seconds = time.perf_counter() - began
-    predictions.write(
+    predictions.save_predictions(
         folder / f"{name}.parquet", test.ids, test.labels, predicted_classes(probabilities), probabilities
     )
-    numbers = evaluate(test.labels, probabilities, resamples=0)
+    numbers = classification_metrics(test.labels, probabilities, resamples=0)
     return MethodResult(name, method.title, numbers, method.size, method.parameters(), fit_seconds, predict_seconds)
 
 

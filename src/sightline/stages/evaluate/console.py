@@ -8,7 +8,7 @@ TEST_SET_REUSE_WARNING = 10
 """Number of times that one test set was scored from which on a line warns of its reuse."""
 
 
-def lines(found: Evaluation, scored: int | None = None) -> list[str]:
+def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
     """Returns the lines.
 
     Args:

@@ -21,7 +21,7 @@ from sightline.imaging.augment.options import POLICIES
 from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
-from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 
 EPOCHS = 4
 """Epochs in which a training image is shown."""
@@ -186,7 +186,7 @@ def contact_cells(row: contact_sheet.SheetRow) -> list[dict[str, Any]]:
         {
             "title": title,
             "size": f"{state.shape[1]} \u00d7 {state.shape[0]}",
-            "image": encoded(state),
+            "image": encode_picture(state),
             "pixelated": max(state.shape[:2]) <= PIXELATED_MAX_SIDE,
         }
         for title, state in contact_sheet.cells_of(row)

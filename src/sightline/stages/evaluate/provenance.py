@@ -43,7 +43,7 @@ def environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     return named + [(name, str(value)) for name, value in profile.items() if name not in _SHOWN]
 
 
-def settings(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+def flat_settings(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns all else that is known of the model: its architecture and how it was trained, key by key."""
     shown_elsewhere = {"classes", "weights_sha256", "profile"}
     return flatten({key: value for key, value in info.items() if key not in shown_elsewhere})

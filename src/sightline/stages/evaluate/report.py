@@ -15,9 +15,9 @@ from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.metric_table import of_kind
 from sightline.reporting.cards import Card, View
 from sightline.reporting.contact_sheet import SheetRow
-from sightline.reporting.formatting import grouped, percent, points, share, times
-from sightline.reporting.metric_titles import rows as number_rows
-from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encoded
+from sightline.reporting.formatting import percent, points, share, thousands, times
+from sightline.reporting.metric_titles import metric_rows as number_rows
+from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import Picture, render
 from sightline.stages.evaluate import provenance
 from sightline.stages.evaluate.dataset_summary import Audit, class_counts, contact_cells, lost_detail, split_rows
@@ -101,7 +101,7 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         augmented=[(row, contact_cells(row)) for row in results.augmented],
         digests=provenance.digests(results.model_info, data),
         environment=provenance.environment(results.model_info),
-        settings=provenance.settings(results.model_info),
+        settings=provenance.flat_settings(results.model_info),
         absent=[i for i, score in enumerate(found.scores) if score.support == 0],
         few=[i for i, score in enumerate(found.scores) if 0 < score.support < FEW_IMAGES],
         few_images=FEW_IMAGES,
@@ -141,7 +141,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
     found, n, classes = results.found, results.found.numbers, results.found.classes
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
     first = (
-        f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {found.test.split} images "
+        f"The model is right on {percent(n['accuracy'])} of {thousands(n['images'])} {found.test.split} images "
         f"(95\u00a0% interval {low} to {high}\u00a0%)."
     )
     confused = most_confused(found.counts, 1)
@@ -181,7 +181,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
 def facts(results: ReportContent) -> list[tuple[str, str]]:
     """Returns the few numbers that stand at the top: value and name."""
     found, n = results.found, results.found.numbers
-    wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
+    wanted = [(thousands(n["errors"]), f"errors in {thousands(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
     wanted.append((percent(n["ece"]), "calibration error: distance of confidence and accuracy"))
     if found.abstention.threshold and "selective_accuracy" in n:
@@ -198,7 +198,7 @@ def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Susp
     for suspect in suspects:
         image = data.split(suspect.split).images([suspect.position])[0]
         alt = f"Image {suspect.id}, labelled {data.classes[suspect.label]}"
-        shown.append((suspect, View(encoded(image), alt, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)))
+        shown.append((suspect, View(encode_picture(image), alt, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)))
     return shown
 
 

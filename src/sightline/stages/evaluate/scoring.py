@@ -62,7 +62,7 @@ def score_model(
     test = _calibrated(split, rows, of_test, temperature)
     abstention = selective.choose_threshold(validation.confidences, validation.correct, config.target_accuracy)
     progress.step("scores and their intervals")
-    numbers = classification.evaluate(
+    numbers = classification.classification_metrics(
         test.labels,
         test.probabilities,
         config.top_k,

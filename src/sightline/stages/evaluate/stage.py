@@ -11,7 +11,7 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
-from sightline.models.novelty_detector import save
+from sightline.models.novelty_detector import save_detector
 from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
@@ -107,10 +107,10 @@ def evaluate_split(
     with files.atomic_directory(out / PLOTS) as folder:
         write_plots(folder, found, config)
     with files.atomic_file(out / PREDICTIONS) as path:
-        predictions.write(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
+        predictions.save_predictions(path, test.ids, test.labels, test.predicted, test.probabilities, classes)
     with files.atomic_file(out / SUSPECTS) as path:
         tables.write_suspects(path, found)
-    save(found.novelty.fitted if found.novelty else None, out / NOVELTY)
+    save_detector(found.novelty.fitted if found.novelty else None, out / NOVELTY)
     with files.atomic_directory(out / FIGURES) as folder:
         write_figures(folder, results)
     files.write_text(out / REPORT, report.render_report(data, results))
@@ -129,7 +129,7 @@ def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None
     """Writes the tables for `dvc plots` and for whoever draws pictures of their own."""
     test, classes = found.test, list(found.classes)
     tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
-    tables.write_classes(folder / "per_class.csv", found.scores, classes)
+    tables.write_class_table(folder / "per_class.csv", found.scores, classes)
     curve_tables.write_curves(folder, test.labels, test.probabilities, classes, config.per_class_limit)
     tables.write_reliability(folder / "reliability.csv", found.bins)
     tables.write_reliability(folder / "reliability_uncalibrated.csv", found.bins_uncalibrated)

@@ -47,7 +47,7 @@ def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequ
     write_csv(path, ("actual", "predicted"), ((classes[a], classes[p]) for a, p in zip(labels, predicted, strict=True)))
 
 
-def write_classes(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
+def write_class_table(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
     """Writes one row per class: its counts, then each of its numbers with its 95 % interval."""
     metrics = of_kind(PerClassMetric)
     columns = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]

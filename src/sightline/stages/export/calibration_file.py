@@ -50,7 +50,7 @@ class Calibration:
         return apply_temperature(np.asarray(probabilities, np.float64), self.temperature)
 
 
-def read(path: Path) -> Calibration:
+def read_calibration(path: Path) -> Calibration:
     """Reads `reports/calibration.json`.
 
     Raises:

@@ -45,7 +45,7 @@ class CardContent:
     novelty: FittedNovelty | None = None
 
 
-def render(content: CardContent, outcome: ExportResult, tolerance: float) -> str:
+def render_card(content: CardContent, outcome: ExportResult, tolerance: float) -> str:
     """Returns the card as Markdown, with the front matter that the Hugging Face hub reads.
 
     Args:
@@ -196,12 +196,12 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     for name, value in metrics.items():
         if name not in ends and "/class_" not in name:
             low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-            interval = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
-            rows.append(f"| {for_markdown(name)} | {_number(value)} | {interval} |")
+            interval = f"{_as_text(low)} to {_as_text(high)}" if low is not None and high is not None else ""
+            rows.append(f"| {for_markdown(name)} | {_as_text(value)} | {interval} |")
     return "\n".join(rows)
 
 
-def _number(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else for_markdown(value)
 
 

@@ -53,7 +53,7 @@ class ParityResult:
         return self.disagreements == 0 and self.max_difference <= tolerance  # false for NaN
 
 
-def compare(ids: Sequence[str], trained: Probabilities, exported: Probabilities) -> ParityResult:
+def compare_probabilities(ids: Sequence[str], trained: Probabilities, exported: Probabilities) -> ParityResult:
     """Compares two models' probabilities [N, K] on the same N > 0 images.
 
     >>> a = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)

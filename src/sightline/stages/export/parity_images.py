@@ -58,7 +58,7 @@ class ParitySample:
     position: int
 
 
-def choose(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
+def choose_images(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
     """Chooses at most `count` images, by id; evenly spaced in their split, since ids often sort by class.
 
     Test images, as the network was fitted to none; where they are too few, all of them, and validation images.

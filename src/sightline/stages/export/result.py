@@ -45,7 +45,7 @@ class ExportResult:
     seconds: dict[str, dict[int, float]] = field(default_factory=dict)
 
 
-def lines(result: ExportResult) -> list[str]:
+def export_lines(result: ExportResult) -> list[str]:
     """Returns the human-readable result, one line per entry."""
     images = " and ".join(f"{count:,} {split}" for split, count in result.counts.items())
     text = [f"equals the trained model on {images} images (largest difference {result.parity.max_difference:.1e})"]
@@ -63,7 +63,7 @@ def lines(result: ExportResult) -> list[str]:
     return text
 
 
-def headline(result: ExportResult) -> dict[str, float]:
+def run_metrics(result: ExportResult) -> dict[str, float]:
     """Returns what the model's run is compared by: size, and time for one image, of the network that predicts."""
     return {
         "megabytes": result.bytes[result.default] / 1e6,

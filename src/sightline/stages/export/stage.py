@@ -27,7 +27,7 @@ from sightline.stages.export.config import ExportConfig, Int8Config
 from sightline.stages.export.formats import FORMATS, NetworkSource
 from sightline.stages.export.int8 import calibration_images, to_int8
 from sightline.stages.export.latency import Network, latencies
-from sightline.stages.export.model_card import CardContent, render
+from sightline.stages.export.model_card import CardContent, render_card
 from sightline.stages.export.onnx import to_onnx
 from sightline.stages.export.result import ExportResult, Int8Result
 from sightline.stages.export.uncertainty import Uncertainty, check_novelty
@@ -55,12 +55,12 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
     Raises:
         UserError: If inputs do not belong together, or the bundle fails the parity check.
     """
-    calibrated = calibration_file.read(reports / CALIBRATION)
-    novel = novelty_detector.load(reports / NOVELTY)
+    calibrated = calibration_file.read_calibration(reports / CALIBRATION)
+    novel = novelty_detector.load_detector(reports / NOVELTY)
     predictor = Predictor.load(model, calibrated.tta)
     data = ProcessedSet(processed)
     _check_fit(predictor.info, data, model)
-    chosen = parity_images.choose(data, config.parity_images)
+    chosen = parity_images.choose_images(data, config.parity_images)
     content = CardContent(
         license=config.license,
         classes=data.classes,
@@ -91,7 +91,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         trained = content.calibration.apply(images.run(predictor, images.stored))
 
         def check(network: Network, name: str) -> parity.ParityResult:
-            compared = parity.compare(images.ids, trained, images.run(network))
+            compared = parity.compare_probabilities(images.ids, trained, images.run(network))
             parity.gate(compared, config.parity_tolerance, data.classes, name)
             return compared
 
@@ -132,8 +132,8 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         seconds = latencies({name: network for name, (_, network) in networks.items()}, images.prepared[:32])
         sizes = {name: sum(path.stat().st_size for path in paths) for name, (paths, _) in networks.items()}
         result = ExportResult(checked, images.counts, int8, _default(config.int8, seconds), sizes, seconds)
-        files.write_text(folder / manifest.CARD, render(content, result, config.parity_tolerance))
-        manifest.write(folder, content.lineage, result.default, _parity_record(config, result, content))
+        files.write_text(folder / manifest.CARD, render_card(content, result, config.parity_tolerance))
+        manifest.write_manifest(folder, content.lineage, result.default, _parity_record(config, result, content))
         return result
 
 

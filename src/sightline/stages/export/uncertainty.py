@@ -79,7 +79,7 @@ class Uncertainty:
         files.write_json(folder / manifest.CALIBRATION, calibration | ({"novelty": novel} if novel else {}))
         if len(self._places):
             labels = self._validation.labels[self._places]
-            files.write_bytes(folder / manifest.CONFORMAL, held_out.to_bytes(labels, self._of_true))
+            files.write_bytes(folder / manifest.CONFORMAL, held_out.held_out_bytes(labels, self._of_true))
 
     def _batches(self) -> Iterator[npt.NDArray[np.uint8]]:
         for start in range(0, len(self._places), BATCH_SIZE):

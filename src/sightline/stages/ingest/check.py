@@ -9,14 +9,14 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import decode
 from sightline.imaging.image_file import Limits
 from sightline.stages.ingest.check_result import CheckedImage, CheckFailure, CheckResult
-from sightline.stages.ingest.image_quality import measure
+from sightline.stages.ingest.image_quality import measure_quality
 
 
 def check_image(data: bytes, limits: Limits) -> CheckResult:
     """Decodes an image strictly and says what it is, or why it is rejected."""
     try:
         info, pixels = decode.decode_with_info(data, channels=1, limits=limits, sample_bits=None)
-        quality = measure(pixels[:, :, 0])
+        quality = measure_quality(pixels[:, :, 0])
     except RejectionError as error:
         return CheckFailure(error.reason, error.detail)
     except (MemoryError, cv2.error) as error:

@@ -43,7 +43,7 @@ class ImageQuality:
     phash: bytes
 
 
-def measure(grey: Grey) -> ImageQuality:
+def measure_quality(grey: Grey) -> ImageQuality:
     """Measures an image, brought to a longer side of 64 to 127 pixels where it is larger.
 
     Args:

@@ -28,7 +28,7 @@ def integers(values: npt.NDArray[Any]) -> pa.Int32Array:
     return pa.Array.from_buffers(pa.int32(), len(short), [None, _buffer(short)])
 
 
-def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+def whole_numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     """Returns whole numbers, none of which is null, as an array that cannot be written to."""
     whole = _whole(column)
     kind = np.dtype(str(whole.type))

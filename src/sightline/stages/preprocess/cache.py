@@ -76,7 +76,7 @@ class PixelCache:
             stat = (folder / PIXELS).stat()
             # As DVC does: a file with the size and the time it was written with is the file that was written.
             as_written = (stat.st_size, stat.st_mtime_ns) == (int(size), int(written))
-            if not as_written and pixel_shard.read(folder / PIXELS) != summary.pixels:
+            if not as_written and pixel_shard.describe_shard(folder / PIXELS) != summary.pixels:
                 raise ValueError("pixels")
         except (OSError, EOFError, ValueError, KeyError):
             shutil.rmtree(folder, ignore_errors=True)

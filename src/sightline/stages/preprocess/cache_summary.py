@@ -9,7 +9,7 @@ from sightline.core.text import readable_size
 from sightline.stages.preprocess.cache import CacheEntry, PixelCache
 
 
-def lines(cache: PixelCache) -> list[str]:
+def cache_lines(cache: PixelCache) -> list[str]:
     """Returns a line for each transform (or kind of copies) whose shards the cache holds, those used last first."""
     entries = cache.entries()
     if not entries:

@@ -13,7 +13,7 @@ from sightline.stages.preprocess import division
 from sightline.stages.preprocess.config import PreprocessConfig
 
 
-def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
+def set_lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
     """Returns what to say of a processed set: the counts, and what a person should look at.
 
     Args:
@@ -29,7 +29,7 @@ def lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[
     result = [f"{summary['images']:,} images{copies} of {config.size} x {config.size} px ({counts})"]
     if loss := _lost(raw / SUMMARY, config):
         result.append(loss)
-    result += division.lines(summary)
+    result += division.split_lines(summary)
     if leaks := summary["leaks"]["found"]:
         done = "left out" if summary["leaks"]["left_out"] else "kept, as preprocess.leaks=keep asks"
         result.append(

@@ -35,7 +35,7 @@ def require_splits(summary: dict[str, Any]) -> None:
         )
 
 
-def lines(summary: dict[str, Any]) -> list[str]:
+def split_lines(summary: dict[str, Any]) -> list[str]:
     """Returns what a person should know about the splits of a processed set."""
     result = []
     division = summary["division"]

@@ -63,7 +63,7 @@ class Moments:
         return means, [round(variance**0.5 / 255, 6) for variance in variances]
 
 
-def summary(
+def split_summary(
     labels: npt.NDArray[np.int32],
     splits: npt.NDArray[np.int8],
     classes: Sequence[str],

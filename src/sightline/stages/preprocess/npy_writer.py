@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from sightline.datasets.pixel_shard import PixelFile, digest_of
+from sightline.datasets.pixel_shard import PixelFile, shard_digest
 
 Image = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ class PixelWriter:
                 raise AssertionError("NumPy leaves room in a header for the first axis to grow")
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        self.file = PixelFile(shape, digest_of(self._hash.digest(), shape))
+        self.file = PixelFile(shape, shard_digest(self._hash.digest(), shape))
         self.sums = np.concatenate([*self._sums, np.empty((0, self._shape[2], 2), np.int64)])
 
     def _write_header(self) -> int:

@@ -87,7 +87,7 @@ def _open(path: Path) -> Any:
         return None
 
 
-def encoded(shard: Path) -> Iterator[bytes]:
+def encoded_images(shard: Path) -> Iterator[bytes]:
     """Yields the encoded images of a raw shard, in order."""
     return (batch[row].as_py() for batch, row in _images(shard))
 

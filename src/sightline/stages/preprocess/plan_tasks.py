@@ -101,7 +101,7 @@ def cached_images(
 def seconds_per_image(shard: Path, transform: Transform) -> float:
     """Tries the transform on a few images: two processes for the work of a moment would cost more than they save."""
     times = []
-    for data in pixel_task.encoded(shard):
+    for data in pixel_task.encoded_images(shard):
         begin = time.perf_counter()
         with contextlib.suppress(RejectionError):
             transform.run(transform.open(data, ANY_SIZE))

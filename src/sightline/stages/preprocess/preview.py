@@ -21,7 +21,7 @@ from sightline.imaging.augment.epoch_images import epoch_images
 from sightline.reporting.contact_sheet import SheetRow, draw_sheet, row_of
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.options import policy_and_copies
-from sightline.stages.preprocess.pixel_task import encoded
+from sightline.stages.preprocess.pixel_task import encoded_images
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
 
@@ -40,7 +40,7 @@ class TrainingAugmentation:
     seed: int
 
 
-def sample(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
+def sample_images(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
     """Returns (id, label, encoded bytes) of some images: class after class in turn, in each by a hash of the id."""
     labels = images.table["label"].to_pylist()
     by_label: dict[str, list[tuple[bytes, int]]] = {}
@@ -58,7 +58,7 @@ def sample(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, by
 def _bytes_of(images: RawSet, place: int) -> bytes:
     shard = int(np.searchsorted(images.begins, place, side="right")) - 1
     row = place - int(images.begins[shard])
-    return next(data for at, data in enumerate(encoded(images.shards[shard])) if at == row)
+    return next(data for at, data in enumerate(encoded_images(images.shards[shard])) if at == row)
 
 
 def rows_of(
@@ -110,7 +110,7 @@ def preview(
         UserError: If there are no images, or none that can be read.
     """
     images = RawSet.read(raw)
-    found = list(rows_of(sample(images, count, seed), config, training))
+    found = list(rows_of(sample_images(images, count, seed), config, training))
     rows = [row for row in found if row.states]
     unread = [f"{row.id}: {row.note}" for row in found if not row.states]
     if not rows:

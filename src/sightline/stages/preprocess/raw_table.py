@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
 from sightline.datasets.raw_shard_file import read_columns
-from sightline.stages.preprocess.arrow_columns import integers, numbers, strings, valid
+from sightline.stages.preprocess.arrow_columns import integers, strings, valid, whole_numbers
 from sightline.stages.preprocess.groups import Groups, group_images
 from sightline.stages.preprocess.splits import LEFT_OUT
 
@@ -91,13 +91,13 @@ class RawSet:
         found = pc.index_in(self.table["label"], strings(self.classes))
         if found.null_count:
             raise UserError(f"{self.root / CLASSES} lacks a class of the images: run the ingest stage again")
-        return numbers(found).astype(np.int32)
+        return whole_numbers(found).astype(np.int32)
 
     def splits(self) -> npt.NDArray[np.int8]:
         """Returns each image's split in the source, [n], as its place in `SPLITS`; `LEFT_OUT` where it has none."""
         found = pc.index_in(self.table["split"], strings(SPLITS))
         splits = np.full(len(self), LEFT_OUT, np.int8)
-        splits[valid(found)] = numbers(found.drop_null())
+        splits[valid(found)] = whole_numbers(found.drop_null())
         return splits
 
     def groups(self, balance_all: bool = False) -> Groups:

@@ -23,7 +23,7 @@ from sightline.stages.preprocess.augmented_copies import index_copies, plan_copi
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.groups import Groups
-from sightline.stages.preprocess.index import Moments, summary, write_index
+from sightline.stages.preprocess.index import Moments, split_summary, write_index
 from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.run_tasks import run_tasks
@@ -96,7 +96,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
         "leaks": {"found": len(assigned.leaks), "left_out": int(np.count_nonzero(assigned.splits == LEFT_OUT))},
         "notes": _notes(shards),
     }
-    result = summary(index.labels, index.splits, images.classes, counts)
+    result = split_summary(index.labels, index.splits, images.classes, counts)
     files.write_json(out / SUMMARY, result)
     return result
 

@@ -11,7 +11,7 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment import torch_backend
 from sightline.models import start_model
-from sightline.models.classifier import build
+from sightline.models.classifier import build_classifier
 from sightline.predict.teacher import soft_targets
 from sightline.stages.train import hardware
 from sightline.stages.train.class_weights import class_weights
@@ -57,7 +57,7 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
             that has been found (`TrainingRun` does).
     """
     torch.manual_seed(seeds.derive(config.seed, "weights"))
-    classifier = build(config.model, data.shape, len(data.classes), *data.statistics)
+    classifier = build_classifier(config.model, data.shape, len(data.classes), *data.statistics)
     if config.start_from is not None:
         start_model.begin(classifier, Path(config.start_from), data.classes)
     weights = class_weights(data.split("train").labels, len(data.classes), config.class_weights)

@@ -66,7 +66,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             seal(temporary)
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        return read(Path(path))
+        return read_checkpoint(Path(path))
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def seal(path: Path) -> None:
         stream.write(digest)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint onto the CPU; nothing in it is executed.
 
     Raises:

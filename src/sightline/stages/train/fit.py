@@ -115,7 +115,7 @@ def predict_validation(
 
 def _best(path: Path) -> dict[str, Any]:
     try:
-        return checkpoint_io.read(path)
+        return checkpoint_io.read_checkpoint(path)
     except checkpoint_io.DamagedError:
         aside = checkpoint_io.set_aside(path)
         raise UserError(
@@ -144,7 +144,7 @@ def _train(
     debug = config.debug
     module = network(data, config)
     train_loader, val_loader = loaders(data, config, rank, world)
-    resumed = resume.find(checkpoints, report=rank == 0)
+    resumed = resume.find_checkpoint(checkpoints, report=rank == 0)
     if resumed is not None:
         if log is not None:  # what is told twice is the logger's to drop
             for row in resumed.rows:

@@ -26,13 +26,13 @@ class ResumePoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        state: dict[str, Any] = checkpoint_io.read(path)["callbacks"][TrainingCheckpoint.__qualname__]
+        state: dict[str, Any] = checkpoint_io.read_checkpoint(path)["callbacks"][TrainingCheckpoint.__qualname__]
         self.rows: list[EpochMetrics] = state["rows"]
         self.epoch, self.batch = state["position"]
         self.stopped: bool = state["stopped"]
 
 
-def find(folder: Path, report: bool = True) -> ResumePoint | None:
+def find_checkpoint(folder: Path, report: bool = True) -> ResumePoint | None:
     """Returns the checkpoint to go on from: the last one; if that is damaged the one before; else None.
 
     Args:
@@ -76,7 +76,7 @@ def _usable(folder: Path, damaged: list[Path]) -> ResumePoint | None:
 
 def _is_sound(path: Path) -> bool:
     try:
-        checkpoint_io.read(path)
+        checkpoint_io.read_checkpoint(path)
     except (checkpoint_io.DamagedError, FileNotFoundError):
         return False
     return True

@@ -85,7 +85,7 @@ class TrainingRun:
         if self.teacher:
             code.append(self.teacher)
         if config.start_from is not None:
-            found = start_model.require(start)
+            found = start_model.require_start(start)
             found.check(dataclasses.asdict(config.model), preparation(self.data.transform))
             self.start = found.record(self.data.classes)
             self.config = dataclasses.replace(config, start_from=str(found.folder))
@@ -132,7 +132,7 @@ class TrainingRun:
                 best_epoch=best,
                 profile=fitted.profile,
             )
-            digest = saved_model.save(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
+            digest = saved_model.save_model(model, fitted.classifier, config.model, data.shape, data.classes, lineage)
             if self.checkpoints.is_dir():  # a probe has none
                 shutil.rmtree(self.checkpoints)
         metrics = "  ".join(f"{name} {fitted.best[name]:.4g}" for name in HISTORY[1:] if name != "lr")

@@ -67,7 +67,7 @@ def train_tracked(
         with tempfile.TemporaryDirectory() as temporary:
             answers = trained.validation
             path = Path(temporary) / VALIDATION
-            predictions.write(
+            predictions.save_predictions(
                 path, answers.ids, answers.labels, answers.predicted, answers.probabilities, answers.classes
             )
             tracker.log_artifact(path)

@@ -53,7 +53,7 @@ class WatchedConfig:
         return cls(ingest, WatchedWeights.of(config), settings_digests(config))
 
 
-def recall() -> WatchedConfig | None:
+def remembered() -> WatchedConfig | None:
     """Returns what was found good, or None if anything may have changed."""
     try:
         kept = json.loads(MEMORY.read_text())

@@ -20,7 +20,7 @@ from sightline.sources import content
 _FLAG = b"--allow-missing"
 
 
-def refuse(arguments: list[bytes] | None = None) -> None:
+def refuse_earlier(arguments: list[bytes] | None = None) -> None:
     """Refuses to go on from earlier outputs, where the DVC that runs this stage would.
 
     Args:
@@ -37,7 +37,7 @@ def refuse(arguments: list[bytes] | None = None) -> None:
         raise UserError(f"{found[0]}{more} of an earlier {LOCK}: run `sightline repair`, then this again")
 
 
-def remove(sources: bool) -> list[str]:
+def remove_earlier(sources: bool) -> list[str]:
     """Removes the outputs of another dvc.lock, all of which DVC's cache holds; returns a line for each.
 
     Args:
@@ -61,7 +61,7 @@ def outputs() -> Iterator[Path]:
     for stage in locked.get("stages", {}).values():
         for out in stage.get("outs", []):
             path, digest = Path(out["path"]), str(out["md5"])
-            if path.exists() and dvc_cache.find(digest) is None:
+            if path.exists() and dvc_cache.cached_path(digest) is None:
                 there = content.own_digest(path)
                 if there != digest and dvc_cache.holds(there):
                     yield path

@@ -85,7 +85,11 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     if config.corrections:
         corrected = digest_of_changes(CorrectionFile(located(config.corrections)).current())
         content |= {"corrections": corrected} if corrected else {}
-    added = additions.fingerprint(located(config.additions), config.max_bytes, memory) if config.additions else None
+    added = (
+        additions.additions_fingerprint(located(config.additions), config.max_bytes, memory)
+        if config.additions
+        else None
+    )
     return content | ({"additions": added} if added else {})
 
 
@@ -128,7 +132,9 @@ def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | N
     from sightline.models import start_lookup
 
     same = source is not None and _content(SOURCE) == source
-    found = start_lookup.find(watched.start_from, watched.registered, _content(WEIGHTS).get("start") if same else None)
+    found = start_lookup.find_start(
+        watched.start_from, watched.registered, _content(WEIGHTS).get("start") if same else None
+    )
     found.check(watched.architecture)
     return found.digest
 

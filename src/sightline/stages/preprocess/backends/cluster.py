@@ -60,6 +60,6 @@ def unpack(task: Task, answer: Answer, out: Path, cluster: str) -> Result:
     return task, summary
 
 
-def one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -59,7 +59,7 @@ class Dask(Backend):
                     client = stack.enter_context(distributed.Client(self.address, timeout=CONNECT))
                 except (OSError, ValueError) as error:
                     raise UserError(
-                        f"preprocess.backend=dask: no scheduler at {self.address} ({cluster.one_line(error)}); start "
+                        f"preprocess.backend=dask: no scheduler at {self.address} ({cluster.first_line(error)}); start "
                         "one by 'dask scheduler', or set preprocess.backend.address=null for one on this machine"
                     ) from None
             yield from _run(distributed, client, tasks, out)
@@ -89,4 +89,4 @@ def _run(distributed: Any, client: Any, tasks: Sequence[Task], out: Path) -> Ite
             if waiting:
                 submit()
     except (distributed.KilledWorker, distributed.CancelledError, OSError, TimeoutError) as error:
-        raise UserError(f"preprocess.backend=dask: {cluster.one_line(error)}") from None
+        raise UserError(f"preprocess.backend=dask: {cluster.first_line(error)}") from None

@@ -56,13 +56,13 @@ class Ray(Backend):
                 ray.init(address=self.address or "local", log_to_driver=False, logging_level="ERROR", **options)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise UserError(
-                    f"preprocess.backend=ray: no cluster at {self.address} ({cluster.one_line(error)}); start one by "
+                    f"preprocess.backend=ray: no cluster at {self.address} ({cluster.first_line(error)}); start one by "
                     "'ray start --head', or set preprocess.backend.address=null for one on this machine"
                 ) from None
         try:
             yield from _run(ray, tasks, out)
         except (ray.exceptions.RayError, ConnectionError) as error:
-            raise UserError(f"preprocess.backend=ray: {cluster.one_line(error)}") from None
+            raise UserError(f"preprocess.backend=ray: {cluster.first_line(error)}") from None
         finally:
             if own:
                 ray.shutdown()

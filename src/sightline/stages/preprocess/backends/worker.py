@@ -119,10 +119,10 @@ def _copied(theirs: Connection, stage: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for pipe in _open:  # the stage's ends: as long as one is open, its worker does not see the stage end
         pipe.close()
-    serve(theirs.fileno(), stage)
+    serve_tasks(theirs.fileno(), stage)
 
 
-def serve(descriptor: int, stage: int) -> None:
+def serve_tasks(descriptor: int, stage: int) -> None:
     """Runs a worker: takes tasks, and answers each with its result or an exception, as long as the stage is there."""
     files.die_with_parent(stage)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
