@@ -55,6 +55,7 @@ class Fetched:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # some forty processes, each a second or two where nothing else runs
 def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fetched, origin = Fetched(caplog), tmp_path / "origin.git"
     with processes.s3("shared"):
@@ -101,9 +102,6 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         assert workflow.commit(there, origin).code == 0
         head = there.check("git", "rev-parse", "HEAD").output
         for place in (there, workflow.fresh(origin, tmp_path / "c")):
-            place.check("sightline", "repair")
-            found = place.command("sightline", "check").output
-            assert found.startswith("baseline: it has never run\n")  # as all that this test leaves out
             assert place.repro(*STAGES).ran == ["watch"]
             assert place.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
             assert workflow.commit(place, origin).code == 0

@@ -49,7 +49,8 @@ def sections(diff: ProjectDiff) -> Iterator[Section]:
         yield Section("Sizes", (), ("output", "before", "after"), sizes)
     if diff.times:
         times = [(change.name, change.before, change.after) for change in diff.times]
-        yield Section("Times, each measured when it was made", (), ("time", "before", "after"), times)
+        sentence = "each was measured when the model was made, on the machine that made it"
+        yield Section("Times", (sentence,), ("time", "before", "after"), times)
     if diff.missing:
         yield Section("Not compared", diff.missing)
 
