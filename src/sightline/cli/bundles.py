@@ -78,6 +78,30 @@ def sign(
     echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
 
 
+@app.command(rich_help_panel=MODELS, short_help="Add classes to a bundle by a few pictures each, without training.")
+def extend(
+    bundle: Annotated[
+        str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
+    ],
+    pictures: Annotated[
+        Path, typer.Argument(help="A folder with a folder of pictures for each new class.", metavar="NEW_FOLDER")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the extended bundle.")],
+) -> None:
+    """Write a bundle that knows further classes as well, in seconds, from some ten pictures of each.
+
+    It is an answer until the next training (train.start_from), and says so wherever it is used: the new classes are
+    told by their means, and what the old ones lose by them is not measured.
+    """
+    try:
+        from sightline.predict import load
+        from sightline.predict.extension import extend
+    except ModuleNotFoundError as error:
+        raise not_installed(error.name, "pipeline") from None
+    for line in extend(load.bundle(bundle), pictures, output).lines():
+        echo(line, err=True)
+
+
 @app.command(rich_help_panel=MODELS, short_help="Register the bundle; make it champion if not worse.")
 def promote(
     changes: Annotated[

@@ -44,6 +44,11 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     """
     content = manifest.verify_files(bundle)
     lineage = dict(content["lineage"])
+    if content.get("extension"):
+        raise UserError(
+            f"{bundle} was extended, not trained: no test image of its new classes has been answered; train with them "
+            "(train.start_from: champion, dvc repro), then promote"
+        )
     try:
         digest = files.sha256_file(predictions)
     except FileNotFoundError:

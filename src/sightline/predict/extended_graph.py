@@ -1,0 +1,98 @@
+"""The ONNX graph of a bundle's network with further classes, by their means in its novelty detector's space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sightline.core.errors import UserError
+from sightline.predict.manifest import OUTPUT
+
+POINT, SCORES, MEANS = "novelty_point", "novelty_shifted", "novelty_means"
+"""Of the novelty detector's part of the graph: an image's place, [N, R]; |m|² - 2pm for each mean m; the means, [C, R]."""
+_DOUBLED, _SQUARES = "novelty_doubled", "novelty_squares"
+_TRAINED = "trained_probabilities"
+_PREFIX = "extended_"
+
+
+def with_point(model: bytes, bundle: Path) -> bytes:
+    """Returns a network that gives an image's place in the novelty detector's space as well.
+
+    Raises:
+        UserError: If it has no novelty detector, or has been extended already.
+    """
+    proto = onnx.load_from_string(model)
+    names = {output for node in proto.graph.node for output in node.output}
+    if not {POINT, SCORES} <= names:
+        raise UserError(f"{bundle}: its network tells no novelty, which an extension needs: export it again")
+    if _TRAINED in names:
+        raise UserError(f"{bundle} has been extended already: extend the bundle that it was made from, by all new classes")
+    proto.graph.output.append(helper.make_tensor_value_info(POINT, TensorProto.FLOAT, None))
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def trained_means(model: bytes) -> npt.NDArray[np.float64]:
+    """Returns the means [C, R] of the classes that were trained."""
+    return _constant(onnx.load_from_string(model).graph, MEANS).astype(np.float64)
+
+
+def extended(model: bytes, means: npt.NDArray[np.float64], spread: float) -> bytes:
+    """Returns a network with further classes behind the old ones.
+
+    Args:
+        model: The network; its output is `ClassMeans.answers`' `trained`.
+        means: [n, R] the new classes' means.
+        spread: What log odds are divided by.
+    """
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    trained = len(_constant(graph, MEANS))
+    for name, added in (
+        (MEANS, means),
+        (_DOUBLED, -2 * means.T),
+        (_SQUARES, (means**2).sum(axis=1)),
+    ):
+        axis = 1 if name == _DOUBLED else 0
+        _replace(graph, name, np.concatenate([_constant(graph, name), added.astype(np.float32)], axis=axis))
+    for node in graph.node:
+        node.output[:] = [_TRAINED if name == OUTPUT else name for name in node.output]
+        node.input[:] = [_TRAINED if name == OUTPUT else name for name in node.input]
+
+    def constant(name: str, value: npt.ArrayLike) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), _PREFIX + name))
+        return _PREFIX + name
+
+    def node(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        graph.node.append(helper.make_node(kind, inputs, [name], name=_PREFIX + kind + name, **attributes))
+        return name
+
+    axis = constant("axis", np.array([1], np.int64))
+    zero, one = constant("zero", np.array([0], np.int64)), constant("one", np.array([1], np.int64))
+    border, end = constant("border", np.array([trained], np.int64)), constant("end", np.array([2**31 - 1], np.int64))
+    scores = node("Mul", [SCORES, constant("factor", np.float32(-0.5 / spread))], f"{_PREFIX}scores")
+    old = node("Slice", [scores, zero, border, axis], f"{_PREFIX}old_scores")
+    new = node("Slice", [scores, border, end, axis], f"{_PREFIX}new_scores")
+    together = node("ReduceLogSumExp", [old, axis], f"{_PREFIX}old_score", keepdims=1)
+    shares = node("Softmax", [node("Concat", [together, new], f"{_PREFIX}log_odds", axis=1)], f"{_PREFIX}shares", axis=1)
+    old_share = node("Slice", [shares, zero, one, axis], f"{_PREFIX}old_share")
+    new_shares = node("Slice", [shares, one, end, axis], f"{_PREFIX}new_shares")
+    known = node("Mul", [_TRAINED, old_share], f"{_PREFIX}old")
+    node("Concat", [known, new_shares], OUTPUT, axis=1)
+    (output,) = (output for output in graph.output if output.name == OUTPUT)
+    output.type.tensor_type.shape.dim[1].dim_value += len(means)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _constant(graph: Any, name: str) -> npt.NDArray[np.float32]:
+    (found,) = (tensor for tensor in graph.initializer if tensor.name == name)
+    return numpy_helper.to_array(found)
+
+
+def _replace(graph: Any, name: str, value: npt.NDArray[np.float32]) -> None:
+    (place,) = (n for n, tensor in enumerate(graph.initializer) if tensor.name == name)
+    graph.initializer[place].CopyFrom(numpy_helper.from_array(value, name))
