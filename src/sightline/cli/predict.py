@@ -109,6 +109,10 @@ def predict(
         raise not_installed(error.name, "predict") from None
 
     opened = load.load(bundle, model.value, threads)
+    if opened.extended:
+        echo(
+            f"extended, not trained: {', '.join(opened.extended)}; what it answers of these is a first guess", err=True
+        )
     opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
     if abstain and not opened.tells_novelty:
         echo(f"sightline: {bundle} does not tell what is none of its classes: export it again", err=True)

@@ -110,7 +110,8 @@ class Bundle(InferenceModel):
     def __repr__(self) -> str:
         height, width, channels = self.transform.shape
         size = f"{width} x {height} px, {channels} channel{'s' * (channels > 1)}"
-        return f"<Bundle: {len(self.classes)} classes, {size}, {self.model}>"
+        extended = f", {len(self.extended)} of them extended, not trained" if self.extended else ""
+        return f"<Bundle: {len(self.classes)} classes{extended}, {size}, {self.model}>"
 
     def _repr_html_(self) -> str:
         """Shows what it tells apart in a notebook."""
@@ -157,6 +158,11 @@ class Bundle(InferenceModel):
         """
         threshold = self.calibration.get("threshold")
         return None if threshold is None else float(threshold)
+
+    @property
+    def extended(self) -> dict[str, int]:
+        """Classes that were added without training, with the number of pictures of each; empty where none was."""
+        return dict(self.manifest.get("extension", {}).get("pictures", {}))
 
     @property
     def digest(self) -> str:

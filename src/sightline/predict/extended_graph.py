@@ -14,7 +14,7 @@ from sightline.core.errors import UserError
 from sightline.predict.manifest import OUTPUT
 
 POINT, SCORES, MEANS = "novelty_point", "novelty_shifted", "novelty_means"
-"""Of the novelty detector's part of the graph: an image's place, [N, R]; |m|² - 2pm for each mean m; the means, [C, R]."""
+"""Of the novelty detector's part of the graph: an image's place p [N, R]; |m|² - 2pm for each mean m; these, [C, R]."""
 _DOUBLED, _SQUARES = "novelty_doubled", "novelty_squares"
 _TRAINED = "trained_probabilities"
 _PREFIX = "extended_"
@@ -31,7 +31,7 @@ def with_point(model: bytes, bundle: Path) -> bytes:
     if not {POINT, SCORES} <= names:
         raise UserError(f"{bundle}: its network tells no novelty, which an extension needs: export it again")
     if _TRAINED in names:
-        raise UserError(f"{bundle} has been extended already: extend the bundle that it was made from, by all new classes")
+        raise UserError(f"{bundle} has been extended already: extend the bundle that it was made from, by all classes")
     proto.graph.output.append(helper.make_tensor_value_info(POINT, TensorProto.FLOAT, None))
     return bytes(proto.SerializeToString(deterministic=True))
 
@@ -52,16 +52,11 @@ def extended(model: bytes, means: npt.NDArray[np.float64], spread: float) -> byt
     proto = onnx.load_from_string(model)
     graph = proto.graph
     trained = len(_constant(graph, MEANS))
-    for name, added in (
-        (MEANS, means),
-        (_DOUBLED, -2 * means.T),
-        (_SQUARES, (means**2).sum(axis=1)),
-    ):
-        axis = 1 if name == _DOUBLED else 0
-        _replace(graph, name, np.concatenate([_constant(graph, name), added.astype(np.float32)], axis=axis))
-    for node in graph.node:
-        node.output[:] = [_TRAINED if name == OUTPUT else name for name in node.output]
-        node.input[:] = [_TRAINED if name == OUTPUT else name for name in node.input]
+    for name, added, along in ((MEANS, means, 0), (_DOUBLED, -2 * means.T, 1), (_SQUARES, (means**2).sum(axis=1), 0)):
+        _replace(graph, name, np.concatenate([_constant(graph, name), added.astype(np.float32)], axis=along))
+    for old_node in graph.node:
+        for names in (old_node.output, old_node.input):
+            names[:] = [_TRAINED if name == OUTPUT else name for name in names]
 
     def constant(name: str, value: npt.ArrayLike) -> str:
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), _PREFIX + name))
@@ -78,7 +73,9 @@ def extended(model: bytes, means: npt.NDArray[np.float64], spread: float) -> byt
     old = node("Slice", [scores, zero, border, axis], f"{_PREFIX}old_scores")
     new = node("Slice", [scores, border, end, axis], f"{_PREFIX}new_scores")
     together = node("ReduceLogSumExp", [old, axis], f"{_PREFIX}old_score", keepdims=1)
-    shares = node("Softmax", [node("Concat", [together, new], f"{_PREFIX}log_odds", axis=1)], f"{_PREFIX}shares", axis=1)
+    shares = node(
+        "Softmax", [node("Concat", [together, new], f"{_PREFIX}log_odds", axis=1)], f"{_PREFIX}shares", axis=1
+    )
     old_share = node("Slice", [shares, zero, one, axis], f"{_PREFIX}old_share")
     new_shares = node("Slice", [shares, one, end, axis], f"{_PREFIX}new_shares")
     known = node("Mul", [_TRAINED, old_share], f"{_PREFIX}old")

@@ -6,7 +6,6 @@ There a new class is the mean of its pictures, and linear discriminant analysis 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +58,7 @@ class Extension:
             *(f"left out: {line}" for line in self.refused),
             f"extended, not trained: {names}",
             f"{self.right} of the {total} pictures are answered rightly by the others; old classes are not measured",
-            "the old classes' shares of an answer among themselves are as before "
-            f"(largest difference from that: {self.largest:.1e})",
+            f"old classes share an answer among themselves as before (largest difference: {self.largest:.1e})",
         ]
 
 
@@ -174,7 +172,9 @@ def _read(bundle: Bundle, pictures: Path) -> tuple[dict[str, Images], list[str]]
     if not folders:
         raise UserError(f"{pictures} holds no folder: put the pictures into one for each new class, {pictures}/NAME/")
     if known := [path.name for path in folders if path.name in bundle.classes]:
-        raise UserError(f"{pictures / known[0]}: the bundle knows the class {known[0]!r} already: train it anew for more")
+        raise UserError(
+            f"{pictures / known[0]}: the bundle knows the class {known[0]!r} already: leave it out, or train with it"
+        )
     prepared, refused = {}, []
     for folder in folders:
         arrays = []
@@ -210,9 +210,9 @@ def _card(result: Extension, card: str) -> str:
 ## Extended, not trained
 
 Classes were added without training, by the mean of a few pictures of each: {names}.
-{result.right} of these {total} pictures are answered rightly by the means of the others; how many images of the old classes
-are now taken for new ones has not been measured. All figures below are of the bundle before. Train with the new
-classes (`train.start_from: champion`) and export for a model that has been tested.
+{result.right} of these {total} pictures are answered rightly by the means of the others; how many images of the old
+classes are now taken for new ones has not been measured. All figures below are of the bundle before. Train with the
+new classes (`train.start_from: champion`) and export for a model that has been tested.
 
 """
     head, separator, rest = card.partition("\n## ")

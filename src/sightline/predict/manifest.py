@@ -36,7 +36,11 @@ READABLE = (1, FORMAT)
 
 
 def write_manifest(
-    folder: Path, lineage: dict[str, Any], default: str = "fp32", parity: dict[str, Any] | None = None
+    folder: Path,
+    lineage: dict[str, Any],
+    default: str = "fp32",
+    parity: dict[str, Any] | None = None,
+    extension: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the manifest of all files that stand in `folder`.
 
@@ -45,6 +49,7 @@ def write_manifest(
         lineage: What it was made from: JSON values that depend on nothing but that.
         default: The form of the network, of `MODELS`, that predicts where none is asked for.
         parity: The result of the parity check; the same rule.
+        extension: Of a bundle that was extended, not trained, what by (`pictures` of each new class); the same rule.
 
     Returns:
         The manifest.
@@ -55,6 +60,7 @@ def write_manifest(
         if path.name != MANIFEST
     }
     content = {"format": FORMAT, "files": parts, "default": default, "lineage": lineage, "proof": parity or {}}
+    content |= {"extension": extension} if extension else {}
     files.write_json(folder / MANIFEST, content)
     return content
 

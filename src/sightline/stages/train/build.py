@@ -70,7 +70,7 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         optimizer=config.optimizer,
         schedule=config.schedule,
         seed=config.seed,
-        lr_mult=(finetune.lr_mult if finetune else 1.0) * (config.start_lr_mult if config.start_from else 1.0),
+        lr_mult=finetune.lr_mult if finetune else 1.0,
         layer_decay=finetune.layer_decay if finetune else 1.0,
         backbone_lr_mult=config.backbone_lr_mult,
         freeze_epochs=config.freeze_epochs,

@@ -57,7 +57,6 @@ class TrainConfig:
         start_from: The model whose weights training starts from: "champion" of the registered model, or another
             version (`models:/name@alias`, `models:/name/3`), or the folder of a trained model or a bundle; null for
             none. The head keeps the rows of the classes that it knows, and starts those of new ones at zero.
-        start_lr_mult: Learning rates of such a training as a share of what they are without.
         seed: All randomness is a function of it.
         threads: CPU threads; results depend on their number in the last bits.
         num_workers: Data-loader processes; results do not depend on them.
@@ -89,7 +88,6 @@ class TrainConfig:
     teacher: str | None
     teacher_share: float
     start_from: str | None
-    start_lr_mult: float
     seed: int
     threads: int
     num_workers: int
@@ -105,7 +103,6 @@ class TrainConfig:
         require(self.teacher != "", "teacher: must be a bundle's folder or null, is empty")
         require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], is {self.teacher_share}")
         require(self.start_from != "", "start_from: must be champion, a folder or null, is empty")
-        require(0 < self.start_lr_mult <= 1, f"start_lr_mult: must be in (0, 1], is {self.start_lr_mult}")
         all_learn = "auto, scratch, finetune"
         for key, value, choice_name, option, allowed in (
             ("teacher", self.teacher, "mix", self.mix, "none"),
