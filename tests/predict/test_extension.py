@@ -75,9 +75,9 @@ def test_new_classes_are_told_and_old_ones_answered_as_before(exported: Project,
 
 
 def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, tmp_path: Path) -> None:
-    content = manifest.verify(extended)
+    content = manifest.verify_files(extended)
     assert content["extension"]["pictures"] == {"cross": 10, "frame": 10}
-    assert content["lineage"]["model_sha256"] == manifest.verify(exported.bundle)["lineage"]["model_sha256"]
+    assert content["lineage"]["model_sha256"] == manifest.verify_files(exported.bundle)["lineage"]["model_sha256"]
     assert json.loads((extended / "calibration.json").read_text())["threshold"] is None  # it was set on old classes
     card = (extended / "model_card.md").read_text()
     assert card.index("## Extended, not trained") < card.index("## Use")

@@ -77,21 +77,21 @@ def extend(bundle: Path, pictures: Path, output: Path) -> Extension:
     if output.exists() and (not (output / manifest.MANIFEST).is_file() or output.samefile(bundle)):
         raise UserError(f"{output} is there already: name a new folder")
     old = Bundle.load(bundle, "fp32")
-    prepared, refused = _read(old, pictures)
+    prepared, refused = _read_pictures(old, pictures)
     names = list(prepared)
     images = np.concatenate([prepared[name] for name in names])
     labels = np.repeat(np.arange(len(names)), [len(prepared[name]) for name in names])
     with files.atomic_directory(output) as folder:
         files.write_json(folder / manifest.CLASSES, {"classes": [*old.classes, *names]})
-        files.write_bytes(folder / manifest.TRANSFORM, manifest.read(bundle, old.manifest, manifest.TRANSFORM))
+        files.write_bytes(folder / manifest.TRANSFORM, manifest.read_verified(bundle, old.manifest, manifest.TRANSFORM))
         # What was measured on images of the old classes alone holds no more.
         calibration = {**old.calibration, "threshold": None, "coverage": 0.0}
         files.write_json(folder / manifest.CALIBRATION, calibration)
         right, largest = 0, 0.0
         for form, name in manifest.MODELS.items():
             if name in old.manifest["files"]:
-                network = manifest.read(bundle, old.manifest, name)
-                answers, points = _run(extended_graph.with_point(network, bundle), images)
+                network = manifest.read_verified(bundle, old.manifest, name)
+                answers, points = _answers(extended_graph.with_point(network, bundle), images)
                 means = ClassMeans.of(network, points, labels)
                 files.write_bytes(folder / name, extended_graph.extended(network, means.new, means.spread))
                 found = np.concatenate([open_model(folder, form).probabilities(part) for part in _batches(images)])
@@ -109,7 +109,7 @@ def extend(bundle: Path, pictures: Path, output: Path) -> Extension:
         lineage["extended_from"] = files.sha256_file(bundle / manifest.MANIFEST)
         proof = {"images": {"new pictures": len(images)}, "max_difference": largest, "tolerance": TOLERANCE}
         record = {"pictures": result.pictures, "right_by_others": right}
-        manifest.write(folder, lineage, old.manifest.get("default", "fp32"), proof, record)
+        manifest.write_manifest(folder, lineage, old.manifest.get("default", "fp32"), proof, record)
     return result
 
 
@@ -164,7 +164,7 @@ class ClassMeans:
         return right
 
 
-def _read(bundle: Bundle, pictures: Path) -> tuple[dict[str, Images], list[str]]:
+def _read_pictures(bundle: Bundle, pictures: Path) -> tuple[dict[str, Images], list[str]]:
     """Returns the prepared pictures of each class, by name, and what could not be read."""
     if not pictures.is_dir():
         raise UserError(f"{pictures}: there is no such folder; it is to hold a folder of pictures for each new class")
@@ -195,7 +195,7 @@ def _batches(images: Images) -> Sequence[Images]:
     return [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
 
 
-def _run(network: bytes, images: Images) -> tuple[Floats, Floats]:
+def _answers(network: bytes, images: Images) -> tuple[Floats, Floats]:
     """Returns the probabilities [N, K] and the points [N, R] of images."""
     session = open_session(network, 0)
     parts: list[Any] = [session.run([OUTPUT, extended_graph.POINT], {INPUT: part}) for part in _batches(images)]
