@@ -94,6 +94,7 @@ def test_the_other_network_is_tried_with_the_settings_that_the_rules_have_for_it
     assert list(pretrained.doubts) == ["train.recipe"]
     assert {"train.model=efficientnet_lite0", "++train.model_options.weights=package", "preprocess.size=128",
             "train.recipe=probe,finetune"} <= set(pretrained.words)  # fmt: skip
+    assert list(search_of(trial=ProbeTrial(0.8, 0.8), noise=20.0).sweeps[1].doubts) == ["train.recipe"]
     probe, other = search_of(trial=ProbeTrial(0.9, 0.8)).sweeps
     assert (list(probe.doubts), list(other.doubts)) == (["train.recipe"], ["preprocess.size"])
     assert {"train.model=cnn", "++train.model_options.width=16", "preprocess.size=64,96"} <= set(other.words)
@@ -217,7 +218,8 @@ def test_a_real_search_ends_in_the_comment_of_the_line_that_was_tried(place: Pat
     draw(place / "shapes", each=10, side=56)
     cli = [sys.executable, "-c", "from sightline.cli import main; main()", "init", "new", "--images", "shapes", "--try"]
     env = environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""))
-    done = subprocess.run([*cli, "train.max_epochs=1"], env=env, capture_output=True, text=True, check=False)
+    given = ["train.max_epochs=1", "preprocess.denoise=none"]
+    done = subprocess.run([*cli, *given], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("[2/2] ") == 2, "a sweep for each network"
     assert "augment=light" in done.stdout

@@ -24,7 +24,7 @@ from sightline.sweep.session import SweepOutcome
 MOST = 3
 """Choices that are tried of the first network, each with one other value: eight trainings."""
 MOST_OTHER = 1
-"""Of the other network: two trainings."""
+"""Of the other network, one that is not tried of the first: two trainings."""
 SHORTER = 3
 """By how much trainings are shorter than the project's own."""
 LEAST_EPOCHS = 5
@@ -113,7 +113,8 @@ class DoubtSearch:
         if doubt is not None:
             other = plan.instead(_NETWORK, doubt.other)
             changes = {key: choice for key, choice in other.items() if choice.value != plan.chosen[key].value}
-            sweeps.append(NetworkSweep.of(other, changes, MOST_OTHER))
+            new = {key: choice for key, choice in other.items() if key not in sweeps[0].doubts}
+            sweeps.append(NetworkSweep.of(new, changes, MOST_OTHER))
         elif not sweeps[0].doubts:
             sweeps = []
         return cls(sweeps, doubt, plan.chosen)
