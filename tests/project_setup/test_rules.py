@@ -162,3 +162,9 @@ def test_images_that_the_source_tests_on_are_not_counted_for_training() -> None:
     few = values(splits={"test": 100, "train": 50})
     assert few["train.max_epochs"] == values(images=65)["train.max_epochs"]  # of 50, 15 % validate
     assert few["train.batch_size"] == 16
+
+
+def test_only_pictures_that_are_enlarged_have_the_short_training_of_the_digits() -> None:
+    assert (values(**DIGITS)["train.schedule"], values(**DIGITS)["train.max_epochs"]) == ("cosine", 20)
+    clothes = values(**{**DIGITS, "images": 1500, "splits": {"test": 1000}, "side": 28, "largest": 28})
+    assert (clothes["train.schedule"], clothes["train.lr"], clothes["train.max_epochs"]) == ("one_cycle", 0.005, 89)

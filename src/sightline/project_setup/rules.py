@@ -95,8 +95,8 @@ class Situation:
 
     @property
     def few_tiny(self) -> bool:
-        """Whether there are few images, and tiny ones: training is short whatever is chosen."""
-        return self.images.side <= TINY and self.training < 5000
+        """Whether there are few images, and ones so tiny that they are enlarged: a short training is enough."""
+        return self.images.side < TINY // 2 and self.training < 5000
 
 
 Rule = Callable[[Situation], Choice]
@@ -357,7 +357,7 @@ def batch_size(s: Situation) -> Choice:
 
 @rule("train.schedule")
 def schedule(s: Situation) -> Choice:
-    """`cosine` for pretrained weights and for fewer than 5,000 tiny pictures, as the digits' own; else `one_cycle`."""
+    """`cosine` for pretrained weights and for fewer than 5,000 pictures below 16 px, as digits; else `one_cycle`."""
     if s.pretrained:
         return Choice("cosine", "the rate falls from the start: the pretrained weights need no long warm-up")
     if s.few_tiny:
