@@ -158,3 +158,10 @@ def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_train
     again = swept.repro("train")
     assert "Stage 'train' is cached" in again.output
     assert json.loads(swept.read("models/model.json"))["weights_sha256"] == best.data.tags["sightline.model_sha256"]
+
+    # Any run, also one that no sweep knows of.
+    (swept.root / ".sightline/sweeps.journal").unlink()
+    other = max(done, key=lambda run: run.data.metrics["best_val_loss"])
+    assert "dvc repro makes" in swept.check("sightline", "adopt", other.info.run_id).output
+    swept.repro("train")
+    assert json.loads(swept.read("models/model.json"))["weights_sha256"] == other.data.tags["sightline.model_sha256"]

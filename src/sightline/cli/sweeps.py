@@ -10,14 +10,15 @@ from sightline.cli.base import TRAIN, app, echo
 from sightline.core.errors import not_installed
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Take a sweep's best settings into params.yaml.")
+@app.command(rich_help_panel=TRAIN, short_help="Take a sweep's best settings, or a run's, into params.yaml.")
 def adopt(
-    reference: Annotated[str, typer.Argument(help="A sweep's name, or a job's run.", metavar="SWEEP|RUN")],
+    reference: Annotated[str, typer.Argument(help="A sweep's name, or a run.", metavar="SWEEP|RUN")],
 ) -> None:
-    """Take the settings of a sweep's best job over into params.yaml, or those of one of its runs.
+    """Take the settings of a sweep's best job over into params.yaml, or those of a run.
 
-    SWEEP is the name that the sweep prints, or its beginning; RUN a run's id or name in MLflow. Comments and quotes
-    stay. `dvc repro` then makes the model, from DVC's run cache where the job's is there.
+    SWEEP is the name that the sweep prints, or its beginning; RUN the id or name of any run in MLflow, or the name of
+    DVC's experiment. Comments and quotes stay; a comment of `sightline init` that gave the reason for a value that goes
+    says so. `dvc repro` then makes the model, from DVC's run cache where it is there.
     """
     try:
         from sightline.sweep.adoption import adopt as adopt_job

@@ -14,10 +14,10 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics import paired
-from sightline.project_setup import params_file, scaffold
+from sightline.project_setup import scaffold
 from sightline.project_setup.project_plan import ProjectPlan
 from sightline.project_setup.rules import Choice, Doubt
-from sightline.sweep import adoption, command
+from sightline.sweep import adoption, command, params_comments
 from sightline.sweep.job_models import JOBS
 from sightline.sweep.session import SweepOutcome
 
@@ -170,7 +170,7 @@ def run_search(search: DoubtSearch, folder: Path) -> Iterator[str]:
         yield verdict.summary
         if verdict.changes:
             yield from adoption.take_over(verdict.changes)
-        files.write_text(PARAMS, params_file.commented(PARAMS.read_text(encoding="utf-8"), verdict.comments))
+        files.write_text(PARAMS, params_comments.commented(PARAMS.read_text(encoding="utf-8"), verdict.comments))
         yield from scaffold.commit(Path(), f"Doubtful choices are tried\n\n{verdict.summary}")
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sightline.config.params import Plain
 from sightline.project_setup.rules import Choice
+from sightline.sweep.params_comments import REASONED
 
-_HEAD = """\
+_HEAD = f"""\
 # The settings of this project: the one file to edit; then: dvc repro
-# `sightline init` chose them after a look at the pictures; each line says why. README.md says how to see all others.
+{REASONED} after a look at the pictures; each line says why. README.md says how to see all others.
 """
 _REST = {
     "ingest": {"limit": Choice(None, "at most so many images")},
@@ -47,25 +47,6 @@ def params_text(chosen: Mapping[str, Choice]) -> str:
         rows = {key: choice for key, choice in {**rows, **_REST.get(section, {})}.items() if choice.value != {}}
         parts.append(f"{section}:\n" + "".join(_line(key, choice) for key, choice in rows.items()))
     return "\n".join(parts)
-
-
-def commented(content: str, comments: Mapping[str, str]) -> str:
-    """Returns the file's content with other comments.
-
-    Args:
-        content: As `text` writes it, or with other values.
-        comments: The new comments by key, `train.lr`.
-    """
-    lines, section = [], ""
-    for line in content.splitlines():
-        if found := re.match(r"(\w+):", line):
-            section = found[1]
-        found = re.match(r"  (\w+): ", line)
-        if found and (comment := comments.get(f"{section}.{found[1]}")):
-            setting, mark, _ = line.rpartition("  # ")
-            line = f"{(setting if mark else line).rstrip():<34}  # {' '.join(comment.split())}"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
 
 
 def _line(key: str, choice: Choice) -> str:

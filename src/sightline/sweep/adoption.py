@@ -1,39 +1,74 @@
-"""A job's changes taken over into params.yaml: those of a sweep's best, or of a run."""
+"""The settings of a sweep's best job, or of any run, taken over into params.yaml."""
 
 from __future__ import annotations
 
 import difflib
+import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from optuna.trial import FrozenTrial, TrialState
 
 from sightline import tracking
 from sightline.config.params import PARAMS
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.sweep import params_edit
+from sightline.sweep import params_comments, params_edit, run_knobs
 from sightline.sweep.job import JobFactory
 from sightline.sweep.study import open_storage, study_location
+from sightline.tracking.find_run import FoundRun
 
 
 def adopt(reference: str) -> Iterator[str]:
     """Writes a job's changes into params.yaml, with its comments and quotes as they are.
 
     Args:
-        reference: A sweep's name, or the beginning of one; or a job's run, by id or name.
+        reference: A sweep's name, or the beginning of one; or a run's id or name, or DVC's of an experiment.
 
     Yields:
         Lines that say what has changed, and what to do next.
 
     Raises:
-        UserError: If there is no such sweep or job.
+        UserError: If there is no such sweep or run.
     """
     trial = _find(reference)
-    yield from take_over([str(word) for word in trial.user_attrs["words"]])
+    if isinstance(trial, FoundRun):
+        yield from _take_over_run(trial)
+        return
+    text = PARAMS.read_text(encoding="utf-8")
+    words = [str(word) for word in trial.user_attrs["words"]]
+    yield from _write(text, params_edit.changed(text, words), reference, " ".join(words))
     if JobFactory().job(()).digest == (trial.user_attrs.get("training") or trial.user_attrs["digest"]):
         yield "dvc repro makes its model"
     else:
         yield "dvc repro makes a model; code, source or other settings have changed since, so that it may be another"
+
+
+def _take_over_run(run: FoundRun) -> Iterator[str]:
+    text = PARAMS.read_text(encoding="utf-8")
+    new = run_knobs.adopted(text, run_knobs.settings_of(run))
+    yield from _write(text, new.text, run.name, f"its settings, those of {run.name},")
+    yield from (f"not taken over: {line}" for line in new.left)
+    commit = run.tags.get(MLFLOW_GIT_COMMIT, "")
+    code = [f"{folder}/" for folder in ("src", "pipeline", "conf") if Path(folder).is_dir()]
+    differs = not code or not commit or run.tags.get("git.dirty") != "false" or not _same_code(commit, code)
+    if differs or new.left:
+        yield f"dvc repro makes a model with these settings; its code was that of {_origin(run)}"
+    else:
+        yield "dvc repro makes its model, from a source that is as it was"
+
+
+def _same_code(commit: str, code: Sequence[str]) -> bool:
+    done = subprocess.run(["git", "diff", "--quiet", commit, "--", *code], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _origin(run: FoundRun) -> str:
+    commit = run.tags.get(MLFLOW_GIT_COMMIT)
+    if commit is None:
+        return "no commit"
+    return f"commit {commit[:9]}{'' if run.tags.get('git.dirty') == 'false' else ' with changes'}"
 
 
 def take_over(words: Sequence[str]) -> Iterator[str]:
@@ -46,10 +81,16 @@ def take_over(words: Sequence[str]) -> Iterator[str]:
         Lines that say what has changed.
     """
     before = PARAMS.read_text(encoding="utf-8")
-    after = params_edit.changed(before, words)
+    yield from _write(before, params_edit.changed(before, words), None, " ".join(words))
+
+
+def _write(before: str, after: str, source: str | None, what: str) -> Iterator[str]:
+    """Writes params.yaml; comments that gave reasons for the old values say so, where there is a source to name."""
     if after == before:
-        yield f"{PARAMS} has {' '.join(words)} already"
+        yield f"{PARAMS} has {what} already"
     else:
+        if source is not None:
+            after = params_comments.remarked(before, after, source)
         files.write_text(PARAMS, after)
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
         yield from (
@@ -57,7 +98,7 @@ def take_over(words: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _find(reference: str) -> FrozenTrial:
+def _find(reference: str) -> FrozenTrial | FoundRun:
     storage = open_storage(study_location())
     studies = storage.get_all_studies()
     named = [study for study in studies if study.study_name.startswith(reference)]
@@ -75,10 +116,9 @@ def _find(reference: str) -> FrozenTrial:
         run = tracking.find_run(reference)
     except UserError as error:
         raise UserError(f"{reference}: no sweep's name begins so; as a run, {error}") from None
-    client, _ = tracking.connect()
-    digest = client.get_run(run.id).data.tags.get(tracking.SWEEP_JOB_TAG)
+    digest = run.tags.get(tracking.SWEEP_JOB_TAG)
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):
             if digest is not None and trial.user_attrs.get("digest") == digest:
                 return trial
-    raise UserError(f"{reference}: no job of a sweep that is known here; its settings are its run's parameters")
+    return run

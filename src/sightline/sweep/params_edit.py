@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import QuotedString
@@ -35,27 +36,46 @@ def changed(text: str, words: Sequence[str]) -> str:
         text: The file's text.
         words: Changes, as words of the command line: `train/model=cnn`, `++train.model.width=64`.
     """
+    return _edited(text, _changes(words, conf_folder()))
+
+
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Returns the text of params.yaml with values.
+
+    Args:
+        text: The file's text.
+        values: By key, as params.yaml has it: `train.model`, `train.model_options.width`; choices first.
+    """
+    return _edited(text, ((key, value, False) for key, value in values.items()))
+
+
+def _changes(words: Sequence[str], conf: Path) -> Iterator[tuple[str, Any, bool]]:
+    """Yields (key of params.yaml, value, whether it is taken out)."""
+    overrides = parse_overrides([selecting(word) for word in words])
+    # Choices first: `train/model=dense ++train.model.width=64` is of the new option, in whatever order.
+    for override in sorted(overrides, key=lambda o: not options_in(conf / o.key_or_group.replace(".", "/"))):
+        sign_less = str(override.input_line).lstrip("+~")
+        key = option_settings.written_word(sign_less, conf).lstrip("+").partition("=")[0].replace("/", ".")
+        if "." not in key:
+            raise ConfigError(f"{override.input_line}: a whole section cannot be set")
+        yield key, None if override.is_delete() else _plain(override.value()), override.is_delete()
+
+
+def _edited(text: str, changes: Iterable[tuple[str, Any, bool]]) -> str:
     conf = conf_folder()
     editor: Any = YAML()
     editor.Representer = _NullRepresenter
     editor.preserve_quotes = True
     editor.width = 4096
     content = editor.load(text) or CommentedMap()
-    overrides = parse_overrides([selecting(word) for word in words])
-    # Choices first: `train/model=dense ++train.model.width=64` is of the new option, in whatever order.
-    for override in sorted(overrides, key=lambda o: not options_in(conf / o.key_or_group.replace(".", "/"))):
-        sign_less = str(override.input_line).lstrip("+~")
-        key = option_settings.written_word(sign_less, conf).lstrip("+").partition("=")[0].replace("/", ".")
+    for key, value, taken_out in changes:
         section, *path = key.split(".")
-        if not path:
-            raise ConfigError(f"{override.input_line}: a whole section cannot be set")
         node = _child(content, section)
         for part in path[:-1]:
             node = _child(node, part)
-        if override.is_delete():
+        if taken_out:
             node.pop(path[-1], None)
             continue
-        value = _plain(override.value())
         if len(path) == 1 and (conf / section / path[0]).is_dir() and node.get(path[0]) != value:
             node.pop(f"{path[0]}{SUFFIX}", None)
         node[path[-1]] = value

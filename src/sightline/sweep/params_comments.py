@@ -1,0 +1,61 @@
+"""Comments of params.yaml that give reasons for its values, as `sightline init` writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+REASONED = "# `sightline init` chose them"
+"""The beginning of a line at the head of a file whose comments are reasons for the values."""
+
+
+def commented(content: str, comments: Mapping[str, str]) -> str:
+    """Returns the file's content with other comments.
+
+    Args:
+        content: The file's content, a setting a line.
+        comments: The new comments by key, `train.lr`.
+    """
+    lines, section = [], ""
+    for line in content.splitlines():
+        if found := re.match(r"(\w+):", line):
+            section = found[1]
+        found = re.match(r"  (\w+): ", line)
+        if found and (comment := comments.get(f"{section}.{found[1]}")):
+            setting, mark, _ = line.rpartition("  # ")
+            line = f"{(setting if mark else line).rstrip():<34}  # {' '.join(comment.split())}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def remarked(before: str, after: str, source: str) -> str:
+    """Returns a changed file whose comments give no reason any more for values that went.
+
+    The comments of a project that `sightline init` made are reasons for the values, and are kept as such: `adopted from
+    1f0c29ab; was 0.003 (for so many images)`. Those of other projects tell what a knob is, and stay.
+
+    Args:
+        before: The content before the change.
+        after: The content.
+        source: What the new values come from.
+    """
+    if REASONED not in after:
+        return after
+    new = _values(after)
+    changed = {key: old for key, old in _values(before).items() if key in new and new[key][0] != old[0]}
+    comments = {}
+    for key, (value, comment) in changed.items():
+        first = re.fullmatch(r"adopted from .*?; was (.*)", comment)
+        comments[key] = f"adopted from {source}; was {first[1] if first else f'{value} ({comment})'}"
+    return commented(after, comments)
+
+
+def _values(content: str) -> dict[str, tuple[str, str]]:
+    """Returns value and comment of each line, by key."""
+    found, section = {}, ""
+    for line in content.splitlines():
+        if top := re.match(r"(\w+):", line):
+            section = top[1]
+        if row := re.fullmatch(r"  (\w+): (.*?) +# (.*)", line):
+            found[f"{section}.{row[1]}"] = row[2], row[3]
+    return found

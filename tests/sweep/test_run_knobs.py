@@ -1,0 +1,65 @@
+"""Settings of runs taken over into params.yaml: all of them, with comments that stay true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sightline.config.compose import compose, read_params, saved_overrides
+from sightline.config.params import parse_yaml
+from sightline.datasets.data_settings import flat_params
+from sightline.project_setup import params_file
+from sightline.project_setup.rules import Choice
+from sightline.sweep import params_comments, run_knobs
+
+SECTIONS = ("ingest", "preprocess", "train", "evaluate", "export")
+OTHER = [
+    "train/model=dense",
+    "++train.model.hidden=[48,24]",
+    "train.lr=0.0005",
+    "++train.threads=1",
+    "preprocess/resize=pad",
+    "preprocess.size=24",
+    "preprocess.fold='1 of 5'",
+    "export.int8.enabled=false",
+    "++evaluate.tta=[mirror]",
+]
+
+
+def settings(*words: str, params: Any = None) -> dict[str, str]:
+    return flat_params(compose([*saved_overrides(params or read_params()), *words]), *SECTIONS)
+
+
+def test_a_runs_settings_are_taken_over_and_comments_that_tell_what_a_knob_is_stay(project: Path) -> None:
+    wanted = settings(*OTHER)
+    before = Path("params.yaml").read_text()
+    new = run_knobs.adopted(before, wanted)
+    assert settings(params=parse_yaml(new.text)) == wanted != settings()
+    assert not new.left
+    assert re.search(r"^  lr: 0\.0005 +# peak learning rate$", new.text, re.MULTILINE)
+    assert re.search(r'^  fold: 1 of 5 +# "1 of 5": ', new.text, re.MULTILINE)
+    assert run_knobs.adopted(new.text, wanted).text == new.text
+    assert params_comments.remarked(before, new.text, "one") == new.text
+
+
+def test_what_cannot_be_taken_over_is_named_and_the_rest_is(project: Path) -> None:
+    odd = {"train.gone": "3", "ingest.url": "postgresql://***@host/db", "preprocess": "not known", "train.lr": "0.5"}
+    new = run_knobs.adopted(Path("params.yaml").read_text(), {**settings(), **odd})
+    assert new.left == [
+        "preprocess: not known",
+        "ingest.url: its credentials are in no run",
+        "train.gone=3: there is no such setting any more",
+    ]
+    assert settings(params=parse_yaml(new.text)) == settings("train.lr=0.5")
+
+
+def test_a_reason_for_a_value_that_goes_says_so(project: Path) -> None:
+    rate = Choice(0.002, "0.003 for so many images, less for fine tuning")
+    before = params_file.text({"train.lr": rate, "train.model": Choice("cnn", "small pictures")})
+    after = params_comments.remarked(before, before.replace("lr: 0.002", "lr: 0.5").replace("cnn", "dense"), "one")
+    assert re.search(r"^  lr: 0\.5 +# adopted from one; was 0\.002 \(0\.003 for so many images", after, re.MULTILINE)
+    assert re.search(r"^  model: dense +# adopted from one; was cnn \(small pictures\)$", after, re.MULTILINE)
+    assert re.search(r"^  seed: 0 +# all randomness is a function of it$", after, re.MULTILINE)
+    again = params_comments.remarked(after, after.replace("model: dense", "model: probe"), "two")
+    assert re.search(r"^  model: probe +# adopted from two; was cnn \(small pictures\)$", again, re.MULTILINE)
