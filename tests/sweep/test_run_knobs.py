@@ -56,7 +56,7 @@ def test_what_cannot_be_taken_over_is_named_and_the_rest_is(project: Path) -> No
 
 def test_a_reason_for_a_value_that_goes_says_so(project: Path) -> None:
     rate = Choice(0.002, "0.003 for so many images, less for fine tuning")
-    before = params_file.text({"train.lr": rate, "train.model": Choice("cnn", "small pictures")})
+    before = params_file.params_text({"train.lr": rate, "train.model": Choice("cnn", "small pictures")})
     after = params_comments.remarked(before, before.replace("lr: 0.002", "lr: 0.5").replace("cnn", "dense"), "one")
     assert re.search(r"^  lr: 0\.5 +# adopted from one; was 0\.002 \(0\.003 for so many images", after, re.MULTILINE)
     assert re.search(r"^  model: dense +# adopted from one; was cnn \(small pictures\)$", after, re.MULTILINE)

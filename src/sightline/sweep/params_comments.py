@@ -41,8 +41,8 @@ def remarked(before: str, after: str, source: str) -> str:
     """
     if REASONED not in after:
         return after
-    new = _values(after)
-    changed = {key: old for key, old in _values(before).items() if key in new and new[key][0] != old[0]}
+    new = _commented_values(after)
+    changed = {key: old for key, old in _commented_values(before).items() if key in new and new[key][0] != old[0]}
     comments = {}
     for key, (value, comment) in changed.items():
         first = re.fullmatch(r"adopted from .*?; was (.*)", comment)
@@ -50,7 +50,7 @@ def remarked(before: str, after: str, source: str) -> str:
     return commented(after, comments)
 
 
-def _values(content: str) -> dict[str, tuple[str, str]]:
+def _commented_values(content: str) -> dict[str, tuple[str, str]]:
     """Returns value and comment of each line, by key."""
     found, section = {}, ""
     for line in content.splitlines():

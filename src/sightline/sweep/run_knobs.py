@@ -89,7 +89,7 @@ def adopted(text: str, settings: Mapping[str, str]) -> AdoptedText:
             left.append(f"{key}={value}: there is no such setting any more")
         else:
             written = option_settings.written_word(f"{key}=", conf).rstrip("=").lstrip("+")
-            values[written] = value if isinstance(OmegaConf.select(config, key), str) else _read(value)
+            values[written] = value if isinstance(OmegaConf.select(config, key), str) else _value_of_text(value)
     return AdoptedText(params_edit.with_values(base_text, values), left)
 
 
@@ -102,7 +102,7 @@ def _composed(text: str, conf: Path) -> DictConfig:
     return compose(saved_overrides(params.parse_yaml(text) or {}, conf), conf)
 
 
-def _read(text: str) -> Any:
+def _value_of_text(text: str) -> Any:
     """Reads a value that Python has written: None, True, a number, a list; anything else is text."""
     try:
         return ast.literal_eval(text)
