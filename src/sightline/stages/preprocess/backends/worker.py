@@ -89,7 +89,7 @@ class Worker:
 class _Program:
     def __init__(self, theirs: Connection) -> None:
         # Not by `multiprocessing`, whose "spawn" would run the main script again.
-        code = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
+        code = f"import sys; import {__name__} as worker; worker.{serve_tasks.__name__}(*map(int, sys.argv[1:]))"
         command = [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid())]
         # The processes are the parallelism: without threads of its own NumPy starts sooner.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
