@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("watch", "ingest", "preprocess", "baseline", "train", "evaluate", "headline", "export")
+STAGES = ("watch", "ingest", "preprocess", "train", "baseline", "evaluate", "headline", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.
 TINY = {"ingest__limit": 200, "train__max_epochs": 1, "baseline__methods": ["majority", "pixels_logreg"]}

@@ -39,6 +39,17 @@ def test_every_stage_is_known_here():
     assert stages()["watch"]["always_changed"] is True
 
 
+def test_the_network_is_trained_before_the_baselines():
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import plan_repro
+
+    with Repo(str(ROOT)) as repo:
+        graph = repo.index.graph
+        plans = [plan_repro(graph), *(plan_repro(graph, repo.stage.collect(stage)) for stage in STAGES)]
+    for plan in ([stage.addressing for stage in plan] for plan in plans):
+        assert plan == [stage for stage in STAGES if stage in plan]
+
+
 @pytest.mark.parametrize("stage", TRACKED)
 def test_every_stage_depends_on_the_digests_of_its_own_code_and_settings_and_lists_no_file_of_them(stage: str):
     assert {"data/stages.json": [stage]} in stages()[stage]["params"]

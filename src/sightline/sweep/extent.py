@@ -11,9 +11,9 @@ from sightline.sweep.config import LATER, TRAINED
 _BEFORE = {
     "train": ("ingest", "preprocess", "train"),
     "baseline": ("ingest", "preprocess", "baseline"),
-    "evaluate": ("ingest", "preprocess", "baseline", "train", "evaluate"),
-    "export": ("ingest", "preprocess", "baseline", "train", "evaluate", "export"),
-    "promote": ("ingest", "preprocess", "baseline", "train", "evaluate", "export", "promote"),
+    "evaluate": ("ingest", "preprocess", "train", "baseline", "evaluate"),
+    "export": ("ingest", "preprocess", "train", "baseline", "evaluate", "export"),
+    "promote": ("ingest", "preprocess", "train", "baseline", "evaluate", "export", "promote"),
 }
 """The sections that the result of a stage follows from, the last ones first in none: in the DAG's order."""
 
