@@ -39,7 +39,7 @@ class SweepExtent:
     def sections(self) -> tuple[str, ...]:
         """The sections that a job's result follows from, in the DAG's order."""
         before = _BEFORE[self.stage]
-        return before if not self.trains or "train" in before else (*before, "train")
+        return tuple(name for name in _BEFORE["promote"] if name in before or (name == "train" and self.trains))
 
     @property
     def scripts(self) -> tuple[str, ...]:
