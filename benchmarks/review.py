@@ -2,6 +2,7 @@
 
     python benchmarks/review.py labels [--set digits] [--images 1797] [key=value ...]
     python benchmarks/review.py active [--seeds 5] [--images 8000] [--rounds 4] [--label 100]
+    python benchmarks/review.py page [--images 5000]
 
 Labels: a copy of the project runs three times: on the right labels, with 3 % of them changed at random, and once a
 scripted reviewer has answered the first 1.5 times as many rows of the queue (`sightline review --export` and
@@ -11,6 +12,10 @@ run's.
 Active: on Fashion-MNIST, a network is trained on few labelled images; in each round as many are labelled as the
 review's ranking of unlabelled images puts first, or as chance picks; the same start and seeds for both. Target: a
 higher accuracy on 2,000 test images at equal labels, paired over seeds.
+
+Page: so many pictures of Fashion-MNIST in the queue of a page in headless Chromium (the variable CHROMIUM, or
+Playwright's own); 100 keys are pressed, one after another, and the milliseconds are counted from each until the next
+picture and its neighbours are there. Target: a median of less than 100 ms, the decision on disk included.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import gzip
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +171,92 @@ def active(seeds: int, count: int, rounds: int, label: int) -> None:
     )
 
 
+def page(count: int) -> None:
+    """Prints the milliseconds from key to picture."""
+    import multiprocessing
+
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as temporary:
+        os.chdir(temporary)
+        addresses: multiprocessing.Queue[str] = multiprocessing.Queue()
+        server = multiprocessing.Process(target=_serve, args=(count, addresses), daemon=True)
+        server.start()
+        url = addresses.get(timeout=600)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(args=["--no-sandbox"], executable_path=os.environ.get("CHROMIUM"))
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            begin = time.perf_counter()
+            tab.goto(url)
+            tab.wait_for_selector("#near img")
+            print(f"first picture after {1000 * (time.perf_counter() - begin):.0f} ms")
+            spent = sorted(tab.evaluate(_PRESS, "Enter") for _ in range(100))
+            tab.keyboard.press(".")
+            tab.wait_for_selector("#cells li img")
+            turned = sorted(tab.evaluate(_TURN) for _ in range(20))
+            browser.close()
+        server.terminate()
+        rows = len(Path("corrections.csv").read_text().splitlines()) - 1
+    print(
+        f"{count:,} pictures, {rows} rows: key to next picture {spent[50]:.0f} ms, 95 of 100 within {spent[94]:.0f} ms"
+    )
+    print(f"a page of the grid turned in {turned[10]:.0f} ms, 19 of 20 within {turned[18]:.0f} ms")
+
+
+_PRESS = """(key) => new Promise((resolve) => {
+  const name = document.querySelector("#name"), near = document.querySelector("#near"), begin = performance.now();
+  const before = name.textContent;
+  new MutationObserver((_, watch) => {
+    if (name.textContent !== before) { watch.disconnect(); resolve(performance.now() - begin); }
+  }).observe(near, { childList: true });
+  dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+})"""
+_TURN = """() => new Promise((resolve) => {
+  const begin = performance.now();
+  new MutationObserver((_, watch) => { watch.disconnect(); resolve(performance.now() - begin); })
+    .observe(document.querySelector("#cells"), { childList: true });
+  dispatchEvent(new KeyboardEvent("keydown", { key: "PageDown", bubbles: true }));
+})"""
+
+
+def _serve(count: int, addresses: Any) -> None:
+    """Serves a queue of pictures, with judgements made up: how good they are does not matter here."""
+    from sightline.core import files
+    from sightline.datasets.corrections import CorrectionFile
+    from sightline.datasets.raw_set import RawImage, write_raw_shards
+    from sightline.review.desk import ReviewDesk
+    from sightline.review.judgements import Judgements
+    from sightline.review.picture_store import PictureStore
+    from sightline.review.review_app import review_application
+    from sightline.review.review_project import ReviewProject
+    from sightline.review.review_queue import Kind, ReviewItem
+    from sightline.serve.config import ServeConfig
+    from sightline.serve.server import run_application
+
+    pictures = [(identity, data, label, files.sha256(data)) for identity, data, label in fashion(count)]
+    raw = Path("raw")
+    raw.mkdir()
+    write_raw_shards(
+        (RawImage(i, data, label, None, None, None, digest, "PNG", 28, 28) for i, data, label, digest in pictures), raw
+    )
+    random = np.random.default_rng(0)
+    ids, _, labels, digests = (list(column) for column in zip(*pictures, strict=True))
+    classes = sorted(set(labels))
+    numbers = np.array([classes.index(label) for label in labels], np.int64)
+    probabilities = random.dirichlet(np.ones(len(classes)), count).astype(np.float32)
+    embeddings = random.normal(size=(count, 128)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    judged = Judgements(classes, ids, digests, ["train"] * count, numbers, probabilities, embeddings)
+    items = [
+        ReviewItem(digests[at], ids[at], Kind.SUSPECT, labels[at], classes[0], 0.0, "made up", "train", at)
+        for at in range(count)
+    ]
+    desk = ReviewDesk(items, classes, CorrectionFile(Path("corrections.csv")), "Ann")
+    judge: Any = None  # nothing is judged anew here
+    project = ReviewProject(desk, judged, PictureStore(raw, {}), count, judge)
+    run_application(review_application(project, ServeConfig(port=0)), ServeConfig(port=0), addresses.put)
+
+
 def _train(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], seed: int) -> Any:
     """Trains a small convolutional network for as many steps whatever the number of images."""
     import torch
@@ -213,8 +305,12 @@ def main() -> None:
     two.add_argument("--images", type=int, default=8000)
     two.add_argument("--rounds", type=int, default=4)
     two.add_argument("--label", type=int, default=100)
+    three = modes.add_parser("page")
+    three.add_argument("--images", type=int, default=5000)
     given = parser.parse_args()
-    if given.mode == "labels":
+    if given.mode == "page":
+        page(given.images)
+    elif given.mode == "labels":
         labels(given.set, given.images, given.overrides)
     else:
         active(given.seeds, given.images, given.rounds, given.label)

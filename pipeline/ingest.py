@@ -23,7 +23,7 @@ def run(config: IngestConfig, context: Context) -> None:
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
 
-    for path in filter(None, (config.path, getattr(config.source, "root", None))):
+    for path in filter(None, (config.path, getattr(config.source, "root", None), config.additions)):
         if "://" not in path and dvc_files.pull_missing(located(path)):
             print(f"ingest: {path} was not here: pulled by DVC")
     with files.atomic_directory(context.output / OUTPUT) as out:

@@ -41,6 +41,17 @@ def test_the_list_is_for_a_terminal(reviewed: Reviewed) -> None:
     assert list(queue_lines.queue_lines(desk, 3))[-1] == "901 pictures wait, 1 are decided in data/corrections.csv"
 
 
+def test_novel_is_what_the_bundle_says_is(reviewed: Reviewed) -> None:
+    project = open_project()
+    novelty = project.judged.novelty
+    assert novelty is not None
+    shown = [item for item in project.desk.items if item.kind is Kind.NOVEL]
+    assert all(item.detail == f"novelty {-item.score:.2f}" and item.score < -1 for item in shown)
+    elsewhere = {item.sha256 for item in project.desk.items if item.kind in (Kind.CONFLICT, Kind.SUSPECT, Kind.NEAR)}
+    inside = zip(project.judged.sha256, novelty.tolist(), strict=False)
+    assert {item.sha256 for item in shown} == {one for one, score in inside if score > 1} - elsewhere
+
+
 def test_what_was_refused_is_shown_and_can_get_a_label(reviewed: Reviewed) -> None:
     project = open_project()
     by_kind = {item.kind: item for item in project.desk.items if item.sha256 not in reviewed.truth}

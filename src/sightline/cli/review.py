@@ -83,6 +83,7 @@ def review(
 
 def _serve(project: object, port: int) -> None:
     try:
+        from sightline.review.judgements import BUNDLE
         from sightline.review.review_app import review_application
         from sightline.review.review_project import ReviewProject
         from sightline.serve.config import ServeConfig
@@ -92,8 +93,7 @@ def _serve(project: object, port: int) -> None:
 
     assert isinstance(project, ReviewProject)  # noqa: S101 - for the type checker
     config = ServeConfig(port=port)  # this machine alone: from another, `ssh -L`
-    bundle = Path("models/bundle")
-    served = review_application(project, config, bundle if bundle.is_dir() else None)
+    served = review_application(project, config, BUNDLE if BUNDLE.is_dir() else None)
     waiting = sum(project.desk.decision(item.sha256) is None for item in project.desk.items)
     run_application(
         served, config, lambda address: echo(f"sightline: {waiting:,} pictures to look at, at {address}", err=True)

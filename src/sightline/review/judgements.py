@@ -21,6 +21,7 @@ from sightline.datasets.raw_set import SPLITS
 from sightline.metrics import calibration
 
 MODEL, DATA, CALIBRATION = Path("models"), Path("data/processed"), Path("reports/calibration.json")
+BUNDLE = MODEL / "bundle"
 KEPT = files.STATE / "review"
 
 _BATCH = 256
@@ -40,6 +41,8 @@ class Judgements:
         labels: [n] int64 class indices; -1 where an image has none.
         probabilities: [n, K] float32, calibrated as the report's.
         embeddings: [n, D] float32 of length 1: what the network's last layer sees.
+        novelty: [m] float32 of the images of the set, which come first: what the exported model says of how unlike all
+            it was trained on they are; None where there is no bundle of this model that tells it.
     """
 
     classes: list[str]
@@ -49,6 +52,7 @@ class Judgements:
     labels: npt.NDArray[np.int64]
     probabilities: Floats
     embeddings: Floats
+    novelty: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,12 +87,13 @@ class Judge:
         model = files.sha256_file(self._root / MODEL / "model.safetensors")
         key = files.sha256(f"{model} {data.digest} {self._temperature}".encode())[:16]
         path = self._root / KEPT / f"{key}.npz"
-        parts: list[tuple[Floats, Floats]] = []
+        bundle = self._bundle(model)
+        parts: list[tuple[Floats, ...]] = []
         ids: list[str] = []
         sha256: list[str] = []
         splits: list[str] = []
         labels: list[int] = []
-        kept = _read(path)
+        kept = _read(path, 2 if bundle is None else 3)
         for name in SPLITS:
             table = data.index.filter(pc.equal(data.index["split"], name))
             split, places = data.split(name), data.originals(name)
@@ -99,15 +104,27 @@ class Judge:
             labels += split.labels[places].tolist()
             if kept is None:
                 starts = track(range(0, len(places), _BATCH), f"judging {name}", len(places), each=_BATCH)
-                parts += [self.judge(split.images(places[start : start + _BATCH])) for start in starts]
+                for start in starts:
+                    images = split.images(places[start : start + _BATCH])
+                    parts.append((*self.judge(images), *([] if bundle is None else [bundle.novelty(images)])))
         if kept is None:
-            kept = np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
+            kept = [np.concatenate(each) for each in zip(*parts, strict=True)]
             with files.atomic_file(path) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, probabilities=kept[0], embeddings=kept[1])
+                np.savez(stream, *kept)
             for other in path.parent.glob("*.npz"):
                 if other != path:
                     other.unlink(missing_ok=True)
         return Judgements(data.classes, ids, sha256, splits, np.array(labels, np.int64), *kept)
+
+    def _bundle(self, model: str) -> Any:
+        """Returns the bundle of the project's model, if there is one and it tells novelty; else None."""
+        folder = self._root / BUNDLE
+        if not folder.is_dir():
+            return None
+        from sightline.predict.bundle import Bundle
+
+        bundle = Bundle.load(folder, "fp32")
+        return bundle if bundle.digest == model and bundle.tells_novelty else None
 
     def of_pictures(self, pictures: Iterable[tuple[str, bytes]]) -> Judgements:
         """Returns the judgements of encoded images, given with their ids; those that cannot be read are left out."""
@@ -162,9 +179,9 @@ class Judge:
         return probabilities.astype(np.float32), embeddings / np.maximum(lengths, np.float32(1e-12))
 
 
-def _read(path: Path) -> tuple[Floats, Floats] | None:
+def _read(path: Path, count: int) -> list[Floats] | None:
     try:
         with np.load(path) as kept:
-            return kept["probabilities"], kept["embeddings"]
+            return [kept[f"arr_{number}"] for number in range(count)]
     except (OSError, ValueError, LookupError, EOFError):  # none, or cut short: it is worked out anew
         return None

@@ -99,13 +99,15 @@ def build_queue(
     doubtful = suspects.suspected(inside.labels, answers) | (scores < _DOUBTFUL)
     if suspects.poor(inside.labels, answers):
         doubtful = np.zeros_like(doubtful)
-    by_label = np.argsort(scores, kind="stable")
-    items += [_of(inside, at, Kind.SUSPECT, float(scores[at]), answers) for at in by_label if doubtful[at]]
+    # Where labels were changed at random, this is the order of the probability that one was, whatever the others are.
+    of_label = answers[np.arange(len(inside)), inside.labels]
+    ranked = np.argsort(of_label, kind="stable")
+    items += [_of(inside, at, Kind.SUSPECT, float(of_label[at]), answers) for at in ranked if doubtful[at]]
     items += _near(inside, raw)
     items += _refused(judged, refused, conflicts=False)
-    strange = np.argsort(-strangeness, kind="stable")[: min(MOST, round(_NOVEL * len(inside)))]
-    items += [_of(inside, at, Kind.NOVEL, -float(strangeness[at]), answers) for at in strange]
-    items += [_of(inside, at, Kind.UNCERTAIN, float(scores[at]), answers) for at in by_label[: MOST + len(items)]]
+    items += _novel(inside, strangeness, answers)
+    unsure = np.argsort(scores, kind="stable")[: MOST + len(items)]
+    items += [_of(inside, at, Kind.UNCERTAIN, float(scores[at]), answers) for at in unsure]
     return list(_once(items))
 
 
@@ -146,6 +148,7 @@ def _part(judged: Judgements, end: int) -> Judgements:
         judged.labels[:end],
         judged.probabilities[:end],
         judged.embeddings[:end],
+        judged.novelty,
     )
 
 
@@ -160,8 +163,8 @@ def _of(
     label = judged.classes[judged.labels[place]] if judged.labels[place] >= 0 else ""
     row = answers[place]
     best = int(np.argmax(row))
-    words = detail or f"{judged.classes[best]} {row[best]:.0%}" + (
-        f", {label} {row[judged.labels[place]]:.0%}" if label and judged.classes[best] != label else ""
+    words = detail or f"{judged.classes[best]} ({row[best]:.0%})" + (
+        f", not {label} ({row[judged.labels[place]]:.0%})" if label and judged.classes[best] != label else ""
     )
     return ReviewItem(
         judged.sha256[place],
@@ -174,6 +177,16 @@ def _of(
         judged.splits[place],
         int(place),
     )
+
+
+def _novel(judged: Judgements, strangeness: review_ranking.Floats, answers: Floats) -> list[ReviewItem]:
+    """Finds images unlike all others: by the bundle's own novelty, of which 1 is the threshold, where it tells it."""
+    if judged.novelty is None:
+        first = np.argsort(-strangeness, kind="stable")[: min(MOST, round(_NOVEL * len(judged)))]
+        return [_of(judged, at, Kind.NOVEL, -float(strangeness[at]), answers) for at in first]
+    novelty = judged.novelty
+    places = [at for at in np.argsort(-novelty, kind="stable")[:MOST] if novelty[at] > 1]
+    return [_of(judged, at, Kind.NOVEL, -float(novelty[at]), answers, f"novelty {novelty[at]:.2f}") for at in places]
 
 
 def _conflicts(judged: Judgements) -> list[ReviewItem]:

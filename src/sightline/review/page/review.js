@@ -68,7 +68,7 @@ async function go(place) {
   $("#one").hidden = over || many;
   $("#grid").hidden = over || !many;
   if (over) shown = null;
-  else if (many) $("#actions .main span").textContent = "They are right";
+  else if (many) $("#actions .main span").textContent = "All right";
   if (!over && many) grid.show(pages.get(at - (at % page)), at - (at % page), total, at % page);
   else if (!over) await showOne(item(at));
 }
