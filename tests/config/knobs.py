@@ -86,6 +86,7 @@ OTHER: dict[str, Any] = {
     "collection": "other", "filter": {"approved": True}, "projection": {"image": 1}, "schema": "other",
     "table": "other", "query": "SELECT * FROM images", "root": "other", "dataset": "MNIST",
     "torchvision.variant": "letters",
+    "balance": "images",
     "channels": 3, "fold": "1 of 3", "leaks": "keep", "sample_bits": 12, "memo_gib": 1.5, "rotate": 12.5,
     "max_side": 64, "color": "hsv",
     "hsv.color": "lab", "patch_size": 7, "search_size": 17, "diameter": 7, "kernel_size": 5, "wavelet.wavelet": "haar",

@@ -128,8 +128,7 @@ def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
         judged: The images of the set, then those without a label.
         start: The place at which the latter begin.
     """
-    known = judged.embeddings[[place for place in range(start) if judged.splits[place] == "train"]]
-    order = review_ranking.informative(judged.probabilities[start:], judged.embeddings[start:], known, count=1000)
+    order = review_ranking.informative(judged.probabilities[start:], judged.embeddings[start:], count=1000)
     doubt = review_ranking.uncertainty(judged.probabilities)
     items = []
     for rank, at in enumerate(order):

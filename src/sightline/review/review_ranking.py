@@ -75,34 +75,38 @@ def uncertainty(probabilities: Floats) -> Floats:
     return lead
 
 
-def informative(probabilities: Floats, embeddings: Floats, known: Floats, count: int) -> list[int]:
-    """Ranks unlabelled images by what their labels would teach: uncertain ones, each far from those before.
+def informative(probabilities: Floats, embeddings: Floats, count: int, seed: int = 0) -> list[int]:
+    """Ranks unlabelled images by what their labels would teach: uncertain ones, each unlike those before.
 
-    Greedy k-centre (Sener and Savarese 2018, "Active learning for convolutional neural networks: a core-set approach")
-    with the distance weighted by the uncertainty, so that neither a crowd of similar doubts nor a far image that the
-    model is sure of comes first.
+    BADGE (Ash et al. 2020, "Deep batch active learning by diverse, uncertain gradient lower bounds"): k-means++ draws
+    images in the space of the gradients that their likeliest labels would give the last layer. A gradient is long where
+    the model is uncertain, and two are far apart where the images, or the doubts about them, are of different kinds.
 
     Args:
         probabilities: [n, K].
         embeddings: [n, D] of length 1.
-        known: [m, D] of the labelled images; may be empty.
         count: How many are ranked in this way; the others follow by uncertainty alone.
+        seed: Of the draws.
 
     Returns:
         All places 0..n-1, the most informative first.
     """
-    doubt = uncertainty(probabilities)
-    if len(known):
-        step = -(-len(known) // _REFERENCE)
-        distance = 1 - nearest(embeddings, known[::step], 1)[1][:, 0]
-    else:
-        distance = np.ones(len(embeddings), np.float32)
+    n = len(probabilities)
+    residuals = probabilities.astype(np.float64)
+    residuals[np.arange(n), probabilities.argmax(axis=1)] -= 1
+    # A gradient is the outer product of residual and embedding: of two, the inner product is that of the factors'.
+    lengths = (residuals**2).sum(axis=1)
+    distance = lengths.copy()
+    random = np.random.default_rng(seed)
     chosen: list[int] = []
-    free = np.ones(len(embeddings), np.bool_)
-    for _ in range(min(count, len(embeddings))):
-        best = int(np.argmax(np.where(free, doubt * np.maximum(distance, 0), -1)))
-        chosen.append(best)
-        free[best] = False
-        distance = np.minimum(distance, 1 - embeddings @ embeddings[best])
-    rest = np.flatnonzero(free)
-    return [*chosen, *rest[np.argsort(-doubt[rest], kind="stable")].tolist()]
+    for _ in range(min(count, n)):
+        total = distance.sum()
+        if not total > 0:
+            break
+        drawn = int(random.choice(n, p=distance / total)) if chosen else int(np.argmax(lengths))
+        chosen.append(drawn)
+        inner = (residuals @ residuals[drawn]) * (embeddings @ embeddings[drawn])
+        distance = np.minimum(distance, np.maximum(lengths + lengths[drawn] - 2 * inner, 0))
+        distance[chosen] = 0
+    rest = np.setdiff1d(np.arange(n), chosen)
+    return [*chosen, *rest[np.argsort(-uncertainty(probabilities)[rest], kind="stable")].tolist()]
