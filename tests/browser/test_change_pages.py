@@ -88,7 +88,7 @@ def test_the_difference(look: Look, tmp_path: Path, width: int, scheme: str) -> 
         before=before,
         after=after,
         params=[ValueChange("train.model_options.a_setting_of_a_long_name", "0.002", LONG)],
-        data=dataset_diff.compare(*states),
+        data=dataset_diff.compare_datasets(*states),
         metrics=metric_diff.changes(*numbers),
         answers=metric_diff.paired_change(*answers, *states),
         sizes=[("models/bundle", 1_000_000, 2_000_000)],

@@ -96,7 +96,7 @@ def test_workers_that_started_early_end_with_an_error(
     run: Run, tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ):
     raw = write_set(tmp_path / "raw", pictures(80))
-    monkeypatch.setattr(RawSet, "groups", lambda _: (_ for _ in ()).throw(UserError("no")))
+    monkeypatch.setattr(RawSet, "groups", lambda *_: (_ for _ in ()).throw(UserError("no")))
     with pytest.raises(UserError, match="no"):
         run(raw, configuration("backend.workers=3"))
     assert len(started) == 2
