@@ -1,8 +1,11 @@
 import doctest
 from pathlib import Path
 
+from jinja2 import UndefinedError
+
 from sightline.reporting import formatting
 from sightline.reporting.metric_titles import documentation, known, metric_rows
+from sightline.reporting.render import render
 
 
 def test_examples():
@@ -33,3 +36,15 @@ def test_metrics_are_told_with_their_intervals():
 def test_the_documentation_lists_the_metrics_of_the_table():
     page = Path("docs/evaluation.md").read_text(encoding="utf-8")
     assert "\n".join(documentation()) in page, "run python -m sightline.reporting.metric_titles and paste its table"
+
+
+def test_every_template_compiles() -> None:
+    """A filter is looked up by its function's name, which another name of the function takes away."""
+    package = Path(formatting.__file__).parents[1]
+    templates = sorted(package.rglob("*.html.j2"))
+    assert templates
+    for template in templates:
+        try:
+            render(template.parent, template.name)
+        except UndefinedError:  # of the values, which are not here
+            continue
