@@ -142,6 +142,7 @@ def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_train
     assert sweep_name(output) == name
     assert len(re.findall(r"^ *\d+[ =] ", output, re.MULTILINE)) == 12  # ranked, those of earlier starts as well
     assert f"sightline adopt {name}" in output
+    assert f"&viewStateShareKey=sightline-sweep-{name}" in output
 
     parents, jobs = parent_and_jobs(swept, name)
     assert [run.info.status for run in parents] == ["FINISHED"]

@@ -52,7 +52,7 @@ def test_a_run_has_the_settings_that_tell_it_from_others_and_all_of_them_in_a_fi
     run = the_run(store)
     assert tracker.run_id == run.info.run_id
     assert run.info.status == "RUNNING"
-    assert run.info.run_name == "dense lr=0.02 ingest.source=folder preprocess.size=24"
+    assert run.info.run_name == "dense lr=0.02 source=folder size=24"
     options = {name: value for name, value in flat_params(config, "train").items() if name.endswith(".name")}
     assert len(options) == 10
     assert options["train.model.name"] == "dense"

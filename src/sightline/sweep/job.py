@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sightline.config import option_settings, sections
 from sightline.config.compose import compose, saved_overrides, typed
@@ -114,6 +114,7 @@ class JobFactory:
         self._code = code.digest(*SweepExtent().scripts)
         self._code_of_later = code.digest(*self.extent.scripts) if self.extent.later else ""
         self._sources: dict[str, Any] = {}
+        self._texts: dict[tuple[str, ...], str] = {}
         self._made: dict[tuple[str, ...], SweepJob] = {}
 
     def job(self, words: Sequence[str]) -> SweepJob:
@@ -134,10 +135,11 @@ class JobFactory:
         params = params_edit.changed(self._text, words)
         config = compose(saved_overrides(parse_yaml(params) or {}, self._conf), self._conf)
         sections.check(config)
-        images = {**flat_params(config, *DATA), "source": self._source(config), "code": self._code}
+        flat = flat_params(config)
+        images = {**_in_sections(flat, DATA), "source": self._source(config), "code": self._code}
         weights = weights_fingerprint(WatchedWeights.of(config), self._source(config))
-        training = _digest({**images, **flat_params(config, "train"), "weights": weights})
-        everything = {**images, **flat_params(config, *self.extent.sections), "weights": weights}
+        training = _digest({**images, **_in_sections(flat, ("train",)), "weights": weights})
+        everything = {**images, **_in_sections(flat, self.extent.sections), "weights": weights}
         everything |= {"later": self._code_of_later}
         return SweepJob(
             words=tuple(_written(word, self._conf) for word in words),
@@ -145,16 +147,26 @@ class JobFactory:
             config=config,
             digest=_digest(everything) if self.extent.later else training,
             data=_digest(images),
-            data_params=params_edit.changed(self._text, [word for word in words if is_of_data(word)]),
+            data_params=self._data_params(tuple(word for word in words if is_of_data(word))),
             weights=weights,
             training=training,
         )
 
+    def _data_params(self, words: tuple[str, ...]) -> str:
+        if words not in self._texts:
+            self._texts[words] = params_edit.changed(self._text, words)
+        return self._texts[words]
+
     def _source(self, config: DictConfig) -> Any:
-        key = files.canonical_json(flat_params(config, "ingest"))
+        key = files.canonical_json(OmegaConf.to_container(config.ingest, resolve=True))
         if key not in self._sources:
             self._sources[key] = source_fingerprint(typed(IngestConfig, config.ingest, "ingest"))
         return self._sources[key]
+
+
+def _in_sections(flat: Mapping[str, str], sections: Collection[str]) -> dict[str, str]:
+    """Returns the settings of some sections; taking a configuration apart takes longest of all in making a job."""
+    return {key: value for key, value in flat.items() if key.split(".")[0] in sections}
 
 
 def _written(word: str, conf: Path) -> str:

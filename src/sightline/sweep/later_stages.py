@@ -13,7 +13,7 @@ from pathlib import Path
 from sightline.config.compose import typed
 from sightline.core import files
 from sightline.sweep import job_models
-from sightline.sweep.config import LATER, TRAINED
+from sightline.sweep.config import LATER, PER_EPOCH
 from sightline.sweep.extent import SweepExtent
 from sightline.sweep.job import JobOutcome, JobTask, SweepJob
 from sightline.sweep.job_models import JOBS
@@ -118,8 +118,13 @@ class LaterStages:
         tracker = runs.start_run({**provenance(), **self._tags(job.digest)}, name)
         tracker.log_params(dict(word.lstrip("+").split("=", 1) for word in job.words))
         wanted = {name: value for name, value in result.items() if name in self._metrics or name.startswith("val_")}
-        tracker.log_metrics({f"best_{name}" if name in TRAINED else name: value for name, value in wanted.items()})
+        tracker.log_metrics({metric_of_run(name): value for name, value in wanted.items()})
         tracker.finish()
+
+
+def metric_of_run(metric: str) -> str:
+    """Returns what a metric of a sweep is called in a job's run."""
+    return f"best_{metric}" if metric in PER_EPOCH else metric
 
 
 def _baseline(slot: Path, _job: SweepJob) -> dict[str, float]:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 
-from sightline.config.location import stage_command
+from sightline.config.location import conf_folder, stage_command
 from sightline.core import credentials, files
 from sightline.core.errors import UserError
 from sightline.sweep import job_models, job_ranking, sweep_page
-from sightline.sweep.config import SweepConfig
+from sightline.sweep.config import DIRECTIONS, SweepConfig
 from sightline.sweep.engine import SweepEngine, keep_best
 from sightline.sweep.job import JobFactory
 from sightline.sweep.job_models import JOBS
 from sightline.sweep.job_ranking import RankedJob
-from sightline.sweep.later_stages import LaterStages
+from sightline.sweep.later_stages import LaterStages, metric_of_run
 from sightline.sweep.search_space import SearchSpace
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy
@@ -32,6 +32,23 @@ log = logging.getLogger(__name__)
 REPORTS = Path("reports/sweeps")
 SHOWN = 20
 """Rows of the ranking that are printed."""
+
+
+def param_of_run(knob: str, later: bool) -> str:
+    """Returns what a knob is called among the parameters of a job's run.
+
+    Args:
+        knob: As params.yaml has it.
+        later: Whether the job goes on behind the training: it has its changes as they are then.
+
+    >>> param_of_run("train.model_options.width", False), param_of_run("preprocess.size", False)
+    ('train.model.width', 'preprocess.size')
+    """
+    if later:
+        return knob
+    section, _, key = knob.partition(".")
+    choice = (conf_folder() / section / key).is_dir()
+    return f"{knob}.name" if choice else knob.replace("_options.", ".", 1)
 
 
 @dataclass(frozen=True)
@@ -147,11 +164,14 @@ class Session:
         page = REPORTS / f"{self._name}.html"
         files.write_text(page, sweep_page.render_page(summary))
         self._tracker.log_text("sweep.html", page.read_text(encoding="utf-8"))
-        self._tracker.set_tags(
-            {"mlflow.note.content": sweep_page.markdown(summary, sweep_runs.experiment_of(self._tracker))}
-        )
+        experiment = sweep_runs.experiment_of(self._tracker)
+        self._tracker.set_tags({"mlflow.note.content": sweep_page.markdown(summary, experiment)})
         if ranked:
             log.info(f"-> {page}")
+            metrics = {metric_of_run(metric): DIRECTIONS[metric] == "minimize" for metric in self._study.metrics}
+            later = self._factory.extent.later
+            params = [param_of_run(knob.name, later) for knob in self._space.knobs]
+            sweep_runs.announce_sweep(self._tracker, self._name, params, metrics, experiment)
 
     def _print(self, ranked: list[RankedJob]) -> None:
         metrics = self._study.metrics

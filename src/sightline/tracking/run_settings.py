@@ -56,12 +56,15 @@ def distinct(settings: Mapping[str, str], overrides: Sequence[str] = ()) -> dict
 def run_name(settings: Mapping[str, str]) -> str:
     """Returns a training's name: network, learning rate, and what else differs from the committed `params.yaml`.
 
-    So a plain `dvc repro` is `cnn lr=0.002`, and an experiment with another seed `cnn lr=0.002 seed=3`. Settings of the
-    train section stand without its name.
+    So a plain `dvc repro` is `cnn lr=0.002`, and an experiment with another seed `cnn lr=0.002 seed=3`. Sections are
+    left out where that is clear: `size=24` is `preprocess.size`; what the training has as well keeps its section.
     """
     changed = _differing(settings, _committed(os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"))
     words = [settings["train.model.name"], f"lr={float(settings['train.lr']):g}"]
-    more = [f"{key.removeprefix('train.')}={value}" for key, value in changed.items()]
+    own = {key.split(".")[1] for key in settings if key.startswith("train.")}
+    short = {key: key.partition(".")[2] for key in changed}
+    short = {k: v if k.startswith("train.") or v.split(".")[0] not in own else k for k, v in short.items()}
+    more = [f"{short[key]}={value}" for key, value in changed.items()]
     more = sorted((word for word in more if word.split("=")[0] not in ("model", "lr")), key=lambda word: "." in word)
     while more and len(" ".join([*words, more[0]])) <= LONGEST_NAME:
         words.append(more.pop(0))

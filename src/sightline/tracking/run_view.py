@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 
 import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from sightline.core import credentials
 from sightline.tracking.uris import own_uri, sqlite_file, store_uri
@@ -36,6 +37,8 @@ def set_view(
     experiment: str,
     view: str = VIEW,
     columns: Sequence[str] = COLUMNS,
+    order_by: str = "best_val_loss",
+    ascending: bool = True,
     **state: object,
 ) -> None:
     """Describes a view in an experiment's tag, unless it is described so already.
@@ -45,18 +48,52 @@ def set_view(
         experiment: The experiment's id.
         view: The view's name, for the address.
         columns: What the table shows, in MLflow's words.
+        order_by: The metric that runs are ordered by.
+        ascending: Whether the least of it comes first.
         state: What else the page is to show, in the names of its own state: `searchFilter`, `compareRunCharts`.
     """
     described = {
         "selectedColumns": list(columns),
-        "orderByKey": "metrics.`best_val_loss`",
-        "orderByAsc": True,
+        "orderByKey": f"metrics.`{order_by}`",
+        "orderByAsc": ascending,
         "runsExpanded": {},
         **state,
     }
     text = json.dumps(described, sort_keys=True)
     if client.get_experiment(experiment).tags.get(_TAG + view) != text:
         client.set_experiment_tag(experiment, _TAG + view, text)
+
+
+def set_sweep_view(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    view: str,
+    parent: str,
+    params: Sequence[str],
+    metrics: Sequence[str],
+    ascending: bool,
+) -> None:
+    """Describes the view of a sweep: its jobs, the best first, and their charts.
+
+    Args:
+        client: A client.
+        experiment: The experiment's id.
+        view: The view's name, for the address.
+        parent: The sweep's run.
+        params: The parameters that the jobs differ by.
+        metrics: What they are judged by, as their runs have it.
+        ascending: Whether the least of the first metric is the best.
+    """
+    section = {"uuid": view, "name": "Sweep", "display": True, "isReordered": False, "deleted": False}
+    chart = {"metricSectionId": view, "deleted": False, "isGenerated": False, "runsCountToCompare": 100}
+    parallel = {"selectedParams": list(params), "selectedMetrics": list(metrics), "showAllRuns": True}
+    charts: list[dict[str, object]] = [{**chart, "type": "PARALLEL", "uuid": f"{view}-parallel", **parallel}]
+    charts += [{**chart, "type": "BAR", "uuid": f"{view}-{name}", "metricKey": name} for name in metrics]
+    columns = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params)]
+    jobs = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"
+    shown: dict[str, object] = {"compareRunCharts": charts, "compareRunSections": [{**section, "isGenerated": False}]}
+    shown |= {"searchFilter": jobs, "runsHiddenMode": "SHOW_ALL"}
+    set_view(client, experiment, view, columns, metrics[0], ascending, **shown)
 
 
 def address(experiment: str, view: str = VIEW) -> str:

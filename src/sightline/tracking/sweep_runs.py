@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import mlflow
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from sightline.tracking import run_view
 from sightline.tracking.mlflow_errors import TrackingError, mlflow_calls
 from sightline.tracking.mlflow_store import SWEEP_JOB_TAG, SWEEP_TAG, connect, provenance
 from sightline.tracking.runs import begin_run, reach
@@ -75,6 +76,31 @@ def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
     except TrackingError as error:
         tracker.give_up(error)
         return {}
+
+
+def announce_sweep(
+    tracker: Tracker, sweep: str, params: Sequence[str], metrics: Mapping[str, bool], experiment: str
+) -> None:
+    """Gives a sweep a view of its own in MLflow's page, and says where it is to be seen.
+
+    Args:
+        tracker: The sweep's run.
+        sweep: The sweep's name.
+        params: The parameters that its jobs differ by.
+        metrics: What they are judged by, as their runs have it, and whether less of it is better.
+        experiment: The experiment's id.
+    """
+    if tracker.run_id is None:
+        return
+    view = f"{run_view.VIEW}-sweep-{sweep}"
+    try:
+        with mlflow_calls():
+            first = next(iter(metrics.values()))
+            run_view.set_sweep_view(tracker.client, experiment, view, tracker.run_id, params, list(metrics), first)
+    except TrackingError as error:
+        tracker.give_up(error)
+    else:
+        log.info(f"sweep: its jobs and their charts: {run_view.address(experiment, view)}")
 
 
 def experiment_of(tracker: Tracker) -> str:
