@@ -63,7 +63,7 @@ def review(
 
     kinds = [each.value for each in Kind]
     if kind is not None and kind not in kinds:
-        raise UserError(f"--kind {kind}: one of {', '.join(kinds)}")
+        raise UserError(f"--kind {kind}: choose one of {', '.join(kinds)}")
     project = open_project(images, who)
     if as_list:
         for line in queue_lines.queue_lines(project.desk, limit, None if kind is None else Kind(kind)):

@@ -99,7 +99,7 @@ def _unlabelled(
     if config.additions is None:
         raise UserError("ingest.additions is null: name the folder for labelled pictures, as data/labelled")
     if not folder.is_dir():
-        raise UserError(f"--images {folder}: no folder")
+        raise UserError(f"--images {folder}: there is no such folder; name one that holds pictures")
     places: dict[str, Path] = {}
     known = set(inside.sha256)
 
@@ -118,7 +118,7 @@ def _unlabelled(
 
     added = judge.of_pictures(pictures())
     if not added.ids:
-        raise UserError(f"--images {folder}: it holds no picture that the set does not have")
+        raise UserError(f"--images {folder}: it holds no picture that the set does not have; name another folder")
     judged = _joined(inside, added)
     items: list[ReviewItem] = unlabelled_queue(judged, len(inside))
     desk = ReviewDesk(items, judged.classes, corrections, who or reviewer(), located(config.additions), places)

@@ -133,7 +133,8 @@ def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
     items = []
     for rank, at in enumerate(order):
         place = start + at
-        detail = f"the model's lead is {1 - doubt[place]:.0%}"
+        likeliest = judged.classes[int(np.argmax(judged.probabilities[place]))]
+        detail = f"{likeliest}, ahead by {1 - doubt[place]:.0%}"
         items.append(_of(judged, place, Kind.UNLABELLED, float(rank), judged.probabilities, detail))
     return list(_once(items))
 
