@@ -69,7 +69,7 @@ def render(folder: Path, template: str, **values: Any) -> str:
         formatting.percent,
         formatting.points,
         formatting.p_value,
-        formatting.grouped,
+        formatting.thousands,
         formatting.size,
         data_uri,
     )
