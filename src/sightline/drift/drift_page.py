@@ -9,7 +9,7 @@ from pathlib import Path
 from sightline.core.rejection import RejectionError
 from sightline.drift.image_statistics import NAMES, TITLES
 from sightline.drift.reference import Reference
-from sightline.drift.sample_comparison import CLASSES, Drift, IncomingImages, telling, verdict
+from sightline.drift.sample_comparison import CLASSES, NOVEL, Drift, IncomingImages, telling, verdict
 from sightline.imaging import convert, decode
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import render
@@ -37,12 +37,8 @@ def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, cl
         incoming: What came in; the images that are shown are read again.
         classes: The class names.
     """
-    galleries = [
-        (TITLES.get(s.name, "predicted classes"), _images(reference, incoming, s.name, classes))
-        for s in drift.statistics
-        if s.drifted
-    ]
-    titles = {**TITLES, CLASSES: "predicted classes"}
+    titles = {**TITLES, CLASSES: "predicted classes", NOVEL: "share of images that are like none of the classes"}
+    galleries = [(titles[s.name], _images(reference, incoming, s.name, classes)) for s in drift.statistics if s.drifted]
     return render(
         Path(__file__).parent, TEMPLATE, drift=drift, verdict=verdict(drift), titles=titles, galleries=galleries
     )
@@ -60,7 +56,10 @@ def _images(
         except RejectionError:  # gone or changed since
             continue
         label = classes[int(seen.classes[place])]
-        value = label if statistic == CLASSES else f"{seen.statistics[place, NAMES.index(statistic)]:.4g}, {label}"
+        if statistic == NOVEL and seen.novelty is not None:
+            value = f"novelty {seen.novelty[place]:.3g}, {label}"
+        else:
+            value = label if statistic == CLASSES else f"{seen.statistics[place, NAMES.index(statistic)]:.4g}, {label}"
         shown.append(
             TellingImage(encode_picture(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value)
         )

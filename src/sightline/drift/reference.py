@@ -15,20 +15,25 @@ from sightline.predict.manifest import REFERENCE
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of images, and the classes that a model predicted for them: NumPy's archive of these two arrays.
+    """Statistics of images, and the classes that a model predicted for them: NumPy's archive of these arrays.
 
     Attributes:
         statistics: [n, 7] float32, in the order of `image_statistics.NAMES`.
         classes: [n] int64, indices of the predicted classes.
+        novelty: [n] float32, above 1 for what is like none of the classes; None where the model does not tell.
     """
 
     statistics: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
+    novelty: npt.NDArray[np.float32] | None = None
 
     def to_bytes(self) -> bytes:
         """Returns the content of the file; the same for the same statistics."""
         stream = io.BytesIO()
-        np.savez_compressed(stream, statistics=self.statistics, classes=self.classes.astype(np.int32))
+        arrays = {"statistics": self.statistics, "classes": self.classes.astype(np.int32)}
+        if self.novelty is not None:
+            arrays["novelty"] = self.novelty
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         return stream.getvalue()
 
     @classmethod
@@ -41,10 +46,12 @@ class Reference:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 statistics, classes = arrays["statistics"], arrays["classes"]
+                novelty = arrays["novelty"] if "novelty" in arrays.files else None
         except (ValueError, KeyError, OSError, EOFError) as error:
             raise UserError(
                 f"{REFERENCE} cannot be used by this version of sightline ({error}); export it again"
             ) from None
-        if statistics.shape != (len(classes), len(NAMES)) or statistics.dtype != np.float32:
+        fits = statistics.shape == (len(classes), len(NAMES)) and statistics.dtype == np.float32
+        if not fits or (novelty is not None and novelty.shape != classes.shape):
             raise UserError(f"{REFERENCE} holds other statistics than this version of sightline uses; export it again")
-        return cls(statistics, classes.astype(np.int64))
+        return cls(statistics, classes.astype(np.int64), novelty)

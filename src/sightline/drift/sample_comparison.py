@@ -27,6 +27,8 @@ from sightline.predict.python_inputs import ImageInput
 
 CLASSES = "classes"
 """The statistic of the predicted classes."""
+NOVEL = "novel"
+"""The statistic of the share of images that are like none of the classes."""
 FEWEST = 10
 """IncomingImages images below which nothing can be said."""
 
@@ -36,11 +38,11 @@ class StatisticDrift:
     """The test of one statistic.
 
     Attributes:
-        name: One of `image_statistics.NAMES`, or `classes`.
+        name: One of `image_statistics.NAMES`, `classes`, or `novel`.
         size: How different the two samples are, 0 to 1: the Kolmogorov-Smirnov statistic, of the classes the total
-            variation distance.
+            variation distance, of the share of novel images the difference.
         p: The test's p-value, corrected for the number of tests.
-        before: Mean of the reference; None for the classes.
+        before: Mean of the reference, of the novel images their share; None for the classes.
         after: Mean of the incoming images; None for the classes.
         drifted: Whether p is below alpha.
     """
@@ -73,7 +75,8 @@ class Drift:
     """The comparison.
 
     Attributes:
-        statistics: The tests, in the order of `image_statistics.NAMES`, the classes last.
+        statistics: The tests, in the order of `image_statistics.NAMES`, then the classes, and the share of novel images
+            where the model tells them.
         images: How many incoming images there were.
         reference: How many the reference has.
         rejected: How many incoming images could not be read.
@@ -117,6 +120,7 @@ def measure_incoming(
     inputs: list[Input] = []
     rows: list[npt.NDArray[np.float32]] = []
     classes: list[int] = []
+    novelty: list[float] = []
     rejected = 0
     workers = os.cpu_count() or 1
     items = python_inputs.python_images(images, max_bytes, database)
@@ -126,12 +130,16 @@ def measure_incoming(
             rejected += len(batch) - len(read)
             if not read:
                 continue
-            answers = bundle.probabilities(np.stack([prepared for *_, prepared in read]))
+            answers = bundle.answers(np.stack([prepared for *_, prepared in read]))
             inputs += [item for item, *_ in read]
-            rows += [np.append(pixels, answer.max()) for (_, pixels, _), answer in zip(read, answers, strict=True)]
-            classes += answers.argmax(axis=1).tolist()
+            for (_, pixels, _), answer in zip(read, answers, strict=True):
+                rows.append(np.append(pixels, answer.probabilities.max()))
+                classes.append(int(answer.probabilities.argmax()))
+                if answer.novelty is not None:
+                    novelty.append(answer.novelty)
     statistics = np.stack(rows) if rows else np.zeros((0, len(NAMES)), np.float32)
-    return IncomingImages(inputs, Reference(statistics, np.array(classes, np.int64)), rejected)
+    told = np.array(novelty, np.float32) if bundle.tells_novelty else None
+    return IncomingImages(inputs, Reference(statistics, np.array(classes, np.int64), told), rejected)
 
 
 def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:
@@ -164,13 +172,19 @@ def compare_samples(reference: Reference, incoming: IncomingImages, num_classes:
         two_sample.kolmogorov_smirnov(a, b) for a, b in zip(reference.statistics.T, seen.statistics.T, strict=True)
     ]
     tests.append(two_sample.class_shift(reference.classes, seen.classes, num_classes))
-    corrected = two_sample.holm([p for _, p in tests])
     means = [*zip(reference.statistics.mean(axis=0), seen.statistics.mean(axis=0), strict=True), (None, None)]
+    names = [*NAMES, CLASSES]
+    if reference.novelty is not None and seen.novelty is not None:
+        flags = [(sample > 1).astype(np.int64) for sample in (reference.novelty, seen.novelty)]
+        tests.append(two_sample.class_shift(flags[0], flags[1], 2))
+        means.append((flags[0].mean(), flags[1].mean()))
+        names.append(NOVEL)
+    corrected = two_sample.holm([p for _, p in tests])
     statistics = [
         StatisticDrift(
             name, size, p, None if before is None else float(before), None if after is None else float(after), p < alpha
         )
-        for name, (size, _), p, (before, after) in zip([*NAMES, CLASSES], tests, corrected, means, strict=True)
+        for name, (size, _), p, (before, after) in zip(names, tests, corrected, means, strict=True)
     ]
     return Drift(statistics, len(seen.classes), len(reference.classes), incoming.rejected, alpha)
 
@@ -179,9 +193,12 @@ def telling(reference: Reference, incoming: IncomingImages, statistic: str, coun
     """Returns the places of the incoming images that speak most for a drift, most first.
 
     These are those whose value has the fewest of the reference on its far side, on the side to which the mean moved; of
-    the predicted classes, images of the class whose share has grown most, the most certain first.
+    the predicted classes, images of the class whose share has grown most, the most certain first; of the
+    novel images, the most novel.
     """
     seen = incoming.reference
+    if statistic == NOVEL and seen.novelty is not None:
+        return [int(i) for i in np.argsort(-seen.novelty, kind="stable")[:count]]
     if statistic == CLASSES:
         k = 1 + int(max(reference.classes.max(), seen.classes.max()))
         grown = np.bincount(seen.classes, minlength=k) / len(seen.classes)

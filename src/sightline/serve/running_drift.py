@@ -1,6 +1,6 @@
 """Running drift: statistics of the images that a server was last sent, beside those of the model's test, for /metrics.
 
-No picture is kept, and nothing that could be made one: seven numbers and the predicted class of each.
+No picture is kept, and nothing that could be made one: seven numbers of each, and the network's answer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RunningDrift(Collector):
     def __init__(self, bundle: Bundle) -> None:
         self._reference = None if bundle.reference is None else reference_of(bundle)
         self._num_classes = len(bundle.classes)
-        self._rows: deque[tuple[npt.NDArray[np.float32], int]] = deque(maxlen=KEPT)
+        self._rows: deque[tuple[npt.NDArray[np.float32], Answer]] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
         self._count = 0
 
@@ -61,7 +61,7 @@ class RunningDrift(Collector):
             return
         row = np.append(pixels, answer.probabilities.max())
         with self._lock:
-            self._rows.append((row, int(answer.probabilities.argmax())))
+            self._rows.append((row, answer))
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yields the gauges, when Prometheus asks."""
@@ -70,7 +70,10 @@ class RunningDrift(Collector):
         yield GaugeMetricFamily("sightline_drift_images", "Images that the drift was looked for in.", len(rows))
         if self._reference is None or len(rows) < FEWEST:
             return
-        seen = Reference(np.stack([row for row, _ in rows]), np.array([label for _, label in rows], np.int64))
+        classes = np.array([answer.probabilities.argmax() for _, answer in rows], np.int64)
+        scores = [answer.novelty for _, answer in rows if answer.novelty is not None]
+        novelty = np.array(scores, np.float32) if scores else None
+        seen = Reference(np.stack([row for row, _ in rows]), classes, novelty)
         size = GaugeMetricFamily(
             "sightline_drift_size", "Difference to the model's test, 0 to 1, by statistic.", labels=["statistic"]
         )

@@ -110,10 +110,10 @@ function cell(value) {
 }
 
 function save() {
-  const lines = [["path", "label", "probability", "error", "detail"].join(",")];
+  const lines = [["path", "label", "probability", "novelty", "error", "detail"].join(",")];
   for (const row of rows) {
     const share = row.probability == null ? "" : row.probability;
-    lines.push([cell(row.path), cell(row.label), share, cell(row.error), cell(row.detail)].join(","));
+    lines.push([cell(row.path), cell(row.label), share, row.novelty ?? "", cell(row.error), cell(row.detail)].join(","));
   }
   const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
   make("a", { href: url, download: "predictions.csv" }).click();

@@ -118,7 +118,9 @@ export function fill(item, file, prediction) {
     body.replaceChildren(make("p", { class: "problem" }, make("strong", {}, words || ""), detail || prediction.error));
     return;
   }
-  const answer = prediction.abstained
+  const answer = prediction.novelty > 1
+    ? make("p", { class: "answer unsure" }, `Looks like none of my classes; nearest: ${prediction.top[0].label}`)
+    : prediction.abstained
     ? make("p", { class: "answer unsure" }, `Unsure, perhaps ${prediction.top[0].label}`)
     : make("p", { class: "answer" }, prediction.label);
   body.replaceChildren(answer, bars(prediction.top));

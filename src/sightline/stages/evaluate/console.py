@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.stages.evaluate.novelty_measurement import NoveltyResult
 from sightline.stages.evaluate.results import Evaluation
 
 TEST_SET_REUSE_WARNING = 10
@@ -24,6 +25,8 @@ def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
         f"calibration error {n['ece']:.4f}{_temperature(found)}",
         _abstention(found),
     ]
+    if found.novelty is not None:
+        output += _novelty(found, found.novelty)
     if found.worst is not None:
         worst = found.worst
         odds = f"p = {worst.p_value:.2g}" if worst.p_value < 0.05 else "which may be chance"
@@ -83,6 +86,16 @@ def _abstention(found: Evaluation) -> str:
         return f"{target}, it answers no {found.test.split} image"
     n = found.numbers
     return f"{target}, it answers {n['coverage']:.4f} of the images, {n['selective_accuracy']:.4f} of them right"
+
+
+def _novelty(found: Evaluation, measured: NoveltyResult) -> list[str]:
+    if measured.fitted is None:
+        return [f"no image will be taken for none of the classes: {measured.note}"]
+    line = (
+        f"{found.numbers['novel_share']:.4f} of the {found.test.split} images are taken for none of the classes "
+        f"({measured.fitted.rate:g} is allowed)"
+    )
+    return [line, measured.note] if measured.note else [line]
 
 
 def _times(count: int) -> str:

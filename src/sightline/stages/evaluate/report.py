@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.metrics.base import Labels
+from sightline.metrics.base import Bools, Labels
 from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.metric_table import of_kind
 from sightline.reporting.cards import Card, View
@@ -24,6 +24,7 @@ from sightline.stages.evaluate.dataset_summary import Audit, class_counts, conta
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.image_browser import BrowsedImage
 from sightline.stages.evaluate.results import Evaluation, Slice, Suspect
+from sightline.stages.evaluate.set_scores import SetScore
 
 TEMPLATE = "report.html.j2"
 MOST_CONFUSIONS = 10
@@ -45,6 +46,7 @@ class ReportContent:
         errors: The errors to show, worst first.
         uncertain: The most uncertain answers.
         typical: The most typical image of each class.
+        novel: The most novel images, each with its score.
         suspects: Labels that are probably wrong, with their pictures.
         explainer: What made the heat maps of the cards.
         audit: What ingestion found.
@@ -60,6 +62,7 @@ class ReportContent:
     errors: Sequence[Card] = ()
     uncertain: Sequence[Card] = ()
     typical: Sequence[Card] = ()
+    novel: Sequence[tuple[Card, float]] = ()
     suspects: Sequence[tuple[Suspect, View]] = ()
     explainer: Explainer | None = None
     audit: Audit | None = None
@@ -92,6 +95,7 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         splits=split_rows(data, table),
         confusions=most_confused(found.counts),
         slices=shown_slices(found),
+        unknown=unknown_rows(found),
         model=model_name(results.model_info),
         version=str(results.model_info.get("weights_sha256", ""))[:8],
         set_name=results.title or set_name(found.classes),
@@ -107,6 +111,30 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
         few_images=FEW_IMAGES,
         training=[name for name in results.figures if name.startswith("training_")],
     )
+
+
+@dataclass(frozen=True)
+class UnknownRow:
+    """What the model does not know of some test images: how many, the share that is novel, the sets of classes."""
+
+    images: int
+    novel: float | None
+    sets: SetScore | None
+
+
+def unknown_rows(found: Evaluation) -> dict[str, list[UnknownRow]]:
+    """Returns a row for each class ("classes"), and for each of the shown slices ("slices")."""
+
+    def row(members: Bools) -> UnknownRow:
+        flagged = found.novelty.flagged if found.novelty and found.novelty.fitted else None
+        share = float(flagged[members].mean()) if flagged is not None and members.any() else None
+        return UnknownRow(int(members.sum()), share, found.sets.of(members) if found.sets else None)
+
+    none = np.zeros(len(found.test.ids), bool)
+    return {
+        "classes": [row(found.test.labels == label) for label in range(len(found.classes))],
+        "slices": [row(none if s.members is None else s.members) for s in shown_slices(found)],
+    }
 
 
 def shown_slices(found: Evaluation) -> list[Slice]:

@@ -16,6 +16,7 @@ from sightline.metrics.selective import Abstention, RiskCoverage
 if TYPE_CHECKING:
     from sightline.stages.evaluate.baseline_comparison import BaselineComparison
     from sightline.stages.evaluate.novelty_measurement import NoveltyResult
+    from sightline.stages.evaluate.set_scores import SetResult
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class Evaluation:
         worst: The slice to look at first; None where there is no slice. See `slices.worst`.
         robustness: None where it was switched off.
         novelty: What tells images that are none of the classes, and its test; None where it was not asked for.
+        sets: Sets of classes that are to hold the truth; None without validation images.
         suspects: Most suspect first.
         suspects_note: Why there is no list of them, where the model is too poor for one.
         baselines: What the network is held against, the most accurate first.
@@ -176,6 +178,7 @@ class Evaluation:
     worst: Slice | None
     robustness: Robustness | None
     novelty: NoveltyResult | None
+    sets: SetResult | None
     suspects: Sequence[Suspect]
     suspects_note: str
     baselines: Sequence[BaselineComparison]

@@ -14,7 +14,7 @@ from sightline.metrics import base, calibration, classification, selective, susp
 from sightline.metrics.base import DIGITS, Floats, Labels
 from sightline.metrics.classification import proportion
 from sightline.models.robustness import Predict
-from sightline.stages.evaluate import baseline_comparison, corruption_error, novelty_measurement, slices
+from sightline.stages.evaluate import baseline_comparison, corruption_error, novelty_measurement, set_scores, slices
 from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.novelty_measurement import Embedder
 from sightline.stages.evaluate.results import Evaluation, Slice, SplitPredictions, Suspect
@@ -81,6 +81,10 @@ def score_model(
     worst = slices.worst(sliced)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
+    sets = set_scores.measure(validation, test)
+    if sets is not None:
+        shown = dict(sets.levels)[set_scores.SHOWN]
+        numbers |= proportion("set_coverage", shown.covered, shown.images) | {"set_size": shown.mean_size}
     novel = None
     if embedder is not None:
         progress.step("novelty")
@@ -110,6 +114,7 @@ def score_model(
         worst=worst,
         robustness=corrupted,
         novelty=novel,
+        sets=sets,
         suspects=doubtful,
         suspects_note=note,
         baselines=baseline_comparison.read_comparisons(baselines, test) if baselines and baselines.is_file() else [],

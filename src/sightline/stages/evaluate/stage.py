@@ -15,7 +15,7 @@ from sightline.models.novelty_detector import save_detector
 from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
 from sightline.reporting.contact_sheet import draw_sheet
-from sightline.reporting.examples import most_typical, most_uncertain, worst_errors
+from sightline.reporting.examples import examples, most_typical, most_uncertain, worst_errors
 from sightline.reporting.plots.gallery import draw_gallery
 from sightline.reporting.plots.style import LIGHT
 from sightline.stages.evaluate import curve_tables, report, tables
@@ -94,6 +94,7 @@ def evaluate_split(
         errors=cards(worst_errors(test, config.gallery), rows, classes, maps),
         uncertain=cards(most_uncertain(test, config.gallery // 2), rows, classes),
         typical=cards(most_typical(test, TYPICAL if config.gallery else 0), rows, classes, maps),
+        novel=novel_cards(found, rows, config.gallery // 2),
         browsed=browsed_images(test, rows, classes, report.shown_slices(found), 10 * config.gallery),
         title=config.title,
         augmented=training_rows(data, (model_info or {}).get("training", {})),
@@ -117,6 +118,16 @@ def evaluate_split(
     files.write_json(out / CALIBRATION, calibration(found) | ({"tta": config.tta} if config.tta else {}))
     files.write_json(out / DETAIL, dict(found.numbers))
     return found
+
+
+def novel_cards(found: Evaluation, rows: Split, count: int) -> list[tuple[Card, float]]:
+    """Returns the most novel images with their scores, the most novel first."""
+    if found.novelty is None or found.novelty.fitted is None:
+        return []
+    scores = found.novelty.test
+    order = np.argsort(-scores, kind="stable")[:count]
+    made = cards(examples(found.test, order), rows, found.classes)
+    return [(card, float(scores[card.example.position])) for card in made]
 
 
 def first_of_each_class(rows: Split) -> list[str]:

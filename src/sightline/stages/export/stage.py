@@ -21,7 +21,7 @@ from sightline.models.inference import Predictor
 from sightline.models.model_info import ModelInfo
 from sightline.models.saved_model import WEIGHTS
 from sightline.predict import manifest
-from sightline.predict.inference_model import open_model
+from sightline.predict.inference_model import InferenceModel, open_model
 from sightline.stages.export import calibration_file, parity, parity_images
 from sightline.stages.export.config import ExportConfig, Int8Config
 from sightline.stages.export.formats import FORMATS, NetworkSource
@@ -100,7 +100,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             expected = images.run(lambda batch: novel.scores(batch, embed(predictor, batch)), images.stored)
             check_novelty(images.ids, expected, images.run(bundle.novelty))
         uncertainty.observe("fp32", bundle)
-        files.write_bytes(folder / manifest.REFERENCE, _reference(images, images.run(bundle.probabilities)))
+        files.write_bytes(folder / manifest.REFERENCE, _reference(images, bundle))
         networks: dict[str, tuple[list[Path], Network]] = {
             "torch": ([model / WEIGHTS], predictor),
             "fp32": ([folder / manifest.MODEL], bundle.probabilities),
@@ -137,10 +137,12 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         return result
 
 
-def _reference(images: parity_images.ParityImages, probabilities: npt.NDArray[np.float32]) -> bytes:
+def _reference(images: parity_images.ParityImages, bundle: InferenceModel) -> bytes:
     """Returns the statistics that incoming images are compared with, of images that the network was not fitted to."""
+    probabilities = images.run(bundle.probabilities)
     statistics = np.column_stack([images.statistics, probabilities.max(axis=1)]).astype(np.float32)
-    return Reference(statistics, probabilities.argmax(axis=1)).to_bytes()
+    novelty = images.run(bundle.novelty) if bundle.tells_novelty else None
+    return Reference(statistics, probabilities.argmax(axis=1), novelty).to_bytes()
 
 
 def _write_parts(folder: Path, onnx: bytes, content: CardContent) -> None:
