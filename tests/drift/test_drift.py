@@ -95,7 +95,7 @@ def test_the_command(exported: Project, tmp_path: Path) -> None:
     assert page.read_text().count("data:image/png") >= 10
     found = json.loads(run(app, ["drift", str(exported.bundle), str(dark), "--json"]).output)
     assert found["drifted"]
-    assert {s["name"] for s in found["statistics"]} == {*NAMES, "classes"}
+    assert {s["name"] for s in found["statistics"]} == {*NAMES, "classes", "novel"}
     few = run(app, ["drift", str(exported.bundle), str(exported.pictures[0])])
     assert (few.exit_code, few.stderr) == (2, "sightline: 1 images could be read: drift wants at least 10\n")
     missing = run(app, ["drift", str(exported.bundle), str(tmp_path / "nowhere")])

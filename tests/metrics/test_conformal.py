@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+from crepes import ConformalClassifier
+from scipy.stats import binom
+
+from sightline.metrics import conformal
+
+K = 4
+
+
+def probabilities(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels and the softmax of logits that favour them, some classes more than others."""
+    labels = rng.integers(0, K, count)
+    logits = rng.normal(size=(count, K))
+    logits[np.arange(count), labels] += 1.0 + labels
+    weights = np.exp(logits)
+    return labels, weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(conformal).failed == 0
+
+
+def test_sets_are_those_of_crepes() -> None:
+    rng = np.random.default_rng(0)
+    (labels, held_out), (_, new) = probabilities(rng, 400), probabilities(rng, 200)
+    of_true = held_out[np.arange(400), labels]
+    # No whole number of images: where it is one, crepes takes a p-value of just 1 - coverage in, which need not be.
+    for coverage in (0.517, 0.903, 0.951):
+        thresholds = conformal.class_thresholds(labels, of_true, K, coverage)
+        chosen = new >= thresholds - 1e-9
+        for label in range(K):
+            other = ConformalClassifier().fit(1 - of_true[labels == label])
+            theirs = other.predict_set(1 - new[:, [label]], confidence=coverage, smoothing=False)
+            assert np.array_equal(chosen[:, label], np.asarray(theirs)[:, 0] == 1), (coverage, label)
+        sets = conformal.prediction_sets(new, thresholds)
+        assert np.array_equal(sets & chosen, chosen)
+        assert sets.any(axis=1).all()
+        assert (sets.sum(axis=1) == np.maximum(1, chosen.sum(axis=1))).mean() > 0.8
+
+
+def test_every_class_is_covered_as_promised_in_20_draws() -> None:
+    covered = np.zeros((K, 2))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        (labels, held_out), (truth, new) = probabilities(rng, 600), probabilities(rng, 600)
+        thresholds = conformal.class_thresholds(labels, held_out[np.arange(600), labels], K, 0.9)
+        sets = conformal.prediction_sets(new, thresholds)
+        for label in range(K):
+            here = truth == label
+            covered[label] += sets[here, label].sum(), here.sum()
+    # The thresholds are drawn as well, with some 150 images of a class each: their spread is as large again.
+    for right, count in covered:
+        assert binom.cdf(right, count, 0.9 - 3 * np.sqrt(0.09 / (20 * 150))) > 0.001
+
+
+def test_a_class_with_too_few_images_shares_a_threshold_and_none_at_all_excludes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    labels, held_out = probabilities(rng, 200)
+    of_true = held_out[np.arange(200), labels]
+    kept = (labels != 3) | (np.cumsum(labels == 3) <= 5)
+    few = conformal.class_thresholds(labels[kept], of_true[kept], K, 0.95)
+    pooled = conformal.quantile(1 - of_true[kept], 0.05)
+    assert pooled is not None
+    assert few[3] == 1 - pooled
+    assert few[0] != few[3]
+    assert (conformal.class_thresholds(labels[:10], of_true[:10], K, 0.95) == 0).all()

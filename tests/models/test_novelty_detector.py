@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import betabinom
+
+from sightline.core.errors import UserError
+from sightline.metrics import conformal
+from sightline.models import novelty_detector
+from sightline.models.novelty_detector import FittedNovelty, NoveltyDetector
+
+D, K = 24, 3
+
+
+def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns images, embeddings and labels: as a network would give them, correlated, partly dead."""
+    labels = rng.integers(0, K, count)
+    mixing = np.random.default_rng(7).normal(size=(D, D)) * np.geomspace(1, 0.01, D)
+    embeddings = np.maximum(0, rng.normal(size=(count, D)) @ mixing + 3 * np.eye(K, D)[labels])
+    embeddings[:, -1] = 0
+    images = rng.integers(100, 156, (count, 8, 8, 1)).astype(np.uint8)
+    return images, embeddings.astype(np.float32), labels
+
+
+def fitted(rng: np.random.Generator, directions: int) -> NoveltyDetector:
+    images, embeddings, labels = draw(rng, 600)
+    values = novelty_detector.features(images, embeddings)
+    return novelty_detector.fit(values, labels, values.shape[1] - D, directions)
+
+
+@pytest.mark.parametrize("directions", [8, 100])
+def test_false_alarms_are_as_rare_as_promised_in_20_draws(directions: int) -> None:
+    alarms, held_out, new = 0, 199, 200
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        detector = fitted(rng, directions)
+        threshold = conformal.quantile(detector.distances(*draw(rng, held_out)[:2]), 0.05)
+        assert threshold is not None
+        alarms += int((detector.distances(*draw(rng, new)[:2]) > threshold).sum())
+        images, embeddings, _ = draw(rng, 100)
+        noise = rng.integers(0, 256, images.shape).astype(np.uint8)
+        assert (detector.distances(noise, embeddings) > threshold).mean() >= 0.95
+        assert (detector.distances(images, embeddings[:, ::-1]) > threshold).mean() >= 0.95
+    # Each draw's rate is beta distributed, since its threshold is drawn; the mean of 20 of them nearly normal.
+    one = betabinom(new, 10, 190)
+    assert abs(alarms - 20 * one.mean()) < 3.5 * np.sqrt(20) * one.std()
+
+
+def test_pixels_are_looked_at_at_the_scales_that_they_allow() -> None:
+    flat = np.full((2, 3, 40, 1), 51, np.uint8)
+    assert novelty_detector.pixel_features(flat).tolist() == [[51, 0], [51, 0]]
+    stripes = np.tile(np.array([0, 255], np.uint8), (1, 16, 8))[..., None]
+    across, down, *_ = novelty_detector.pixel_features(stripes)[0, 2:6]
+    assert (across, down) == (255, 0)
+    assert len(novelty_detector.pixel_features(np.zeros((1, 64, 64, 3), np.uint8))[0]) == 6 + 3 * 4
+
+
+def test_it_is_the_same_when_read_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kept = FittedNovelty(fitted(rng, 8), 2.5, 0.05, 100)
+    novelty_detector.save(kept, tmp_path / "novelty.npz")
+    images, embeddings, _ = draw(rng, 10)
+    again = novelty_detector.load(tmp_path / "novelty.npz")
+    assert again is not None
+    assert (again.threshold, again.rate, again.images) == (2.5, 0.05, 100)
+    assert np.array_equal(again.scores(images, embeddings), kept.scores(images, embeddings))
+    novelty_detector.save(None, tmp_path / "novelty.npz")
+    assert novelty_detector.load(tmp_path / "novelty.npz") is None
+    (tmp_path / "novelty.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"novelty.npz is damaged.*run the evaluate stage again"):
+        novelty_detector.load(tmp_path / "novelty.npz")
+    with pytest.raises(UserError, match="is missing: run the evaluate stage"):
+        novelty_detector.load(tmp_path / "none.npz")
+
+
+def test_its_size_is_held_against_the_networks() -> None:
+    for size in (10**5, 10**7):
+        count = novelty_detector.directions_for(size, 600, 100)
+        assert 2 * 600 * count + 4 * 100 * count + 8 * 600 <= 0.035 * size or count == 16

@@ -1,0 +1,153 @@
+"""None of these, and sets of classes: the same numbers by every way that leads to a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from typer.testing import CliRunner
+
+from sightline.cli import app
+from sightline.core import files
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import ProcessedSet
+from sightline.imaging import decode
+from sightline.models import novelty_detector
+from sightline.models.embeddings import embed
+from sightline.models.inference import Predictor
+from sightline.predict import manifest
+from sightline.predict.bundle import Bundle
+from tests import bundles
+from tests.exported import TEST_ROWS, VALIDATION_ROWS, Project
+from tests.serve.conftest import serve
+
+
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("noise")
+    for place in range(20):
+        (folder / f"{place:02}.png").write_bytes(decode.encode_png(rng.integers(0, 256, (8, 8, 1)).astype(np.uint8)))
+    return sorted(folder.iterdir())
+
+
+def changed(bundle: Path, folder: Path, **calibration: Any) -> Path:
+    """Returns a copy of a bundle with another content of `calibration.json`."""
+    shutil.copytree(bundle, folder)
+    content = json.loads((folder / "calibration.json").read_text()) | calibration
+    files.write_json(folder / "calibration.json", content)
+    old = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    manifest.write(folder, old["lineage"], old["default"], old["proof"])
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, list[dict[str, Any]], str]:
+    done = CliRunner().invoke(app, ["predict", *map(str, arguments), "--format", "jsonl"])
+    return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.mark.parametrize("form", ["fp32", "int8"])
+def test_from_bytes_it_is_as_novel_as_the_trained_network_finds_it(exported: Project, form: str) -> None:
+    predictor, data = Predictor.load(exported.model), ProcessedSet(exported.processed)
+    images = data.split("test").images()
+    fitted = novelty_detector.load(exported.reports / "novelty.npz")
+    assert fitted is not None
+    expected = fitted.scores(images, embed(predictor, images))
+    bundle = Bundle.load(exported.bundle, model=form)
+    given = [prediction.novelty for prediction in bundle.predict(exported.pictures)]
+    np.testing.assert_allclose(given, expected, rtol=1e-3 if form == "fp32" else 0.3)
+    # The threshold is the form's own: so many of the validation images are above it, and no more.
+    assert (bundle.novelty(data.split("val").images()) > 1 + 1e-6).sum() == VALIDATION_ROWS - 144  # ceil(151 * 0.95)
+    assert np.mean(np.array(given) > 1) < 0.15
+
+
+def test_by_the_command_by_rest_and_by_mlflow_it_says_the_same(exported: Project, noise: list[Path]) -> None:
+    from sightline.promote.pyfunc_model import BundleModel
+
+    paths = [*exported.pictures[:5], *noise[:5]]
+    code, rows, closing = run(exported.bundle, *paths, "--abstain", "--coverage", "0.9")
+    assert code == 0
+    novel = [row["novelty"] > 1 for row in rows]
+    assert 0 < novel.count(False) <= 5
+    assert all(novel[5:])
+    assert [row["label"] == "none of these" for row in rows] == novel
+    assert f"{novel.count(True)} none of these" in closing
+    assert all(row["top"][0]["label"] in row["class_set"] for row in rows)
+    with serve(exported.bundle) as server:
+        url = f"{server.url}/predict?abstain=true&coverage=0.9&top_k=1"
+        served = [
+            requests.post(url, data=path.read_bytes(), headers=PNG, timeout=30).json()["predictions"][0]
+            for path in paths
+        ]
+        assert requests.post(f"{server.url}/predict?coverage=1", data=b"x", headers=PNG, timeout=30).status_code == 400
+        assert requests.post(f"{server.url}/predict?abstain=yes", data=b"x", headers=PNG, timeout=30).status_code == 400
+        about = requests.get(f"{server.url}/model", timeout=30).json()
+    assert (about["tells_novelty"], about["abstains"]) == (True, False)
+    model = BundleModel()
+    model.load_context(SimpleNamespace(artifacts={"bundle": str(exported.bundle)}))
+    table = model.predict(None, pd.DataFrame({"image": [path.read_bytes() for path in paths]}))
+    for row, other, novelty, label in zip(rows, served, table["novelty"], table["label"], strict=True):
+        assert other["novelty"] == pytest.approx(row["novelty"], rel=1e-4)
+        assert (other["label"], other["class_set"]) == (row["label"], row["class_set"])
+        assert novelty == pytest.approx(row["novelty"], rel=1e-4)
+        assert label == row["top"][0]["label"]
+
+
+def test_a_bundle_may_abstain_by_itself(exported: Project, noise: list[Path], tmp_path: Path) -> None:
+    from sightline.promote.pyfunc_model import BundleModel
+
+    folder = changed(exported.bundle, tmp_path / "bundle", abstain=True, threshold=None)
+    assert [row["label"] for row in run(folder, *noise)[1]] == ["none of these"] * len(noise)
+    assert not any(row["abstained"] for row in run(folder, *noise, "--no-abstain")[1])
+    model = BundleModel()
+    model.load_context(SimpleNamespace(artifacts={"bundle": str(folder)}))
+    assert model.predict(None, pd.DataFrame({"image": [noise[0].read_bytes()]}))["label"][0] == "none of these"
+
+
+def test_sets_hold_the_truth_about_as_often_as_asked(exported: Project) -> None:
+    bundle = Bundle.load(exported.bundle)
+    sizes = []
+    for coverage in (0.5, 0.9, 0.99):
+        found = list(bundle.predict(exported.pictures, coverage=coverage))
+        held = [label in (one.class_set or ()) for one, label in zip(found, exported.labels, strict=True)]
+        assert np.mean(held) > coverage - 3 * np.sqrt(coverage * (1 - coverage) * (1 / TEST_ROWS + 1 / 150)) - 0.01
+        sizes.append(np.mean([len(one.class_set or ()) for one in found]))
+    assert sizes == sorted(sizes)
+    with pytest.raises(UserError, match="coverage: must be above 0 and below 1, is 1"):
+        bundle.question(coverage=1.0)
+
+
+def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> None:
+    folder = bundles.quick("mnist", tmp_path / "old")
+    content = json.loads((folder / "manifest.json").read_text())
+    files.write_json(folder / "manifest.json", content | {"format": 1})
+    picture = tmp_path / "a.png"
+    picture.write_bytes(bundles.encoded("mnist", 1)[0].data)
+    code, (row,), _ = run(folder, picture)
+    assert (code, row["novelty"], row["class_set"]) == (0, None, None)
+    assert "does not tell what is none of its classes: export it again" in run(folder, picture, "--abstain")[2]
+    code, rows, said = run(folder, picture, "--coverage", "0.9")
+    assert (code, rows) == (2, [])
+    assert "coverage: the bundle holds no scores of validation images" in said
+
+
+@pytest.mark.parametrize("name", ["none", "other", "background", "none of these"])
+def test_a_class_of_such_a_name_is_a_class(exported: Project, name: str) -> None:
+    bundle = Bundle.load(exported.bundle)
+    bundle.classes = [name, *bundle.classes[1:]]
+    zero = exported.pictures[exported.labels.index("0")]
+    (found,) = bundle.predict(zero, coverage=0.9)
+    assert (found.label, found.abstained, found.none_of_these) == (name, False, False)
+    assert name in (found.class_set or ())
+    assert dataclasses.replace(found, abstained=True).label is None
