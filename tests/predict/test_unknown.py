@@ -29,7 +29,6 @@ from tests import bundles
 from tests.exported import TEST_ROWS, VALIDATION_ROWS, Project
 from tests.serve.conftest import serve
 
-
 PNG = {"content-type": "image/png"}
 
 
