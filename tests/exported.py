@@ -160,7 +160,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     from sightline.datasets.predictions import save_predictions as write_predictions
     from sightline.models import novelty_detector
     from sightline.models.inference import Predictor
-    from sightline.stages.evaluate.novelty_measurement import Embedder, measure
+    from sightline.stages.evaluate.novelty_measurement import Embedder
     from sightline.stages.export.calibration_file import Calibration
 
     data, predictor = processed_set.ProcessedSet(processed), Predictor.load(model)

@@ -62,7 +62,7 @@ class NoveltyResult:
         return above
 
 
-def measure(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
+def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
     """Fits a detector and scores a split with it.
 
     Args:

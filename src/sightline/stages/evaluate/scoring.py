@@ -81,14 +81,14 @@ def score_model(
     worst = slices.worst(sliced)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
-    sets = set_scores.measure(validation, test)
+    sets = set_scores.measure_sets(validation, test)
     if sets is not None:
         shown = dict(sets.levels)[set_scores.SHOWN]
         numbers |= proportion("set_coverage", shown.covered, shown.images) | {"set_size": shown.mean_size}
     novel = None
     if embedder is not None:
         progress.step("novelty")
-        novel = novelty_measurement.measure(embedder, data, config.novelty, config.batch_size, rows)
+        novel = novelty_measurement.measure_novelty(embedder, data, config.novelty, config.batch_size, rows)
         if novel.fitted is not None:
             numbers |= proportion("novel_share", int(novel.flagged.sum()), len(rows))
     corrupted = None

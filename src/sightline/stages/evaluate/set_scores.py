@@ -60,7 +60,7 @@ class SetResult:
         return _score(self.chosen[members], self.holds[members]) if members.any() else None
 
 
-def measure(validation: SplitPredictions, test: SplitPredictions) -> SetResult | None:
+def measure_sets(validation: SplitPredictions, test: SplitPredictions) -> SetResult | None:
     """Sets thresholds on the validation split and tries them on the test split; None without validation images."""
     if not len(validation.ids):
         return None
