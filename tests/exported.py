@@ -160,7 +160,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     from sightline.datasets.predictions import save_predictions as write_predictions
     from sightline.models import novelty_detector
     from sightline.models.inference import Predictor
-    from sightline.stages.evaluate.novelty_measurement import Embedder
+    from sightline.stages.evaluate.novelty_measurement import Embedder, measure_novelty
     from sightline.stages.export.calibration_file import Calibration
 
     data, predictor = processed_set.ProcessedSet(processed), Predictor.load(model)
@@ -171,7 +171,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     files.write_json(reports / "calibration.json", CALIBRATION)
     files.write_json(reports / "metrics_detail.json", METRICS)
     novelty_detector.save_detector(
-        measure(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz"
+        measure_novelty(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz"
     )
 
 

@@ -60,19 +60,19 @@ def test_pixels_are_looked_at_at_the_scales_that_they_allow() -> None:
 def test_it_is_the_same_when_read_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     kept = FittedNovelty(fitted(rng, 8), 2.5, 0.05, 100)
-    novelty_detector.save(kept, tmp_path / "novelty.npz")
+    novelty_detector.save_detector(kept, tmp_path / "novelty.npz")
     images, embeddings, _ = draw(rng, 10)
-    again = novelty_detector.load(tmp_path / "novelty.npz")
+    again = novelty_detector.load_detector(tmp_path / "novelty.npz")
     assert again is not None
     assert (again.threshold, again.rate, again.images) == (2.5, 0.05, 100)
     assert np.array_equal(again.scores(images, embeddings), kept.scores(images, embeddings))
-    novelty_detector.save(None, tmp_path / "novelty.npz")
-    assert novelty_detector.load(tmp_path / "novelty.npz") is None
+    novelty_detector.save_detector(None, tmp_path / "novelty.npz")
+    assert novelty_detector.load_detector(tmp_path / "novelty.npz") is None
     (tmp_path / "novelty.npz").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"novelty.npz is damaged.*run the evaluate stage again"):
-        novelty_detector.load(tmp_path / "novelty.npz")
+        novelty_detector.load_detector(tmp_path / "novelty.npz")
     with pytest.raises(UserError, match="is missing: run the evaluate stage"):
-        novelty_detector.load(tmp_path / "none.npz")
+        novelty_detector.load_detector(tmp_path / "none.npz")
 
 
 def test_its_size_is_held_against_the_networks() -> None:

@@ -60,7 +60,7 @@ def run(*arguments: object) -> tuple[int, list[dict[str, Any]], str]:
 def test_from_bytes_it_is_as_novel_as_the_trained_network_finds_it(exported: Project, form: str) -> None:
     predictor, data = Predictor.load(exported.model), ProcessedSet(exported.processed)
     images = data.split("test").images()
-    fitted = novelty_detector.load(exported.reports / "novelty.npz")
+    fitted = novelty_detector.load_detector(exported.reports / "novelty.npz")
     assert fitted is not None
     expected = fitted.scores(images, embed(predictor, images))
     bundle = Bundle.load(exported.bundle, model=form)
