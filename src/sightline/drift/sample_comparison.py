@@ -138,8 +138,8 @@ def measure_incoming(
                 if answer.novelty is not None:
                     novelty.append(answer.novelty)
     statistics = np.stack(rows) if rows else np.zeros((0, len(NAMES)), np.float32)
-    told = np.array(novelty, np.float32) if bundle.tells_novelty else None
-    return IncomingImages(inputs, Reference(statistics, np.array(classes, np.int64), told), rejected)
+    scores = np.array(novelty, np.float32) if bundle.tells_novelty else None
+    return IncomingImages(inputs, Reference(statistics, np.array(classes, np.int64), scores), rejected)
 
 
 def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:

@@ -1,0 +1,234 @@
+"""Novelty and sets of classes on real pictures: what the choice of the score rests on.
+
+    python benchmarks/novelty.py --splits 20
+
+Of each set (8x8 digits, MNIST, Fashion-MNIST, photographs of hands; digits without 8 and 9) a small network is trained
+once, on images that nothing below uses. The held-out images are split at random into validation and test images; the
+former set the thresholds of each score for 5 % of false alarms, and the sets' for a coverage of 95 %. Shown are the
+share of test images refused, and of the images of each other set and of noise, and the area under ROC, all from encoded
+bytes through the set's own preprocessing; then the sets' coverage, overall and of the class where it is least.
+Needs SIGHTLINE_SHARED_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from sklearn.datasets import load_digits
+
+from sightline.imaging import decode
+from sightline.imaging.transform.pipeline import Transform
+from sightline.imaging.transform.resize import Stretch
+from sightline.imaging.transform.step import Nothing
+from sightline.metrics import conformal
+from sightline.models import novelty_detector
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.classifier import Classifier, build_classifier
+
+RATE, COVERAGE, FOREIGN = 0.05, 0.95, 300
+SHARED = Path(os.environ.get("SIGHTLINE_SHARED_DATA", "../shared/data"))
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Images, embeddings and logits -> [n], the larger the more novel."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set: encoded images and their class indices, what it is prepared to, and how it is learnt."""
+
+    data: list[bytes]
+    labels: np.ndarray
+    size: int = 28
+    channels: int = 1
+    taught: int = 3000
+    epochs: int = 4
+
+
+def idx(name: str, count: int = 6000) -> Pictures:
+    """Reads the first training images of an IDX set."""
+    raw = [gzip.decompress((SHARED / name / f"train-{part}.gz").read_bytes()) for part in
+           ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
+    pixels = np.frombuffer(raw[0], np.uint8, offset=16).reshape(-1, 28, 28, 1)[:count]
+    return Pictures([decode.encode_png(image) for image in pixels], np.frombuffer(raw[1], np.uint8, offset=8)[:count])
+
+
+def digits(classes: int = 10) -> tuple[Pictures, list[bytes]]:
+    """Returns the digits below `classes`, and the others' images."""
+    found = load_digits()
+    encoded = [decode.encode_png(np.round(image * 255 / 16).astype(np.uint8)[..., None]) for image in found.images]
+    known = [place for place, label in enumerate(found.target) if label < classes]
+    others = [data for data, label in zip(encoded, found.target, strict=True) if label >= classes]
+    return Pictures([encoded[i] for i in known], found.target[known], 16, taught=len(known) // 2, epochs=15), others
+
+
+def hands() -> Pictures:
+    """Reads the photographs of hands."""
+    paths = sorted((SHARED / "sign-language-digits").glob("*/*.*"))
+    labels = np.array([int(path.parent.name) for path in paths])
+    return Pictures([path.read_bytes() for path in paths], labels, 32, 3, taught=1200, epochs=20)
+
+
+def noise(count: int = FOREIGN) -> list[bytes]:
+    """Draws grey noise of three sizes of grain."""
+    rng = np.random.default_rng(0)
+    grains = [rng.integers(0, 256, (side, side, 1)).astype(np.uint8) for side in (8, 28, 64) * (count // 3)]
+    return [decode.encode_png(image) for image in grains]
+
+
+def learn(images: np.ndarray, labels: np.ndarray, epochs: int) -> Classifier:
+    """Trains a small network."""
+    torch.manual_seed(0)
+    option = Cnn("cnn", 16, None, 64, 0.2)
+    depth = images.shape[-1]
+    levels = images.reshape(-1, depth) / 255
+    mean, deviation = levels.mean(axis=0).tolist(), levels.std(axis=0).tolist()
+    model = build_classifier(option, images.shape[1:], int(labels.max()) + 1, mean, deviation)
+    steps = epochs * -(-len(images) // 32)
+    optimizer = torch.optim.AdamW(model.train().parameters(), 0.002)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.004, total_steps=steps)
+    x, y = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(32):
+            loss = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
+def scores(model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
+    """Returns the scores that are compared, each fitted to the images that the network was."""
+    e = embeddings.astype(float)
+    weight, bias = (p.detach().numpy().astype(float) for p in (model.head.weight, model.head.bias))
+    unit = e / np.linalg.norm(e, axis=1, keepdims=True).clip(1e-12)
+
+    def energy(logits: np.ndarray) -> np.ndarray:
+        top = logits.max(axis=1)
+        return -(top + np.log(np.exp(logits - top[:, None]).sum(axis=1)))
+
+    def softmax(_: np.ndarray, __: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return 1 - shifted.max(axis=1) / shifted.sum(axis=1)
+
+    def neighbour(_: np.ndarray, embedded: np.ndarray, __: np.ndarray) -> np.ndarray:
+        mine = embedded / np.linalg.norm(embedded, axis=1, keepdims=True).clip(1e-12)
+        return -np.sort(mine @ unit.T, axis=1)[:, -10]
+
+    origin = -np.linalg.pinv(weight) @ bias
+    rest = np.linalg.eigh(np.cov((e - origin).T))[1][:, : e.shape[1] // 2]  # ViM's residual space
+    level = (e @ weight.T + bias).max(axis=1).mean() / np.linalg.norm((e - origin) @ rest, axis=1).mean()
+
+    def vim(_: np.ndarray, embedded: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        return level * np.linalg.norm((embedded - origin) @ rest, axis=1) + energy(logits)
+
+    values = novelty_detector.features(images, embeddings)
+    count, width = values.shape[1], e.shape[1]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    directions = novelty_detector.directions_for(size, count, len(weight))
+    ours = novelty_detector.fit(values, labels, count - width, directions)
+    plain = novelty_detector.fit(e, labels, 0, width)
+
+    def mahalanobis(_: np.ndarray, embedded: np.ndarray, __: np.ndarray) -> np.ndarray:
+        at = (embedded - plain.center) * plain.scale @ plain.projection.astype(float)
+        return np.sqrt(((at[:, None] - plain.means[None]) ** 2).sum(axis=2).min(axis=1))
+
+    return {
+        "softmax": softmax,
+        "energy": lambda _, __, logits: energy(logits),
+        "ViM": vim,
+        "10-NN": neighbour,
+        "Mahalanobis": mahalanobis,
+        "with pixels": lambda pixels, embedded, _: ours.distances(pixels, embedded),
+    }
+
+
+def auroc(known: np.ndarray, foreign: np.ndarray) -> float:
+    """Returns how often a foreign image is more novel than a known one."""
+    ranks = rankdata(np.concatenate([known, foreign]))
+    return float((ranks[len(known) :].sum() - len(foreign) * (len(foreign) + 1) / 2) / len(known) / len(foreign))
+
+
+def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], splits: int) -> None:
+    """Prints the figures of one set."""
+    nothing = Nothing("none")
+    steps = {"clean": nothing, "denoise": nothing, "enhance": nothing, "segment": nothing}
+    transform = Transform.build(pictures.size, pictures.channels, [0] * pictures.channels, resize=Stretch("stretch"),
+                                **steps)  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(pictures.data))
+    images = np.stack([transform.decode(pictures.data[place]) for place in order])
+    labels = pictures.labels[order].astype(np.int64)
+    taught = slice(0, pictures.taught)
+    model = learn(images[taught], labels[taught], pictures.epochs)
+
+    def answer(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with torch.inference_mode():
+            embedded = [model.features(part) for part in torch.from_numpy(batch).split(256)]
+            logits = [model.head(part) for part in embedded]
+        return batch, torch.cat(embedded).numpy(), torch.cat(logits).numpy().astype(float)
+
+    compared = scores(model, images[taught], answer(images[taught])[1], labels[taught])
+    held_out = answer(images[pictures.taught :])
+    truth = labels[pictures.taught :]
+    accuracy = (held_out[2].argmax(axis=1) == truth).mean()
+    others = {key: answer(np.stack([transform.decode(data) for data in some])) for key, some in foreign.items()}
+    print(f"\n{name}: {pictures.taught} images taught, accuracy {accuracy:.3f}; refused, and area under ROC")
+    print(f"{'':14}{'own':>7}" + "".join(f"{key:>16}" for key in others))
+    halves = [np.random.default_rng(seed).permutation(len(truth)) for seed in range(splits)]
+    middle = len(truth) // 2
+    for title, score in compared.items():
+        known = score(*held_out)
+        strange = {key: score(*given) for key, given in others.items()}
+        alarms, found = [], {key: [] for key in strange}
+        for half in halves:
+            threshold = conformal.quantile(known[half[:middle]], RATE)
+            alarms.append((known[half[middle:]] > threshold).mean())
+            for key, values in strange.items():
+                found[key].append((values > threshold).mean())
+        cells = [f"{np.mean(found[key]):.3f} ({auroc(known, values):.3f})" for key, values in strange.items()]
+        print(f"{title:14}{np.mean(alarms):>7.3f}" + "".join(f"{cell:>16}" for cell in cells))
+    weights = np.exp(held_out[2] - held_out[2].max(axis=1, keepdims=True))
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    covered = np.zeros((len(halves), probabilities.shape[1], 2))
+    sizes = []
+    for row, half in enumerate(halves):
+        validation, test = half[:middle], half[middle:]
+        of_true = probabilities[validation, truth[validation]]
+        thresholds = conformal.class_thresholds(truth[validation], of_true, probabilities.shape[1], COVERAGE)
+        chosen = probabilities[test] >= thresholds - 1e-9  # without the likeliest class, which `predict` adds
+        sizes.append(conformal.prediction_sets(probabilities[test], thresholds).sum(axis=1).mean())
+        for label in range(probabilities.shape[1]):
+            here = truth[test] == label
+            covered[row, label] = chosen[here, label].sum(), here.sum()
+    share = covered[..., 0].sum(axis=0) / covered[..., 1].sum(axis=0)
+    print(f"sets: coverage {covered[..., 0].sum() / covered[..., 1].sum():.4f}, of the classes {share.min():.4f} to "
+          f"{share.max():.4f}; {np.mean(sizes):.2f} classes in a set")  # fmt: skip
+
+
+def main() -> None:
+    """Measures all sets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--splits", type=int, default=20)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    whole, _ = digits()
+    part, unknown = digits(8)
+    known = {"digits": whole, "MNIST": idx("mnist"), "Fashion": idx("fashion-mnist"), "hands": hands()}
+    images = {name: pictures.data[:: max(1, len(pictures.data) // FOREIGN)] for name, pictures in known.items()}
+    images["noise"] = noise()
+    for name, pictures in known.items():
+        others = {key: some for key, some in images.items() if key != name}
+        measure_set(name, pictures, others, arguments.splits)
+    measure_set("digits 0 to 7", part, {"8 and 9": unknown}, arguments.splits)
+
+
+if __name__ == "__main__":
+    main()
