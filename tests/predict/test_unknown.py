@@ -47,7 +47,7 @@ def changed(bundle: Path, folder: Path, **calibration: Any) -> Path:
     files.write_json(folder / "calibration.json", content)
     old = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").unlink()
-    manifest.write(folder, old["lineage"], old["default"], old["proof"])
+    manifest.write_manifest(folder, old["lineage"], old["default"], old["proof"])
     return folder
 
 
