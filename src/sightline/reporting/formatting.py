@@ -43,14 +43,14 @@ def p_value(value: float) -> str:
     return "<\u00a00.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def thousands(value: float) -> str:
+def grouped(value: float) -> str:
     """Returns a count with thin spaces between thousands."""
     return f"{int(value):,}".replace(",", "\u202f")
 
 
 def times(count: int) -> str:
     """Returns `once`, `twice` or `<count> times`."""
-    return {1: "once", 2: "twice"}.get(count, f"{thousands(count)} times")
+    return {1: "once", 2: "twice"}.get(count, f"{grouped(count)} times")
 
 
 def size(number: int) -> str:

@@ -69,7 +69,7 @@ def render(folder: Path, template: str, **values: Any) -> str:
         formatting.percent,
         formatting.points,
         formatting.p_value,
-        formatting.thousands,
+        formatting.grouped,
         formatting.size,
         data_uri,
     )

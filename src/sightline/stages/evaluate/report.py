@@ -15,7 +15,7 @@ from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.metric_table import of_kind
 from sightline.reporting.cards import Card, View
 from sightline.reporting.contact_sheet import SheetRow
-from sightline.reporting.formatting import percent, points, share, thousands, times
+from sightline.reporting.formatting import grouped, percent, points, share, times
 from sightline.reporting.metric_titles import metric_rows as number_rows
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import Picture, render
@@ -169,7 +169,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
     found, n, classes = results.found, results.found.numbers, results.found.classes
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
     first = (
-        f"The model is right on {percent(n['accuracy'])} of {thousands(n['images'])} {found.test.split} images "
+        f"The model is right on {percent(n['accuracy'])} of {grouped(n['images'])} {found.test.split} images "
         f"(95\u00a0% interval {low} to {high}\u00a0%)."
     )
     confused = most_confused(found.counts, 1)
@@ -209,7 +209,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
 def facts(results: ReportContent) -> list[tuple[str, str]]:
     """Returns the few numbers that stand at the top: value and name."""
     found, n = results.found, results.found.numbers
-    wanted = [(thousands(n["errors"]), f"errors in {thousands(n['images'])} {found.test.split} images")]
+    wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
     wanted.append((percent(n["ece"]), "calibration error: distance of confidence and accuracy"))
     if found.abstention.threshold and "selective_accuracy" in n:
