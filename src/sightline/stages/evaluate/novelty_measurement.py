@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,10 @@ from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics import conformal
 from sightline.metrics.base import Bools, Floats
 from sightline.models import novelty_detector
-from sightline.models.embeddings import embed
-from sightline.models.inference import Predictor
 from sightline.models.novelty_detector import FittedNovelty
+
+if TYPE_CHECKING:
+    from sightline.models.inference import Predictor
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Embedder:
     @classmethod
     def of(cls, predictor: Predictor) -> Embedder:
         """Returns that of a stored model."""
+        from sightline.models.embeddings import embed  # PyTorch: scoring goes without
+
         tensors = predictor.classifier.state_dict().values()
         return cls(
             functools.partial(embed, predictor), sum(tensor.numel() * tensor.element_size() for tensor in tensors)
