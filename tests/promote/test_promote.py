@@ -201,7 +201,7 @@ def test_mlflow_loads_what_was_registered_without_pickle(
             dict(prediction.top), abs=1e-6
         )
     assert rows[2]["error"].startswith("not_an_image")
-    assert rows[3] == {"label": None, "probability": None, "probabilities": None,
+    assert rows[3] == {"label": None, "probability": None, "probabilities": None, "novelty": None,
                        "error": "not_an_image: text that is no base64"}  # fmt: skip
     assert model.metadata.signature.inputs.input_names() == ["image"]
     stored = [path.name for path in place.rglob("*") if path.is_file()]
