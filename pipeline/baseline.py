@@ -20,12 +20,16 @@ def run(config: BaselineConfig, context: Context) -> None:
     progress.step("loading scikit-learn")
     from sightline.datasets.processed_set import ProcessedSet  # here, so that --help and a bad configuration answer
     from sightline.stages.baseline import console
-    from sightline.stages.baseline.stage import run_methods
+    from sightline.stages.baseline.stage import MethodResult, run_methods, team
 
-    if line := cpu_threads.idle("baseline.threads", config.threads):
-        progress.write_line(f"baseline: {line}", sys.stdout)
-    data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
-    scored = run_methods(data, config, out, context.root / RAW)
+    def report(result: MethodResult) -> None:
+        progress.write_line(f"baseline: {console.method_line(result)}", sys.stdout)
+
+    with team(config) as workers:  # before anything is read: see there
+        if line := cpu_threads.idle("baseline.threads", config.threads, len(workers) or 1):
+            progress.write_line(f"baseline: {line}", sys.stdout)
+        data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
+        scored = run_methods(data, config, out, context.root / RAW, workers, report)
     for line in console.method_lines(scored):
         progress.write_line(f"baseline: {line}", sys.stdout)
     if not scored:

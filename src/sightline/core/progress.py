@@ -36,6 +36,7 @@ class _Shown:
     step = ""
     line: tqdm[None] | None = None
     written = 0.0
+    silent = False
 
 
 @contextlib.contextmanager
@@ -50,6 +51,11 @@ def stage(name: str) -> Iterator[None]:
     finally:
         _hide_step()
         _Shown.stage = _Shown.step = ""
+
+
+def silence() -> None:
+    """Shows nothing from now on: in a worker, whose lines would mix with those of the process that it works for."""
+    _Shown.silent, _Shown.stage, _Shown.step, _Shown.line = True, "", "", None
 
 
 def in_stage() -> bool:
@@ -174,12 +180,13 @@ def write_line(line: str, stream: TextIO) -> None:
 
 def _is_drawn() -> bool:
     """Says whether standard error is a terminal, or the output of a notebook's cell, which takes a bar as well."""
-    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel.")
+    return not _Shown.silent and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel."))
 
 
 def _say(line: str) -> None:
     _Shown.written = time.monotonic()
-    _log.info(line)
+    if not _Shown.silent:
+        _log.info(line)
 
 
 def _title(what: str) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.core import files
+from sightline.core import cpu_threads, files
 from sightline.core.errors import ConfigError, UserError
 from sightline.datasets import predictions
 from sightline.imaging import corruptions
-from sightline.stages.baseline import console
+from sightline.stages.baseline import console, side_by_side
 from sightline.stages.baseline.method import METHODS, BaselineMethod
-from sightline.stages.baseline.stage import run_methods, training_images
+from sightline.stages.baseline.side_by_side import Team
+from sightline.stages.baseline.stage import MethodResult, run_methods, training_images
 from tests.stages.baseline.conftest import Write, configuration, digits
 
 DEFAULT = ["majority", "pixels_logreg", "dense", "hog_svm", "sift_svm"]
@@ -29,9 +30,13 @@ import sys
 from pathlib import Path
 from sightline.stages.baseline.stage import run_methods
 from sightline.datasets.processed_set import ProcessedSet
+from sightline.stages.baseline.side_by_side import Team
 from tests.stages.baseline.conftest import configuration
 data, out, raw = map(Path, sys.argv[1:])
-run_methods(ProcessedSet(data), configuration(robustness_images=20), out, raw)
+with Team(6, 3) as workers:  # before anything is read: copies of this process
+    print(*(type(each._process).__name__ for each in workers._workers))
+    config = configuration(robustness_images=20, learning_curve="majority", epochs=30, folds=2)
+    run_methods(ProcessedSet(data), config, out, raw, workers, lambda result: print(result.name))
 """
 
 
@@ -39,14 +44,18 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: files.sha256_file(path) for path in folder.iterdir()}
 
 
-def test_the_same_bytes_in_another_process(write: Write, tmp_path: Path) -> None:
+def test_the_same_bytes_in_other_processes(write: Write, tmp_path: Path) -> None:
     images, labels = digits(400)
-    data = write(images, labels, ["train"] * 300 + ["test"] * 100)
+    data = write(images, labels, ["train"] * 280 + ["val"] * 20 + ["test"] * 100)
     raw = tmp_path / "raw"
-    scored = run_methods(data, configuration(robustness_images=20), tmp_path / "one", raw)
+    config = configuration(robustness_images=20, learning_curve="majority", epochs=30, folds=2)
+    scored = run_methods(data, config, tmp_path / "one", raw)
+    assert [each.name for each in scored] == DEFAULT
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu"}
+    environment.pop("OPENBLAS_NUM_THREADS", None)
     command = [sys.executable, "-c", AGAIN, str(data.root), str(tmp_path / "two"), str(raw)]
-    subprocess.run(command, check=True, env=environment)
+    printed = subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.split()
+    assert sorted(printed) == sorted(["_Fork"] * 3 + DEFAULT)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert set(contents(tmp_path / "one")) == {"baselines.json", *(f"{name}.parquet" for name in DEFAULT)}
 
@@ -151,6 +160,44 @@ def test_an_empty_split_is_one_line_and_writes_nothing(write: Write, tmp_path: P
     with pytest.raises(UserError, match=rf"'{missing}' .* has no image: \w+ preprocess.test_fraction"):
         run_methods(data, configuration(methods="[majority]"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_new_processes_where_this_one_has_threads(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, labels = digits(60)
+    data = write(images, labels, ["train"] * 40 + ["test"] * 20)
+    came: list[MethodResult] = []
+    with Team(2, 2) as workers:
+        config = configuration(methods="[pixels_logreg,majority]", folds=2)
+        results = run_methods(data, config, tmp_path / "two", None, workers, came.append)
+        run_methods(data, config, tmp_path / "one")
+        assert [each.name for each in results] == ["pixels_logreg", "majority"]
+        assert {each.name for each in came} == {"pixels_logreg", "majority"}
+        assert contents(tmp_path / "one") == contents(tmp_path / "two")
+        # What a method raises, here for want of validation images, is the stage's one line.
+        with pytest.raises(UserError, match=r"no image to score it on: raise preprocess\.val_fraction"):
+            run_methods(data, configuration(methods="[]", learning_curve="majority"), tmp_path / "bad", None, workers)
+    with Team(2, 2) as workers:
+        workers._workers[0].kill()
+        with pytest.raises(UserError, match=r"a worker process ended .*killed by signal 9; .* SIGHTLINE_NUM_WORKERS=1"):
+            run_methods(data, config, tmp_path / "bad", None, workers)
+    assert not (tmp_path / "bad").exists()
+    caplog.set_level("INFO")
+    assert run_methods(data, configuration(minutes=1e-9), tmp_path / "late") == []
+    assert "left out after 1e-09 minutes (baseline.minutes): majority, pixels_logreg, dense" in caplog.text
+
+
+def test_the_environment_says_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(side_by_side.PROCESSES, raising=False)
+    assert side_by_side.processes() == cpu_threads.available()
+    for text, number in (("0", 1), ("1", 1), ("3", 3)):
+        monkeypatch.setenv(side_by_side.PROCESSES, text)
+        assert side_by_side.processes() == number
+    assert len(Team(1)) == len(Team(5, 1)) == 0
+    monkeypatch.setenv(side_by_side.PROCESSES, "two")
+    with pytest.raises(UserError, match="SIGHTLINE_NUM_WORKERS is 'two'"):
+        side_by_side.processes()
 
 
 def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sightline.core import worker_process as worker
 from sightline.core.errors import UserError
-from sightline.stages.preprocess.backends import processes, worker
+from sightline.stages.preprocess.backends import processes
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
@@ -48,7 +49,7 @@ STAGE = """
 import sys
 from pathlib import Path
 from sightline.stages.preprocess import plan_tasks
-from sightline.stages.preprocess.backends import worker
+from sightline.core import worker_process as worker
 from sightline.stages.preprocess.stage import preprocess
 from tests.stages.preprocess.sets import configuration
 
@@ -71,7 +72,7 @@ def test_a_stage_with_copies_writes_the_same(run: Run, tmp_path: Path) -> None:
 def test_other_threads_forbid_a_copy() -> None:
     code = """
 import threading
-from sightline.stages.preprocess.backends.worker import forks
+from sightline.core.worker_process import forks
 print(forks())
 done = threading.Event()
 threading.Thread(target=done.wait).start()
@@ -131,7 +132,7 @@ import os, signal, sys, time
 from pathlib import Path
 from sightline.core.errors import UserError
 from sightline.stages.preprocess.backends import processes
-from sightline.stages.preprocess.backends.worker import forks
+from sightline.core.worker_process import forks
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
 from sightline.stages.preprocess.pixel_task import PixelTask
@@ -170,7 +171,7 @@ def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
 
 WORKERS = """
 import os, sys, time
-from sightline.stages.preprocess.backends.worker import Worker
+from sightline.core.worker_process import Worker
 workers = [Worker(), Worker()]
 for worker in workers:
     worker.wait_until_ready()

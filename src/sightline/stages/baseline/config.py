@@ -30,6 +30,7 @@ class BaselineConfig:
     vocabulary_images: int
     seed: int
     threads: int
+    minutes: float | None
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -46,6 +47,7 @@ class BaselineConfig:
         if self.learning_curve is not None:
             require_one_of("learning_curve", self.learning_curve, tuple(METHODS))
         require(2 <= self.folds <= 20, f"folds: {self.folds} is not between 2 and 20")
+        require(self.minutes is None or self.minutes > 0, f"minutes: {self.minutes} is not above 0")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             require(value >= least, f"{name}: {value} is not at least {least}")

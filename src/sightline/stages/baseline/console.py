@@ -8,6 +8,13 @@ from sightline.core.text import readable_size
 from sightline.stages.baseline.stage import MethodResult
 
 
+def method_line(result: MethodResult) -> str:
+    """Returns a line on a method that has just been scored."""
+    low, high = result.numbers["accuracy_low"], result.numbers["accuracy_high"]
+    seconds = result.fit_seconds + result.predict_seconds
+    return f"{result.name}: accuracy {result.numbers['accuracy']:.4f} ({low:.4f} to {high:.4f}), {seconds:.1f} s"
+
+
 def method_lines(results: Sequence[MethodResult]) -> list[str]:
     """Returns a table of the methods, one line each, with the seconds, which no file of the stage holds."""
     if not results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 from threadpoolctl import threadpool_limits
 
-from sightline.core import files, progress
+from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
@@ -25,10 +25,12 @@ from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.features import BATCH
 from sightline.stages.baseline.learning_curve import learning_curve
 from sightline.stages.baseline.method import METHODS, BaselineMethod
+from sightline.stages.baseline.side_by_side import Team
 
 logger = logging.getLogger(__name__)
 
 SUMMARY = "baselines.json"
+CURVE = "learning curve"
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,99 @@ class MethodResult:
         return {"title": self.title, **numbers, "bytes": self.bytes, "parameters": self.parameters}
 
 
-def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, raw: Path | None = None) -> list[MethodResult]:
+@dataclass(frozen=True)
+class Inputs:
+    """What every job works on.
+
+    Attributes:
+        data: The processed set.
+        images: Training images [n, h, w, c] uint8.
+        labels: [n] their classes.
+        test: The test split.
+        pictures: Its images [m, h, w, c] uint8.
+    """
+
+    data: ProcessedSet
+    images: Images
+    labels: Labels
+    test: Split
+    pictures: Images
+
+    @classmethod
+    def load(cls, data: ProcessedSet, config: BaselineConfig) -> Inputs:
+        """Reads the images into memory."""
+        test = data.split("test")
+        return cls(data, *training_images(data, config), test, test.images())
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method that is fitted and scored, or a learning curve: the same bits in every process.
+
+    Attributes:
+        name: The method's, or "learning curve".
+        data: Folder of the processed set.
+        config: The section `baseline` of the configuration.
+        raw: Folder written by the ingest stage; None measures nothing on corrupted images.
+    """
+
+    name: str
+    data: Path
+    config: BaselineConfig
+    raw: Path | None
+
+    def run(self, out: Path) -> JobAnswer:
+        """Does the work in a process of its own."""
+        return self.do(Inputs.load(ProcessedSet(self.data), self.config), out)
+
+    def do(self, inputs: Inputs, out: Path) -> JobAnswer:
+        """Does the work; the answers of a method go into the folder `out`."""
+        config, data = self.config, inputs.data
+        with fixed_threads(config.threads):
+            if self.name == CURVE:
+                return JobAnswer(None, {"learning_curve": _learning_curve(inputs.images, inputs.labels, data, config)})
+            method = METHODS[self.name](config, len(data.classes))
+            began = time.perf_counter()
+            method.fit(inputs.images, inputs.labels)
+            fitted = time.perf_counter()
+            result = _score(self.name, method, inputs.pictures, inputs.test, out, fitted - began)
+            measured = self.name == config.reference and config.robustness_images
+            corrupted = _corrupted(method, data, inputs.test, self.raw, config) if measured and self.raw else {}
+        return JobAnswer(result, corrupted, tuple(method.notes))
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """What came of a job. Attributes: the method's scores; entries of the summary; remarks for the user."""
+
+    result: MethodResult | None
+    summary: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def job_names(config: BaselineConfig) -> list[str]:
+    """Returns the names of the jobs: the methods in the order of the configuration, and the learning curve."""
+    return [*config.methods, *([CURVE] if config.learning_curve is not None else [])]
+
+
+def team(config: BaselineConfig) -> Team:
+    """Returns worker processes for the jobs; none where a method is known to this process alone."""
+    ours = all(METHODS[name].__module__.startswith("sightline.") for name in config.methods)
+    return Team(len(job_names(config)) if ours else 1)
+
+
+def run_methods(
+    data: ProcessedSet,
+    config: BaselineConfig,
+    out: Path,
+    raw: Path | None = None,
+    workers: Team | None = None,
+    report: Callable[[MethodResult], None] | None = None,
+) -> list[MethodResult]:
     """Fits and scores the chosen methods.
 
     The folder `out`, whole or not at all, holds `baselines.json` and `<method>.parquet` with its answers. The same
-    input gives the same bytes.
+    input gives the same bytes, whatever the number of processes.
 
     Args:
         data: The processed set.
@@ -72,41 +162,53 @@ def run_methods(data: ProcessedSet, config: BaselineConfig, out: Path, raw: Path
         out: The folder to write.
         raw: Folder written by the ingest stage, for the reference's errors on corrupted images; without it there are
             none.
+        workers: The processes that do it, from `team`; None does it in this one.
+        report: Takes each method's scores as they come; None leaves them for the end.
 
     Returns:
-        The methods' scores, in the order of the configuration.
+        The methods' scores, in the order of the configuration; of fewer where `config.minutes` were over.
 
     Raises:
-        UserError: If the training or the test split has no image, or raw images are missing.
+        UserError: If the training or the test split has no image, raw images are missing, or a worker ends.
     """
-    images, labels = training_images(data, config)
     if config.methods and config.robustness_images and config.reference not in config.methods:
         logger.info(
             "baseline: %s, the reference on corrupted images, is not among the methods: there will be none",
             config.reference,
         )
-    test = data.split("test")
-    if not len(test):
-        raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
-    results: list[MethodResult] = []
-    summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
-    with files.atomic_directory(out) as folder, fixed_threads(config.threads):
-        pictures = test.images()
-        for number, name in enumerate(config.methods, 1):
-            progress.step(f"{name}, {number} of {len(config.methods)}")
-            method = METHODS[name](config, len(data.classes))
-            began = time.perf_counter()
-            method.fit(images, labels)
-            fitted = time.perf_counter()
-            results.append(_score(name, method, pictures, test, folder, fitted - began))
-            for note in method.notes:
-                logger.info("baseline: %s: %s", name, note)
-            if name == config.reference and raw is not None and config.robustness_images:
-                summary |= _corrupted(method, data, test, raw, config)
-        if config.learning_curve is not None:
-            summary |= {"learning_curve": _learning_curve(images, labels, data, config)}
+    _require_images(data)
+    jobs = [Job(name, data.root, config, raw) for name in job_names(config)]
+    workers = Team(1) if workers is None else workers
+    inputs = None if len(workers) else Inputs.load(data, config)
+    answers: dict[str, JobAnswer] = {}
+    with files.atomic_directory(out) as folder:
+
+        def alone(job: Job) -> JobAnswer:
+            return job.do(inputs or Inputs.load(data, config), folder)
+
+        for job, answer in workers.run(jobs, folder, None if config.minutes is None else 60 * config.minutes, alone):
+            answers[job.name] = answer
+            for note in answer.notes:
+                logger.info("baseline: %s: %s", job.name, note)
+            if answer.result is not None and report is not None:
+                report(answer.result)
+        if missing := ", ".join(job.name for job in jobs if job.name not in answers):
+            logger.info("baseline: left out after %g minutes (baseline.minutes): %s", config.minutes, missing)
+        done = [answers[job.name] for job in jobs if job.name in answers]
+        results = [each.result for each in done if each.result is not None]
+        summary: dict[str, Any] = {"reference": config.reference, "corruption_errors": {}}
+        for each in done:
+            summary |= each.summary
         files.write_json(folder / SUMMARY, {"methods": {each.name: each.summary() for each in results}, **summary})
     return results
+
+
+def _require_images(data: ProcessedSet) -> None:
+    """Raises UserError if there is nothing to fit on or to score."""
+    if not len(data.originals("train")):
+        raise UserError(f"the split 'train' of {data.root} has no image: lower preprocess.test_fraction")
+    if not len(data.split("test")):
+        raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
 
 
 def _learning_curve(images: Images, labels: Labels, data: ProcessedSet, config: BaselineConfig) -> Any:
@@ -121,14 +223,9 @@ def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images,
 
     Augmented copies are left out: an image and its copy, one in each of two folds, would make the choice of settings
     an easy one.
-
-    Raises:
-        UserError: If there is none.
     """
     split = data.split("train")
     originals = data.originals("train")
-    if not len(originals):
-        raise UserError(f"the split 'train' of {data.root} has no image: lower preprocess.test_fraction")
     rows = originals[stratified_sample(split.labels[originals], config.train_images, config.seed, "training")]
     return split.images(rows), split.labels[rows]
 

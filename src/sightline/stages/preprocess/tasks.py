@@ -87,6 +87,10 @@ class Task(ABC):
     def write(self, out: Path) -> ShardSummary:
         """Writes the pixels to the new file `out`."""
 
+    def run(self, out: Path) -> ShardSummary:
+        """Makes the pixels, which then stand at `unfinished(self, out)`."""
+        return self.write(unfinished(self, out))
+
 
 Result = tuple[Task, ShardSummary]
 

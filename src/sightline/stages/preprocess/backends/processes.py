@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from sightline.config.schema import require
 from sightline.core.errors import UserError
+from sightline.core.worker_process import Worker
 from sightline.stages.preprocess.backends import BACKEND, Backend
-from sightline.stages.preprocess.backends.worker import Worker, run_task
 
 if TYPE_CHECKING:
     from sightline.stages.preprocess.tasks import Executor, Result, Task
 
 WORTH_WORKERS = 0.5
 """Seconds of work below which this process does it alone: a new process takes about as long to start."""
+_FEWER = "Set fewer preprocess.backend.workers"
 
 
 @BACKEND.register("processes")
@@ -98,7 +99,7 @@ class WorkerPool:
                 result = None if results.empty() else results.get()
                 task = _next(waiting) if result is None else None
                 if task:
-                    result = task, run_task(task, out)
+                    result = task, task.run(out)
                 result = result or results.get()
                 if isinstance(result, Exception):
                     raise result
@@ -136,6 +137,6 @@ def _feed(worker: Worker, waiting: deque[Task], out: Path, results: queue.Simple
     except (EOFError, OSError):
         if task or waiting:
             at_work = f" while it worked on {task.source.name}" if task else ""
-            results.put(UserError(f"a worker process ended{at_work} ({worker.cause_of_end()})"))
+            results.put(UserError(f"a worker process ended{at_work} ({worker.cause_of_end(_FEWER)})"))
     except Exception as error:  # of the task
         results.put(error)

@@ -11,17 +11,23 @@ import threading
 import traceback
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
-from sightline.core import files
+from sightline.core import files, progress
 from sightline.core.errors import fault
 
-if TYPE_CHECKING:
-    from sightline.stages.preprocess.tasks import ShardSummary, Task
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 _THREADS = Path("/proc/self/task")  # Linux
 _JEMALLOC = "jemalloc_bg_thd"
 _open: set[Connection] = set()
+
+
+class WorkerTask(Protocol[Answer_co]):
+    """A piece of work that can be pickled, as its answer can."""
+
+    def run(self, out: Path) -> Answer_co:
+        """Does it; what it writes goes into the folder `out`."""
 
 
 def forks() -> bool:
@@ -55,20 +61,33 @@ class Worker:
         """Waits until it can take a task; EOFError or OSError if it ends before."""
         self._pipe.recv()
 
-    def run(self, task: Task, out: Path) -> ShardSummary:
-        """Runs a task: see `run_task`. Raises the task's error, or EOFError or OSError if the process ends."""
+    def run(self, task: WorkerTask[Answer_co], out: Path) -> Answer_co:
+        """Runs a task. Raises the task's error, or EOFError or OSError if the process ends."""
+        self.send(task, out)
+        answer: Answer_co = self.receive()
+        return answer
+
+    def send(self, task: WorkerTask[Any], out: Path) -> None:
+        """Hands over a task: `receive` has its answer, and `fileno` can be read when that is there."""
         self._pipe.send((task, out))
-        answer: ShardSummary | Exception = self._pipe.recv()
+
+    def receive(self) -> Any:
+        """Returns the answer to the task before, as `run` does."""
+        answer = self._pipe.recv()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def cause_of_end(self) -> str:
-        """Waits for its end and returns the cause, in words."""
+    def fileno(self) -> int:
+        """Returns what `multiprocessing.connection.wait` waits for: that it is ready, has an answer, or has ended."""
+        return self._pipe.fileno()
+
+    def cause_of_end(self, remedy: str) -> str:
+        """Waits for its end and returns the cause, in words; `remedy` is what helps where memory ran out."""
         code = self._process.wait()
         if code >= 0:
             return f"exit code {code}"
-        hint = "; out of memory? Set fewer preprocess.backend.workers" if code == -signal.SIGKILL else ""
+        hint = f"; out of memory? {remedy}" if code == -signal.SIGKILL else ""
         return f"killed by signal {-code}{hint}"
 
     def kill(self) -> None:
@@ -125,6 +144,7 @@ def _copied(theirs: Connection, stage: int) -> None:
 def serve_tasks(descriptor: int, stage: int) -> None:
     """Runs a worker: takes tasks, and answers each with its result or an exception, as long as the stage is there."""
     files.die_with_parent(stage)
+    progress.silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
     import cv2
 
@@ -134,18 +154,10 @@ def serve_tasks(descriptor: int, stage: int) -> None:
             pipe.send("ready")
             while True:
                 task, out = pipe.recv()
-                answer: ShardSummary | Exception
                 try:
-                    answer = run_task(task, out)
+                    answer = task.run(out)
                 except Exception as error:  # by its text: not every exception survives pickling
                     answer = fault(error) or RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
                 pipe.send(answer)
         except (EOFError, ConnectionError):  # the stage has ended
             return
-
-
-def run_task(task: Task, out: Path) -> ShardSummary:
-    """Runs a task: its pixels then stand at `unfinished(task, out)`."""
-    from sightline.stages.preprocess.tasks import unfinished
-
-    return task.write(unfinished(task, out))

@@ -1,0 +1,136 @@
+"""Jobs of the baseline stage side by side: a worker process a core, each with `baseline.threads` threads."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from sightline.core import cpu_threads, progress
+from sightline.core.errors import UserError
+from sightline.core.worker_process import Worker
+
+PROCESSES = "SIGHTLINE_NUM_WORKERS"
+"""The environment variable with the number of processes; without it, one a core."""
+
+
+class BaselineJob(Protocol):
+    """A piece of the stage's work that waits for no other."""
+
+    @property
+    def name(self) -> str:
+        """What it works on, for messages."""
+
+    def run(self, out: Path) -> Any:
+        """Does it; what it writes goes into the folder `out`."""
+
+
+Job = TypeVar("Job", bound=BaselineJob)
+
+
+def processes() -> int:
+    """Returns how many processes may work: no result depends on it."""
+    text = os.environ.get(PROCESSES, "").strip()
+    if text and not text.isdecimal():
+        raise UserError(f"{PROCESSES} is {text!r}, which is no number of processes: unset it, or set 1")
+    return max(1, int(text)) if text else cpu_threads.available()
+
+
+class Team:
+    """Worker processes; none where one process is enough: this one then does the work.
+
+    Made before the stage reads anything: workers are then copies of it, which are there at once (see `forks`).
+
+    Args:
+        jobs: How many there will be.
+        count: Of processes, at most; None is as many as the machine or the environment says.
+    """
+
+    def __init__(self, jobs: int, count: int | None = None) -> None:
+        self._workers: list[Worker] = []
+        self._ready: set[Worker] = set()
+        count = min(jobs, processes() if count is None else count)
+        try:
+            for _ in range(count if count > 1 else 0):
+                self._workers.append(Worker())
+        except OSError as error:
+            self.close()
+            raise UserError(f"no further process can be started ({error}): set {PROCESSES}=1") from None
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers, whatever they do."""
+        while self._workers:
+            self._workers.pop().close()
+
+    def run(
+        self, jobs: Sequence[Job], out: Path, seconds: float | None, alone: Callable[[Job], Any]
+    ) -> Iterator[tuple[Job, Any]]:
+        """Yields jobs with their answers, as they come. The first ones are begun first.
+
+        Args:
+            jobs: The work.
+            out: The folder for what they write.
+            seconds: After so many no other job is begun; those that are left are not yielded.
+            alone: Does a job in this process, where there are no workers.
+
+        Raises:
+            UserError: If a worker ends. What a job raises is raised as well.
+        """
+        began = time.monotonic()
+        waiting = list(jobs)
+
+        def following() -> Job | None:
+            late = seconds is not None and time.monotonic() - began > seconds
+            return waiting.pop(0) if waiting and not late else None
+
+        if not self._workers:
+            while job := following():
+                progress.step(f"{job.name}, {jobs.index(job) + 1} of {len(jobs)}")
+                yield job, alone(job)
+            return
+        busy: dict[int, tuple[Worker, Job | None]] = {}  # without a job: until it is ready
+        for worker in self._workers:
+            first = following() if worker in self._ready else None
+            if first:
+                worker.send(first, out)
+            if first or worker not in self._ready:
+                busy[worker.fileno()] = worker, first
+        done = 0
+        while busy:
+            for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, int)]:
+                worker, job = busy.pop(pipe)
+                answer = _answer(worker, job)
+                self._ready.add(worker)
+                if after := following():
+                    worker.send(after, out)
+                    busy[pipe] = worker, after
+                if job is not None:
+                    done += 1
+                    yield job, answer
+                names = ", ".join(each.name for _, each in busy.values() if each is not None)
+                if names:
+                    progress.step(f"{names}, {done} of {len(jobs)} done")
+
+
+def _answer(worker: Worker, job: BaselineJob | None) -> Any:
+    try:
+        return worker.wait_until_ready() if job is None else worker.receive()
+    except (EOFError, ConnectionError):
+        at_work = f" while it worked on {job.name}" if job else ""
+        cause = worker.cause_of_end(f"Set {PROCESSES}=1, and one method is fitted after the other")
+        raise UserError(f"a worker process ended{at_work} ({cause})") from None
