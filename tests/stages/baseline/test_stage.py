@@ -190,14 +190,14 @@ def test_new_processes_where_this_one_has_threads(
 
 def test_the_environment_says_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(side_by_side.PROCESSES, raising=False)
-    assert side_by_side.processes() == cpu_threads.available()
+    assert side_by_side.process_count() == cpu_threads.available()
     for text, number in (("0", 1), ("1", 1), ("3", 3)):
         monkeypatch.setenv(side_by_side.PROCESSES, text)
-        assert side_by_side.processes() == number
+        assert side_by_side.process_count() == number
     assert len(Team(1)) == len(Team(5, 1)) == 0
     monkeypatch.setenv(side_by_side.PROCESSES, "two")
     with pytest.raises(UserError, match="SIGHTLINE_NUM_WORKERS is 'two'"):
-        side_by_side.processes()
+        side_by_side.process_count()
 
 
 def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path) -> None:

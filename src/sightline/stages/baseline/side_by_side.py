@@ -32,7 +32,7 @@ class BaselineJob(Protocol):
 Job = TypeVar("Job", bound=BaselineJob)
 
 
-def processes() -> int:
+def process_count() -> int:
     """Returns how many processes may work: no result depends on it."""
     text = os.environ.get(PROCESSES, "").strip()
     if text and not text.isdecimal():
@@ -53,7 +53,7 @@ class Team:
     def __init__(self, jobs: int, count: int | None = None) -> None:
         self._workers: list[Worker] = []
         self._ready: set[Worker] = set()
-        count = min(jobs, processes() if count is None else count)
+        count = min(jobs, process_count() if count is None else count)
         try:
             for _ in range(count if count > 1 else 0):
                 self._workers.append(Worker())
