@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from sightline.core import worker_process as worker
 from sightline.core.errors import UserError
 from sightline.stages.preprocess import plan_tasks, run_tasks
-from sightline.stages.preprocess.backends import cluster, dask_cluster, processes, worker
+from sightline.stages.preprocess.backends import cluster, dask_cluster, processes
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
