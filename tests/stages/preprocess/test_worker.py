@@ -124,7 +124,7 @@ def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     error = r"no further process can be started \(no more processes\): set fewer pre"
     with processes.WorkerPool(3) as pool, pytest.raises(UserError, match=error):
         list(pool.run(tasks, tmp_path / "out"))
-    assert started[0].cause_of_end().startswith("killed by signal 9")
+    assert started[0].cause_of_end("").startswith("killed by signal 9")
 
 
 DYING = """
