@@ -145,7 +145,7 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
         classifier = build_classifier(option, (12, 12, 1), 10, [0.3], [0.3]).train()
         optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
         x, y = torch.from_numpy(prepared), torch.from_numpy(labels.astype(np.int64))
-        for step in range(80):
+        for step in range(160):
             rows = torch.arange(step * 64, step * 64 + 64) % len(x)
             loss = torch.nn.functional.cross_entropy(classifier(x[rows]), y[rows])
             optimizer.zero_grad()

@@ -101,7 +101,7 @@ def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path)
     code, out, err = run("predict", project.bundle, project.pictures[3], bad)
     assert code == 0
     header, first, second = out.splitlines()
-    assert header.split() == ["class", "probability", "image"]
+    assert header.split() == ["class", "probability", "novelty", "image"]
     assert first.endswith(str(project.pictures[3]))
     assert second.endswith(f"{bad}: not_an_image (text)")
     assert err == "2 inputs: 1 predicted, 1 failed (not_an_image: 1)\n"
@@ -196,7 +196,7 @@ def test_a_run_that_breaks_off_leaves_the_old_file(
     def interrupted(self: Bundle, images: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Bundle, "probabilities", interrupted)
+    monkeypatch.setattr(Bundle, "answers", interrupted)
     assert run("predict", project.bundle, project.pictures[0], "-o", target)[0] != 0
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("rows.csv", "old")]
 

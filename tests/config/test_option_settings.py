@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -69,23 +68,3 @@ def test_an_override_as_hydra_composes_it(conf: Path, word: str, composed: str) 
 )
 def test_an_override_as_params_yaml_has_it(conf: Path, word: str, written: str) -> None:
     assert option_settings.written_word(word, conf) == written
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "place"),
-    [
-        ("train.model_options", {"size": 3}, r"train\.model_options\.size: .* an option file in CONF/train/model/"),
-        ("train.model_options", {"a": {"nfiles": 3}}, r"train\.model_options\.a\.nfiles: "),
-        ("train.x", [{"b": 1}, {"a": [{"size": 3}]}], r"train\.x\.1\.a\.0\.size: .* in CONF/train/default\.yaml"),
-        ("ingest.source.options", {"size": 3}, r"ingest\.source\.options\.size: .* in CONF/ingest/default\.yaml"),
-    ],
-)
-def test_keys_that_dvc_does_not_see_change_are_refused(conf: Path, path: str, value: Any, place: str) -> None:
-    with pytest.raises(ConfigError, match="^" + place.replace("CONF", str(conf))) as caught:
-        option_settings.require_seen_by_dvc(path, value, conf)
-    assert "called size or nfiles" in str(caught.value)
-
-
-@pytest.mark.parametrize("value", [3, "size", None, {"sizes": 1, "a": {"my_size": [2, "nfiles"]}}, ["size"]])
-def test_other_keys_are_left_alone(conf: Path, value: Any) -> None:
-    option_settings.require_seen_by_dvc("train.model_options", value, conf)
