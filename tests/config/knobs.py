@@ -103,7 +103,7 @@ OTHER: dict[str, Any] = {
     "slices": ["size"], "export.formats": ["pt2"], "license": "MIT", "int8.default": "fp32", "min_speedup": 2.0,
     "promote.name": "other", "evaluate.title": "birds", "baseline.network": "efficientnet_lite1",
     "learning_curve": "majority", "evaluate.tta": ["mirror"], "train.teacher": "models/bundle",
-    "train.start_from": "champion",
+    "train.start_from": "champion", "baseline.minutes": 30.0,
     "sweep.metric": "val_accuracy", "sweep.n_trials": 7, "sweep.time": "30m", "sweep.sampler": "tpe",
     "sweep.pruner": "median", "sweep.executor.slurm.partition": "other", "sweep.executor.slurm.cluster": "local",
     "sweep.executor.ray.address": "auto",
