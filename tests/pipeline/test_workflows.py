@@ -9,6 +9,7 @@ import subprocess
 import threading
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -89,6 +90,7 @@ def test_the_note_in_gitlabs_merge_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # the pipeline four times, and some forty processes more
 def test_a_change_is_run_judged_and_committed_on_another_machine(project: Project, tmp_path: Path) -> None:
     storage, origin = tmp_path / "storage", tmp_path / "origin.git"
     project.check("dvc", "remote", "add", "--default", "storage", str(storage))
@@ -108,23 +110,40 @@ def test_a_change_is_run_judged_and_committed_on_another_machine(project: Projec
     assert len(comment.splitlines()) == 5
     assert same.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
 
-    # A learning rate with which nothing is learned: it runs, the lock changes, and the model is held back.
-    worse = workflow.fresh(origin, tmp_path / "worse")
-    worse.set(train__lr=0.0000001)
-    worse.commit("a worse model")
-    ran = workflow.repro(worse, base="HEAD~1", ends_at=workflow.GATE)
-    assert ran[workflow.CHECK].output.startswith("train: train.lr: 0.002 -> 1e-07\n")
-    assert ran[workflow.RERUN].ran[1] == "train"
-    held = ran[workflow.GATE]
-    assert held.code == 3
-    assert "would be held back:" in held.output
-    # (One epoch taught the model before too little to lose: tests/promote/test_gate.py has one that is worse.)
-    assert "is below promote.min_accuracy" in held.output
+    def changed(name: str, **knobs: Any) -> Project:
+        """Returns a clone with a change of knobs, committed."""
+        clone = workflow.fresh(origin, tmp_path / name)
+        clone.set(**knobs)
+        clone.commit(name)
+        return clone
 
-    # The commit of the results: the next run, elsewhere, finds nothing to do.
-    assert workflow.commit(worse, origin).code == 0
+    # A model that learns more: it runs, and nothing speaks against it. (On 45 test images, floors say little.)
+    same.edit("params.yaml", "promote:\n", "promote:\n  min_class_recall: 0\n  max_ece: 1\n")
+    same.set(promote__min_accuracy=0)
+    same.commit("no floors")
+    same.check("git", "push", "--quiet", str(origin), "main")
+    better = changed("better", train__lr=0.005, train__max_epochs=20)
+    ran = workflow.repro(better, base="HEAD~1")
+    assert "train: train.max_epochs: 1 -> 20" in ran[workflow.CHECK].output.splitlines()
+    assert ran[workflow.RERUN].ran == ["watch", "train", "evaluate", "headline", "export"]
+    assert workflow.commit(better, origin).code == 0
+
+    # Another seed: another model, and a difference that is noise.
+    noise = changed("noise", train__seed=1)
+    ran = workflow.repro(noise, base="HEAD~1")
+    assert "train" in ran[workflow.RERUN].ran
+    assert re.search(r"^- On the same 45 test images .*: cannot be told apart;", noise.read("diff.md"), re.MULTILINE)
+
+    # A learning rate with which nothing is learned: the model is held back, and nothing of it is committed.
+    worse = changed("worse", train__lr=0.0000001)
+    ran = workflow.repro(worse, base="HEAD~1", ends_at=workflow.GATE)
+    assert ran[workflow.GATE].code == 3
+    assert "would be held back:" in ran[workflow.GATE].output
+    assert re.search(r"on the 45 test images of both .*: worse than HEAD~1", ran[workflow.GATE].output)
+
+    # The commit of the results was one: the next run, elsewhere, finds nothing to do.
     after = workflow.fresh(origin, tmp_path / "after")
-    assert after.check("git", "log", "-1", "--format=%s").output == "Results of the pipeline [skip ci]\n"
+    assert after.check("git", "log", "-2", "--format=%s").output == "Results of the pipeline [skip ci]\nbetter\n"
     ran = workflow.repro(after, base="HEAD")
     assert ran[workflow.CHECK].output == "up to date\n"
     assert ran[workflow.RERUN].ran == ["watch"]
