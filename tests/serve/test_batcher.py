@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.core.rejection import RejectionError, RejectionReason
+from sightline.predict.inference_model import Answer
 from sightline.serve.batcher import Batcher, QueueFull
 
 
@@ -34,10 +35,10 @@ class Model:
             return np.array([0], np.uint8)
         return np.array([int(data)], np.uint8)
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
+    def answers(self, images: np.ndarray) -> list[Answer]:
         self.batches.append(len(images))
         time.sleep(self.seconds)
-        return images.astype(np.float32)
+        return [Answer(row, None) for row in images.astype(np.float32)]
 
 
 def run(model: Any, work: Any, threads: int = 2, size: int = 8, most: int = 100) -> Any:
@@ -52,7 +53,7 @@ def run(model: Any, work: Any, threads: int = 2, size: int = 8, most: int = 100)
 
 
 def plain(answers: list[Any]) -> list[Any]:
-    return [str(one.reason) if isinstance(one, RejectionError) else int(one[0]) for one in answers]
+    return [str(one.reason) if isinstance(one, RejectionError) else int(one.probabilities[0]) for one in answers]
 
 
 def test_answers_come_in_order_with_refusals_in_their_place() -> None:
