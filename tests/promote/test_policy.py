@@ -87,7 +87,7 @@ def test_too_few_images_for_the_margin_are_said_with_what_can_be_done() -> None:
     few = evidence(labels=LABELS[:40], correct=np.ones(40, bool))
     (reason,) = decide(few, few, POLICY).reasons
     assert "equal answers to 40 test images exclude no loss below 0.088" in reason
-    assert reason.endswith("raise promote.margin, or use --force")
+    assert reason.endswith('raise promote.margin, or sightline promote --force --reason "..."')
     assert decide(few, few, dataclasses.replace(POLICY, margin=0.09)).passed
     better = decide(few, evidence(labels=LABELS[:40], correct=np.arange(40) >= 8), POLICY)
     assert better.passed  # a gain shows in few images, too
@@ -113,8 +113,42 @@ def test_another_test_set_cannot_be_compared() -> None:
         other = evidence(50, ids=ids, labels=LABELS[::-1]) if ids[0] == "000" else evidence(50, ids=ids)
         decision = decide(evidence(0), other, POLICY)
         (reason,) = decision.reasons
-        assert "scored on another test set" in reason
+        assert reason == (
+            "of the 200 test images that the champion was scored on, this test split has 0, too few to compare the "
+            'two: sightline promote --force --reason "..."'
+        )
         assert "difference" not in decision.facts
+
+
+def test_where_images_were_added_the_common_ones_are_compared() -> None:
+    ids, added = [f"{n:03}" for n in range(150)], [f"{n:03}" for n in range(50, 250)]  # 100 in both
+    champion = evidence(0, labels=LABELS[:150], correct=np.arange(150) >= 55)
+    champion = dataclasses.replace(champion, ids=ids)
+    candidate = dataclasses.replace(evidence(0, correct=np.arange(200) >= 5), ids=added, labels=(LABELS + 2) % 4)
+    decision = decide(candidate, champion, POLICY)
+    assert decision.passed, decision.reasons
+    assert (decision.facts["common_images"], decision.facts["champion_accuracy"]) == (100, 0.95)
+    worse = dataclasses.replace(candidate, correct=np.arange(200) % 10 != 3)
+    assert "on the 100 images that both test splits have is -0.0500" in decide(worse, champion, POLICY).reasons[0]
+    assert "of the 201 test" in decide(candidate, dataclasses.replace(champion, **_longer(champion)), POLICY).reasons[0]
+
+
+def _longer(champion: Evidence) -> dict[str, Any]:
+    """What makes the champion's test set so long that the candidate shares less than half of it."""
+    return {
+        "ids": [*champion.ids, *(f"x{n}" for n in range(51))],
+        "labels": np.append(champion.labels, np.zeros(51, champion.labels.dtype)),
+        "correct": np.append(champion.correct, np.ones(51, bool)),
+    }
+
+
+def test_a_model_that_lost_a_class_is_held_back() -> None:
+    lost = evidence(0, classes=list("abce"))
+    (reason,) = decide(lost, evidence(0), POLICY).reasons
+    assert reason == (
+        "the candidate does not know 'd', which the champion knows: if that is meant, "
+        'sightline promote --force --reason "..."'
+    )
 
 
 OLD = LABELS != 3
@@ -137,7 +171,7 @@ def test_a_model_of_more_classes_is_compared_on_the_images_of_the_old_ones() -> 
     assert reason.startswith("accuracy minus the champion's on the 150 images of its 3 classes is -0.3000")
     assert "recall of 3 classes fell" in by_class
     fewer = dataclasses.replace(champion, ids=[*champion.ids[:-1], "gone"])
-    assert "another test set" in decide(grown(), fewer, POLICY).reasons[0]
+    assert decide(grown(), fewer, POLICY).facts["images_of_old_classes"] == 149
 
 
 def test_one_class_that_is_worse_beyond_chance_holds_it_back() -> None:

@@ -84,11 +84,15 @@ def test_a_bundle_that_is_too_bad_even_alone(make: Make, policy: PromoteConfig) 
     assert ask(make("again", wrong=60), loose).version.number == 1
 
 
-def test_another_test_set_is_held_back(make: Make, policy: PromoteConfig) -> None:
+def test_another_test_set_is_held_back_and_a_longer_one_compared(make: Make, policy: PromoteConfig) -> None:
     assert ask(make("few", images=100), policy).promoted
-    promotion = ask(make("all"), policy)
+    grown = ask(make("all"), policy)
+    assert grown.promoted
+    assert grown.decision
+    assert grown.decision.facts["common_images"] == 100
+    promotion = ask(make("fewer", images=30), policy)
     assert promotion.decision
-    assert "another test set" in promotion.decision.reasons[0]
+    assert any("this test split has 30, too few to compare" in reason for reason in promotion.decision.reasons)
 
 
 def test_predictions_of_another_model_are_refused(make: Make, policy: PromoteConfig) -> None:

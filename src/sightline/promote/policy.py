@@ -14,6 +14,9 @@ from sightline.metrics.base import Bools, Labels
 from sightline.promote.config import PromoteConfig
 
 SIGNIFICANT = 0.05
+LEAST_COMMON = 0.5
+"""Share of the champion's test images that the candidate must have been tested on, too, for the two to be compared."""
+FORCE = 'sightline promote --force --reason "..."'
 MOST_NAMED = 3
 
 
@@ -143,59 +146,70 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
 def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, facts: dict[str, float]) -> list[str]:
     """Returns what speaks against the candidate beside the champion, and adds to the facts.
 
-    A candidate of more classes is compared on the test images that the champion was scored on: those of its classes.
+    They are compared on the images, with their classes, that both test splits have: neither was trained on these.
     """
     new = [name for name in candidate.classes if name not in champion.classes]
+    if gone := [name for name in champion.classes if name not in candidate.classes]:
+        more = f" and {len(gone) - 1} more of the champion's classes" if len(gone) > 1 else ", which the champion knows"
+        return [f"the candidate does not know {gone[0]!r}{more}: if that is meant, {FORCE}"]
     place = {row: n for n, row in enumerate(zip(candidate.ids, candidate.names, strict=True))}
-    asked = list(zip(champion.ids, champion.names, strict=True))
-    missing = sum(row not in place for row in asked)
-    if missing or (len(asked) < len(place) and not new):
-        why = "the champion was scored on another test set, so the two cannot be compared"
-        return [f"{why}: evaluate and promote the champion's model on this one, or use --force"]
-    ours, theirs = candidate.correct[[place[row] for row in asked]], champion.correct
+    rows = list(zip(champion.ids, champion.names, strict=True))
+    common = [n for n, row in enumerate(rows) if row in place]
+    if len(common) < LEAST_COMMON * len(rows):
+        why = f"of the {len(rows):,} test images that the champion was scored on, this test split has {len(common):,}"
+        return [f"{why}, too few to compare the two: {FORCE}"]
+    ours, theirs = candidate.correct[[place[rows[n]] for n in common]], champion.correct[common]
     difference, low, high = paired.difference(ours, theirs)
     facts |= {
-        "champion_accuracy": champion.accuracy,
+        "champion_accuracy": float(theirs.mean()),
         "difference": difference,
         "difference_low": low,
         "difference_high": high,
         "mcnemar_p": paired.mcnemar(ours, theirs),
     }
     if new:
-        facts |= {"new_classes": len(new), "images_of_old_classes": len(asked)}
-    reasons = _worse_classes(champion, ours)
+        facts |= {"new_classes": len(new), "images_of_old_classes": len(common)}
+    elif len(common) < max(len(rows), len(place)):
+        facts["common_images"] = len(common)
+    reasons = _worse_classes(champion.classes, champion.labels[common], ours, theirs)
     if low >= -policy.margin:
         return reasons
-    where = f" on the {len(asked):,} images of its {len(champion.classes):,} classes" if new else ""
+    where = ""
+    if new:
+        where = f" on the {len(common):,} images of its {len(champion.classes):,} classes"
+    elif "common_images" in facts:
+        where = f" on the {len(common):,} images that both test splits have"
     difference_text = (
         f"accuracy minus the champion's{where} is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
     )
     reason = f"{difference_text}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
-    least = paired.largest_loss(len(asked))
+    least = paired.largest_loss(len(common))
     if least > policy.margin:
         reason += (
-            f"; equal answers to {len(asked)} test images exclude no loss below {least:.3f}: promote a better "
-            "candidate, test on more images, raise promote.margin, or use --force"
+            f"; equal answers to {len(common)} test images exclude no loss below {least:.3f}: promote a better "
+            f"candidate, test on more images, raise promote.margin, or {FORCE}"
         )
     return [reason, *reasons]
 
 
-def _worse_classes(champion: Evidence, correct: Bools) -> list[str]:
+def _worse_classes(classes: Sequence[str], labels: Labels, ours: Bools, theirs: Bools) -> list[str]:
     """Returns a reason that names the classes that are answered worse than by the champion, beyond chance, if any.
 
     McNemar's test for each of the K classes, at 0.05 / K (Bonferroni): with many classes, some are worse by chance.
 
     Args:
-        champion: What is known of the champion.
-        correct: [n] whether the candidate was right on the champion's images.
+        classes: The champion's K classes.
+        labels: [n] true classes of the images that both were tested on, indices into `classes`.
+        ours: [n] whether the candidate was right.
+        theirs: [n] whether the champion was right.
     """
     worse = []
-    for label in np.unique(champion.labels):
-        of_class = champion.labels == label
-        ours, theirs = correct[of_class], champion.correct[of_class]
-        p = paired.mcnemar(ours, theirs)
-        if ours.sum() < theirs.sum() and p < SIGNIFICANT / len(champion.classes):
-            recalls = f"{champion.classes[label]!r} {theirs.mean():.4f} -> {ours.mean():.4f}"
+    for label in np.unique(labels):
+        of_class = labels == label
+        now, before = ours[of_class], theirs[of_class]
+        p = paired.mcnemar(now, before)
+        if now.sum() < before.sum() and p < SIGNIFICANT / len(classes):
+            recalls = f"{classes[label]!r} {before.mean():.4f} -> {now.mean():.4f}"
             worse.append(f"{recalls} on {of_class.sum():,} images (McNemar's p {p:.1e})")
     if not worse:
         return []
