@@ -175,14 +175,15 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
 
     with pytest.raises(UserError, match=f"{policy.name}' has no version 7: there are 1"):
         lineage.trace(ModelRegistry(policy.name), "7")
-    with pytest.raises(UserError, match="no version with the alias 'best'"):
+    aliases = r"no version with the alias 'best': there are challenger \(version 1\), champion \(version 1\)$"
+    with pytest.raises(UserError, match=aliases):
         lineage.trace(ModelRegistry(policy.name), "best")
 
 
 def test_there_is_no_version_yet(policy: PromoteConfig) -> None:
     with pytest.raises(UserError, match="there are none yet; `sightline promote` makes one"):
         lineage.trace(ModelRegistry(policy.name), "1")
-    with pytest.raises(UserError, match="no version with the alias 'champion'"):
+    with pytest.raises(UserError, match="the alias 'champion': there are none yet; `sightline promote` reg"):
         lineage.trace(ModelRegistry(policy.name), "@champion")
 
 

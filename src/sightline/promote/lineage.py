@@ -57,9 +57,9 @@ def _find(registry: ModelRegistry, reference: str) -> Version:
         return registry.by_number(int(reference))
     version = registry.by_alias(reference)
     if version is None:
-        raise UserError(
-            f"the model {registry.name!r} has no version with the alias {reference!r}; sightline promote makes one"
-        )
+        known = ", ".join(f"{alias} (version {number})" for alias, number in registry.aliases().items())
+        there = known or "none yet; `sightline promote` registers a challenger, and where it passes a champion"
+        raise UserError(f"the model {registry.name!r} has no version with the alias {reference!r}: there are {there}")
     return version
 
 

@@ -102,6 +102,14 @@ class ModelRegistry:
             aliases: Mapping[str, Any] = self._client.get_registered_model(self.name).aliases
             return self._read(aliases[alias]) if alias in aliases else None
 
+    def aliases(self) -> dict[str, int]:
+        """Returns the numbers of the versions that aliases stand for, by alias, sorted."""
+        with mlflow_user_errors():
+            if not self._versions():
+                return {}
+            found = self._client.get_registered_model(self.name).aliases
+            return {alias: int(found[alias]) for alias in sorted(found)}
+
     def by_number(self, number: int) -> Version:
         """Returns a version.
 
