@@ -90,9 +90,10 @@ def test_what_was_refused_is_shown_by_reason(tmp_path: Path) -> None:
     ]
 
 
-def test_run_wants_a_project_in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_in_a_repository_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("run")[::2] == (2, f"sightline: {tmp_path} holds no dvc.yaml: run it in the project's folder\n")
+    for verb in ("run", "check", "diff", "rejected", "repair"):
+        assert run(verb)[::2] == (2, f"sightline: {tmp_path} holds no dvc.yaml: run it in the project's folder\n")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     assert run("run")[::2] == (2, f"sightline: {tmp_path} is in no git repository, which DVC needs: git init\n")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sightline.core.credentials import mask
-from sightline.core.errors import DISTRIBUTION, fault
+from sightline.core.errors import DISTRIBUTION, UserError, fault
 from sightline.core.text import for_terminal
 
 DATA, TRAIN, MODELS, SERVE = "Data", "Train", "Models", "Serve"
@@ -18,6 +19,16 @@ DATA, TRAIN, MODELS, SERVE = "Data", "Train", "Models", "Serve"
 def echo(text: str, err: bool = False) -> None:
     """Prints what may hold names from the data, as everything may: none of them gives orders to the terminal."""
     typer.echo(for_terminal(text), err=err)
+
+
+def require_project() -> None:
+    """Ends the command where the current folder is no project's.
+
+    Raises:
+        UserError: With what to do.
+    """
+    if not Path("dvc.yaml").is_file():
+        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
 
 
 class _Group(TyperGroup):

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline.cli.base import DATA, app, echo
+from sightline.cli.base import DATA, app, echo, require_project
 from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
 
 if TYPE_CHECKING:
     from sightline.datasets.raw_set import Rejection
+
+RAW_SET = Path("data/raw")
+"""Where the ingest stage writes, in the project's folder."""
 
 
 class FolderLayout(StrEnum):
@@ -89,7 +92,7 @@ def preview(
     section = compose.typed(PreprocessConfig, composed.preprocess, "preprocess")
     train = compose.typed(TrainConfig, composed.train, "train")
     training = TrainingAugmentation(train.augment, train.augment_on, train.seed)
-    count, unread = draw(Path("data/raw"), section, output, images, seed, training)
+    count, unread = draw(RAW_SET, section, output, images, seed, training)
     for line in unread:
         echo(line, err=True)
     echo(f"{count} images -> {output}", err=True)
@@ -97,7 +100,7 @@ def preview(
 
 @app.command(rich_help_panel=DATA, short_help="Show the inputs that ingest refused, and why.")
 def rejected(
-    raw: Annotated[Path, typer.Argument(help="The folder that ingest wrote.", metavar="RAW_FOLDER")] = Path("data/raw"),
+    raw: Annotated[Path, typer.Argument(help="The folder that ingest wrote.", metavar="RAW_FOLDER")] = RAW_SET,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of each reason.")] = 20,
 ) -> None:
     """Show the inputs that the last `dvc repro ingest` refused, by reason, with what was wrong with each."""
@@ -106,6 +109,8 @@ def rejected(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
+    if raw == RAW_SET:
+        require_project()
     rejections = read_rejected(raw)
     by_reason: dict[str, list[Rejection]] = {}
     for rejection in rejections:

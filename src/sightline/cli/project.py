@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import TRAIN, app, echo
+from sightline.cli.base import TRAIN, app, echo, require_project
 from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
@@ -88,6 +88,7 @@ def diff(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
+    require_project()
     found = project_diff.compare_projects(Revision(revision), Revision(against))
     for line in diff_text.markdown(found) if markdown else diff_text.terminal(found):
         echo(line)
@@ -121,13 +122,15 @@ def repair() -> None:
     """Mend what a killed dvc leaves: dvc.lock or .dvc/tmp/rwlock cut short. Run it in the project's folder.
 
     After `git pull` it also removes results, and images that DVC tracks, of which the commit has others: they are in
-    DVC's cache, and `dvc repro` would go on from them. Says what it did; nothing where all is well. `make repro` does
-    it by itself, but for images.
+    DVC's cache, and `dvc repro` would go on from them. Says what it did. `sightline run` does it by itself, but for
+    images.
     """
-    _repair(sources=True)
+    if not _repair(sources=True):
+        echo("sightline: nothing needs mending", err=True)
 
 
-def _repair(sources: bool) -> None:
+def _repair(sources: bool) -> bool:
+    """Mends what needs it, says what it did, and returns whether there was anything."""
     try:
         import dvc  # noqa: F401 - only whether it is there
 
@@ -136,8 +139,10 @@ def _repair(sources: bool) -> None:
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    for line in [*dvc_files.repair(), *earlier_results.remove_earlier(sources)]:
+    lines = [*dvc_files.repair(), *earlier_results.remove_earlier(sources)]
+    for line in lines:
         echo(f"sightline: {line}", err=True)
+    return bool(lines)
 
 
 def _in_git() -> bool:
