@@ -59,7 +59,7 @@ def test_two_commands_from_an_installed_wheel_make_a_model(installed: Path, tmp_
         [*command, *words], env=installation, capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert made.returncode == 0, made.stderr
-    assert made.stdout.splitlines()[-1].endswith(f"cd {project} && dvc repro")
+    assert made.stdout.splitlines()[-1].endswith(f"cd {project} && sightline run")
     assert not (project / "conf").exists()
     assert yaml.safe_load((project / "params.yaml").read_text())["ingest"] == {
         "source": "folder",
@@ -147,7 +147,10 @@ MISTAKES = {
     "wrong path": (_nothing, "there is --images {root}/birds"),
     "no class folders": (_no_class_folders, "move each into a folder that is called as its class"),
     "one class": (_one_class, "one class ('wren', 20 images), and two at least are needed"),
-    "one of the class folders": (_one_class_of_several, "sightline init {root}/new --images {root}/birds"),
+    "one of the class folders": (
+        _one_class_of_several,
+        "one class; beside it is square: name the folder above: sightline init {root}/new --images {root}/birds",
+    ),
     "one image of each class": (_one_image_each, "add images, or merge classes"),
     "broken pictures": (_broken, "all 40 inputs were rejected (40 truncated)"),
     "photographs of a phone": (_heic, "heif-convert FILE FILE.jpg"),
@@ -163,6 +166,7 @@ def test_a_mistake_with_the_images_is_one_line_with_a_remedy(mistake: str, tmp_p
     assert code == 2
     assert output.count("\n") == 1
     assert remedy.format(root=tmp_path) in output
+    assert "class_depth" not in output
     assert not (tmp_path / "new").exists()
 
 
@@ -174,7 +178,7 @@ def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(
     assert f"name a new folder, as {tmp_path}/full-project" in run(tmp_path / "full", "--images", pictures)[1]
     (tmp_path / "made").mkdir()
     (tmp_path / "made/params.yaml").touch()
-    assert f"cd {tmp_path}/made && dvc repro" in run(tmp_path / "made", "--images", pictures)[1]
+    assert f"cd {tmp_path}/made && sightline run" in run(tmp_path / "made", "--images", pictures)[1]
     assert f"outside, as {tmp_path}/birds-project" in run(pictures / "new", "--images", pictures)[1]
     (tmp_path / "other/.dvc").mkdir(parents=True)
     assert f"outside, as {tmp_path}/other-project" in run(tmp_path / "other/new", "--images", pictures)[1]

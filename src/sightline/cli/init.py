@@ -81,7 +81,7 @@ def init(
         echo(f"sightline: {line}", err=True)
     if trying:
         _try(_search(plan), folder)
-    echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && dvc repro")
+    echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && sightline run")
 
 
 def _search(plan: ProjectPlan) -> DoubtSearch:

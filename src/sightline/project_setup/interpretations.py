@@ -111,11 +111,14 @@ def _folder(path: Path) -> list[Interpretation]:
 
 def _flat(path: Path, images: Sequence[str]) -> Interpretation:
     """Reads pictures that lie in no folders: by their names, where these tell classes."""
-    beside = [entry.name for entry in path.resolve().parent.iterdir() if entry.is_dir() and _has_images(entry)]
-    if len(beside) > 1 and path.name not in ("", "."):
+    here = path.resolve()
+    others = sorted(
+        entry.name for entry in here.parent.iterdir() if entry != here and entry.is_dir() and _has_images(entry)
+    )
+    if others and path.name not in ("", "."):
         raise UserError(
-            f"{path} holds the pictures of one class; beside it are {', '.join(sorted(beside)[:5])}: name the folder "
-            f"above: {_init(path.parent)}"
+            f"{path} holds the pictures of one class; beside it {'are' if len(others) > 1 else 'is'} "
+            f"{', '.join(others[:5])}{' ...' if len(others) > 5 else ''}: name the folder above: {_init(path.parent)}"
         )
     classes = Counter(match[1] for name in images if (match := _NAMED.fullmatch(PurePosixPath(name).stem)))
     if 2 <= len(classes) <= len(images) / 3 and min(classes.values()) > 1 and sum(classes.values()) == len(images):

@@ -37,7 +37,7 @@ def require_free(folder: Path, source: Path | None) -> None:
         raise UserError(f"{folder} is a file: name a new folder, as {_beside(folder)}")
     inside = {path.name for path in folder.iterdir()} - {".git"} if folder.is_dir() else set()
     if PARAMS.name in inside:
-        raise UserError(f"{folder} is a project already: cd {shlex.quote(str(folder))} && dvc repro")
+        raise UserError(f"{folder} is a project already: cd {shlex.quote(str(folder))} && sightline run")
     if inside:
         raise UserError(f"{folder} is not empty ({min(inside)}): name a new folder, as {_beside(folder)}")
     if source is not None and folder.resolve().is_relative_to(source.resolve()) and source.is_dir():

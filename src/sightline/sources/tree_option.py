@@ -29,9 +29,9 @@ class TreeOption(SourceOption):
     class_depth: int
 
     has_paths: ClassVar[bool] = True
+    # Where classes are deeper, notes of the layout say so, and how to read them.
     one_class_remedy: ClassVar[str] = (
-        "name the folder that holds a folder per class; if the classes are deeper, "
-        "set ++ingest.source_options.class_depth=2"
+        "add a folder with images of another class beside it, or name the folder that holds a folder per class"
     )
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.layout=classes to have splits drawn from them"
     no_label_remedy: ClassVar[str] = (

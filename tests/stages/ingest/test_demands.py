@@ -27,7 +27,7 @@ def summary(images: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("images", "more", "message"),
     [
-        ({"cat": {"unsplit": 50}}, {}, r"one class \('cat', 50 images\).*class_depth=2"),
+        ({"cat": {"unsplit": 50}}, {}, r"needed: add a folder with images of another class beside it, or name"),
         ({"cat": {"train": 5}}, {"lost_classes": ["dog"]}, "needed: all images of 'dog' were rejected"),
         ({"cat": {"train": 5}}, {"notes": ["no image of class 'owl'"]}, "needed: no image of class 'owl'"),
         (
