@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,7 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
         assert found.correct.sum() == 28
         assert ("run", ids[0]) in found.about
         assert ("model", "0f" * 32) in found.about
+    assert ("run", ids[0]) in load(ids[0][:7]).about
     assert load("models:/net@champion").name == "first's (models:/net@champion)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
     for reference, message in {
@@ -167,6 +169,16 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
             load(reference)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_the_beginning_of_several_ids_is_one_line_that_names_them(store, monkeypatch):
+    client, experiment = store
+    for number in range(2):
+        monkeypatch.setattr(uuid, "uuid4", lambda number=number: uuid.UUID(f"ccf64c3{number:025x}"))
+        client.create_run(experiment)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=rf"^ccf64c3: the ids of several runs begin so; .*: ccf64c3{0:025x}, ccf64c3"):
+        tracking.find_run("ccf64c3")
 
 
 def test_jobs_of_a_sweep_are_compared_by_their_validation_images(runs, store, tmp_path):

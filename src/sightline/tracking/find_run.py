@@ -19,7 +19,12 @@ from sightline.core.errors import UserError
 from sightline.tracking.mlflow_errors import mlflow_user_errors
 from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
 
+SHORTEST = 6  # hexadecimal digits of an id's beginning; `sightline runs` prints 7
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
+
+
+class NoRunError(UserError):
+    """There is no run of that id or name."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,12 @@ def find_run(reference: str) -> FoundRun:
     """Finds a run; of several that have the name, the newest.
 
     Args:
-        reference: A run's id or name, the name of DVC's experiment, `models:/name@alias` or `models:/name/version`.
+        reference: A run's id or the beginning of it, its name, the name of DVC's experiment, `models:/name@alias` or
+            `models:/name/version`.
 
     Raises:
-        UserError: If there is none, or MLflow cannot be reached.
+        NoRunError: If there is none.
+        UserError: If several ids begin so, or MLflow cannot be reached.
     """
     with mlflow_user_errors():
         run, others = _run(reference)
@@ -65,7 +72,7 @@ def _run(reference: str) -> tuple[Run, int]:
         return _run_named(client, experiment, reference)
     except MlflowException as error:
         if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
-            raise UserError(
+            raise NoRunError(
                 f"{reference}: no such run or registered model in {credentials.mask(mlflow.get_tracking_uri())}"
             ) from None
         raise
@@ -77,8 +84,15 @@ def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple
         found = client.search_runs([experiment], f"{key} = {quoted}", order_by=["attributes.start_time DESC"])
         if found:
             return found[0], len(found) - 1
+    if re.fullmatch(rf"[0-9a-f]{{{SHORTEST},31}}", name):
+        found = client.search_runs([experiment], f"attributes.run_id LIKE '{name}%'")
+        if len(found) > 1:
+            ids = ", ".join(sorted(run.info.run_id for run in found)[:5])
+            raise UserError(f"{name}: the ids of several runs begin so; give more of one: {ids}")
+        if found:
+            return found[0], 0
     where = credentials.mask(mlflow.get_tracking_uri())
-    raise UserError(f"{name}: no folder, no commit, and no run of that id or name in {where}")
+    raise NoRunError(f"{name}: no folder, no commit, and no run of that id or name in {where}")
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path | None:
