@@ -6,6 +6,7 @@ another file would change.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
             config = verifying.Config().use_sigstore_verifier(identity=signer.identity, oidc_issuer=signer.issuer)
         config.verify(bundle, path)
     except Exception as error:  # see `sign`
+        if changed := _changed_files(str(error)):
+            raise UserError(
+                f"{bundle} is not what was signed ({path}): {', '.join(changed)} changed since; do not use it, or, if "
+                "the change was yours, sign it again"
+            ) from None
         raise UserError(f"the signature {path} does not hold for {bundle}: {_one_line(error)}") from None
     return f"{result}, and as signed with {signer.key or signer.identity}"
 
@@ -156,6 +162,13 @@ def _check_files(bundle: Path) -> int:
     if strangers := manifest.unlisted(bundle, content):
         raise UserError(f"{bundle} holds what was not exported: {', '.join(strangers)}; remove it, or export again")
     return len(content["files"]) + 1
+
+
+def _changed_files(message: str) -> list[str]:
+    """Returns the files that differ from those signed, as model-signing's message of a mismatch names them."""
+    differing = re.findall(r"Hash mismatch for '([^']+)'", message)
+    lists = re.findall(r"(?:Extra|Missing) files (?:found )?in model '[^']*': ([^'\"]+)", message)
+    return sorted({*differing, *(name for names in lists for name in names.split(", "))})
 
 
 def _library(module: str) -> Any:
