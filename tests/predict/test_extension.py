@@ -84,6 +84,15 @@ def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, tmp
     assert "12 classes, 2 of them extended, not trained" in repr(Bundle.load(extended))
     done = CliRunner().invoke(app, ["predict", str(extended), str(exported.pictures[0])])
     assert "extended, not trained: cross, frame" in done.stderr
+    untrained = r"until it is trained: add the new classes to the data, dvc repro"
+    for command, wanted in (
+        (["predict", "--coverage", "0.95"], "coverage: an extended bundle has no scores of validation images"),
+        (["predict", "--abstain"], "--abstain, only from what is like none of its classes: an extended bundle has no"),
+        (["drift"], "an extended bundle has no reference.npz"),
+    ):
+        done = CliRunner().invoke(app, [*command, str(extended), str(exported.pictures[0])])
+        assert wanted in done.stderr
+        assert untrained in done.stderr
     with pytest.raises(UserError, match=r"was extended, not trained: .* then promote$"):
         read_candidate(extended, exported.reports / "predictions.parquet")
 

@@ -113,7 +113,9 @@ def predict(
         echo(
             f"extended, not trained: {', '.join(opened.extended)}; what it answers of these is a first guess", err=True
         )
-    opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
+    question = opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
+    if abstain and opened.extended and question.threshold is None:
+        echo(f"--abstain, only from what is like none of its classes: {opened.lacking('threshold')}", err=True)
     if abstain and not opened.tells_novelty:
         echo(f"sightline: {bundle} does not tell what is none of its classes: export it again", err=True)
     database = Database(url, id_column, image_column)

@@ -99,10 +99,10 @@ def reference_of(bundle: Bundle) -> Reference:
     """Returns a bundle's reference.
 
     Raises:
-        UserError: If it has none: the bundle is of an older version.
+        UserError: If it has none: the bundle is of an older version, or an extended one.
     """
     if bundle.reference is None:
-        raise UserError(f"the bundle holds no {REFERENCE}, as those of older versions: dvc repro export")
+        raise UserError(bundle.lacking(REFERENCE))
     return Reference.from_bytes(bundle.reference)
 
 

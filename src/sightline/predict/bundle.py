@@ -164,6 +164,12 @@ class Bundle(InferenceModel):
         """Classes that were added without training, with the number of pictures of each; empty where none was."""
         return dict(self.manifest.get("extension", {}).get("pictures", {}))
 
+    def lacking(self, what: str) -> str:
+        """Returns the message that it does not hold something, with the remedy."""
+        if self.extended:
+            return f"an extended bundle has no {what} until it is trained: add the new classes to the data, dvc repro"
+        return f"the bundle holds no {what}, as those of older versions: dvc repro export"
+
     @property
     def digest(self) -> str:
         """The trained model's digest, 64 hexadecimal digits: what its run in MLflow is tagged with."""
@@ -242,9 +248,7 @@ class Bundle(InferenceModel):
             if not 0 < coverage < 1:
                 raise UserError(f"coverage: must be above 0 and below 1, is {coverage:g}")
             if self.held_out is None:
-                raise UserError(
-                    "coverage: the bundle holds no scores of validation images to set it by; export it again"
-                )
+                raise UserError(f"coverage: {self.lacking('scores of validation images')}")
             thresholds = self.held_out.thresholds(coverage, len(self.classes))
         return Question(top_k, threshold, abstain and self.tells_novelty, thresholds)
 
