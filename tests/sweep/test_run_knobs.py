@@ -6,12 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sightline import tracking
 from sightline.config.compose import compose, read_params, saved_overrides
 from sightline.config.params import parse_yaml
+from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.project_setup import params_file
 from sightline.project_setup.rules import Choice
-from sightline.sweep import params_comments, run_knobs
+from sightline.sweep import adoption, params_comments, params_edit, run_knobs
+from sightline.tracking.find_run import FoundRun, NoRunError
 
 SECTIONS = ("ingest", "preprocess", "train", "evaluate", "export")
 OTHER = [
@@ -63,3 +68,28 @@ def test_a_reason_for_a_value_that_goes_says_so(project: Path) -> None:
     assert re.search(r"^  seed: 0 +# all randomness is a function of it$", after, re.MULTILINE)
     again = params_comments.remarked(after, after.replace("model: dense", "model: probe"), "two")
     assert re.search(r"^  model: probe +# adopted from two; was cnn \(small pictures\)$", again, re.MULTILINE)
+
+
+def test_a_null_that_dvc_wrote_as_nothing_is_no_change(project: Path) -> None:
+    text = params_file.params_text({"ingest.limit": Choice(None, "at most so many images")})
+    before = re.sub(r"^  limit: null", "  limit:     ", text, flags=re.MULTILINE)
+    assert before != text
+    assert params_comments.remarked(before, text, "one") == text
+    assert params_edit.changed(before, ["ingest.limit=null"]) == before
+    after = params_edit.changed(before, ["train.seed=7"])
+    assert [line for line in after.splitlines() if line not in before.splitlines()] == [
+        next(line for line in after.splitlines() if line.startswith("  seed: 7"))
+    ]
+    filled = params_edit.changed(before, ["ingest.limit=50"])
+    assert "adopted from one; was null (at most so many images)" in params_comments.remarked(before, filled, "one")
+
+
+def test_neither_sweep_nor_run_is_one_plain_sentence(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(reference: str) -> FoundRun:
+        raise NoRunError(f"{reference}: no folder, no commit, and no run of that id or name")
+
+    monkeypatch.setattr(tracking, "find_run", missing)
+    with pytest.raises(
+        UserError, match=r"^nonsense: there is no sweep and no run of that name or id; `sightline runs` shows those"
+    ):
+        list(adoption.adopt("nonsense"))

@@ -17,7 +17,7 @@ from sightline.core.errors import UserError
 from sightline.sweep import params_comments, params_edit, run_knobs
 from sightline.sweep.job import JobFactory
 from sightline.sweep.study import open_storage, study_location
-from sightline.tracking.find_run import FoundRun
+from sightline.tracking.find_run import FoundRun, NoRunError
 
 
 def adopt(reference: str) -> Iterator[str]:
@@ -114,8 +114,10 @@ def _find(reference: str) -> FrozenTrial | FoundRun:
         raise UserError(f"{reference}: several sweeps begin so: {', '.join(study.study_name for study in named[:5])}")
     try:
         run = tracking.find_run(reference)
-    except UserError as error:
-        raise UserError(f"{reference}: no sweep's name begins so; as a run, {error}") from None
+    except NoRunError:
+        raise UserError(
+            f"{reference}: there is no sweep and no run of that name or id; `sightline runs` shows those there are"
+        ) from None
     digest = run.tags.get(tracking.SWEEP_JOB_TAG)
     for study in studies:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
+from typing import Any
+
+from sightline.config.params import parse_yaml
 
 REASONED = "# `sightline init` chose them"
 """The beginning of a line at the head of a file whose comments are reasons for the values."""
@@ -41,13 +45,24 @@ def remarked(before: str, after: str, source: str) -> str:
     """
     if REASONED not in after:
         return after
-    new = _commented_values(after)
-    changed = {key: old for key, old in _commented_values(before).items() if key in new and new[key][0] != old[0]}
+    new, values = _commented_values(after), (parse_yaml(before), parse_yaml(after))
+    # Values are compared as YAML reads them: DVC writes a null as nothing.
+    changed = {
+        key: old
+        for key, old in _commented_values(before).items()
+        if key in new and operator.ne(*(_value(content, key) for content in values))
+    }
     comments = {}
     for key, (value, comment) in changed.items():
         first = re.fullmatch(r"adopted from .*?; was (.*)", comment)
-        comments[key] = f"adopted from {source}; was {first[1] if first else f'{value} ({comment})'}"
+        reason = first[1] if first else f"{value or 'null'} ({comment})"
+        comments[key] = f"adopted from {source}; was {reason}"
     return commented(after, comments)
+
+
+def _value(content: Any, key: str) -> Any:
+    section, name = key.split(".")
+    return content[section][name]
 
 
 def _commented_values(content: str) -> dict[str, tuple[str, str]]:

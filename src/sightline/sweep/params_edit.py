@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import QuotedString
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from sightline.config import option_settings
@@ -20,11 +21,22 @@ from sightline.config.option_settings import SUFFIX
 from sightline.core.errors import ConfigError
 
 
+class _Null(str):
+    """A null as the file has it: `null`, or nothing, as DVC writes it."""
+
+
+class _NullConstructor(RoundTripConstructor):
+    """Keeps the text of a null."""
+
+
 class _NullRepresenter(RoundTripRepresenter):
-    """Writes null as the word, and not as nothing."""
+    """Writes a null as it was, and a new one as the word."""
 
 
-_NullRepresenter.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+_NULL = "tag:yaml.org,2002:null"
+_NullConstructor.add_constructor(_NULL, lambda _, node: _Null(node.value))
+_NullRepresenter.add_representer(type(None), lambda self, _: self.represent_scalar(_NULL, "null"))
+_NullRepresenter.add_representer(_Null, lambda self, text: self.represent_scalar(_NULL, str(text)))
 
 
 def changed(text: str, words: Sequence[str]) -> str:
@@ -64,7 +76,7 @@ def _changes(words: Sequence[str], conf: Path) -> Iterator[tuple[str, Any, bool]
 def _edited(text: str, changes: Iterable[tuple[str, Any, bool]]) -> str:
     conf = conf_folder()
     editor: Any = YAML()
-    editor.Representer = _NullRepresenter
+    editor.Constructor, editor.Representer = _NullConstructor, _NullRepresenter
     editor.preserve_quotes = True
     editor.width = 4096
     content = editor.load(text) or CommentedMap()
@@ -78,14 +90,15 @@ def _edited(text: str, changes: Iterable[tuple[str, Any, bool]]) -> str:
             continue
         if len(path) == 1 and (conf / section / path[0]).is_dir() and node.get(path[0]) != value:
             node.pop(f"{path[0]}{SUFFIX}", None)
-        node[path[-1]] = value
+        if value is not None or not isinstance(node.get(path[-1]), _Null):
+            node[path[-1]] = value
     written = StringIO()
     editor.dump(content, written)
     return written.getvalue()
 
 
 def _child(node: Any, key: str) -> Any:
-    if node.get(key) is None:
+    if node.get(key) is None or isinstance(node[key], _Null):
         node[key] = CommentedMap()
     return node[key]
 
