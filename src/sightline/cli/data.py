@@ -109,7 +109,7 @@ def rejected(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    if raw == RAW_SET:
+    if raw == RAW_SET and not raw.is_dir():
         require_project()
     rejections = read_rejected(raw)
     by_reason: dict[str, list[Rejection]] = {}
