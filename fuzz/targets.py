@@ -29,7 +29,7 @@ from sightline.imaging.decode import decode
 from sightline.imaging.image_file import Limits
 from sightline.predict import manifest
 from sightline.serve.config import ServeConfig
-from sightline.serve.request_body import RequestError, images
+from sightline.serve.request_body import RequestError, request_images
 from sightline.sources.archives import open_archive
 from sightline.sources.archives.member import UnpackBudget
 from sightline.sources.file import LocalFile
@@ -98,7 +98,7 @@ def manifests(data: bytes) -> None:
     """The manifest of a bundle; and what it lists is never read outside of the bundle."""
     folder = _folder("bundle")
     (folder / manifest.MANIFEST).write_bytes(data)
-    _refused_or_read(lambda: manifest.verify(folder))
+    _refused_or_read(lambda: manifest.verify_files(folder))
 
 
 def requests(data: bytes) -> None:
@@ -114,7 +114,7 @@ def requests(data: bytes) -> None:
     headers = [(b"content-type", kind.encode())]
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""}, receive)
     try:
-        found = asyncio.run(images(request, _SERVER, lambda _: None))
+        found = asyncio.run(request_images(request, _SERVER, lambda _: None))
         assert 1 <= len(found) <= _SERVER.max_images
         json.dumps([image.name for image in found]).encode()  # a name can be sent back
     except RequestError as error:

@@ -35,7 +35,7 @@ def test_rows_that_change(mariadb_url: str, tmp_path: Path) -> None:  # noqa: F8
         done = here.command("sightline", "check", **access)
         return done.code, done.output.splitlines()[0]
 
-    assert check()[1].startswith("baseline: it has never run")
+    assert check()[1].startswith("train: it has never run")
     load_images(records(50), mariadb_url, TABLE)
     with sql.engine(parse_url(mariadb_url), write=True) as engine, engine.begin() as connection:
         rows = sa.table(TABLE, sa.column("id"), sa.column("label"))

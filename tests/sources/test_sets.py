@@ -387,7 +387,7 @@ class TestHuggingface:
         with pytest.raises(UserError, match=r"t\.parquet: cannot be read"):
             list(self.source(tmp_path).records())
         pq.write_table(self.table(0, 2), tmp_path / "t.parquet")
-        with pytest.raises(UserError, match=r"no column 'class' in .*; it has image, label, patient"):
+        with pytest.raises(UserError, match=r"no column 'class' in .*; it has 'image', 'label', 'patient'"):
             list(self.source(tmp_path, label_column="class").records())
 
 

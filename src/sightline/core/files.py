@@ -166,7 +166,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
-    with _noted(path), _temporary(f".{path.name}.", ".tmp", path.parent, folder=False) as temporary:
+    with noting(path), _temporary(f".{path.name}.", ".tmp", path.parent, folder=False) as temporary:
         yield temporary
         fsync_path(temporary)
         temporary.chmod(0o666 & ~_umask())
@@ -175,7 +175,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _noted(path: Path) -> Iterator[None]:
+def noting(path: Path) -> Iterator[None]:
     """Adds to an error which file or folder was being written, the innermost: few that a full disk raises name it."""
     try:
         yield
@@ -217,7 +217,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
-    with _noted(path), temporary_folder(f".{path.name}.", ".tmp", path.parent) as fresh:
+    with noting(path), temporary_folder(f".{path.name}.", ".tmp", path.parent) as fresh:
         fresh.chmod(0o777 & ~_umask())
         yield fresh
         for written in fresh.rglob("*"):

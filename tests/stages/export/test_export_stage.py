@@ -68,7 +68,7 @@ def test_from_encoded_bytes_it_says_what_evaluation_saw(project: Project) -> Non
     right = 0
     for row, prediction, label in zip(expected, predictions, project.labels, strict=True):
         assert prediction.label == str(row.argmax())
-        assert dict(prediction.top) == pytest.approx({str(i): p for i, p in enumerate(row)}, abs=1e-6)
+        assert dict(prediction.top) == pytest.approx({str(i): p for i, p in enumerate(row)}, abs=5e-6)
         right += prediction.label == label
     assert right / len(predictions) > 0.7  # by chance 0.1: it has learnt, so that equal answers mean something
 
@@ -89,7 +89,7 @@ def test_exporting_twice_gives_the_same_bytes(project: Project, tmp_path: Path) 
     outcome = export(project, tmp_path / "again")
     assert files.sha256_tree(tmp_path / "again") == files.sha256_tree(project.bundle)
     assert (outcome.parity.images, outcome.parity.agreement) == (TEST_ROWS, 1.0)
-    assert outcome.parity.max_difference <= 1e-6
+    assert outcome.parity.max_difference <= 5e-6
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_what_ended_a_process_is_named() -> None:
 def test_want_of_memory_is_named(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     error = fault("no room")
     error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
-    monkeypatch.setattr("sightline.stages.ingest.check.measure", lambda _: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("sightline.stages.ingest.check.measure_quality", lambda _: (_ for _ in ()).throw(error))
     (outcome,) = checked([picture(1)], count=0)
     assert outcome == CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than there is")
 

@@ -270,7 +270,8 @@ def test_a_killed_training_leaves_no_process(tmp_path: Path) -> None:
     (program := tmp_path / "program.py").write_text(TRAINING)
     # The default of Python 3.14. Workers that are forks of the training ask torch's watchdog, too.
     command = [sys.executable, str(program), "forkserver", str(os.getpid()), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as training:
         checkpoints = tmp_path / "checkpoints"
         while training.poll() is None and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
             time.sleep(0.05)

@@ -105,7 +105,8 @@ class Job:
 
     def run(self, out: Path) -> JobAnswer:
         """Does the work in a process of its own."""
-        return self.do(Inputs.load(ProcessedSet(self.data), self.config), out)
+        with files.noting(out):  # here, since another process gets an error's text alone
+            return self.do(Inputs.load(ProcessedSet(self.data), self.config), out)
 
     def do(self, inputs: Inputs, out: Path) -> JobAnswer:
         """Does the work; the answers of a method go into the folder `out`."""

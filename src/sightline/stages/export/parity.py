@@ -58,7 +58,7 @@ def compare_probabilities(ids: Sequence[str], trained: Probabilities, exported: 
 
     >>> a = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     >>> b = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
-    >>> parity = compare(["x", "y"], a, b)
+    >>> parity = compare_probabilities(["x", "y"], a, b)
     >>> parity.agreement, round(parity.max_difference, 3), parity.worst[0].id
     (0.5, 0.4, 'y')
     """
