@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from sightline.core import files
 from sightline.core.errors import UserError
+from sightline.stages.watch.look import STAGES
+from sightline.stages.watch.stage_digests import settings_digests
 from sightline.sweep.job import SweepJob
 from sightline.sweep.slots import Slots
 from sightline.tracking.find_run import download
@@ -71,6 +74,11 @@ def enter(slots: Slots, job: SweepJob, folder: Path) -> None:
         shutil.copy(folder / part, target)
     # As `watch` would; the other fingerprints are those of the data, and there.
     files.write_json(slot / "data/weights.json", dict(job.weights))
+    stages = json.loads((slot / STAGES).read_bytes())
+    for name, digest in settings_digests(job.config).items():
+        if name in stages:
+            stages[name]["settings"] = digest
+    files.write_json(slot / STAGES, stages)
     slots.dvc(slot, "commit", "--force", "train")
     shutil.rmtree(folder / "models")
     (folder / ENTERED).touch()
