@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes any bytes and may refuse them in one way, as `RejectionError` or `UserError`.
+"""Targets of fuzzing: each takes any bytes and may refuse them in one way, as `RejectionError` or `UserError`.
 
 Anything else that a target raises, and memory or time beyond its limits, is a fault of ours.
 """

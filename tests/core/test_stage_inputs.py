@@ -1,4 +1,4 @@
-"""What a stage reads is held against the digests in dvc.lock: each of its dependencies, by name, with what mends it."""
+"""A stage's inputs, held against the digests in dvc.lock: each of its dependencies, by name, with what mends it."""
 
 from __future__ import annotations
 
