@@ -107,9 +107,32 @@ def test_dropped_and_pasted(page: Any, pictures: list[Path]) -> None:
     assert page.locator("#results li").count() == 0
 
 
-def test_a_photograph(page: Any) -> None:
+SLOW_CAMERA = """() => {
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = async function () {
+    await new Promise((resolve) => { window.begin = resolve; });
+    if (!this.srcObject) throw new DOMException("interrupted by a new load request", "AbortError");  // as browsers do
+    return play.call(this);
+  };
+}"""
+
+
+def test_a_camera_that_is_closed_before_its_first_frame(page: Any) -> None:
+    page.evaluate(SLOW_CAMERA)
     page.click("#photo")
     page.wait_for_selector("#camera[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#camera:not([open])", state="attached")
+    page.evaluate("window.begin()")
+    page.click("#photo")
+    page.wait_for_selector("#camera[open] #shoot:disabled")
+
+
+def test_a_photograph(page: Any) -> None:
+    page.evaluate(SLOW_CAMERA)
+    page.click("#photo")
+    page.wait_for_selector("#camera[open] #shoot:disabled")
+    page.evaluate("window.begin()")
     page.click("#shoot")
     done(page, 1)
     assert re.match(r"photo .*\.png", page.inner_text(".name"))

@@ -21,10 +21,18 @@ export async function photograph(take) {
   } catch {
     return fallback.click();  // no camera, or not allowed
   }
+  const shoot = document.querySelector("#shoot");
+  shoot.disabled = true;  // a press before the first frame would take an empty picture, or nothing
   video.srcObject = stream;
   dialog.showModal();
-  await video.play();
-  document.querySelector("#shoot").onclick = () => {
+  try {
+    await video.play();
+  } catch (error) {
+    if (!stream) return;  // closed before the first frame
+    throw error;
+  }
+  shoot.disabled = false;
+  shoot.onclick = () => {
     const canvas = document.createElement("canvas");
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
