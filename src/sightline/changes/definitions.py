@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sightline.core import git
 from sightline.core.code_digest import statement_digest
 
 
 def commit_of(path: str) -> str | None:
     """Returns the commit in which a file was last changed; None where git knows none, or it has changed since."""
-    if _git("diff", "--quiet", "HEAD", "--", path) is None:
+    if git.stdout("diff", "--quiet", "HEAD", "--", path) is None:
         return None
-    return (_git("log", "-1", "--format=%H", "--", path) or b"").decode().strip() or None
+    return git.answer("log", "-1", "--format=%H", "--", path) or None
 
 
 def file_at(commit: str, path: str) -> bytes | None:
     """Returns what a commit has of a file below the working directory; None where it has none."""
-    return _git("show", f"{commit}:./{path}")
+    return git.stdout("show", f"{commit}:./{path}")
 
 
 def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[str]]:
@@ -61,9 +61,9 @@ def _touched(commit: str, paths: Iterable[Path]) -> list[str]:
     """Returns those of the files below the working directory that differ from a commit, by name."""
     here = Path.cwd().resolve()
     inside = {path.resolve().relative_to(here).as_posix() for path in paths if path.resolve().is_relative_to(here)}
-    listing = _git("diff", "--name-only", "-z", "--relative", commit) or b""
-    untracked = _git("ls-files", "-z", "--others", "--exclude-standard") or b""
-    return sorted({name for name in (listing + untracked).decode().split("\0") if name in inside})
+    changed = git.paths("diff", "--name-only", "-z", "--relative", commit)
+    untracked = git.paths("ls-files", "-z", "--others", "--exclude-standard")
+    return sorted(inside & {*changed, *untracked})
 
 
 def _definitions(text: bytes) -> dict[str, str]:
@@ -87,9 +87,3 @@ def _definitions(text: bytes) -> dict[str, str]:
 
     collect(ast.parse(text), "")
     return found
-
-
-def _git(*words: str) -> bytes | None:
-    """Returns what git prints, or None where it ends with another code than 0."""
-    done = subprocess.run(["git", *words], capture_output=True, check=False)
-    return done.stdout if done.returncode == 0 else None

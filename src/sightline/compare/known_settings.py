@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sightline.core import git
 
 
 def commit_settings(commit: str) -> dict[str, str]:
@@ -19,21 +20,17 @@ def commit_settings(commit: str) -> dict[str, str]:
     from sightline.core.errors import ConfigError
     from sightline.datasets.data_settings import flat_params
 
-    own = subprocess.run(["git", "cat-file", "-e", f"{commit}:./conf"], capture_output=True, check=False)
-    parts = [
-        "params.yaml",
-        *(["conf"] if own.returncode == 0 else []),
-    ]  # else the installed one, in a project of one's own
-    packed = subprocess.run(["git", "archive", commit, *parts], capture_output=True, check=False)
-    if packed.returncode:
+    own = git.stdout("cat-file", "-e", f"{commit}:./conf") is not None  # else the installed one
+    packed = git.stdout("archive", commit, "params.yaml", *(["conf"] if own else []))
+    if packed is None:
         return {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         try:
             read = params.read(folder / "params.yaml")
-            conf = folder / "conf" if own.returncode == 0 else conf_folder()
+            conf = folder / "conf" if own else conf_folder()
             return flat_params(compose(saved_overrides(read, conf), conf))
         except ConfigError:
             return {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from sightline.compare.known_settings import commit_settings, is_evaluated, model_settings
 from sightline.compare.run_predictions import RunPredictions, read_run, require_same
+from sightline.core import git
 from sightline.core.errors import UserError
 from sightline.runs import run_difference
 
@@ -245,9 +245,4 @@ def _called(settings: Mapping[str, str], reference: str) -> str:
 
 def _commit(reference: str) -> str | None:
     """Returns the full name of a commit of the repository that this is; None for what is none."""
-    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
-    except OSError:  # there is no git
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")

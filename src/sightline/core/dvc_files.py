@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import UserError
 
 LOCK = Path("dvc.lock")
@@ -146,11 +146,9 @@ def _restore() -> str:
     if KEPT.is_file() and _is_sound(kept := KEPT.read_bytes()):
         files.write_bytes(LOCK, kept)
         return "it is as it was when the last stage began"
-    import subprocess
-
-    committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False)
-    if committed.returncode == 0 and _is_sound(committed.stdout):
-        files.write_bytes(LOCK, committed.stdout)
+    committed = git.stdout("show", f"HEAD:./{LOCK}")
+    if committed is not None and _is_sound(committed):
+        files.write_bytes(LOCK, committed)
         return "it is as it was last committed"
     LOCK.unlink()
     return "removed, there was no copy; dvc repro writes it anew"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sightline.config.location import template
 from sightline.config.params import PARAMS
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import UserError
 
 _STAGE = re.compile(r"python -m pipeline\.(\w+)")
@@ -72,11 +72,11 @@ def make_project(folder: Path, params: str, readme: str) -> list[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     was_empty = not any(folder.iterdir())
-    within = _git(folder, "rev-parse", "--show-toplevel").returncode == 0
+    within = _repository(folder) is not None
     if not within:
-        _must(_git(folder, "init", "--quiet", "--initial-branch=main"))
+        git.run("init", "--quiet", "--initial-branch=main", folder=folder)
     subdir = ["--subdir"] if within and not (folder / ".git").exists() else []
-    _must(_run([sys.executable, "-m", "dvc", "init", "--quiet", *subdir], folder))
+    _initialise_dvc(folder, subdir)
     content = {PARAMS.name: params, "README.md": readme, "dvc.yaml": dvc_yaml(), ".dvc/config": _DVC_CONFIG}
     content |= {name: template(name).read_text(encoding="utf-8") for name in _IGNORED}
     for name, text in content.items():
@@ -88,8 +88,8 @@ def make_project(folder: Path, params: str, readme: str) -> list[str]:
 
 def commit(folder: Path, message: str) -> list[str]:
     """Commits all that has changed in a project; returns a line where git does not know who does it."""
-    _must(_git(folder, "add", "--all"))
-    if _git(folder, "commit", "--quiet", "--message", message).returncode == 0:
+    git.run("add", "--all", folder=folder)
+    if git.stdout("commit", "--quiet", "--message", message, folder=folder) is not None:
         return []
     again = shlex.join(["git", "-C", str(folder), "commit", "--quiet", "--message", message])
     return [f"not committed, git does not know who you are: {_INTRODUCTION} && {again}"]
@@ -102,23 +102,20 @@ def require_commits(folder: Path) -> None:
         UserError: If it lies in another repository, or git does not know whose commits they are.
     """
     there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.is_dir())
-    around = _git(there, "rev-parse", "--show-toplevel")
-    if around.returncode == 0:
-        repository = Path(around.stdout.strip())
+    if repository := _repository(there):
         raise UserError(f"--try needs a git repository of its own, and {folder} lies in {repository}: leave --try out")
-    if _git(there, "var", "GIT_COMMITTER_IDENT").returncode:
+    if git.answer("var", "GIT_COMMITTER_IDENT", folder=there) is None:
         raise UserError(f"--try commits, and git does not know who you are: {_INTRODUCTION}")
 
 
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return _run(["git", *words], folder)
+def _repository(folder: Path) -> str | None:
+    """Returns the folder of the git repository around a folder, if there is one."""
+    return git.answer("rev-parse", "--show-toplevel", folder=folder)
 
 
-def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def _must(done: subprocess.CompletedProcess[str]) -> None:
+def _initialise_dvc(folder: Path, options: list[str]) -> None:
+    command = [sys.executable, "-m", "dvc", "init", "--quiet", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        why = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise UserError(f"{shlex.join(done.args)} failed: {why[-1] if why else done.returncode}")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"dvc init failed: {lines[-1] if lines else f'exit code {done.returncode}'}")

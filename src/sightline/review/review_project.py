@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline.config import compose
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import UserError
 from sightline.core.progress import track
 from sightline.core.project import located
@@ -82,8 +81,7 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
 def reviewer() -> str:
     """Returns the name that git commits under here, or else the user's of this machine."""
     try:
-        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
-        return done.stdout.strip() or getpass.getuser()
+        return git.answer("config", "user.name") or getpass.getuser()
     except (OSError, KeyError):
         return "unknown"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sightline import tracking
 from sightline.config.params import PARAMS
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import UserError
 from sightline.sweep import params_comments, params_edit, run_knobs
 from sightline.sweep.job import JobFactory
@@ -60,8 +59,7 @@ def _take_over_run(run: FoundRun) -> Iterator[str]:
 
 
 def _same_code(commit: str, code: Sequence[str]) -> bool:
-    done = subprocess.run(["git", "diff", "--quiet", commit, "--", *code], capture_output=True, check=False)
-    return done.returncode == 0
+    return git.stdout("diff", "--quiet", commit, "--", *code) is not None
 
 
 def _origin(run: FoundRun) -> str:

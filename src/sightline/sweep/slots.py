@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import UserError
 from sightline.sweep.job import SweepJob
 
@@ -81,12 +81,11 @@ class Slots:
 
     def _make(self, folder: Path, job: SweepJob) -> None:
         with self._guard:  # git's own lock is not waited for
-            _git("worktree", "add", "--quiet", "--detach", "--no-checkout", "--force", str(folder), "HEAD")
-            _git("-C", str(folder), "read-tree", "--reset", "-u", self._tree)
-        for name in _git("ls-files", "-z", "--others", "--exclude-standard", "--", *CARRIED).split("\0"):
-            if name:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(name, folder / name)
+            git.run("worktree", "add", "--quiet", "--detach", "--no-checkout", "--force", str(folder), "HEAD")
+            git.run("read-tree", "--reset", "-u", self._tree, folder=folder)
+        for name in git.paths("ls-files", "-z", "--others", "--exclude-standard", "--", *CARRIED):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, folder / name)
         _write_dvc_settings(folder)
         for shared in SHARED:
             shared.mkdir(parents=True, exist_ok=True)
@@ -141,7 +140,7 @@ class Slots:
 def remove_slot(folder: Path) -> None:
     """Removes the slots of a sweep, and what git knows of them."""
     shutil.rmtree(folder, ignore_errors=True)
-    _git("worktree", "prune")
+    git.run("worktree", "prune")
 
 
 def remove_abandoned() -> None:
@@ -167,18 +166,9 @@ def _tree() -> str:
     Raises:
         UserError: If the project is no git repository with a commit.
     """
-    try:
-        _git("rev-parse", "--verify", "--quiet", "HEAD")
-    except UserError:
-        raise UserError("a sweep works in worktrees of git: git init && git add . && git commit -m start") from None
-    return f"{_git('stash', 'create').strip() or 'HEAD'}^{{tree}}"
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {words[0]} failed: {' '.join(done.stderr.split())[:300]}")
-    return done.stdout
+    if git.answer("rev-parse", "--verify", "--quiet", "HEAD") is None:
+        raise UserError("a sweep works in worktrees of git: git init && git add . && git commit -m start")
+    return f"{git.run('stash', 'create') or 'HEAD'}^{{tree}}"
 
 
 def _write_dvc_settings(folder: Path) -> None:

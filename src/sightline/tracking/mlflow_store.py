@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
+from sightline.core import git
 from sightline.core.project import project_root as project_root  # which callers know from here
 from sightline.tracking import run_view
 from sightline.tracking.database import ARTIFACTS, relocate, require_open, sole_migration
@@ -89,11 +89,11 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
 def provenance() -> dict[str, str]:
     """Returns tags that say which code and which DVC stage and experiment made a run."""
     tags = {MLFLOW_SOURCE_NAME: " ".join(["python", "-m", *_module()]), MLFLOW_USER: getpass.getuser()}
-    commit = git("rev-parse", "HEAD")
+    commit = git.answer("rev-parse", "HEAD")
     if commit:
         tags[MLFLOW_GIT_COMMIT] = commit
-        tags["git.dirty"] = str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()
-        tags["git.branch"] = git("rev-parse", "--abbrev-ref", "HEAD")
+        tags["git.dirty"] = str(bool(git.answer("status", "--porcelain", "--untracked-files=no"))).lower()
+        tags["git.branch"] = git.answer("rev-parse", "--abbrev-ref", "HEAD") or ""
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
             tags[variable.lower().replace("_", ".", 1)] = value
@@ -103,12 +103,3 @@ def provenance() -> dict[str, str]:
 def _module() -> list[str]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return [spec.name] if spec else [Path(sys.argv[0]).name]
-
-
-def git(*arguments: str) -> str:
-    """Returns what git says, or nothing where there is no git or no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import tracking
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import DISTRIBUTION, UserError
 from sightline.tracking.mlflow_errors import mlflow_user_errors
 
@@ -207,7 +207,7 @@ def _requirements() -> list[str]:
 
 def who() -> str:
     """Returns who is at work here: the name and address that git knows, else the user's login name."""
-    name, address = tracking.git("config", "user.name"), tracking.git("config", "user.email")
+    name, address = git.answer("config", "user.name"), git.answer("config", "user.email")
     return f"{name} <{address}>" if name and address else getpass.getuser()
 
 

@@ -17,10 +17,9 @@ from sightline.config import option_settings, params
 from sightline.config.compose import compose, saved_overrides
 from sightline.config.location import conf_folder
 from sightline.config.params import PARAMS
-from sightline.core import files
+from sightline.core import files, git
 from sightline.core.errors import ConfigError
 from sightline.datasets.data_settings import flat_params
-from sightline.tracking.mlflow_store import git
 
 LONGEST_NAME = 80
 """Characters of a run's name after which further settings are only counted."""
@@ -109,7 +108,9 @@ def _same(one: str, other: str | None) -> bool:
 
 def _committed(revision: str) -> dict[str, str]:
     """Returns the settings of `params.yaml` as it was committed; without git as it stands here, without it defaults."""
-    text = git("show", f"{revision}:./{PARAMS}") or (PARAMS.read_text(encoding="utf-8") if PARAMS.is_file() else "")
+    text = git.answer("show", f"{revision}:./{PARAMS}") or (
+        PARAMS.read_text(encoding="utf-8") if PARAMS.is_file() else ""
+    )
     return _composed(text, (), conf_folder())
 
 

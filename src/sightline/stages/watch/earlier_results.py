@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.core import dvc_cache, dvc_files
+from sightline.core import dvc_cache, dvc_files, git
 from sightline.core.dvc_files import LOCK
 from sightline.core.errors import UserError
 from sightline.sources import content
@@ -69,8 +68,7 @@ def outputs() -> Iterator[Path]:
 
 def tracked_paths() -> Iterator[tuple[Path, Path]]:
     """Yields what DVC tracks in this folder and holds in its cache as of another commit, each with its pointer."""
-    listed = subprocess.run(["git", "ls-files", "-z", "*.dvc"], capture_output=True, text=True, check=False).stdout
-    for pointer in map(Path, filter(None, listed.split("\0"))):
+    for pointer in map(Path, git.paths("ls-files", "-z", "*.dvc")):
         tracked = dvc_files.tracked(pointer.with_suffix(""))
         if tracked is not None and tracked.pointer == pointer and tracked.path.exists():
             digest = content.own_digest(tracked.path)
