@@ -21,6 +21,7 @@ from sightline.datasets.predictions import Predictions
 from sightline.metrics import paired
 from sightline.metrics.intervals import wilson
 from sightline.metrics.paired import mcnemar
+from sightline.reporting.formatting import score
 
 NETWORK = Path("reports/predictions.parquet")
 BASELINES = Path("reports/baselines")
@@ -40,7 +41,7 @@ def row(name: str, answers: Predictions, network: Predictions | None) -> str:
     """Returns a method's line of the table."""
     hits, images = int(answers.correct.sum()), len(answers.ids)
     low, high = wilson(hits, images)
-    cells = [name, f"{hits / images:.4f}", f"{low:.4f} to {high:.4f}", str(images - hits)]
+    cells = [name, score(hits / images), f"{score(low)} to {score(high)}", str(images - hits)]
     if network is None:
         return f"| {' | '.join([*cells, '', ''])} |"
     assert network.ids == answers.ids, f"{name} was scored on other images than the network"

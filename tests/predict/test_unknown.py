@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,6 +140,15 @@ def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> Non
     code, rows, stderr = run(folder, picture, "--coverage", "0.9")
     assert (code, rows) == (2, [])
     assert "coverage: the bundle holds no scores of validation images" in stderr
+
+
+def test_a_coverage_for_which_there_are_too_few_images_says_why_all_classes_are_in_the_sets(exported: Project) -> None:
+    picture = exported.pictures[0]
+    code, (row,), stderr = run(exported.bundle, picture, "--coverage", "0.999")
+    assert (code, len(row["class_set"])) == (0, len(Bundle.load(exported.bundle).classes))
+    found = re.search(r"takes 999 validation images, .* with 150: .* all classes; up to (0\.993) can", stderr)
+    assert found
+    assert "validation images" not in run(exported.bundle, picture, "--coverage", found[1])[2]
 
 
 @pytest.mark.parametrize("name", ["none", "other", "background", "none of these"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,17 @@ class HeldOut:
     def thresholds(self, coverage: float, num_classes: int) -> Floats:
         """Returns for each class the least probability that puts it into an image's set; see `metrics.conformal`."""
         return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
+
+    def shortage(self, coverage: float) -> str:
+        """Says why each set holds all classes, where there are too few images for a coverage; empty where it need not."""
+        fewest = conformal.images_for(1 - coverage)
+        if len(self.labels) >= fewest:
+            return ""
+        most = len(self.labels) / (len(self.labels) + 1)
+        return (
+            f"--coverage {coverage:g} takes {fewest:,} validation images, and the bundle was exported with "
+            f"{len(self.labels):,}: each set holds all classes; up to {math.floor(1000 * most) / 1000:g} can be asked for"
+        )
 
 
 def held_out_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDArray[np.float32]]) -> bytes:

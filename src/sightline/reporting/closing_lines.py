@@ -14,6 +14,7 @@ from sightline.core.json_fields import parse_object
 from sightline.datasets import predictions
 from sightline.metrics import paired
 from sightline.metrics.intervals import wilson
+from sightline.reporting.formatting import score
 
 PREDICTIONS = Path("reports/predictions.parquet")
 BASELINES = Path("reports/baselines/baselines.json")
@@ -42,7 +43,7 @@ def project_lines() -> list[str]:
     low, high = wilson(right, images)
     best, worse = _best_baseline(network)
     return [
-        f"accuracy   {right / images:.4f} (95 % interval {low:.4f} to {high:.4f}) on {images:,} test images",
+        f"accuracy   {score(right / images)} (95 % interval {score(low)} to {score(high)}) on {images:,} test images",
         f"baselines  {best}",
         f"report     {REPORT}",
         f"MLflow     {_address()}",
@@ -57,7 +58,7 @@ def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
         return "none was asked for (baseline.methods)", False
     name = max(methods, key=lambda method: float(methods[method]["accuracy"]))
     other = predictions.load_predictions(BASELINES.with_name(f"{name}.parquet"))
-    lead = f"the best is {name}, {float(methods[name]['accuracy']):.4f}"
+    lead = f"the best is {name}, {score(float(methods[name]['accuracy']))}"
     if other.ids != network.ids:
         return f"{lead}, on other images", False
     difference, low, high = paired.difference(network.correct, other.correct)

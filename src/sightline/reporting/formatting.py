@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from sightline.core.text import readable_size
+from sightline.metrics.base import DIGITS
 
 PERCENT = "\u00a0%"
 """With a space that does not break."""
+
+
+def score(value: float) -> str:
+    """Returns a score with four decimals, of the six that are written: computed anew or read, it is the same text.
+
+    >>> score(0.9969498), score(0.99695)
+    ('0.9970', '0.9970')
+    """
+    return f"{round(value, DIGITS):.4f}"
 
 
 def share(value: float) -> str:
