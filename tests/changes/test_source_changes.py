@@ -30,9 +30,14 @@ def look() -> dict[str, Any]:
     return {"source": "folder", "fingerprint": fingerprint(SOURCE, content_memory())}
 
 
-def line_of(before: dict[str, Any] | None, now: dict[str, Any], locked: dict[str, Any] | None = None) -> str:
+LATER = "once dvc repro has run, sightline diff names the images"
+
+
+def line_of(
+    before: dict[str, Any] | None, now: dict[str, Any], locked: dict[str, Any] | None = None, has_remote: bool = False
+) -> str:
     text = files.canonical_json(locked or before).encode()
-    return source_words(now, before, hashlib.md5(text, usedforsecurity=False).hexdigest(), str(SOURCE))
+    return source_words(now, before, hashlib.md5(text, usedforsecurity=False).hexdigest(), str(SOURCE), has_remote)
 
 
 def change() -> None:
@@ -63,10 +68,16 @@ def test_without_a_list_the_values_are_said() -> None:
     shutil.rmtree(".sightline")
     change()
     line = line_of(before, look())
-    assert line.startswith(f"md5 {before['fingerprint']['md5'][:8]}... -> ")
+    assert line.startswith(f"the content (digest {before['fingerprint']['md5'][:8]}... -> ")
+    assert line.endswith(f"; {LATER}")
     rows = {"source": "sql", "fingerprint": {"rows": 60}, "labels": "a"}
     assert line_of(rows, {**rows, "fingerprint": {"rows": 61}}) == "rows 60 -> 61"
-    assert line_of(None, look()) == "another fingerprint"
+    relabelled = [{**rows, "fingerprint": {"rows": 60, "digest": digit * 64}} for digit in "ab"]
+    words = f"ids, labels, splits, groups or checksums (digest aaaaaaaa... -> bbbbbbbb...); {LATER}"
+    assert line_of(*relabelled) == words
+    assert line_of(None, look()) == f"it has changed; {LATER}"
+    fetch = "dvc fetch data/source.json brings the earlier fingerprint, with which check says what; "
+    assert line_of(None, rows, has_remote=True) == f"it has changed (now rows 60); {fetch}{LATER}"
 
 
 def test_a_fresh_clone_has_the_numbers_of_the_pointers() -> None:
@@ -85,4 +96,4 @@ def test_a_fresh_clone_has_the_numbers_of_the_pointers() -> None:
     now = track(8)
     shutil.rmtree(".sightline")
     assert line_of(None, now, locked=before) == "6 -> 8 files"
-    assert line_of(None, now, locked=now) == "another fingerprint"  # the commit's pointer is not of dvc.lock's state
+    assert line_of(None, now, locked=now) == f"it has changed; {LATER}"  # the commit's pointer is not of dvc.lock's state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,20 +12,31 @@ from sightline.changes.dataset_diff import DatasetState, LabelledImage, compare_
 from sightline.changes.values import by_dotted_name, yaml_text
 from sightline.core import dvc_files, files
 from sightline.core.project import located
-from sightline.stages.watch.fingerprint import content_memory
+from sightline.stages.watch.fingerprint import SOURCE, content_memory
 
 _LONG = 32
 """Characters of a value that is a digest, or as little to be read."""
+_DIGEST = re.compile(r"[0-9a-f]{32,64}(\.dir)?")
+_DIGESTED = {
+    "digest": "ids, labels, splits, groups or checksums",
+    "labels": "the list of labels",
+    "corrections": "what people decided on images",
+}
+"""What keys of a fingerprint are digests of, where it is not the content."""
+_LATER = "once dvc repro has run, sightline diff names the images"
 
 
-def source_words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str | None, path: str | None) -> str:
-    """Says what of a source's fingerprint is another.
+def source_words(
+    now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str | None, path: str | None, has_remote: bool
+) -> str:
+    """Says what of a source's fingerprint is another, and what would tell more.
 
     Args:
         now: The fingerprint, as `watch` would write it.
         before: That of the state in dvc.lock; None where it is not here.
         locked: The MD5 of that file.
         path: The source's place, as the configuration has it.
+        has_remote: Whether DVC has a remote to bring the earlier fingerprint from.
     """
     there = dvc_files.tracked(located(path)) if path is not None else None
     former = _former(there, now, locked) if there is not None else None
@@ -32,16 +44,33 @@ def source_words(now: Mapping[str, Any], before: Mapping[str, Any] | None, locke
     if before is None and former is not None:
         before = _of(now, former)
     if before is None:
-        return "another fingerprint"
+        known = ", ".join(f"{_name(key)} {value}" for key, value in by_dotted_name(now).items() if type(value) is int)
+        more = f"dvc fetch {SOURCE} brings the earlier fingerprint, with which check says what; " if has_remote else ""
+        return f"it has changed{f' (now {known})' if known else ''}; {more}{_LATER}"
     old, new = by_dotted_name(before), by_dotted_name(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return ", ".join(
-        _files(str(old.get(key)), str(new.get(key)), counts) or _values(key, old.get(key), new.get(key)) for key in keys
-    )
+    words, digests = [], False
+    for key in keys:
+        first, second = old.get(key), new.get(key)
+        files_words = _files(str(first), str(second), counts)
+        words.append(files_words or _values(key, first, second))
+        digests |= not files_words and _is_digest(first) and _is_digest(second)
+    return ", ".join(words) + (f"; {_LATER}" if digests else "")
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("fingerprint.").replace("_", " ")
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def _values(key: str, before: Any, after: Any) -> str:
-    return f"{key.removeprefix('fingerprint.')} {_short(yaml_text(before))} -> {_short(yaml_text(after))}"
+    change = f"{_short(yaml_text(before))} -> {_short(yaml_text(after))}"
+    if _is_digest(before) and _is_digest(after):
+        return f"{_DIGESTED.get(_name(key), 'the content')} (digest {change})"
+    return f"{_name(key)} {change}"
 
 
 def _short(text: str) -> str:

@@ -196,7 +196,8 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], sou
     if (now / path).is_file():
         if locked != _md5(now / path):
             fingerprint, before = json.loads((now / path).read_bytes()), _earlier(repo, path, locked)
-            yield f"{path}: {source_changes.source_words(fingerprint, before, locked, source)}"
+            has_remote = bool(repo.config["core"].get("remote"))
+            yield f"{path}: {source_changes.source_words(fingerprint, before, locked, source, has_remote)}"
     elif path in makers:
         maker = next(out for stage in repo.index.stages for out in stage.outs if out.def_path == path)
         if maker.hash_info.value != locked:

@@ -35,14 +35,14 @@ class HeldOut:
         return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
 
     def shortage(self, coverage: float) -> str:
-        """Says why each set holds all classes, where there are too few images for a coverage; empty where it need not."""
+        """Says why each set holds all classes, where there are too few images for a coverage; else nothing."""
         fewest = conformal.images_for(1 - coverage)
         if len(self.labels) >= fewest:
             return ""
-        most = len(self.labels) / (len(self.labels) + 1)
+        most = math.floor(1000 * len(self.labels) / (len(self.labels) + 1)) / 1000
         return (
             f"--coverage {coverage:g} takes {fewest:,} validation images, and the bundle was exported with "
-            f"{len(self.labels):,}: each set holds all classes; up to {math.floor(1000 * most) / 1000:g} can be asked for"
+            f"{len(self.labels):,}: each set holds all classes; up to {most:g} can be asked for"
         )
 
 
