@@ -96,4 +96,4 @@ def test_a_fresh_clone_has_the_numbers_of_the_pointers() -> None:
     now = track(8)
     shutil.rmtree(".sightline")
     assert line_of(None, now, locked=before) == "6 -> 8 files"
-    assert line_of(None, now, locked=now) == f"it has changed; {LATER}"  # the commit's pointer is not of dvc.lock's state
+    assert line_of(None, now, locked=now) == f"it has changed; {LATER}"  # the commit's pointer is another
