@@ -150,6 +150,8 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     run_id = tracking.run_of_model(client, experiment, digest, {})
     ended = client.get_run(run_id).info.end_time
     client.log_param(run_id, f"train.lr.{policy.name[:20]}", "0.002")
+    settings = {"train.seed": "0", "train.model.name": "cnn", "preprocess.size": "8"}
+    client.log_text(run_id, json.dumps(settings), "config/train.json")
     client.log_metric(run_id, "test_accuracy", 0.81)
     client.set_tag(run_id, "mlflow.source.git.commit", "abc123")
     client.set_tag(run_id, "git.dirty", "true")
@@ -160,6 +162,8 @@ def test_a_version_says_which_data_commit_and_parameters_made_it(
     assert traced["commit"] == "abc123"
     assert traced["uncommitted_changes"] is True
     assert traced["parameters"][f"train.lr.{policy.name[:20]}"] == "0.002"
+    assert settings.items() <= traced["parameters"].items()  # the defaults as well, which are no parameters of the run
+    assert not set(settings) & set(traced["distinct_parameters"])
     assert traced["metrics"]["test_accuracy"] == 0.81
     assert traced["model_sha256"] == digest
     manifest = json.loads((project.bundle / "manifest.json").read_text())

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,17 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     assert any("…" in line for line in lines) == (width < 200)
 
 
+def test_runs_of_one_name_and_several_commits_are_told_apart() -> None:
+    def committed(number: int, commit: str) -> RunRecord:
+        return replace(record("cnn lr=0.002", number), tags={"mlflow.source.git.commit": commit})
+
+    one, other = committed(1, "a" * 40), committed(2, "b" * 40)
+    head, *lines = run_table.run_lines([one, other], 80, now=0)
+    assert head.split() == ["id", "name", "began", "commit"]
+    assert [line.split()[-1] for line in lines] == ["aaaaaaa", "bbbbbbb"]
+    assert "commit" not in run_table.run_lines([one, committed(2, "a" * 40), *RUNS[1:]], 80, now=0)[0]
+
+
 def test_the_key_that_is_asked_for_is_shown_however_narrow() -> None:
     (head, first, *_) = run_table.run_lines(RUNS, 40, ["latency_ms", "lr"], now=0)
     assert head.split()[-2:] == ["ms", "lr"]
@@ -97,7 +109,10 @@ def test_a_run_is_found_by_name_id_and_experiment() -> None:
     assert matching_run([named, *RUNS], "cnn lr=0.002") is named  # the newest
     assert matching_run([named, *RUNS], "nowed-toil") is named
     assert matching_run([named, *RUNS], "abab") is named
-    for unknown in ("aba", "0000", "other"):
+    several = ", ".join(f"{number:032x}" for number in range(1, 6))
+    with pytest.raises(UserError, match=f"^0000: several runs begin so; give more of one: {several}$"):
+        matching_run([named, *RUNS], "0000")
+    for unknown in ("aba", "000", "other"):
         with pytest.raises(UserError, match=f"^{unknown}: no run of that id or name"):
             matching_run([named, *RUNS], unknown)
 

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 DISTRIBUTION = "sightline-vision"
@@ -24,6 +24,17 @@ class ConfigError(UserError):
 
 class PrunedError(UserError):
     """A job of a sweep that was worse than others after as many epochs, and was ended."""
+
+
+def ambiguous(beginning: str, things: str, names: Iterable[str]) -> UserError:
+    """Returns the error for the beginning of several names.
+
+    Args:
+        beginning: The text that was given for one.
+        things: The things of these names, in the plural.
+        names: Their names, of which the first five are named.
+    """
+    return UserError(f"{beginning}: several {things} begin so; give more of one: {', '.join(sorted(names)[:5])}")
 
 
 def not_installed(package: str | None, extra: str) -> UserError:

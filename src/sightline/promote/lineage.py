@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from sightline.core.errors import UserError
+from sightline.tracking.find_run import all_settings
 from sightline.tracking.model_registry import BUNDLE_TAG, PREFIX, ModelRegistry, Version
 
 _MOST_HEAD, _MOST_PARAMETERS = 9, 6
@@ -24,6 +25,7 @@ def trace(registry: ModelRegistry, reference: str) -> dict[str, Any]:
 
     Returns:
         JSON values. What is not known is None: the run may have been deleted, or made outside a git repository.
+        `parameters` are all settings, `distinct_parameters` the names of those that differ from the defaults.
 
     Raises:
         UserError: If there is no such version.
@@ -46,7 +48,8 @@ def trace(registry: ModelRegistry, reference: str) -> dict[str, Any]:
         "uncommitted_changes": {"true": True, "false": False}.get(run_tags.get(DIRTY, "")),
         "run_id": version.run_id,
         "run_name": run.info.run_name if run else None,
-        "parameters": dict(sorted(run.data.params.items())) if run else None,
+        "parameters": dict(sorted({**all_settings(run.info.run_id), **run.data.params}.items())) if run else None,
+        "distinct_parameters": sorted(run.data.params) if run else None,
         "metrics": dict(sorted(run.data.metrics.items())) if run else None,
         "promotion": _promotion(tags),
     }
@@ -80,7 +83,7 @@ def lineage_lines(traced: dict[str, Any]) -> list[str]:
     text = [line for line in head if not line.startswith(aside)][:_MOST_HEAD]
     parameters, metrics = traced["parameters"] or {}, traced["metrics"] or {}
     shown = [name for name in _MAIN_PARAMETERS if name in parameters]
-    shown += [name for name in parameters if name not in shown]
+    shown += [name for name in traced["distinct_parameters"] or () if name not in shown]
     some = ", ".join(f"{name}={parameters[name]}" for name in shown[:_MOST_PARAMETERS])
     text.append(f"{'parameters':<20}{some or 'unknown'}")
     numbers = [f"{name} {_value(metrics[name])}" for name in _MAIN_METRICS if name in metrics]

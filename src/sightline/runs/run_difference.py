@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sightline.runs.run_record import RunRecord
+from sightline.runs.run_record import COMMIT_TAG, RunRecord
 
 ABSENT = "-"
 _COSTS = ("latency_ms", "megabytes", "fit_seconds", "predict_seconds")
-_ORIGIN = {"sightline.data_sha256": "data", "mlflow.source.git.commit": "commit", "git.dirty": "uncommitted changes"}
+_ORIGIN = {"sightline.data_sha256": "data", COMMIT_TAG: "commit", "git.dirty": "uncommitted changes"}
 
 
 def differing_settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.core.errors import UserError
+from sightline.core.errors import UserError, ambiguous
 
 PARENT_TAG = "mlflow.parentRunId"
 EXPERIMENT_TAG = "dvc.exp_name"
 SWEEP_TAG = "sightline.sweep"
+COMMIT_TAG = "mlflow.source.git.commit"
 MODEL_TAG = "sightline.model_sha256"
 SETTINGS = ("config/train.json", "config/baseline.json")
 """The artifacts that hold all settings of a run."""
+_SHORTEST = 4  # characters of an id's beginning
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ def matching_run(runs: list[RunRecord], reference: str) -> RunRecord:
         reference: A run's id or the beginning of it, its name, or the name of DVC's experiment.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is none, or several ids begin so.
     """
     for run in runs:
         if reference in (run.id, run.name, run.tags.get(EXPERIMENT_TAG)):
             return run
-    begun = [run for run in runs if len(reference) >= 4 and run.id.startswith(reference)]
-    if len(begun) != 1:
+    begun = [run for run in runs if len(reference) >= _SHORTEST and run.id.startswith(reference)]
+    if len(begun) > 1:
+        raise ambiguous(reference, "runs", [run.id for run in begun])
+    if not begun:
         raise UserError(f"{reference}: no run of that id or name; `sightline runs` shows those there are")
     return begun[0]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from sightline.runs.run_record import RunRecord
+from sightline.runs.run_record import COMMIT_TAG, RunRecord
 
 SHORTEST_NAME = 24
 """Characters that the names have before a further column is shown."""
@@ -42,6 +43,8 @@ def run_lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), n
     columns = [_column("id", runs, lambda run: run.id[:7]), _column("began", runs, lambda run: age(run, now))]
     if any(run.status != "FINISHED" for run in runs):
         columns.append(_column("status", runs, lambda run: run.status.lower()))
+    if _several_commits(runs):
+        columns.append(_column("commit", runs, lambda run: run.tags.get(COMMIT_TAG, "")[:7]))
     known = {name: (title, form) for name, title, form in _METRICS} | _FURTHER
     shown = [key for key in dict.fromkeys(keys) if key not in ("id", "name", "status")]
     columns += [_value_column(key, *known.get(key, (key, "{:.4g}")), runs) for key in shown]
@@ -88,6 +91,14 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
     return names
 
 
+def _several_commits(runs: Sequence[RunRecord]) -> bool:
+    """Says whether runs of one name are of several commits: a name says how a run differs from its own commit."""
+    commits = defaultdict(set)
+    for run in runs:
+        commits[run.name].add(run.tags.get(COMMIT_TAG))
+    return any(len(of_name) > 1 for of_name in commits.values())
+
+
 def _value_column(key: str, title: str, form: str, runs: Sequence[RunRecord]) -> list[str]:
     def cell(run: RunRecord) -> str:
         value = run.value(key)
@@ -100,4 +111,4 @@ def _column(title: str, runs: Sequence[RunRecord], cell: Callable[[RunRecord], s
     """Returns a heading and cells of one width; numbers stand to the right."""
     cells = [title, *map(cell, runs)]
     longest = max(map(len, cells))
-    return [text.ljust(longest) if title in ("id", "status") else text.rjust(longest) for text in cells]
+    return [text.ljust(longest) if title in ("id", "status", "commit") else text.rjust(longest) for text in cells]

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sightline import tracking
 from sightline.config.params import PARAMS
 from sightline.core import files, git
-from sightline.core.errors import UserError
+from sightline.core.errors import UserError, ambiguous
 from sightline.sweep import params_comments, params_edit, run_knobs
 from sightline.sweep.job import JobFactory
 from sightline.sweep.study import open_storage, study_location
@@ -109,7 +109,7 @@ def _find(reference: str) -> FrozenTrial | FoundRun:
         sign = 1 if named[0].directions[0].name.lower() == "minimize" else -1
         return min(done, key=lambda trial: sign * float(trial.value or 0.0))
     if len(named) > 1:
-        raise UserError(f"{reference}: several sweeps begin so: {', '.join(study.study_name for study in named[:5])}")
+        raise ambiguous(reference, "sweeps", [study.study_name for study in named])
     try:
         run = tracking.find_run(reference)
     except NoRunError:

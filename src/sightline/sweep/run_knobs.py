@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,7 @@ from sightline.config.location import conf_folder
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.sweep import params_edit
-from sightline.tracking.find_run import FoundRun, download
-
-STAGES = ("train", "baseline", "evaluate", "export")
-"""The stages that leave all their settings with a run."""
+from sightline.tracking.find_run import FoundRun, all_settings
 
 
 @dataclass(frozen=True)
@@ -43,12 +38,7 @@ def settings_of(run: FoundRun) -> dict[str, str]:
     Raises:
         UserError: If it has none, or MLflow cannot be reached.
     """
-    found: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for stage in STAGES:
-            path = download(run.id, f"config/{stage}.json", Path(folder))
-            if path is not None:
-                found = {**json.loads(path.read_bytes()), **found}
+    found = all_settings(run.id)
     if not found:
         raise UserError(f"{run.name}: this run has no settings (config/train.json is no artifact of it)")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,13 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from sightline.core import credentials
-from sightline.core.errors import UserError
+from sightline.core.errors import UserError, ambiguous
 from sightline.tracking.mlflow_errors import mlflow_user_errors
 from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
 
-SHORTEST = 6  # hexadecimal digits of an id's beginning; `sightline runs` prints 7
+SHORTEST = 4  # hexadecimal digits of an id's beginning; `sightline runs` prints 7
+STAGES = ("train", "baseline", "evaluate", "export")
+"""The stages that leave all their settings with a run, `config/train.json`; what the first says counts."""
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
 
 
@@ -87,8 +90,7 @@ def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple
     if re.fullmatch(rf"[0-9a-f]{{{SHORTEST},31}}", name):
         found = client.search_runs([experiment], f"attributes.run_id LIKE '{name}%'")
         if len(found) > 1:
-            ids = ", ".join(sorted(run.info.run_id for run in found)[:5])
-            raise UserError(f"{name}: the ids of several runs begin so; give more of one: {ids}")
+            raise ambiguous(name, "runs", [run.info.run_id for run in found])
         if found:
             return found[0], 0
     where = credentials.mask(mlflow.get_tracking_uri())
@@ -106,6 +108,21 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
         if artifact not in {file.path for file in client.list_artifacts(run_id, artifact.rpartition("/")[0] or None)}:
             return None
         return Path(client.download_artifacts(run_id, artifact, str(folder)))
+
+
+def all_settings(run_id: str) -> dict[str, str]:
+    """Returns all settings of the stages that worked on a run's model, flat, as text; none where none are kept.
+
+    Raises:
+        UserError: If MLflow cannot be reached.
+    """
+    settings: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in STAGES:
+            path = download(run_id, f"config/{stage}.json", Path(folder))
+            if path is not None:
+                settings = {**json.loads(path.read_bytes()), **settings}
+    return settings
 
 
 def model_files(digest: str, names: Sequence[str]) -> dict[str, bytes] | None:
