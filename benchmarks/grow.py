@@ -72,7 +72,7 @@ class Run:
         Args:
             name: The method.
             answers: Class indices of the grown set's test images, of one draw after another.
-            draws: How many.
+            draws: Number of draws.
         """
         split = self.sets[1].files.split("test")
         right = answers.reshape(draws, -1) == split.labels

@@ -45,7 +45,7 @@ def write_pictures(source: Path, folder: Path, count: int) -> list[Path]:
 
 
 def bare(session: onnxruntime.InferenceSession, transform: Transform, paths: list[Path], with_steps: bool) -> list[int]:
-    """What anyone would write first: resizes by itself, or runs the bundle's steps."""
+    """The loop that anyone would write first: resizes by itself, or runs the bundle's steps."""
     height, width, channels = transform.shape
     mode = "L" if channels == 1 else "RGB"
     found: list[int] = []

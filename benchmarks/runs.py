@@ -32,8 +32,8 @@ def fill(metrics: int, params: int) -> None:
     """Makes the runs.
 
     Args:
-        metrics: How many metrics a run has beside curves and system metrics.
-        params: How many parameters.
+        metrics: Number of metrics of a run beside curves and system metrics.
+        params: Number of parameters.
     """
     from mlflow.entities import Metric, Param
 

@@ -84,7 +84,7 @@ mlflow.models.set_model(Model())
 
 @dataclass
 class Seen:
-    """What the clients saw."""
+    """The clients' view."""
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)

@@ -25,7 +25,7 @@ GPL_FAMILY = {
     "psycopg-binary": "LGPL: imported unchanged",
 }
 UNSAID = {"cuda-toolkit": "a list of other packages, without files", "huey": "MIT", "sigstore-models": "MIT"}
-"""What the files say where the metadata say nothing."""
+"""Licences as the files have them, where the metadata say nothing."""
 NOT_LOCKED = {"dvc-azure", "dvc-gs", "dvc-ssh", "gcsfs"}
 """Of extras that the lock does not hold."""
 

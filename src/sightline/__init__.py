@@ -36,7 +36,7 @@ _HOMES = {
     "sightline.predict.bundle": ("Bundle",),
     "sightline.predict.load": ("load",),
 }
-"""Where each name comes from. It is imported when it is first asked for: `import sightline` costs nothing."""
+"""The module of each name. It is imported when it is first asked for: `import sightline` costs nothing."""
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

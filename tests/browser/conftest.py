@@ -23,7 +23,7 @@ WIDE = """[...document.body.querySelectorAll('*')].filter(e => !e.closest('.scro
 
 @dataclass
 class Seen:
-    """What a page did: console messages and errors, requests, pictures (loaded or not), pixels too wide, culprits."""
+    """A page's doings: console messages and errors, requests, pictures (loaded or not), pixels too wide, culprits."""
 
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)

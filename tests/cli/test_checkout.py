@@ -1,4 +1,4 @@
-"""Whose code the `sightline` command runs in a worktree, in an experiment's copy, and in a stranger's folder."""
+"""The code that the `sightline` command runs in a worktree, in an experiment's copy, and in a stranger's folder."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Knob:
         return f"{self.stage}.{self.key}{f'_options.{self.setting}' if self.setting else ''}"
 
     def section(self) -> dict[str, Any]:
-        """What the section of params.yaml holds to set the knob, with all that the value is not allowed without."""
+        """The section of params.yaml that sets the knob, with all that the value is not allowed without."""
         section: dict[str, Any] = dict(NEEDS.get(self.composed, {}))
         if self.setting:
             own = {**section.get(f"{self.key}_options", {}), self.setting: self.other}

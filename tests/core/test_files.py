@@ -114,7 +114,7 @@ def fail_at_every_call(work: Callable[[], None], check: Callable[[bool], None], 
     """Runs `work` again and again, with its first call failing, its second, ... until it succeeds.
 
     Args:
-        work: What is done.
+        work: The work.
         check: Called after every run, with whether it had raised.
         error: The failure.
 

@@ -24,7 +24,7 @@ from tests.stages.ingest.helpers import picture, tree
 
 ROOT = Path(__file__).parents[2]
 BYTES_A_PIXEL, ROOM = 128, 24 * 2**20
-"""What the costliest step (total variation, in colour) takes by the pixel, and what any image may take."""
+"""Memory that the costliest step (total variation, in colour) takes by the pixel, and what any image may take."""
 
 SHAPES = [(1, 2**17), (2**17, 1), (2, 2**16), (3, 40_000), (360, 360)]
 OPTIONS = [(step, name) for step, named in steps.STEPS.items() for name in named if name != "none"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src/sightline"
 
@@ -85,7 +85,9 @@ PARTICIPLES_OF_THE_FIELD = {
 }
 """Classes named by a word that ends like a participle and is a noun or a term of the field."""
 
-NO_NOUN = re.compile(r"(What|Which|Where|How|That|When|Why|Who)\b")
+NO_NOUN = re.compile(r"(What|Which|Where|How|That|When|Why|Who|Whose)\b")
+DESCRIBED = re.compile(r"^ +(?!\w*(?:Error|Exception|Interrupt|Exit):)\w+: (.*)", re.MULTILINE)
+"""The text of an attribute or argument in a docstring; not of an exception, which says when it is raised."""
 PARTICIPLE = re.compile(r"[A-Z][a-z]+(ed|ing)|Kept|Held|Known|Given|Found|Lost|Sent|Told|Made|Done|Seen|Drawn")
 
 
@@ -176,11 +178,32 @@ def test_a_variable_is_named_by_what_it_holds() -> None:
     assert list(named) == []
 
 
-@pytest.mark.parametrize("module", trees())
-def test_a_modules_docstring_names_the_thing(module: str) -> None:
-    docstring = ast.get_docstring(trees()[module])
-    assert docstring
-    assert not NO_NOUN.match(docstring), docstring.splitlines()[0]
+def test_every_module_has_a_docstring() -> None:
+    assert [module for module, tree in trees().items() if not ast.get_docstring(tree)] == []
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yields the docstrings of a module, its classes, functions and constants, each with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if text := ast.get_docstring(node):
+                yield node.body[0].lineno, text
+            for before, after in pairwise(node.body):
+                match before, after:
+                    case ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str(text))):
+                        yield after.lineno, text
+
+
+def test_a_docstring_names_the_thing() -> None:
+    """So does the text of an attribute or argument; where it is true or false, "Whether" is the field's own word."""
+    offending = [
+        f"{module}:{line}: {text}"
+        for module, tree in trees().items()
+        for line, docstring in docstrings(tree)
+        for text in (docstring.splitlines()[0], *DESCRIBED.findall(docstring))
+        if NO_NOUN.match(text)
+    ]
+    assert offending == []
 
 
 LEVELS = (

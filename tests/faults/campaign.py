@@ -24,7 +24,7 @@ NEXT_LIMIT = 64
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with how a stage took a fault."""
+    """A flaw in how a stage took a fault."""
 
     stage: str
     fault: Fault
@@ -62,7 +62,7 @@ class Campaign:
         """Disturbs one stage after the other; each then runs undisturbed, for the next.
 
         Args:
-            faults: How many of a stage's calls fail, of each kind; 0 for all.
+            faults: Number of a stage's calls that fail, of each kind; 0 for all.
             seed: Of the choice.
 
         Yields:

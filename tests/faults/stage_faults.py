@@ -24,7 +24,7 @@ ERRORS = {
     "rename": (errno.EACCES, errno.EIO, errno.ENOSPC),
     "map": (errno.ENOMEM, errno.EMFILE),
 }
-"""What each call may fail with; `errno`'s numbers."""
+"""Errors that each call may fail with; `errno`'s numbers."""
 LEFT_BEHIND = re.compile(r"/\.[^/]+\.\w+\.(tmp|old)(/|$)")
 """A folder's old content that could not be removed, which the next run does."""
 
@@ -50,7 +50,7 @@ class StageRan:
 
 
 class State(ctypes.Structure):
-    """What `calls.c` shares with this process."""
+    """Memory that `calls.c` shares with this process."""
 
     _fields_ = (
         ("counts", ctypes.c_long * len(CALLS)),
@@ -120,7 +120,7 @@ class FaultyStage:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many calls of each kind the last run made."""
+        """The number of calls of each kind that the last run made."""
         return dict(zip(CALLS, self.state.counts, strict=True))
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
 
 
 def outcome(read: Callable[..., tuple[image_file.Info, convert.Pixels]], data: bytes, channels: int) -> object:
-    """What a reader makes of a file: the header, shape and pixels, or the reason."""
+    """A reader's result for a file: the header, shape and pixels, or the reason."""
     try:
         info, pixels = read(data, channels, (255, 255, 255), image_file.ANY_SIZE, bit_depth.ALL_BITS)
     except RejectionError as refusal:

@@ -30,11 +30,11 @@ TRACE = Path(__file__).parent / "trace"
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command did.
+    """The outcome of a command.
 
     Attributes:
         code: Its exit code.
-        output: What it printed, standard error included.
+        output: Its output, standard error included.
     """
 
     code: int
@@ -53,7 +53,7 @@ class Project:
     root: Path
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """What a command of the copy sees: the copy's own code, nothing of the user's settings."""
+        """The environment of a command of the copy: the copy's own code, nothing of the user's settings."""
         kept = {
             name: value
             for name, value in os.environ.items()

@@ -74,7 +74,7 @@ def parent_and_jobs(project: Project, name: str) -> tuple[list, list]:
 
 
 def runs_of(project: Project, stage: str) -> int:
-    """How often DVC has run a stage, which its run cache tells."""
+    """The number of times that DVC has run a stage, which its run cache tells."""
     kept = (project.root / ".dvc/cache/runs").glob("*/*/*")
     return sum(f"pipeline.{stage}\n" in path.read_text() for path in kept)
 

@@ -41,7 +41,7 @@ def memo(place: Project) -> set[str]:
 
 
 class Fetched:
-    """What is fetched from the S3 server, as its log has it."""
+    """Requests to the S3 server, as its log has them."""
 
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
         log.set_level(logging.INFO, "werkzeug")

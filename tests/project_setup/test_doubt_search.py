@@ -50,8 +50,8 @@ def outcome_of(right: dict[str, int], *words: str) -> SweepOutcome:
     """Returns a sweep's outcome, and writes its answers.
 
     Args:
-        right: How many of 100 images each job is right on, by what the job changes.
-        words: What all jobs change.
+        right: Number of 100 images that each job is right on, by what the job changes.
+        words: The changes of all jobs.
     """
     labels = np.zeros(IMAGES, np.int64)
     for changes, number in right.items():

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That folder to work in. The store has its whole name: MLflow keeps one open under a relative name, wherever."""
+    """The folder to work in. The store has its whole name: MLflow keeps one open under a relative name, wherever."""
     for name in ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")

@@ -134,7 +134,7 @@ def test_where_images_were_added_the_common_ones_are_compared() -> None:
 
 
 def _longer(champion: Evidence) -> dict[str, Any]:
-    """What makes the champion's test set so long that the candidate shares less than half of it."""
+    """Facts that make the champion's test set so long that the candidate shares less than half of it."""
     return {
         "ids": [*champion.ids, *(f"x{n}" for n in range(51))],
         "labels": np.append(champion.labels, np.zeros(51, champion.labels.dtype)),

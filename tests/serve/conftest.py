@@ -29,8 +29,8 @@ class Served:
     Attributes:
         url: Its address.
         process: Its process.
-        bundle: What it serves.
-        log: What it has printed.
+        bundle: The bundle that it serves.
+        log: Its output so far.
     """
 
     url: str

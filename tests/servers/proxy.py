@@ -13,8 +13,8 @@ class Proxy:
     """Passes bytes between its port and a server's, and cuts the n-th data connection after so many bytes.
 
     Attributes:
-        port: Where to connect to.
-        cuts: How many connections it has cut.
+        port: The port to connect to.
+        cuts: Number of connections that it has cut.
     """
 
     def __init__(self, target: int, cut_after: list[int], ignore_below: int = 0) -> None:

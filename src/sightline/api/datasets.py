@@ -37,8 +37,8 @@ class RawDataset:
 
     Attributes:
         path: Its folder. What the ingest stage wrote is opened by `RawDataset("data/raw")`.
-        settings: What it was made with, as flat parameters; empty where that is not known.
-        notes: What a person should know about the place that it came from; empty where that is not known.
+        settings: The settings that it was made with, as flat parameters; empty where they are not known.
+        notes: Remarks for a person on the place that it came from; empty where that is not known.
     """
 
     path: Path
@@ -113,8 +113,8 @@ class ProcessedDataset:
 
     Attributes:
         path: Its folder. What the preprocess stage wrote is opened by `ProcessedDataset("data/processed")`.
-        raw: What it was made from; export and a part of the evaluation need it.
-        settings: What it was made with, as flat parameters; empty where that is not known.
+        raw: The raw images that it was made from; export and a part of the evaluation need them.
+        settings: The settings that it was made with, as flat parameters; empty where they are not known.
     """
 
     path: Path

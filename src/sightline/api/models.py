@@ -105,7 +105,7 @@ class Explanation:
     """Heat maps of what speaks for a class.
 
     Attributes:
-        method: How they were made: Grad-CAM or occlusion.
+        method: The method that made them: Grad-CAM or occlusion.
         meaning: A sentence on what they show.
         images: [n, height, width, channels] uint8.
         classes: [n] names of the classes explained.
@@ -143,8 +143,8 @@ class ModelEvaluation:
 
     Attributes:
         path: Its folder, with `report.html`, tables and figures.
-        model: What was evaluated.
-        data: What it was evaluated on.
+        model: The model that was evaluated.
+        data: The set that it was evaluated on.
     """
 
     path: Path
@@ -198,7 +198,7 @@ class ExportedModel:
 
     Attributes:
         path: Its folder; copy it to wherever it is to predict, and open it by `sightline.load`.
-        notes: What was compared and measured before it was written.
+        notes: Lines on what was compared and measured before it was written.
     """
 
     path: Path

@@ -17,7 +17,7 @@ _PREFIX, _SUFFIX = ".result.", ".tmp"
 
 @dataclass
 class Place:
-    """Where a result is made, and where it is in the end.
+    """The place where a result is made, and the one where it is in the end.
 
     Attributes:
         path: While the block of `new_place` runs, a folder to fill, which does not exist yet; then the result's.
@@ -34,7 +34,7 @@ def new_place(folder: str | Path | None, kind: str) -> Iterator[Place]:
 
     Args:
         folder: The working folder; None for `RUNS`.
-        kind: What the result is, in a word.
+        kind: The kind of result, in a word.
     """
     root = RUNS if folder is None else Path(folder).expanduser()
     root.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ def section(name: str, schema: type[T], knobs: Mapping[str, Any]) -> tuple[T, Di
     Args:
         name: The section's name: `train`.
         schema: Its dataclass.
-        knobs: What differs from `conf/`, by the keys of `params.yaml`: `{"model": "cnn", "model_options": {...}}`.
+        knobs: Settings other than those of `conf/`, by the keys of `params.yaml`: `{"model": "cnn"}`.
 
     Raises:
         ConfigError: For an unknown knob or option, or a value of the wrong type or outside its range.

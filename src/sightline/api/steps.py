@@ -45,7 +45,7 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         source: A folder with a folder per class, an archive of one, a list of images (CSV, Parquet ...), a URL of one
             of these or of a database, or the name of a source ("digits", "idx") with the knob `path` or `url`.
         folder: The working folder.
-        knobs: What differs from `conf/ingest/`: `limit=1000`, `labels="names.yaml"`.
+        knobs: Settings other than those of `conf/ingest/`: `limit=1000`, `labels="names.yaml"`.
 
     Raises:
         UserError: If the source cannot be read, or no classifier can be trained on what it holds.
@@ -71,7 +71,7 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     Args:
         raw: The images.
         folder: The working folder.
-        knobs: What differs from `conf/preprocess/`: `size=64`, `channels=1`, `denoise="gaussian"`.
+        knobs: Settings other than those of `conf/preprocess/`: `size=64`, `channels=1`, `denoise="gaussian"`.
 
     Raises:
         UserError: If a split that is asked for stays empty, or nothing is left to train on.
@@ -98,7 +98,7 @@ def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False,
         data: The images.
         folder: The working folder.
         track: Whether the training becomes a run in MLflow, at MLFLOW_TRACKING_URI or in ./mlflow.db.
-        knobs: What differs from `conf/train/`: `model="resnet18"`, `lr=0.001`, `max_epochs=10`.
+        knobs: Settings other than those of `conf/train/`: `model="resnet18"`, `lr=0.001`, `max_epochs=10`.
 
     Raises:
         UserError: If a split is empty, the hardware asked for is not there, or the training diverged.
@@ -133,7 +133,7 @@ def evaluate(
         data: The images; slices and robustness are measured where it knows the raw ones.
         folder: The working folder.
         track: Whether the numbers are added to the model's run in MLflow.
-        knobs: What differs from `conf/evaluate/`: `robustness_images=0`.
+        knobs: Settings other than those of `conf/evaluate/`: `robustness_images=0`.
 
     Raises:
         UserError: If there is no test image, or model and data have different classes.
@@ -176,7 +176,7 @@ def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = 
         evaluation: The model with its scores and its calibration, which the bundle states.
         folder: The working folder.
         track: Whether the bundle is added to the model's run in MLflow.
-        knobs: What differs from `conf/export/`: `formats=["openvino"]`, `license="Apache-2.0"`.
+        knobs: Settings other than those of `conf/export/`: `formats=["openvino"]`, `license="Apache-2.0"`.
 
     Raises:
         UserError: If the bundle does not predict as the trained network does, or the raw images are not known.

@@ -21,7 +21,7 @@ class MetricChange:
     """One metric before and after.
 
     Attributes:
-        title: How it is shown.
+        title: Its name for people.
         before: Its earlier value.
         after: Its later value.
         interval: 95 % interval of the difference, later minus earlier; None where the two have no intervals.
@@ -49,7 +49,7 @@ class PairedChange:
     """The answers to the test images that both states have, unchanged.
 
     Attributes:
-        images: How many there are.
+        images: Number of images.
         difference: Accuracy after minus before, on these.
         interval: Its 95 % interval (Tango's).
         p: McNemar's exact two-sided p-value.

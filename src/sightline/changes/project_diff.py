@@ -39,7 +39,7 @@ class ValueChange:
 
 @dataclass(frozen=True)
 class ProjectDiff:
-    """What differs between two states of the project.
+    """The differences between two states of the project.
 
     Attributes:
         before: The earlier state.
@@ -50,7 +50,7 @@ class ProjectDiff:
         answers: The answers to the test images that both have; None without these.
         sizes: Sizes of the stages' outputs in bytes, of those that differ, as (path, before, after).
         times: Of two different models, the times that MLflow has of both.
-        missing: What could not be compared, and the remedy.
+        missing: Lines on what could not be compared, with the remedy.
     """
 
     before: Revision

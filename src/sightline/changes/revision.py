@@ -25,7 +25,7 @@ class Revision:
     """Files of the project as they are, or as they were at a commit.
 
     Args:
-        commit: What git takes for a commit, as `HEAD~1` or a tag; None is the working folder.
+        commit: A commit as git takes it, `HEAD~1` or a tag; None is the working folder.
 
     Raises:
         UserError: If there is no such commit, or no project of DVC.

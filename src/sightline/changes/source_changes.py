@@ -33,7 +33,7 @@ def source_words(
 
     Args:
         now: The fingerprint, as `watch` would write it.
-        before: That of the state in dvc.lock; None where it is not here.
+        before: The fingerprint of the state in dvc.lock; None where it is not here.
         locked: The MD5 of that file.
         path: The source's place, as the configuration has it.
         has_remote: Whether DVC has a remote to bring the earlier fingerprint from.

@@ -35,7 +35,7 @@ class StaleStage:
 
     Attributes:
         name: The stage.
-        reasons: What has changed of its own; none where only a stage before it has.
+        reasons: Its own changes; none where only a stage before it has changed.
         after: The stages before it that are out of date: it runs if they write something else than before.
     """
 

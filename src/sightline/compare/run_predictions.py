@@ -18,7 +18,7 @@ class RunPredictions:
     """Predictions of one run on a split.
 
     Attributes:
-        name: What to call it.
+        name: The model's name for people.
         ids: [n], sorted.
         labels: [n] true classes.
         probabilities: [n, K].

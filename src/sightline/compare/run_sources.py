@@ -29,7 +29,7 @@ class RunSource(ABC):
     """A run that has predictions.
 
     Attributes:
-        name: What to call it.
+        name: The model's name for people.
         about: (name, value) of what is known of it.
         settings: Flat: `train.lr` and the like, as far as they are known.
     """
@@ -54,7 +54,7 @@ class RunPair:
     Attributes:
         a: The first's predictions.
         b: The second's.
-        split: What they are of: "test" or "validation".
+        split: Their split: "test" or "validation".
         settings: (setting, value of the first, value of the second) of those that differ.
         settings_known: Whether the settings of both are known.
     """
@@ -151,7 +151,7 @@ class CommitRun(RunSource):
     """A commit: the predictions that its `dvc.lock` names, from DVC's cache or remote.
 
     Args:
-        reference: What the user called it.
+        reference: The model as the user named it.
         commit: Its full name.
     """
 
@@ -189,7 +189,7 @@ class MlflowRun(RunSource):
     """A run in MLflow.
 
     Args:
-        reference: What `tracking.find_run` takes.
+        reference: A run, as `tracking.find_run` takes it.
 
     Raises:
         UserError: If there is none.

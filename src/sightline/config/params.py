@@ -153,7 +153,7 @@ def settle(node: Any, content: Any) -> None:
 
     Args:
         node: A configuration, or a part of it; other interpolations stay, so that the environment's secrets stay there.
-        content: What it holds in the end: mappings and lists of the same shape.
+        content: The content that it is to have: mappings and lists of the same shape.
     """
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)

@@ -25,7 +25,7 @@ class Registry(Mapping[str, type[T]]):
     """The options of a choice, by name. An option registers itself: a new one is one class, and one file of conf/.
 
     Args:
-        choice: Where the options' files stand in `conf/`: `preprocess/denoise`.
+        choice: The folder of the options' files in `conf/`: `preprocess/denoise`.
         modules: Dotted name of the module that the options are in, or of a package with `.*` after it, of which every
             module is imported when an option is first asked for. None where the registering modules import it.
 

@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """Where a stage stands.
+    """A stage's surroundings: its folders, and its command line.
 
     Attributes:
         root: Folder that its inputs are read from: the project's root.
         output: Folder that its outputs are written below.
         config: The whole composed configuration, unresolved (so that secrets in the environment stay there).
-        overrides: What the command line sets for this run, key by key.
+        overrides: The settings of the command line for this run, key by key.
     """
 
     root: Path

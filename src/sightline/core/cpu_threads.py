@@ -20,7 +20,7 @@ def idle(knob: str, threads: int, processes: int = 1) -> str | None:
     Args:
         knob: The setting of the number of threads, for the remedy.
         threads: Its value.
-        processes: How many processes compute with so many threads each.
+        processes: Number of processes that compute with so many threads each.
     """
     cores = available()
     if cores < max(FEW, 2 * threads * processes):

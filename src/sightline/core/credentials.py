@@ -85,8 +85,8 @@ class Url:
         path: From the `/` on: the database's name, or SQLite's file.
         user: As it stands in the URL (percent-encoded), or None.
         password: As it stands in the URL (percent-encoded), or None.
-        query: What follows the `?`.
-        setting: What names it beside the environment, for remedies: a key of the configuration, or a command's option.
+        query: The part behind the `?`.
+        setting: Its name beside the environment, for remedies: a key of the configuration, or a command's option.
     """
 
     scheme: str
@@ -136,7 +136,7 @@ def parse_url(url: str, name: str = "the URL") -> Url:
 
     Args:
         url: `scheme://[user[:password]@]host[:port][,...]/path[?query]`.
-        name: What to call it in messages, which never quote it.
+        name: Its name in messages, which never quote it.
 
     Raises:
         UserError: If it is not such a URL, or a password's special characters make it ambiguous.
@@ -221,7 +221,7 @@ def database_url(configured: str | None, setting: str = "ingest.url") -> Url:
     """Returns the URL of the database: the configured one, or the environment's; with the environment's password.
 
     Args:
-        configured: What `setting` says, or None.
+        configured: The value of `setting`, or None.
         setting: See `Url`.
 
     Raises:

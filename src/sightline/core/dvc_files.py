@@ -24,7 +24,7 @@ from sightline.core.errors import UserError
 LOCK = Path("dvc.lock")
 KEPT = files.STATE / "dvc.lock"
 RWLOCK = Path(".dvc/tmp/rwlock")
-"""Which process of DVC reads and writes what, as long as it does."""
+"""DVC's list of the files that its processes read and write, as long as they do."""
 
 _SECONDS = 3.0  # that another DVC gets to finish writing
 
@@ -192,7 +192,7 @@ class TrackedPath:
         path: The file or folder, which need not be there.
         pointer: The file beside it: `data/birds.dvc` of `data/birds`.
         md5: The digest of its content; of a folder it ends in `.dir`.
-        files: How many files the folder holds; 1 of a file.
+        files: Number of files in the folder; 1 of a file.
     """
 
     path: Path

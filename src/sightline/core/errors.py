@@ -90,9 +90,9 @@ _PHRASES = {
     r"\d requested and \d+ written": errno.ENOSPC,
 }
 UNNAMED = "standard output, or a temporary file"
-"""What was being written where an error names no file and no writer of ours does."""
+"""The place in messages where an error names no file and no writer of ours does."""
 _FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
-"""What libraries raise of Python's own errors where the machine fails; all others are the program's."""
+"""Python's own errors that libraries raise where the machine fails; all others are the program's."""
 _TEMPORARY = re.compile(r"\.([^/]+)\.\w+\.(?:tmp|old)(?=/|$)")
 
 

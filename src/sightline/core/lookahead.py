@@ -19,7 +19,7 @@ def map_ahead(
     Args:
         work: Is called in threads; what it raises ends the iteration.
         items: Are taken `ahead` of what has been yielded, in the caller's thread.
-        threads: How many work at once.
+        threads: Number of threads that work at once.
         ahead: Items in work or done and waiting; None for as many as threads.
     """
     most = threads if ahead is None else ahead

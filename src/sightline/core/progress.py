@@ -84,8 +84,8 @@ def track(
         items: The work.
         what: Its name, in a word.
         total: Of the units, where known.
-        unit: What is counted.
-        each: How many of them an item is.
+        unit: The noun for one of what is counted.
+        each: Number of units that an item counts for.
     """
     with Progress(what, total, unit) as progress:
         for item in items:
@@ -99,7 +99,7 @@ class Progress:
     Args:
         what: The name of what is counted, in a word.
         total: Of the units, where known.
-        unit: What is counted.
+        unit: The noun for one of what is counted.
         done: Units that were done before, as of a training that goes on: no time was spent on them.
     """
 
@@ -123,7 +123,7 @@ class Progress:
         Args:
             done: Units, from the beginning.
             what: Another name, where that changes.
-            note: What to show in place of the count.
+            note: The text in place of the count.
         """
         done = done if self._total is None else min(done, self._total)  # the last may be less than a whole one
         self._name, self._note, step, self._done = what or self._name, note, done - self._done, done

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RejectionReason(StrEnum):
-    """Why an input did not become an image. The values are what stands in `rejected.parquet` and in predictions."""
+    """The reason why an input did not become an image. The values stand in `rejected.parquet` and in predictions."""
 
     # What the bytes are
     EMPTY = "empty"

@@ -24,9 +24,9 @@ def sample(
     set that grows keeps nearly all of its sample. Memory holds `limit` items a class.
 
     Args:
-        items: What is sampled.
+        items: The things to sample from.
         limit: At most so many; None for all.
-        key: What each is called; no two alike.
+        key: Gives each item's name; no two alike.
         label: Its class, where that is known.
         notes: Gets a line if some are left out.
     """

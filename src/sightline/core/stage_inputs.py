@@ -20,7 +20,7 @@ from sightline.core.errors import UserError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAMED_BY_CONTENT = "shard-"
-"""How files begin whose readers hold what they read against its digest in their name: the large ones."""
+"""Beginnings of names of files whose readers hold what they read against the digest in the name: the large ones."""
 
 
 def require_intact() -> None:

@@ -107,7 +107,7 @@ def listed(names: Iterable[str], quote: Callable[[str], str] = repr) -> str:
 
     Args:
         names: In the order in which they are listed.
-        quote: How a name is written; `str` leaves it as it is.
+        quote: Writes a name; `str` leaves it as it is.
     """
     every = list(names)
     more = f" and {len(every) - 5:,} more" if len(every) > 5 else ""

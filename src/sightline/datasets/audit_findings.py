@@ -15,10 +15,10 @@ class FindingKind:
 
     Attributes:
         name: Its key in the part `audit` of `ingest.json`, where its count and the first examples stand.
-        noun: What is counted: "image" or "group".
-        words: What is the matter with these.
-        remark: What becomes of them, or what to do.
-        parts: What the keys of its counts and examples begin with, where there are several.
+        noun: The noun for what is counted: "image" or "group".
+        words: The finding about these.
+        remark: Their fate, or the remedy.
+        parts: Prefixes of the keys of its counts and examples, where there are several.
     """
 
     name: str
@@ -29,7 +29,7 @@ class FindingKind:
 
     @property
     def title(self) -> str:
-        """What was found, without a number."""
+        """The finding, without a number."""
         return f"{self.noun}s {self.words}"
 
     def count(self, audit: Mapping[str, Any]) -> int:

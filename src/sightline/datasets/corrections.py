@@ -46,10 +46,10 @@ class Correction:
 
     Attributes:
         sha256: Of the image's encoded bytes: every copy of it is meant, under whatever id.
-        decision: What was decided.
+        decision: The decision.
         old: The label that the person saw; empty where there was none.
         new: The label from then on; empty where the image is left out.
-        reason: Why it was looked at, or what the person wrote.
+        reason: The reason that it was looked at for, or the words of the person.
         when: UTC, as 2026-11-27T21:30:00Z.
         who: Name of the person.
     """

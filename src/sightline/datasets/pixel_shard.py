@@ -17,7 +17,7 @@ _NAME = re.compile(r"shard-([0-9a-f]{16})\.npy")
 
 @dataclass(frozen=True)
 class PixelFile:
-    """What a file of pixels holds.
+    """The content of a file of pixels.
 
     Attributes:
         shape: [rows, height, width, channels].

@@ -55,7 +55,7 @@ class ImageRecord:
         label: The class name; None where the source has none, which is a reason to reject the record.
         split: "train", "val" or "test" where the source has a split of its own.
         group: Records of one group (a patient, a film) are kept in one split.
-        path: Where it came from, for messages.
+        path: Its place in the source, for messages.
     """
 
     id: str

@@ -19,7 +19,7 @@ def stratified_sample(labels: Labels, limit: int, seed: int, purpose: str) -> np
         labels: [n] class indices.
         limit: At most so many positions.
         seed: The draw is a function of it and of the purpose.
-        purpose: What it is for: other purposes, other images.
+        purpose: The sample's purpose: other purposes, other images.
     """
     if len(labels) <= limit:
         return np.arange(len(labels))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.Enum):
-    """How much a finding matters: a `FAULT` stops a command, a `WARNING` costs time, space or trust."""
+    """The weight of a finding: a `FAULT` stops a command, a `WARNING` costs time, space or trust."""
 
     GOOD = "ok"
     WARNING = "warning"
@@ -19,9 +19,9 @@ class Diagnosis:
     """One line of the examination.
 
     Attributes:
-        level: How much it matters.
-        subject: What was looked at.
-        text: What was found.
+        level: Its weight.
+        subject: The thing that was looked at.
+        text: The finding.
         remedy: A command, or what else to do; empty where nothing is to be done.
     """
 

@@ -33,8 +33,8 @@ def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, cl
 
     Args:
         drift: The comparison.
-        reference: What was compared with.
-        incoming: What came in; the images that are shown are read again.
+        reference: The reference that was compared with.
+        incoming: The incoming images; those that are shown are read again.
         classes: The class names.
     """
     titles = {**TITLES, CLASSES: "predicted classes", NOVEL: "share of images that are like none of the classes"}

@@ -39,7 +39,7 @@ class StatisticDrift:
 
     Attributes:
         name: One of `image_statistics.NAMES`, `classes`, or `novel`.
-        size: How different the two samples are, 0 to 1: the Kolmogorov-Smirnov statistic, of the classes the total
+        size: Distance of the two samples, 0 to 1: the Kolmogorov-Smirnov statistic, of the classes the total
             variation distance, of the share of novel images the difference.
         p: The test's p-value, corrected for the number of tests.
         before: Mean of the reference, of the novel images their share; None for the classes.
@@ -62,7 +62,7 @@ class IncomingImages:
     Attributes:
         items: [n] the images.
         reference: Their statistics and predicted classes.
-        rejected: How many more could not be read.
+        rejected: Number of further images, which could not be read.
     """
 
     items: list[Input]
@@ -77,9 +77,9 @@ class Drift:
     Attributes:
         statistics: The tests, in the order of `image_statistics.NAMES`, then the classes, and the share of novel images
             where the model tells them.
-        images: How many incoming images there were.
-        reference: How many the reference has.
-        rejected: How many incoming images could not be read.
+        images: Number of incoming images.
+        reference: Number of images in the reference.
+        rejected: Number of incoming images that could not be read.
         alpha: The share of false alarms that was allowed.
     """
 
@@ -112,7 +112,7 @@ def measure_incoming(
     """Measures incoming images; memory holds a few batches of them.
 
     Args:
-        bundle: Whose answers are measured as well.
+        bundle: The bundle whose answers are measured as well.
         images: As of `Bundle.predict`.
         database: As of `Bundle.predict`.
         max_bytes: Largest file that is read.
@@ -157,7 +157,7 @@ def compare_samples(reference: Reference, incoming: IncomingImages, num_classes:
 
     Args:
         reference: Of the bundle.
-        incoming: What came in.
+        incoming: The incoming images.
         num_classes: K.
         alpha: The share of false alarms that is allowed, of all tests together, 0 to 1.
 

@@ -43,12 +43,12 @@ def has_16_bits(image: Image.Image) -> bool:
 
 @dataclass(frozen=True)
 class EightBits:
-    """Which 8 bits of an image's samples become its pixels.
+    """The 8 bits of an image's samples that become its pixels.
 
     Attributes:
         image: The image: in grey as it was, in colour already in these bits.
-        bits: How many bits the largest sample needs, transparency left out, 8..16.
-        shift: How far samples are shifted to the right.
+        bits: Number of bits of the largest sample, transparency left out, 8..16.
+        shift: Number of bits by which samples are shifted to the right.
     """
 
     image: Image.Image
@@ -61,7 +61,7 @@ def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[
 
     Args:
         image: As Pillow loads it; in colour that is the high 8 bits.
-        sample_bits: How many bits white has, 8..16; None: as many as the image uses, where these are few.
+        sample_bits: Number of bits of white, 8..16; None: as many as the image uses, where these are few.
         again: Opens the file once more.
 
     Raises:

@@ -30,7 +30,7 @@ def stored_pixels(image: Image.Image, channels: int, background: Sequence[int], 
         image: The image.
         channels: 1 or 3.
         background: (red, green, blue), 0..255.
-        shift: How far to shift samples of 16 bits in grey to the right; None: as far as the file says.
+        shift: Number of bits by which samples of 16 bits in grey are shifted to the right; None: as the file says.
 
     Raises:
         Exception: Whatever Pillow raises.

@@ -44,8 +44,8 @@ def decode(
         data: The encoded file.
         channels: 1 for grey, 3 for RGB.
         background: (red, green, blue), 0..255.
-        limits: What is accepted.
-        sample_bits: How many bits white has in files of 16-bit samples, 8..16; None: as many as the image uses, where
+        limits: Limits of what is accepted.
+        sample_bits: Number of bits of white in files of 16-bit samples, 8..16; None: as many as the image uses, where
             it uses 14 or fewer. Files whose samples have fewer bits say so themselves.
 
     Returns:

@@ -44,7 +44,7 @@ for _folder in ("pillow.libs", "PIL/.dylibs"):  # where Pillow's wheels for Linu
         ctypes.CDLL(str(_library)).TIFFSetErrorHandler(None)
 
 MAX_SECONDS = 30.0
-"""What one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
+"""Seconds that one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack requires|not enough|image file is", re.I)
@@ -52,7 +52,7 @@ _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack re
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted, checked from the header before anything is decoded.
+    """Limits of what is accepted, checked from the header before anything is decoded.
 
     Attributes:
         max_pixels: Width times height; at most 178,956,970, Pillow's own limit.
@@ -83,7 +83,7 @@ ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, firs
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What an image is.
+    """The facts of an image that its header and its pixels tell.
 
     Attributes:
         format: One of `FORMATS`.

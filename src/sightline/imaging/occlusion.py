@@ -22,13 +22,13 @@ CELLS = 8
 
 @dataclass(frozen=True)
 class OcclusionMap:
-    """How the score of an image depends on its parts.
+    """The dependence of an image's score on its parts.
 
     Attributes:
         falls: [CELLS, CELLS] float32: by how much the score falls where that cell is covered, mean over the patches
             that cover it; 0 where it rises.
         lowest: The score under the worst patch.
-        worst: That patch's place: row and column of its first cell, 0 to CELLS - 2.
+        worst: The place of the patch that matters most: row and column of its first cell, 0 to CELLS - 2.
     """
 
     falls: npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ def occlusion_map(
     Args:
         scores: Images [n, height, width, channels] uint8 -> the score of the class that is explained, [n].
         image: [height, width, channels] uint8.
-        score: That of the whole image.
+        score: The score of the whole image.
         filling: [channels] uint8, the levels that cover a part.
         batch_size: Images per run of the network.
     """

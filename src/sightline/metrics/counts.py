@@ -23,7 +23,7 @@ Numbers = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of each class.
+    """The counts of each class.
 
     Attributes:
         support: [K] test images of the class; the same in every resample.
@@ -87,8 +87,8 @@ def resample(support: Labels, shares: Floats, rng: np.random.Generator, resample
     Args:
         support: [K] images of each class.
         shares: [K, K] of a class's images, the share that is given each class.
-        rng: Where the draws come from.
-        resamples: How many.
+        rng: The generator of the draws.
+        resamples: Number of resamples.
 
     Returns:
         Counts [resamples, K].

@@ -37,7 +37,7 @@ def sentence(numbers: Mapping[str, float], images: str) -> str:
 
     Args:
         numbers: By headline name.
-        images: What was scored: "335 test images".
+        images: The images that were scored, in words: "335 test images".
 
     >>> sentence({"accuracy": 0.9123, "acc_low": 0.9, "acc_high": 0.93, "ece": 0.01}, "335 test images")
     'Accuracy 0.9123 (95 % interval 0.9000 to 0.9300) on 335 test images; calibration error 0.0100.'

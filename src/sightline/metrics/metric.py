@@ -23,7 +23,7 @@ class Metric:
         name: Its key in `metrics_detail.json`; with `_macro`, `_weighted` or `/class_<i>` after it where classes
             have it.
         title: Its heading in tables and reports.
-        meaning: What it says, in a few words.
+        meaning: Its meaning, in a few words.
         formula: Its formula, or a remark on its definition, for the documentation.
         source: The paper that it comes from.
         higher_is_better: Its direction.
@@ -78,7 +78,7 @@ class PerClassMetric(Metric):
     Attributes:
         values: Counts -> its values, [..., K], in 0..1, the more the better.
         parts: Counts of one evaluation -> hits and trials of the proportion behind it, [K] each.
-        of_share: That proportion -> the number.
+        of_share: The proportion -> the number.
     """
 
     values: Callable[[Counts], Floats]

@@ -18,8 +18,8 @@ class ClassScore:
 
     Attributes:
         support: Its test images.
-        predicted: How often the model predicted it.
-        correct: How often rightly.
+        predicted: Number of images for which the model predicted it.
+        correct: Number of these that are of this class.
         values: By name of the metric.
         intervals: Likewise, 95 %.
         trials: Likewise, on how many images the number rests.

@@ -53,7 +53,7 @@ class Abstention:
     Attributes:
         threshold: Least confidence; None where no threshold reaches the wanted accuracy.
         coverage: Share of the images answered, of those that the threshold was chosen on.
-        accuracy: That of these images; 1 where there are none.
+        accuracy: The accuracy on these images; 1 where there are none.
     """
 
     threshold: float | None

@@ -32,11 +32,11 @@ _DIGITS = 64  # of a SHA-256 in hexadecimal
 
 
 class FrozenFeatures:
-    """What a network's head makes logits of, for images, from memory or computed.
+    """The features that a network's head makes logits of, for images, from memory or computed.
 
     Args:
         classifier: The network; put into evaluation mode. The head plays no part.
-        device: Where it computes.
+        device: The device that computes.
 
     Attributes:
         computed: Images that were not remembered so far.

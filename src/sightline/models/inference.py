@@ -23,7 +23,7 @@ class Predictor:
     Attributes:
         classifier: The model, in evaluation mode, on the CPU.
         info: The content of `model.json`.
-        module: What maps images to logits: the classifier, or its mean over views of each image.
+        module: The network that maps images to logits: the classifier, or its mean over views of each image.
     """
 
     def __init__(self, classifier: Classifier, info: ModelInfo, views: Sequence[str] = ()) -> None:
@@ -36,7 +36,7 @@ class Predictor:
         """Reads the model in `folder`; computes with the number of threads that it was trained with.
 
         Args:
-            folder: Where it stands.
+            folder: The folder of the model.
             views: Of each image that are to be answered beside it, see `view_average.VIEWS`.
 
         Raises:

@@ -54,7 +54,7 @@ def solve(
         features: [n, D].
         labels: [n] class indices.
         classes: Their number K; some may have no image.
-        config: How the penalty is chosen.
+        config: Settings of the search for the penalty.
         weigh: Gives the images' weights, where classes are to count differently.
     """
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)

@@ -19,12 +19,12 @@ INFO = "model.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLineage:
-    """What a model was made from.
+    """The origin of a model.
 
     Attributes:
         data_sha256: Digest of the processed set; "" where it is not known, as of a model made by hand.
         transform_sha256: Digest of the preprocessing transform's file; "" likewise.
-        preparation: How its images were prepared: that file's content, less the statistics of their pixels.
+        preparation: The preprocessing of its images: that file's content, less the statistics of their pixels.
         start: The model that training started from (`model_sha256`), and which of its classes that one knew: `kept`,
             `new`; none without.
         initial_weights: SHA-256 and licence of the weights file that training began with; None without.
@@ -47,14 +47,14 @@ class TrainingLineage:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What a trained model is.
+    """The description of a trained model.
 
     Attributes:
         architecture: The network's name and settings.
         shape: (height, width, channels) of its input.
         classes: Class names in order of index.
         weights_sha256: Digest of the weights' file, which is the model's.
-        lineage: What it was made from.
+        lineage: Its origin: data, settings, weights.
     """
 
     architecture: Mapping[str, Any]

@@ -125,7 +125,7 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
     Args:
         values: [n, F] their `features`, n >= 1.
         labels: [n] class indices.
-        pixel_count: How many of the features, the last, are statistics of pixels.
+        pixel_count: Number of the features, the last, that are statistics of pixels.
         directions: R, at most; fewer where there are fewer features.
     """
     present, places = np.unique(labels, return_inverse=True)

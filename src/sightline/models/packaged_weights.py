@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline.core.errors import UserError, how_to_install
 
 PACKAGE = "package"
-"""What `weights` says for them."""
+"""The value of `weights` that stands for them."""
 LICENSE = "Apache-2.0"
 """Of all these packages, as their licence files have it; their metadata says nothing."""
 

@@ -21,10 +21,10 @@ State = dict[str, torch.Tensor]
 WRAPPERS = ("state_dict_ema", "state_dict", "model")
 """Under these names training scripts keep the weights in a checkpoint; the averaged ones are the better ones."""
 PREFIXES = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before each name."""
+"""Prefixes that DistributedDataParallel and torch.compile put before each name."""
 
 STATISTICS = ("running_mean", "running_var")
-"""How the names of what a batch norm computes with end, no parameters and so easily left out of a file."""
+"""Endings of the names of what a batch norm computes with, no parameters and so easily left out of a file."""
 
 
 def read_weights(path: str) -> State:
@@ -129,8 +129,8 @@ def load_backbone(network: nn.Module, state: State, first: str, head: str, name:
         state: Its pretrained weights.
         first: Name of its first convolution, whose kernel is fitted.
         head: Name of its last layer.
-        name: What to call the network in a message.
-        source: Where the weights come from, likewise.
+        name: The network's name in a message.
+        source: The origin of the weights, likewise.
 
     Raises:
         UserError: If the weights are those of another network.

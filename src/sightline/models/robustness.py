@@ -38,8 +38,8 @@ class CorruptionResult:
         labels: [n] true classes.
         clean: [n] correct predictions without corruption.
         correct: [n, corruptions, severities] correct predictions, in the order of `corruptions.NAMES`.
-        sample: Which images were corrupted by which random numbers; of two classifiers with the same, the answers can
-            be held against each other.
+        sample: Digest of the corrupted images and their random numbers; of two classifiers with the same, the answers
+            can be held against each other.
     """
 
     labels: Labels
@@ -62,7 +62,7 @@ def evaluate_corruptions(
         data: The processed set, whose transform prepares the images.
         split: Its rows to take images from, evenly spaced, since ids often sort by class.
         raw: Folder written by the ingest stage.
-        images: How many, at most; at least 1.
+        images: Largest number of images, at least 1.
         seed: All randomness of the corruptions is a function of it and of an image's id.
         batch_size: Prepared images that the classifier is asked about at a time.
 

@@ -35,12 +35,12 @@ def save_model(
     """Writes a model.
 
     Args:
-        folder: Where the two files go.
+        folder: The folder for the two files.
         classifier: The model.
         option: Its architecture.
         shape: (height, width, channels) of its input.
         classes: Class names in order of index.
-        lineage: What it was made from; None where that is not known.
+        lineage: Its origin; None where that is not known.
 
     Returns:
         The model's digest: the SHA-256 of its weights file.

@@ -28,7 +28,7 @@ class StartModel:
 
     Attributes:
         digest: The SHA-256 of its weights.
-        folder: Where its two files are kept.
+        folder: The folder of its two files.
         info: Its `model.json`.
     """
 

@@ -20,7 +20,7 @@ Fit = Callable[[Features, Labels, Settings], Any]
 
 
 class TuningConfig(Protocol):
-    """How settings are chosen; the section `baseline` of the configuration is one."""
+    """The choice of settings; the section `baseline` of the configuration is one."""
 
     @property
     def folds(self) -> int:
@@ -48,14 +48,14 @@ class TunedEstimator:
     Args:
         fit: Makes a fitted estimator.
         grid: The settings to choose from, the most cautious first.
-        config: How they are chosen.
+        config: Settings of the search for them.
         num_classes: Of the whole set; a class without training images gets probability 0.
 
     Attributes:
-        settings: What was chosen; the middle of the grid where there was nothing to choose by.
+        settings: The chosen settings; the middle of the grid where there was nothing to choose by.
         temperature: T; 1 in that case.
         folds: Of the cross-validation; 0 in that case.
-        notes: What differs from the configuration, a line each.
+        notes: Differences from the configuration, a line each.
     """
 
     def __init__(self, fit: Fit, grid: Sequence[Settings], config: TuningConfig, num_classes: int) -> None:

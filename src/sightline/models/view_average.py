@@ -10,7 +10,7 @@ from torch import nn
 
 MIRROR, CROPS = "mirror", "crops"
 VIEWS = (MIRROR, CROPS)
-"""What `evaluate.tta` may list."""
+"""The views that `evaluate.tta` may list."""
 
 CROPPED = 7 / 8
 """Side of a crop as a share of the image's."""

@@ -23,7 +23,7 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
 
     Args:
         path: The archive on disk.
-        name: What to call it.
+        name: Its name for people.
         max_bytes: A larger entry is refused without being unpacked.
     """
     try:

@@ -29,10 +29,10 @@ NONE_OF_THESE = "none of these"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about images, beside their class; made by `Bundle.question`.
+    """A question about images, beside their class; made by `Bundle.question`.
 
     Attributes:
-        top_k: How many classes a prediction names, at most.
+        top_k: Largest number of classes that a prediction names.
         threshold: The model abstains where the likeliest class is less probable; None where it does not.
         refuses_novel: Whether an image that is novel gets the label `NONE_OF_THESE`.
         set_thresholds: [K] the least probability that puts a class into the set; None where no set is asked for.
@@ -51,11 +51,11 @@ class Prediction:
     Attributes:
         path: The input, as it was named.
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
-        error: Why it failed, a word of `sightline.core.rejection.RejectionReason`; None if it did not.
+        error: The reason of failure, a word of `sightline.core.rejection.RejectionReason`; None without one.
         detail: A human-readable explanation of the error; may be empty.
         abstained: Whether there is no answer: the likeliest class is less probable than was asked for, or the image is
             none of these.
-        novelty: How far the image is from all that the model was trained on: above 1 it is like none of its classes.
+        novelty: Distance of the image from all that the model was trained on: above 1 it is like none of its classes.
             None if the input failed, or the bundle is of an older version.
         none_of_these: Whether the model abstains because the image is novel.
         class_set: The classes that it may be of, likeliest first, where a coverage was asked for.
@@ -125,7 +125,7 @@ class Bundle(InferenceModel):
         Args:
             folder: The bundle, as the export stage wrote it.
             model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
-            threads: How many threads the network computes with; 0 for one per core.
+            threads: Number of threads that the network computes with; 0 for one per core.
 
         Raises:
             UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
@@ -192,11 +192,11 @@ class Bundle(InferenceModel):
         Args:
             images: One or many of: a path, folder, pattern, archive, URL or `db:TABLE` as the command line takes them;
                 an encoded image's bytes; pixels, uint8 [h, w], [h, w, 1] or [h, w, 3] (RGB).
-            top_k: How many classes a prediction names, at most.
+            top_k: Largest number of classes that a prediction names.
             threshold: Abstains where the likeliest class is less probable.
             batch_size: Images per run of the network.
             workers: Threads that read and decode; None is one per core, 0 none.
-            database: Which one `db:TABLE` means; None takes it from the environment.
+            database: The database that `db:TABLE` means; None takes it from the environment.
             abstain: Whether novel images are answered by `NONE_OF_THESE`, and those below the bundle's own threshold,
                 unless there is another, not at all; None leaves it to the bundle, which was exported with the one or
                 the other (`export.abstain`).

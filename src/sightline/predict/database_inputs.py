@@ -15,7 +15,7 @@ from sightline.sources.mongodb import MongodbOption
 from sightline.sources.sql import SqlOption
 
 OPTION = "--url"
-"""What names the database on the command line of prediction."""
+"""The option that names the database on the command line of prediction."""
 
 
 def database_images(name: str, database: Database, max_bytes: int) -> Iterator[Input]:
@@ -67,7 +67,7 @@ def write_to_database(predictions: Iterable[Prediction], table: str, database: D
     Args:
         predictions: Their paths become the rows' ids.
         table: Its name.
-        database: Where it is.
+        database: The database.
         model: The model's digest, part of a row's key.
 
     Returns:

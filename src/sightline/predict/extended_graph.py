@@ -47,7 +47,7 @@ def extended(model: bytes, means: npt.NDArray[np.float64], spread: float) -> byt
     Args:
         model: The network; its output is `ClassMeans.answers`' `trained`.
         means: [n, R] the new classes' means.
-        spread: What log odds are divided by.
+        spread: The divisor of log odds.
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph

@@ -41,7 +41,7 @@ class Extension:
     Attributes:
         pictures: Number of pictures of each new class, by name.
         refused: Pictures that could not be read, with the reason.
-        right: How many of the pictures are answered rightly by the means of the others.
+        right: Number of the pictures that the means of the others answer rightly.
         largest: The largest difference of a probability that the check found.
     """
 

@@ -26,11 +26,11 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Answer(NamedTuple):
-    """What the network says of an image.
+    """The network's answer for an image.
 
     Attributes:
         probabilities: [K] float32.
-        novelty: How far the image is from all that the network was trained on; above 1 it is taken for none of the
+        novelty: Distance of the image from all that the network was trained on; above 1 it is taken for none of the
             classes. None where the network does not tell.
     """
 
@@ -104,7 +104,7 @@ def open_model(
     Args:
         folder: The bundle.
         form: The form of the network, of `manifest.MODELS`.
-        threads: How many threads the network computes with; 0 for one per core.
+        threads: Number of threads that the network computes with; 0 for one per core.
         read: Returns the content of a file of the bundle by its name; None takes the folder's files as they are.
 
     Raises:

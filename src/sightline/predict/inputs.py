@@ -47,7 +47,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Which database `db:TABLE` and `gridfs:BUCKET` mean, and what its columns are called.
+    """The database that `db:TABLE` and `gridfs:BUCKET` mean, and the names of its columns.
 
     Attributes:
         url: Without a password; None takes SIGHTLINE_DATABASE_URL.

@@ -38,7 +38,7 @@ def load(name: str | os.PathLike[str], model: str = "auto", threads: int = 0) ->
     Args:
         name: The bundle's folder, or `models:/name@alias` for one of MLflow's registry.
         model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
-        threads: How many threads the network computes with; 0 for one per core.
+        threads: Number of threads that the network computes with; 0 for one per core.
 
     Raises:
         UserError: If there is no such bundle, it is damaged, or what it needs is not installed.

@@ -24,7 +24,7 @@ MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
 """The forms that a bundle's network comes in; the first is always there."""
 
 INPUT, OUTPUT, NOVELTY = "images", "probabilities", "novelty"
-"""What the network's input and outputs are called; `novelty` is not in every bundle."""
+"""Names of the network's input and outputs; `novelty` is not in every bundle."""
 
 BATCH_SIZE = 64
 """Images per run of the network: enough to amortise its overhead, few enough for photographs to fit in memory."""
@@ -46,7 +46,7 @@ def write_manifest(
 
     Args:
         folder: The bundle.
-        lineage: What it was made from: JSON values that depend on nothing but that.
+        lineage: Its origin: JSON values that depend on nothing but that.
         default: The form of the network, of `MODELS`, that predicts where none is asked for.
         parity: The result of the parity check; the same rule.
         extension: Of a bundle that was extended, not trained, what by (`pictures` of each new class); the same rule.

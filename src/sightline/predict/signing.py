@@ -21,8 +21,8 @@ class Signer:
 
     Attributes:
         key: File with the public key (PEM, elliptic curve); or else:
-        identity: Who signed with Sigstore, as an e-mail address or a workflow's address.
-        issuer: Who vouches for that identity, as the address of an OpenID Connect issuer.
+        identity: The signer by Sigstore, as an e-mail address or a workflow's address.
+        issuer: The party that vouches for that identity, as the address of an OpenID Connect issuer.
     """
 
     key: Path | None = None

@@ -47,7 +47,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many inputs got no prediction."""
+        """The number of inputs without a prediction."""
         return self.errors.total()
 
     def is_failure(self, strict: bool = False) -> bool:
@@ -152,7 +152,7 @@ def write_as(
         predictions: Are consumed one by one.
         stream: Text goes here.
         classes: All class names: the table's width depends on them.
-        top_k: How many classes a prediction names, at most.
+        top_k: Largest number of classes that a prediction names.
         novelty: Whether the model tells it: the table has a column for it.
     """
     columns = min(top_k, len(classes))

@@ -42,7 +42,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Pace:
-    """What this machine manages.
+    """The pace of this machine.
 
     Attributes:
         start: Seconds that a stage's libraries take to start.
@@ -86,8 +86,8 @@ def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budg
     """Returns the choices that a budget changes: fewer epochs, smaller pictures; none where everything fits.
 
     Args:
-        chosen: What the rules have chosen.
-        pace: What this machine manages.
+        chosen: The choices of the rules.
+        pace: The pace of this machine.
         work: The images.
         budget: Seconds.
 

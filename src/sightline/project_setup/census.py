@@ -20,7 +20,7 @@ SERIES_PATTERN = f"(?i)^(.+?){_NUMBER}[.][a-z]+$"
 
 
 class CountedImage(Protocol):
-    """What is counted of an image: its id, class, split and group."""
+    """An image as it is counted: its id, class, split and group."""
 
     @property
     def id(self) -> str: ...

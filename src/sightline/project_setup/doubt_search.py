@@ -37,7 +37,7 @@ class NetworkSweep:
     """Settings of one network, with what is doubtful of them: one sweep.
 
     Attributes:
-        changes: What differs from the project's params.yaml, by key; all keys of other networks.
+        changes: Settings other than the project's params.yaml, by key; all keys of other networks.
         network: Its name.
         doubts: The doubtful settings by key: the choice, and what might be better.
         epochs: Of each training.
@@ -93,12 +93,12 @@ def search_words(key: str, value: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class DoubtSearch:
-    """What is tried.
+    """The candidates that a search tries.
 
     Attributes:
         sweeps: The network that the rules chose, then the other one, if that choice is doubtful.
         doubt: Of the network.
-        chosen: What the rules chose, by key.
+        chosen: The choices of the rules, by key.
     """
 
     sweeps: Sequence[NetworkSweep]
@@ -136,7 +136,7 @@ class DoubtSearch:
 
 @dataclass(frozen=True)
 class SearchVerdict:
-    """What came of it.
+    """The outcome of a search.
 
     Attributes:
         changes: Words that write what won into params.yaml; none where the first choices stay.
@@ -180,7 +180,7 @@ def compare_winner(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> Sea
     What the validation images cannot tell from the first choices (the paired 95 % score interval) does not win.
 
     Args:
-        search: What was tried.
+        search: The candidates that were tried.
         outcomes: Of its sweeps, none of which was a failure.
     """
     first = _first_job(search.sweeps[0], outcomes[0])

@@ -9,7 +9,7 @@ from sightline.core import cpu_threads
 
 @dataclass(frozen=True)
 class Machine:
-    """What the rules go by of a machine.
+    """A machine, as far as the rules go by it.
 
     Attributes:
         cores: CPU cores that a process may use.

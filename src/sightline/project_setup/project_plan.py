@@ -38,7 +38,7 @@ class ProjectPlan:
         machine: And the machine.
         chosen: The settings by key, `train.lr`, each with its reason.
         given: Those of them that were not left to the rules.
-        notes: What a person should know of the budget.
+        notes: Remarks for a person on the budget.
     """
 
     images: Fingerprint
@@ -63,7 +63,7 @@ def plan(
     Args:
         source: A folder, an archive, a list, a URL, or a source's name.
         words: Settings that are not to be chosen, `train.lr=0.001`.
-        seconds: How long `dvc repro` may take on this machine; None for as long as it wants.
+        seconds: Seconds that `dvc repro` may take on this machine; None for as long as it wants.
         ask: Called where the source can be read in several ways, the likeliest first; returns the one that is meant.
 
     Raises:

@@ -28,11 +28,11 @@ CHIRAL = 0.6
 
 @dataclass(frozen=True)
 class Doubt:
-    """What might be better than a choice, which a search can find out.
+    """A doubt: another option that might be better than a choice, which a search can find out.
 
     Attributes:
         other: The other value.
-        reason: Why it might be better.
+        reason: The reason why it might be better.
         slower: Whether training takes longer with it, so that it is no alternative within a budget.
     """
 
@@ -56,8 +56,8 @@ class Situation:
 
     Attributes:
         images: The fingerprint of the images.
-        machine: What they are trained on.
-        chosen: What the rules before have chosen, by key.
+        machine: The machine that they are trained on.
+        chosen: The choices of the rules before, by key.
     """
 
     images: Fingerprint
@@ -121,7 +121,7 @@ def choose_settings(
 
     Args:
         images: The fingerprint of the images.
-        machine: What they are trained on.
+        machine: The machine that they are trained on.
         given: Settings that are not to be chosen, by key; the rules of later ones go by them.
 
     Returns:
@@ -313,7 +313,7 @@ def augment(s: Situation) -> Choice:
 
 @rule("train.augment_options")
 def augment_options(s: Situation) -> Choice:
-    """Where grey pictures of at most 32 px are flipped: shifts and nothing else beside, best on Fashion-MNIST."""
+    """Shifts and nothing else for grey pictures of at most 32 px that are flipped, best on Fashion-MNIST."""
     if s.value("train.augment") == "standard" and s.images.side <= TINY and s.images.grey:
         still = dict.fromkeys(("crop", "scale", "brightness", "contrast", "saturation"), 0.0)
         return Choice({"translate": 0.07, "rotate": 0, **still}, "tiny grey pictures: flips and shifts alone")

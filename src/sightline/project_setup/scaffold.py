@@ -25,7 +25,7 @@ def require_free(folder: Path, source: Path | None) -> None:
 
     Args:
         folder: The project's folder, which need not be there yet.
-        source: Where the images are, if that is a place on this disk.
+        source: The place of the images, if that is on this disk.
 
     Raises:
         UserError: If something else is there, or git is missing.

@@ -38,7 +38,7 @@ _PLAIN = 8.0  # grey levels: standard deviation along the edges of a plain backg
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a set of images is like.
+    """The nature of a set of images.
 
     Attributes:
         images: Images counted.
@@ -63,7 +63,7 @@ class Fingerprint:
         plain: Share of the pictures whose edges are of nearly one level.
         near_duplicates: Groups of near duplicates among the pictures seen.
         mirrored: Share of the nearest-neighbour accuracy left when pictures are mirrored; None where it says nothing.
-        trial: What pretrained features are worth, held against histograms of gradients; None where it was not tried.
+        trial: The worth of pretrained features, held against histograms of gradients; None where it was not tried.
     """
 
     images: int
@@ -161,7 +161,7 @@ def combine(census: Census, images: list[RawImage], summary: dict[str, Any], nea
     Args:
         census: Of the whole set.
         images: The sample's.
-        summary: What ingestion says of the sample.
+        summary: The summary that ingestion writes of the sample.
         near: Its groups of near duplicates.
     """
     closer = images[:: -(-len(images) // CLOSER)]
@@ -201,7 +201,7 @@ def combine(census: Census, images: list[RawImage], summary: dict[str, Any], nea
 
 @dataclass(frozen=True)
 class _Measurements:
-    """What is measured of one picture: its colour, noise and edge level, in grey levels; a thumbnail, grey."""
+    """The measurements of one picture: its colour, noise and edge level, in grey levels; a thumbnail, grey."""
 
     colour: float
     noise: float

@@ -15,8 +15,8 @@ class PromoteConfig:
         name: The registered model in MLflow.
         min_accuracy: Accuracy on the test split below which nothing is promoted, 0 to 1.
         min_class_recall: The same for the recall of every class that the test split has.
-        margin: How much less accurate than the champion a candidate may be: the lower end of the 95 % interval of the
-            difference must not be below `-margin`, 0 to 1.
+        margin: Loss of accuracy against the champion that a candidate may have: the lower end of the 95 % interval of
+            the difference must not be below `-margin`, 0 to 1.
         max_ece: Largest expected calibration error, 0 to 1.
         min_parity_images: Images that the parity check must have compared at least; all test and
             validation images where there are fewer.

@@ -24,7 +24,7 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
     Args:
         now: The state that is to be taken over.
         before: An earlier one to compare it with; None asks of `now` alone.
-        policy: What is asked.
+        policy: The requirements.
 
     Raises:
         UnavailableError: If `now` has no data.

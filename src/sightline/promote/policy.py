@@ -31,7 +31,7 @@ class Evidence:
         correct: [n] whether the bundle's model was right.
         ece: Expected calibration error of its probabilities, 0 to 1.
         parity_images: On how many images it was compared with the trained model.
-        parity_available: How many there were for that; None where the bundle does not tell.
+        parity_available: Number of images that there were for that; None where the bundle does not tell.
         parity_agreement: Share of these on which both name the same class, 0 to 1.
     """
 
@@ -104,9 +104,9 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
     class, which often has too few images to exclude a loss, it decides.
 
     Args:
-        candidate: What is known of the candidate.
-        champion: What is known of the champion; None if there is none.
-        policy: What is asked of a candidate.
+        candidate: The evidence on the candidate.
+        champion: The evidence on the champion; None if there is none.
+        policy: The requirements on a candidate.
 
     Returns:
         The decision; all that speaks against the candidate, not only the first.

@@ -38,7 +38,7 @@ class Promotion:
     Attributes:
         version: The bundle's version.
         replaced: The number of the champion before; None if there was none, or it stayed.
-        decision: What was decided; None if the version was the champion already.
+        decision: The decision; None if the version was the champion already.
         promoted: Whether the version is the champion now.
         forced: Whether it is so in spite of the decision.
     """
@@ -62,9 +62,9 @@ def promote(
     Args:
         bundle: The bundle.
         predictions: Its model's predictions on the test split.
-        policy: What is asked of it, and the name of the registered model.
+        policy: The requirements on it, and the name of the registered model.
         force_reason: Makes it the champion whatever is decided, and is recorded with who did so.
-        objections: What speaks against it beside the evidence on the bundle, as against its data.
+        objections: Objections beside the evidence on the bundle, as against its data.
 
     Raises:
         UserError: If the files do not belong together, or MLflow cannot be used.
@@ -108,7 +108,7 @@ def rehearse(
     Args:
         bundle: The bundle.
         predictions: Its model's predictions on the test split.
-        policy: What is asked of it.
+        policy: The requirements on it.
         objections: As of `promote`.
         alone: Leave the champion, and with it MLflow, out of it.
 

@@ -34,7 +34,7 @@ class Card:
 
     Attributes:
         example: The answer.
-        views: What the page shows.
+        views: The views that the page shows.
         image: [height, width, channels] uint8.
         heats: The further views as pixels, [height', width', 3] uint8.
     """

@@ -52,9 +52,9 @@ def render(folder: Path, template: str, **values: Any) -> str:
     Names of classes and ids are escaped, whatever they hold; a value that is missing is an error.
 
     Args:
-        folder: Where the template is; those it extends stand in `TEMPLATES`.
+        folder: The folder of the template; those it extends stand in `TEMPLATES`.
         template: Its file name.
-        values: What it shows; `script`, if any, is what the page runs.
+        values: The values that it shows; `script`, if any, is what the page runs.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, TEMPLATES]),

@@ -29,7 +29,7 @@ class ReviewDesk:
         corrections: The file of decisions.
         who: The reviewer's name.
         additions: The folder for pictures that are in no source, once they have a label.
-        unlabelled: Where those pictures are, by digest.
+        unlabelled: The files of those pictures, by digest.
     """
 
     def __init__(

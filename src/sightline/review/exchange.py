@@ -33,7 +33,7 @@ def write(path: Path, form: str, project: ReviewProject) -> int:
         path: The JSON file.
         form: "label-studio" (a list of tasks, pictures included, so that it needs no file server) or "coco" (images,
             categories, annotations: the pictures that have been decided on).
-        project: What is reviewed.
+        project: The project under review.
 
     Returns:
         The number of pictures.
@@ -70,7 +70,7 @@ def take(path: Path, desk: ReviewDesk) -> tuple[int, int]:
 
     Args:
         path: Label Studio's JSON (whole or JSON-MIN) or COCO-style JSON.
-        desk: Where the decisions go.
+        desk: The desk that takes the decisions.
 
     Returns:
         How many were taken, and how many left aside.

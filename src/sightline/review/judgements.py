@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judgements:
-    """What the project's model makes of images.
+    """The judgement of the project's model on images.
 
     Attributes:
         classes: K class names.

@@ -14,7 +14,7 @@ def queue_lines(desk: ReviewDesk, limit: int, kind: Kind | None = None) -> Itera
 
     Args:
         desk: The queue and its decisions.
-        limit: How many of each kind.
+        limit: Largest number of each kind.
         kind: This one alone.
     """
     waiting = [item for item in desk.items if desk.decision(item.sha256) is None]

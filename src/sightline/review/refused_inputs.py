@@ -50,8 +50,8 @@ def fetch_refused(
     Inputs that the source itself cannot read have none.
 
     Args:
-        rejections: What was refused.
-        source: Where it came from.
+        rejections: The inputs that were refused.
+        source: The source that they came from.
         folder: The copies' place.
 
     Returns:

@@ -47,8 +47,8 @@ def review_application(project: ReviewProject, config: ServeConfig, bundle: Path
     """Returns the application that shows a project's queue and takes decisions.
 
     Args:
-        project: What is reviewed.
-        config: Whose address and key are asked for.
+        project: The project under review.
+        config: The server's settings, for its address and key.
         bundle: The exported model, for what an answer depends on; without it that is left out.
     """
     handlers = _Handlers(project, bundle)

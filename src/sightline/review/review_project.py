@@ -31,13 +31,13 @@ RAW = Path("data/raw")
 
 @dataclass(frozen=True)
 class ReviewProject:
-    """What the page and the list show.
+    """The content of the page and the list.
 
     Attributes:
         desk: The queue and its decisions.
         judged: The model's judgements: of the set, then of what is not in it.
         pictures: The encoded images.
-        inside: How many of the judgements are of the set.
+        inside: Number of the judgements that are of the set.
         judge: The model and its preprocessing.
     """
 

@@ -26,7 +26,7 @@ _DOUBTFUL = 0.25
 
 
 class Kind(StrEnum):
-    """Why an image is in the queue, in order of the queue."""
+    """The reason why an image is in the queue, in order of the queue."""
 
     CONFLICT = "conflict"
     SUSPECT = "suspect"
@@ -55,7 +55,7 @@ class ReviewItem:
     Attributes:
         sha256: Of its encoded bytes.
         id: In the set or the source; the first of several with these bytes.
-        kind: Why it is here.
+        kind: The reason why it is here.
         label: Its class; empty where it has none.
         suggestion: The class that the model thinks likeliest; empty where it was not asked.
         score: The lower, the more it is worth a look, within the kind.

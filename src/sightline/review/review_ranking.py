@@ -21,7 +21,7 @@ def nearest(queries: Floats, reference: Floats, count: int) -> tuple[Labels, Flo
     Args:
         queries: [n, D] embeddings of length 1.
         reference: [m, D] likewise, m >= 1.
-        count: How many; fewer where the reference has fewer.
+        count: Number of images; fewer where the reference has fewer.
 
     Returns:
         Places in the reference, [n, count] int64, and cosines, [n, count].
@@ -85,7 +85,7 @@ def informative(probabilities: Floats, embeddings: Floats, count: int, seed: int
     Args:
         probabilities: [n, K].
         embeddings: [n, D] of length 1.
-        count: How many are ranked in this way; the others follow by uncertainty alone.
+        count: Number of images ranked in this way; the others follow by uncertainty alone.
         seed: Of the draws.
 
     Returns:

@@ -27,7 +27,7 @@ class RunRecord:
         id: Its id, 32 hexadecimal digits.
         name: Its name.
         status: RUNNING, FINISHED, FAILED or KILLED.
-        start_time: When it began, in milliseconds since 1970.
+        start_time: Its beginning, in milliseconds since 1970.
         artifacts: The address of its artifacts.
         metrics: The last value of each metric.
         params: Its parameters.

@@ -36,7 +36,7 @@ def run_lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), n
     Args:
         runs: The runs in the order in which they are shown; a job that follows its sweep is indented.
         width: Columns of the terminal.
-        keys: What is shown whatever the width: the keys of `--sort` and `--filter`.
+        keys: Columns that are shown whatever the width: the keys of `--sort` and `--filter`.
         now: The time, in seconds since 1970.
     """
     now = time.time() if now is None else now

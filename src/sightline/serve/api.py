@@ -87,7 +87,7 @@ class Step(Picture):
 
 
 class Occlusion(TypedDict):
-    """What a prediction depends on, from covering parts of the image."""
+    """The parts of an image that a prediction depends on, from covering them in turn."""
 
     png: Annotated[Png, "To lay over the image: transparent where the prediction does not depend on it."]
     falls: Annotated[list[list[float]], "By how much the probability falls where that cell is covered."]

@@ -50,7 +50,7 @@ class Batcher:
 
     Args:
         bundle: The model.
-        threads: How many.
+        threads: Number of threads.
         batch_size: Images per run of the network, at most.
         max_waiting: Images in the queue, at most.
         observe: Called with the number of images of every run, from any thread.
@@ -89,7 +89,7 @@ class Batcher:
 
         Args:
             images: Encoded files.
-            seconds: How long they may take; those whose turn has come by then, and that are not done, are refused.
+            seconds: Time that they may take; those whose turn has come by then, and that are not done, are refused.
 
         Raises:
             QueueFull: If too many images wait already, or these waited for `seconds` in vain.

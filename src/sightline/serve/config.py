@@ -17,7 +17,7 @@ _SHORTEST_KEY = 16
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """How a bundle is served.
+    """Settings of the server of a bundle.
 
     Attributes:
         host: Address to listen on; anything but this machine's own asks for an API key.
@@ -65,5 +65,5 @@ class ServeConfig:
 
     @property
     def threads(self) -> int:
-        """How many threads decode and compute."""
+        """The number of threads that decode and compute."""
         return self.workers or os.cpu_count() or 1

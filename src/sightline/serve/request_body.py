@@ -35,7 +35,7 @@ class RequestError(Exception):
 
     Attributes:
         status: The HTTP status.
-        error: What is wrong, a word.
+        error: The fault, a word.
         detail: A human-readable explanation.
         close: Whether the connection ends, since the body was not read.
     """

@@ -31,7 +31,7 @@ def run_server(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None]
 
     Args:
         bundle: The model.
-        config: Where and how.
+        config: The server's settings.
         ready: Is called with the server's address once it answers.
 
     Raises:

@@ -61,7 +61,7 @@ class ArchiveSource:
         max_entries: An archive with more entries is refused.
         max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
         limit: At most so many entries, an even sample of all.
-        rules: How the tree in it is read.
+        rules: Rules by which the tree in it is read.
 
     Attributes:
         notes: Human-readable notes on how the tree was read, once records have been asked for.

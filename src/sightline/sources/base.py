@@ -20,7 +20,7 @@ class SourceConfig(Protocol):
         source: The option that was chosen.
         limit: At most so many inputs; None for all.
         max_bytes: A larger input is rejected without being read.
-        patterns: What is read from the images' paths; only sources that have paths are asked.
+        patterns: Patterns that read the images' paths; only sources that have paths are asked.
     """
 
     @property
@@ -34,7 +34,7 @@ class SourceConfig(Protocol):
 
 
 class Source(Protocol):
-    """Where labelled images come from: a folder, an archive, a list, a database, a built-in set.
+    """A source of labelled images: a folder, an archive, a list, a database, a built-in set.
 
     A source reads and never writes, and opens nothing before one of its methods is called.
     """
@@ -45,7 +45,7 @@ class Source(Protocol):
         The same content gives the same on every machine.
 
         Args:
-            memory: What is known of files on disk from the last look.
+            memory: Content digests of files on disk from the last look.
 
         Raises:
             UserError: If the source cannot be reached; one line naming it and the remedy.
@@ -67,9 +67,9 @@ class SourceOption(Option, ABC):
 
     Attributes:
         has_paths: Whether its images have paths, from which a pattern can read class, group and split.
-        one_class_remedy: What to do where all images turn out to be of one class.
-        no_training_remedy: What to do where the source's own splits leave no image to train on.
-        no_label_remedy: What to do where no input has a class; empty for the source's own words alone.
+        one_class_remedy: The remedy where all images turn out to be of one class.
+        no_training_remedy: The remedy where the source's own splits leave no image to train on.
+        no_label_remedy: The remedy where no input has a class; empty for the source's own words alone.
     """
 
     has_paths: ClassVar[bool] = False

@@ -10,11 +10,11 @@ from pathlib import Path
 from sightline.core import dvc_cache
 
 _CONTENT = re.compile(r"(files/md5/)?[0-9a-f]{2}/[0-9a-f]{30}")
-"""What DVC calls a file in its cache: by its content, so that nobody chooses what a link there leads to."""
+"""The name of a file in DVC's cache: by its content, so that nobody chooses what a link there leads to."""
 
 
 class Boundary:
-    """What lies inside a folder: its files, and those that DVC keeps in a cache and has linked into it.
+    """The content of a folder: its files, and those that DVC keeps in a cache and has linked into it.
 
     With DVC's `cache.type symlink` every file of a tracked folder is a link to its content in the cache, which is that
     of a project above the folder, or of the project that the command runs in.

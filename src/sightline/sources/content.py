@@ -49,7 +49,7 @@ class KnownDigests:
         Args:
             path: Relative to the root.
             size: In bytes.
-            stamp: What changes with its content: see `tree.stamp`.
+            stamp: A value that changes with its content: see `tree.stamp`.
             shown: Whether progress is shown.
         """
         state: list[int | str] = [size, *stamp]
@@ -73,7 +73,7 @@ class ContentMemory:
     """Digests of files, kept from one look to the next, and lists of the files that digests of sources stand for.
 
     Args:
-        folder: Where they are kept; None keeps nothing.
+        folder: The folder that keeps them; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -143,7 +143,7 @@ def fingerprint(path: Path, memory: ContentMemory = NO_MEMORY) -> dict[str, str]
 
     Args:
         path: May be missing where DVC tracks it.
-        memory: What is known of its files.
+        memory: Content digests of its files from the last look.
     """
     digest = tracked_digest(path, memory)
     return {"md5": digest or (_folder(path, memory)[1] if path.is_dir() else _file(path, memory))}

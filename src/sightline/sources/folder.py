@@ -44,7 +44,7 @@ class FolderSource:
         root: Holds `class/**/image` or `{train,val,test}/class/**/image`.
         max_bytes: A larger file is rejected without being read.
         limit: At most so many files, an even sample of all.
-        rules: How the tree is read.
+        rules: Rules by which the tree is read.
 
     Attributes:
         notes: Human-readable notes on how the tree was read, once records have been asked for.

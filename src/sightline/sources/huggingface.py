@@ -62,7 +62,7 @@ class HuggingfaceSource:
     """Every row is an input. A file's or folder's name tells the split (`train-00000-of-00001.parquet`, `test/...`).
 
     Args:
-        option: Where the files are, and their columns.
+        option: The source's settings: the place of the files, and their columns.
         max_bytes: A larger file, where a row names one instead of holding the image, is rejected.
         limit: At most so many rows, an even sample of each class.
 

@@ -22,7 +22,7 @@ _SPLITS = {
 }  # fmt: skip
 
 LAYOUTS = ("auto", "classes", "splits")
-"""How a tree can be read: as it looks, its first folders as classes, or as splits."""
+"""The ways to read a tree: as it looks, its first folders as classes, or as splits."""
 
 _GENERIC = frozenset({
     "set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "seg", "split", "part", "folder",
@@ -65,8 +65,8 @@ class Place:
         id: The path without the folders that wrap all, in Unicode's normal form C.
         label: The class, in that form; None for a file that is in no class's folder.
         split: "train", "val" or "test", or None.
-        fault: Why there is no label.
-        group: What a pattern says; images of one group stay in one split.
+        fault: The reason why there is no label.
+        group: The group, as a pattern says; images of one group stay in one split.
     """
 
     id: str
@@ -91,9 +91,9 @@ class Layout:
     Attributes:
         wrapper: Folders above the split or the class that hold all images, as archives and downloads often have.
         splits: The folders that are splits; none where the next folder is the class.
-        class_depth: How many folders make a class's name.
+        class_depth: Number of folders that make a class's name.
         twins: Folders of which there are two that differ in their Unicode form alone.
-        patterns: What is read from the whole path, and not from the folders.
+        patterns: Patterns that read the whole path, and not the folders.
     """
 
     wrapper: tuple[str, ...] = ()

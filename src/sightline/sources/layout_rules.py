@@ -38,12 +38,12 @@ class FolderNode:
 
 @dataclass(frozen=True)
 class LayoutRules:
-    """How trees of images are read, wherever they are.
+    """Rules by which trees of images are read, wherever they are.
 
     Attributes:
         layout: "classes" (the first folders are), "splits" (those called so are, others are left out), or "auto".
-        class_depth: How many folders make a class's name: 2 takes `animal/cat` for one.
-        patterns: What is read from the whole path. Where that is the class, folders can be splits alone.
+        class_depth: Number of folders that make a class's name: 2 takes `animal/cat` for one.
+        patterns: Patterns that read the whole path. Where that is the class, folders can be splits alone.
     """
 
     layout: str = "auto"

@@ -32,8 +32,8 @@ class MongodbOption(SourceOption):
         group_field: Field of the group whose images stay in one split, or null.
         changed_field: Field of a document's last change, or null; makes watching cheap.
         checksum_field: Field of a digest of the image, or null; makes watching notice an image that was replaced.
-        filter: Which documents to read, in MongoDB's query language (Extended JSON for ids and dates).
-        projection: What to read of a document in place of the fields named above, or null.
+        filter: The documents to read, in MongoDB's query language (Extended JSON for ids and dates).
+        projection: The fields to read of a document in place of those named above, or null.
         max_bytes: A larger GridFS file is rejected without being read.
     """
 

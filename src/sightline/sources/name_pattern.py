@@ -119,7 +119,7 @@ def _groups(pattern: str) -> Iterator[_Capture]:
 
 @dataclass(frozen=True)
 class PathPatterns:
-    """What is read from paths in place of what the source has itself.
+    """Patterns that read paths in place of what the source has itself.
 
     Attributes:
         label: Of the class, or None.
@@ -147,10 +147,10 @@ _WITHOUT = {
 
 
 class PatternSurvey:
-    """How many paths each pattern is found in.
+    """The number of paths that each pattern is found in.
 
     Args:
-        patterns: What is looked for.
+        patterns: The patterns to look for.
     """
 
     def __init__(self, patterns: PathPatterns) -> None:

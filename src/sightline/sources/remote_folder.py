@@ -24,7 +24,7 @@ class RemoteFolderSource:
         url: Of the root.
         max_bytes: A larger file is rejected; without being read, where the service tells sizes.
         limit: At most so many files, an even sample of all.
-        rules: How the tree is read.
+        rules: Rules by which the tree is read.
 
     Attributes:
         notes: Human-readable notes on how the tree was read, once records have been asked for.

@@ -40,7 +40,7 @@ class TableOption(SourceOption):
         url: The list behind a URL; instead of `path`.
         root: Folder that image paths are relative to; null for the list's own folder.
         columns: Names of the first columns of a text list without a header line; empty where it has one.
-        separator: What stands between the cells of a text list; null: a comma (.csv), a tab (.tsv), blanks (.txt).
+        separator: The text between the cells of a text list; null: a comma (.csv), a tab (.tsv), blanks (.txt).
         path_column: Column that names the image file; null where another column holds the image.
         bytes_column: Column that holds the encoded image (Parquet; base64 text or data URLs in the others), or null.
         pixel_columns: Column that holds the pixels' levels, 0 to 255; `*`: each of the columns that no other setting
@@ -101,7 +101,7 @@ class TableSource:
         option: The table and its columns.
         max_bytes: A larger file is rejected without being read.
         limit: At most so many rows, an even sample of all; memory holds their ids.
-        patterns: What is read from the paths, in place of columns.
+        patterns: Patterns that read the paths, in place of columns.
 
     Attributes:
         notes: Human-readable notes on what was read, once records have been asked for.

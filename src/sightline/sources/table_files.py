@@ -22,7 +22,7 @@ from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import IMAGE_SUFFIXES
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
-"""How Windows' absolute paths begin, with its backslashes turned."""
+"""The beginning of Windows' absolute paths, with its backslashes turned."""
 
 
 class TableFiles(Protocol):

@@ -24,11 +24,11 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": " "}
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How a table is written, beyond what its ending tells.
+    """The format of a table, beyond what its ending tells.
 
     Attributes:
         names: Of the first columns of a text table without a header line; empty where its first line names them.
-        separator: What stands between the cells of a text table; None for what its ending tells.
+        separator: The text between the cells of a text table; None for what its ending tells.
     """
 
     names: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ def read_rows(
     Args:
         table: The table; its ending tells its format.
         columns: For each setting that names a column, the column; it must be there.
-        form: How it is written.
+        form: Its format.
         every: Whether the other columns are wanted, too.
 
     Raises:

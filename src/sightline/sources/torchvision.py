@@ -65,7 +65,7 @@ class TorchvisionSource:
     """A set of torchvision's, with its own split. Importing torchvision takes seconds, and is done for images only.
 
     Args:
-        option: Which set, where it is, and whether it may be fetched.
+        option: The source's settings: the set, its place, and whether it may be fetched.
         max_bytes: A larger file is rejected without being read.
         limit: At most so many images, an even sample of each class.
 

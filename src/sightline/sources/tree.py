@@ -22,8 +22,8 @@ class TreeEntry:
     Attributes:
         path: Relative to the root, with `/`; bytes that are no UTF-8 stay surrogates, as the system calls want them.
         size: In bytes; of what a link points to.
-        stamp: What changes with its content: see `stamp`.
-        fault: Why it cannot be read, or None.
+        stamp: A value that changes with its content: see `stamp`.
+        fault: The reason why it cannot be read, or None.
         folder: Whether it is a folder.
     """
 

@@ -19,8 +19,8 @@ class TreeOption(SourceOption):
     Attributes:
         path: The root, or the file that holds the tree.
         url: The same behind a URL; instead of `path`.
-        layout: What the first folders are: `classes`, `splits`, or `auto` to find out.
-        class_depth: How many folders make a class's name.
+        layout: The meaning of the first folders: `classes`, `splits`, or `auto` to find out.
+        class_depth: Number of folders that make a class's name.
     """
 
     path: str | None

@@ -18,7 +18,7 @@ TRAINED = {
     "latency_ms": "minimize",
     "seconds": "minimize",
 }
-"""What a training can be judged by, and whether less or more of it is better."""
+"""The metrics of a training, and whether less or more of each is better."""
 LATER = {
     "baseline": {"baseline_accuracy": "maximize"},
     "evaluate": {
@@ -34,7 +34,7 @@ LATER = {
 }
 """The sections after the data's and the training's, in the DAG's order, with what the stage measures."""
 DIRECTIONS = TRAINED | {name: direction for names in LATER.values() for name, direction in names.items()}
-"""What a job can be judged by, and whether less or more of it is better."""
+"""The metrics of a job, and whether less or more of each is better."""
 PER_EPOCH = ("val_loss", "val_accuracy")
 """Metrics that are known after every epoch, by which a job can be pruned."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -45,15 +45,15 @@ class SweepConfig:
     """The section `sweep` of the configuration.
 
     Attributes:
-        metric: What jobs are judged by, one of `DIRECTIONS` or a list of several, which gives a Pareto front; null is
-            `train.monitor`, or where knobs of a later stage are set the first that this one measures.
+        metric: The number that jobs are judged by, one of `DIRECTIONS` or a list of several, which gives a Pareto
+            front; null is `train.monitor`, or where knobs of a later stage are set the first that this one measures.
         n_trials: Most jobs; null is the whole grid.
-        time: When no further job is begun and running ones are stopped, as `30m`, `2h`, `90s`; null is no limit.
-        sampler: How values are chosen: "grid", "random", "tpe", or "auto": the grid where there is one, else tpe.
-        pruner: What ends a job that is worse than others were after as many epochs: "none", "median", "hyperband".
+        time: Time after which no job is begun and running ones are stopped, as `30m`, `2h`, `90s`; null is no limit.
+        sampler: The choice of values: "grid", "random", "tpe", or "auto": the grid where there is one, else tpe.
+        pruner: The rule that ends a job worse than others were after as many epochs: "none", "median", "hyperband".
         seed: Of the sampler.
         jobs: Jobs side by side.
-        executor: Where they run.
+        executor: The place where they run.
     """
 
     metric: Any

@@ -50,14 +50,14 @@ class SweepEngine:
 
     Args:
         study: The sweep's study.
-        storage: Where it is kept.
+        storage: The database that keeps it.
         space: The knobs.
         settings: The section `sweep`.
         grid: Whether all combinations are tried in order.
         factory: Makes jobs.
         slots: Folders for the data.
         tags: Tags of a job's run in MLflow, of its digest.
-        later: What jobs do beyond a training; None for nothing.
+        later: The stages of jobs beyond a training; None for none.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class SweepEngine:
 
     @property
     def total(self) -> int | None:
-        """How many jobs there are to be; None where only the time limits them."""
+        """The number of jobs that there are to be; None where only the time limits them."""
         size = self._space.size if self._space.is_grid else None
         if self._settings.n_trials is None:
             return None if size is None or (not self._grid and self._settings.time) else size

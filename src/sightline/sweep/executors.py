@@ -46,7 +46,7 @@ def places(option: Option, jobs: int) -> list[Place]:
 
     Args:
         option: `sweep.executor`.
-        jobs: How many.
+        jobs: Number of jobs.
     """
     if isinstance(option, SlurmExecutor):
         return [SlurmPlace(option) for _ in range(jobs)]

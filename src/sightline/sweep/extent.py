@@ -20,7 +20,7 @@ _BEFORE = {
 
 @dataclass(frozen=True)
 class SweepExtent:
-    """How far jobs go.
+    """The extent of jobs.
 
     Attributes:
         stage: The last stage: "train", or one of `LATER`.

@@ -35,7 +35,7 @@ class SweepJob:
         digest: Of all that its result follows from.
         data: Digest of what its images follow from.
         data_params: The text of params.yaml with its changes to the images alone.
-        weights: What was trained elsewhere that it begins with, as `watch` has it in `data/weights.json`.
+        weights: The weights trained elsewhere that it begins with, as `watch` has them in `data/weights.json`.
         training: Digest of what its network follows from; where nothing runs after the training, the job's own.
     """
 
@@ -62,7 +62,7 @@ class JobTask:
         tags: Tags of its run in MLflow.
         measure_latency: Whether to measure the time of one answer.
         runs: MLflow's store, where it is a file; else the environment names it.
-        trial: Where an epoch's values are reported: (storage's file or "", study, trial, pruner, metric); None where
+        trial: The place to report an epoch's values: (storage's file or "", study, trial, pruner, metric); None where
             nothing prunes. A database is named by the environment, so that no password is in here.
     """
 
@@ -103,7 +103,7 @@ class JobFactory:
     """Makes jobs from their changes to the params.yaml that is there.
 
     Args:
-        extent: How far the jobs go.
+        extent: The extent of the jobs.
     """
 
     def __init__(self, extent: SweepExtent | None = None) -> None:

@@ -24,7 +24,7 @@ PARTS = {
     "models/model.json": "model/model.json",
     "reports/history.csv": "history.csv",
 }
-"""What training writes, and the artifact of its run that is the same."""
+"""The files that training writes, and the artifact of its run that is the same as each."""
 
 
 def fetch_job_model(folder: Path, run_id: str | None) -> bool:

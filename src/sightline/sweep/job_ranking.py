@@ -58,7 +58,7 @@ def rank_jobs(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path
 
     Args:
         jobs: Jobs; pruned ones are left out.
-        metrics: What they are judged by.
+        metrics: The metrics that they are judged by.
         answers: Folder with the jobs' answers to the validation images.
     """
     whole = [job for job in jobs if not job.pruned]

@@ -28,11 +28,11 @@ RESULT = "training.json"
 
 
 class LaterStages:
-    """What jobs do beyond a training.
+    """The stages of jobs beyond a training.
 
     Args:
-        extent: How far they go.
-        metrics: What they are judged by.
+        extent: Their extent.
+        metrics: The metrics that they are judged by.
         slots: Folders for the data.
         parent: The sweep's run.
         tags: Tags of a job's run in MLflow, of its digest.

@@ -21,7 +21,7 @@ class SlurmExecutor(Option):
     """A job of a SLURM cluster for each job of the sweep; the project's folder must be on a file system that all share.
 
     Attributes:
-        partition: Where to queue; null takes the cluster's default.
+        partition: The partition to queue in; null takes the cluster's default.
         minutes: Most minutes of a job.
         cpus: CPU cores of a job.
         gpus: GPUs of a job.

@@ -41,7 +41,7 @@ def remarked(before: str, after: str, source: str) -> str:
     Args:
         before: The content before the change.
         after: The content.
-        source: What the new values come from.
+        source: The origin of the new values.
     """
     if REASONED not in after:
         return after

@@ -57,7 +57,7 @@ class SearchSpace:
     """All knobs of a sweep.
 
     Attributes:
-        knobs: What is swept, knobs of the data first: in the order of the grid they change least often.
+        knobs: The knobs that are swept, those of the data first: in the order of the grid they change least often.
         fixed: Words that all jobs have in common.
         settings: Words for the section `sweep`.
     """
@@ -145,7 +145,7 @@ def read_words(words: Sequence[str]) -> SearchSpace:
     """Reads a sweep's command line.
 
     Args:
-        words: What follows `python -m pipeline.sweep`.
+        words: The words behind `python -m pipeline.sweep`.
 
     Raises:
         ConfigError: If a word is none of a sweep's, or nothing has several values.

@@ -72,7 +72,7 @@ class Session:
     Args:
         name: The sweep's name.
         study: Its study.
-        storage: Where the study is kept.
+        storage: The database that keeps the study.
         space: The knobs.
         settings: The section `sweep`.
         grid: Whether all combinations are tried in order.

@@ -21,7 +21,7 @@ FOLDER = Path(".dvc/tmp/sweeps")
 CARRIED = ("conf", "src", "pipeline")
 """Folders of which files that git does not know yet are taken along: a new option, a new module."""
 SHARED = (files.STATE / "checkpoints", files.STATE / "memo")
-"""What slots have in common with the project: interrupted trainings, and preprocessed images by content."""
+"""Folders that slots have in common with the project: interrupted trainings, and preprocessed images by content."""
 _REPRO = """
 import os, sys
 from sightline.core.files import die_with_parent
@@ -192,7 +192,7 @@ def _reason(log: Path, begun: int) -> str:
 
     Args:
         log: The file.
-        begun: Where the output begins in it, in bytes.
+        begun: The beginning of the output in it, in bytes.
     """
     text = log.read_bytes()[begun:].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -112,9 +112,9 @@ class SweepStudy:
     """A sweep's trials.
 
     Args:
-        storage: Where studies are kept.
+        storage: The database that keeps studies.
         name: The sweep's name.
-        metrics: What jobs are judged by.
+        metrics: The metrics that jobs are judged by.
         distributions: The knobs.
         sampler: "grid", "random" or "tpe".
         seed: Of the sampler.
@@ -197,9 +197,9 @@ class SweepStudy:
 
         Args:
             trial: The trial.
-            state: How it ended.
+            state: The state that it ended in.
             result: Its metrics, where it is complete.
-            notes: What else to record of it.
+            notes: Further records of it.
         """
         for name, value in {**notes, "result": dict(result)}.items():
             trial.set_user_attr(name, value)

@@ -27,14 +27,14 @@ MOST_LISTED = 50
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """What is known of a sweep.
+    """The facts about a sweep.
 
     Attributes:
         name: The sweep's name.
         command: The command line's words.
-        metrics: What jobs are judged by.
+        metrics: The metrics that jobs are judged by.
         ranked: The jobs, the best first.
-        pruned: How many were ended early.
+        pruned: Number of jobs that were ended early.
         failed: A line for each job that failed.
         importances: Each knob's share of the variance of the first metric; empty where too few jobs tell.
     """
@@ -63,7 +63,7 @@ class SweepSummary:
 
     @property
     def caution(self) -> str:
-        """What is to be thought of the best job's value."""
+        """A remark on the best job's value."""
         if of_test(self.metrics):
             return "By the test split: what was chosen by it looks better than it is, and no split is left to say so."
         if set(self.metrics) <= set(TRAINED):

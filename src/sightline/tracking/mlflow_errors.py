@@ -22,8 +22,8 @@ class TrackingError(Exception):
     """A failed call of MLflow.
 
     Attributes:
-        why: Where MLflow is, and what went wrong: one line without credentials.
-        remedy: What the user can do.
+        why: MLflow's place and its failure: one line without credentials.
+        remedy: The remedy for the user.
     """
 
     def __init__(self, error: Exception) -> None:

@@ -40,7 +40,7 @@ BUNDLE_TAG = "sightline.bundle_sha256"
 PREFIX = "sightline."
 
 BUNDLE, PREDICTIONS = "bundle", "predictions.parquet"
-"""How a version's files are called where `ModelRegistry.files_of` puts them."""
+"""Names of a version's files where `ModelRegistry.files_of` puts them."""
 
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),  # text is taken for base64, as JSON needs it
@@ -63,7 +63,7 @@ class Version:
     Attributes:
         number: Its number.
         aliases: Its aliases, sorted.
-        tags: What is recorded with it.
+        tags: The records kept with it.
         run_id: The run that trained its model; None if it was registered without one.
     """
 
@@ -127,11 +127,11 @@ class ModelRegistry:
         """Registers a bundle as a new version, from the run that trained its model.
 
         Args:
-            artifacts: What the version is to hold, a file or folder each: `bundle`, the predictions of its model on
+            artifacts: The files and folders that the version is to hold: `bundle`, the predictions of its model on
                 the test split, and the like; they keep their own names.
             code: The Python file that MLflow is to run to serve it.
             model_digest: Digest of the trained model, which its run is found by.
-            tags: What to record with the version.
+            tags: The records to keep with the version.
         """
         with mlflow_user_errors():
             run_id = tracking.run_of_model(self._client, self._experiment, model_digest, {})
@@ -216,7 +216,7 @@ def model_digest(uri: str, asked_by: str) -> str:
 
     Args:
         uri: `models:/name@alias`, or `models:/name/version`.
-        asked_by: What to name in a message.
+        asked_by: The command to name in a message.
 
     Raises:
         UserError: If the registry cannot be reached, or has no such version.

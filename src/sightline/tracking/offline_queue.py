@@ -26,7 +26,7 @@ class OfflineQueue:
     """The calls of one process for one run. The process holds a lock on it for as long as it writes.
 
     Args:
-        run: How to find the run: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
+        run: Key of the run: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
     """
 
     def __init__(self, run: Mapping[str, Any]) -> None:
@@ -76,8 +76,8 @@ class QueuedCalls:
 
     Attributes:
         folder: Its folder.
-        run: How to find its run.
-        start_time: When it was started, in milliseconds since 1970.
+        run: Key of its run.
+        start_time: Its start, in milliseconds since 1970.
         calls: (method, arguments) in order.
     """
 

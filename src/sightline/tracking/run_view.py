@@ -47,10 +47,10 @@ def set_view(
         client: A client.
         experiment: The experiment's id.
         view: The view's name, for the address.
-        columns: What the table shows, in MLflow's words.
+        columns: The table's columns, in MLflow's words.
         order_by: The metric that runs are ordered by.
         ascending: Whether the least of it comes first.
-        state: What else the page is to show, in the names of its own state: `searchFilter`, `compareRunCharts`.
+        state: Further state of the page, in the names of its own state: `searchFilter`, `compareRunCharts`.
     """
     described = {
         "selectedColumns": list(columns),
@@ -81,7 +81,7 @@ def set_sweep_view(
         view: The view's name, for the address.
         parent: The sweep's run.
         params: The parameters that the jobs differ by.
-        metrics: What they are judged by, as their runs have it.
+        metrics: The metrics that they are judged by, as their runs have them.
         ascending: Whether the least of the first metric is the best.
     """
     section = {"uuid": view, "name": "Sweep", "display": True, "isReordered": False, "deleted": False}

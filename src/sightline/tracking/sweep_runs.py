@@ -87,7 +87,7 @@ def announce_sweep(
         tracker: The sweep's run.
         sweep: The sweep's name.
         params: The parameters that its jobs differ by.
-        metrics: What they are judged by, as their runs have it, and whether less of it is better.
+        metrics: The metrics that they are judged by, as their runs have them, and whether less of each is better.
         experiment: The experiment's id.
     """
     if tracker.run_id is None:

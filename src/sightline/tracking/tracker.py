@@ -54,7 +54,7 @@ class Tracker:
         client: A client, or None where there is no store to log to.
         run_id: The run's id, or None where there is no store to log to.
         logged_epochs: Epochs whose metrics the run already has.
-        found_by: How the run is to be found where it has no id yet; see `OfflineQueue`.
+        found_by: Key of the run where it has no id yet; see `OfflineQueue`.
         begun: Whether this process begins the run, or goes on with it, and is to end it.
     """
 
@@ -214,10 +214,10 @@ class Tracker:
 
         Args:
             name: The dataset's name.
-            source: Where it lies, relative to the project's root.
+            source: Its place, relative to the project's root.
             digest: Its content's digest, of which MLflow keeps 36 characters.
             profile: JSON values that describe it, as the number of images per split.
-            context: What it was used for, as "training".
+            context: Its use, as "training".
         """
         described = {"source": json.dumps({"uri": source.as_posix()}), "profile": json.dumps(profile)}
         dataset = Dataset(name=name, digest=digest[:36], source_type="local", **described)

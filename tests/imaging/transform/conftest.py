@@ -57,5 +57,5 @@ def disc() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def foreground() -> np.ndarray:
-    """Where the scene's disc is, [90, 120] bool."""
+    """The place of the scene's disc, [90, 120] bool."""
     return disc()

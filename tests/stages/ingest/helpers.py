@@ -107,7 +107,7 @@ def configuration(**knobs: Any) -> IngestConfig:
 
 @dataclass
 class Ingested:
-    """What a run wrote."""
+    """The output of a run."""
 
     out: Path
     summary: dict[str, Any]

@@ -56,7 +56,7 @@ def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path)
 
 
 def test_five_equal_groups_are_divided_as_asked(tmp_path: Path):
-    """Where a hash alone would as soon put three of them into the test split."""
+    """A class of which a hash alone would as soon put three images into the test split."""
     of = [Picture(f"i{n:05}", n, "ab"[n % 2], group=f"g{n % 5}") for n in range(600)]
     summary = divided(tmp_path, of)
     assert summary["images_per_split"] == {"train": 360, "val": 120, "test": 120}
@@ -143,7 +143,7 @@ def summary(
     effective: int | None = None,
     **division: Any,
 ) -> dict[str, Any]:
-    """What preprocessing says of a set, with the images of each class that train."""
+    """The remarks of preprocessing on a set, with the images of each class that train."""
     images = train + val + test
     return {
         "images": images,

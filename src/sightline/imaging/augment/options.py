@@ -62,7 +62,7 @@ class RandAugment(Option):
 
     Attributes:
         flip: Probability of a horizontal flip, before the operations.
-        operations: How many are drawn for an image, with replacement.
+        operations: Number of operations drawn for an image, with replacement.
         magnitude: Their strength, 0 (nothing) to 1 (the paper's 30).
     """
 

@@ -32,9 +32,9 @@ class Clean(Step):
     Attributes:
         trim_borders: Cuts away each side's rows or columns that are all of that side's colour, as frames and
             letterboxes are; an image that would vanish stays whole.
-        trim_tolerance: How far a pixel may be from its side's colour, in levels of each channel, 0..127.
+        trim_tolerance: Largest distance of a pixel from its side's colour, in levels of each channel, 0..127.
         drop_blank: Refuses images of one colour, with the reason "blank".
-        blank_tolerance: How far the levels of a channel may lie apart in a blank image, 0..127.
+        blank_tolerance: Largest spread of the levels of a channel in a blank image, 0..127.
         max_side: In pixels, 16..16384; larger images are first shrunk to it (areas, shape kept), which bounds what the
             later steps cost; 0 for no bound.
         color: Of the result: "keep" (grey or RGB as decoded), "grey", "hsv" (hue over 0..255), "lab", or one channel

@@ -47,8 +47,8 @@ class Transform:
 
     Attributes:
         size: Height and width of the result in pixels.
-        channels: What decoding gives: 1 for grey, 3 for RGB.
-        sample_bits: How many bits white has in files of 16-bit samples.
+        channels: Channels that decoding gives: 1 for grey, 3 for RGB.
+        sample_bits: Number of bits of white in files of 16-bit samples.
         background: A level for each channel; under transparent pixels, outside masks, around padded images.
         clean: First step.
         denoise: Second step.
@@ -93,7 +93,7 @@ class Transform:
             enhance: See `clean`.
             segment: See `clean`.
             resize: See `clean`.
-            sample_bits: How many bits white has in files of 16-bit samples, 8..16.
+            sample_bits: Number of bits of white in files of 16-bit samples, 8..16.
 
         Raises:
             ValueError: For a value outside its range; the message begins with its name.
@@ -114,7 +114,7 @@ class Transform:
 
     @property
     def channel_names(self) -> list[str]:
-        """What the channels of every result hold, as ["red", "green", "blue"] or ["grey", "mask"]."""
+        """The content of each channel of every result, as ["red", "green", "blue"] or ["grey", "mask"]."""
         masked = isinstance(self.segment, Foreground) and self.segment.use == "channel"
         return channel_names(self._color, self.channels) + ["mask"] * masked
 

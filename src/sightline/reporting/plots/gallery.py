@@ -34,7 +34,7 @@ def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int =
     """Draws images in rows.
 
     Args:
-        tiles: What to show, in order; texts as `style.class_label` gives them.
+        tiles: The images to show, in order; texts as `style.class_label` gives them.
         title: A line above all.
         theme: The colours.
         columns: Images in a row, at most.

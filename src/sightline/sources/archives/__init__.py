@@ -32,9 +32,9 @@ def open_archive(
 
     Args:
         stream: The archive; seekable.
-        name: What to call it in messages.
+        name: Its name in messages.
         max_bytes: A larger member is rejected without being unpacked.
-        budget: What may be unpacked in all.
+        budget: Bytes and files that may be unpacked in all.
         folders: Gets the names of the folders that the archive names by themselves, with the members around them.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sightline.core.rejection import RejectionError, RejectionReason
 
 REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
-"""What to do about an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
+"""The remedy for an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -21,7 +21,7 @@ class Member:
     Attributes:
         path: Without `./`; as the archive has it where it is not safe.
         read: Unpacks it, once, before the next member is asked for; raises RejectionError.
-        fault: Why it cannot be read, or None.
+        fault: The reason why it cannot be read, or None.
     """
 
     path: str
@@ -35,7 +35,7 @@ class UnpackBudget:
 
     Attributes:
         left: So many.
-        remedy: What to do about an archive that needs more, for its message.
+        remedy: The remedy for an archive that needs more, for its message.
     """
 
     left: int

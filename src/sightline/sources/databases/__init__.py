@@ -12,7 +12,7 @@ from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, Url, mas
 from sightline.core.errors import UserError
 
 CONNECT_SECONDS = 5
-"""How long to wait for a server that does not answer."""
+"""Seconds to wait for a server that does not answer."""
 
 _DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 

@@ -40,7 +40,7 @@ def fill_database(
         url: The database, without a password; None takes it from the environment.
         table: Table, collection or GridFS bucket.
         gridfs: Whether to use GridFS (MongoDB).
-        rules: How the tree of folders is read.
+        rules: Rules by which the tree of folders is read.
 
     Returns:
         How many images were written, the inputs that were rejected, and notes on how the tree was read.

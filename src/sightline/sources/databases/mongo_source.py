@@ -37,10 +37,10 @@ class MongodbSource:
     Nothing is opened before one of the methods is called.
 
     Attributes:
-        option: What to read.
+        option: The source's settings: what to read.
         limit: At most so many documents, an even sample of each class; memory holds their ids.
-        setting: What names the URL, for remedies.
-        remedy: What to do where the database refuses.
+        setting: The name of the setting with the URL, for remedies.
+        remedy: The remedy where the database refuses.
         notes: Human-readable notes on what was read, once records have been asked for.
     """
 

@@ -41,10 +41,10 @@ class SqlSource:
     the same sequence. Nothing is opened before one of the methods is called.
 
     Attributes:
-        option: What to read.
+        option: The source's settings: what to read.
         limit: At most so many rows, an even sample of each class; memory holds their ids.
-        setting: What names the URL, for remedies.
-        remedy: What to do where the database knows no such table or column.
+        setting: The name of the setting with the URL, for remedies.
+        remedy: The remedy where the database knows no such table or column.
         notes: Human-readable notes on what was read, once records have been asked for.
     """
 

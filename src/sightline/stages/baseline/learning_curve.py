@@ -27,7 +27,7 @@ def learning_curve(images: Images, labels: Labels, validation: Split, config: Ba
     Args:
         images: The training images [n, h, w, c], without augmented copies.
         labels: [n] their classes.
-        validation: What every fit is scored on; with at least one image.
+        validation: The split that every fit is scored on; with at least one image.
         config: The section `baseline` of the configuration.
         classes: Their number.
 

@@ -23,7 +23,7 @@ class BaselineJob(Protocol):
 
     @property
     def name(self) -> str:
-        """What it works on, for messages."""
+        """The name of its object, for messages."""
 
     def run(self, out: Path) -> Any:
         """Does it; what it writes goes into the folder `out`."""
@@ -46,7 +46,7 @@ class Team:
     Made before the stage reads anything: workers are then copies of it, which are there at once (see `forks`).
 
     Args:
-        jobs: How many there will be.
+        jobs: Number of jobs that there will be.
         count: Of processes, at most; None is as many as the machine or the environment says.
     """
 

@@ -64,7 +64,7 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every job works on.
+    """The data that every job works on.
 
     Attributes:
         data: The processed set.
@@ -126,7 +126,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobAnswer:
-    """What came of a job. Attributes: the method's scores; entries of the summary; remarks for the user."""
+    """The answer of a job. Attributes: the method's scores; entries of the summary; remarks for the user."""
 
     result: MethodResult | None
     summary: dict[str, Any]

@@ -24,7 +24,7 @@ class BaselineComparison:
 
     Attributes:
         name: The method's.
-        title: What it is, in words.
+        title: Its description.
         accuracy: Fraction of correct predictions.
         interval: Its 95 % interval.
         f1: Mean over classes.
@@ -73,14 +73,14 @@ def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComp
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """How the accuracy of a baseline method grows with the number of labelled images.
+    """The accuracy of a baseline method by the number of labelled images.
 
     Attributes:
         title: The method, in words.
         images: Validation images that it is scored on.
         per_class: [m] images a class, rising, the last is all.
         accuracies: Of each, the accuracy of every draw.
-        gain: What all images give more than half of them, with its 95 % interval.
+        gain: The gain of all images over half of them, with its 95 % interval.
     """
 
     title: str

@@ -14,7 +14,7 @@ def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
 
     Args:
         found: The evaluation.
-        scored: How often this test split has been scored, where that is known.
+        scored: Number of times that this test split has been scored, where that is known.
     """
     n = found.numbers
     output = [

@@ -43,7 +43,7 @@ def measure_robustness(
         split: Its rows to take images from.
         raw: Folder written by the ingest stage.
         config: The section `evaluate`: how many images, the seed.
-        baselines: What the baseline stage wrote; need not be there.
+        baselines: The folder that the baseline stage wrote; need not be there.
 
     Raises:
         UserError: If images are missing, or the baselines' file is damaged.
@@ -94,7 +94,7 @@ def summarize(
         clean: [n] correct predictions without corruption.
         correct: [n, corruptions, severities] correct predictions.
         baseline: Error rates of the reference by corruption.
-        note: Why `baseline` is empty where there is one.
+        note: The reason why `baseline` is empty where there is one.
     """
     names = corruptions.NAMES
     known = {name: sum(baseline[name]) for name in names if name in baseline}

@@ -44,14 +44,15 @@ class Audit:
     """The raw set as `ingest.json` has it.
 
     Attributes:
-        inputs: How many there were.
-        accepted: How many became images.
-        rejected: How many were rejected, by reason.
+        inputs: Number of inputs.
+        accepted: Number of inputs that became images.
+        rejected: Number of inputs that were rejected, by reason.
         facts: (name, value) for sizes, formats and modes.
-        findings: What a person should know, kinds that were not found left out.
-        looked_for: How many kinds there are.
+        findings: Findings for a person, kinds that were not found left out.
+        looked_for: Number of kinds that were looked for.
         content: The part `audit` of the file, for what is worked out from it.
-        corrections: How many labels people changed, and how many images they confirmed; nothing without corrections.
+        corrections: Number of labels that people changed, and of images that they confirmed; nothing without
+            corrections.
     """
 
     inputs: int

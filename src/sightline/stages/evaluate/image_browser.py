@@ -33,7 +33,7 @@ def browsed_images(
         rows: The split's images.
         classes: Names.
         slices: The slices that the page lists.
-        most: How many images.
+        most: Largest number of images.
     """
     every = examples(test, range(len(test.ids)))
     wrong = sorted((e for e in every if e.wrong), key=lambda e: (-e.probability, e.id))

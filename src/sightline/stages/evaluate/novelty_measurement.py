@@ -52,7 +52,7 @@ class NoveltyResult:
     Attributes:
         fitted: Detector and threshold; None where there is no validation image to set it on.
         test: [n] scores of the images that were scored, above 1 those that count as novel; empty without a detector.
-        note: What is wrong with it; empty where nothing is.
+        note: The fault of it; empty where there is none.
     """
 
     fitted: FittedNovelty | None

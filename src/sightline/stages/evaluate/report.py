@@ -48,13 +48,13 @@ class ReportContent:
         typical: The most typical image of each class.
         novel: The most novel images, each with its score.
         suspects: Labels that are probably wrong, with their pictures.
-        explainer: What made the heat maps of the cards.
-        audit: What ingestion found.
+        explainer: The method that made the heat maps of the cards.
+        audit: The findings of ingestion.
         contact: The contact sheet's rows.
         browsed: The images of the gallery that can be filtered.
-        title: What to call the set; None for its classes.
+        title: The set's name; None for its classes.
         augmented: Images as training saw them.
-        model_info: What to say about the model, nested mappings of plain values.
+        model_info: Facts about the model, nested mappings of plain values.
     """
 
     found: Evaluation
@@ -115,7 +115,7 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class UnknownRow:
-    """What the model does not know of some test images: how many, the share that is novel, the sets of classes."""
+    """Doubts of the model about some test images: how many, the share that is novel, the sets of classes."""
 
     images: int
     novel: float | None

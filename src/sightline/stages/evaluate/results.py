@@ -61,9 +61,9 @@ class Slice:
 
     Attributes:
         by: The property, as "brightness" or the name of a column of the raw images.
-        value: What they share, human-readable: "0.12 to 0.3", "JPEG".
-        images: How many.
-        correct: How many of them were answered right.
+        value: The property that they share, human-readable: "0.12 to 0.3", "JPEG".
+        images: Number of images.
+        correct: Number of them that were answered right.
         interval: 95 % Wilson interval of the accuracy.
         p_value: Of Fisher's exact test that the model is no worse here than on the other images, corrected for the
             number of slices (Holm).
@@ -89,7 +89,7 @@ class Robustness:
     """Accuracy under corruptions of the raw images.
 
     Attributes:
-        images: How many test images were corrupted.
+        images: Number of test images that were corrupted.
         clean: Accuracy on them as they are.
         accuracies: By corruption, the accuracy at severities 1 to 5.
         intervals: By corruption, the 95 % interval of the mean of these.
@@ -99,7 +99,7 @@ class Robustness:
             without a baseline.
         mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
         unrelated: Corruptions that this mean leaves out, since the baseline hardly errs under them.
-        note: Why there is no mean, where there is a baseline.
+        note: The reason why there is no mean, where there is a baseline.
     """
 
     images: int
@@ -146,7 +146,7 @@ class Evaluation:
         numbers: As in `metrics_detail.json`.
         scores: One per class.
         counts: [K, K] confusion matrix, rows true.
-        temperature: What the logits were divided by; 1 leaves them alone.
+        temperature: The divisor of the logits; 1 leaves them alone.
         target_accuracy: The wanted accuracy.
         abstention: The threshold that reaches it on the validation split.
         bins: Reliability diagram of the test split, calibrated.
@@ -155,11 +155,11 @@ class Evaluation:
         slices: By property, then by value.
         worst: The slice to look at first; None where there is no slice. See `slices.worst`.
         robustness: None where it was switched off.
-        novelty: What tells images that are none of the classes, and its test; None where it was not asked for.
+        novelty: The detector of images that are none of the classes, and its test; None where it was not asked for.
         sets: Sets of classes that are to hold the truth; None without validation images.
         suspects: Most suspect first.
-        suspects_note: Why there is no list of them, where the model is too poor for one.
-        baselines: What the network is held against, the most accurate first.
+        suspects_note: The reason why there is no list of them, where the model is too poor for one.
+        baselines: The methods that the network is held against, the most accurate first.
     """
 
     classes: Sequence[str]

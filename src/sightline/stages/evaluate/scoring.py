@@ -41,10 +41,10 @@ def score_model(
         data: The processed set.
         config: The section `evaluate` of the configuration.
         raw: Folder written by the ingest stage.
-        baselines: What the baseline stage wrote, for the comparison and the mean corruption error; need not be
-            there.
+        baselines: The folder that the baseline stage wrote, for the comparison and the mean corruption error; need not
+            be there.
         embedder: Gives the embeddings that novelty is told by; without it there is none.
-        split: Which rows to score.
+        split: The rows to score.
 
     Raises:
         UserError: If the split has no image, or the raw images do not belong to the set.

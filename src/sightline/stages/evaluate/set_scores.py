@@ -20,8 +20,8 @@ class SetScore:
     """The sets of some images.
 
     Attributes:
-        images: How many images.
-        covered: How many of their sets hold the true class.
+        images: Number of images.
+        covered: Number of their sets that hold the true class.
         interval: 95 % Wilson interval of the share that does.
         mean_size: Mean number of classes in a set.
     """
@@ -46,7 +46,7 @@ class SetResult:
         chosen: [n, K] the sets at `SHOWN`.
         holds: [n] whether they hold the true class.
         fewest: Validation images that a class needs at `SHOWN` for a threshold of its own.
-        pooled: How many classes have fewer, and share one.
+        pooled: Number of classes that have fewer, and share one.
     """
 
     levels: list[tuple[float, SetScore]]

@@ -70,7 +70,7 @@ def evaluate_split(
         config: The section `evaluate` of the configuration.
         out: The folder of reports; other files in it are left alone.
         history: CSV of the training, one row per epoch: `epoch`, then columns named `train_*` and `val_*`.
-        model_info: What to say about the model in the report: name, sizes, digests, settings; nested mappings of
+        model_info: Facts about the model for the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
         raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
             there are none.
@@ -78,7 +78,7 @@ def evaluate_split(
             be there.
         explainer: Makes heat maps of what speaks for a class.
         embedder: Gives the embeddings that images which are none of the classes are told by.
-        split: Which rows to score.
+        split: The rows to score.
 
     Raises:
         UserError: If the split has no image, or files do not belong together.

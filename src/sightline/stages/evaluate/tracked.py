@@ -24,7 +24,7 @@ def log_evaluation(
         out: The folder of its reports.
         config: The whole composed configuration.
         model_digest: SHA-256 of the weights, by which the run is found.
-        data: What was scored.
+        data: The set that was scored.
 
     Returns:
         How often this test split has been scored; None where that is not known.

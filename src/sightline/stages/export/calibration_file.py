@@ -21,10 +21,10 @@ Probabilities = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """How raw probabilities become calibrated ones, and from which on they are to be trusted.
+    """The map from raw probabilities to calibrated ones, and the threshold from which on they are to be trusted.
 
     Attributes:
-        temperature: What the logits are divided by (Guo et al. 2017), fitted on the validation split.
+        temperature: The divisor of the logits (Guo et al. 2017), fitted on the validation split.
         target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
         threshold: The largest calibrated probability from which on the target is met; None where it cannot be.
         coverage: Share of the validation images at or above the threshold, 0 to 1.

@@ -10,12 +10,12 @@ from sightline.stages.export.formats import FORMATS
 
 @dataclass
 class Int8Config:
-    """What is asked of the network in 8-bit integers.
+    """Requirements on the network in 8-bit integers.
 
     Attributes:
         enabled: Whether it is made at all.
         default: The form that predicts unless another is asked for: "fp32", "int8", or "auto", by speed.
-        min_speedup: How many times as fast as fp32 int8 must be here for "auto" to choose it.
+        min_speedup: Factor by which int8 must be faster than fp32 here for "auto" to choose it.
         max_accuracy_loss: Largest loss of accuracy against fp32, in percentage points.
         min_agreement: Smallest share of images on which it must name the class that fp32 names.
         calibration_images: Training images that its ranges are taken from, at most.
@@ -40,12 +40,12 @@ class Int8Config:
 
 @dataclass
 class ExportConfig:
-    """What the export stage is asked to do.
+    """Settings of the export stage.
 
     Attributes:
         opset: ONNX operator set, 18 to 23 (torch's exporter starts at 18).
-        parity_images: How many images the bundle is compared with the trained model on: test images, and validation
-            images where these are too few.
+        parity_images: Number of images that the bundle is compared with the trained model on: test images, and
+            validation images where these are too few.
         parity_tolerance: Largest difference allowed between the two in any probability.
         int8: The network in 8-bit integers.
         formats: Further files with the network, of `FORMATS`.

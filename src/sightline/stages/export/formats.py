@@ -30,7 +30,7 @@ class NetworkSource:
         onnx: Its ONNX file.
         classifier: The trained model, on the CPU, or its mean over views of an image.
         shape: (height, width, channels) of an image.
-        temperature: What its logits are divided by.
+        temperature: The divisor of its logits.
     """
 
     onnx: Path

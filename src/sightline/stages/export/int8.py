@@ -52,7 +52,7 @@ def to_int8(model: bytes, images: Images) -> bytes:
     normalisation, temperature and softmax stay in floats.
 
     Args:
-        model: What `export.onnx.to_onnx` made.
+        model: The model that `export.onnx.to_onnx` made.
         images: Calibration images [N, H, W, C]; the ranges of activations are their smallest and largest values.
 
     Returns:

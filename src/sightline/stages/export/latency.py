@@ -25,7 +25,7 @@ def latencies(networks: Mapping[str, Network], images: Images) -> dict[str, dict
     """Measures networks on real images.
 
     Args:
-        networks: What to measure, by name.
+        networks: The networks to measure, by name.
         images: [N, H, W, C]; repeated where a batch needs more.
 
     Returns:

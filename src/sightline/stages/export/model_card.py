@@ -25,11 +25,11 @@ class CardContent:
         transform: The preprocessing transform.
         images_per_split: Number of images by split.
         metrics: Of the test split, flat.
-        calibration: How its probabilities were calibrated.
+        calibration: The calibration of its probabilities.
         lineage: Digests of what the bundle was made from.
         initial: SHA-256 and licence of the weights that training began with; None where that was no file.
         start: The model that training started from, as `model.json` has it; empty without.
-        novelty: What tells images that are none of the classes; None where nothing does.
+        novelty: The detector of images that are none of the classes; None without one.
     """
 
     license: str

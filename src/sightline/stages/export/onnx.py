@@ -11,7 +11,7 @@ from sightline.models.classifier import Classifier
 from sightline.predict.manifest import INPUT, OUTPUT
 
 EMBEDDING = "embedding"
-"""What the output is called that the novelty detector is put on; no bundle has it."""
+"""The name of the output that the novelty detector is put on; no bundle has it."""
 
 
 class ProbabilityModel(nn.Module):
@@ -20,7 +20,7 @@ class ProbabilityModel(nn.Module):
     Args:
         classifier: Maps uint8 images [N, H, W, C], as the preprocessing transform gives them, to logits [N, K];
             layout, scale and normalisation are its own affair, so that no caller can rebuild them wrongly.
-        temperature: What the logits are divided by (Guo et al. 2017); 1 leaves them as they are.
+        temperature: The divisor of the logits (Guo et al. 2017); 1 leaves them as they are.
     """
 
     def __init__(self, classifier: nn.Module, temperature: float = 1.0) -> None:
@@ -72,7 +72,7 @@ def to_onnx(
         classifier: On the CPU; takes uint8 [N, H, W, C], gives logits [N, K]. Put into evaluation mode.
         shape: (height, width, channels) of an image.
         opset: ONNX operator set.
-        temperature: What the logits are divided by.
+        temperature: The divisor of the logits.
         embedded: The part of it whose embedding is an output as well; None for none.
 
     Returns:

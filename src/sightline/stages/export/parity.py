@@ -14,12 +14,12 @@ from sightline.core.errors import UserError
 Probabilities = npt.NDArray[np.floating[Any]]
 
 SHOWN = 5
-"""How many of the worst images a failed gate names."""
+"""The number of the worst images that a failed gate names."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the two models are apart on one image: their classes, and the largest difference of a probability."""
+    """The distance of the two models on one image: their classes, and the largest difference of a probability."""
 
     id: str
     trained: int
@@ -32,7 +32,7 @@ class ParityResult:
     """The outcome of a comparison.
 
     Attributes:
-        images: How many images were compared.
+        images: Number of images that were compared.
         disagreements: On how many of them the two models' first classes differ.
         max_difference: The largest difference of any probability; NaN if either model gave one.
         worst: The worst images, disagreements first.

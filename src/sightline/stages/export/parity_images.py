@@ -21,7 +21,7 @@ from sightline.predict.inference_model import InferenceModel
 from sightline.predict.manifest import BATCH_SIZE
 
 SPLITS = ("test", "val")
-"""Where the images come from, in this order: the network was fitted to none of them."""
+"""Splits that the images come from, in this order: the network was fitted to none of them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ParityImages:
         labels: [N] int64 class indices.
         stored: uint8 [N, H, W, C], as the preprocess stage stored them: what the trained model was scored on.
         prepared: The same images, made from the encoded files by the bundle's own decoding and transform.
-        counts: How many of them come from which split.
+        counts: Number of them from each split.
         statistics: float32 [N, 6] of the decoded images' pixels, as `drift.image_statistics` has them.
     """
 

@@ -11,12 +11,12 @@ from sightline.stages.export.parity import ParityResult
 
 @dataclass(frozen=True)
 class Int8Result:
-    """How the network in integers compares with the one in floats.
+    """The comparison of the network in integers with the one in floats.
 
     Attributes:
         agreement: Share of images on which both name the same class, 0 to 1.
         accuracy_loss: Percentage points that it is less accurate; negative if it is better.
-        refused: Why its file was not written; None if it was.
+        refused: The reason why its file was not written; None if it was.
     """
 
     agreement: float
@@ -30,7 +30,7 @@ class ExportResult:
 
     Attributes:
         parity: The bundle's network in floats against the trained one.
-        counts: How many images were compared, by split.
+        counts: Number of images that were compared, by split.
         int8: The network in integers; None if none was asked for.
         default: The form that predicts unless another is asked for.
         bytes: Size of each network's file, by its name in `seconds`.

@@ -158,7 +158,7 @@ def _judge_int8(
     """Compares the network in integers with the one in floats, on the same images.
 
     Args:
-        config: What is asked of it.
+        config: The requirements on it.
         labels: [N] true classes.
         floats: [N, K] probabilities of the network in floats.
         integers: [N, K] probabilities of the network in integers.

@@ -29,7 +29,7 @@ NOVELTY_TOLERANCE = 1e-3
 
 
 class Uncertainty:
-    """What is put into a bundle beside its networks.
+    """The content of a bundle beside its networks.
 
     Args:
         fitted: The detector; None where there is none.

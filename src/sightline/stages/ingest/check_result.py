@@ -18,7 +18,7 @@ class CheckedImage:
         height: In pixels, as seen.
         mode: Pillow's name for the kind of pixel.
         bits: Of a file whose samples have 16 bits, how many the largest needs; None for all others.
-        flags: What stands out (`image_quality.FLAGS`).
+        flags: Flags of its quality (`image_quality.FLAGS`).
         phash: Perceptual hash (`image_quality.phash`).
     """
 

@@ -66,6 +66,6 @@ class IngestConfig:
 
     @property
     def patterns(self) -> PathPatterns:
-        """What is read from the images' paths."""
+        """The patterns that read the images' paths."""
         every = (self.class_from, self.group_from, self.split_from)
         return PathPatterns(*(pattern if pattern.pattern is not None else None for pattern in every))

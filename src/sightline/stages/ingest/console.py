@@ -65,7 +65,7 @@ def class_changes(classes: list[str], memory: Path) -> list[str]:
 
     Args:
         classes: Of the set that was just written.
-        memory: Where the last set's classes are kept, outside what the stage writes: DVC removes that before each run.
+        memory: The file of the last set's classes, outside what the stage writes: DVC removes that before each run.
     """
     before = set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set(classes)
     files.write_json(memory, sorted(classes))

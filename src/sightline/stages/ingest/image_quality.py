@@ -32,7 +32,7 @@ HASH_BYTES = _HASH_SIDE * _HASH_SIDE // 8
 
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
-    """What stands out about an image.
+    """The striking features of an image.
 
     Attributes:
         flags: Some of `FLAGS`.

@@ -35,8 +35,8 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
     """Writes the raw set of a source below `out`.
 
     Args:
-        source: Where the images come from.
-        config: What is let in.
+        source: The source of the images.
+        config: The section `ingest`: what is let in.
         out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
             `ingest.json`.
 

@@ -39,7 +39,7 @@ class CheckPool:
     """A pool of worker processes. `imap` keeps the order of what it is given, and holds a few chunks in memory.
 
     Args:
-        limits: What is accepted of an image.
+        limits: Limits of what is accepted of an image.
         count: Number of processes; None is one a core, at most 8; 0 checks in this process.
         timeout: Seconds that one image may take.
     """

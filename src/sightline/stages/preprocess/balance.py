@@ -22,9 +22,9 @@ import numpy.typing as npt
 TOLERANCE, CLASS_TOLERANCE = 0.02, 0.05
 """By so much of the images, of a class's images, a share may be off before the hash is overruled."""
 SLACK = 1.0
-"""How much worse than the best place the hash's may be and still be taken, in squares of the group's size."""
+"""The excess over the best place's cost at which the hash's place is still taken, in squares of the group's size."""
 PHASE = 1.0
-"""How many groups of the first one's size a class may seem to begin with, in a part that it draws.
+"""The number of groups of the first one's size that a class may seem to begin with, in a part that it draws.
 
 Else all classes would begin alike, with two groups for training, and many classes of three groups leave validation
 nearly empty.
@@ -45,7 +45,7 @@ def balance(
         groups: (code, images by class) in the order in which they are placed.
         numbers: [codes] what each group drew, in [0, 1).
         shares: Of the images that each part is to have; they add up to 1.
-        phase: What a class draws, twice in [0, 1).
+        phase: The numbers that a class draws, twice in [0, 1).
 
     Returns:
         By code, the place of its part in `shares`.
@@ -68,9 +68,9 @@ class _Stream:
     """Groups that are placed with a look at each other.
 
     Args:
-        shares: What each part is to have.
+        shares: The share that each part is to have.
         first: The part that seems to have some images already.
-        size: How many.
+        size: Number of images that it seems to have.
     """
 
     def __init__(self, shares: Sequence[float], first: int, size: float) -> None:
@@ -83,7 +83,7 @@ class _Stream:
 
         Args:
             sizes: Its images by class.
-            drawn: Where its hash puts it.
+            drawn: The part that its hash puts it into.
         """
         size, shares, parts = sum(sizes.values()), self._shares, self._parts
         whole = {_ALL: size} if len(sizes) == 1 else {_ALL: size, **sizes}

@@ -26,20 +26,21 @@ class PreprocessConfig:
         enhance: Third step.
         segment: Fourth step.
         resize: Last step: how an image comes to its fixed size.
-        augment: How copies of training images are varied.
-        backend: Where the work is done; the result does not depend on it.
+        augment: The policy by which copies of training images are varied.
+        backend: The executor of the work; the result does not depend on it.
         size: Height and width of every image, in pixels.
         channels: 1 (grey) or 3 (RGB).
-        sample_bits: How many bits white has in files of 16-bit samples, 8 to 16.
+        sample_bits: Number of bits of white in files of 16-bit samples, 8 to 16.
         background: Grey level, 0 to 255, behind transparent pixels and around letterboxed images.
-        copies: What the options of `augment` read: augmented copies of each training image.
+        copies: Number of augmented copies of each training image, which the options of `augment` read.
         augment_seed: Another seed, other copies.
         val_fraction: Share of images for validation, 0 to below 1.
         test_fraction: Share of images for the test.
         split_seed: Another seed, another split.
         fold: "k of n" for cross-validation, or None.
-        balance: What is divided evenly: "groups" of the source, each other image by its hash alone; or all "images".
-        leaks: What is done with images of the source's training split that have a duplicate in its test split.
+        balance: The unit that is divided evenly: "groups" of the source, each other image by its hash alone; or all
+            "images".
+        leaks: Treatment of images of the source's training split that have a duplicate in its test split.
         memo_gib: Size limit of the cache, in GiB.
     """
 
@@ -96,6 +97,6 @@ class PreprocessConfig:
 
     @property
     def plan(self) -> SplitPlan:
-        """How the set is split."""
+        """The division of the set into splits."""
         fold = None if self.fold is None else Fold.parse(self.fold)
         return SplitPlan(self.val_fraction, self.test_fraction, self.split_seed, fold, self.leaks)

@@ -23,7 +23,7 @@ class CopyTask(Task):
         policy: The augmentation policy as plain data.
         copies: Of each row.
         seed: All randomness is a function of it, the row's id and the copy's number.
-        rows: Which rows.
+        rows: The rows to copy.
         ids: Their ids.
     """
 
@@ -36,7 +36,7 @@ class CopyTask(Task):
 
     @property
     def images(self) -> int:
-        """How many copies it makes."""
+        """The number of copies that it makes."""
         return len(self.rows) * self.copies
 
     def write(self, out: Path) -> ShardSummary:

@@ -40,7 +40,7 @@ class Groups:
 
     @property
     def together(self) -> int:
-        """How many groups have more than one image."""
+        """The number of groups with more than one image."""
         return int(np.count_nonzero(np.bincount(self.codes) > 1))
 
     def sizes(self) -> dict[str, int]:

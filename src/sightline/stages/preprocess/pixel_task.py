@@ -44,7 +44,7 @@ class PixelTask(Task):
 
     @property
     def images(self) -> int:
-        """How many images it makes, rejected ones included."""
+        """The number of images that it makes, rejected ones included."""
         return len(self.contents) // 32
 
     def write(self, out: Path) -> ShardSummary:

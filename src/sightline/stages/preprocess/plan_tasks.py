@@ -73,7 +73,7 @@ def cached_images(
     """Finds images that were preprocessed before, in shards that the set no longer has: those that one image left.
 
     Args:
-        cache: Where to look.
+        cache: The cache to look in.
         prefix: The beginning of the entries' keys.
         used: Keys of the set's own entries.
         missing: Digests of the images that are looked for, as in `ShardSummary.contents`, shard by shard.

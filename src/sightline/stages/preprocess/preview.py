@@ -33,7 +33,7 @@ EPOCHS = 3
 
 @dataclass(frozen=True)
 class TrainingAugmentation:
-    """What training does to images: its policy, the engine that runs it, and its seed."""
+    """The augmentation of images in training: its policy, the engine that runs it, and its seed."""
 
     policy: Option
     engine: str
@@ -99,7 +99,7 @@ def preview(
         raw: Folder written by the ingest stage.
         config: The preprocess section.
         out: The file.
-        count: How many images at most.
+        count: Largest number of images.
         seed: Another seed, other images.
         training: Shows what training makes of them; None leaves that out.
 

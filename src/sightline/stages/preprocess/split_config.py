@@ -28,7 +28,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How a set is split.
+    """The division of a set into splits.
 
     Attributes:
         val_fraction: Share of groups for validation, 0 to 1.
@@ -36,7 +36,7 @@ class SplitPlan:
         seed: Another seed, another, independent split.
         fold: This fold of the images is for the test; over all n folds each image is once. Where the source has a test
             split of its own, the fold is for validation instead.
-        leaks: What is done with an image that the source put into a split although its group has members in a more
+        leaks: Treatment of an image that the source put into a split although its group has members in a more
             protected one (test before val before train): "drop" leaves it out, "keep" keeps it, "fail" ends the stage.
     """
 

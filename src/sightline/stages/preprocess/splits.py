@@ -68,7 +68,7 @@ def assign(
     Args:
         given: [n] the source's split, as its place in `SPLITS`; `LEFT_OUT` where it names none.
         groups: The images' groups.
-        plan: What is asked for.
+        plan: The splits that are asked for.
         labels: [n] class index of each image; None where all are of one.
         classes: The classes' names in order of index.
     """

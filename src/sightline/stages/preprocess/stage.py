@@ -128,7 +128,7 @@ class _Index:
         splits: [n] places in `SPLITS`.
         shard: [n] number of each row's shard.
         row: [n] its row there.
-        shards: How many shards there are.
+        shards: Number of shards.
     """
 
     table: pa.Table

@@ -68,7 +68,7 @@ class Task(ABC):
     Attributes:
         key: Of the result in the cache: a digest of all that the result depends on.
         source: The file that the task reads.
-        seconds: How long it may take, roughly: whether more workers pay depends on it, no result does.
+        seconds: Time that it may take, roughly: whether more workers pay depends on it, no result does.
     """
 
     key: str
@@ -81,7 +81,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def images(self) -> int:
-        """How many images it makes, rejected ones included."""
+        """The number of images that it makes, rejected ones included."""
 
     @abstractmethod
     def write(self, out: Path) -> ShardSummary:

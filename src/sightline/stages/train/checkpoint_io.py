@@ -34,7 +34,7 @@ class BestCheckpoint(ModelCheckpoint):
     Whole, not the weights alone: only then are averaged weights in the place of those of the last step.
 
     Args:
-        folder: Where the file goes.
+        folder: The folder for the file.
         monitor: The metric that says which epoch is best.
         mode: "min" or "max".
     """

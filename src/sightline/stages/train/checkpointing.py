@@ -40,7 +40,7 @@ class TrainingCheckpoint(Checkpoint):
     has to say is said.
 
     Args:
-        folder: Where `last.ckpt` goes.
+        folder: The folder for `last.ckpt`.
         loader: The training split's loader: how long it was waited for is told every epoch.
         log: Called with every epoch's metrics, after they are safe.
         shown: Whether to print one line per epoch.

@@ -25,16 +25,16 @@ class TrainConfig:
 
     Attributes:
         model: The network.
-        recipe: How the network gets its weights: from random ones, from pretrained ones, by its head alone.
+        recipe: Origin of the network's weights: random ones, pretrained ones, or the head alone.
         optimizer: The optimiser.
-        schedule: How the learning rate moves.
-        loss: What is minimised.
+        schedule: The course of the learning rate.
+        loss: The function that is minimised.
         augment: Online augmentation.
         mix: Blending of images within a batch.
         weight_averaging: Averaging of weights over steps.
         trainer: The hardware.
         debug: Short runs to find a fault.
-        augment_on: Where augmentation runs: "batch" (a batch at a time, where the network computes) or
+        augment_on: Place of augmentation: "batch" (a batch at a time, where the network computes) or
             "albumentations" (an image at a time, in the loader); their draws differ.
         cache_in_memory: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
             "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is

@@ -193,7 +193,7 @@ class TimedDataLoader(DataLoader[Batch]):
     """A data loader that knows how long it was waited for.
 
     Attributes:
-        batches: Which images come in which batch.
+        batches: The batches' rows of the split.
         waited: Seconds that the caller has spent waiting for batches since it was last set to 0.
     """
 
@@ -211,9 +211,9 @@ class DirectLoader:
 
     Args:
         samples: The split.
-        batches: Which images come in which batch.
-        device: Where all images stand at once, from the first batch on: a GPU, where no batch then waits for a copy,
-            or the CPU's memory. None leaves them in their files.
+        batches: The batches' rows of the split.
+        device: The device on which all images stand at once, from the first batch on: a GPU, where no batch then waits
+            for a copy, or the CPU's memory. None leaves them in their files.
 
     Attributes:
         waited: As `TimedDataLoader` has it.

@@ -48,7 +48,7 @@ class FitResult:
         history: One row per epoch, with the columns of `checkpointing.HISTORY`.
         best: The best epoch's row.
         profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
-        validation: What it predicts for the validation images.
+        validation: Its predictions for the validation images.
     """
 
     classifier: Classifier

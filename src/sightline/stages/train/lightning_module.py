@@ -62,7 +62,7 @@ class ClassifierModule(pl.LightningModule):
 
     Args:
         classifier: The model; keeps its weights in place.
-        loss: What is minimised, of logits and targets.
+        loss: The function that is minimised, of logits and targets.
         optimizer: The optimiser.
         schedule: The learning rate's schedule.
         seed: The run's seed.

@@ -17,7 +17,7 @@ class TrainerOption(Option):
 
     Attributes:
         accelerator: Lightning's name: auto, cpu, gpu or mps.
-        devices: How many of them in each machine train together, a process each; 0 for every GPU there is.
+        devices: Number of devices in each machine that train together, a process each; 0 for every GPU there is.
         nodes: Machines that train together.
         precision: Lightning's name, or "auto": bf16-mixed on a GPU that has it, 32-true elsewhere.
         deterministic: Refuse operations whose result differs from run to run.

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProbeTuning:
-    """How the penalty is chosen: as the baseline stage chooses those of its methods.
+    """The choice of the penalty: as the baseline stage chooses those of its methods.
 
     Attributes:
         seed: Of the folds.

@@ -20,7 +20,7 @@ class ResumePoint:
         path: The file.
         rows: The epochs' metrics so far.
         epoch: The epoch to go on with, from 0.
-        batch: How many of its batches are done.
+        batch: Number of its batches that are done.
         stopped: Whether training had stopped early, so that nothing is left to do.
     """
 

@@ -43,7 +43,7 @@ class TrainingResult:
         data_digest: SHA-256 of the processed set.
         counts: Images per split, and classes.
         best: The best epoch's metrics.
-        validation: What its weights predict for the validation images.
+        validation: The predictions of its weights for the validation images.
         initial: SHA-256 and licence of the weights file that it began with; None without.
         start: The model that it started from, as `model.json` records it; empty without.
     """

@@ -35,7 +35,7 @@ def train_tracked(
         model: Folder for the model.
         history: File for the epochs' metrics.
         config: The whole composed configuration.
-        overrides: What this run sets, which names it in a sweep.
+        overrides: The settings of this run's command line, which name it in a sweep.
         made_with: The settings that the data were made with, as flat parameters.
         tags: Further tags of the run; one that goes on gets them as well: its sweep may be another now.
         report: Takes an epoch's metrics after MLflow has them, and may end the training by a `PrunedError`.

@@ -40,7 +40,7 @@ NEAR_BEST = 0.95
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What a learning-rate range test saw (Smith 2017, "Cyclical learning rates for training neural networks").
+    """The result of a learning-rate range test (Smith 2017, "Cyclical learning rates for training neural networks").
 
     Attributes:
         rates: The learning rates that were tried, a step each, rising exponentially.

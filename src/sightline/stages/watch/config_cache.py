@@ -35,11 +35,11 @@ _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 @dataclass(frozen=True)
 class WatchedConfig:
-    """What `watch` looks at of a configuration.
+    """The parts of a configuration that `watch` looks at.
 
     Attributes:
         ingest: The ingest section.
-        weights: What was trained elsewhere.
+        weights: The weights that were trained elsewhere.
         settings: The digest of each section's settings.
     """
 

@@ -23,7 +23,7 @@ def refuse_earlier(arguments: list[bytes] | None = None) -> None:
     """Refuses to go on from earlier outputs, where the DVC that runs this stage would.
 
     Args:
-        arguments: That DVC's command line; None for that of the parent process.
+        arguments: The command line of that DVC; None for that of the parent process.
 
     Raises:
         UserError: If there is one; it names the remedy.

@@ -26,7 +26,7 @@ WEIGHTS = Path("data/weights.json")
 
 @dataclass(frozen=True)
 class WatchedWeights:
-    """What stages begin with that was trained elsewhere.
+    """Weights trained elsewhere that stages begin with.
 
     Attributes:
         weights: As `train.model.weights` has it.

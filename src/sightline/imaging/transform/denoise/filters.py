@@ -69,8 +69,8 @@ class Bilateral(Step):
 
     Attributes:
         diameter: Of the neighbourhood in pixels, odd, 3..25.
-        sigma_color: What counts as like, in grey levels, 1..200; about twice the noise's standard deviation.
-        sigma_space: What counts as near, in pixels, 0.1..50.
+        sigma_color: Distance that counts as like, in grey levels, 1..200; about twice the noise's standard deviation.
+        sigma_space: Distance that counts as near, in pixels, 0.1..50.
     """
 
     diameter: int

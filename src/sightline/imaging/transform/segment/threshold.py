@@ -25,7 +25,7 @@ class Threshold(Foreground):
     Attributes:
         method: "otsu" for two peaks in the histogram, "triangle" for one peak and a tail, "fixed" for `level`.
         level: Grey level, 0..254; brighter pixels are on the bright side; for "fixed" alone.
-        foreground: Which side is foreground: "bright", "dark", or "auto": the side that is rarer on the border.
+        foreground: The side that is foreground: "bright", "dark", or "auto": the side that is rarer on the border.
     """
 
     method: str

@@ -22,7 +22,7 @@ class Watershed(Foreground):
     Source: Meyer, Color image segmentation, 1992; Beucher and Meyer, The morphological approach to segmentation, 1993.
 
     Attributes:
-        core: What is surely foreground: deeper inside than this fraction of the greatest depth, 0.05..0.95.
+        core: Depth of what is surely foreground, as a fraction of the greatest depth, 0.05..0.95.
         foreground: See `Threshold`.
         max_side: See `KMeans`.
     """

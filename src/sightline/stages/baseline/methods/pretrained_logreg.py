@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @METHODS.register("pretrained_logreg")
 class PretrainedLogregBaseline(BaselineMethod):
-    """What `train.recipe: probe` makes of the same network: it says what training more than the head is worth."""
+    """The counterpart of `train.recipe: probe`: it says what training more of that network than its head is worth."""
 
     title: ClassVar[str] = "pretrained features, logistic regression"
 

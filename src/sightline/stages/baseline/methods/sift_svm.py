@@ -107,8 +107,8 @@ def histograms(words: npt.NDArray[np.int32], numbers: Sequence[int], count: int)
 
     Args:
         words: The word of each descriptor, image after image.
-        numbers: How many descriptors each image has, at least one.
-        count: How many words there are.
+        numbers: Number of descriptors of each image, at least one.
+        count: Number of words.
     """
     row = np.repeat(np.arange(len(numbers)), numbers)
     counts = np.bincount(row * count + words, minlength=len(numbers) * count).reshape(-1, count)

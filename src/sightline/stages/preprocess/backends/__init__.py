@@ -20,7 +20,7 @@ class Backend(Option):
         """Returns a context that runs tasks until it ends.
 
         Args:
-            expected: How many tasks there will be, as far as can be told before the raw set is read.
+            expected: Number of tasks that there will be, as far as can be told before the raw set is read.
         """
         raise NotImplementedError
 

@@ -19,7 +19,7 @@ class Focal(LossOption):
     """Cross-entropy that counts an image less, the surer the network is of its class (Lin et al. 2017).
 
     Attributes:
-        gamma: How much less; 0 is cross-entropy.
+        gamma: Strength of the focus, not negative; 0 is cross-entropy.
     """
 
     gamma: float

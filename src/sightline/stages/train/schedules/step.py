@@ -20,7 +20,7 @@ class Step(ScheduleOption):
 
     Attributes:
         milestones: Shares of all steps at which it is cut.
-        factor: What it is multiplied by, above 0 to 1.
+        factor: The factor of each step, above 0 to 1.
     """
 
     milestones: list[float]
