@@ -22,7 +22,7 @@ _DIGESTED = {
     "labels": "the list of labels",
     "corrections": "what people decided on images",
 }
-"""What keys of a fingerprint are digests of, where it is not the content."""
+"""Contents of the keys of a fingerprint whose digests are not of the content itself."""
 _LATER = "once dvc repro has run, sightline diff names the images"
 
 
