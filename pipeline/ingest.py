@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
-from sightline.core import dvc_files, files, progress
+from sightline.core import files, progress
 from sightline.core.project import located
 from sightline.datasets import data_settings
 from sightline.sources import open_source
+from sightline.sources.tracked_images import pull_images
 from sightline.stages.ingest.config import IngestConfig
 
 OUTPUT = Path("data/raw")
@@ -24,8 +25,8 @@ def run(config: IngestConfig, context: Context) -> None:
     from sightline.stages.ingest.stage import ingest
 
     for path in filter(None, (config.path, getattr(config.source, "root", None), config.additions)):
-        if "://" not in path and dvc_files.pull_missing(located(path)):
-            print(f"ingest: {path} was not here: pulled by DVC")
+        if "://" not in path and (done := pull_images(located(path), config.path)):
+            print(f"ingest: {done}")
     with files.atomic_directory(context.output / OUTPUT) as out:
         progress.step("")
         summary = ingest(open_source(config), config, out)

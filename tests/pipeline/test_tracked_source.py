@@ -61,6 +61,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
     with processes.s3("shared"):
         here = projects.make(tmp_path / "a", {"ingest__source": "folder", "ingest__path": "data/mine"})
         here.edit("src/sightline/datasets/raw_set.py", "TARGET_ROWS = 1024", "TARGET_ROWS = 8")  # many of few images
+        here.edit("src/sightline/sources/tracked_images.py", "FEWEST = 1000", "FEWEST = 100")
         here.check("dvc", "config", "cache.type", "symlink")  # as DVC advises for large sets
         here.check("dvc", "remote", "add", "--quiet", "--default", "shared", "s3://shared/set")
         subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "main", origin], check=True)
@@ -130,3 +131,16 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         fetched.files()
         older.check("dvc", "pull", "--quiet", "data/raw")
         assert len(changed) <= len(fetched.files()) <= len(changed) + 2  # and the summary, and the list of them all
+
+        # One image more, and a runner that starts from nothing: the others come in the shards of the last lock.
+        here.check("git", "pull", "--quiet", "--rebase", str(origin), "main")
+        share(here, origin, 110, 111)
+        fetched.files()
+        new = workflow.fresh(origin, tmp_path / "new")
+        ran_there = new.repro(*STAGES)
+        assert ran_there.ran == ["watch", "ingest", "preprocess"]
+        assert "data/mine was not here: pulled by DVC, 110 images of it in shards" in ran_there.output
+        raw = [path for path in (there.root / "data/raw").iterdir() if path.is_file()]
+        assert len(fetched.files()) == len(raw) + 1 + 1 + 1  # the list of them, the new image, the list of all images
+        assert len(shards(new) - shards(there)) <= 2
+        assert new.check("dvc", "status", "data/mine.dvc").output.endswith("up to date.\n")
