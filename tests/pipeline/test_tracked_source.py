@@ -139,7 +139,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         new = workflow.fresh(origin, tmp_path / "new")
         ran_there = new.repro(*STAGES)
         assert ran_there.ran == ["watch", "ingest", "preprocess"]
-        assert "data/mine was not here: pulled by DVC, 110 images of it in shards" in ran_there.output
+        assert "data/mine was not here: pulled by DVC, 110 images in shards" in ran_there.output
         raw = [path for path in (there.root / "data/raw").iterdir() if path.is_file()]
         assert len(fetched.files()) == len(raw) + 1 + 1 + 1  # the list of them, the new image, the list of all images
         assert len(shards(new) - shards(there)) <= 2

@@ -43,7 +43,7 @@ def pull_images(path: Path, setting: str | None) -> str:
         held = _fill_cache(setting)
     if not dvc_files.pull_missing(path):
         return ""
-    return f"{path} was not here: pulled by DVC{f', {held:,} images of it in shards' if held else ''}"
+    return f"{path} was not here: pulled by DVC{f', {held:,} images in shards' if held else ''}"
 
 
 def _fill_cache(setting: str | None) -> int:
@@ -56,7 +56,7 @@ def _fill_cache(setting: str | None) -> int:
         return 0  # never pushed; of a remote that cannot be reached, the pull of the images says so
     cache, count = list(dvc_cache.caches())[-1], 0
     shards = {name: md5 for name, md5 in (dvc_cache.listing(digest) or {}).items() if Path(name).match(SHARD_GLOB)}
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for name, md5 in track(shards.items(), "unpacking shards", len(shards)):
             shard = Path(folder) / name  # a shard is held against its name, which the cache does not have
             shard.symlink_to(Path(str(dvc_cache.cached_path(md5))).resolve())
