@@ -36,6 +36,14 @@ def test_turning_twice(turn: int) -> None:
     np.testing.assert_array_equal(convert.upright(convert.upright(image, turn), back), image)
 
 
+def test_grey_of_every_colour_is_pillows() -> None:
+    for red in range(256):
+        colours = np.full((256, 256, 3), red, np.uint8)
+        colours[:, :, 1], colours[:, :, 2] = np.mgrid[:256, :256]
+        expected = np.asarray(Image.fromarray(colours).convert("L"))
+        np.testing.assert_array_equal(convert.in_channels(colours, 1)[:, :, 0], expected)
+
+
 @given(shapes)
 def test_grey_has_the_luma_of_its_three_channels(shape: tuple[int, int, int]) -> None:
     image = noise(shape)

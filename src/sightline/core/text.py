@@ -91,7 +91,7 @@ def is_litter(path: str) -> bool:
     >>> [is_litter(path) for path in ("cat/._1.png", ".git/x", "cat/Thumbs.db", "./cat/../1.png")]
     [True, True, True, False]
     """
-    return any(_is_left_behind(part) for part in path.split("/"))
+    return any(map(_is_left_behind, path.split("/"))) if "/" in path else _is_left_behind(path)
 
 
 def _is_left_behind(name: str) -> bool:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sightline.core import files
 from sightline.core.errors import UserError
@@ -81,8 +81,7 @@ class Rejection:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RawImage:
+class RawImage(NamedTuple):
     """One row of a raw shard: a record that has been checked. `width` and `height` are in pixels, as seen."""
 
     id: str
@@ -165,18 +164,19 @@ def write_raw_shards(images: Iterable[RawImage], root: Path) -> list[RawShard]:
 
 
 def _write_shard(rows: list[RawImage], root: Path) -> RawShard:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from sightline.datasets.arrow_columns import binaries, integers, strings
+
     schema = raw_shard_file.shard_schema()
-    data = pa.array([row.data for row in rows], pa.binary())
-    paths = pa.array([row.path for row in rows], pa.string())
-    image = pa.StructArray.from_arrays([data, paths], fields=list(schema.field("image").type))
-    arrays = [
-        image if field.name == "image" else pa.array([getattr(row, field.name) for row in rows], field.type)
-        for field in schema
-    ]
-    table = pa.table(arrays, schema=schema)
+    columns = dict(zip(RawImage._fields, zip(*rows, strict=True), strict=True))
+    arrays: dict[str, pa.Array] = {name: strings(columns[name]) for name in raw_shard_file.TEXTS}
+    arrays |= {name: integers(np.array(columns[name])) for name in raw_shard_file.NUMBERS}
+    image = [binaries(columns["data"]), strings(columns["path"])]
+    arrays["image"] = pa.StructArray.from_arrays(image, fields=list(schema.field("image").type))
+    table = pa.table([arrays[name] for name in schema.names], schema=schema)
     path = root / f"shard-{raw_shard_file.digest_of(table)}.parquet"
     # Encoded images do not compress; small row groups let a reader hold a few hundred rows, not the shard.
     pq.write_table(
@@ -195,8 +195,10 @@ def write_rejected(rejections: Iterable[Rejection], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from sightline.datasets.arrow_columns import strings
+
     rows = sorted((r.id, str(r.reason), r.detail) for r in rejections)
-    arrays = [pa.array(column, pa.string()) for column in (zip(*rows, strict=True) if rows else ([], [], []))]
+    arrays = [strings(column) for column in (zip(*rows, strict=True) if rows else ([], [], []))]
     pq.write_table(pa.table(arrays, schema=rejected_schema()), path)
 
 
@@ -220,8 +222,10 @@ def write_near(members: Iterable[tuple[str, str]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from sightline.datasets.arrow_columns import strings
+
     columns = list(zip(*members, strict=True)) or [(), ()]
-    table = pa.table({n: pa.array(c, pa.string()) for n, c in zip(("id", "group"), columns, strict=True)})
+    table = pa.table({n: strings(c) for n, c in zip(("id", "group"), columns, strict=True)})
     pq.write_table(table, path, write_page_checksum=True)
 
 

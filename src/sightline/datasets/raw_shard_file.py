@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 # PyArrow is imported where a file is read, as in `records`.
 
-_TEXTS = ("id", "label", "split", "group", "sha256", "format")
-_NUMBERS = ("width", "height")
-_COLUMNS = [*_TEXTS, *_NUMBERS, "image.path"]
+TEXTS = ("id", "label", "split", "group", "sha256", "format")
+NUMBERS = ("width", "height")
+_COLUMNS = [*TEXTS, *NUMBERS, "image.path"]
 
 # The `Image` feature of Hugging Face `datasets`: the shards load there as pictures, with no configuration.
 _HF_FEATURES = {
@@ -66,9 +66,9 @@ def digest_of(table: pa.Table) -> str:
     import numpy as np
 
     path = table["image"].combine_chunks().field("path")
-    columns = [path, *(table[name].combine_chunks() for name in _TEXTS)]
+    columns = [path, *(table[name].combine_chunks() for name in TEXTS)]
     state = hashlib.sha256(b"".join(part for column in columns for part in _parts(column)))
-    for name in _NUMBERS:
+    for name in NUMBERS:
         column = table[name].combine_chunks()
         numbers = np.frombuffer(column.buffers()[1], f"i{column.type.bit_width // 8}")  # by the buffer, as in `_parts`
         state.update(numbers[column.offset : column.offset + len(column)].astype("<i4").tobytes())

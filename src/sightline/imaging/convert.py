@@ -20,6 +20,7 @@ MODES = _MODES_8 | bit_depth.GREY
 """Kinds of pixel whose black and white are defined, by Pillow's names; "I" is none but in a PPM file."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_LUMA = np.array([[19595, 38470, 7471, 2**15]], np.float32) / 2**16  # Pillow's; the last is added, and rounds
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes, by orientation: 1 left and right, 0 top and bottom
 
 
@@ -58,7 +59,24 @@ def in_channels(array: Pixels, channels: int) -> Pixels:
         return np.ascontiguousarray(array)
     if channels == 3:
         return np.repeat(array, 3, axis=2)
-    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None].copy()
+    return _grey(array)
+
+
+def _grey(array: Pixels) -> Pixels:
+    """Returns Pillow's luma of [height, width, 3] uint8, as [height, width, 1]: the same numbers, sooner.
+
+    Its weights are whole numbers of 2^-16, so that every product and every sum up to 255.5 has no more than the 24 bits
+    that float32 holds: exact in any order, and cut off to whole numbers as Pillow does.
+    """
+    import cv2
+
+    height, width = array.shape[:2]
+    out = np.empty((height, width, 1), np.uint8)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = array[top : top + rows].astype(np.float32)
+        out[top : top + rows, :, 0] = cv2.transform(band, _LUMA)
+    return out
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:

@@ -70,7 +70,11 @@ class FolderSource:
             return layout.place(readable(entry.path))
 
         for entry in sample(
-            tree.walk(self._root), self._limit, lambda e: place_of(e).id, lambda e: place_of(e).label, self.notes
+            tree.walk(self._root, stamped=False),
+            self._limit,
+            lambda e: place_of(e).id,
+            lambda e: place_of(e).label,
+            self.notes,
         ):
             place = place_of(entry)
             try:
@@ -89,7 +93,7 @@ class FolderSource:
         empty: list[str] = []
 
         def files() -> Iterator[str]:
-            for entry in tree.walk(self._root, empty=True):
+            for entry in tree.walk(self._root, empty=True, stamped=False):
                 if entry.folder:
                     (links if entry.fault else empty).append(readable(entry.path))
                 elif entry.fault is None:

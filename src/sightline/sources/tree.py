@@ -42,7 +42,7 @@ def stamp(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def walk(root: Path, empty: bool = False, litter: bool = False) -> Iterator[TreeEntry]:
+def walk(root: Path, empty: bool = False, litter: bool = False, stamped: bool = True) -> Iterator[TreeEntry]:
     """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
 
     A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
@@ -52,11 +52,12 @@ def walk(root: Path, empty: bool = False, litter: bool = False) -> Iterator[Tree
         root: A folder.
         empty: Whether to yield the folders with nothing in them, too.
         litter: Whether to yield what an operating system or a program left behind, too.
+        stamped: Whether to ask for size and stamp of plain files, too: a call of the system for each.
     """
-    yield from _walk(root, "", Boundary(root), empty, litter)
+    yield from _walk(root, "", Boundary(root), empty, litter, stamped)
 
 
-def _walk(root: Path, folder: str, boundary: Boundary, empty: bool, litter: bool) -> Iterator[TreeEntry]:
+def _walk(root: Path, folder: str, boundary: Boundary, empty: bool, litter: bool, stamped: bool) -> Iterator[TreeEntry]:
     try:
         with os.scandir(root / folder) as entries:
             # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
@@ -74,7 +75,9 @@ def _walk(root: Path, folder: str, boundary: Boundary, empty: bool, litter: bool
     for entry in inside:
         path = folder + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, f"{path}/", boundary, empty, litter)
+            yield from _walk(root, f"{path}/", boundary, empty, litter, stamped)
+        elif not stamped and entry.is_file(follow_symlinks=False):
+            yield TreeEntry(path, 0, NO_STAMP)
         else:
             yield _entry(entry, path, boundary)
 

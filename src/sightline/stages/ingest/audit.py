@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import sqlite3
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from sightline.datasets.audit_findings import FINDINGS
@@ -129,7 +129,7 @@ def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
     examples: list[str] = []
     number = 0
     for identity, path, name in db.execute("SELECT id, path, format FROM image ORDER BY id"):
-        suffix = PurePosixPath(path or identity).suffix.lower()
+        suffix = posixpath.splitext(path or identity)[1].lower()
         if _SUFFIXES.get(suffix, name) != name:
             number += 1
             if len(examples) < EXAMPLES:

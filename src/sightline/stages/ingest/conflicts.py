@@ -78,7 +78,6 @@ def _reject(sorter: ImageSorter, identity: str, sha256: str, detail: str) -> Non
     row = sorter.db.execute("SELECT rowid FROM image WHERE id = ? AND sha256 = ?", [identity, sha256]).fetchone()
     if row:
         sorter.db.execute("DELETE FROM image WHERE rowid = ?", row)
-        sorter.db.execute("DELETE FROM content WHERE rowid = ?", row)
     claims = sorter.db.execute("DELETE FROM claim WHERE id = ? AND sha256 = ?", [identity, sha256]).rowcount
     for _ in range((row is not None) + claims):
         sorter.reject(Rejection(identity, RejectionReason.CONFLICT, detail))

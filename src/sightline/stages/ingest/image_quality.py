@@ -24,6 +24,9 @@ _BRIGHT_ABOVE = 0.95  # the 5th percentile of brightness
 _BLURRED_BELOW = 0.29  # 1 - exp(-variance of the Laplacian / 100)
 _ODD_BELOW = 0.35  # the shorter side over the longer
 
+# In whole grey levels, which NumPy compares without making floats of an image.
+_NOT_DARK, _NOT_BRIGHT = math.ceil(_DARK_BELOW * 255), math.floor(_BRIGHT_ABOVE * 255)
+
 _HASH_SIDE = 16
 Grey = npt.NDArray[np.uint8]
 
@@ -53,8 +56,8 @@ def measure_quality(grey: Grey) -> ImageQuality:
     small = shrunk(grey)
     deviation = sharpness(small)
     is_flagged = {
-        DARK: np.count_nonzero(small >= _DARK_BELOW * 255) < 0.01 * small.size,
-        BRIGHT: np.count_nonzero(small <= _BRIGHT_ABOVE * 255) < 0.05 * small.size,
+        DARK: np.count_nonzero(small >= _NOT_DARK) < 0.01 * small.size,
+        BRIGHT: np.count_nonzero(small <= _NOT_BRIGHT) < 0.05 * small.size,
         BLURRED: 1 - math.exp(-(deviation**2) / 100) < _BLURRED_BELOW,
         ODD_SHAPE: min(height, width) / max(height, width) < _ODD_BELOW,
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sightline.core.rejection import RejectionReason
 from sightline.datasets.raw_set import ImageRecord, RawImage, Rejection
@@ -13,80 +16,110 @@ from sightline.stages.ingest.check_result import CheckedImage
 
 _COLUMNS = (
     "id", "label", "split", "group", "path", "sha256", "format", "width", "height", "mode", "bits",
-    "flags", "phash",
+    "flags", "phash", "start", "size",
 )  # fmt: skip
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _TABLES = f"""
 CREATE TABLE image ({_NAMES}, PRIMARY KEY (id));
-CREATE TABLE content (data);
 CREATE TABLE claim (id, sha256, label);
 CREATE TABLE rejection (id, reason, detail);
 CREATE TABLE near (id, near_group);
 """
-_PLACES = f"({', '.join('?' * len(_COLUMNS))})"
+_INSERT = f"INTO image (rowid, {_NAMES}) VALUES (?{', ?' * len(_COLUMNS)})"
+_BATCH = 256  # images that go into the table by one call
 
 
 class ImageSorter:
     """A temporary SQLite file: what goes in in any order comes out sorted by id (UTF-8 bytes, thus code points).
 
-    Of two images with one id one is kept, and the other a claim, which `resolve_conflicts` rejects. The file is
-    removed when the block ends.
-
-    Attributes:
-        db: The connection, for questions about the set: tables `image` (what is known of each, without its bytes),
-            `claim`, `rejection`, and `near`, which `link` fills.
+    Of two images with one id one is kept, and the other a claim, which `resolve_conflicts` rejects. The images' bytes
+    stand in a file beside it, in the order in which they came. Both files are removed when the block ends.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._content_path = path.with_name(f"{path.name}-content")
+        self._pending: list[tuple[Any, ...]] = []
+        self._rows = self._end = 0
 
     def __enter__(self) -> ImageSorter:
-        self.db = sqlite3.connect(self._path, isolation_level=None)
+        self._db = sqlite3.connect(self._path, isolation_level=None)
         # Nothing here outlives the process, so nothing needs to survive a crash.
-        self.db.executescript(
+        self._db.executescript(
             "PRAGMA page_size=32768; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-32768;"
         )
-        self.db.executescript(_TABLES)
-        self.db.execute("BEGIN")
+        self._db.executescript(_TABLES)
+        self._db.execute("BEGIN")
+        self._content = self._content_path.open("w+b", buffering=2**20)
         return self
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for questions about all that was added.
+
+        Tables: `image` (what is known of each, and where its bytes stand), `claim`, `rejection`, and `near`, which
+        `link` fills.
+        """
+        if self._pending:
+            self._insert_pending()
+        return self._db
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.db.close()
+        self._db.close()
         self._path.unlink()
+        with contextlib.suppress(OSError):  # of a full disk: what is not written yet is of no use to anybody
+            self._content.close()
+        self._content_path.unlink()
 
     def add(self, record: ImageRecord, label: str, split: str | None, checked: CheckedImage) -> None:
         """Takes an image; of two with the same id one: by what they are, not by which came first."""
-        row_values = (
-            record.id, label, split, record.group, record.path, checked.sha256, checked.format, checked.width,
-            checked.height, checked.mode, checked.bits, " ".join(checked.flags), checked.phash,
-        )  # fmt: skip
-        if self.db.execute(f"INSERT OR IGNORE INTO image VALUES {_PLACES}", row_values).rowcount:  # noqa: S608 - constants
-            self.db.execute("INSERT INTO content (rowid, data) VALUES (last_insert_rowid(), ?)", (record.data,))
+        size = self._content.write(record.data)
+        self._rows += 1
+        self._pending.append((
+            self._rows, record.id, label, split, record.group, record.path, checked.sha256, checked.format,
+            checked.width, checked.height, checked.mode, checked.bits, " ".join(checked.flags), checked.phash,
+            self._end, size,
+        ))  # fmt: skip
+        self._end += size
+        if len(self._pending) == _BATCH:
+            self._insert_pending()
+
+    def _insert_pending(self) -> None:
+        rows, self._pending = self._pending, []
+        if self._db.executemany(f"INSERT OR IGNORE {_INSERT}", rows).rowcount == len(rows):
             return
+        query = "SELECT rowid FROM image WHERE rowid BETWEEN ? AND ?"
+        taken = {row for (row,) in self._db.execute(query, [rows[0][0], rows[-1][0]])}
+        for values in rows:
+            if values[0] not in taken:
+                self._claim(values)
+
+    def _claim(self, values: tuple[Any, ...]) -> None:
+        """Takes an image whose id another has."""
+        _, identity, label, split, _, _, sha256, *_ = values
         query = "SELECT rowid, sha256, label, split FROM image WHERE id = ?"
-        row, *other = self.db.execute(query, [record.id]).fetchone()
-        sha256, its_label, _ = other
-        if _rank(checked.sha256, label, split) < _rank(*other):
-            self.db.execute(f"REPLACE INTO image (rowid, {_NAMES}) VALUES (?, {_PLACES[1:]}", (row, *row_values))  # noqa: S608
-            self.db.execute("UPDATE content SET data = ? WHERE rowid = ?", (record.data, row))
-        else:
-            sha256, its_label = checked.sha256, label
-        self.db.execute("INSERT INTO claim VALUES (?, ?, ?)", (record.id, sha256, its_label))
+        row, *other = self._db.execute(query, [identity]).fetchone()
+        if _rank(sha256, label, split) < _rank(*other):
+            self._db.execute(f"REPLACE {_INSERT}", (row, *values[1:]))
+            sha256, label, _ = other
+        self._db.execute("INSERT INTO claim VALUES (?, ?, ?)", (identity, sha256, label))
 
     def reject(self, rejection: Rejection) -> None:
         """Takes a rejection."""
         row = (rejection.id, str(rejection.reason), rejection.detail)
-        self.db.execute("INSERT INTO rejection VALUES (?, ?, ?)", row)
+        self._db.execute("INSERT INTO rejection VALUES (?, ?, ?)", row)
 
     def images(self) -> Iterator[RawImage]:
         """Yields the images sorted by id."""
-        for row in self.db.execute(
-            'SELECT id, data, label, split, "group", path, sha256, format, width, height '
-            "FROM image CROSS JOIN content ON content.rowid = image.rowid ORDER BY id COLLATE BINARY"
+        self._content.flush()
+        file = self._content.fileno()
+        for start, size, identity, *rest in self.db.execute(
+            'SELECT start, size, id, label, split, "group", path, sha256, format, width, height '
+            "FROM image ORDER BY id COLLATE BINARY"
         ):
-            yield RawImage(*row)
+            yield RawImage(identity, os.pread(file, size, start), *rest)
 
     def rejections(self) -> Iterator[Rejection]:
         """Yields the rejections sorted by id."""

@@ -118,8 +118,9 @@ def _gate(
             yield Rejection(record.id, error.reason, error.detail), None
         else:
             group = composed(record.group) if record.group else record.group
-            placed = ImageRecord(record.id, record.data, label, split, group, record.path)
-            yield placed, record.data
+            if (label, split, group) != (record.label, record.split, record.group):
+                record = ImageRecord(record.id, record.data, label, split, group, record.path)
+            yield record, record.data
 
 
 def _take(record: SourceItem, outcome: CheckResult | None, sorter: ImageSorter, overlay: CorrectionOverlay) -> None:

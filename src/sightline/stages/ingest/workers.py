@@ -51,6 +51,8 @@ class CheckPool:
         self._all: list[_Worker] = []
 
     def __enter__(self) -> CheckPool:
+        if self._count:  # it imports decoders while the source is opened
+            self._all.append(_Worker(self._limits, self._timeout))
         return self
 
     def __exit__(

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sightline.core.errors import UserError
+from sightline.datasets.arrow_columns import integers, strings, valid, whole_numbers
 from sightline.datasets.raw_set import CLASSES, NEAR, SPLITS, raw_shards, read_classes, read_near
 from sightline.datasets.raw_shard_file import read_columns
-from sightline.stages.preprocess.arrow_columns import integers, strings, valid, whole_numbers
 from sightline.stages.preprocess.groups import Groups, group_images
 from sightline.stages.preprocess.splits import LEFT_OUT
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from sightline.core import files
 from sightline.core.errors import UserError
+from sightline.datasets.arrow_columns import integers, strings
 from sightline.datasets.processed_set import INDEX, TRANSFORM
 from sightline.datasets.raw_set import CLASSES, SPLITS, write_classes
 from sightline.imaging.transform.pipeline import Transform
-from sightline.stages.preprocess.arrow_columns import integers, strings
 from sightline.stages.preprocess.augmented_copies import index_copies, plan_copies
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig

@@ -13,11 +13,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 
-def strings(values: Sequence[str]) -> pa.StringArray:
-    """Returns the texts, none of which is null."""
-    encoded = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.Array.from_buffers(pa.string(), len(encoded), [None, _buffer(ends), pa.py_buffer(b"".join(encoded))])
+def strings(values: Sequence[str | None]) -> pa.StringArray:
+    """Returns texts; None becomes null."""
+    encoded = [b"" if value is None else value.encode() for value in values]
+    present = [value is not None for value in values]
+    valid = None if all(present) else _buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(encoded), [valid, *_ends_and_bytes(encoded)])
+
+
+def binaries(values: Sequence[bytes]) -> pa.BinaryArray:
+    """Returns bytes, none of which is null."""
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, *_ends_and_bytes(values)])
+
+
+def _ends_and_bytes(values: Sequence[bytes]) -> tuple[pa.Buffer, pa.Buffer]:
+    """Returns where each value begins and the last ends, of 32 bits, and all of them; ValueError above 2 GiB."""
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    return integers(ends).buffers()[1], pa.py_buffer(b"".join(values))
 
 
 def integers(values: npt.NDArray[Any]) -> pa.Int32Array:

@@ -12,13 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.stages.preprocess.arrow_columns import integers, strings, valid, whole_numbers
+from sightline.datasets.arrow_columns import binaries, integers, strings, valid, whole_numbers
 from tests.stages.preprocess.sets import pictures, write_set
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8"))))
-def test_strings(values: list[str]) -> None:
+@given(st.lists(st.none() | st.text(st.characters(codec="utf-8"))))
+def test_strings(values: list[str | None]) -> None:
     assert strings(values).equals(pa.array(values, pa.string()))
+
+
+@given(st.lists(st.binary()))
+def test_binaries(values: list[bytes]) -> None:
+    assert binaries(values).equals(pa.array(values, pa.binary()))
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1)), st.booleans())
@@ -41,17 +46,22 @@ def test_integers_that_are_too_large() -> None:
         integers(np.array([2**31]))
 
 
-def test_the_stage_does_without_pandas(tmp_path: Path) -> None:
+def test_the_stages_of_data_do_without_pandas(tmp_path: Path) -> None:
     raw = write_set(tmp_path / "raw", pictures(20, split="train"))
     (tmp_path / "out").mkdir()
     code = """
 import sys
 from pathlib import Path
+from sightline.datasets import raw_set
 from sightline.stages.preprocess.stage import preprocess
 from tests.stages.preprocess.sets import configuration
-preprocess(Path(sys.argv[1]), configuration(), Path(sys.argv[2]))
+raw, out = Path(sys.argv[1]), Path(sys.argv[2])
+preprocess(raw, configuration(), out)
+raw_set.write_raw_shards(raw_set.raw_shards(raw)[0].images(), out)
+raw_set.write_rejected([], out / raw_set.REJECTED)
+raw_set.write_near([("a", "b")], out / raw_set.NEAR)
 print("pandas" in sys.modules)
 """
     command = [sys.executable, "-c", code, str(raw), str(tmp_path / "out")]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     assert subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout == "False\n"
