@@ -36,7 +36,8 @@ def run(root: Path, *words: str, paths: tuple[Path, ...] = (), **variables: str)
         What it printed.
     """
     environment = {
-        **os.environ,
+        # Python keeps compiled modules, as it does unless told not to: those that are installed are compiled, too.
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(map(str, (*paths, root / "src"))),
         **variables,

@@ -13,9 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING, Self
 
 from sightline.config.location import conf_folder
 from sightline.core import files
@@ -25,6 +23,9 @@ from sightline.sources.name_pattern import NamePattern
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights
 from sightline.stages.watch.stage_digests import settings_digests
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 MEMORY = files.STATE / "checked.json"
 PARAMS = Path("params.yaml")

@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any, Self
 
 from sightline.core import files
 from sightline.core.project import located, project_root
@@ -19,6 +17,9 @@ from sightline.sources import additions, open_source
 from sightline.sources.content import ContentMemory
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 SOURCE = Path("data/source.json")
 WEIGHTS = Path("data/weights.json")
@@ -55,6 +56,8 @@ class WatchedWeights:
         watched = cls(model.get("weights"), model.name, config.train.teacher, network)
         if config.train.start_from is None:
             return watched
+        from omegaconf import OmegaConf
+
         architecture: Any = OmegaConf.to_container(model, resolve=True)
         return replace(
             watched,

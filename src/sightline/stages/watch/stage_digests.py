@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from sightline.config.location import scripts_folder
 from sightline.core import files
 from sightline.core.code_digest import CodeDigests
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _SECTION = re.compile(r"\$\{(\w+)[.}]")
 
@@ -25,6 +27,8 @@ def settings_digests(config: DictConfig) -> dict[str, str]:
     The values are digested as composed and not resolved: what comes from the environment (credentials, the number of
     processes) is a matter of the machine. A section that reads another one covers its values too.
     """
+    from omegaconf import OmegaConf  # here, as in all of `watch`: most runs find the configuration remembered
+
     texts = {str(name): repr(OmegaConf.to_container(config[name], resolve=False)) for name in config}
     return {name: files.sha256("\n".join(_with_sections_read(name, texts)).encode()) for name in texts}
 
