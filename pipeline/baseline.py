@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
 from sightline.core import cpu_threads, files, progress
+from sightline.core.package_imports import loading
 from sightline.datasets import data_settings
 from sightline.stages.baseline.config import BaselineConfig
 
@@ -17,10 +18,10 @@ OUTPUT = Path("reports/baselines")
 
 def run(config: BaselineConfig, context: Context) -> None:
     """Writes `reports/baselines`, whole or not at all."""
-    progress.step("loading scikit-learn")
-    from sightline.datasets.processed_set import ProcessedSet  # here, so that --help and a bad configuration answer
-    from sightline.stages.baseline import console
-    from sightline.stages.baseline.stage import MethodResult, run_methods, team
+    with loading("scikit-learn"):  # here, so that --help and a bad configuration answer at once
+        from sightline.datasets.processed_set import ProcessedSet
+        from sightline.stages.baseline import console
+        from sightline.stages.baseline.stage import MethodResult, run_methods, team
 
     def report(result: MethodResult) -> None:
         progress.write_line(f"baseline: {console.method_line(result)}", sys.stdout)
@@ -35,9 +36,10 @@ def run(config: BaselineConfig, context: Context) -> None:
     if not scored:
         return
 
+    with loading("MLflow"):  # after the results are written: it takes seconds to import
+        from sightline import tracking
+        from sightline.metrics.headline_metrics import headline, sentence
     progress.step("adding the runs to MLflow")
-    from sightline import tracking  # after the results are written: it takes seconds to import
-    from sightline.metrics.headline_metrics import headline, sentence
 
     made_with = data_settings.load_settings(context.root, data.digest)
     tracker: tracking.Tracker | None = None

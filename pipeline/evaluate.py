@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
 from sightline.core import progress
+from sightline.core.package_imports import loading
 from sightline.stages.evaluate.config import EvaluateConfig
 
 DATA = Path("data/processed")
@@ -19,15 +20,15 @@ OUTPUT = Path("reports")
 
 def run(config: EvaluateConfig, context: Context) -> None:
     """Scores the test split once and writes everything that is to be known about it."""
-    progress.step("loading PyTorch")
-    from sightline.datasets.processed_set import ProcessedSet
-    from sightline.models.inference import Predictor
-    from sightline.reporting import closing_lines
-    from sightline.stages.evaluate import stage
-    from sightline.stages.evaluate.console import evaluation_lines
-    from sightline.stages.evaluate.explain import explainer
-    from sightline.stages.evaluate.novelty_measurement import Embedder
-    from sightline.stages.evaluate.tracked import log_evaluation
+    with loading("PyTorch"):
+        from sightline.datasets.processed_set import ProcessedSet
+        from sightline.models.inference import Predictor
+        from sightline.reporting import closing_lines
+        from sightline.stages.evaluate import stage
+        from sightline.stages.evaluate.console import evaluation_lines
+        from sightline.stages.evaluate.explain import explainer
+        from sightline.stages.evaluate.novelty_measurement import Embedder
+        from sightline.stages.evaluate.tracked import log_evaluation
 
     predictor = Predictor.load(context.root / MODEL, config.tta)
     data = ProcessedSet(context.root / DATA)

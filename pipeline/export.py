@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
 from sightline.core import files, progress
+from sightline.core.package_imports import loading
 from sightline.stages.export.config import ExportConfig
 
 RAW = Path("data/raw")
@@ -18,11 +19,11 @@ OUTPUT = Path("models/bundle")
 
 def run(config: ExportConfig, context: Context) -> None:
     """Writes the bundle, if it passes the parity check."""
-    progress.step("loading PyTorch")
-    from sightline.reporting import closing_lines
-    from sightline.stages.export.result import export_lines
-    from sightline.stages.export.stage import export
-    from sightline.stages.export.tracked import log_export
+    with loading("PyTorch"):
+        from sightline.reporting import closing_lines
+        from sightline.stages.export.result import export_lines
+        from sightline.stages.export.stage import export
+        from sightline.stages.export.tracked import log_export
 
     root, out = context.root, context.output / OUTPUT
     outcome = export(config, root / RAW, root / DATA, root / MODEL, out, root / REPORTS)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sightline.config.stage_runner import Context, stage_main
 from sightline.core import cpu_threads, distributed, progress
+from sightline.core.package_imports import loading
 from sightline.datasets import data_settings
 from sightline.stages.train.config import TrainConfig
 
@@ -26,10 +27,10 @@ DEBUG = Path("debug")
 def run(config: TrainConfig, context: Context) -> None:
     """Trains and writes the model."""
     # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
-    progress.step("loading PyTorch")
-    from sightline.stages.train import hardware
-    from sightline.stages.train.stage import TrainingRun
-    from sightline.stages.train.tracked import train_tracked
+    with loading("PyTorch"):
+        from sightline.stages.train import hardware
+        from sightline.stages.train.stage import TrainingRun
+        from sightline.stages.train.tracked import train_tracked
 
     start = json.loads((context.root / WEIGHTS).read_bytes())["start"] if config.start_from is not None else None
     training = TrainingRun(context.root / DATA, config, start)

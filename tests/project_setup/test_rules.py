@@ -119,6 +119,7 @@ def test_each_answer_follows_from_what_was_seen() -> None:
     assert (tuned["train.model"], tuned["train.model_options"]) == ("efficientnet_lite0", {"weights": "package"})
     assert tuned["train.recipe"] == "probe"
     assert values(trial=ProbeTrial(0.9, 0.8), images=2000)["train.recipe"] == "finetune"
+    assert tuned["baseline.methods"] == ["majority", "hog_svm", "pretrained_logreg"]
     assert values(mirrored=None)["train.augment"] == "standard"
     assert "cross-validation" in choose_settings(PHOTOS, MACHINE)["preprocess.test_fraction"].reason
     few, many = values(images=60), values(images=6000)

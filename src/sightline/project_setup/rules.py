@@ -428,7 +428,13 @@ def threads(s: Situation) -> Choice:
 
 @rule("baseline.methods")
 def methods(s: Situation) -> Choice:
-    """`majority` and `hog_svm`, and `pixels_logreg` for pictures of at most 32 px: what takes seconds."""
+    """`majority` and `hog_svm`; for pictures of at most 32 px `pixels_logreg`, for photographs `pretrained_logreg`.
+
+    The latter, a linear probe of a pretrained network, where its weights are installed, as for `train.model`.
+    """
+    if s.images.trial is not None:
+        reason = "what takes seconds, and a probe of the installed pretrained network: these are photographs"
+        return Choice(["majority", "hog_svm", "pretrained_logreg"], reason)
     if s.value("preprocess.size") <= TINY:
         return Choice(["majority", "pixels_logreg", "hog_svm"], "what takes seconds")
     return Choice(["majority", "hog_svm"], "what takes seconds")

@@ -55,7 +55,7 @@ def _source(image: RawImage) -> str | None:
 
 _DERIVED: dict[str, Callable[[RawImage], Any]] = {"size": _size, "aspect": _aspect, "source": _source}
 _PIXELS: dict[str, Callable[[Pixels], float]] = {"brightness": brightness, "blur": blur}
-_COLUMNS = tuple(name for name in RawImage.__slots__ if name != "data")
+_COLUMNS = tuple(name for name in RawImage._fields if name != "data")
 _SHOWN = {"size": "{} px", "blur": "sharpness {}"}
 PROPERTIES = (*_DERIVED, *_PIXELS, *_COLUMNS)
 
