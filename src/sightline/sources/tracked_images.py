@@ -28,7 +28,7 @@ def pull_images(path: Path, setting: str | None) -> str:
     """Brings what DVC tracks at a path, or around it, from the remote if it is not here.
 
     Args:
-        path: Where the images are to be.
+        path: The place of the images.
         setting: `ingest.path` as the configuration has it: shards of another place are left alone.
 
     Returns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -79,7 +78,7 @@ class Broken(Picture):
     """An image that ingestion let in, but that this Pillow cannot read."""
 
     def raw(self) -> raw_set.RawImage:
-        return dataclasses.replace(super().raw(), data=b"no image at all")
+        return super().raw()._replace(data=b"no image at all")
 
 
 def test_an_image_that_cannot_be_read_is_a_line(project: Path):
