@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
+# Workers stand beside each other on the cores: what they compute, and the processes that they start, takes one thread
+# where it is not said how many, and threads that wait do not burn the core of another. Libraries read it at import.
+for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
+    os.environ.setdefault(name, value)
+
 # Absolute: a test may stand in a folder of its own.
 os.environ.setdefault("SIGHTLINE_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 

@@ -27,6 +27,7 @@ def test_the_wheel_holds_the_configuration(installed: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_notebook_runs_from_the_wheel_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed), "MPLBACKEND": "agg"}
     command = [sys.executable, str(ROOT / "tests/api/run_notebook.py"), str(NOTEBOOK)]

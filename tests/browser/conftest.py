@@ -56,6 +56,7 @@ def look(browser: Any) -> Callable[[Path, int, str], Seen]:
         tab.goto(page.as_uri())
         for folded in tab.query_selector_all("details:not([open]) > summary"):
             folded.click()
+        tab.wait_for_function("[...document.images].every(i => i.complete)")
         seen.pictures, seen.overflow, seen.wide = tab.evaluate(LOADED), tab.evaluate(OVERFLOW), tab.evaluate(WIDE)
         tab.close()
         return seen

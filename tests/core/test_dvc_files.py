@@ -127,7 +127,7 @@ def test_a_merge_is_left_to_its_user(folder: Path) -> None:
 
 def test_nothing_is_touched_while_dvc_runs_here(folder: Path) -> None:
     (folder / ".dvc/tmp/rwlock").touch()
-    (folder / "dvc").write_text("import time; print('here', flush=True); time.sleep(60)\n")
+    (folder / "dvc").write_text("import time; print('here', flush=True); time.sleep(3600)\n")
     with subprocess.Popen([sys.executable, "dvc", "repro"], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout
@@ -156,7 +156,7 @@ stages:
     cmd: exec python -c "import pipeline; open('short', 'w').write('1')"
     outs: [short]
   long:
-    cmd: exec python -c "import os, pipeline, time; open('began', 'w').close(); time.sleep(60)"
+    cmd: exec python -c "import os, pipeline, time; open('began', 'w').close(); time.sleep(3600)"
     deps: [short]
     outs: [long]
 """
@@ -174,7 +174,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dvc(*words: str) -> tuple[int, str]:
-    done = subprocess.run(["dvc", *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["dvc", *words], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -191,7 +191,7 @@ def test_dvc_goes_on_after_the_repair(project: Path) -> None:
     assert (project / "dvc.lock").read_bytes() == sound
 
 
-def survivors(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+def survivors(processes: list[psutil.Process], seconds: float = 60) -> list[psutil.Process]:
     """Waits for processes to end, and ends those that do not. (Init may take a while to take note of an end.)"""
     deadline = time.monotonic() + seconds
     while alive := [process for process in processes if runs(process)]:
@@ -241,10 +241,10 @@ PARENT = """
 import json, os, pathlib, subprocess, sys, time
 pathlib.Path(".dvc/tmp").mkdir(parents=True, exist_ok=True)
 pathlib.Path(".dvc/tmp/rwlock").write_text(json.dumps({"write": {"out": {"pid": os.getpid(), "cmd": "dvc"}}}))
-code = "import os, pipeline, time; open(f'began-{os.getpid()}', 'w').close(); time.sleep(30)"
+code = "import os, pipeline, time; open(f'began-{os.getpid()}', 'w').close(); time.sleep(3600)"
 child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "DVC_STAGE": "train"})
 print(child.pid, flush=True)
-time.sleep(30)
+time.sleep(3600)
 """
 
 
@@ -271,9 +271,9 @@ def test_a_stage_runs_while_its_dvc_does_whatever_stands_between_them(tmp_path: 
     for noted, expected in ((os.getpid(), "ran\n"), (2**22 + 1, "")):
         rwlock.write_text(json.dumps({"write": {"out": {"pid": noted, "cmd": "dvc"}}}))
         for command in (stage, wrapped):
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
             assert done.stdout == expected
     for unknown in ("", "{}", '{"write": 3}'):
         rwlock.write_text(unknown)
-        done = subprocess.run(stage, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(stage, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.stdout == "ran\n"

@@ -451,7 +451,7 @@ from sightline.core import files
 with getattr(files, sys.argv[1])("train", Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
-print("let go", flush=True)
+    print(time.monotonic(), flush=True)
 """
 
 
@@ -490,11 +490,9 @@ def test_a_lock_that_was_refused_still_names_its_holder(tmp_path: Path) -> None:
 def test_a_waiting_lock_waits(tmp_path: Path) -> None:
     with start(HOLDER, "waiting_lock", str(tmp_path), "0.7") as holder:
         assert line(holder) == "held"
-        began = time.monotonic()
         with files.waiting_lock("train", tmp_path):
-            waited = time.monotonic() - began
-            assert line(holder) == "let go"
-    assert 0.3 < waited < 30
+            entered = time.monotonic()  # of one clock for all processes
+            assert float(line(holder)) <= entered
 
 
 COUNTER = """
@@ -519,7 +517,7 @@ PARENT = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
 print(child.stdout.readline().strip(), flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 CHILD = """
@@ -527,7 +525,7 @@ import os, time
 from sightline.core import files
 files.die_with_parent()
 print(os.getpid(), flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -547,7 +545,7 @@ def test_a_child_dies_with_its_killed_parent(tmp_path: Path) -> None:
         assert _alive(child)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while _alive(child) and time.monotonic() < deadline:
             time.sleep(0.01)
         survived = _alive(child)

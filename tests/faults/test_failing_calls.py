@@ -18,12 +18,13 @@ pytestmark = [
 ]
 
 
-def test_a_stage_whose_calls_fail_loses_nothing_and_runs_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("faults", [1, pytest.param(3, marks=pytest.mark.full)])
+def test_a_stage_whose_calls_fail_loses_nothing_and_runs_again(tmp_path: Path, faults: int) -> None:
     tried, wrong = 0, []
-    for _, number, findings in Campaign(tmp_path, ["preprocess"]).run(faults=3, seed=0):
+    for _, number, findings in Campaign(tmp_path, ["preprocess"]).run(faults, seed=0):
         tried += number
         wrong += [f"{found.fault}: {found.problem}\n{found.printed}" for found in findings]
-    assert tried >= 10
+    assert tried > 3 * faults
     assert not wrong, "\n".join(wrong)
 
 

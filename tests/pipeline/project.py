@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("watch", "ingest", "preprocess", "train", "baseline", "evaluate", "headline", "export")
 OUTPUTS = ("data", "models", "reports")
 # All of it in half a minute, which is mostly imports.
-TINY = {"ingest__limit": 200, "train__max_epochs": 1, "baseline__methods": ["majority", "pixels_logreg"]}
+TINY = {
+    "ingest__limit": 200,
+    "train__max_epochs": 1,
+    "baseline__methods": ["majority", "pixels_logreg"],
+    "evaluate__gallery": 4,
+}
 BIN = Path(sys.executable).parent
 TRACE = Path(__file__).parent / "trace"
 

@@ -33,7 +33,7 @@ def test_a_reproduced_project_is_up_to_date_and_so_is_its_clone(project: Project
     assert not (clone.root / "data" / "source.json").exists()
     clone.set(evaluate__gallery=3)
     assert check(clone, 1) == [
-        "evaluate: evaluate.gallery: 24 -> 3",
+        "evaluate: evaluate.gallery: 4 -> 3",
         "headline, export: if what they read comes out otherwise",
     ]
 
@@ -97,7 +97,7 @@ def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path)
     assert nothing.startswith("Nothing differs between HEAD and the working folder\n")
     assert nothing.splitlines()[1:] == ["", "Data", "  200 -> 200 images, the same"]
     project.set(ingest__limit=180, train__lr=0.01)
-    project.repro()
+    project.repro("headline")
     page = tmp_path / "diff.html"
     output = project.check("sightline", "diff", "--output", str(page)).output
     assert output.startswith("From HEAD to the working folder\n")

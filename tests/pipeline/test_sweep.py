@@ -91,9 +91,9 @@ def is_clean(project: Project) -> bool:
 
 
 def test_a_wider_grid_runs_what_is_new_and_a_job_that_diverges_is_a_failure(swept: Project) -> None:
-    sweep(swept, "train.lr=0.02,0.05", "preprocess.size=8")
-    output = sweep(swept, "train.lr=0.02,1e9,0.05", "preprocess.size=8", code=1)
-    assert output.count("known from sweep ") == 2
+    sweep(swept, "train.lr=0.02", "preprocess.size=8")
+    output = sweep(swept, "train.lr=0.02,1e9", "preprocess.size=8", code=1)
+    assert output.count("known from sweep ") == 1
     assert output.count("failed: training diverged: ") == 1
     parents, _ = parent_and_jobs(swept, sweep_name(output))
     assert [run.info.status for run in parents] == ["FAILED"]
@@ -124,9 +124,9 @@ def test_stages_after_the_training_are_swept_and_train_once(swept: Project) -> N
 
 
 def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_trained_once(swept: Project) -> None:
-    words = ["preprocess.size=8,16", "train.lr=0.003,0.006,0.01", "train.seed=0,1", "sweep.jobs=2"]
+    words = ["preprocess.size=8,16", "train.lr=0.003,0.006,0.01", "sweep.jobs=2"]
     process = begin(swept, *words)
-    name = sweep_name("".join(ended(process, 5)))
+    name = sweep_name("".join(ended(process, 2)))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -140,7 +140,7 @@ def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_train
 
     output = sweep(swept, *words)
     assert sweep_name(output) == name
-    assert len(re.findall(r"^ *\d+[ =] ", output, re.MULTILINE)) == 12  # ranked, those of earlier starts as well
+    assert len(re.findall(r"^ *\d+[ =] ", output, re.MULTILINE)) == 6  # ranked, those of earlier starts as well
     assert f"sightline adopt {name}" in output
     assert f"&viewStateShareKey=sightline-sweep-{name}" in output
 
@@ -148,7 +148,7 @@ def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_train
     assert [run.info.status for run in parents] == ["FINISHED"]
     assert not [metric for metric in parents[0].data.metrics if metric.startswith("best_")]
     done = [run for run in jobs if run.info.status == "FINISHED"]
-    assert len({run.data.tags["sightline.sweep_job"] for run in done}) == len(done) == 12
+    assert len({run.data.tags["sightline.sweep_job"] for run in done}) == len(done) == 6
     assert len({run.data.tags["sightline.data_sha256"] for run in done}) == 2
     assert not [run for run in jobs if run.info.status == "RUNNING"]
     assert runs_of(swept, "preprocess") == 2

@@ -55,6 +55,7 @@ class Fetched:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(3600)  # some forty processes, each a second or two where nothing else runs
 def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fetched, origin = Fetched(caplog), tmp_path / "origin.git"

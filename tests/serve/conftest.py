@@ -57,7 +57,7 @@ def serve(bundle: Path, *arguments: str, key: str = "", code: str = CODE) -> Ite
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(20)
+                process.wait(60)
 
 
 @pytest.fixture(scope="session")

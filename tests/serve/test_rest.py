@@ -251,16 +251,16 @@ def test_what_was_begun_is_answered_and_nothing_is_left(clothes: Path, images: l
     with serve(clothes) as server:
         body = b"x" * 1000
         with _connect(server) as link:
-            link.sendall(HEAD + b"1000\r\n\r\n" + body[:500])
-            time.sleep(0.3)
+            link.sendall(HEAD + b"1000\r\nexpect: 100-continue\r\n\r\n" + body[:500])
+            assert b" 100 " in link.recv(4096)  # the body is being read
             server.process.send_signal(sign)
-            time.sleep(0.3)
+            while _takes_clients(server):
+                time.sleep(0.02)
             link.sendall(body[500:])
             assert b" 422 " in link.recv(4096)
-        server.process.wait(15)
+        server.process.wait(60)
         assert not _children(server.process.pid)
-        with pytest.raises(requests.ConnectionError):
-            requests.get(f"{server.url}/health", timeout=5)
+        assert not _takes_clients(server)
     assert "Traceback" not in "".join(server.log)
 
 
@@ -305,14 +305,14 @@ def test_answers_have_to_be_read(impatient: Served) -> None:
                 link.send(b"GET /page/style.css HTTP/1.1\r\nhost: localhost\r\n\r\n" * 100)
         watched = select.poll()
         watched.register(link, 0)  # nothing but that the other end has hung up
-        assert watched.poll(15_000)
+        assert watched.poll(60_000)
 
 
 def test_a_patient_client_is_kept(impatient: Served, images: list[bytes]) -> None:
     with requests.Session() as session:
         for _ in range(3):
-            assert session.get(f"{impatient.url}/health", timeout=5).ok
-            assert session.post(f"{impatient.url}/predict", data=images[0], headers=PNG, timeout=5).ok
+            assert session.get(f"{impatient.url}/health", timeout=30).ok
+            assert session.post(f"{impatient.url}/predict", data=images[0], headers=PNG, timeout=30).ok
             time.sleep(0.7)
         (pool,) = session.get_adapter(impatient.url).poolmanager.pools._container.values()
         assert pool.num_connections == 1
@@ -453,7 +453,13 @@ def _address(server: Served) -> tuple[str, int]:
 
 
 def _connect(server: Served) -> socket.socket:
-    return socket.create_connection(_address(server), timeout=10)
+    return socket.create_connection(_address(server), timeout=60)
+
+
+def _takes_clients(server: Served) -> bool:
+    with contextlib.suppress(ConnectionError), _connect(server):
+        return True
+    return False
 
 
 def _segments_sent(link: socket.socket) -> int:
@@ -467,7 +473,7 @@ def _unread(link: socket.socket) -> int:
 
 
 def _until_closed(link: socket.socket) -> bytes:
-    """Returns all that the server sends until it ends the connection; fails if it does not within ten seconds."""
+    """Returns all that the server sends until it ends the connection; fails if nothing comes for a minute."""
     response = b""
     while more := link.recv(4096):
         response += more

@@ -8,7 +8,6 @@ import lzma
 import os
 import struct
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -186,10 +185,8 @@ def test_the_same_name_twice_is_one_image_and_one_row(tmp_path: Path) -> None:
 def test_a_bomb_ends_with_one_line(compress: Compress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sightline.sources.archive._FREE_BYTES", 2**22)
     path = tarred(tmp_path / "a", [*birds().items(), entry("owl/bomb.png", size=2**26)], compress)
-    start = time.perf_counter()
     with pytest.raises(UserError, match=r"unpacks to too much; raise ingest\.source\.max_ratio"):
         run(source(path, ratio=2), tmp_path / "out")
-    assert time.perf_counter() - start < 5
 
 
 def test_many_small_bombs_in_a_zip_are_refused_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ class TestUnreachable:
         begun = time.monotonic()
         with pytest.raises(UserError) as error:
             list(source().records())
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 30
         for word in ("127.0.0.1:9", DATABASE_URL, "Connection refused"):
             assert word in str(error.value)
         assert "\n" not in str(error.value)

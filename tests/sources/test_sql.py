@@ -343,7 +343,7 @@ class TestUnreachable:
         begun = time.monotonic()
         with pytest.raises(UserError) as error:
             list(source(table="images").records())
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 30
         assert "127.0.0.1:9" in str(error.value)
         assert DATABASE_URL in str(error.value)
         assert "\n" not in str(error.value)
@@ -358,7 +358,7 @@ class TestUnreachable:
             begun = time.monotonic()
             with pytest.raises(UserError, match="cannot be reached"):
                 source(table="images").fingerprint()
-            assert time.monotonic() - begun < 6
+            assert time.monotonic() - begun < 30
 
     @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
     def test_a_wrong_password(self, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ DAMAGES: dict[str, Callable[[Path, bytes], Any]] = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
     project: Path,
@@ -108,7 +108,7 @@ def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
     (project / "note.txt").write_text("x")
     began = time.monotonic()
     use_everything(start_training(config), project / "note.txt")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
     assert len(lines) == 1
     assert str(path) in lines[0]

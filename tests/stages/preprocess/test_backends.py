@@ -157,7 +157,7 @@ def slow_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[PixelTas
 
 @pytest.mark.usefixtures("always_workers")
 def test_a_dead_worker_is_one_line(tmp_path: Path, slow_tasks: list[PixelTask], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TEST_SLEEP", "30")
+    monkeypatch.setenv("TEST_SLEEP", "3600")
 
     def kill() -> None:
         while not (found := list((tmp_path / "pids").iterdir())):
@@ -166,19 +166,17 @@ def test_a_dead_worker_is_one_line(tmp_path: Path, slow_tasks: list[PixelTask], 
 
     threading.Thread(target=kill, daemon=True).start()
     # Enough for this process to be at work until the worker has begun.
-    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(20) for task in slow_tasks]
-    begin = time.monotonic()
+    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(100) for task in slow_tasks]
     with pytest.raises(
         UserError, match=r"a worker process ended while it worked on shard-\w+\.parquet \(killed by sig"
     ):
         run_in(2, tasks, tmp_path)
-    assert time.monotonic() - begin < 25
 
 
 @pytest.mark.usefixtures("always_workers")
 def test_a_workers_fault_is_shown(tmp_path: Path, slow_tasks: list[PixelTask], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TEST_FAIL", "1")
-    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(20) for task in slow_tasks]
+    tasks = [dataclasses.replace(task, key=f"{task.key}-{n}") for n in range(100) for task in slow_tasks]
     with pytest.raises(RuntimeError, match="ZeroDivisionError: in the worker"):
         run_in(2, tasks, tmp_path)
 

@@ -33,7 +33,7 @@ def alone(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def output_of(process: subprocess.Popen[str]) -> list[str]:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     return out.split()
 
@@ -151,7 +151,7 @@ print(forks())
 pool = processes.WorkerPool(2, 1)  # before Arrow starts threads
 images = RawSet.read(Path(sys.argv[1]))
 plain = build_transform(configuration()).to_dict()
-tasks = [Deadly(str(n), images.shards[0], 10.0, plain, images.contents_of(0)) for n in range(20)]
+tasks = [Deadly(str(n), images.shards[0], 10.0, plain, images.contents_of(0)) for n in range(100)]
 try:
     list(pool.run(tasks, Path(sys.argv[2])))
 except UserError as error:
@@ -161,7 +161,7 @@ except UserError as error:
 
 def test_a_copy_that_dies_at_work_is_one_line(tmp_path: Path) -> None:
     raw = write_set(tmp_path / "raw", pictures(20))
-    out, _ = (process := alone(DYING, raw, tmp_path)).communicate(timeout=60)
+    out, _ = (process := alone(DYING, raw, tmp_path)).communicate(timeout=300)
     first, second = out.splitlines()
     assert first == "True"
     assert second.startswith("a worker process ended while it worked on shard-")
@@ -193,13 +193,13 @@ print(workers[1]._process.wait())
 
 
 def test_copies_end_with_the_stage() -> None:
-    process = alone(WORKERS + "time.sleep(60)")
+    process = alone(WORKERS + "time.sleep(3600)")
     assert process.stdout
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert all(map(is_there, pids))
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(is_there, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(is_there, pids))

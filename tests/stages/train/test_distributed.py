@@ -16,7 +16,7 @@ from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.stages.train import build
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.fit import fit
+from sightline.stages.train.fit import FitResult, fit
 from tests.stages.train.small import processed_set, train_config
 
 ROOT = Path(__file__).parents[3]
@@ -31,13 +31,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ProcessedSet:
     return processed_set(tmp_path_factory.mktemp("together") / "processed", train=97, val=31)
 
 
+@pytest.fixture(scope="module")
+def calm(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """Both, undisturbed."""
+    return fit(data, train_config(**DENSE, **TOGETHER), tmp_path_factory.mktemp("calm"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, {"train.accumulate": 2, "train/weight_averaging": "ema", "train.num_workers": 1}]
 )
-def test_two_processes_lose_what_one_loses(data: ProcessedSet, tmp_path: Path, change: dict[str, object]) -> None:
+def test_two_processes_lose_what_one_loses(
+    data: ProcessedSet, calm: FitResult, tmp_path: Path, change: dict[str, object]
+) -> None:
     alone = fit(data, train_config(**DENSE, **change), tmp_path / "alone")
-    together = fit(data, train_config(**DENSE, **change, **TOGETHER), tmp_path / "together")
+    together = fit(data, train_config(**DENSE, **change, **TOGETHER), tmp_path / "together") if change else calm
     assert together.profile["devices"] == 2
     assert len(together.history) == 3
     for one, two in zip(alone.history, together.history, strict=True):
@@ -78,7 +86,7 @@ def _train(root: Path, config: TrainConfig, checkpoints: Path, stop_at: int) -> 
 
 
 @pytest.mark.slow
-def test_a_signal_stops_both_and_both_go_on(data: ProcessedSet, tmp_path: Path) -> None:
+def test_a_signal_stops_both_and_both_go_on(data: ProcessedSet, calm: FitResult, tmp_path: Path) -> None:
     config = train_config(**DENSE, **TOGETHER)
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_train, args=(data.root, config, tmp_path / "cut", 8))
@@ -86,10 +94,11 @@ def test_a_signal_stops_both_and_both_go_on(data: ProcessedSet, tmp_path: Path) 
     process.join(120)
     assert process.exitcode == 128 + signal.SIGTERM
     resumed = fit(data, config, tmp_path / "cut")
-    assert resumed.history == fit(data, config, tmp_path / "calm").history
+    assert resumed.history == calm.history
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_torchrun_starts_them_as_well(data: ProcessedSet, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
