@@ -32,10 +32,10 @@ $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 repro: install ## Run the whole pipeline, or what of it is out of date
 	sightline run
 
-test: check ## Check style, types and dependencies, and run all tests
+test: check ## Check style, types and dependencies, and run all tests but the slowest
 	pytest -n $(JOBS) --dist worksteal
 
-test-all: check ## The same, and the tests of many minutes: each setting through real runs of its stage
+test-all: check ## The same, and the slowest: whole pipelines several times over, each setting through real runs of its stage
 	pytest --full -n $(JOBS) --dist worksteal
 
 mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?

@@ -27,12 +27,12 @@ os.environ.setdefault("SIGHTLINE_SHARED_DATA", str(ROOT.parent / "shared" / "dat
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the flag that lets the tests of many minutes in."""
-    parser.addoption("--full", action="store_true", help="run the tests marked full as well")
+    """Adds the flag that lets the slowest tests in."""
+    parser.addoption("--full", action="store_true", help="run the tests marked full, the slowest, as well")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the tests of many minutes out, unless they are asked for."""
+    """Leaves the slowest tests out, unless they are asked for."""
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]

@@ -123,6 +123,7 @@ def test_stages_after_the_training_are_swept_and_train_once(swept: Project) -> N
     assert objections[0] == objections[1] < objections[2] == objections[3]
 
 
+@pytest.mark.full
 def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_trained_once(swept: Project) -> None:
     words = ["preprocess.size=8,16", "train.lr=0.003,0.006,0.01", "sweep.jobs=2"]
     process = begin(swept, *words)

@@ -23,6 +23,7 @@ def block(name: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_team_works_by_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with processes.s3("birds-dvc", "birds-mlflow") as environment:
         environment |= {"PGPASSWORD": processes.PASSWORD, "REPOSITORY": str(tmp_path / "origin.git")}

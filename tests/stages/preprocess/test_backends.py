@@ -264,6 +264,7 @@ def test_ray_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("ray_environment")
 def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -336,6 +337,7 @@ def test_dask_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dask_scheduler: str
 ):
