@@ -91,7 +91,7 @@ def is_clean(project: Project) -> bool:
 
 
 def test_a_wider_grid_runs_what_is_new_and_a_job_that_diverges_is_a_failure(swept: Project) -> None:
-    sweep(swept, "train.lr=0.02", "preprocess.size=8")
+    sweep(swept, "train.lr=0.02,0.05", "preprocess.size=8")
     output = sweep(swept, "train.lr=0.02,1e9", "preprocess.size=8", code=1)
     assert output.count("known from sweep ") == 1
     assert output.count("failed: training diverged: ") == 1

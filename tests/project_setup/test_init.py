@@ -91,20 +91,23 @@ def test_a_project_of_an_installed_wheel_goes_by_the_wheels_defaults(
     git = ["git", "-C", str(shapes), "status", "--porcelain"]
     assert subprocess.run(git, env=environment(), capture_output=True, text=True, check=True).stdout == ""
 
-    def digests(wheel: Path) -> dict[str, object]:
-        repro = ["dvc", "repro", "preprocess"]
-        subprocess.run(repro, cwd=shapes, env=environment(PYTHONPATH=str(wheel)), check=True, capture_output=True)
+    def digests() -> dict[str, object]:
         return dict(json.loads((shapes / "data/stages.json").read_text()))
 
+    repro = ["dvc", "repro", "preprocess"]
+    subprocess.run(repro, cwd=shapes, env=environment(PYTHONPATH=str(installed)), check=True, capture_output=True)
+    before = digests()
+
     # Another version of the installed defaults is another setting: of what reads them, and of nothing else.
-    before = digests(installed)
     site = tmp_path / "site"
     shutil.copytree(installed, site)
     defaults = site / "sightline/conf/export/default.yaml"
     defaults.write_text(defaults.read_text().replace("min_agreement: 0.9 ", "min_agreement: 0.8 "))
     other = site / "sightline/conf/ingest/source/mongodb.yaml"  # which is not selected
     other.write_text(other.read_text().replace("max_bytes: ${ingest.max_bytes}", "max_bytes: 5"))
-    after = digests(site)
+    watch = [sys.executable, "-m", "sightline.stages", "watch"]
+    subprocess.run(watch, cwd=shapes, env=environment(PYTHONPATH=str(site)), check=True)
+    after = digests()
     assert [stage for stage in before if before[stage] != after[stage]] == ["export"]
 
 
