@@ -32,8 +32,8 @@ from sightline.datasets.processed_set import INDEX, INDEX_SCHEMA, TRANSFORM, Pro
 from sightline.datasets.raw_set import CLASSES, write_classes
 from sightline.stages.train.build import loaders, network
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.dataloader import EpochBatchSampler, EpochSampler
 from sightline.stages.train.fit import fit
+from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler
 
 BATCH = 128
 MODELS = {"cnn": ((28, 28, 1), 50), "resnet18": ((32, 32, 3), 8)}

@@ -22,7 +22,7 @@ _DIGESTED = {
     "labels": "the list of labels",
     "corrections": "what people decided on images",
 }
-"""Contents of the keys of a fingerprint whose digests are not of the content itself."""
+"""The things whose digests a fingerprint holds beside that of the content, by key."""
 _LATER = "once dvc repro has run, sightline diff names the images"
 
 

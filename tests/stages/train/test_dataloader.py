@@ -21,7 +21,8 @@ from sightline.config.schema import Option
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging.augment.options import POLICIES
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.dataloader import DirectLoader, EpochBatchSampler, EpochSampler, SampleDataset, loader
+from sightline.stages.train.dataloader import DirectLoader, SampleDataset, loader
+from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler
 from tests.stages.train.small import processed_set
 
 

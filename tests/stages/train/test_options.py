@@ -11,10 +11,10 @@ import torch
 
 from sightline.models.classifier import build_classifier
 from sightline.stages.train import stage
-from sightline.stages.train.dataloader import EpochSampler, balancing_weights
 from sightline.stages.train.fit import fit
 from sightline.stages.train.lightning_module import ClassifierModule, RunningMean
 from sightline.stages.train.mixing import Mixing
+from sightline.stages.train.samplers import EpochSampler, balancing_weights
 from tests.stages.train.small import processed_set, train_config
 from tests.stages.train.test_fit import validate
 

@@ -16,18 +16,11 @@ from sightline.predict.teacher import soft_targets
 from sightline.stages.train import hardware
 from sightline.stages.train.class_weights import class_weights
 from sightline.stages.train.config import TrainConfig
-from sightline.stages.train.dataloader import (
-    DirectLoader,
-    EpochBatchSampler,
-    EpochSampler,
-    SampleDataset,
-    TimedDataLoader,
-    balancing_weights,
-    loader,
-)
+from sightline.stages.train.dataloader import DirectLoader, SampleDataset, TimedDataLoader, loader
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
 from sightline.stages.train.recipes import Finetune, recipe_of
+from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler, balancing_weights
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
