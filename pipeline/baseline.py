@@ -21,7 +21,8 @@ def run(config: BaselineConfig, context: Context) -> None:
     with loading("scikit-learn"):  # here, so that --help and a bad configuration answer at once
         from sightline.datasets.processed_set import ProcessedSet
         from sightline.stages.baseline import console
-        from sightline.stages.baseline.stage import MethodResult, run_methods, team
+        from sightline.stages.baseline.baseline_job import MethodResult
+        from sightline.stages.baseline.stage import run_methods, team
 
     def report(result: MethodResult) -> None:
         progress.write_line(f"baseline: {console.method_line(result)}", sys.stdout)

@@ -10,6 +10,7 @@ import pytest
 
 from sightline.predict import writers
 from sightline.predict.bundle import Prediction
+from sightline.predict.tally import Tally
 
 CLASSES = ["cat", "dog, small", "数字"]
 ROWS = [
@@ -118,7 +119,7 @@ def test_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pytest.Monkey
 
 
 def test_tally_counts_as_rows_pass() -> None:
-    tally = writers.Tally()
+    tally = Tally()
     assert list(tally.count(ROWS)) == ROWS
     assert (tally.predicted, tally.failed) == (3, 2)
     assert str(tally) == "5 inputs: 3 predicted, 2 failed (corrupt: 1, missing: 1)"

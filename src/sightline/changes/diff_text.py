@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sightline.changes.dataset_diff import DatasetDiff
 from sightline.changes.metric_diff import MetricChange, PairedChange
 from sightline.changes.project_diff import ProjectDiff
+from sightline.core import columns
 from sightline.core.text import for_markdown, readable_size
 from sightline.reporting.formatting import p_value, points
 
@@ -55,18 +56,15 @@ def sections(diff: ProjectDiff) -> Iterator[Section]:
         yield Section("Not compared", diff.missing)
 
 
-def terminal(diff: ProjectDiff) -> list[str]:
-    """Returns lines for a terminal."""
+def terminal(diff: ProjectDiff, width: int | None = None) -> list[str]:
+    """Returns lines for a terminal of that width; None breaks none."""
     lines = [heading(diff)]
     for section in sections(diff):
-        lines += ["", section.title, *(f"  {sentence}" for sentence in section.sentences)]
+        lines += ["", section.title, *(columns.folded(f"  {sentence}", width) for sentence in section.sentences)]
         if section.rows:
             rows = [section.header, *section.rows[:MOST_ROWS]]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(section.header))]
-            left = [name in TEXTS for name in section.header]
-            for row in rows:
-                cells = (c.ljust(w) if is_text else c.rjust(w) for c, w, is_text in zip(row, widths, left, strict=True))
-                lines.append(f"  {'  '.join(cells)}".rstrip())
+            numbers = [column for column, name in enumerate(section.header) if name not in TEXTS]
+            lines += columns.table(rows, width, right=numbers, indent="  ")
             lines += [f"  {line}" for line in _rest(section.rows)]
     return lines
 

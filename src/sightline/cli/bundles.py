@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import MODELS, app, echo
+from sightline.core.columns import folded, terminal_width
 from sightline.core.errors import UserError, not_installed
 
 
@@ -179,5 +180,8 @@ def lineage(
     composed = compose.compose(compose.saved_overrides(compose.read_params()))
     policy = compose.typed(PromoteConfig, composed.promote, "promote")
     traced = lineages.trace(ModelRegistry(policy.name), version)
-    text = lineages.all_lines(traced) if every else lineages.lineage_lines(traced)
-    echo(files.canonical_json(traced).rstrip() if as_json else "\n".join(text))
+    if as_json:
+        echo(files.canonical_json(traced).rstrip())
+        return
+    for line in lineages.all_lines(traced) if every else lineages.lineage_lines(traced):
+        echo(folded(line, terminal_width()))

@@ -12,6 +12,7 @@ import click
 import typer
 
 from sightline.cli.base import DATA, app, echo
+from sightline.core.columns import folded, table, terminal_width
 from sightline.core.errors import UserError, not_installed
 
 if TYPE_CHECKING:
@@ -66,22 +67,23 @@ def init(
         plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask, seconds)
     except UserError as error:  # what is said of images ends with a command, which is to work as it stands
         raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
-    for line in [*plan.images.lines(), *plan.machine.lines()]:
+    width = terminal_width()
+    for line in [*plan.images.lines(), *plan.machine.lines(), *plan.notes]:
+        echo(folded(line, width))
+    settings = [(f"{key} = {choice.value}", str(choice.reason)) for key, choice in plan.chosen.items()]
+    for line in table(settings, width, indent="  "):
         echo(line)
-    for line in plan.notes:
-        echo(line)
-    for key, choice in plan.chosen.items():
-        echo(f"  {f'{key} = {choice.value}':<40} {choice.reason}")
     if trying:
         for line in _search(plan).lines() or ["to try: nothing, no choice is doubtful"]:
-            echo(line)
+            echo(folded(line, width))
     if explain or folder is None:
         return
     for line in project_plan.write_project(plan, folder):
         echo(f"sightline: {line}", err=True)
     if trying:
         _try(_search(plan), folder)
-    echo(f"\nparams.yaml has these settings with their reasons. Next: cd {shlex.quote(str(folder))} && sightline run")
+    echo("\nparams.yaml has these settings with their reasons. Next:")
+    echo(f"  cd {shlex.quote(str(folder))} && sightline run")
 
 
 def _search(plan: ProjectPlan) -> DoubtSearch:

@@ -105,6 +105,7 @@ def predict(
         from sightline.predict import load
         from sightline.predict import writers as rows
         from sightline.predict.inputs import Database
+        from sightline.predict.tally import Tally
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "predict") from None
 
@@ -121,7 +122,7 @@ def predict(
     if coverage is not None and opened.held_out is not None and (why := opened.held_out.shortage(coverage)):
         echo(why, err=True)
     database = Database(url, id_column, image_column)
-    tally = rows.Tally()
+    tally = Tally()
     predictions = tally.count(
         opened.predict(inputs, top_k, threshold, batch_size, workers, database, abstain, coverage)
     )

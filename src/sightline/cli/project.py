@@ -9,6 +9,7 @@ import typer
 
 from sightline.cli.base import TRAIN, app, echo, require_project
 from sightline.core import files
+from sightline.core.columns import folded, terminal_width
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -37,7 +38,7 @@ def run(context: typer.Context) -> None:
     if done.returncode:
         raise typer.Exit(done.returncode)
     for line in closing_lines.project_lines():
-        echo(line)
+        echo(folded(line, terminal_width()))
 
 
 @app.command(rich_help_panel=TRAIN, short_help="Say what dvc repro would run, and why.")
@@ -90,7 +91,7 @@ def diff(
 
     require_project()
     found = project_diff.compare_projects(Revision(revision), Revision(against))
-    for line in diff_text.markdown(found) if markdown else diff_text.terminal(found):
+    for line in diff_text.markdown(found) if markdown else diff_text.terminal(found, terminal_width()):
         echo(line)
     if output is not None:
         try:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import TRAIN, app, echo
+from sightline.core.columns import terminal_width
 from sightline.core.errors import UserError, fault, not_installed
 
 
@@ -37,7 +38,7 @@ def runs(
         if len(pair) != 2 or sort or wanted:
             raise UserError("name two runs to see what they differ by, or none for the table")
         one, other = (run_record.matching_run(found, reference) for reference in pair)
-        for line in run_difference.difference_lines(one, other):
+        for line in run_difference.difference_lines(one, other, terminal_width()):
             echo(line)
         return
     keys = [re.split(r"[=!<>~]", condition)[0].strip() for condition in wanted or ()]
@@ -77,7 +78,7 @@ def compare(
 
     pair = run_sources.load_pair(first, second)
     result = comparison.compare_models(pair.a, pair.b)
-    for line in comparison.comparison_lines(pair, result):
+    for line in comparison.comparison_lines(pair, result, terminal_width()):
         echo(line)
     try:
         files.write_text(output, page.render_page(pair, result, data))

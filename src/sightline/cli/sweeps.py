@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sightline.cli.base import TRAIN, app, echo
+from sightline.core.columns import folded, terminal_width
 from sightline.core.errors import not_installed
 
 
@@ -26,4 +27,4 @@ def adopt(
         raise not_installed(error.name, "pipeline") from None
 
     for line in adopt_job(reference):
-        echo(line)
+        echo(folded(line, terminal_width()))

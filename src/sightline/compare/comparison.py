@@ -8,11 +8,11 @@ import numpy as np
 
 from sightline.compare.run_predictions import RunPredictions
 from sightline.compare.run_sources import RunPair
+from sightline.core import columns
 from sightline.metrics import classification, paired
 from sightline.metrics.base import Interval, Labels
 from sightline.reporting.formatting import p_value, points
 from sightline.reporting.metric_titles import MetricTitle, known
-from sightline.runs import run_difference
 
 SIGNIFICANT = 0.05
 """Below this p-value a difference is called one."""
@@ -98,22 +98,28 @@ def compare_models(a: RunPredictions, b: RunPredictions) -> Comparison:
     )
 
 
-def comparison_lines(pair: RunPair, outcome: Comparison) -> list[str]:
-    """Returns what the terminal shows: the settings that differ, the metrics, who errs where, the verdict."""
+def comparison_lines(pair: RunPair, outcome: Comparison, width: int | None = None) -> list[str]:
+    """Returns what the terminal shows: the settings that differ, the metrics, who errs where, the verdict.
+
+    Args:
+        pair: The two models.
+        outcome: Their comparison.
+        width: Characters in a line of the terminal; None breaks no line.
+    """
     a, b = pair.a, pair.b
     heads = ("", "first", "second")
     if pair.settings:
-        differing = [*run_difference.three_columns([heads, *pair.settings]), ""]
+        differing = [*columns.table([heads, *pair.settings], width), ""]
     else:
         differing = ["no setting differs" if pair.settings_known else "the settings of both are not known", ""]
     rows = [heads]
     rows += [(s.metric.title, s.metric.shown(s.a), s.metric.shown(s.b)) for s in outcome.metrics]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    table = [f"{n.ljust(widths[0])}  {x.rjust(widths[1])}  {y.rjust(widths[2])}" for n, x, y in rows]
     counted = (
         f"{len(a.ids):,} {pair.split} images: both right {outcome.both_right:,}, "
         f"only the first {len(outcome.only_a):,}, only the second {len(outcome.only_b):,}, "
         f"both wrong {outcome.both_wrong:,}"
     )
     verdict = outcome.verdict("the first", "the second")
-    return [f"first:  {a.name}", f"second: {b.name}", "", *differing, *table, "", counted, verdict]
+    texts = [columns.folded(text, width) for text in (counted, verdict)]
+    table = columns.table(rows, width, right=(1, 2))
+    return [f"first:  {a.name}", f"second: {b.name}", "", *differing, *table, "", *texts]

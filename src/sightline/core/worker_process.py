@@ -11,7 +11,8 @@ import threading
 import traceback
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 from sightline.core import files, progress
 from sightline.core.errors import fault
@@ -103,6 +104,26 @@ class Worker:
     def _close_pipe(self) -> None:
         _open.discard(self._pipe)
         self._pipe.close()
+
+
+class WorkerGroup:
+    """Workers that end together, when a `with` block does."""
+
+    def __init__(self) -> None:
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers, whatever they do."""
+        while self._workers:
+            self._workers.pop().close()
 
 
 class _Program:

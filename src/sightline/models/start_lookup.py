@@ -57,10 +57,10 @@ def _digest(start_from: str, registered: str) -> str:
 
 def _registered(uri: str) -> str:
     try:
-        from sightline.tracking import model_registry
+        from sightline.tracking import registered_model
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
-    return model_registry.model_digest(uri, KEY)
+    return registered_model.model_digest(uri, KEY)
 
 
 def _fetch(digest: str, start_from: str) -> StartModel:

@@ -25,10 +25,10 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     if not text.startswith(REGISTRY):
         return Path(os.path.expanduser(text))  # noqa: PTH111 - a user that is not known is no error
     try:
-        from sightline.tracking import model_registry
+        from sightline.tracking import registered_model
     except ModuleNotFoundError as error:
         raise UserError(f"{text}: {error.name} is not installed: {how_to_install('pipeline')}") from None
-    folder: Path = model_registry.fetch_bundle(text)
+    folder: Path = registered_model.fetch_bundle(text)
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.predict.bundle import Prediction
-from sightline.predict.writers import as_row
+from sightline.predict.prediction_row import as_row
 
 _ROWS = 10_000
 """Rows held in memory: a row group of the file."""

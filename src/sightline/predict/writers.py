@@ -6,75 +6,16 @@ import itertools
 import json
 import os
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, TextIO, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from sightline.core.csv_rows import row_writer
-from sightline.core.json_schema import Keywords
-from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
 from sightline.predict.bundle import NONE_OF_THESE, Prediction
+from sightline.predict.prediction_row import as_row, shortest_decimal
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 _WIDEST_LABEL = 32
-
-Probability = Annotated[float, Keywords(minimum=0, maximum=1)]
-
-
-@dataclass
-class Tally:
-    """Counts predictions as they pass, for the closing line and the exit code."""
-
-    predicted: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    abstained: int = 0
-    none_of_these: int = 0
-
-    def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Passes `predictions` on, counting them."""
-        for prediction in predictions:
-            if prediction.error:
-                self.errors[prediction.error] += 1
-            elif prediction.none_of_these:
-                self.none_of_these += 1
-            elif prediction.abstained:
-                self.abstained += 1
-            else:
-                self.predicted += 1
-            yield prediction
-
-    @property
-    def failed(self) -> int:
-        """The number of inputs without a prediction."""
-        return self.errors.total()
-
-    def is_failure(self, strict: bool = False) -> bool:
-        """Says whether the whole is a failure: no input got a prediction, or some are not even known.
-
-        Args:
-            strict: Whether a single failed input makes it one.
-        """
-        none_left = self.failed and not self.predicted + self.abstained + self.none_of_these
-        return bool(none_left or self.errors[RejectionReason.INCOMPLETE_ARCHIVE] or (strict and self.failed))
-
-    def __str__(self) -> str:
-        """One human-readable line.
-
-        >>> str(Tally(1200, Counter(missing=1)))
-        '1,201 inputs: 1,200 predicted, 1 failed (missing: 1)'
-        """
-        total = self.predicted + self.abstained + self.none_of_these + self.failed
-        line = f"{total:,} input{'' if total == 1 else 's'}: {self.predicted:,} predicted"
-        if self.abstained:
-            line += f", {self.abstained:,} abstained"
-        if self.none_of_these:
-            line += f", {self.none_of_these:,} {NONE_OF_THESE}"
-        if self.errors:
-            why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
-            line += f", {self.failed:,} failed ({why})"
-        return line
 
 
 def write_table(
@@ -114,10 +55,10 @@ def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -
     write_row = row_writer(stream)
     write_row(["path", "label", "probability", "error", "detail", "abstained", *further, "novelty", "class_set"])
     for p in predictions:
-        others = [cell for label, share in p.top[1:] for cell in (label, _shortest_decimal(share))]
-        first = [p.label, _shortest_decimal(p.probability)] if p.probability is not None else ["", ""]
+        others = [cell for label, share in p.top[1:] for cell in (label, shortest_decimal(share))]
+        first = [p.label, shortest_decimal(p.probability)] if p.probability is not None else ["", ""]
         cells = [*first, p.error or "", p.detail, str(p.abstained).lower()]
-        novelty = "" if p.novelty is None else _shortest_decimal(p.novelty)
+        novelty = "" if p.novelty is None else shortest_decimal(p.novelty)
         class_set = "" if p.class_set is None else json.dumps(p.class_set, ensure_ascii=False)
         write_row([readable(p.path), *cells, *(others or [""] * len(further)), novelty, class_set])
 
@@ -172,53 +113,8 @@ def write_as(
             raise ValueError(f"no format {form!r}")
 
 
-class RankedClass(TypedDict):
-    """A class and its probability."""
-
-    label: str
-    probability: Probability
-
-
-class PredictionRow(TypedDict):
-    """A prediction as JSON values."""
-
-    path: Annotated[str, "The image, as the client named it."]
-    label: Annotated[str | None, "The likeliest class; null where there is no answer."]
-    probability: Annotated[float | None, Keywords(minimum=0, maximum=1)]
-    top: Annotated[list[RankedClass], "The likeliest classes, best first."]
-    error: Annotated[str | None, Keywords(enum=[*map(str, RejectionReason), None])]
-    detail: str
-    abstained: Annotated[bool, "Whether there is no answer: too uncertain, or none of these."]
-    novelty: Annotated[
-        float | None, "Above 1 the image is like none of the classes; null where the model does not tell."
-    ]
-    class_set: Annotated[
-        list[str] | None, "The classes that it may be of, likeliest first; null where no coverage was asked for."
-    ]
-
-
-def as_row(p: Prediction) -> PredictionRow:
-    """Returns a prediction as JSON values."""
-    return {
-        "path": readable(p.path),
-        "label": p.label,
-        "probability": _shortest_decimal(p.probability) if p.probability is not None else None,
-        "top": [{"label": label, "probability": _shortest_decimal(share)} for label, share in p.top],
-        "error": p.error,
-        "detail": p.detail,
-        "abstained": p.abstained,
-        "novelty": None if p.novelty is None else _shortest_decimal(p.novelty),
-        "class_set": None if p.class_set is None else list(p.class_set),
-    }
-
-
 def _json(p: Prediction) -> str:
     return json.dumps(as_row(p), ensure_ascii=False, allow_nan=False)
-
-
-def _shortest_decimal(probability: float) -> float:
-    """Returns the shortest decimal that is the same float32: 0.1, not 0.10000000149011612."""
-    return float(f"{probability:.9g}")
 
 
 def _novelty(value: float) -> str:

@@ -10,6 +10,7 @@ from sightline.tracking.find_run import all_settings
 from sightline.tracking.model_registry import BUNDLE_TAG, PREFIX, ModelRegistry, Version
 
 _MOST_HEAD, _MOST_PARAMETERS = 9, 6
+_NARROW = 16  # characters of the first column: with a digest behind it a line has 80
 _MAIN_PARAMETERS = ("ingest.source.name", "ingest.path", "preprocess.size", "train.model.name", "train.lr")
 _MAIN_METRICS = ("test_accuracy", "test_acc_low", "test_acc_high", "best_val_accuracy")
 
@@ -77,7 +78,7 @@ def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
 
 def lineage_lines(traced: dict[str, Any]) -> list[str]:
     """Returns what matters most of the lineage, in a dozen lines."""
-    whole = all_lines(traced)
+    whole = all_lines(traced, _NARROW)
     head = whole[: whole.index("parameters:")]
     aside = ("predictions_sha256", "test_set_sha256")  # what the bundle's digest covers, and what the decision is about
     text = [line for line in head if not line.startswith(aside)][:_MOST_HEAD]
@@ -85,39 +86,47 @@ def lineage_lines(traced: dict[str, Any]) -> list[str]:
     shown = [name for name in _MAIN_PARAMETERS if name in parameters]
     shown += [name for name in traced["distinct_parameters"] or () if name not in shown]
     some = ", ".join(f"{name}={parameters[name]}" for name in shown[:_MOST_PARAMETERS])
-    text.append(f"{'parameters':<20}{some or 'unknown'}")
+    text.append(f"{'parameters':<{_NARROW}}{some or 'unknown'}")
     numbers = [f"{name} {_value(metrics[name])}" for name in _MAIN_METRICS if name in metrics]
-    text.append(f"{'metrics':<20}{', '.join(numbers) or 'unknown'}")
-    return [*text, f"{'more':<20}--all: {len(parameters)} parameters, {len(metrics)} metrics; --json: for a program"]
+    text.append(f"{'metrics':<{_NARROW}}{', '.join(numbers) or 'unknown'}")
+    return [
+        *text,
+        f"{'more':<{_NARROW}}--all: {len(parameters)} parameters, {len(metrics)} metrics; --json: for a program",
+    ]
 
 
-def all_lines(traced: dict[str, Any]) -> list[str]:
-    """Returns the human-readable lineage, one line per entry: the version, then its parameters and metrics."""
+def all_lines(traced: dict[str, Any], width: int = 20) -> list[str]:
+    """Returns the human-readable lineage, one line per entry: the version, then its parameters and metrics.
+
+    Args:
+        traced: The lineage, of `trace`.
+        width: Characters of the first column.
+    """
     aliases = f" ({', '.join(traced['aliases'])})" if traced["aliases"] else ""
     digests = ("bundle_sha256", "model_sha256", "data_sha256", "predictions_sha256", "test_set_sha256")
     text = [
         f"{traced['model']} version {traced['version']}{aliases}",
-        *(f"{name:<20}{traced[name] or 'unknown'}" for name in digests),
+        *(f"{name:<{width}}{traced[name] or 'unknown'}" for name in digests),
     ]
     changed = {True: ", with uncommitted changes", False: ", nothing uncommitted", None: ""}
     commit = traced["commit"] or "unknown"
-    text.append(f"{'commit':<20}{commit}{changed[traced['uncommitted_changes']]}")
+    text.append(f"{'commit':<{width}}{commit}{changed[traced['uncommitted_changes']]}")
     run = f"{traced['run_id']} ({traced['run_name']})" if traced["run_name"] else f"{traced['run_id']}, deleted"
-    text.append(f"{'run':<20}{run if traced['run_id'] else 'unknown'}")
-    text += _promotion_lines(traced["promotion"])
+    text.append(f"{'run':<{width}}{run if traced['run_id'] else 'unknown'}")
+    text += _promotion_lines(traced["promotion"], width)
     for section in ("parameters", "metrics"):
         text += [f"{section}:", *(f"  {name} = {_value(value)}" for name, value in (traced[section] or {}).items())]
     return text
 
 
-def _promotion_lines(promotion: dict[str, Any] | None) -> list[str]:
+def _promotion_lines(promotion: dict[str, Any] | None, width: int) -> list[str]:
     if promotion is None:
-        return [f"{'decision':<20}none yet"]
+        return [f"{'decision':<{width}}none yet"]
     against = promotion["decided_against"]
     against = f"version {against}" if against.isdecimal() else against
     how = f"{promotion['decision']} by {promotion['decided_by']} at {promotion['decided_at']}, against {against}"
-    text = [f"{'decision':<20}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
-    return [*text, f"{'forced because':<20}{promotion['force_reason']}"] if promotion["force_reason"] else text
+    text = [f"{'decision':<{width}}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
+    return [*text, f"{'forced because':<{width}}{promotion['force_reason']}"] if promotion["force_reason"] else text
 
 
 def _value(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from sightline.core import columns
 from sightline.runs.run_record import COMMIT_TAG, RunRecord
 
 ABSENT = "-"
@@ -47,8 +48,8 @@ def _taken_over(key: str, *both: Mapping[str, str]) -> bool:
     return len(parts) == 3 and all(above in each and each.get(key, each[above]) == each[above] for each in both)
 
 
-def difference_lines(a: RunRecord, b: RunRecord) -> list[str]:
-    """Returns what the terminal shows of two runs."""
+def difference_lines(a: RunRecord, b: RunRecord, width: int | None = None) -> list[str]:
+    """Returns what the terminal shows of two runs, in lines of that width; None breaks none."""
     rows = [("", f"{a.id[:7]}", f"{b.id[:7]}"), ("name", a.name, b.name)]
     rows += [(title, _short(a.tags.get(tag)), _short(b.tags.get(tag))) for tag, title in _ORIGIN.items()]
     rows = [row for row in rows if row[1] != row[2] or row[0] == "name"]
@@ -57,13 +58,8 @@ def difference_lines(a: RunRecord, b: RunRecord) -> list[str]:
         name for name in {**a.metrics, **b.metrics} if name.startswith(("best_val", "test_")) or name in _COSTS
     )
     numbers = [(name, _metric_text(a.metrics.get(name)), _metric_text(b.metrics.get(name))) for name in names]
-    return three_columns([*rows, ("", "", ""), *(settled or [("no setting differs", "", "")]), ("", "", ""), *numbers])
-
-
-def three_columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Returns rows of three cells as lines of three columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return [f"{one.ljust(widths[0])}  {two.ljust(widths[1])}  {three}".rstrip() for one, two, three in rows]
+    settings = settled or [("no setting differs", "", "")]
+    return columns.table([*rows, ("", "", ""), *settings, ("", "", ""), *numbers], width)
 
 
 def _short(value: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 
 from sightline.core.json_schema import Keywords, Schema, json_schema_of
 from sightline.predict.manifest import MODELS
-from sightline.predict.writers import PredictionRow, Probability
+from sightline.predict.prediction_row import PredictionRow, Probability
 
 Base64 = Annotated[str, Keywords(contentEncoding="base64")]
 Binary = Annotated[bytes, Keywords(format="binary")]

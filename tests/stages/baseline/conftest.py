@@ -21,8 +21,8 @@ from sightline.imaging.transform.pipeline import Transform
 from sightline.imaging.transform.resize import Stretch
 from sightline.imaging.transform.segment import NoSegmentation
 from sightline.imaging.transform.step import Nothing
+from sightline.stages.baseline.baseline_job import fixed_threads
 from sightline.stages.baseline.config import BaselineConfig
-from sightline.stages.baseline.stage import fixed_threads
 
 Write = Callable[..., ProcessedSet]
 

@@ -17,9 +17,10 @@ from sightline.core.errors import ConfigError, UserError
 from sightline.datasets import predictions
 from sightline.imaging import corruptions
 from sightline.stages.baseline import console, side_by_side
+from sightline.stages.baseline.baseline_job import MethodResult, training_images
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.side_by_side import Team
-from sightline.stages.baseline.stage import MethodResult, run_methods, training_images
+from sightline.stages.baseline.stage import run_methods
 from tests.stages.baseline.conftest import Write, configuration, digits
 
 DEFAULT = ["majority", "pixels_logreg", "dense", "hog_svm", "sift_svm"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline.core.text import readable_size
-from sightline.stages.baseline.stage import MethodResult
+from sightline.stages.baseline.baseline_job import MethodResult
 
 
 def method_line(result: MethodResult) -> str:

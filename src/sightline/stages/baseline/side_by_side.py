@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from sightline.core import cpu_threads, progress
 from sightline.core.errors import UserError
-from sightline.core.worker_process import Worker
+from sightline.core.worker_process import Worker, WorkerGroup
 
 PROCESSES = "SIGHTLINE_NUM_WORKERS"
 """The environment variable with the number of processes; without it, one a core."""
@@ -40,7 +39,7 @@ def process_count() -> int:
     return max(1, int(text)) if text else cpu_threads.available()
 
 
-class Team:
+class Team(WorkerGroup):
     """Worker processes; none where one process is enough: this one then does the work.
 
     Made before the stage reads anything: workers are then copies of it, which are there at once (see `forks`).
@@ -51,7 +50,7 @@ class Team:
     """
 
     def __init__(self, jobs: int, count: int | None = None) -> None:
-        self._workers: list[Worker] = []
+        super().__init__()
         self._ready: set[Worker] = set()
         count = min(jobs, process_count() if count is None else count)
         try:
@@ -63,19 +62,6 @@ class Team:
 
     def __len__(self) -> int:
         return len(self._workers)
-
-    def __enter__(self) -> Team:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the workers, whatever they do."""
-        while self._workers:
-            self._workers.pop().close()
 
     def run(
         self, jobs: Sequence[Job], out: Path, seconds: float | None, alone: Callable[[Job], Any]

@@ -10,12 +10,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sightline.config.schema import require
 from sightline.core.errors import UserError
-from sightline.core.worker_process import Worker
+from sightline.core.worker_process import Worker, WorkerGroup
 from sightline.stages.preprocess.backends import BACKEND, Backend
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Processes(Backend):
         return WorkerPool(processes, min(processes, expected) - 1)
 
 
-class WorkerPool:
+class WorkerPool(WorkerGroup):
     """This process and its workers.
 
     Args:
@@ -51,24 +50,11 @@ class WorkerPool:
     """
 
     def __init__(self, processes: int, start: int = 0) -> None:
+        super().__init__()
         self._processes = processes
-        self._workers: list[Worker] = []
         with contextlib.suppress(OSError):  # no more can be had: `run` asks for one again and says so
             for _ in range(start):
                 self._workers.append(Worker())
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the workers, whatever they do."""
-        while self._workers:
-            self._workers.pop().close()
 
     def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
         """Yields each task's result, as `Executor.run`; memory holds one image and a few rows of results a process.
