@@ -35,4 +35,5 @@ def test_a_line_goes_on_below_its_last_column() -> None:
     assert folded(line, 80) == folded(line, None) == line
     assert folded(line, 60).splitlines() == [line[:56].rstrip(), f"{' ' * 11}pictures of your own"]
     assert folded("  a sentence without columns", 16) == "  a sentence\n    without\n    columns"
+    assert folded("one line\nand another", 12) == "one line\nand another"
     assert folded("digest  " + "f" * 64, 40) == "digest  " + "f" * 64  # a word stays whole

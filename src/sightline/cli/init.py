@@ -70,8 +70,8 @@ def init(
     width = terminal_width()
     for line in [*plan.images.lines(), *plan.machine.lines(), *plan.notes]:
         echo(folded(line, width))
-    settings = [(f"{key} = {choice.value}", str(choice.reason)) for key, choice in plan.chosen.items()]
-    for line in table(settings, width, indent="  "):
+    reasons = [(f"{key} = {choice.value}", str(choice.reason)) for key, choice in plan.chosen.items()]
+    for line in table(reasons, width, indent="  "):
         echo(line)
     if trying:
         for line in _search(plan).lines() or ["to try: nothing, no choice is doubtful"]:

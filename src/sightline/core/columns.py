@@ -28,6 +28,8 @@ def folded(line: str, width: int | None) -> str:
     """
     if width is None or len(line) <= width:
         return line
+    if "\n" in line:
+        return "\n".join(folded(part, width) for part in line.split("\n"))
     starts = [gap.end() for gap in re.finditer(r"(?<=\S) {2,}", line) if gap.end() <= width * 2 // 3]
     start = starts[-1] if starts else len(line) - len(line.lstrip())
     return "\n".join(_wrapped(line[start:], width, line[:start], " " * (start if starts else start + 2)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from sightline.core import credentials, progress
+from sightline.core import columns, credentials, progress
 
 ROOT = "sightline"
 """The logger above those of all modules."""
@@ -26,7 +26,9 @@ class TerminalHandler(logging.Handler):
         counts = record.name == progress.__name__ and not progress.in_stage()
         aside = record.levelno >= logging.WARNING or counts
         stream = sys.stderr if aside else sys.stdout  # now, since tests replace them
-        progress.write_line(credentials.mask(self.format(record)), stream)
+        line = credentials.mask(self.format(record))
+        # A warning may end with a command, which is to be copied in one piece.
+        progress.write_line(line if aside else columns.folded(line, columns.terminal_width()), stream)
 
 
 def configure(level: int = logging.INFO) -> None:
