@@ -35,6 +35,13 @@ class NetworkForm(StrEnum):
     INT8 = "int8"
 
 
+class PredictBackend(StrEnum):
+    """Where predictions are computed."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command(rich_help_panel=SERVE, short_help="Classify images, a row each.")
 def predict(
     bundle: Annotated[
@@ -84,6 +91,13 @@ def predict(
         int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+    backend: Annotated[
+        PredictBackend, typer.Option(help="Where images are decoded and computed: here, or on a Ray cluster's nodes.")
+    ] = PredictBackend.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(help="The Ray cluster's, as host:6379, ray://host:10001 or auto. Default: one on this machine."),
+    ] = None,
     url: Annotated[
         str | None,
         typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
@@ -101,6 +115,8 @@ def predict(
     chosen = form or _format_of(output)
     if chosen is Format.PARQUET and output is None:
         raise UserError("--format parquet: name a file with --output")
+    if address is not None and backend is PredictBackend.LOCAL:
+        raise UserError("--address: is a Ray cluster's; add --backend ray")
     try:
         from sightline.predict import load
         from sightline.predict import writers as rows
@@ -124,7 +140,9 @@ def predict(
     database = Database(url, id_column, image_column)
     tally = Tally()
     predictions = tally.count(
-        opened.predict(inputs, top_k, threshold, batch_size, workers, database, abstain, coverage)
+        opened.predict(
+            inputs, top_k, threshold, batch_size, workers, database, abstain, coverage, backend.value, address
+        )
     )
     if output is not None or not sys.stdout.isatty():  # else the rows are the progress
         from sightline.core.progress import track

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from sightline.core.lookahead import map_ahead
 from sightline.core.rejection import RejectionError
+from sightline.predict.inference_model import Answer, Images, InferenceModel
+from sightline.predict.inputs import Input
 
 CHUNK = 16
 """Images that a thread takes at a time: so few that photographs spread over the threads, so many that digits pay."""
 
-Images = npt.NDArray[np.uint8]
 PreparedOrRejected = Images | RejectionError
 T = TypeVar("T")
 
@@ -53,6 +53,21 @@ def batches(
     chunks = itertools.chain([first], iter(lambda: list(itertools.islice(rest, chunk)), []))
     with contextlib.closing(map_ahead(work, chunks, count, ahead=2 * count + size // chunk)) as prepared:
         yield from _gathered(itertools.chain.from_iterable(prepared), size)
+
+
+def answered(
+    model: InferenceModel, items: Iterable[Input], size: int, workers: int | None
+) -> Iterator[tuple[Input, Answer | RejectionError]]:
+    """Yields `items` in order, each with the network's answer or why it was refused; arguments as for `batches`."""
+
+    def prepare(item: Input) -> Images:
+        return model.prepare(item.read())
+
+    for batch in batches(items, prepare, size, workers):
+        arrays = [array for _, array in batch if not isinstance(array, RejectionError)]
+        answers = iter(model.answers(np.stack(arrays)) if arrays else ())
+        for item, array in batch:
+            yield item, array if isinstance(array, RejectionError) else next(answers)
 
 
 def _attempt(prepare: Callable[[T], Images], item: T) -> PreparedOrRejected:

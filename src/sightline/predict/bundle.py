@@ -16,15 +16,17 @@ from sightline.core.rejection import RejectionError
 from sightline.imaging.image_file import Limits
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats
-from sightline.predict import batching, inputs, manifest, python_inputs
+from sightline.predict import batching, manifest, python_inputs
 from sightline.predict.held_out import HeldOut, from_bytes
-from sightline.predict.inference_model import Answer, Images, InferenceModel, Probabilities, open_model
+from sightline.predict.inference_model import Answer, InferenceModel, Probabilities, open_model
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE
 from sightline.predict.python_inputs import ImageInput
 
 NONE_OF_THESE = "none of these"
 """The label of an image that the model abstains from because it is like none of its classes."""
+LOCAL, RAY = BACKENDS = ("local", "ray")
+"""Where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,12 @@ class Bundle(InferenceModel):
         card: The model card, in Markdown.
         reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
         held_out: Probabilities of validation images, for sets of classes; None in an older bundle.
+        folder: Where it was loaded from.
     """
 
     def __init__(
         self,
+        folder: Path,
         model: InferenceModel,
         manifest: dict[str, Any],
         card: str = "",
@@ -102,6 +106,7 @@ class Bundle(InferenceModel):
         held_out: HeldOut | None = None,
     ) -> None:
         super().__init__(model.classes, model.transform, model.session, model.model, model.calibration)
+        self.folder = folder
         self.manifest = manifest
         self.card = card
         self.reference = reference
@@ -148,7 +153,7 @@ class Bundle(InferenceModel):
 
         conformal = optional(manifest.CONFORMAL)
         held_out = None if conformal is None else from_bytes(conformal, form)
-        return cls(loaded, content, card, optional(manifest.REFERENCE), held_out)
+        return cls(root, loaded, content, card, optional(manifest.REFERENCE), held_out)
 
     @property
     def threshold(self) -> float | None:
@@ -186,6 +191,8 @@ class Bundle(InferenceModel):
         database: Database | None = None,
         abstain: bool | None = None,
         coverage: float | None = None,
+        backend: str = LOCAL,
+        address: str | None = None,
     ) -> Iterator[Prediction]:
         """Predicts images, in order, one prediction per image; memory holds a few batches.
 
@@ -201,25 +208,39 @@ class Bundle(InferenceModel):
                 unless there is another, not at all; None leaves it to the bundle, which was exported with the one or
                 the other (`export.abstain`).
             coverage: Also answers with sets of classes that hold the truth in this share of cases, above 0, below 1.
+            backend: Where images are decoded and computed: "local", or "ray" for the nodes of a Ray cluster.
+            address: The cluster's, as "host:6379", "ray://host:10001" or "auto"; None starts one on this machine.
 
         Raises:
-            UserError: If a package that a kind of input needs is missing, a database cannot be used, or the bundle
-                does not hold what the question needs.
+            UserError: If a package that a kind of input needs is missing, a database or the cluster cannot be used, or
+                the bundle does not hold what the question needs.
+            ValueError: If there is no such backend, or an address is given to one that has none.
         """
+        if backend not in BACKENDS or (address is not None and backend == LOCAL):
+            raise ValueError(f"backend {backend!r} with the address {address!r}: only ray, beside local, takes one")
         question = self.question(top_k, threshold, abstain, coverage)
 
-        def prepare(item: inputs.Input) -> Images:
-            return self.prepare(item.read())
-
         items = python_inputs.python_images(images, Limits().max_bytes, database)
-        for batch in batching.batches(items, prepare, batch_size, workers):
-            arrays = [array for _, array in batch if not isinstance(array, RejectionError)]
-            answers = iter(self.answers(np.stack(arrays)) if arrays else ())
-            for item, array in batch:
-                if isinstance(array, RejectionError):
-                    yield Prediction(item.name, error=str(array.reason), detail=array.detail)
-                else:
-                    yield self.judge(item.name, next(answers), question)
+        if backend == LOCAL:
+            answered = batching.answered(self, items, batch_size, workers)
+        else:
+            from sightline.predict import ray_batches
+
+            answered = ray_batches.answered_on_ray(self, items, batch_size, workers, address)
+        for item, answer in answered:
+            if isinstance(answer, RejectionError):
+                yield Prediction(item.name, error=str(answer.reason), detail=answer.detail)
+            else:
+                yield self.judge(item.name, answer, question)
+
+    def network_files(self) -> dict[str, bytes]:
+        """Returns the files that `open_model` needs, by name.
+
+        Raises:
+            UserError: If one is no longer what was loaded.
+        """
+        names = (manifest.CALIBRATION, manifest.TRANSFORM, manifest.CLASSES, manifest.MODELS[self.model])
+        return {name: manifest.read_verified(self.folder, self.manifest, name) for name in names}
 
     @property
     def abstains(self) -> bool:

@@ -25,13 +25,11 @@ from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.tasks import Result, unfinished
+from tests.clusters import CODE, ray_environment, two_nodes  # noqa: F401 - a fixture
 from tests.stages.preprocess.conftest import Run
 from tests.stages.preprocess.sets import configuration, content, pictures, write_set
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[3]
-CODE = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-"""For processes that start anew: the project, and the tasks of this module."""
 
 
 @pytest.fixture
@@ -247,14 +245,6 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-@pytest.fixture
-def ray_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", CODE)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_environment")
 def test_ray_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
@@ -269,14 +259,9 @@ def test_ray_on_this_machine_makes_the_same_bits(run: Run, tmp_path: Path):
 def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from ray.cluster_utils import Cluster
-
     raw = write_set(tmp_path / "raw", pictures(250))
     expected = content(run(raw, configuration()))
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        second = nodes.add_node(num_cpus=1)
-        nodes.wait_for_nodes()
+    with two_nodes() as (nodes, second):
         cache = tmp_path / "memo"
         killed_at: list[int] = []
 
@@ -293,8 +278,6 @@ def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
         thread.join()
         assert content(out) == expected
         assert killed_at[0] < len(PixelCache(cache).entries()) - 5, "the node died when all was done"
-    finally:
-        nodes.shutdown()
 
 
 @pytest.mark.slow

@@ -18,9 +18,6 @@ Parcel = tuple["Task", bytes, str]
 Answer = tuple[str, "ShardSummary | None", bytes]
 """The version of the node's code, the summary, the file of pixels."""
 
-RETRIES = 5
-"""Nodes that may die under one task before the stage gives up: the task itself may be what kills them."""
-
 
 def parcel(task: Task) -> Parcel:
     """Packs a task, with all that a node must have to run it."""
@@ -58,8 +55,3 @@ def unpack(task: Task, answer: Answer, out: Path, cluster: str) -> Result:
         )
     unfinished(task, out).write_bytes(pixels)
     return task, summary
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.core import clusters
 from sightline.core.errors import UserError, how_to_install
 from sightline.stages.preprocess.backends import BACKEND, Backend, cluster
 
 if TYPE_CHECKING:
     from sightline.stages.preprocess.tasks import Executor, Result, Task
-
-CONNECT = 10
-"""Seconds to wait for the scheduler."""
 
 
 @BACKEND.register("dask")
@@ -56,11 +54,11 @@ class Dask(Backend):
                 client = stack.enter_context(distributed.Client(stack.enter_context(here)))
             else:
                 try:
-                    client = stack.enter_context(distributed.Client(self.address, timeout=CONNECT))
+                    client = stack.enter_context(distributed.Client(self.address, timeout=clusters.CONNECT))
                 except (OSError, ValueError) as error:
                     raise UserError(
-                        f"preprocess.backend=dask: no scheduler at {self.address} ({cluster.first_line(error)}); start "
-                        "one by 'dask scheduler', or set preprocess.backend.address=null for one on this machine"
+                        f"preprocess.backend=dask: no scheduler at {self.address} ({clusters.first_line(error)}); "
+                        "start one by 'dask scheduler', or set preprocess.backend.address=null for one on this machine"
                     ) from None
             yield from _run(distributed, client, tasks, out)
 
@@ -76,7 +74,7 @@ def _run(distributed: Any, client: Any, tasks: Sequence[Task], out: Path) -> Ite
         with warnings.catch_warnings():
             # A parcel is part of the call on purpose: what had been scattered would be lost with its worker.
             warnings.filterwarnings("ignore", message=r"(?s)Sending large graph")
-            future = client.submit(cluster.run_parcel, cluster.parcel(task), pure=False, retries=cluster.RETRIES)
+            future = client.submit(cluster.run_parcel, cluster.parcel(task), pure=False, retries=clusters.RETRIES)
         under_way[future] = task
         completed.add(future)
 
@@ -89,4 +87,4 @@ def _run(distributed: Any, client: Any, tasks: Sequence[Task], out: Path) -> Ite
             if waiting:
                 submit()
     except (distributed.KilledWorker, distributed.CancelledError, OSError, TimeoutError) as error:
-        raise UserError(f"preprocess.backend=dask: {cluster.first_line(error)}") from None
+        raise UserError(f"preprocess.backend=dask: {clusters.first_line(error)}") from None
