@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from sightline.core import dvc_files
 from sightline.core.errors import UserError
-from sightline.sources import content
+from sightline.sources import known_digests
 from sightline.sources.content import ContentMemory, fingerprint
 from sightline.sources.file import LocalFile
 from sightline.sources.folder import FolderSource
@@ -60,7 +61,7 @@ def test_the_digest_is_dvcs(tmp_path: Path) -> None:
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, memory = tree(tmp_path / "in", birds()), ContentMemory(tmp_path / "memory")
     fresh = fingerprint(root, memory)
-    monkeypatch.setattr(content, "_SETTLED", 0)
+    monkeypatch.setattr(known_digests, "_SETTLED", 0)
     assert fingerprint(root, memory) == fresh  # too new to be trusted, they were read again; now they are kept
     opened: list[str] = []
     real = Path.open
@@ -84,23 +85,65 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
 def test_a_file_that_may_change_within_the_same_tick_is_not_remembered(tmp_path: Path) -> None:
     root, memory = tree(tmp_path / "in", birds()), tmp_path / "memory"
     fingerprint(root, ContentMemory(memory))
-    assert not list(memory.glob("*.json"))
+    assert not list(memory.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("kept", ["", "[", "[1]", '{"a": 1}', "{}"])
 def test_a_memory_that_is_damaged_is_made_anew(kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "_SETTLED", 0)
+    monkeypatch.setattr(known_digests, "_SETTLED", 0)
     root, memory = tree(tmp_path / "in", {"a": b"1"}), tmp_path / "memory"
     before = fingerprint(root, ContentMemory(memory))
-    (file,) = memory.glob("*.json")
+    (file,) = memory.glob("*.jsonl")
     whole = file.read_text()
     file.write_text(kept)
     assert fingerprint(root, ContentMemory(memory)) == before
     assert file.read_text() == whole
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_is_known_stays_known_whatever_comes_and_goes(
+    in_order: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_digests, "_SETTLED", 0)
+    root, memory = tmp_path / "in", ContentMemory(tmp_path / "memory")
+    looks = [["b", "c", "d", "x"], ["a", "b", "b2", "d", "x"], ["x"], [], ["a", "b", "x", "y"]]
+    if not in_order:
+        looks += [["y", "b", "x", "a"], ["x", "a", "c", "y"]]
+    seen: set[str] = set()
+    for look in looks:
+        tree(root, {name: name.encode() for name in look if name not in seen})
+        computed: list[str] = []
+        real = known_digests.KnownDigests._computed
+        with monkeypatch.context() as patched, memory.below(root, in_order) as known:
+            patched.setattr(
+                known_digests.KnownDigests,
+                "_computed",
+                lambda self, path, *rest, real=real, computed=computed: (
+                    computed.append(path) or real(self, path, *rest)
+                ),
+            )
+            found = {name: known.md5(name, len(name), (0, 0, 0)) for name in look}
+        assert found == {name: md5(name.encode()) for name in look}
+        assert set(computed) == set(look) - seen
+        seen = set(look)
+        (kept,) = (tmp_path / "memory").glob("*.jsonl")
+        assert [json.loads(line)[0] for line in kept.read_text().splitlines()] == look
+
+
+def test_memory_does_not_grow_with_the_files_that_have_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("".join(f'["{i:06}", 1, 0, 0, 0, "digest"]\n' for i in range(5_000)))
+    tracemalloc.start()
+    with known_digests.known_digests(tmp_path, tmp_path / "kept", in_order=True) as known:
+        before = tracemalloc.get_traced_memory()[0]
+        for i in range(5_000):
+            assert known.md5(f"{i:06}", 1, (0, 0, 0)) == "digest"
+        grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 5_000, "bytes: less than one a file"
+
+
 def test_a_full_disk_costs_the_memory_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "_SETTLED", 0)
+    monkeypatch.setattr(known_digests, "_SETTLED", 0)
     (tmp_path / "memory").write_text("no folder")
     root = tree(tmp_path / "in", birds())
     assert fingerprint(root, ContentMemory(tmp_path / "memory")) == fingerprint(root)

@@ -36,7 +36,7 @@ class NetworkForm(StrEnum):
 
 
 class PredictBackend(StrEnum):
-    """Where predictions are computed."""
+    """The backends of prediction."""
 
     LOCAL = "local"
     RAY = "ray"

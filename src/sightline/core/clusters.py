@@ -26,8 +26,8 @@ def ray_cluster(address: str | None, setting: str, address_setting: str) -> Iter
 
     Args:
         address: As "host:6379", "ray://host:10001" or "auto"; None starts a cluster on this machine.
-        setting: What asks for Ray, for errors.
-        address_setting: What has it start one on this machine, for errors.
+        setting: The setting that asks for Ray, for errors.
+        address_setting: The remedy that has it start one on this machine, for errors.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached, or it fails.

@@ -26,7 +26,7 @@ from sightline.predict.python_inputs import ImageInput
 NONE_OF_THESE = "none of these"
 """The label of an image that the model abstains from because it is like none of its classes."""
 LOCAL, RAY = BACKENDS = ("local", "ray")
-"""Where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
+"""The places where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Bundle(InferenceModel):
         card: The model card, in Markdown.
         reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
         held_out: Probabilities of validation images, for sets of classes; None in an older bundle.
-        folder: Where it was loaded from.
+        folder: The folder that it was loaded from.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class Bundle(InferenceModel):
                 unless there is another, not at all; None leaves it to the bundle, which was exported with the one or
                 the other (`export.abstain`).
             coverage: Also answers with sets of classes that hold the truth in this share of cases, above 0, below 1.
-            backend: Where images are decoded and computed: "local", or "ray" for the nodes of a Ray cluster.
+            backend: The place where images are decoded and computed: "local", or "ray" for the nodes of a Ray cluster.
             address: The cluster's, as "host:6379", "ray://host:10001" or "auto"; None starts one on this machine.
 
         Raises:

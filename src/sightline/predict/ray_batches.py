@@ -39,7 +39,7 @@ Encoded = bytes | npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """What a node opens the network from; sent to each node once, and opened once by each of its processes.
+    """The files that a node opens the network from; sent to each node once, and opened once by each of its processes.
 
     Attributes:
         form: The form of the network, of `manifest.MODELS`.
@@ -54,7 +54,7 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswer:
-    """What a node answers.
+    """The answer of a node.
 
     Attributes:
         version: Of its code and libraries.
@@ -163,7 +163,7 @@ class OpenedModel:
     """The model that a process of a node has opened last, for the batches that follow.
 
     Attributes:
-        reference: What it was opened from.
+        reference: The shipment, which it was opened from.
         version: Of the code and libraries here.
         model: None where that version is not the one asked for: its answers would be others, perhaps.
     """

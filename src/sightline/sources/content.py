@@ -8,65 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from sightline.core import dvc_cache, dvc_files, files
 from sightline.core.errors import UserError, is_shortage
 from sightline.core.progress import track
 from sightline.core.text import is_litter, readable
 from sightline.sources import tree
+from sightline.sources.known_digests import KnownDigests, known_digests
 from sightline.sources.tree import TreeEntry
 
-_BLOCK = 2**20
+T = TypeVar("T")
+
 _MOST_LISTS = 4
-_SETTLED = 2 * 10**9
-"""Nanoseconds after which a file that has changed again has another time, on any file system."""
-
-
-class KnownDigests:
-    """Digests of the files below a folder, of those that have not changed taken from before.
-
-    Args:
-        root: The folder.
-        before: By relative path, what `now` was the last time.
-
-    Attributes:
-        now: By relative path: size, times and inode, and digest.
-    """
-
-    def __init__(self, root: Path, before: dict[str, list[int | str]]) -> None:
-        self.now: dict[str, list[int | str]] = {}
-        self._root = root
-        self._before = before
-
-    def md5(self, path: str, size: int, stamp: Sequence[int], shown: bool = False) -> str:
-        """Returns the MD5 of the file at a relative path; OSError if it cannot be read.
-
-        Args:
-            path: Relative to the root.
-            size: In bytes.
-            stamp: A value that changes with its content: see `tree.stamp`.
-            shown: Whether progress is shown.
-        """
-        state: list[int | str] = [size, *stamp]
-        known = self._before.get(path)
-        if isinstance(known, list) and known[:-1] == state:
-            digest = str(known[-1])
-        else:
-            content = hashlib.md5(usedforsecurity=False)
-            with (self._root / path).open("rb") as stream:
-                blocks = iter(lambda: stream.read(_BLOCK), b"")
-                for block in track(blocks, "watching", size / _BLOCK, unit="MiB") if shown else blocks:
-                    content.update(block)
-            digest = content.hexdigest()
-            if time.time_ns() - max(stamp[:2]) < _SETTLED:
-                return digest  # it may change once more within the same tick of the clock
-        self.now[path] = [*state, digest]
-        return digest
+_PART = 4096  # files of a list that are made into text at a time
 
 
 class ContentMemory:
@@ -86,11 +46,11 @@ class ContentMemory:
             states: By relative path, in an order that is the same on every machine.
         """
         digest = files.sha256("".join(f"{path}\0{state}\n" for path, state in states.items()).encode())
-        self.keep_list(digest, states)
+        self.keep_list(digest, states.items())
         return digest
 
-    def keep_list(self, digest: str, states: Mapping[str, str]) -> None:
-        """Keeps what is behind a source's digest: what tells a change of each file, by relative path.
+    def keep_list(self, digest: str, states: Iterable[tuple[str, str]]) -> None:
+        """Keeps what is behind a source's digest: what tells a change of each file, with its relative path.
 
         Only the lists used last are kept; that of the state in dvc.lock is, whenever it is compared with another.
         """
@@ -101,7 +61,8 @@ class ContentMemory:
             if file.is_file():
                 file.touch()
             else:
-                files.write_text(file, json.dumps(states))
+                with files.atomic_file(file) as temporary, temporary.open("wb") as stream:
+                    stream.writelines(_object(states))
             for old in sorted(file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)[:-_MOST_LISTS]:
                 old.unlink()
 
@@ -119,20 +80,15 @@ class ContentMemory:
     def _list_file(folder: Path, digest: str) -> Path:
         return folder / "lists" / f"{digest}.json"
 
-    @contextlib.contextmanager
-    def below(self, root: Path) -> Iterator[KnownDigests]:
-        """Yields what is known of the files below a folder, and keeps what is then."""
-        file = self._folder / f"{files.sha256(os.fsencode(root.absolute()))[:16]}.json" if self._folder else None
-        before: dict[str, list[int | str]] = {}
-        if file is not None:
-            with contextlib.suppress(OSError, ValueError):  # nothing kept, or cut short: it is worked out anew
-                kept = json.loads(file.read_text(encoding="ascii"))
-                before = kept if isinstance(kept, dict) else {}
-        known = KnownDigests(root, before)
-        yield known
-        if file is not None and known.now != before:
-            with contextlib.suppress(OSError):  # a full disk: what is written next says so
-                files.write_text(file, json.dumps(known.now))
+    def below(self, root: Path, in_order: bool = False) -> contextlib.AbstractContextManager[KnownDigests]:
+        """Yields what is known of the files below a folder, and keeps what is then.
+
+        Args:
+            root: The folder, or the file.
+            in_order: Whether its files are asked for in ascending order of path.
+        """
+        name = f"{files.sha256(os.fsencode(root.absolute()))[:16]}.jsonl"
+        return known_digests(root, self._folder / name if self._folder else None, in_order)
 
 
 NO_MEMORY = ContentMemory()
@@ -197,15 +153,17 @@ def _file(path: Path, memory: ContentMemory) -> str:
 
 def _folder(root: Path, memory: ContentMemory) -> tuple[str, str]:
     """Returns the digest of all files below a folder, and of those that count as inputs."""
-    every, inputs = [], []
-    with memory.below(root) as known:
+    paths: list[str] = []
+    states: list[str] = []
+    litter: set[str] = set()
+    with memory.below(root, in_order=True) as known:
         for entry in track(tree.walk(root, litter=True), "watching", unit="files"):
-            item = {"md5": _state(entry, known), "relpath": readable(entry.path)}
-            every.append(item)
-            if not is_litter(entry.path):
-                inputs.append(item)
-    whole = _listed(every, memory)
-    return whole, whole if len(inputs) == len(every) else _listed(inputs, memory)
+            states.append(_state(entry, known))
+            paths.append(readable(entry.path))
+            if is_litter(entry.path):
+                litter.add(paths[-1])
+    whole = _listed(paths, states, set(), memory)
+    return whole, _listed(paths, states, litter, memory) if litter else whole
 
 
 def _state(entry: TreeEntry, known: KnownDigests) -> str:
@@ -219,9 +177,34 @@ def _state(entry: TreeEntry, known: KnownDigests) -> str:
         return str(error.strerror)
 
 
-def _listed(items: list[dict[str, str]], memory: ContentMemory) -> str:
+def _listed(paths: list[str], states: list[str], without: set[str], memory: ContentMemory) -> str:
     """Returns the digest of a list of files, as DVC writes and digests it."""
-    text = json.dumps(sorted(items, key=lambda item: item["relpath"]), sort_keys=True)
-    digest = f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
-    memory.keep_list(digest, {item["relpath"]: item["md5"] for item in items})
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+
+    def items() -> Iterator[tuple[str, str]]:
+        return ((paths[i], states[i]) for i in order if paths[i] not in without)
+
+    content = hashlib.md5(b"[", usedforsecurity=False)
+    separator = b""
+    for part in _parts({"md5": state, "relpath": path} for path, state in items()):
+        content.update(separator + json.dumps(part, sort_keys=True)[1:-1].encode())
+        separator = b", "
+    content.update(b"]")
+    digest = f"{content.hexdigest()}.dir"
+    memory.keep_list(digest, items())
     return digest
+
+
+def _object(items: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+    """Yields a JSON object part by part."""
+    separator = "{"
+    for part in _parts(items):
+        yield f"{separator}{json.dumps(dict(part))[1:-1]}".encode()
+        separator = ", "
+    yield b"{}" if separator == "{" else b"}"
+
+
+def _parts(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while part := list(itertools.islice(rest, _PART)):
+        yield part
