@@ -1,4 +1,7 @@
-"""ingest: the source's images -> data/raw (checked shards, class map, list of what was refused, audit)."""
+"""ingest: the source's images -> data/raw (checked shards, class map, list of what was refused, audit).
+
+Pictures of none of the classes (`ingest.unknown`) -> data/raw_unknown, which is empty where there are none.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,34 @@ from sightline.sources.tracked_images import pull_images
 from sightline.stages.ingest.config import IngestConfig
 
 OUTPUT = Path("data/raw")
+UNKNOWN = Path("data/raw_unknown")
 MEMORY = files.STATE / "ingest-classes.json"
 
 
 def run(config: IngestConfig, context: Context) -> None:
-    """Writes `data/raw`, whole or not at all."""
+    """Writes `data/raw` and `data/raw_unknown`, whole or not at all."""
     progress.step("opening the source")
     from sightline.stages.ingest import console  # here, so that --help and a bad configuration answer at once
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
+    from sightline.stages.ingest.unknown_pictures import ingest_unknown
 
-    for path in filter(None, (config.path, getattr(config.source, "root", None), config.additions)):
+    for path in filter(None, (config.path, getattr(config.source, "root", None), config.additions, config.unknown)):
         if "://" not in path and (done := pull_images(located(path), config.path)):
             print(f"ingest: {done}")
-    with files.atomic_directory(context.output / OUTPUT) as out:
+    with (
+        files.atomic_directory(context.output / OUTPUT) as out,
+        files.atomic_directory(context.output / UNKNOWN) as others,
+    ):
         progress.step("")
         summary = ingest(open_source(config), config, out)
         require_trainable(summary, config)
+        unknown = ingest_unknown(config, out, others)
     digest = data_settings.raw_digest(context.output / OUTPUT)
     data_settings.save_settings(context.output / data_settings.RAW, context.config, "ingest", digest)
     for line in [
         *console.summary_lines(summary),
+        *(console.unknown_lines(unknown) if unknown else []),
         *console.class_changes(list(summary["classes"]), context.output / MEMORY),
     ]:
         progress.write_line(f"ingest: {line}", sys.stdout)

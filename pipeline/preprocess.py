@@ -1,4 +1,7 @@
-"""preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, transform)."""
+"""preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, transform).
+
+Pictures of none of the classes: data/raw_unknown -> data/unknown, which is empty where there are none.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ from sightline.stages.preprocess.config import PreprocessConfig
 
 INPUT = Path("data/raw")
 OUTPUT = Path("data/processed")
+UNKNOWN_INPUT = Path("data/raw_unknown")
+UNKNOWN = Path("data/unknown")
 
 
 def run(config: PreprocessConfig, context: Context) -> None:
-    """Writes `data/processed`, whole or not at all."""
+    """Writes `data/processed` and `data/unknown`, whole or not at all."""
     # Here, so that --help and a bad configuration answer at once.
     progress.step("images")
     from sightline.datasets.processed_set import ProcessedSet
@@ -23,13 +28,19 @@ def run(config: PreprocessConfig, context: Context) -> None:
     from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
+    from sightline.stages.preprocess.unknown_pictures import preprocess_unknown
 
-    with files.atomic_directory(context.output / OUTPUT) as out:
-        summary = preprocess(context.root / INPUT, config, out, context.root / FOLDER)
+    cache = context.root / FOLDER
+    with (
+        files.atomic_directory(context.output / OUTPUT) as out,
+        files.atomic_directory(context.output / UNKNOWN) as others,
+    ):
+        summary = preprocess(context.root / INPUT, config, out, cache)
         require_splits(summary)
+        unknown = preprocess_unknown(context.root / UNKNOWN_INPUT, config, others, cache)
     digest, raw = ProcessedSet(context.output / OUTPUT).digest, data_settings.raw_digest(context.root / INPUT)
     data_settings.save_settings(context.output / data_settings.PROCESSED, context.config, "preprocess", digest, raw)
-    for line in set_lines(summary, config, context.root / INPUT):
+    for line in [*set_lines(summary, config, context.root / INPUT), *filter(None, [unknown])]:
         progress.write_line(f"preprocess: {line}", sys.stdout)
 
 

@@ -25,6 +25,7 @@ from sightline.api.settings import section
 from sightline.core import progress
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
+from sightline.datasets.processed_set import UNKNOWN
 from sightline.project_setup.recognition import source_knobs
 
 Folder = str | Path | None
@@ -55,13 +56,17 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
     from sightline.stages.ingest.config import IngestConfig
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
+    from sightline.stages.ingest.unknown_pictures import ingest_unknown
 
     settings, config = section("ingest", IngestConfig, {**source_knobs(source), **knobs})
     with progress.stage("ingest"), new_place(folder, "raw") as place:
         place.path.mkdir()
         summary = ingest(open_source(settings), settings, place.path)
         require_trainable(summary, settings)
-    _report("ingest", console.summary_lines(summary))
+        if settings.unknown is not None:
+            (place.path / UNKNOWN).mkdir()
+            unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
+    _report("ingest", console.summary_lines(summary) + (console.unknown_lines(unknown) if settings.unknown else []))
     return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
 
 
@@ -81,13 +86,18 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
+    from sightline.stages.preprocess.unknown_pictures import preprocess_unknown
 
     settings, config = section("preprocess", PreprocessConfig, knobs)
     with progress.stage("preprocess"), new_place(folder or raw.path.parent, "processed") as place:
         place.path.mkdir()
         summary = preprocess(raw.path, settings, place.path, FOLDER)
         require_splits(summary)
-    _report("preprocess", set_lines(summary, settings, raw.path))
+        unknown = None
+        if (raw.path / UNKNOWN).is_dir():
+            (place.path / UNKNOWN).mkdir()
+            unknown = preprocess_unknown(raw.path / UNKNOWN, settings, place.path / UNKNOWN, FOLDER)
+    _report("preprocess", [*set_lines(summary, settings, raw.path), *filter(None, [unknown])])
     return ProcessedDataset(place.path, raw, {**raw.settings, **flat_params(config, "preprocess")})
 
 

@@ -25,6 +25,7 @@ from sightline.datasets.raw_set import CLASSES, read_classes
 
 INDEX = "index.parquet"
 TRANSFORM = "contract.json"
+UNKNOWN = "unknown"
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -159,6 +160,15 @@ class ProcessedSet:
             _shard=np.array([number[s] for s in table["shard"].to_pylist()], np.int64),
             _row=table["row"].to_numpy().astype(np.int64),
         )
+
+    @property
+    def unknown(self) -> ProcessedSet | None:
+        """The set of pictures of none of the classes, in the folder `unknown` beside it or in it; None without.
+
+        Its split "val" is the half that may set a threshold or train, "test" the half that judges; labels mean nothing.
+        """
+        places = (self.root.parent / UNKNOWN, self.root / UNKNOWN)
+        return next((ProcessedSet(place) for place in places if (place / INDEX).is_file()), None)
 
     def originals(self, name: str) -> npt.NDArray[np.int64]:
         """Returns the places in a split of its images that are no augmented copies."""

@@ -32,6 +32,36 @@ def quantile(scores: npt.NDArray[np.floating], rate: float) -> float | None:
     return None if rank > n else float(np.sort(scores)[max(rank, 1) - 1])
 
 
+def novelty_threshold(
+    distances: npt.NDArray[np.floating], rate: float, unknown: npt.NDArray[np.floating] | None = None
+) -> tuple[float, bool]:
+    """Returns the distance above which an image counts as novel, and whether there were images enough for the rate.
+
+    It is the quantile of the held-out images' distances or, where those are too few, the largest. Known foreign images
+    can raise it, never lower it, so that the rate stays what was promised: among the distances from there to the
+    quantile at a fifth of the rate (so that a few odd images do not decide), it is the one above which the share of
+    foreign images exceeds that of held-out ones by most, the least of several.
+
+    Args:
+        distances: [n] of held-out images of the known classes, n >= 1.
+        rate: The share of these that may be above it, 0 to 1.
+        unknown: [m] of foreign images; None or empty for none.
+
+    >>> known = np.arange(1.0, 201)
+    >>> novelty_threshold(known, 0.05), novelty_threshold(known, 0.05, np.array([193.5, 300, 300]))
+    ((191.0, True), (193.0, True))
+    """
+    least = quantile(distances, rate)
+    if least is None:
+        return float(distances.max()), False
+    if unknown is None or not len(unknown):
+        return least, True
+    most = quantile(distances, rate / 5)
+    candidates = np.unique(distances[(distances >= least) & (distances <= (np.inf if most is None else most))])
+    gains = [(unknown > threshold).mean() - (distances > threshold).mean() for threshold in candidates]
+    return float(candidates[int(np.argmax(gains))]), True
+
+
 def images_for(rate: float) -> int:
     """Returns how many held-out images `quantile` needs.
 

@@ -140,7 +140,7 @@ def examine_source(config: IngestConfig, raw: Path) -> Fingerprint:
         UserError: If the source cannot be read, or nothing can be trained on it.
     """
     # What people decided on the images of the project that this folder may be is not for another's.
-    sampled = dataclasses.replace(config, limit=LOOK, corrections=None, additions=None)
+    sampled = dataclasses.replace(config, limit=LOOK, corrections=None, additions=None, unknown=None)
     summary = ingest(open_source(sampled), sampled, raw)
     whole = summary["inputs"] < LOOK
     # What a sample has few of, the set may have more of; one class alone is no chance.

@@ -95,7 +95,16 @@ def _novelty(found: Evaluation, measured: NoveltyResult) -> list[str]:
         f"{found.numbers['novel_share']:.4f} of the {found.test.split} images are taken for none of the classes "
         f"({measured.fitted.rate:g} is allowed)"
     )
-    return [line, measured.note] if measured.note else [line]
+    lines = [line, measured.note] if measured.note else [line]
+    if measured.unknown is not None and "unknown_refused" in found.numbers:
+        share, low, high = (found.numbers[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
+        lines.append(
+            f"{share:.4f} ({low:.4f} to {high:.4f}) of {len(measured.unknown.judged)} pictures of none of the classes "
+            f"are refused; {measured.unknown.setting} others set the threshold"
+        )
+    elif measured.unknown is not None:
+        lines.append("no picture of none of the classes is left to judge novelty by: ingest.unknown needs two at least")
+    return lines
 
 
 def _times(count: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from sightline.core import progress
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
@@ -46,6 +47,30 @@ class Embedder:
 
 
 @dataclass(frozen=True)
+class UnknownResult:
+    """What the detector says of pictures of none of the classes, of those that the threshold was not set on.
+
+    Attributes:
+        setting: How many others the threshold was set on.
+        judged: [m] scores.
+    """
+
+    setting: int
+    judged: Floats
+
+    @property
+    def refused(self) -> int:
+        """How many of them count as novel, as they should."""
+        return int((self.judged > 1).sum())
+
+    def auroc(self, test: Floats) -> float:
+        """Returns the probability that such a picture has a higher score than a test image, by their scores [n]."""
+        ranks = rankdata(np.concatenate([self.judged, test]))[: len(self.judged)]
+        count = len(self.judged)
+        return float((ranks.sum() - count * (count + 1) / 2) / (count * len(test)))
+
+
+@dataclass(frozen=True)
 class NoveltyResult:
     """The detector, and what it says of held-out images.
 
@@ -53,11 +78,13 @@ class NoveltyResult:
         fitted: Detector and threshold; None where there is no validation image to set it on.
         test: [n] scores of the images that were scored, above 1 those that count as novel; empty without a detector.
         note: The fault of it; empty where there is none.
+        unknown: The result on pictures of none of the classes; None where there are none.
     """
 
     fitted: FittedNovelty | None
     test: Floats
     note: str = ""
+    unknown: UnknownResult | None = None
 
     @property
     def flagged(self) -> Bools:
@@ -69,6 +96,9 @@ class NoveltyResult:
 def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
     """Fits a detector and scores a split with it.
 
+    Of pictures of none of the classes, where there are some, one half sets the threshold with the validation images, and
+    the other judges it.
+
     Args:
         embedder: The network.
         data: The processed set.
@@ -76,7 +106,7 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
         batch_size: Images at a time.
         test: The split that is scored.
     """
-    validation, nothing = data.split("val"), np.zeros(0)
+    validation, unknown, nothing = data.split("val"), data.unknown, np.zeros(0)
     if not len(validation):
         return NoveltyResult(None, nothing, "there is no validation image to set its threshold on")
     train, originals = data.split("train"), data.originals("train")
@@ -92,12 +122,13 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
 
     def distances(split: Split, name: str) -> Floats:
         batches = _batches(split, np.arange(len(split)), batch_size, name)
-        return np.concatenate([detector.distances(images, embedder.embed(images)) for images in batches])
+        return np.concatenate([nothing, *(detector.distances(images, embedder.embed(images)) for images in batches)])
 
     held_out = distances(validation, "validation images")
-    threshold, note = conformal.quantile(held_out, rate), ""
-    if threshold is None:
-        threshold = float(held_out.max())
+    setting = distances(unknown.split("val"), "unknown pictures") if unknown else nothing
+    threshold, enough = conformal.novelty_threshold(held_out, rate, setting)
+    note = ""
+    if not enough:
         note = (
             f"{len(held_out)} validation images are too few for a rate of {rate:g}, which needs "
             f"{conformal.images_for(rate)}: the largest distance among them is the threshold"
@@ -105,7 +136,10 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
     if not 0 < threshold < np.inf:
         return NoveltyResult(None, nothing, "the network gives all validation images the same embedding")
     fitted = FittedNovelty(detector, threshold, rate, len(held_out))
-    return NoveltyResult(fitted, distances(test, "test images") / threshold, note)
+    judged = None
+    if unknown:
+        judged = UnknownResult(len(setting), distances(unknown.split("test"), "unknown pictures") / threshold)
+    return NoveltyResult(fitted, distances(test, "test images") / threshold, note, judged)
 
 
 def _batches(split: Split, places: npt.NDArray[np.int64], size: int, name: str) -> Iterator[Images]:

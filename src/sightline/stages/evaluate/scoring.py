@@ -91,6 +91,9 @@ def score_model(
         novel = novelty_measurement.measure_novelty(embedder, data, config.novelty, config.batch_size, rows)
         if novel.fitted is not None:
             numbers |= proportion("novel_share", int(novel.flagged.sum()), len(rows))
+        if novel.unknown is not None and len(novel.unknown.judged):
+            numbers |= proportion("unknown_refused", novel.unknown.refused, len(novel.unknown.judged))
+            numbers["unknown_auroc"] = novel.unknown.auroc(novel.test)
     corrupted = None
     if raw is not None and config.robustness_images:
         progress.step("robustness")

@@ -94,7 +94,7 @@ and those of one group, are in one split only.
 
 ## Limits
 
-{_novelty(content.novelty)}
+{_novelty(content.novelty, content.metrics)}
 - The figures hold for images like those it was trained and tested on.
 {_calibrated(content.calibration)}
 
@@ -127,7 +127,7 @@ def _second_output(novelty: FittedNovelty | None) -> str:
     return "" if novelty is None else ", and `novelty`: float32 [N]"
 
 
-def _novelty(novelty: FittedNovelty | None) -> str:
+def _novelty(novelty: FittedNovelty | None, metrics: Mapping[str, Any]) -> str:
     """Says whether it tells what is none of its classes, and how far that is to be trusted."""
     if novelty is None:
         return (
@@ -138,7 +138,18 @@ def _novelty(novelty: FittedNovelty | None) -> str:
         "- An image whose `novelty` is above 1 is like none of the classes: the threshold was set on "
         f"{novelty.images:,}\n  validation images, so that some {100 * novelty.rate:g} % of the classes' own images "
         "are taken for novel. With `--abstain` these get no class.\n"
-        "  What is not a class and yet much like one need not be above it."
+        "  What is not a class and yet much like one need not be above it." + _refused(metrics)
+    )
+
+
+def _refused(metrics: Mapping[str, Any]) -> str:
+    """Says what share of pictures of none of the classes is refused; empty where there were none to try."""
+    if "unknown_refused" not in metrics:
+        return ""
+    share, low, high = (100 * metrics[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
+    return (
+        f"\n  Of pictures of none of the classes that were set aside to try it, it refuses {share:.1f} % (95 % interval "
+        f"{low:.1f} to {high:.1f})."
     )
 
 

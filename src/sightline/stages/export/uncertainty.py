@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.datasets.processed_set import Split
+from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats
 from sightline.models.novelty_detector import FittedNovelty
@@ -35,13 +35,21 @@ class Uncertainty:
         fitted: The detector; None where there is none.
         validation: The validation split.
         shape: (height, width, channels) of an image.
+        unknown: Pictures of none of the classes, half of which set thresholds; None without.
     """
 
-    def __init__(self, fitted: FittedNovelty | None, validation: Split, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        fitted: FittedNovelty | None,
+        validation: Split,
+        shape: tuple[int, int, int],
+        unknown: ProcessedSet | None = None,
+    ) -> None:
         self.fitted = fitted
         self._validation = validation
         self._places = np.linspace(0, len(validation) - 1, min(len(validation), VALIDATION_IMAGES)).round().astype(int)
         self._shape = shape
+        self._unknown = unknown.split("val") if unknown else None
         self._thresholds: dict[str, float] = {}
         self._of_true: dict[str, npt.NDArray[np.float32]] = {}
 
@@ -87,14 +95,16 @@ class Uncertainty:
 
     def _threshold(self, plain: bytes, fitted: FittedNovelty) -> float:
         session = open_session(plain, 0)
-        distances = np.concatenate(
-            [
-                fitted.detector.distances(images, session.run([EMBEDDING], {INPUT: images})[0])
-                for images in self._batches()
-            ]
-        )
-        quantile = conformal.quantile(distances, fitted.rate)
-        return float(distances.max()) if quantile is None else quantile
+
+        def distances(batches: Iterable[Images]) -> Floats:
+            embedded = ((images, session.run([EMBEDDING], {INPUT: images})[0]) for images in batches)
+            return np.concatenate([fitted.detector.distances(images, embeddings) for images, embeddings in embedded])
+
+        unknown = None
+        if self._unknown is not None and len(self._unknown):
+            starts = range(0, len(self._unknown), BATCH_SIZE)
+            unknown = distances(self._unknown.images(slice(start, start + BATCH_SIZE)) for start in starts)
+        return conformal.novelty_threshold(distances(self._batches()), fitted.rate, unknown)[0]
 
 
 def check_novelty(ids: list[str], trained: Floats, exported: npt.NDArray[np.float32]) -> None:

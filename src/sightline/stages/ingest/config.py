@@ -25,6 +25,7 @@ class IngestConfig:
     labels: str | None
     corrections: str | None
     additions: str | None
+    unknown: str | None
     min_per_class: int
     on_reject: str
     conflicts: str
@@ -51,6 +52,11 @@ class IngestConfig:
                 knob == "class_from" or getattr(self.source, column, None) is None,
                 f"{knob}: ingest.source.{column} says it already; set one of them to null",
             )
+        require(self.unknown != "", "unknown: must be a folder, an archive or null, is empty")
+        require(
+            "://" not in (self.unknown or ""),
+            "unknown: must be a folder or an archive on disk: download it, and name that",
+        )
         require(self.min_per_class >= 1, f"min_per_class: must be at least 1, not {self.min_per_class}")
         require_one_of("on_reject", self.on_reject, ("warn", "fail"))
         require_one_of("conflicts", self.conflicts, ("drop", "keep", "fail"))

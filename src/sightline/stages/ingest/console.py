@@ -41,6 +41,17 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
 
+def unknown_lines(summary: dict[str, Any]) -> list[str]:
+    """Returns the lines on the pictures that are none of the classes."""
+    rejected, first = sum(summary["rejected"].values()), summary["first_rejected"]
+    lines = [f"{summary['accepted']:,} pictures of none of the classes (ingest.unknown)"]
+    if rejected:
+        why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
+        where = "data/raw_unknown/rejected.parquet"
+        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {why} ({where}); the first: {first}")
+    return lines
+
+
 def correction_lines(summary: dict[str, Any]) -> list[str]:
     """Returns a line on what people decided on single images; none where they decided nothing."""
     counts = summary.get("corrections")

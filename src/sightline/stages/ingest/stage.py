@@ -31,7 +31,7 @@ from sightline.stages.ingest.workers import CheckPool
 SourceItem = ImageRecord | Rejection
 
 
-def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
+def ingest(source: Source, config: IngestConfig, out: Path, knob: str | None = None) -> dict[str, Any]:
     """Writes the raw set of a source below `out`.
 
     Args:
@@ -39,6 +39,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
         config: The section `ingest`: what is let in.
         out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
             `ingest.json`.
+        knob: The setting that names the source, for messages; None for `ingest.source`.
 
     Returns:
         What stands in `ingest.json`, a pure function of the set, the configuration and what people decided on single
@@ -58,7 +59,7 @@ def ingest(source: Source, config: IngestConfig, out: Path) -> dict[str, Any]:
         conflicts = resolve_conflicts(sorter, config.conflicts)
         classes = sorter.count("SELECT label, count(*) FROM image GROUP BY 1")
         rejected = sorter.count("SELECT reason, count(*) FROM rejection GROUP BY 1")
-        _require_a_set(classes, rejected, sorter, config)
+        _require_a_set(classes, rejected, sorter, config, knob)
         images = track(sorter.images(), "writing", sum(classes.values()))
         shards = raw_set.write_raw_shards(images, out)
         raw_set.write_rejected(sorter.rejections(), out / raw_set.REJECTED)
@@ -145,32 +146,30 @@ def _first(sorter: ImageSorter) -> str | None:
 
 
 def _require_a_set(
-    classes: dict[str, int], rejected: dict[str, int], sorter: ImageSorter, config: IngestConfig
+    classes: dict[str, int], rejected: dict[str, int], sorter: ImageSorter, config: IngestConfig, knob: str | None
 ) -> None:
     """Ends the stage where what came in is not what the configuration asks for."""
     rejections, accepted = sum(rejected.values()), sum(classes.values())
     total = accepted + rejections
+    named = knob or f"ingest.source={config.source.name}"
     if not total:
         where = config.path or (remote.location(config.url) if config.url else "the source")
-        raise UserError(
-            f"ingest.source={config.source.name}: nothing is in {where} (hidden files do not count); name the place of "
-            "the images by ingest.path or ingest.url"
-        )
+        remedy = f"name the place of the images by {knob or 'ingest.path or ingest.url'}"
+        raise UserError(f"{named}: nothing is in {where} (hidden files do not count); {remedy}")
     why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     first = _first(sorter)
     example = f"; the first: {first}" if first else ""
     if not accepted:
         unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
         remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
-        raise UserError(
-            f"ingest.source={config.source.name}: all {total:,} inputs were rejected ({why}){example}{remedy}"
-        )
+        raise UserError(f"{named}: all {total:,} inputs were rejected ({why}){example}{remedy}")
     unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # what a person has removed is no fault
+    of = f" of {knob}" if knob else ""
     if unwanted and config.on_reject == "fail":
-        raise UserError(f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs were rejected ({why}){example}")
+        raise UserError(f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs{of} were rejected ({why}){example}")
     if unwanted > config.max_rejected * total:
         most = f"ingest.max_rejected={config.max_rejected:g}"
-        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs were rejected ({why}){example}")
+        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs{of} were rejected ({why}){example}")
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "

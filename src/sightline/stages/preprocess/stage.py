@@ -71,7 +71,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
         groups = images.groups(config.balance == "images")
         assigned = _assign(images, groups, config)
         shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
-        index = _index(images, shards, assigned)
+        index = index_originals(images, shards, assigned)
         training = [shard.sums[rows] for shard, rows in zip(shards, index.rows_of(TRAIN), strict=True)]
         if not any(map(len, training)):
             raise UserError(
@@ -119,7 +119,7 @@ def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> SplitAs
 
 
 @dataclass(frozen=True)
-class _Index:
+class OriginalsIndex:
     """The index of the originals.
 
     Attributes:
@@ -146,7 +146,7 @@ class _Index:
             yield self.row[begin:end][chosen[begin:end]]
 
 
-def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: SplitAssignment) -> _Index:
+def index_originals(images: RawSet, shards: Sequence[ShardSummary], assigned: SplitAssignment) -> OriginalsIndex:
     """Says what each row of the shards is: of all images that the transform let pass and that are in a split."""
     kept = [shard.kept for shard in shards]
     places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
@@ -167,7 +167,7 @@ def _index(images: RawSet, shards: Sequence[ShardSummary], assigned: SplitAssign
         "origin": ids,
         "sha256": chosen["sha256"],
     }
-    return _Index(pa.table(columns), labels, splits, shard, row, len(shards))
+    return OriginalsIndex(pa.table(columns), labels, splits, shard, row, len(shards))
 
 
 def _notes(shards: Sequence[ShardSummary]) -> dict[str, int]:

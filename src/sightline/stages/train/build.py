@@ -19,6 +19,7 @@ from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.dataloader import DirectLoader, SampleDataset, TimedDataLoader, loader
 from sightline.stages.train.lightning_module import ClassifierModule
 from sightline.stages.train.options import TrainerOption
+from sightline.stages.train.outlier_exposure import OutlierExposure
 from sightline.stages.train.recipes import Finetune, recipe_of
 from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler, balancing_weights
 
@@ -70,10 +71,25 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         frozen_statistics=finetune is not None and finetune.frozen_statistics,
         augment=torch_backend.build(config.augment) if augment else None,
         mix=config.mix.build(len(data.classes)),
+        exposure=None if config.debug.overfit else exposure(data, config),
     )
     if config.trainer.compile:
         classifier.network.compile()  # in place: the names in the state stay as they are
     return module
+
+
+def exposure(data: ProcessedSet, config: TrainConfig) -> OutlierExposure | None:
+    """Returns the pictures of none of the classes that the network learns from; None where it learns from none.
+
+    Raises:
+        UserError: If it is to, and there are none.
+    """
+    if not config.unknown_weight:
+        return None
+    unknown = data.unknown
+    if unknown is None:
+        raise UserError("train.unknown_weight: there are no pictures of none of the classes: name some by ingest.unknown")
+    return OutlierExposure(unknown.split("val"), config.unknown_weight, config.seed)
 
 
 def loaders(

@@ -57,6 +57,8 @@ class TrainConfig:
         start_from: The model whose weights training starts from: "champion" of the registered model, or another
             version (`models:/name@alias`, `models:/name/3`), or the folder of a trained model or a bundle; null for
             none. The head keeps the rows of the classes that it knows, and starts those of new ones at zero.
+        unknown_weight: Weight, beside the loss, of that on pictures of none of the classes (`ingest.unknown`), whose
+            target is the same probability for all classes (outlier exposure); 0 leaves them out.
         seed: All randomness is a function of it.
         threads: CPU threads; results depend on their number in the last bits.
         num_workers: Data-loader processes; results do not depend on them.
@@ -88,6 +90,7 @@ class TrainConfig:
     teacher: str | None
     teacher_share: float
     start_from: str | None
+    unknown_weight: float
     seed: int
     threads: int
     num_workers: int
@@ -103,11 +106,13 @@ class TrainConfig:
         require(self.teacher != "", "teacher: must be a bundle's folder or null, is empty")
         require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], is {self.teacher_share}")
         require(self.start_from != "", "start_from: must be champion, a folder or null, is empty")
+        require(0 <= self.unknown_weight <= 10, f"unknown_weight: must be in [0, 10], is {self.unknown_weight}")
         all_learn = "auto, scratch, finetune"
         for key, value, choice_name, option, allowed in (
             ("teacher", self.teacher, "mix", self.mix, "none"),
             ("teacher", self.teacher, "recipe", self.recipe, all_learn),
             ("start_from", self.start_from, "recipe", self.recipe, all_learn),
+            ("unknown_weight", self.unknown_weight or None, "recipe", self.recipe, all_learn),
         ):
             refused = value is not None and option.name not in allowed.split(", ")
             require(not refused, f"{key}: needs {choice_name} {allowed}, not {option.name}")

@@ -16,6 +16,7 @@ from sightline.models import parameter_groups
 from sightline.models.classifier import Classifier
 from sightline.stages.train.dataloader import Batch
 from sightline.stages.train.optimizers import OptimizerOption
+from sightline.stages.train.outlier_exposure import OutlierExposure, undecided_loss
 from sightline.stages.train.schedules import ScheduleOption
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ClassifierModule(pl.LightningModule):
         frozen_statistics: Whether batch norms keep the statistics that they have.
         augment: Augmentation of whole batches, where the loader does none.
         mix: Blending of a batch's images and labels.
+        exposure: Pictures of none of the classes, as many as there are images in a batch.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ClassifierModule(pl.LightningModule):
         frozen_statistics: bool = False,
         augment: BatchAugmentation | None = None,
         mix: Mix | None = None,
+        exposure: OutlierExposure | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -104,6 +107,7 @@ class ClassifierModule(pl.LightningModule):
         self._frozen_statistics = frozen_statistics
         self._augment = augment
         self._mix = mix
+        self._exposure = exposure
         self._lr = 0.0
         self._train_loss = RunningMean()
         self._val_loss = RunningMean()
@@ -138,13 +142,27 @@ class ClassifierModule(pl.LightningModule):
         targets = labels
         if self._mix is not None:
             images, targets = self._mix(images, labels)
-        loss: torch.Tensor = self.loss(self.classifier(images), targets)
+        if self._exposure is not None:
+            images = torch.cat([images, self._unknown(self._exposure, images, batch_idx)])
+        logits = self.classifier(images)
+        loss: torch.Tensor = self.loss(logits[: len(labels)], targets)
         self._train_loss.add(loss * len(labels), len(labels))
         if (world := _world()) > 1:
             # Gradients are averaged over the processes, of which one may have an image more than another.
             whole: int = cast(Any, self.trainer.train_dataloader).batches.sizes[batch_idx]
             loss = loss * (len(labels) * world / whole)
+        if self._exposure is not None:
+            loss = loss + self._exposure.weight * undecided_loss(logits[len(labels) :])
         return loss
+
+    def _unknown(self, exposure: OutlierExposure, images: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        """Returns pictures of none of the classes beside a batch's images, of their type and on their device."""
+        found, keys = exposure.batch(len(images), self.current_epoch, [batch_idx, self.global_rank])
+        found, keys = found.to(images.device), keys.to(images.device)
+        if self._augment is not None:
+            with torch.autocast(images.device.type, enabled=False):
+                found = self._augment(found, keys)
+        return found.to(images.dtype)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels, _ = batch

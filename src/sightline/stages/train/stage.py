@@ -90,6 +90,8 @@ class TrainingRun:
             self.start = found.record(self.data.classes)
             self.config = dataclasses.replace(config, start_from=str(found.folder))
             code.append(found.digest)
+        if config.unknown_weight and (unknown := self.data.unknown):
+            code.append(unknown.digest)
         what = {**self._settings, "data": self.data.digest, "code": code}
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
 

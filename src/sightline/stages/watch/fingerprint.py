@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.core.project import located, project_root
 from sightline.datasets.corrections import CorrectionFile, digest_of_changes
 from sightline.models import weights_origin
 from sightline.predict.teacher import bundle_digest
 from sightline.sources import additions, open_source
 from sightline.sources.content import ContentMemory
+from sightline.sources.unknown import unknown_source
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.label_map import LabelMap
 
@@ -37,6 +39,7 @@ class WatchedWeights:
         start_from: As `train.start_from` has it.
         registered: `promote.name`, the registered model whose champion that may mean.
         architecture: The network's settings, which those of the model to start from have to be.
+        unknown_weight: As `train.unknown_weight` has it.
     """
 
     weights: str | None
@@ -46,6 +49,7 @@ class WatchedWeights:
     start_from: str | None = None
     registered: str = ""
     architecture: Mapping[str, Any] = field(default_factory=dict)
+    unknown_weight: float = 0.0
 
     @classmethod
     def of(cls, config: DictConfig) -> Self:
@@ -53,7 +57,8 @@ class WatchedWeights:
         model, baseline = config.train.model, config.baseline
         asked = [*baseline.methods, baseline.learning_curve or ""]
         network = baseline.network if any(name.startswith("pretrained_") for name in asked) else None
-        watched = cls(model.get("weights"), model.name, config.train.teacher, network)
+        weight = float(config.train.unknown_weight)
+        watched = cls(model.get("weights"), model.name, config.train.teacher, network, unknown_weight=weight)
         if config.train.start_from is None:
             return watched
         from omegaconf import OmegaConf
@@ -93,6 +98,8 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
         if config.additions
         else None
     )
+    unknown = unknown_source(config)
+    content |= {"unknown": unknown.fingerprint(memory)} if unknown is not None else {}
     return content | ({"additions": added} if added else {})
 
 
@@ -100,8 +107,9 @@ def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, An
     """Writes what `watch` does of the source of everything trained elsewhere that stages begin with; null without.
 
     The entries are `weights` (digest and licence of those that training begins with), `teacher` (digest of the bundle
-    that it learns from), `start` (that of the model whose weights it starts from) and `baseline` (as `weights`, of the
-    network that baseline methods get features from).
+    that it learns from), `start` (that of the model whose weights it starts from), `unknown` (fingerprint of the pictures
+    of none of the classes, where it learns from them) and `baseline` (as `weights`, of the network that baseline methods
+    get features from).
 
     Args:
         watched: As the configuration has it.
@@ -124,8 +132,18 @@ def weights_fingerprint(watched: WatchedWeights, source: Mapping[str, Any] | Non
         "weights": weights_origin.of_weights(watched.weights, watched.network),
         "teacher": bundle_digest(watched.teacher) if watched.teacher else None,
         "start": _start(watched, source),
+        "unknown": _unknown(watched, source),
         "baseline": weights_origin.of_weights("package", watched.baseline) if watched.baseline else None,
     }
+
+
+def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> Any:
+    """Returns the fingerprint of the pictures of none of the classes where training learns from them; else None."""
+    if not watched.unknown_weight:
+        return None
+    if source is None or "unknown" not in source:
+        raise UserError(f"train.unknown_weight: {watched.unknown_weight:g} needs pictures: name some by ingest.unknown")
+    return source["unknown"]
 
 
 def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:

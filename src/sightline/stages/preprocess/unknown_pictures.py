@@ -1,0 +1,67 @@
+"""Pictures of none of the classes, through the transform of the images: a processed set of two halves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.core.errors import UserError
+from sightline.datasets.processed_set import INDEX, TRANSFORM
+from sightline.datasets.raw_set import CLASSES, raw_shards, write_classes
+from sightline.stages.preprocess.cache import PixelCache
+from sightline.stages.preprocess.config import PreprocessConfig
+from sightline.stages.preprocess.groups import Groups
+from sightline.stages.preprocess.index import write_index
+from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
+from sightline.stages.preprocess.raw_table import RawSet
+from sightline.stages.preprocess.run_tasks import run_tasks
+from sightline.stages.preprocess.splits import TEST, VAL, SplitAssignment, draws
+from sightline.stages.preprocess.stage import build_transform, index_originals
+
+
+def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> str | None:
+    """Writes a processed set of the pictures; nothing where there are none.
+
+    The split `val` is the half that may set a threshold or train, `test` the half that judges. A hash of its bytes
+    decides where a picture goes, and copies and near duplicates of it go with it; a picture more moves one at most.
+
+    Args:
+        raw: Folder written by the ingest stage.
+        config: The preprocess section.
+        out: Empty folder for the processed set.
+        cache: Folder of the results of earlier runs; None keeps nothing.
+
+    Returns:
+        A line on them; None where there are none.
+
+    Raises:
+        UserError: If the transform rejects all of them.
+    """
+    if not raw_shards(raw):
+        return None
+    transform = build_transform(config)
+    pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
+    images = RawSet.read(raw)
+    with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
+        shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
+    index = index_originals(images, shards, SplitAssignment(halves(images.groups()), np.zeros(0, np.int64)))
+    if not len(index.labels):
+        raise UserError(f"ingest.unknown: preprocessing rejects all {len(images):,} pictures, as blank ones are")
+    write_index([index.table], out / INDEX)
+    write_classes(images.classes, out / CLASSES)
+    transform.save(out / TRANSFORM)
+    setting, judging = (int((index.splits == split).sum()) for split in (VAL, TEST))
+    lost = len(images) - setting - judging
+    line = f"{setting:,} pictures of none of the classes set the threshold of novelty, {judging:,} test it"
+    return f"{line}; {lost:,} were rejected" if lost else line
+
+
+def halves(groups: Groups) -> npt.NDArray[np.int8]:
+    """Returns for each picture the place in `SPLITS` of its half; of an odd number of groups one more sets."""
+    drawn = draws(groups.keys(), 0, b"unknown")
+    first = np.zeros(len(groups), bool)
+    first[np.argsort(drawn, kind="stable")[: (len(groups) + 1) // 2]] = True
+    split: npt.NDArray[np.int8] = np.where(first, VAL, TEST).astype(np.int8)[groups.codes]
+    return split
