@@ -100,7 +100,7 @@ def make_project() -> Project:
         resize=Stretch("stretch"),
     )
     prepared = np.stack([transform.decode(data) for data in encoded])
-    _write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
+    write_processed(processed, prepared, ids, labels, [files.sha256(data) for data in encoded])
     transform.save(processed / processed_set.TRANSFORM)
     taught = slice(TEST_ROWS + VALIDATION_ROWS, None)
     _train(prepared[taught], labels[taught], model)
@@ -113,7 +113,7 @@ def make_project() -> Project:
     return Project(root, raw, processed, model, reports, bundle, pictures, [str(label) for label in labels[:TEST_ROWS]])
 
 
-def _write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: np.ndarray, digests: list[str]) -> None:
+def write_processed(root: Path, prepared: np.ndarray, ids: list[str], labels: np.ndarray, digests: list[str]) -> None:
     np.save(root / "shard-0.npy", prepared)
     rows = [
         {

@@ -55,6 +55,14 @@ def test_files_that_came_went_changed_and_moved_are_named() -> None:
     )
 
 
+def test_files_beside_the_source_are_named_by_their_setting() -> None:
+    others = tree(Path("others"), {"1.png": picture(1)})
+    before = look() | {"unknown": fingerprint(others, content_memory())}
+    tree(others, {"2.png": picture(2)})
+    after = look() | {"unknown": fingerprint(others, content_memory())}
+    assert line_of(before, after) == "ingest.unknown 1 -> 2 files: 1 added (2.png)"
+
+
 def test_the_list_that_is_compared_outlasts_others() -> None:
     before = look()
     for number in range(20, 26):

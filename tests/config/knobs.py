@@ -76,7 +76,7 @@ OTHER: dict[str, Any] = {
     "class_from.pattern": "(a)", "group_from.pattern": "(a)", "split_from.pattern": "(a)",
     "columns": ["path", "label"], "separator": ";", "pixel_columns": "*", "pixel_shape": [4, 4],
     "ingest.path": "elsewhere", "ingest.url": "s3://bucket/set", "limit": 50, "labels": "labels.yaml",
-    "corrections": "other.csv", "additions": "other",
+    "corrections": "other.csv", "additions": "other", "ingest.unknown": "others.zip",
     "on_reject": "fail", "conflicts": "keep", "layout": "classes", "ingest.formats": ["PNG"], "workers": 1,
     "mongodb.max_bytes": 1000, "path": "elsewhere",
     "url": "s3://bucket/other", "mongodb.url": "mongodb://other/images", "sql.url": "sqlite:///other.db",

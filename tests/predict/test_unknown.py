@@ -26,8 +26,10 @@ from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
+from sightline.stages.evaluate.novelty_measurement import Embedder, measure_novelty
+from sightline.stages.export.stage import export
 from tests import bundles
-from tests.exported import TEST_ROWS, VALIDATION_ROWS, Project
+from tests.exported import CONFIG, TEST_ROWS, VALIDATION_ROWS, Project, write_processed
 from tests.serve.conftest import serve
 
 PNG = {"content-type": "image/png"}
@@ -113,6 +115,41 @@ def test_a_bundle_may_abstain_by_itself(exported: Project, noise: list[Path], tm
     model = BundleModel()
     model.load_context(SimpleNamespace(artifacts={"bundle": str(folder)}))
     assert model.predict(None, pd.DataFrame({"image": [noise[0].read_bytes()]}))["label"][0] == "none of these"
+
+
+def test_known_foreign_pictures_set_the_threshold_and_test_it(exported: Project, tmp_path: Path) -> None:
+    data = tmp_path / "processed"
+    shutil.copytree(exported.processed, data)
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 12, 12, 1)).astype(np.uint8)
+    ids = [f"{place:03}" for place in range(len(pictures))]
+    (tmp_path / "unknown").mkdir()
+    write_processed(tmp_path / "unknown", pictures, ids, np.zeros(200, int), ids)
+    shutil.copy(data / "contract.json", tmp_path / "unknown")
+    opened, predictor = ProcessedSet(data), Predictor.load(exported.model)
+    measured = measure_novelty(Embedder.of(predictor), opened, 0.05, 256, opened.split("test"))
+    without = novelty_detector.load_detector(exported.reports / "novelty.npz")
+    assert measured.unknown is not None
+    assert measured.fitted is not None
+    assert without is not None
+    assert (measured.unknown.setting, len(measured.unknown.judged)) == (80, TEST_ROWS)
+    assert measured.unknown.refused >= 0.95 * TEST_ROWS
+    assert measured.unknown.auroc(measured.test) > 0.99
+    # All noise is far off, so that the threshold can be higher than the images alone had it, and none is lost.
+    assert measured.fitted.threshold > without.threshold
+    assert measured.flagged.sum() <= (measured.test * measured.fitted.threshold > without.threshold).sum()
+    reports = tmp_path / "reports"
+    shutil.copytree(exported.reports, reports)
+    novelty_detector.save_detector(measured.fitted, reports / "novelty.npz")
+    detail = json.loads((reports / "metrics_detail.json").read_text())
+    ends = {"unknown_refused": 1.0, "unknown_refused_low": 0.97, "unknown_refused_high": 1.0}
+    files.write_json(reports / "metrics_detail.json", detail | ends)
+    export(CONFIG, exported.raw, data, exported.model, tmp_path / "bundle", reports)
+    thresholds = [
+        json.loads((bundle / "calibration.json").read_text())["novelty"]["thresholds"]
+        for bundle in (exported.bundle, tmp_path / "bundle")
+    ]
+    assert all(thresholds[1][form] > thresholds[0][form] for form in ("fp32", "int8"))
+    assert "it refuses 100.0 % (95 % interval 97.0" in (tmp_path / "bundle" / manifest.CARD).read_text()
 
 
 def test_sets_hold_the_truth_about_as_often_as_asked(exported: Project) -> None:

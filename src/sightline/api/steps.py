@@ -65,8 +65,8 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         require_trainable(summary, settings)
         if settings.unknown is not None:
             (place.path / UNKNOWN).mkdir()
-            unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
-    _report("ingest", console.summary_lines(summary) + (console.unknown_lines(unknown) if settings.unknown else []))
+        unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
+    _report("ingest", [*console.summary_lines(summary), *(console.unknown_lines(unknown) if unknown else [])])
     return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
 
 

@@ -53,7 +53,7 @@ def source_words(
     for key in keys:
         first, second = old.get(key), new.get(key)
         files_words = _files(str(first), str(second), counts)
-        words.append(files_words or _values(key, first, second))
+        words.append(f"{_beside(key)}{files_words}" if files_words else _values(key, first, second))
         digests |= not files_words and _is_digest(first) and _is_digest(second)
     return ", ".join(words) + (f"; {_LATER}" if digests else "")
 
@@ -64,6 +64,12 @@ def _name(key: str) -> str:
 
 def _is_digest(value: Any) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _beside(key: str) -> str:
+    """Returns the setting that names files read beside the source, to begin what is said of them; else nothing."""
+    first = key.partition(".")[0]
+    return "" if first == "fingerprint" else f"ingest.{first} "
 
 
 def _values(key: str, before: Any, after: Any) -> str:

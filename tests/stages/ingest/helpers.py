@@ -91,6 +91,7 @@ def configuration(**knobs: Any) -> IngestConfig:
         "labels": None,
         "corrections": None,
         "additions": None,
+        "unknown": None,
         "min_per_class": 1,
         "on_reject": "warn",
         "conflicts": "keep",

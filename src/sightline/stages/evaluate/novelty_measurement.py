@@ -96,8 +96,8 @@ class NoveltyResult:
 def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
     """Fits a detector and scores a split with it.
 
-    Of pictures of none of the classes, where there are some, one half sets the threshold with the validation images, and
-    the other judges it.
+    Of pictures of none of the classes, where there are some, one half sets the threshold with the validation images,
+    and the other judges it.
 
     Args:
         embedder: The network.

@@ -148,7 +148,7 @@ def _refused(metrics: Mapping[str, Any]) -> str:
         return ""
     share, low, high = (100 * metrics[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
     return (
-        f"\n  Of pictures of none of the classes that were set aside to try it, it refuses {share:.1f} % (95 % interval "
+        f"\n  Of pictures of none of the classes, set aside to try it, it refuses {share:.1f} % (95 % interval "
         f"{low:.1f} to {high:.1f})."
     )
 

@@ -88,7 +88,7 @@ def exposure(data: ProcessedSet, config: TrainConfig) -> OutlierExposure | None:
         return None
     unknown = data.unknown
     if unknown is None:
-        raise UserError("train.unknown_weight: there are no pictures of none of the classes: name some by ingest.unknown")
+        raise UserError(f"train.unknown_weight: {config.unknown_weight:g} needs pictures: name some by ingest.unknown")
     return OutlierExposure(unknown.split("val"), config.unknown_weight, config.seed)
 
 

@@ -107,9 +107,9 @@ def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, An
     """Writes what `watch` does of the source of everything trained elsewhere that stages begin with; null without.
 
     The entries are `weights` (digest and licence of those that training begins with), `teacher` (digest of the bundle
-    that it learns from), `start` (that of the model whose weights it starts from), `unknown` (fingerprint of the pictures
-    of none of the classes, where it learns from them) and `baseline` (as `weights`, of the network that baseline methods
-    get features from).
+    that it learns from), `start` (that of the model whose weights it starts from), `unknown` (a digest of the
+    pictures of none of the classes, where it learns from them) and `baseline` (as `weights`, of the network that
+    baseline methods get features from).
 
     Args:
         watched: As the configuration has it.
@@ -137,13 +137,13 @@ def weights_fingerprint(watched: WatchedWeights, source: Mapping[str, Any] | Non
     }
 
 
-def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> Any:
-    """Returns the fingerprint of the pictures of none of the classes where training learns from them; else None."""
+def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:
+    """Returns a digest of the pictures of none of the classes where training learns from them; else None."""
     if not watched.unknown_weight:
         return None
     if source is None or "unknown" not in source:
         raise UserError(f"train.unknown_weight: {watched.unknown_weight:g} needs pictures: name some by ingest.unknown")
-    return source["unknown"]
+    return files.sha256(files.canonical_json(source["unknown"]).encode())
 
 
 def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:
