@@ -27,7 +27,7 @@ def run(config: IngestConfig, context: Context) -> None:
     from sightline.stages.ingest import console  # here, so that --help and a bad configuration answer at once
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
-    from sightline.stages.ingest.unknown_pictures import ingest_unknown
+    from sightline.stages.ingest.unknown_ingest import ingest_unknown
 
     for path in filter(None, (config.path, getattr(config.source, "root", None), config.additions, config.unknown)):
         if "://" not in path and (done := pull_images(located(path), config.path)):

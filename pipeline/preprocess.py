@@ -28,7 +28,7 @@ def run(config: PreprocessConfig, context: Context) -> None:
     from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
-    from sightline.stages.preprocess.unknown_pictures import preprocess_unknown
+    from sightline.stages.preprocess.unknown_halves import preprocess_unknown
 
     cache = context.root / FOLDER
     with (

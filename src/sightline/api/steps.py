@@ -56,7 +56,7 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
     from sightline.stages.ingest.config import IngestConfig
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
-    from sightline.stages.ingest.unknown_pictures import ingest_unknown
+    from sightline.stages.ingest.unknown_ingest import ingest_unknown
 
     settings, config = section("ingest", IngestConfig, {**source_knobs(source), **knobs})
     with progress.stage("ingest"), new_place(folder, "raw") as place:
@@ -86,7 +86,7 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     from sightline.stages.preprocess.console import set_lines
     from sightline.stages.preprocess.division import require_splits
     from sightline.stages.preprocess.stage import preprocess
-    from sightline.stages.preprocess.unknown_pictures import preprocess_unknown
+    from sightline.stages.preprocess.unknown_halves import preprocess_unknown
 
     settings, config = section("preprocess", PreprocessConfig, knobs)
     with progress.stage("preprocess"), new_place(folder or raw.path.parent, "processed") as place:

@@ -10,7 +10,7 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.stages.preprocess.stage import preprocess
-from sightline.stages.preprocess.unknown_pictures import preprocess_unknown
+from sightline.stages.preprocess.unknown_halves import preprocess_unknown
 from tests.stages.preprocess.sets import Picture, configuration, pictures, write_set
 
 

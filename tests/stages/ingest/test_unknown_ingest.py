@@ -11,7 +11,7 @@ import pytest
 from sightline.core.errors import UserError
 from sightline.datasets import raw_set
 from sightline.sources.folder import FolderSource
-from sightline.stages.ingest.unknown_pictures import LABEL, ingest_unknown
+from sightline.stages.ingest.unknown_ingest import LABEL, ingest_unknown
 from sightline.stages.watch.fingerprint import source_fingerprint
 from tests.stages.ingest.helpers import Ingested, birds, configuration, picture, run, tree
 
