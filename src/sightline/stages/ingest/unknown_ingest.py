@@ -21,7 +21,7 @@ LABEL = "none of these"
 """What stands where a raw set has a class."""
 
 
-class _Unlabelled:
+class _SourceWithoutClasses:
     """A source's pictures without what its folders say of them; those that are images of a class are rejected.
 
     Args:
@@ -68,4 +68,4 @@ def ingest_unknown(config: IngestConfig, labelled: Path, out: Path) -> dict[str,
         known.update(zip(columns["sha256"].to_pylist(), columns["label"].to_pylist(), strict=True))
     nothing: dict[str, Any] = dict.fromkeys(("url", "limit", "labels", "corrections", "additions", "unknown"))
     alone = dataclasses.replace(config, path=config.unknown, min_per_class=1, **nothing)
-    return ingest(_Unlabelled(source, known), alone, out, KNOB)
+    return ingest(_SourceWithoutClasses(source, known), alone, out, KNOB)
