@@ -48,10 +48,10 @@ class Embedder:
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """What the detector says of pictures of none of the classes, of those that the threshold was not set on.
+    """Scores of pictures of none of the classes, those that the threshold was not set on.
 
     Attributes:
-        setting: How many others the threshold was set on.
+        setting: Number of others, which the threshold was set on.
         judged: [m] scores.
     """
 
@@ -60,7 +60,7 @@ class UnknownResult:
 
     @property
     def refused(self) -> int:
-        """How many of them count as novel, as they should."""
+        """The number of them that count as novel, as they should."""
         return int((self.judged > 1).sum())
 
     def auroc(self, test: Floats) -> float:

@@ -18,7 +18,7 @@ from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.stage import ingest
 
 LABEL = "none of these"
-"""What stands where a raw set has a class."""
+"""The label of these pictures, in place of a class."""
 
 
 class _SourceWithoutClasses:

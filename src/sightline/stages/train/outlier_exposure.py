@@ -29,7 +29,7 @@ class OutlierExposure:
         """Returns pictures and the keys that their random draws are a function of, on the CPU.
 
         Args:
-            count: How many, at most as many as there are.
+            count: Number of pictures, at most as many as there are.
             epoch: The epoch.
             place: Of the batch in it, and of the process: the pictures are a function of these and the seed.
         """
