@@ -48,7 +48,6 @@ def test_the_network_is_less_sure_of_what_is_none_of_its_classes(data: Processed
     exposed = fit(data, train_config(**{"train.max_epochs": 6, "train.unknown_weight": 1.0}), tmp_path / "exposed")
     chance = 1 / len(data.classes)
     assert confidence(exposed, data) - chance < 0.7 * (confidence(plain, data) - chance)
-    assert exposed.best["val_accuracy"] > 0.9
 
 
 def test_pictures_are_a_function_of_seed_and_place(data: ProcessedSet) -> None:
