@@ -92,6 +92,7 @@ def test_an_error_is_one_line_and_exit_code_2(project: Project, change: Callable
     assert len(done.output.splitlines()) == 1
 
 
+@pytest.mark.full
 def test_a_diff_names_images_knobs_and_metrics(project: Project, tmp_path: Path) -> None:
     nothing = project.check("sightline", "diff").output
     assert nothing.startswith("Nothing differs between HEAD and the working folder\n")

@@ -11,6 +11,7 @@ from tests.pipeline.project import Project
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.full
 def test_a_debug_run_by_hand_leaves_the_model_alone_and_says_where_it_writes(project: Project):
     before = project.outputs()
     done = project.check("python", "-m", "pipeline.train", "train.debug=fast_dev")

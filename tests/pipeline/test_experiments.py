@@ -41,6 +41,7 @@ def test_an_experiment_in_a_copy_sees_the_source_as_the_project_does(pictures: P
     assert "10 images" in done.output
 
 
+@pytest.mark.full
 def test_a_queued_experiment_runs_the_code_that_it_records(pictures: Project) -> None:
     code = "src/sightline/stages/ingest/console.py"
     before = pictures.read(code)

@@ -64,6 +64,7 @@ def test_a_comment_in_the_code_reruns_nothing_and_other_code_the_stages_that_run
     assert {path for path in before if before[path] != after.get(path)} == {"data/stages.json"}
 
 
+@pytest.mark.full
 def test_editing_how_to_evaluate_reruns_evaluation_and_export_only_for_new_metrics(project: Project):
     project.edit("conf/evaluate/default.yaml", "gallery: 24", "gallery: 23")
     assert project.repro().ran == ["watch"]  # params.yaml has it otherwise
@@ -98,6 +99,7 @@ def test_an_experiment_can_choose_another_network(project: Project):
     assert run.data.params["train.model.name"] == "resnet18"
 
 
+@pytest.mark.full
 def test_everything_again_elsewhere_gives_the_same_lock_byte_for_byte(base: Base, tmp_path: Path):
     other = base.project.clone(tmp_path / "another folder" / "project", "HEAD~1")  # of before the results
     circumstances = {"PYTHONHASHSEED": "2", "SIGHTLINE_NUM_WORKERS": "2", "TZ": "Asia/Kathmandu", "LC_ALL": "POSIX"}
@@ -130,6 +132,7 @@ def test_paths_with_odd_characters_are_only_paths(project: Project, tmp_path: Pa
     assert odd.repro().ran == ["watch"]
 
 
+@pytest.mark.full
 def test_a_weights_file_is_a_dependency_of_training(project: Project):
     torch = pytest.importorskip("torch")
     from torchvision.models import resnet18

@@ -100,6 +100,7 @@ def test_a_wider_grid_runs_what_is_new_and_a_job_that_diverges_is_a_failure(swep
     assert is_clean(swept)
 
 
+@pytest.mark.full
 def test_a_stage_beside_the_training_is_swept_by_what_it_measures(swept: Project) -> None:
     output = sweep(swept, "baseline.methods=[majority],[pixels_logreg]", "baseline.robustness_images=0")
     assert re.search(r"^1  +0\.\d+  methods=\[pixels_logreg\]$", output, re.MULTILINE), output

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 EXECUTORS = [
     LocalExecutor("local"),
     SlurmExecutor("slurm", None, 10, 1, 0, 4, "local"),
-    RayExecutor("ray", None, 1, 0.0),
+    pytest.param(RayExecutor("ray", None, 1, 0.0), marks=pytest.mark.full),
 ]
 
 
