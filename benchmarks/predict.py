@@ -2,18 +2,23 @@
 
     python benchmarks/predict.py throughput models/bundle --source data/fashion-mnist [--images 10000] [--rounds 5]
     python benchmarks/predict.py start models/bundle [--rounds 9]
+    python benchmarks/predict.py novelty models/bundle --source data/fashion-mnist [--images 5000] [--rounds 9]
 
 `throughput` writes Fashion-MNIST's images as PNG files and runs, in turn, `Bundle.predict` and two bare loops over the
 files: Pillow decodes, ONNX Runtime computes batches of 64, nothing is checked. The first only resizes; the second runs
 the bundle's preprocessing steps on each image, and so gives the same labels. It prints the ratios of the medians:
 target 0.8 of the second. `start` runs `sightline predict` on one image in a new process: target 1.0 s, the median.
+`novelty` runs `Bundle.predict`, form by form, with the bundle and with a copy of it whose network has no novelty, in
+turn: target at most 5 % of the throughput, the median over the rounds, and at most 10 % of the bundle's size.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,11 +28,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 from PIL import Image
 
+from sightline.core import files
 from sightline.imaging import decode
 from sightline.imaging.transform.pipeline import Transform
+from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 
 BATCH = 64
@@ -112,10 +120,55 @@ def start(folder: Path, rounds: int) -> None:
     print(f"processor:  {statistics.median(processors):.2f} s; load of the machine {os.getloadavg()[0]:.1f}")
 
 
+def without_novelty(folder: Path, copy: Path) -> None:
+    """Copies a bundle, and takes novelty out of its networks."""
+    shutil.copytree(folder, copy)
+    for name in manifest.MODELS.values():
+        if (copy / name).is_file():
+            proto = onnx.load(copy / name)
+            graph = proto.graph
+            for part in (graph.node, graph.initializer, graph.output):
+                kept = [one for one in part if not one.name.startswith(manifest.NOVELTY)]
+                del part[:]
+                part.extend(kept)
+            (copy / name).write_bytes(proto.SerializeToString())
+    content = json.loads((copy / manifest.CALIBRATION).read_bytes())
+    content.pop("novelty")
+    files.write_json(copy / manifest.CALIBRATION, content)
+    old = json.loads((copy / manifest.MANIFEST).read_bytes())
+    (copy / manifest.MANIFEST).unlink()
+    manifest.write_manifest(copy, old["lineage"], old["default"], old["proof"])
+
+
+def novelty(folder: Path, source: Path, count: int, rounds: int) -> None:
+    """Prints what novelty costs, in time and in size."""
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = write_pictures(source, Path(temporary), count)
+        plain = Path(temporary, "plain")
+        without_novelty(folder, plain)
+        for form, name in manifest.MODELS.items():
+            if not (folder / name).is_file():
+                continue
+            pair = [Bundle.load(one, form) for one in (plain, folder)]
+            taken: list[list[float]] = [[], []]
+            for turn in range(rounds + 1):
+                for which in (0, 1) if turn % 2 else (1, 0):
+                    taken[which].append(seconds(lambda bundle=pair[which]: [p.label for p in bundle.predict(paths)]))
+            ratios = [after / before for before, after in zip(taken[0][1:], taken[1][1:], strict=True)]
+            speeds = [count / statistics.median(times[1:]) for times in taken]
+            cost = 1 - 1 / statistics.median(ratios)
+            print(
+                f"{form}: {speeds[0]:,.0f} images a second without novelty, {speeds[1]:,.0f} with it; {cost:+.1%} of "
+                f"the throughput, median of {rounds} rounds ({1 - 1 / min(ratios):+.1%} to {1 - 1 / max(ratios):+.1%})"
+            )
+        sizes = [sum(path.stat().st_size for path in one.iterdir()) for one in (plain, folder)]
+        print(f"bundle: {sizes[0]:,} bytes without novelty, {sizes[1]:,} with it: {sizes[1] / sizes[0] - 1:+.1%}")
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["throughput", "start"])
+    parser.add_argument("what", choices=["throughput", "start", "novelty"])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--source", type=Path, default=Path("../shared/data/fashion-mnist"))
     parser.add_argument("--images", type=int, default=10_000)
@@ -123,6 +176,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "start":
         start(given.bundle, given.rounds)
+    elif given.what == "novelty":
+        novelty(given.bundle, given.source, given.images, given.rounds)
     else:
         throughput(given.bundle, given.source, given.images, given.rounds)
 

@@ -152,7 +152,7 @@ def active(seeds: int, count: int, rounds: int, label: int) -> None:
             known = list(range(label))
             scores[way] = []
             for _ in range(rounds + 1):
-                model = LogisticRegression(C=0.05, max_iter=200).fit(features[pool[known]], truth[pool[known]])
+                model = LogisticRegression(C=0.05, max_iter=500).fit(features[pool[known]], truth[pool[known]])
                 scores[way].append(float(model.score(tests, answers)))
                 rest = np.setdiff1d(np.arange(count), known)
                 if way == "ranked":
@@ -163,6 +163,9 @@ def active(seeds: int, count: int, rounds: int, label: int) -> None:
         differences.append(np.subtract(scores["ranked"], scores["random"]))
         ways = "; ".join(f"{way} {np.round(of, 3).tolist()}" for way, of in scores.items())
         print(f"seed {seed}: {ways}", flush=True)
+    curve = np.array(differences)[:, 1:].mean(axis=1)
+    t = curve.mean() / (curve.std(ddof=1) / np.sqrt(seeds))
+    print(f"over the curve: {curve.mean():+.4f}, t = {t:.2f}, higher in {(curve > 0).sum()} of {seeds}")
     for place in range(1, rounds + 1):
         gains = np.array(differences)[:, place]
         t = gains.mean() / (gains.std(ddof=1) / np.sqrt(seeds))

@@ -74,7 +74,7 @@ def test_new_classes_are_told_and_old_ones_answered_as_before(exported: Project,
     assert np.median(new.novelty(shapes)) < np.median(old.novelty(shapes))
 
 
-def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, tmp_path: Path) -> None:
+def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, pictures: Path, tmp_path: Path) -> None:
     content = manifest.verify_files(extended)
     assert content["extension"]["pictures"] == {"cross": 10, "frame": 10}
     assert content["lineage"]["model_sha256"] == manifest.verify_files(exported.bundle)["lineage"]["model_sha256"]
@@ -84,6 +84,9 @@ def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, tmp
     assert "12 classes, 2 of them extended, not trained" in repr(Bundle.load(extended))
     done = CliRunner().invoke(app, ["predict", str(extended), str(exported.pictures[0])])
     assert "extended, not trained: cross, frame" in done.stderr
+    rows = CliRunner().invoke(app, ["predict", str(extended), str(pictures / "frame/0.png"), "--format", "jsonl"])
+    row = json.loads(rows.stdout)
+    assert (row["label"], row["error"], row["detail"]) == ("frame", None, "extended, not trained")
     untrained = r"until it is trained: add the new classes to the data, dvc repro"
     for command, wanted in (
         (["predict", "--coverage", "0.95"], "coverage: an extended bundle has no scores of validation images"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +30,7 @@ from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 from sightline.stages.evaluate.novelty_measurement import Embedder, measure_novelty
 from sightline.stages.export.stage import export
+from sightline.stages.export.uncertainty import Uncertainty
 from tests import bundles
 from tests.exported import CONFIG, TEST_ROWS, VALIDATION_ROWS, Project, write_processed
 from tests.serve.conftest import serve
@@ -104,6 +107,37 @@ def test_by_the_command_by_rest_and_by_mlflow_it_says_the_same(exported: Project
         assert (other["label"], other["class_set"]) == (row["label"], row["class_set"])
         assert novelty == pytest.approx(row["novelty"], rel=1e-4)
         assert label == row["top"][0]["label"]
+
+
+def test_into_a_database_go_novelty_and_sets_also_where_the_table_is_older(
+    exported: Project, noise: list[Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "made.db"
+    with contextlib.closing(sqlite3.connect(place)) as older, older:
+        older.execute("CREATE TABLE answers (id, model, label, probability, reason, detail, PRIMARY KEY (id, model))")
+    paths = [exported.pictures[0], noise[0]]
+    code, rows, _ = run(exported.bundle, *paths, "--coverage", "0.9")
+    into = ["--output", "db:answers", "--url", f"sqlite:///{place}", "--coverage", "0.9"]
+    assert (code, CliRunner().invoke(app, ["predict", str(exported.bundle), *map(str, paths), *into]).exit_code) == (
+        0,
+        0,
+    )
+    with contextlib.closing(sqlite3.connect(place)) as made:
+        found = dict(made.execute("SELECT id, novelty || ' ' || class_set FROM answers").fetchall())
+    for row in rows:
+        novelty, _, class_set = found[row["path"]].partition(" ")
+        assert float(novelty) == pytest.approx(row["novelty"], rel=1e-6)
+        assert json.loads(class_set) == row["class_set"]
+
+
+def test_int8_is_held_against_its_own_embeddings(
+    exported: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Uncertainty.expected
+    monkeypatch.setattr(Uncertainty, "expected", lambda *arguments: 1.01 * expected(*arguments))
+    with pytest.raises(UserError, match=r"^the int8 model's novelty differs from the trained one's: .*; no bundle was"):
+        export(CONFIG, exported.raw, exported.processed, exported.model, tmp_path / "bundle", exported.reports)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_bundle_may_abstain_by_itself(exported: Project, noise: list[Path], tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from sightline.predict.manifest import BATCH_SIZE
 from sightline.predict.python_inputs import ImageInput
 
 NONE_OF_THESE = "none of these"
+EXTENDED = "extended, not trained"
+"""The detail of an answer whose class was added to a bundle by a few pictures."""
 """The label of an image that the model abstains from because it is like none of its classes."""
 LOCAL, RAY = BACKENDS = ("local", "ray")
 """The places where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
@@ -54,7 +56,8 @@ class Prediction:
         path: The input, as it was named.
         top: The likeliest classes with their probabilities, best first; empty if the input failed.
         error: The reason of failure, a word of `sightline.core.rejection.RejectionReason`; None without one.
-        detail: A human-readable explanation of the error; may be empty.
+        detail: A human-readable explanation of the error; of an answer, `EXTENDED` where its class was added by a few
+            pictures; may be empty.
         abstained: Whether there is no answer: the likeliest class is less probable than was asked for, or the image is
             none of these.
         novelty: Distance of the image from all that the model was trained on: above 1 it is like none of its classes.
@@ -279,13 +282,14 @@ class Bundle(InferenceModel):
         top = self._top(row, question.top_k)
         none_of_these = question.refuses_novel and novelty is not None and novelty > 1
         unsure = question.threshold is not None and top[0][1] < question.threshold
-        class_set = None
+        class_set, detail = None, EXTENDED if top[0][0] in self.extended and not none_of_these else ""
         if question.set_thresholds is not None:
             chosen = conformal.prediction_sets(row[None], question.set_thresholds)[0]
             class_set = tuple(self.classes[i] for i in np.argsort(-row, kind="stable") if chosen[i])
         return Prediction(
             name,
             top,
+            detail=detail,
             abstained=unsure or none_of_these,
             novelty=novelty,
             none_of_these=none_of_these,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -90,6 +91,8 @@ def write_to_database(predictions: Iterable[Prediction], table: str, database: D
             "probability": p.probability,
             "reason": reason,
             "detail": p.detail or None,
+            "novelty": p.novelty,
+            "class_set": None if p.class_set is None else json.dumps(p.class_set, ensure_ascii=False),
         }
 
     return write_predictions(map(as_record, predictions), database.url, table)

@@ -27,7 +27,7 @@ class PredictionRow(TypedDict):
     probability: Annotated[float | None, Keywords(minimum=0, maximum=1)]
     top: Annotated[list[RankedClass], "The likeliest classes, best first."]
     error: Annotated[str | None, Keywords(enum=[*map(str, RejectionReason), None])]
-    detail: str
+    detail: Annotated[str, "More of an error; of an answer, that its class was added by a few pictures alone."]
     abstained: Annotated[bool, "Whether there is no answer: too uncertain, or none of these."]
     novelty: Annotated[
         float | None, "Above 1 the image is like none of the classes; null where the model does not tell."

@@ -133,6 +133,8 @@ def _remarks(p: Prediction) -> str:
         remarks.append(f"nearest: {_printable(p.top[0][0])}")
     elif p.abstained:
         remarks.append("abstained")
+    if p.detail:
+        remarks.append(_printable(p.detail))
     if p.class_set is not None:
         remarks.append(f"one of: {', '.join(map(_printable, p.class_set))}")
     return f"  ({'; '.join(remarks)})" if remarks else ""

@@ -15,11 +15,11 @@ from mlflow.pyfunc.model import PythonModel
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import image_bytes
-from sightline.predict.bundle import Bundle
+from sightline.predict.bundle import Bundle, Question
 from sightline.predict.inference_model import Answer
 from sightline.predict.manifest import BATCH_SIZE
 
-COLUMNS = ["label", "probability", "probabilities", "error", "novelty"]
+COLUMNS = ["label", "probability", "probabilities", "error", "novelty", "class_set"]
 NOTHING = dict.fromkeys(COLUMNS)
 
 
@@ -31,23 +31,30 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Opens the bundle that was registered."""
         self._bundle = Bundle.load(context.artifacts["bundle"])
-        self._question = self._bundle.question()
 
     # Without annotations: MLflow would take them for a schema, of which the version has a better one.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's signature
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's own
         """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
+
+        Args:
+            context: MLflow's.
+            model_input: The table.
+            params: `coverage`, above 0 and below 1: also answers with sets of classes that hold the truth in this share
+                of cases. 0, MLflow's default of it, asks for none.
 
         Returns:
             One row per image, in order: label, probability, probabilities (in the order of `classes.json`), error,
-            novelty (above 1 the image is like none of the classes). An image that cannot be read has an error, and no
-            more. A bundle that was exported to abstain does so here: the label is "none of these", or null.
+            novelty (above 1 the image is like none of the classes), class_set (null without a coverage). An image that
+            cannot be read has an error, and no more. A bundle that was exported to abstain does so here: the label is
+            "none of these", or null.
         """
+        question = self._bundle.question(coverage=(params or {}).get("coverage") or None)
         images = list(model_input["image"])
         batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-        rows = [row for batch in batches for row in self._rows(batch)]
+        rows = [row for batch in batches for row in self._rows(batch, question)]
         return pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # else what is missing would become NaN, not null
 
-    def _rows(self, images: list[Any]) -> list[dict[str, Any]]:
+    def _rows(self, images: list[Any], question: Question) -> list[dict[str, Any]]:
         prepared, refusals = [], {}
         for place, image in enumerate(images):
             try:
@@ -56,18 +63,19 @@ class BundleModel(PythonModel):
                 refusals[place] = str(refused)
         answers = iter(self._bundle.answers(np.stack(prepared)) if prepared else ())
         return [
-            {**NOTHING, "error": refusals[place]} if place in refusals else self._answer(next(answers))
+            {**NOTHING, "error": refusals[place]} if place in refusals else self._answer(next(answers), question)
             for place in range(len(images))
         ]
 
-    def _answer(self, answer: Answer) -> dict[str, Any]:
-        judged = self._bundle.judge("", answer, self._question)
+    def _answer(self, answer: Answer, question: Question) -> dict[str, Any]:
+        judged = self._bundle.judge("", answer, question)
         return {
             "label": judged.label,
             "probability": judged.probability,
             "probabilities": [float(share) for share in answer.probabilities],
             "error": None,
             "novelty": judged.novelty,
+            "class_set": None if judged.class_set is None else list(judged.class_set),
         }
 
 

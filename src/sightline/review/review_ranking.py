@@ -8,6 +8,11 @@ import numpy.typing as npt
 NEIGHBOURS = 20
 """Of an image, that vote on its label."""
 
+ROUND = 100
+"""Images without a label that are chosen together: so many are labelled before the model learns from them."""
+CANDIDATES = 10
+"""Times as many of the most uncertain, of which these are chosen."""
+
 _REFERENCE = 20_000  # images that are compared with, at most: beyond, an even sample of them
 _BLOCK = 1024
 
@@ -78,35 +83,38 @@ def uncertainty(probabilities: Floats) -> Floats:
 def informative(probabilities: Floats, embeddings: Floats, count: int, seed: int = 0) -> list[int]:
     """Ranks unlabelled images by what their labels would teach: uncertain ones, each unlike those before.
 
-    BADGE (Ash et al. 2020, "Deep batch active learning by diverse, uncertain gradient lower bounds"): k-means++ draws
-    images in the space of the gradients that their likeliest labels would give the last layer. A gradient is long where
-    the model is uncertain, and two are far apart where the images, or the doubts about them, are of different kinds.
+    Zhdanov (2019), "Diverse mini-batch active learning": of the most uncertain, ten for each that is wanted, k-means
+    makes as many groups, an image weighing as much as it is uncertain, and the one in the middle of each is taken. That
+    is done anew for each `ROUND` of images, for those are what a person labels before the model learns from them.
 
     Args:
         probabilities: [n, K].
         embeddings: [n, D] of length 1.
         count: Number of images ranked in this way; the others follow by uncertainty alone.
-        seed: Of the draws.
+        seed: Of the groups' beginnings.
 
     Returns:
         All places 0..n-1, the most informative first.
     """
-    n = len(probabilities)
-    residuals = probabilities.astype(np.float64)
-    residuals[np.arange(n), probabilities.argmax(axis=1)] -= 1
-    # A gradient is the outer product of residual and embedding: of two, the inner product is that of the factors'.
-    lengths = (residuals**2).sum(axis=1)
-    distance = lengths.copy()
-    random = np.random.default_rng(seed)
+    doubt = uncertainty(probabilities)
+    rest = np.argsort(-doubt, kind="stable")
     chosen: list[int] = []
-    for _ in range(min(count, n)):
-        total = distance.sum()
-        if not total > 0:
-            break
-        drawn = int(random.choice(n, p=distance / total)) if chosen else int(np.argmax(lengths))
-        chosen.append(drawn)
-        inner = (residuals @ residuals[drawn]) * (embeddings @ embeddings[drawn])
-        distance = np.minimum(distance, np.maximum(lengths + lengths[drawn] - 2 * inner, 0))
-        distance[chosen] = 0
-    rest = np.setdiff1d(np.arange(n), chosen)
-    return [*chosen, *rest[np.argsort(-uncertainty(probabilities)[rest], kind="stable")].tolist()]
+    while len(chosen) < min(count, len(doubt)):
+        candidates = rest[: CANDIDATES * ROUND]
+        middle = _middles(embeddings[candidates], doubt[candidates], min(ROUND, count - len(chosen)), seed)
+        chosen += candidates[middle].tolist()
+        rest = rest[~np.isin(rest, candidates[middle])]
+    return [*chosen, *rest.tolist()]
+
+
+def _middles(embeddings: Floats, weights: Floats, count: int, seed: int) -> Labels:
+    """Returns the place of the image in the middle of each of so many groups; fewer where some are empty."""
+    from sklearn.cluster import KMeans
+
+    if len(embeddings) <= count:
+        return np.arange(len(embeddings))
+    groups = KMeans(count, n_init=1, max_iter=30, random_state=seed)
+    distances = groups.fit_transform(embeddings, sample_weight=np.maximum(weights, 1e-6))
+    members = groups.labels_[:, None] == np.arange(count)
+    nearest_each = np.where(members, distances, np.inf).argmin(axis=0)
+    return np.unique(nearest_each[members.any(axis=0)])

@@ -128,6 +128,7 @@ class Model(TypedDict):
     threshold: float | None
     tells_novelty: Annotated[bool, "Whether predictions say how novel an image is."]
     abstains: Annotated[bool, "Whether it abstains unless told otherwise."]
+    extended: Annotated[list[str], "Classes that were added by a few pictures, without training."]
     input: Annotated[list[Whole], "Height, width and channels of a preprocessed image."]
     card: Annotated[str, "The model card, in Markdown."]
     version: str

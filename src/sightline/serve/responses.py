@@ -63,6 +63,7 @@ def about(bundle: Bundle, config: ServeConfig, version: str) -> Model:
         "threshold": bundle.threshold,
         "tells_novelty": bundle.tells_novelty,
         "abstains": bundle.abstains,
+        "extended": list(bundle.extended),
         "input": list(bundle.transform.shape),
         "card": bundle.card,
         "version": version,

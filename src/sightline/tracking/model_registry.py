@@ -31,7 +31,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import Array, ParamSchema, ParamSpec
 from packaging.requirements import Requirement
 
 CHALLENGER, CHAMPION = "challenger", "champion"
@@ -50,8 +50,10 @@ SIGNATURE = ModelSignature(
             ColSpec(Array(DataType.double), "probabilities", required=False),
             ColSpec(DataType.string, "error", required=False),
             ColSpec(DataType.double, "novelty", required=False),
+            ColSpec(Array(DataType.string), "class_set", required=False),
         ]
     ),
+    params=ParamSchema([ParamSpec("coverage", DataType.double, 0.0)]),
 )
 
 

@@ -24,7 +24,8 @@ async function introduce() {
   ({ limits, threshold } = about);
   const first = about.classes.slice(0, 4).join(", ");
   const more = about.classes.length > 4 ? ` and ${about.classes.length - 4} more` : "";
-  $("#model").textContent = `${about.classes.length} classes: ${first}${more}`;
+  const added = about.extended.length ? `; extended, not trained: ${about.extended.join(", ")}` : "";
+  $("#model").textContent = `${about.classes.length} classes: ${first}${more}${added}`;
   $("#limits").textContent = `${limits.formats.join(", ")}; up to ${size(limits.max_bytes)} each.`;
   const facts = [["version", about.version], ["model", about.model], ["form", about.form],
     ["input", about.input.join(" × ")], ["classes", about.classes.join(", ")],

@@ -123,6 +123,7 @@ export function fill(item, file, prediction) {
     : prediction.abstained
     ? make("p", { class: "answer unsure" }, `Unsure, perhaps ${prediction.top[0].label}`)
     : make("p", { class: "answer" }, prediction.label);
+  if (prediction.detail) answer.append(make("small", {}, ` (${prediction.detail})`));
   body.replaceChildren(answer, bars(prediction.top));
   const button = make("button", { type: "button", class: "plain", "aria-expanded": "false",
     "aria-label": `Why? ${file.name}` }, "Why?");

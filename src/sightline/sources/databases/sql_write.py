@@ -32,6 +32,7 @@ def upsert(
         table = sa.Table(sa.quoted_name(name, quote=True), sa.MetaData(), *columns(made.dialect))
         with user_errors(url, remedy), connection.begin():
             table.create(connection, checkfirst=True)
+            _add_missing(table, connection)
         statement = _statement(table, key, made.dialect.name)
         for batch in batches:
             for row in batch:
@@ -42,6 +43,16 @@ def upsert(
             with user_errors(url, remedy), connection.begin():
                 connection.execute(statement, list(unique.values()))
             yield len(batch)
+
+
+def _add_missing(table: sa.Table, connection: Any) -> None:
+    """Adds the columns that a table of an older version lacks."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    quoted = connection.dialect.identifier_preparer.format_table(table)
+    for column in table.columns:
+        if column.name not in there:
+            definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(sa.text(f"ALTER TABLE {quoted} ADD COLUMN {definition}"))
 
 
 def _statement(table: sa.Table, key: Sequence[str], dialect: str) -> Any:
@@ -73,6 +84,8 @@ def prediction_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
         sa.Column("probability", sa.Double()),
         sa.Column("reason", _text_type(64)),
         sa.Column("detail", sa.Text()),
+        sa.Column("novelty", sa.Double()),
+        sa.Column("class_set", sa.Text()),
     ]
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from sightline.core.credentials import Url, database_url
 from sightline.core.errors import UserError
 
-PREDICTION_FIELDS = ("id", "model", "label", "probability", "reason", "detail")
-"""Fields of a prediction: image, model's digest, class and its probability, or why the image was rejected."""
+PREDICTION_FIELDS = ("id", "model", "label", "probability", "reason", "detail", "novelty", "class_set")
+"""Fields of a prediction: image, model's digest, class and its probability, or why the image was rejected; novelty, and
+the set of classes as a JSON array."""
 
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 2**20  # a server's max_allowed_packet may be as low as 16 MiB

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sightline.datasets.processed_set import ProcessedSet
-from sightline.metrics.base import Bools, Labels
+from sightline.metrics.base import Bools, Interval, Labels
+from sightline.metrics.intervals import wilson
 from sightline.metrics.metric import PerClassMetric
 from sightline.metrics.metric_table import of_kind
 from sightline.reporting.cards import Card, View
@@ -115,10 +116,16 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class UnknownRow:
-    """Doubts of the model about some test images: how many, the share that is novel, the sets of classes."""
+    """Doubts of the model about some test images.
+
+    Attributes:
+        images: Their number.
+        novel: The share that is novel, with its 95 % interval; None where it is not told.
+        sets: The sets at the coverage that is shown.
+    """
 
     images: int
-    novel: float | None
+    novel: tuple[float, Interval] | None
     sets: SetScore | None
 
 
@@ -127,7 +134,9 @@ def unknown_rows(found: Evaluation) -> dict[str, list[UnknownRow]]:
 
     def row(members: Bools) -> UnknownRow:
         flagged = found.novelty.flagged if found.novelty and found.novelty.fitted else None
-        share = float(flagged[members].mean()) if flagged is not None and members.any() else None
+        share = None
+        if flagged is not None and members.any():
+            share = float(flagged[members].mean()), wilson(int(flagged[members].sum()), int(members.sum()))
         return UnknownRow(int(members.sum()), share, found.sets.of(members) if found.sets else None)
 
     none = np.zeros(len(found.test.ids), bool)

@@ -114,6 +114,10 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             integers = images.run(quantised.probabilities)
             int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), integers)
             if int8.refused is None:
+                if novel:
+                    # Its own embeddings, since integers move them: what is compared is the detector in its graph.
+                    expected = uncertainty.expected("int8", images.prepared)
+                    check_novelty(images.ids, expected, images.run(quantised.novelty), "the int8 model")
                 uncertainty.observe("int8", quantised)
                 networks["int8"] = ([folder / manifest.INT8_MODEL], quantised.probabilities)
             else:

@@ -50,6 +50,7 @@ class Uncertainty:
         self._places = np.linspace(0, len(validation) - 1, min(len(validation), VALIDATION_IMAGES)).round().astype(int)
         self._shape = shape
         self._unknown = unknown.split("val") if unknown else None
+        self._plain: dict[str, bytes] = {}
         self._thresholds: dict[str, float] = {}
         self._of_true: dict[str, npt.NDArray[np.float32]] = {}
 
@@ -63,8 +64,21 @@ class Uncertainty:
         if self.fitted is None:
             return plain
         threshold = self.fitted.threshold if form == "fp32" else self._threshold(plain, self.fitted)
-        self._thresholds[form] = threshold
+        self._thresholds[form], self._plain[form] = threshold, plain
         return with_novelty(plain, self.fitted.detector, threshold, self._shape)
+
+    def expected(self, form: str, images: Images) -> Floats:
+        """Returns the novelty that a form of the network is to give, by the detector and the form's own embeddings.
+
+        Args:
+            form: A form that `network` was asked for, with a detector.
+            images: [n, height, width, channels] uint8, prepared.
+        """
+        if self.fitted is None:
+            raise ValueError(f"{form} tells no novelty")
+        session = open_session(self._plain[form], 0)
+        parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+        return self._distances(session, parts, self.fitted) / self._thresholds[form]
 
     def observe(self, form: str, bundle: InferenceModel) -> None:
         """Notes what a form of the network makes of the validation images."""
@@ -94,26 +108,30 @@ class Uncertainty:
             yield self._validation.images(self._places[start : start + BATCH_SIZE])
 
     def _threshold(self, plain: bytes, fitted: FittedNovelty) -> float:
-        session = open_session(plain, 0)
-
-        def distances(batches: Iterable[Images]) -> Floats:
-            embedded = ((images, session.run([EMBEDDING], {INPUT: images})[0]) for images in batches)
-            return np.concatenate([fitted.detector.distances(images, embeddings) for images, embeddings in embedded])
-
-        unknown = None
+        session, unknown = open_session(plain, 0), None
         if self._unknown is not None and len(self._unknown):
             starts = range(0, len(self._unknown), BATCH_SIZE)
-            unknown = distances(self._unknown.images(slice(start, start + BATCH_SIZE)) for start in starts)
-        return conformal.novelty_threshold(distances(self._batches()), fitted.rate, unknown)[0]
+            parts = (self._unknown.images(slice(start, start + BATCH_SIZE)) for start in starts)
+            unknown = self._distances(session, parts, fitted)
+        known = self._distances(session, self._batches(), fitted)
+        return conformal.novelty_threshold(known, fitted.rate, unknown)[0]
+
+    @staticmethod
+    def _distances(session: Any, batches: Iterable[Images], fitted: FittedNovelty) -> Floats:
+        embedded = ((images, session.run([EMBEDDING], {INPUT: images})[0]) for images in batches)
+        return np.concatenate([fitted.detector.distances(images, embeddings) for images, embeddings in embedded])
 
 
-def check_novelty(ids: list[str], trained: Floats, exported: npt.NDArray[np.float32]) -> None:
+def check_novelty(
+    ids: list[str], trained: Floats, exported: npt.NDArray[np.float32], name: str = "the exported model"
+) -> None:
     """Raises unless the exported network's novelty is the trained one's.
 
     Args:
         ids: Of the images that were compared.
         trained: [n] novelty by the trained network and the detector.
         exported: [n] novelty by the exported network.
+        name: The exported network's, for messages.
 
     Raises:
         UserError: If they differ by more than `NOVELTY_TOLERANCE`, naming the worst image.
@@ -122,6 +140,6 @@ def check_novelty(ids: list[str], trained: Floats, exported: npt.NDArray[np.floa
     worst = int(np.nan_to_num(differences, nan=np.inf).argmax())
     if not differences[worst] <= NOVELTY_TOLERANCE:
         raise UserError(
-            f"the exported model's novelty differs from the trained one's: {ids[worst]} has {trained[worst]:.6g}, and "
+            f"{name}'s novelty differs from the trained one's: {ids[worst]} has {trained[worst]:.6g}, and "
             f"{exported[worst]:.6g} exported (allowed: {NOVELTY_TOLERANCE:g} of it); no bundle was written"
         )
