@@ -85,6 +85,8 @@ PARTICIPLES_OF_THE_FIELD = {
 }
 """Classes named by a word that ends like a participle and is a noun or a term of the field."""
 
+UNNAMED = {"said", "told", "why"}
+"""Names that say nothing of what a variable holds: a text, a reason."""
 NO_NOUN = re.compile(r"(What|Which|Where|How|That|When|Why|Who|Whose)\b")
 DESCRIBED = re.compile(r"^ +(?!\w*(?:Error|Exception|Interrupt|Exit):)\w+: (.*)", re.MULTILINE)
 """The text of an attribute or argument in a docstring; not of an exception, which says when it is raised."""
@@ -173,7 +175,8 @@ def test_a_variable_is_named_by_what_it_holds() -> None:
         for module, tree in {**trees(), **tests}.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Name | ast.arg | ast.FunctionDef)
-        and {getattr(node, field, "") for field in ("id", "arg", "name")} & {"said", "told"}
+        and {getattr(node, field, "") for field in ("id", "arg", "name")}
+        & ({"said", "told"} if module in tests else UNNAMED)
     )
     assert list(named) == []
 

@@ -26,7 +26,7 @@ def by_rate(task: JobTask) -> JobOutcome:
     """A job whose loss is its learning rate, and which fails where that is above 1."""
     lr = float(task.job.config.train.lr)
     if lr > 1:
-        return JobOutcome("failed", why="training diverged")
+        return JobOutcome("failed", reason="training diverged")
     return JobOutcome("complete", {"val_loss": lr, "val_accuracy": 1 - lr, "megabytes": 1 + lr, "seconds": 1.0})
 
 

@@ -51,7 +51,7 @@ def test_a_job_trains_in_its_slot_wherever_it_runs(
         outcome = place.run(task)
     finally:
         place.close()
-    assert outcome.state == "complete", outcome.why + task.log.read_text()
+    assert outcome.state == "complete", outcome.reason + task.log.read_text()
     assert outcome.result["validation_images"] == 30
     assert outcome.result["latency_ms"] > 0
     assert outcome.result["val_loss"] == pytest.approx(1.061, abs=0.01)
@@ -71,7 +71,7 @@ def test_a_process_that_dies_is_a_failed_job_and_the_next_has_another(
     place = LocalPlace(None)
     for _ in range(2):
         outcome = place.run(task)
-        assert (outcome.state, outcome.why) == ("failed", "its process ended with signal SIGKILL; see out/log.txt")
+        assert (outcome.state, outcome.reason) == ("failed", "its process ended with signal SIGKILL; see out/log.txt")
     place.close()
 
 

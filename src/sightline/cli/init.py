@@ -104,9 +104,9 @@ def _try(search: DoubtSearch, folder: Path) -> None:
         for line in doubt_search.run_search(search, folder):
             echo(line)
     except (UserError, KeyboardInterrupt) as error:
-        why = str(error) or "interrupted"
+        reason = str(error) or "interrupted"
         on = f"the project is as the rules chose it; to go on with the search: {search.command(folder)}"
-        echo(f"sightline: the search has no result ({why}); {on}", err=True)
+        echo(f"sightline: the search has no result ({reason}); {on}", err=True)
         raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 

@@ -135,8 +135,8 @@ def predict(
         echo(f"--abstain, only from what is like none of its classes: {opened.lacking('threshold')}", err=True)
     if abstain and not opened.tells_novelty:
         echo(f"sightline: {bundle} does not tell what is none of its classes: export it again", err=True)
-    if coverage is not None and opened.held_out is not None and (why := opened.held_out.shortage(coverage)):
-        echo(why, err=True)
+    if coverage is not None and opened.held_out is not None and (reason := opened.held_out.shortage(coverage)):
+        echo(reason, err=True)
     database = Database(url, id_column, image_column)
     tally = Tally()
     predictions = tally.count(

@@ -29,7 +29,7 @@ _INTERVAL = 15.0  # seconds between the lines of a count, where there is no term
 _NOTEBOOK_WIDTH = 100  # characters
 
 
-class _Shown:
+class _TerminalState:
     """State of this process: the stage that runs, its step and the line of it, and when a line was last written."""
 
     stage = ""
@@ -42,33 +42,33 @@ class _Shown:
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
     """Names the work that steps and counts belong to; within another stage it changes nothing."""
-    if _Shown.stage:
+    if _TerminalState.stage:
         yield
         return
-    _Shown.stage = name
+    _TerminalState.stage = name
     try:
         yield
     finally:
         _hide_step()
-        _Shown.stage = _Shown.step = ""
+        _TerminalState.stage = _TerminalState.step = ""
 
 
 def silence() -> None:
     """Shows nothing from now on: in a worker, whose lines would mix with those of the process that it works for."""
-    _Shown.silent, _Shown.stage, _Shown.step, _Shown.line = True, "", "", None
+    _TerminalState.silent, _TerminalState.stage, _TerminalState.step, _TerminalState.line = True, "", "", None
 
 
 def in_stage() -> bool:
     """Says whether a stage is open."""
-    return bool(_Shown.stage)
+    return bool(_TerminalState.stage)
 
 
 def step(what: str) -> None:
     """Says what a stage does from now on ("": what has lines of its own); nothing where no stage is open."""
-    if not _Shown.stage:
+    if not _TerminalState.stage:
         return
     _hide_step()
-    _Shown.step = what
+    _TerminalState.step = what
     if what and _is_drawn():
         _show_step()
     elif what:
@@ -129,7 +129,7 @@ class Progress:
         self._name, self._note, step, self._done = what or self._name, note, done - self._done, done
         now = time.monotonic()
         if not self._drawn:
-            if now - max(_Shown.written, self._began) > _INTERVAL:
+            if now - max(_TerminalState.written, self._began) > _INTERVAL:
                 _say(f"{_title(self._name)}: {self._state(now)}")
         elif self._bar is not None:
             self._bar.desc, self._bar.bar_format = _title(self._name), self._form(now)
@@ -175,35 +175,35 @@ def write_line(line: str, stream: TextIO) -> None:
     else:
         print(line, file=stream)
     stream.flush()
-    _Shown.written = time.monotonic()
+    _TerminalState.written = time.monotonic()
 
 
 def _is_drawn() -> bool:
     """Says whether standard error is a terminal, or the output of a notebook's cell, which takes a bar as well."""
-    return not _Shown.silent and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel."))
+    return not _TerminalState.silent and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel."))
 
 
 def _say(line: str) -> None:
-    _Shown.written = time.monotonic()
-    if not _Shown.silent:
+    _TerminalState.written = time.monotonic()
+    if not _TerminalState.silent:
         _log.info(line)
 
 
 def _title(what: str) -> str:
     """Returns what a line begins with: stage, step, and what is counted in it."""
-    name = ", ".join(filter(None, (_Shown.step, what)))
-    return f"{_Shown.stage}: {name}" if _Shown.stage else name
+    name = ", ".join(filter(None, (_TerminalState.step, what)))
+    return f"{_TerminalState.stage}: {name}" if _TerminalState.stage else name
 
 
 def _show_step() -> None:
-    if _Shown.step:
-        _Shown.line = _bar(_title("")[: shutil.get_terminal_size().columns - 5], None, "{desc} ...")
+    if _TerminalState.step:
+        _TerminalState.line = _bar(_title("")[: shutil.get_terminal_size().columns - 5], None, "{desc} ...")
 
 
 def _hide_step() -> None:
-    if _Shown.line is not None:
-        _Shown.line.close()
-        _Shown.line = None
+    if _TerminalState.line is not None:
+        _TerminalState.line.close()
+        _TerminalState.line = None
 
 
 def _bar(title: str, total: float | None, form: str, done: float = 0) -> tqdm[None]:

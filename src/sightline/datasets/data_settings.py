@@ -91,8 +91,8 @@ def load_settings(root: Path, digest: str) -> dict[str, str]:
     """
     processed = _settings_file(root / PROCESSED)
     if processed.get("digest") != digest:
-        why = UNKNOWN.format("data/processed", PROCESSED)
-        return {"ingest": why, "preprocess": why}
+        reason = UNKNOWN.format("data/processed", PROCESSED)
+        return {"ingest": reason, "preprocess": reason}
     raw = _settings_file(root / RAW)
     if raw.get("digest") != processed["made_from"]:
         return {"ingest": UNKNOWN.format("what data/processed was made from", RAW), **processed["settings"]}

@@ -119,9 +119,9 @@ def open_parquet(shard: Path) -> Iterator[pq.ParquetFile]:
         raise damaged_error(shard, str(error)) from None
 
 
-def damaged_error(shard: Path, why: str) -> UserError:
+def damaged_error(shard: Path, reason: str) -> UserError:
     """Returns the error of a shard that is not as it was written."""
-    detail = " ".join(why.split())[:100]
+    detail = " ".join(reason.split())[:100]
     return UserError(f"{shard} is damaged ({detail}): run the ingest stage again (dvc repro -f -s ingest)")
 
 

@@ -19,7 +19,7 @@ MOST_SHOWN = 12
 
 
 @dataclass(frozen=True)
-class TellingImage:
+class DriftImage:
     """An image of the page: PNG or JPEG, whether its pixels are squares, its name, its value or predicted class."""
 
     image: bytes
@@ -44,9 +44,7 @@ def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, cl
     )
 
 
-def _images(
-    reference: Reference, incoming: IncomingImages, statistic: str, classes: Sequence[str]
-) -> list[TellingImage]:
+def _images(reference: Reference, incoming: IncomingImages, statistic: str, classes: Sequence[str]) -> list[DriftImage]:
     shown = []
     for place in telling(reference, incoming, statistic, MOST_SHOWN):
         item, seen = incoming.items[place], incoming.reference
@@ -60,7 +58,5 @@ def _images(
             value = f"novelty {seen.novelty[place]:.3g}, {label}"
         else:
             value = label if statistic == CLASSES else f"{seen.statistics[place, NAMES.index(statistic)]:.4g}, {label}"
-        shown.append(
-            TellingImage(encode_picture(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value)
-        )
+        shown.append(DriftImage(encode_picture(pixels), max(pixels.shape[:2]) <= PIXELATED_MAX_SIDE, item.name, value))
     return shown

@@ -42,7 +42,7 @@ def has_16_bits(image: Image.Image) -> bool:
 
 
 @dataclass(frozen=True)
-class EightBits:
+class EightBitImage:
     """The 8 bits of an image's samples that become its pixels.
 
     Attributes:
@@ -56,7 +56,7 @@ class EightBits:
     shift: int
 
 
-def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[], Image.Image]) -> EightBits:
+def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[], Image.Image]) -> EightBitImage:
     """Chooses the bits of a loaded image whose file says that its samples have 16.
 
     Args:
@@ -84,8 +84,8 @@ def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[
         )
     shift = sample_bits - FEWEST_BITS
     if low is not None and shift < FEWEST_BITS:
-        return EightBits(_combined(image, low, shift), used, shift)
-    return EightBits(image, used, shift)
+        return EightBitImage(_combined(image, low, shift), used, shift)
+    return EightBitImage(image, used, shift)
 
 
 def eight_bits(samples: npt.NDArray[np.integer], shift: int) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from sightline.imaging.image_file import Limits
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats
 from sightline.predict import batching, manifest, python_inputs
-from sightline.predict.held_out import HeldOut, from_bytes
+from sightline.predict.held_out import HeldOutImages, from_bytes
 from sightline.predict.inference_model import Answer, InferenceModel, Probabilities, open_model
 from sightline.predict.inputs import Database
 from sightline.predict.manifest import BATCH_SIZE
@@ -106,7 +106,7 @@ class Bundle(InferenceModel):
         manifest: dict[str, Any],
         card: str = "",
         reference: bytes | None = None,
-        held_out: HeldOut | None = None,
+        held_out: HeldOutImages | None = None,
     ) -> None:
         super().__init__(model.classes, model.transform, model.session, model.model, model.calibration)
         self.folder = folder

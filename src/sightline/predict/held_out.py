@@ -19,7 +19,7 @@ LABELS = "labels"
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutImages:
     """Validation images, which the network was not fitted to.
 
     Attributes:
@@ -53,7 +53,7 @@ def held_out_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDAr
     return stream.getvalue()
 
 
-def from_bytes(content: bytes, form: str) -> HeldOut:
+def from_bytes(content: bytes, form: str) -> HeldOutImages:
     """Reads the content of the file.
 
     Args:
@@ -70,4 +70,4 @@ def from_bytes(content: bytes, form: str) -> HeldOut:
         raise UserError(f"{CONFORMAL} cannot be used by this version of sightline ({error}); export it again") from None
     if labels.shape != of_true.shape or labels.ndim != 1 or of_true.dtype != np.float32:
         raise UserError(f"{CONFORMAL} does not hold what this version of sightline uses; export it again")
-    return HeldOut(labels.astype(np.int64), of_true)
+    return HeldOutImages(labels.astype(np.int64), of_true)

@@ -122,5 +122,5 @@ def read_verified(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
     return data
 
 
-def _damaged(folder: Path, why: str) -> UserError:
-    return UserError(f"{folder} is damaged: {why}; copy the bundle anew, or export it again")
+def _damaged(folder: Path, reason: str) -> UserError:
+    return UserError(f"{folder} is damaged: {reason}; copy the bundle anew, or export it again")

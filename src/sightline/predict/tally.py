@@ -59,6 +59,6 @@ class Tally:
         if self.none_of_these:
             line += f", {self.none_of_these:,} {NONE_OF_THESE}"
         if self.errors:
-            why = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
-            line += f", {self.failed:,} failed ({why})"
+            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(self.errors.items()))
+            line += f", {self.failed:,} failed ({reasons})"
         return line

@@ -34,8 +34,8 @@ def write_table(
     print(_paint(header, _BOLD, colour), file=stream)
     for p in predictions:
         if p.error:
-            why = f"{p.error} ({_printable(p.detail)})" if p.detail else p.error
-            line = _paint(f"{blank}{_printable(p.path)}: {why}", _RED, colour)
+            reason = f"{p.error} ({_printable(p.detail)})" if p.detail else p.error
+            line = _paint(f"{blank}{_printable(p.path)}: {reason}", _RED, colour)
         else:
             top = [(NONE_OF_THESE, p.top[0][1]), *p.top[1:]] if p.none_of_these else p.top
             cells = [f"{_pad(_printable(label), label_width)}  {_percent(share):>11}" for label, share in top]

@@ -60,12 +60,11 @@ def _rejections(summary: Mapping[str, object], state: DatasetState, policy: Prom
     count = sum(number for reason, number in rejected.items() if reason != "removed")  # by a person, who looked
     if count <= policy.max_rejected * inputs:
         return []
-    why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     most = f"promote.max_rejected, {policy.max_rejected:g}"
     some = ", ".join(sorted(state.rejected)[:MOST_NAMED])
-    return [
-        f"{count:,} of {inputs:,} inputs were refused ({why}), more than {most}: {some}; sightline rejected lists them"
-    ]
+    refused = f"{count:,} of {inputs:,} inputs were refused ({reasons})"
+    return [f"{refused}, more than {most}: {some}; sightline rejected lists them"]
 
 
 def _leaks(state: DatasetState) -> list[str]:

@@ -156,8 +156,10 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     rows = list(zip(champion.ids, champion.names, strict=True))
     common = [n for n, row in enumerate(rows) if row in place]
     if len(common) < LEAST_COMMON * len(rows):
-        why = f"of the {len(rows):,} test images that the champion was scored on, this test split has {len(common):,}"
-        return [f"{why}, too few to compare the two: {FORCE}"]
+        shared = (
+            f"of the {len(rows):,} test images that the champion was scored on, this test split has {len(common):,}"
+        )
+        return [f"{shared}, too few to compare the two: {FORCE}"]
     ours, theirs = candidate.correct[[place[rows[n]] for n in common]], champion.correct[common]
     difference, low, high = paired.difference(ours, theirs)
     facts |= {

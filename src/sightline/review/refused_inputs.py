@@ -60,13 +60,13 @@ def fetch_refused(
     Raises:
         UserError: If the source cannot be reached.
     """
-    why = {each.id: each for each in rejections}
+    refusals = {each.id: each for each in rejections}
     found: dict[str, RefusedInput] = {}
     places: dict[str, Path] = {}
-    for record in track(source.records(), "reading what was refused") if why else ():
-        if isinstance(record, ImageRecord) and record.id in why:
+    for record in track(source.records(), "reading what was refused") if refusals else ():
+        if isinstance(record, ImageRecord) and record.id in refusals:
             sha256 = files.sha256(record.data)
-            rejection = why[record.id]
+            rejection = refusals[record.id]
             found.setdefault(sha256, RefusedInput(record.id, sha256, str(rejection.reason), rejection.detail))
             places[sha256] = folder / sha256
             if not places[sha256].is_file():

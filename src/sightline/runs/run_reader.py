@@ -91,7 +91,7 @@ def read_by_client() -> list[RunRecord]:
             client, experiment = tracking.connect()
             found = all_runs(client, experiment, "")
     except tracking.TrackingError as error:
-        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
+        raise UserError(f"MLflow failed ({error.reason}); {error.remedy}") from None
     return [
         RunRecord(
             id=run.info.run_id,

@@ -243,7 +243,7 @@ class SweepEngine:
 
     def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, how: str = "") -> None:
         """Tells the study how a job ended, and prints its line."""
-        self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, why=outcome.why)
+        self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, reason=outcome.reason)
         self._ended += 1
         label = self.label(trial.params)
         if outcome.state == "complete":
@@ -251,8 +251,8 @@ class SweepEngine:
         elif outcome.state == "pruned":
             shown = "pruned"
         else:
-            shown = f"failed: {outcome.why}"
-            self.failed.append(f"{label}: {outcome.why}")
+            shown = f"failed: {outcome.reason}"
+            self.failed.append(f"{label}: {outcome.reason}")
         total = self.total
         of = f"/{total}" if total is not None else ""
         width = len(str(total)) if total is not None else 1

@@ -96,7 +96,7 @@ class LocalPlace:
             if self._stopping.is_set():
                 return JobOutcome("stopped")
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            return JobOutcome("failed", why=f"its process ended with {how}; see {_shown(task.log)}")
+            return JobOutcome("failed", reason=f"its process ended with {how}; see {_shown(task.log)}")
         return outcome
 
     def _start(self, task: JobTask) -> subprocess.Popen[bytes]:

@@ -84,19 +84,19 @@ class JobOutcome:
     Attributes:
         state: "complete", "pruned", "failed", or "stopped" where the next start goes on with it.
         result: Metrics of the best epoch, megabytes, seconds; empty unless it is complete.
-        why: Of a failure, one line.
+        reason: Of a failure, one line.
     """
 
     state: str
     result: dict[str, float] = field(default_factory=dict)
-    why: str = ""
+    reason: str = ""
 
     @staticmethod
     def failed(error: BaseException) -> JobOutcome:
         """Returns the end of a job that an error ended."""
         mendable = fault(error)
-        why = str(mendable) if mendable else f"{type(error).__name__}: {error}"
-        return JobOutcome("failed", why=" ".join(why.split())[:500])
+        reason = str(mendable) if mendable else f"{type(error).__name__}: {error}"
+        return JobOutcome("failed", reason=" ".join(reason.split())[:500])
 
 
 class JobFactory:

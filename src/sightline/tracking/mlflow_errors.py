@@ -22,7 +22,7 @@ class TrackingError(Exception):
     """A failed call of MLflow.
 
     Attributes:
-        why: MLflow's place and its failure: one line without credentials.
+        reason: MLflow's place and its failure: one line without credentials.
         remedy: The remedy for the user.
     """
 
@@ -31,9 +31,9 @@ class TrackingError(Exception):
         where = str(database) if database else credentials.mask(store_uri())
         cause = _cause(error)
         first_line = "".join(credentials.mask(str(cause)).strip().splitlines()[:1])[:200]
-        self.why = f"{where}: {type(cause).__name__}: {first_line}"
+        self.reason = f"{where}: {type(cause).__name__}: {first_line}"
         self.remedy = _remedy(database, cause)
-        super().__init__(self.why)
+        super().__init__(self.reason)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def mlflow_user_errors() -> Iterator[None]:
         with mlflow_calls():
             yield
     except TrackingError as error:
-        raise UserError(f"MLflow failed ({error.why}); {error.remedy}") from None
+        raise UserError(f"MLflow failed ({error.reason}); {error.remedy}") from None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -76,7 +76,7 @@ def fetch_bundle(uri: str) -> Path:
                     exact = f"models:/{found.name}/{found.version}"
                     mlflow.artifacts.download_artifacts(artifact_uri=exact, dst_path=str(fresh))
     except tracking.TrackingError as error:
-        raise UserError(f"{uri}: cannot be fetched from MLflow ({error.why}); {error.remedy}") from None
+        raise UserError(f"{uri}: cannot be fetched from MLflow ({error.reason}); {error.remedy}") from None
     for path in sorted(kept.rglob("manifest.json")):
         if (path.parent / "model.onnx").is_file():
             return path.parent

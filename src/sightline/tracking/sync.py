@@ -34,7 +34,9 @@ def sync() -> Iterator[str]:
                     if not is_open(str(tracker.run_id)):
                         end_runs(client, str(tracker.run_id))  # of a process that was killed before it could end it
             except TrackingError as error:
-                line = f"MLflow failed ({error.why}); the remaining calls stay queued: {error.remedy}; then try again"
+                line = (
+                    f"MLflow failed ({error.reason}); the remaining calls stay queued: {error.remedy}; then try again"
+                )
                 raise UserError(line) from None
             shutil.rmtree(entry.folder)
             yield f"run {tracker.run_id}: {len(entry.calls)} calls"

@@ -87,7 +87,7 @@ class Tracker:
         log.warning(
             "tracking: MLflow failed (%s); the stage goes on without it, its outputs are complete; %s; then "
             "`sightline sync` tells it what it missed",
-            error.why,
+            error.reason,
             error.remedy,
         )
         self.run_id = None

@@ -18,9 +18,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     shards = f"{summary['shards']} shard{'s' if summary['shards'] > 1 else ''}"
     lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {shards}"]
     if rejected:
-        why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
         lines.append(
-            f"{rejected:,} of {summary['inputs']:,} inputs rejected: {why} (data/raw/rejected.parquet); the first: "
+            f"{rejected:,} of {summary['inputs']:,} inputs rejected: {reasons} (data/raw/rejected.parquet); the first: "
             + summary["first_rejected"]
         )
     lines += correction_lines(summary)

@@ -48,8 +48,8 @@ class CorrectionOverlay:
             return label
         self._met.add(sha256)
         if row.removes:
-            why = "none of the classes" if row.decision is ReviewDecision.NONE else "removed"
-            raise RejectionError(RejectionReason.REMOVED, f"{why}, by {row.who or 'somebody'}")
+            reason = "none of the classes" if row.decision is ReviewDecision.NONE else "removed"
+            raise RejectionError(RejectionReason.REMOVED, f"{reason}, by {row.who or 'somebody'}")
         if not row.changes:
             self._counts["confirmed"] += 1
             return label

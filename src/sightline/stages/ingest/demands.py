@@ -33,10 +33,10 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
             "train, validate and test on: raise it"
         )
     if len(classes) < 2:
-        why = [*(f"all images of {name!r} were rejected" for name in summary["lost_classes"]), *summary["notes"]]
+        reasons = [*(f"all images of {name!r} were rejected" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
             f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), and two at least are "
-            f"needed: {'; '.join(why) or config.source.one_class_remedy}"
+            f"needed: {'; '.join(reasons) or config.source.one_class_remedy}"
         )
     named = {split for has in splits.values() for split in has} - {"unsplit"}
     if named and "train" not in named and not any("unsplit" in has for has in splits.values()):

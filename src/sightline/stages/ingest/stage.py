@@ -156,20 +156,22 @@ def _require_a_set(
         where = config.path or (remote.location(config.url) if config.url else "the source")
         remedy = f"name the place of the images by {knob or 'ingest.path or ingest.url'}"
         raise UserError(f"{named}: nothing is in {where} (hidden files do not count); {remedy}")
-    why = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     first = _first(sorter)
     example = f"; the first: {first}" if first else ""
     if not accepted:
         unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
         remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
-        raise UserError(f"{named}: all {total:,} inputs were rejected ({why}){example}{remedy}")
+        raise UserError(f"{named}: all {total:,} inputs were rejected ({reasons}){example}{remedy}")
     unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # what a person has removed is no fault
     of = f" of {knob}" if knob else ""
     if unwanted and config.on_reject == "fail":
-        raise UserError(f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs{of} were rejected ({why}){example}")
+        raise UserError(
+            f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}"
+        )
     if unwanted > config.max_rejected * total:
         most = f"ingest.max_rejected={config.max_rejected:g}"
-        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs{of} were rejected ({why}){example}")
+        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}")
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "

@@ -49,8 +49,8 @@ def split_lines(summary: dict[str, Any]) -> list[str]:
     split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1], default=("", 0))
     if most > _NOTABLE:
         drawn = split in division["asked"] or (split == "train" and division["asked"])
-        why = _why(summary) if drawn else "so the source itself divides it"
-        result.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {why}")
+        reason = _why(summary) if drawn else "so the source itself divides it"
+        result.append(f"a class's share in {split} is {most:.1%} of the images away from its share of all: {reason}")
     classes = summary["images_per_class"]
     for split, share in division["asked"].items():
         empty = [name for name, counts in classes.items() if counts["train"] and not counts.get(split, 1)]
