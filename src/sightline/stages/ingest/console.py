@@ -46,9 +46,9 @@ def unknown_lines(summary: dict[str, Any]) -> list[str]:
     rejected, first = sum(summary["rejected"].values()), summary["first_rejected"]
     lines = [f"{summary['accepted']:,} pictures of none of the classes (ingest.unknown)"]
     if rejected:
-        why = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
         where = "data/raw_unknown/rejected.parquet"
-        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {why} ({where}); the first: {first}")
+        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {reasons} ({where}); the first: {first}")
     return lines
 
 
