@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from sightline.sweep import executors
+from sightline.core import code_digest, files
+from sightline.sweep import executors, fork_server, slots, warm_process
 from sightline.sweep.executors import LocalPlace
 from sightline.sweep.job import JobFactory, JobTask
 from sightline.sweep.options import LocalExecutor, Option, RayExecutor, SlurmExecutor
@@ -62,12 +65,13 @@ def test_a_job_trains_in_its_slot_wherever_it_runs(
 def test_a_process_that_dies_is_a_failed_job_and_the_next_has_another(
     task: JobTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (task.slot / "src").unlink()
-    package = task.slot / "src/sightline/sweep"
-    package.mkdir(parents=True)
-    for folder in (package, package.parent):
-        (folder / "__init__.py").touch()
-    (package / "warm_process.py").write_text("import os; os.kill(os.getpid(), 9)\n")
+    package = task.slot / "src"
+    package.unlink()
+    shutil.copytree(ROOT / "src", package)
+    (package / "sightline/sweep/job_runner.py").write_text(
+        "import os\n\ndef run_job(task):\n    os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setattr(warm_process, "MODULES", ())
     place = LocalPlace(None)
     for _ in range(2):
         outcome = place.run(task)
@@ -75,8 +79,34 @@ def test_a_process_that_dies_is_a_failed_job_and_the_next_has_another(
     place.close()
 
 
+@pytest.mark.slow
+def test_where_a_fork_cannot_go_on_python_begins_anew(task: JobTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "FRESH", True)
+    place = LocalPlace(None)
+    try:
+        assert place.run(task).state == "complete", task.log.read_text()
+    finally:
+        place.close()
+
+
 def test_each_of_several_jobs_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert [place._gpu for place in executors.places(LocalExecutor("local"), 3)] == ["2", "5", "2"]  # type: ignore[attr-defined]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert [place._gpu for place in executors.places(LocalExecutor("local"), 2)] == [None, None]  # type: ignore[attr-defined]
+
+
+def test_a_slot_knows_of_the_code_what_is_the_same_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    slot = tmp_path / ".dvc/tmp/sweeps/one"
+    for folder in (tmp_path, slot):
+        (folder / "src").mkdir(parents=True)
+        for name in ("same.py", "other.py"):
+            (folder / "src" / name).write_text(f"{name} in {folder}" if name == "other.py" else name)
+    stamps = {str(path): [path.stat().st_mtime_ns, path.stat().st_size, "digest", []] for path in Path("src").iterdir()}
+    elsewhere = {"/elsewhere/same.py": [0, 0, "digest", []]}
+    files.write_json(code_digest.MEMORY, {"by": "this", "files": {**stamps, **elsewhere}})
+    slots.carry_code_memory(slot)
+    status = (slot / "src/same.py").stat()
+    carried = {"src/same.py": [status.st_mtime_ns, status.st_size, "digest", []]}
+    assert json.loads((slot / code_digest.MEMORY).read_bytes()) == {"by": "this", "files": carried}

@@ -17,6 +17,7 @@ from sightline.project_setup import params_file
 from sightline.project_setup.rules import Choice
 from sightline.sweep import adoption, params_comments, params_edit, run_knobs
 from sightline.tracking.find_run import FoundRun, NoRunError
+from tests.sweep.fakes import start
 
 SECTIONS = ("ingest", "preprocess", "train", "evaluate", "export")
 OTHER = [
@@ -93,3 +94,15 @@ def test_neither_sweep_nor_run_is_one_plain_sentence(project: Path, monkeypatch:
         UserError, match=r"^nonsense: there is no sweep and no run of that name or id; `sightline runs` shows those"
     ):
         list(adoption.adopt("nonsense"))
+
+
+def test_of_a_sweep_by_several_metrics_a_job_is_taken_over_by_its_place(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(monkeypatch, "train.lr=0.3,0.1,0.2", "sweep.metric=[val_accuracy,megabytes]")
+    with pytest.raises(UserError, match=r"no best job; .*reports/sweeps/one\.html.*: `sightline adopt one --job 1`$"):
+        list(adoption.adopt("one"))
+    with pytest.raises(UserError, match=r"^one: there is no job 4, its ranking has 1 to 3$"):
+        list(adoption.adopt("one", 4))
+    assert any(line.startswith("+ lr: 0.2") for line in adoption.adopt("one", 2))
+    assert read_params()["train"]["lr"] == 0.2

@@ -14,17 +14,19 @@ from sightline.core.errors import not_installed
 @app.command(rich_help_panel=TRAIN, short_help="Take a sweep's best settings, or a run's, into params.yaml.")
 def adopt(
     reference: Annotated[str, typer.Argument(help="A sweep's name, or a run.", metavar="SWEEP|RUN")],
+    job: Annotated[int | None, typer.Option(help="A job by its place in the sweep's ranking; 1 is the first.")] = None,
 ) -> None:
     """Take the settings of a sweep's best job over into params.yaml, or those of a run.
 
-    SWEEP is the name that the sweep prints, or its beginning; RUN the id or name of any run in MLflow, or the name of
-    DVC's experiment. Comments and quotes stay; a comment of `sightline init` that gave the reason for a value that goes
-    says so. `dvc repro` then makes the model, from DVC's run cache where it is there.
+    SWEEP is the name that the sweep prints, or its beginning; where it went by several metrics, say which --job. RUN is
+    the id or name of any run in MLflow, or the name of DVC's experiment. Comments and quotes stay; a comment of
+    `sightline init` that gave the reason for a value that goes says so. `dvc repro` then makes the model, from DVC's
+    run cache where it is there.
     """
     try:
         from sightline.sweep.adoption import adopt as adopt_job
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
-    for line in adopt_job(reference):
+    for line in adopt_job(reference, job):
         echo(folded(line, terminal_width()))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sightline import tracking
@@ -19,11 +20,12 @@ from sightline.sweep.study import open_storage, study_location
 from sightline.tracking.find_run import FoundRun, NoRunError
 
 
-def adopt(reference: str) -> Iterator[str]:
+def adopt(reference: str, place: int | None = None) -> Iterator[str]:
     """Writes a job's changes into params.yaml, with its comments and quotes as they are.
 
     Args:
         reference: A sweep's name, or the beginning of one; or a run's id or name, or DVC's of an experiment.
+        place: The job's place in the sweep's ranking, from 1; None for the best.
 
     Yields:
         Lines that say what has changed, and what to do next.
@@ -31,7 +33,7 @@ def adopt(reference: str) -> Iterator[str]:
     Raises:
         UserError: If there is no such sweep or run.
     """
-    trial = _find(reference)
+    trial = _find(reference, place)
     if isinstance(trial, FoundRun):
         yield from _take_over_run(trial)
         return
@@ -96,7 +98,7 @@ def _write(before: str, after: str, source: str | None, what: str) -> Iterator[s
         )
 
 
-def _find(reference: str) -> FrozenTrial | FoundRun:
+def _find(reference: str, place: int | None) -> FrozenTrial | FoundRun:
     storage = open_storage(study_location())
     studies = storage.get_all_studies()
     named = [study for study in studies if study.study_name.startswith(reference)]
@@ -104,12 +106,20 @@ def _find(reference: str) -> FrozenTrial | FoundRun:
         done = storage.get_all_trials(named[0]._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not done:
             raise UserError(f"{reference}: no job of this sweep has ended well")
-        if len(named[0].directions) > 1:
-            raise UserError(f"{reference}: a sweep by several metrics has no best job; name one by its run in MLflow")
-        sign = 1 if named[0].directions[0].name.lower() == "minimize" else -1
-        return min(done, key=lambda trial: sign * float(trial.value or 0.0))
+        several = len(named[0].directions) > 1
+        if several and place is None:
+            raise UserError(
+                f"{reference}: a sweep by several metrics has no best job; its page, reports/sweeps/"
+                f"{named[0].study_name}.html, has their places: `sightline adopt {reference} --job 1`"
+            )
+        ranked = _ranked(done, named[0].directions)
+        if not 1 <= (place or 1) <= len(ranked):
+            raise UserError(f"{reference}: there is no job {place}, its ranking has 1 to {len(ranked)}")
+        return ranked[(place or 1) - 1]
     if len(named) > 1:
         raise ambiguous(reference, "sweeps", [study.study_name for study in named])
+    if place is not None:
+        raise UserError(f"{reference}: --job goes with a sweep's name, and there is none of this")
     try:
         run = tracking.find_run(reference)
     except NoRunError:
@@ -122,3 +132,12 @@ def _find(reference: str) -> FrozenTrial | FoundRun:
             if digest is not None and trial.user_attrs.get("digest") == digest:
                 return trial
     return run
+
+
+def _ranked(done: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """Returns finished jobs in the order of the sweep's ranking, each digest once."""
+    jobs: dict[str, FrozenTrial] = {}
+    for trial in done:
+        jobs.setdefault(trial.user_attrs["digest"], trial)
+    signs = [1 if direction == StudyDirection.MINIMIZE else -1 for direction in directions]
+    return sorted(jobs.values(), key=lambda job: [s * value for s, value in zip(signs, job.values, strict=True)])

@@ -15,7 +15,7 @@ from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
 from sightline.config.stage_runner import end
 from sightline.core import cpu_threads, files, progress, terminal_log
-from sightline.sweep import executors, slots
+from sightline.sweep import executors, fork_server, slots
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.extent import extent
 from sightline.sweep.job import JobFactory
@@ -93,6 +93,7 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     if settings.pruner != "none" and not set(metrics) <= {"val_loss", "val_accuracy"}:
         raise ConfigError(f"sweep.pruner: {settings.pruner} needs a metric that is known after every epoch")
     # After the checks: Optuna takes half a second to import, MLflow two.
+    from sightline.sweep.session import Session
     from sightline.sweep.study import SweepStudy, open_storage, study_location
 
     sampler = "grid" if grid else "random" if settings.sampler == "random" else "tpe"
@@ -100,12 +101,11 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     what = [knobs, sampler, settings.pruner, metrics, base.digest]
     name = files.sha256(files.canonical_json(what).encode())[:8]
     place = study_location()
+    fork_server.shared_server()  # before there is a connection, a lock or a thread
     storage = open_storage(place)
     slots.remove_abandoned()
     with files.lock(f"sweep-{name}"):
         study = SweepStudy(storage, name, metrics, space.distributions(not grid), sampler, settings.seed)
-        from sightline.sweep.session import Session
-
         with progress.stage("sweep"):
             return Session(name, study, place, space, settings, grid, factory, shlex.join(words), advice).run()
 

@@ -5,14 +5,11 @@ An executor has a place for each job that runs at a time; a place is asked by a 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +17,8 @@ from typing import Any, Protocol
 from sightline.config.schema import Option
 from sightline.core import files
 from sightline.core.errors import not_installed
-from sightline.sweep import job_runner, slots
+from sightline.sweep import fork_server, job_runner, slots, warm_process
+from sightline.sweep.fork_server import ChildEndedError, ProcessRequest, ServedProcess
 from sightline.sweep.job import JobOutcome, JobTask
 from sightline.sweep.options import RayExecutor, SlurmExecutor
 
@@ -76,62 +74,42 @@ class LocalPlace:
 
     def __init__(self, gpu: str | None) -> None:
         self._gpu = gpu
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServedProcess | None = None
         self._stopping = threading.Event()
 
     def run(self, task: JobTask) -> JobOutcome:
         if self._stopping.is_set():
             return JobOutcome("stopped")
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._process = self._start(task)
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("a process without pipes")
         try:
-            pickle.dump(task, process.stdin)
-            process.stdin.flush()
-            outcome: JobOutcome = pickle.load(process.stdout)  # noqa: S301 - of a process that this one started
-        except (EOFError, OSError, pickle.UnpicklingError):
-            code = process.wait()
+            if self._process is None or self._process.ended:
+                self._process = self._start(task)
+            outcome: JobOutcome = self._process.ask(task)
+        except ChildEndedError as ended:
             if self._stopping.is_set():
                 return JobOutcome("stopped")
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            how = f"signal {signal.Signals(-ended.code).name}" if ended.code < 0 else f"exit code {ended.code}"
             return JobOutcome("failed", reason=f"its process ended with {how}; see {_shown(task.log)}")
         return outcome
 
-    def _start(self, task: JobTask) -> subprocess.Popen[bytes]:
+    def _start(self, task: JobTask) -> ServedProcess:
         environment = slots.slot_environment(task.slot)
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
-        task.log.parent.mkdir(parents=True, exist_ok=True)
-        with task.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "sightline.sweep.warm_process", str(os.getpid())],
-                cwd=task.slot,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches the sweep, which passes it on once
-            )
+        entry = f"{warm_process.__name__}:{warm_process.serve_jobs.__name__}"
+        fresh = fork_server.FRESH or bool(gpus())  # CUDA does not go on after a fork where a library has looked for it
+        return fork_server.shared_server().begin(
+            ProcessRequest(entry, warm_process.MODULES, task.slot, environment, task.log, fresh)
+        )
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.terminate()
 
     def close(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.close(PATIENCE)
 
 
 class SlurmPlace:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sightline.config import option_settings, sections
-from sightline.config.compose import compose, saved_overrides, typed
+from sightline.config.compose import saved_overrides, typed
 from sightline.config.location import conf_folder, scripts_folder
 from sightline.config.params import PARAMS, parse_yaml
 from sightline.core import files
@@ -21,6 +21,7 @@ from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch.fingerprint import WatchedWeights, source_fingerprint, weights_fingerprint
 from sightline.sweep import params_edit
 from sightline.sweep.extent import SweepExtent
+from sightline.sweep.job_composer import JobComposer
 from sightline.sweep.search_space import DATA, is_of_data
 
 
@@ -109,6 +110,7 @@ class JobFactory:
     def __init__(self, extent: SweepExtent | None = None) -> None:
         self.extent = extent or SweepExtent()
         self._conf = conf_folder()
+        self._composer = JobComposer(self._conf)
         self._text = PARAMS.read_text(encoding="utf-8")
         code = CodeDigests(scripts=scripts_folder())
         self._code = code.digest(*SweepExtent().scripts)
@@ -133,7 +135,7 @@ class JobFactory:
 
     def _make(self, words: Sequence[str]) -> SweepJob:
         params = params_edit.changed(self._text, words)
-        config = compose(saved_overrides(parse_yaml(params) or {}, self._conf), self._conf)
+        config = self._composer.compose(saved_overrides(parse_yaml(params) or {}, self._conf))
         sections.check(config)
         flat = flat_params(config)
         images = {**_in_sections(flat, DATA), "source": self._source(config), "code": self._code}

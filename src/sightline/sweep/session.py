@@ -20,7 +20,7 @@ from sightline.sweep.job import JobFactory
 from sightline.sweep.job_models import JOBS
 from sightline.sweep.job_ranking import RankedJob
 from sightline.sweep.later_stages import LaterStages, metric_of_run
-from sightline.sweep.search_space import SearchSpace
+from sightline.sweep.search_space import SearchSpace, section_of
 from sightline.sweep.slots import Slots
 from sightline.sweep.study import SweepStudy
 from sightline.sweep.sweep_page import SweepSummary, judges
@@ -30,6 +30,8 @@ from sightline.tracking.tracker import Tracker
 log = logging.getLogger(__name__)
 
 REPORTS = Path("reports/sweeps")
+DATA_STAGES = ("ingest", "preprocess")
+"""The stages that make images, in their order; a knob of one has it run, and what follows."""
 SHOWN = 20
 """Rows of the ranking that are printed."""
 
@@ -96,7 +98,9 @@ class Session:
         self._advice = advice
         self._name, self._study, self._space, self._command = name, study, space, command
         self._factory = factory
-        self._slots = Slots(name)
+        sections = {section_of(knob.name) for knob in space.knobs}
+        stages = DATA_STAGES[min(map(DATA_STAGES.index, sections & set(DATA_STAGES)), default=len(DATA_STAGES)) :]
+        self._slots = Slots(name, ("watch", *stages))
         self._tracker: Tracker = sweep_runs.sweep_run(name, f"sweep {' '.join(knob.name for knob in space.knobs)}")
         extent = factory.extent
         later = LaterStages(extent, study.metrics, self._slots, self._tracker, self._tags) if extent.later else None
@@ -193,7 +197,7 @@ class Session:
         as_good = [each for each in ranked if each.as_good]
         if len(self._study.metrics) > 1:
             log.info(f"*: no other job is better in all of {', '.join(self._study.metrics)}: {len(as_good)} of them")
-            log.info("sightline adopt RUN takes one over into params.yaml, then dvc repro")
+            log.info(f"sightline adopt {self._name} --job 1 takes one over, by its place; then dvc repro")
             return
         if len(as_good) > 1:
             log.info(f"=: {len(as_good) - 1} that {judges(self._study.metrics)} cannot tell from the best")

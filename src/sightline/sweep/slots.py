@@ -6,15 +6,17 @@ from there, so that runs and their files are kept with the project's.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
-from sightline.core import files, git
+from sightline.core import code_digest, files, git
 from sightline.core.errors import UserError
+from sightline.sweep import fork_server, slot_dvc
+from sightline.sweep.fork_server import ChildEndedError, ProcessRequest, ServedProcess
 from sightline.sweep.job import SweepJob
 
 FOLDER = Path(".dvc/tmp/sweeps")
@@ -22,13 +24,8 @@ CARRIED = ("conf", "src", "pipeline")
 """Folders of which files that git does not know yet are taken along: a new option, a new module."""
 SHARED = (files.STATE / "checkpoints", files.STATE / "memo")
 """Folders that slots have in common with the project: interrupted trainings, and preprocessed images by content."""
-_REPRO = """
-import os, sys
-from sightline.core.files import die_with_parent
-die_with_parent(int(sys.argv.pop(1)))
-from dvc.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+PATIENCE = 10.0
+"""Seconds that DVC may take to end when it is done."""
 
 
 class Slots:
@@ -36,18 +33,20 @@ class Slots:
 
     Args:
         sweep: The sweep's name.
+        stages: Stages that are likely to run in every slot.
 
     Attributes:
         stopping: Whether it was asked to stop.
     """
 
-    def __init__(self, sweep: str) -> None:
+    def __init__(self, sweep: str, stages: Iterable[str] = ()) -> None:
         self._folder = FOLDER / sweep
+        self._modules = (*slot_dvc.MODULES, *(name for stage in stages for name in slot_dvc.OF_STAGES[stage]))
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         self._broken: dict[str, str] = {}
         self._ready: set[str] = set()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[ServedProcess] = set()
         self.stopping = False
         self._tree = _tree()
 
@@ -87,6 +86,7 @@ class Slots:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, folder / name)
         _write_dvc_settings(folder)
+        carry_code_memory(folder)
         for shared in SHARED:
             shared.mkdir(parents=True, exist_ok=True)
             (folder / shared).parent.mkdir(parents=True, exist_ok=True)
@@ -106,21 +106,19 @@ class Slots:
             UserError: With the line that says why, if it fails.
         """
         log = log or folder / "dvc.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:
-            begun = out.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-c", _REPRO, str(os.getpid()), *words],
-                cwd=folder,
-                env=slot_environment(folder),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        begun = log.stat().st_size if log.is_file() else 0
+        environment = slot_environment(folder)
+        entry = f"{slot_dvc.__name__}:{slot_dvc.serve_dvc.__name__}"
+        process = fork_server.shared_server().begin(
+            ProcessRequest(entry, self._modules, folder, environment, log, fork_server.FRESH)
+        )
         self._running.add(process)
-        code = process.wait()
+        try:
+            code = process.ask(list(words))
+        except ChildEndedError as ended:
+            code = ended.code
         self._running.discard(process)
+        process.close(PATIENCE)
         if self.stopping:
             raise UserError("stopped")
         if code:
@@ -185,6 +183,29 @@ def _write_dvc_settings(folder: Path) -> None:
     with Config(dvc_dir=str(target.parent), validate=False).edit("local") as settings:
         kept = settings.get("cache", {})
         settings["cache"] = {**kept, "dir": os.fspath(cache), "type": "reflink,hardlink,symlink,copy"}
+
+
+def carry_code_memory(folder: Path) -> None:
+    """Tells a slot what is known of the project's code, file by file where they are the same; its own are newer.
+
+    Args:
+        folder: The slot.
+    """
+    memory = code_digest.MEMORY
+    if not memory.is_file():
+        return
+    kept = json.loads(memory.read_bytes())
+    carried = {}
+    for key, (modified, size, *known) in kept["files"].items():
+        path, target = Path(key), folder / os.path.relpath(key)
+        inside = ".." not in Path(os.path.relpath(key)).parts
+        if not (inside and path.is_file() and target.is_file()):
+            continue
+        before, now = path.stat(), target.stat()
+        same = [before.st_mtime_ns, before.st_size] == [modified, size] and path.read_bytes() == target.read_bytes()
+        if same:
+            carried[str(target) if path.is_absolute() else key] = [now.st_mtime_ns, now.st_size, *known]
+    files.write_json(folder / code_digest.MEMORY, {**kept, "files": carried})
 
 
 def _reason(log: Path, begun: int) -> str:

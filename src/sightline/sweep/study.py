@@ -208,13 +208,16 @@ class SweepStudy:
 
     def importances(self) -> dict[str, float]:
         """Returns each knob's share of the variance of the first metric, by functional ANOVA; {} where jobs are few."""
-        if len(self.trials(TrialState.COMPLETE)) < max(4, 2 * len(self._distributions)):
+        done = self.trials(TrialState.COMPLETE)
+        if len(done) < max(4, 2 * len(self._distributions)):
             return {}
+        if len(self._distributions) == 1:  # all of it, and scikit-learn need not be imported to say so
+            return dict.fromkeys(self._distributions, 1.0)
+        numbered = optuna.create_study()
+        numbered.add_trials([_numbered(trial) for trial in done])
         try:
             return optuna.importance.get_param_importances(
-                self._study,
-                evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
-                target=lambda trial: trial.values[0],
+                numbered, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
             )
         except RuntimeError:  # of jobs that are all the same good
             return {}
@@ -231,6 +234,16 @@ class SweepStudy:
             self._beat = time.monotonic()
             for trial in running:
                 trial.set_user_attr("beat", time.time())
+
+
+def _numbered(trial: FrozenTrial) -> FrozenTrial:
+    """Returns a trial with its listed values by their numbers: a column for each of 25 takes minutes."""
+    params, distributions = dict(trial.params), dict(trial.distributions)
+    for key, distribution in trial.distributions.items():
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            params[key] = distribution.choices.index(trial.params[key])
+            distributions[key] = optuna.distributions.IntDistribution(0, len(distribution.choices) - 1)
+    return optuna.trial.create_trial(params=params, distributions=distributions, value=trial.values[0])
 
 
 def known_results(storage: BaseStorage) -> Iterator[tuple[str, str, dict[str, float]]]:

@@ -198,7 +198,8 @@ def markdown(summary: SweepSummary, experiment: str) -> str:
         lines.append(f"\n{summary.pruned} were ended early.")
     if summary.failed:
         lines.append("\nFailed:\n" + "\n".join(f"- {line}" for line in summary.failed))
-    lines.append(f"\nThe whole page: artifact `sweep.html`. `sightline adopt {summary.name}` takes the best over.")
+    taking = "`{} --job 1` takes one over, by its place." if len(summary.metrics) > 1 else "`{}` takes the best over."
+    lines.append(f"\nThe whole page: artifact `sweep.html`. {taking.format(f'sightline adopt {summary.name}')}")
     return "\n".join(lines)
 
 
