@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# Workers stand beside each other on the cores: what they compute, and the processes that they start, takes one thread
-# where it is not said how many, and threads that wait do not burn the core of another. Libraries read it at import.
+# Workers stand beside each other on the cores: what they compute takes one thread where it is not said how many, and
+# threads that wait do not burn the core of another. Libraries read this when they are imported.
 for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
     os.environ.setdefault(name, value)
 

@@ -63,6 +63,7 @@ class Project:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("DVC_", "MLFLOW_", "SIGHTLINE_", "GIT_", "PYTHON", "COV_", "HYDRA_"))
+            and not name.endswith("_NUM_THREADS")  # which a user does not set
         }
         private = self.root.parent / f"{self.root.name}.private"
         identity = {
