@@ -24,6 +24,7 @@ from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.boundary import Boundary
 from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import split_of
+from sightline.sources.table_rows import parquet_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,7 +189,7 @@ def _batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
                     "set image_column, label_column, group_column or id_column"
                 )
         if file.suffix == ".parquet":
-            yield from reader.iter_batches(batch_size=_BATCH, columns=columns)
+            yield from parquet_batches(reader, columns)
         else:
             for batch in reader:
                 for start in range(0, batch.num_rows, _BATCH):

@@ -9,12 +9,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.core.errors import UserError, fault
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import listed
 from sightline.sources.file import SourceFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 TableRow = dict[str, Any] | RejectionError
 
@@ -109,16 +113,26 @@ def _parquet(table: SourceFile, wanted: dict[str, str], every: bool) -> Iterator
 
     with table.open() as stream:
         try:
-            # Buffered, so that memory holds pages and not the column of a whole row group.
             with pq.ParquetFile(stream, buffer_size=2**20) as file:
                 _require(table, wanted, file.schema_arrow.names)
                 names = None if every else sorted(set(wanted.values()))
-                for batch in file.iter_batches(batch_size=_BATCH, columns=names):
+                for batch in parquet_batches(file, names):
                     yield from batch.to_pylist()
         except (pa.ArrowException, OSError, LookupError, ValueError, OverflowError) as error:
             if fault(error):  # of the machine, and not of the file
                 raise
             raise UserError(f"{table.name}: no Parquet that can be read: {' '.join(str(error).split())}") from None
+
+
+def parquet_batches(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of a Parquet file, a few at a time; memory holds what is encoded of one row group.
+
+    Args:
+        file: The file.
+        columns: Names of those that are wanted; None for all.
+    """
+    for group in range(file.num_row_groups):  # asked for all of them, Arrow lets go of none before the last
+        yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns)
 
 
 def _require(table: SourceFile, wanted: dict[str, str], there: Iterable[str]) -> None:
