@@ -76,7 +76,7 @@ def test_what_was_refused_is_shown_by_reason(tmp_path: Path) -> None:
     assert code == 2
     assert "dvc repro ingest" in err
     raw_set.write_rejected([], tmp_path / raw_set.REJECTED)
-    assert run("rejected", tmp_path)[:2] == (0, "nothing was refused\n")
+    assert run("rejected", tmp_path)[:2] == (0, "nothing was rejected\n")
     empty = [raw_set.Rejection(f"{i}.png", RejectionReason.EMPTY, "") for i in range(3)]
     text = raw_set.Rejection("notes.txt", RejectionReason.NOT_AN_IMAGE, "text")
     raw_set.write_rejected([text, *empty], tmp_path / raw_set.REJECTED)
@@ -93,9 +93,9 @@ def test_what_was_refused_is_shown_by_reason(tmp_path: Path) -> None:
 def test_a_project_in_a_repository_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for verb in ("run", "check", "diff", "rejected", "repair"):
-        assert run(verb)[::2] == (2, f"sightline: {tmp_path} holds no dvc.yaml: run it in the project's folder\n")
+        assert run(verb)[::2] == (2, f"sightline: {tmp_path} contains no dvc.yaml: run it in the project's folder\n")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    assert run("run")[::2] == (2, f"sightline: {tmp_path} is in no git repository, which DVC needs: git init\n")
+    assert run("run")[::2] == (2, f"sightline: {tmp_path} is not in a git repository, which DVC needs: git init\n")
 
 
 def test_a_table_by_default_and_a_summary_beside_it(project: Project, bad: Path) -> None:
@@ -157,8 +157,8 @@ def test_json_goes_to_standard_output_alone(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gone", "x.png"], "sightline: gone: there is no such folder"),
-        (["{tmp}", "x.png"], "is not a bundle: it holds no manifest.json"),
+        (["gone", "x.png"], "sightline: gone: no such folder"),
+        (["{tmp}", "x.png"], "is not a bundle: it contains no manifest.json"),
         (
             ["{bundle}", "x.png", "-o", "rows.xlsx"],
             "the name must end in .csv, .json, .jsonl, .parquet; or give --format",

@@ -55,7 +55,7 @@ def test_a_folder_is_found_with_or_without_reports(runs, tmp_path):
     with pytest.raises(UserError, match=r"no predictions.parquet in this folder or its reports/"):
         load(str(tmp_path))
     (tmp_path / "predictions.parquet").write_text("text")
-    with pytest.raises(UserError, match="is no file of predictions"):
+    with pytest.raises(UserError, match="is not a file of predictions"):
         load(str(tmp_path))
 
 
@@ -158,7 +158,7 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
     assert load("models:/net@champion").name == "first's (models:/net@champion)"
     empty = client.create_run(experiment, run_name="empty").info.run_id
     for reference, message in {
-        "nosuch": "nosuch: no folder, no commit, and no run of that id or name in sqlite:///mlflow.db",
+        "nosuch": "nosuch: no folder, commit, or run of that id or name in sqlite:///mlflow.db",
         "0" * 32: "no such run",
         "models:/net@nobody": "no such run or registered model",
         "models:/net/7": "no such run or registered model",
@@ -177,7 +177,7 @@ def test_the_beginning_of_several_ids_is_one_line_that_names_them(store, monkeyp
         monkeypatch.setattr(uuid, "uuid4", lambda number=number: uuid.UUID(f"ccf64c3{number:025x}"))
         client.create_run(experiment)
     monkeypatch.undo()
-    with pytest.raises(UserError, match=rf"^ccf64c3: several runs begin so; .*: ccf64c3{0:025x}, ccf64c3"):
+    with pytest.raises(UserError, match=rf"^ccf64c3: several runs begin with this; .*: ccf64c3{0:025x}, ccf64c3"):
         tracking.find_run("ccf64c3")
 
 

@@ -238,13 +238,13 @@ def test_the_allowed_keys_are_those_of_the_chosen_option(project: Path) -> None:
 def test_new_keys_of_a_free_mapping_need_a_sign(project: Path) -> None:
     mongodb = ["ingest/source=mongodb", "ingest.url=mongodb://host/images"]
     for override in ("ingest.source.filter.approved=true", "ingest.source.filter={approved:true}"):
-        assert complain([*mongodb, override]).endswith(f"new keys are added by ++{override}")
+        assert complain([*mongodb, override]).endswith(f"to add a new key, write ++{override}")
         check(compose([*saved_overrides(read_params()), *mongodb, f"++{override}"]))
 
 
 PARAMS = {
-    "[1, 2]": ["params.yaml", "one section a stage"],
-    "just text": ["params.yaml", "one section a stage"],
+    "[1, 2]": ["params.yaml", "one section per stage"],
+    "just text": ["params.yaml", "one section per stage"],
     "train: 5": ["train: must be a section"],
     "train: [lr]": ["train: must be a section"],
     "a: b: c": ["params.yaml is not YAML"],

@@ -161,7 +161,7 @@ def test_what_may_be_anything_is_what_yaml_says(conf: Path) -> None:
 
 @pytest.mark.parametrize(("word", "value"), [("true", "True"), ("FALSE", "False")])
 def test_text_that_came_as_something_else_is_refused(conf: Path, word: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^stage\.text: {value} is no text; put quotes around"):
+    with pytest.raises(ConfigError, match=rf"^stage\.text: {value} is not text; put quotes around"):
         section(conf, "  whole: 2\n", f"stage.text={word}")
     assert section(conf, "  whole: 2\n", f"stage.text='{word}'")[0].text == word
     assert section(conf, "  whole: 2\n", "stage.text=7")[0].text == "7"
@@ -194,7 +194,7 @@ train: {<<: [*other, *usual], lr: 0.3, more: *other, optimizer_options: {<<: *op
     assert read["train"]["more"] == read["other"] == {"lr": 0.1, "seed": 2, "optimizer_options": {"beta": 2}}
     assert read["train"] == {"lr": 0.3, "seed": 2, "more": read["other"], "optimizer_options": {"beta": 3}}
     assert read == YAML(typ="safe").load(text)  # as DVC
-    with pytest.raises(YAMLError, match="the key 'lr' stands twice"):
+    with pytest.raises(YAMLError, match="the key 'lr' appears twice"):
         params.parse_yaml("{usual: &usual {lr: 0.1}, train: {<<: *usual, lr: 1, lr: 2}}")
 
 

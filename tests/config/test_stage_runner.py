@@ -146,7 +146,7 @@ def test_a_sweep_is_given_to_its_own_program(run: Run, monkeypatch: pytest.Monke
             ["~evaluate.batch_size: params.yaml does not set evaluate.batch_size, so"],
         ),
         (["~evaluate.gallery.x"], ["~evaluate.gallery.x: params.yaml does not set evaluate.gallery.x"]),
-        (["~evaluate.gallery=3"], ["~evaluate.gallery=3: a setting is taken out by its name alone, ~evaluate.gallery"]),
+        (["~evaluate.gallery=3"], ["~evaluate.gallery=3: to remove a setting, give only its name, ~evaluate.gallery"]),
         (["~train.lr"], ["train.lr: a setting of train", "dvc exp run -S '~train.lr' (or"]),
         (["evaluate=null"], ["evaluate: no option"]),
     ],
@@ -246,7 +246,7 @@ def test_two_of_a_stage_at_once(run: Run, project: Path) -> None:
     with files.lock("evaluate"):
         code, output = run()
     assert code == 2
-    assert output == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or end it\n"
+    assert output == f"evaluate: evaluate is already running here (process {os.getpid()}): wait for it, or stop it\n"
     assert not run.calls
     assert run() == (0, "")
 

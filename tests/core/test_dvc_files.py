@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NOTHING = ["sightline: nothing needs mending"]
+NOTHING = ["sightline: nothing to repair"]
 
 
 def repaired() -> list[str]:
@@ -120,7 +120,8 @@ def test_a_merge_is_left_to_its_user(folder: Path) -> None:
     done = CliRunner().invoke(app, ["repair"])
     assert done.exit_code == 2
     assert (
-        done.stderr == "sightline: dvc.lock holds both sides of a merge: git checkout --ours dvc.lock, then dvc repro\n"
+        done.stderr
+        == "sightline: dvc.lock contains both sides of a merge: git checkout --ours dvc.lock, then dvc repro\n"
     )
     assert (folder / "dvc.lock").read_bytes() == merge
 
@@ -133,7 +134,7 @@ def test_nothing_is_touched_while_dvc_runs_here(folder: Path) -> None:
             assert running.stdout
             running.stdout.readline()
             with pytest.raises(
-                UserError, match=rf"^\.dvc/tmp/rwlock is damaged, and dvc runs here \(process {running.pid}\)"
+                UserError, match=rf"^\.dvc/tmp/rwlock is damaged, and dvc is running here \(process {running.pid}\)"
             ):
                 dvc_files.repair()
         finally:
@@ -144,7 +145,7 @@ def test_nothing_is_touched_while_dvc_runs_here(folder: Path) -> None:
 
 def test_outside_of_a_project_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"holds no dvc\.yaml: run it in the project's folder$"):
+    with pytest.raises(UserError, match=r"contains no dvc\.yaml: run it in the project's folder$"):
         dvc_files.repair()
 
 

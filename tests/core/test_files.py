@@ -462,7 +462,7 @@ def test_a_lock_excludes_another_process_and_names_it(tmp_path: Path) -> None:
         assert line(holder) == "held"
         with pytest.raises(files.LockedError) as caught, files.lock("train", tmp_path):
             pass
-        assert str(caught.value) == (f"train is already running here (process {holder.pid}): wait for it, or end it")
+        assert str(caught.value) == (f"train is already running here (process {holder.pid}): wait for it, or stop it")
         assert isinstance(caught.value, UserError)
         with files.lock("evaluate", tmp_path):
             pass  # other names are other locks

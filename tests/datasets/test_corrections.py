@@ -76,7 +76,7 @@ def test_a_row_that_was_cut_short_goes_with_the_next(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "wrong"),
     [
-        ("cat,label,,dog,,,", "no SHA-256"),
+        ("cat,label,,dog,,,", "not the SHA-256"),
         (f"{A},lable,,dog,,,", "'lable' is none of label, new-class"),
         (f"{A},label,dog", "3 cells"),
         (f"{A},label,dog,,,,", "names no class"),
@@ -85,7 +85,7 @@ def test_a_row_that_was_cut_short_goes_with_the_next(tmp_path: Path) -> None:
 def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, wrong: str) -> None:
     path = tmp_path / "c.csv"
     path.write_text(f"{','.join(HEADER)}\n{A},accept,,dog,,,\n{line}\n")
-    with pytest.raises(UserError, match=rf"c\.csv, line 3: .*{wrong}.*; mend the line or remove it"):
+    with pytest.raises(UserError, match=rf"c\.csv, line 3: .*{wrong}.*; fix the line or remove it"):
         CorrectionFile(path).rows()
 
 

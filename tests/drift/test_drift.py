@@ -97,6 +97,6 @@ def test_the_command(exported: Project, tmp_path: Path) -> None:
     assert found["drifted"]
     assert {s["name"] for s in found["statistics"]} == {*NAMES, "classes", "novel"}
     few = run(app, ["drift", str(exported.bundle), str(exported.pictures[0])])
-    assert (few.exit_code, few.stderr) == (2, "sightline: 1 images could be read: drift wants at least 10\n")
+    assert (few.exit_code, few.stderr) == (2, "sightline: 1 images could be read: drift needs at least 10\n")
     missing = run(app, ["drift", str(exported.bundle), str(tmp_path / "nowhere")])
     assert "0 images could be read, 1 could not (sightline predict says why): drift" in missing.stderr

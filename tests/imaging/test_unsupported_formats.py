@@ -48,7 +48,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         (bytes(128) + b"DICM" + bytes(8), UNSUPPORTED, "DICOM: .*dcmj2pnm"),
         (b"8BPS" + bytes(40), UNSUPPORTED, "PSD"),
         (b"\0\0\1\0\1\0" + bytes(40), UNSUPPORTED, "ICO: convert it to JPEG or PNG$"),
-        (b"PK\3\4" + bytes(40), NOT_AN_IMAGE, "an archive among the pictures: unpack it"),
+        (b"PK\3\4" + bytes(40), NOT_AN_IMAGE, "an archive among the images: unpack it"),
         (bytes(257) + b"ustar\0" + bytes(300), NOT_AN_IMAGE, "an archive"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UNSUPPORTED, "SVG: .*rsvg-convert"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn -->\n<svg>", UNSUPPORTED, "SVG"),
@@ -59,7 +59,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n",
             NOT_AN_IMAGE,
-            "a pointer of Git LFS, not the picture itself: run `git lfs pull`",
+            "a pointer of Git LFS, not the image itself: run `git lfs pull`",
         ),
         (b"/annex/objects/MD5E-s3--1.jpg\n", NOT_AN_IMAGE, "`git annex get .`"),
         (b"outs:\n- md5: 12\n  size: 3\n", NOT_AN_IMAGE, "`dvc pull`"),

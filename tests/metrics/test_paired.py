@@ -103,5 +103,5 @@ def test_answers_of_other_images_are_refused():
     for compare in (mcnemar, difference):
         with pytest.raises(ValueError, match="not of the same images"):
             compare(a, b[:2])
-    with pytest.raises(ValueError, match="no image to compare"):
+    with pytest.raises(ValueError, match="no images to compare"):
         difference(a[:0], b[:0])

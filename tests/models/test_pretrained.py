@@ -151,7 +151,7 @@ def test_a_flipped_bit_is_refused_or_makes_no_difference(tmp_path: Path) -> None
 
     place = whole.index(torch.arange(256.0).numpy().tobytes())
     file.write_bytes(whole[:place] + b"\1" + whole[place + 1 :])
-    with pytest.raises(UserError, match=r"weights.pth is damaged \(its checksum differs\): get it again$"):
+    with pytest.raises(UserError, match=r"weights.pth is damaged \(its checksum differs\): download it again$"):
         read_weights(str(file))
 
 

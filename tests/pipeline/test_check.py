@@ -80,7 +80,7 @@ def test_a_changed_source_an_output_changed_by_hand_and_a_stage_that_never_ran(p
     ("change", "line"),
     [
         (lambda root: (root / "dvc.lock").write_text("stages: [\n"), "sightline repair"),
-        (lambda root: (root / "dvc.yaml").unlink(), "holds no dvc.yaml: run it in the project's folder"),
+        (lambda root: (root / "dvc.yaml").unlink(), "contains no dvc.yaml: run it in the project's folder"),
         (lambda root: (root / "params.yaml").write_text("train: {lr: -1}\n"), "train.lr"),
     ],
 )

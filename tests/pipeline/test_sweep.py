@@ -138,7 +138,7 @@ def test_killed_and_interrupted_a_sweep_ends_with_all_jobs_ranked_and_each_train
     rest, _ = process.communicate()
     assert process.returncode == 130, rest
     assert sweep_name("".join(output)) == name
-    assert f"the same command goes on: python -m pipeline.sweep -m {words[0]}" in rest
+    assert f"the same command resumes it: python -m pipeline.sweep -m {words[0]}" in rest
 
     output = sweep(swept, *words)
     assert sweep_name(output) == name

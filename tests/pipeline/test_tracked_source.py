@@ -116,7 +116,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         older.check("git", "pull", "--quiet", str(origin), "main")
         refused = older.command("sightline", "check")
         assert refused.code == 2
-        assert "data/mine is of another commit than data/mine.dvc: run `dvc pull data/mine.dvc`" in refused.output
+        assert "data/mine belongs to another commit than data/mine.dvc: run `dvc pull data/mine.dvc`" in refused.output
         shutil.rmtree(older.root / "data/mine")  # with which nothing but the results is older
         state = older.command("sightline", "check")
         assert state.code == 1

@@ -143,7 +143,7 @@ def test_a_name_that_no_file_can_have_is_refused(copy: Path, name: str) -> None:
     content = json.loads((copy / "manifest.json").read_text())
     content["files"][name] = {"bytes": 1, "sha256": "0"}
     (copy / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"lists '.*', a name that no file can have"):
+    with pytest.raises(UserError, match=r"lists '.*', not a valid file name"):
         Bundle.load(copy)
 
 
@@ -157,7 +157,7 @@ def test_a_transform_of_endless_depth_is_refused(copy: Path) -> None:
 def test_what_is_no_bundle_is_refused_with_a_remedy(tmp_path: Path, project: Project) -> None:
     with pytest.raises(UserError, match="no such folder; the export stage writes"):
         Bundle.load(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"is not a bundle: it holds no manifest.json"):
+    with pytest.raises(UserError, match=r"is not a bundle: it contains no manifest.json"):
         Bundle.load(tmp_path)
     with pytest.raises(UserError, match="is not a bundle"):
         Bundle.load(project.pictures[0])

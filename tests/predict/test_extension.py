@@ -90,7 +90,7 @@ def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, pic
     untrained = r"until it is trained: add the new classes to the data, dvc repro"
     for command, wanted in (
         (["predict", "--coverage", "0.95"], "coverage: an extended bundle has no scores of validation images"),
-        (["predict", "--abstain"], "--abstain, only from what is like none of its classes: an extended bundle has no"),
+        (["predict", "--abstain"], "--abstain only applies to images unlike all classes: an extended bundle has no"),
         (["drift"], "an extended bundle has no reference.npz"),
     ):
         done = CliRunner().invoke(app, [*command, str(extended), str(exported.pictures[0])])
@@ -114,12 +114,12 @@ def test_what_cannot_be_extended_is_one_line(exported: Project, extended: Path, 
     write(known, "3", 3, "cross")
     (tmp_path / "loose").mkdir()
     shutil.copy(exported.pictures[0], tmp_path / "loose")
-    assert refused(tmp_path / "nowhere").endswith("it is to hold a folder of pictures for each new class")
-    assert refused(tmp_path / "loose").endswith(f"put the pictures into one for each new class, {tmp_path}/loose/NAME/")
+    assert refused(tmp_path / "nowhere").endswith("it must contain one folder of images for each new class")
+    assert refused(tmp_path / "loose").endswith(f"put the images of each new class into one, {tmp_path}/loose/NAME/")
     assert refused(empty).startswith(f"{empty}/star: 0 pictures that can be read (")
     assert refused(one) == f"{one}/star: 1 picture that can be read; a class needs 2 at least, better 10"
     assert refused(known) == f"{known}/3: the bundle knows the class '3' already: leave it out, or train with it"
     again = tmp_path / "again"
     write(again, "star", 3, "cross")
-    assert "has been extended already: extend the bundle that it was made from" in refused(again, extended)
-    assert refused(pictures, output="one") == f"{one} is there already: name a new folder"
+    assert "has already been extended: extend the original bundle" in refused(again, extended)
+    assert refused(pictures, output="one") == f"{one} already exists: name a new folder"

@@ -91,9 +91,9 @@ def test_a_signature_that_is_there_is_never_passed_over(bundle: Path, tmp_path: 
 
 def test_what_was_not_exported_is_named(bundle: Path, tmp_path: Path) -> None:
     (bundle / "extra.pkl").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds what was not exported: extra.pkl"):
+    with pytest.raises(UserError, match=r"contains files that were not exported: extra.pkl"):
         verify(bundle, Signer())
-    with pytest.raises(UserError, match="holds what was not exported"):
+    with pytest.raises(UserError, match="contains files that were not exported"):
         sign(bundle, keys(tmp_path)[0])
 
 

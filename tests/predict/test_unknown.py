@@ -207,7 +207,7 @@ def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> Non
     picture.write_bytes(bundles.encoded("mnist", 1)[0].data)
     code, (row,), _ = run(folder, picture)
     assert (code, row["novelty"], row["class_set"]) == (0, None, None)
-    assert "does not tell what is none of its classes: export it again" in run(folder, picture, "--abstain")[2]
+    assert "cannot detect images of none of its classes: export it again" in run(folder, picture, "--abstain")[2]
     code, rows, stderr = run(folder, picture, "--coverage", "0.9")
     assert (code, rows) == (2, [])
     assert "coverage: the bundle holds no scores of validation images" in stderr

@@ -141,7 +141,7 @@ def test_a_network_that_wins_is_written_with_all_its_settings_and_their_reasons(
     assert "train.recipe=probe" not in verdict.changes
     assert verdict.comments["train.model"].startswith("tried, cnn before; the best of 4 trainings of ")
     assert "train.model=efficientnet_lite0 train.recipe=finetune is right on 0.950" in verdict.summary
-    assert verdict.comments["train.schedule"].startswith("the rate falls from the start")
+    assert verdict.comments["train.schedule"].startswith("pretrained weights need no long warm-up")
     stays = doubt_search.compare_winner(
         search, [first, outcome_of({"train.recipe=probe ": 72, "train.recipe=finetune ": 60})]
     )
@@ -156,7 +156,7 @@ def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path)
     assert verdict.changes == ["preprocess.size=96"]
     assert verdict.comments["preprocess.size"].startswith("tried, 64 before; the best of 2 trainings of ")
     assert "right on 0.950, the first choice on 0.800: +0.150 (+0.0" in verdict.comments["preprocess.size"]
-    assert verdict.comments["train.augment"].startswith("with flips; mirrored, the nearest neighbour keeps 95% of its")
+    assert verdict.comments["train.augment"].startswith("with flips; on mirrored images, the nearest neighbour keeps")
     assert "tried light: the best of 2" in verdict.comments["train.augment"]
 
 

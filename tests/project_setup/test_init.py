@@ -167,17 +167,17 @@ def _no_pictures(root: Path) -> Path:
 
 MISTAKES = {
     "wrong path": (_nothing, "there is --images {root}/birds"),
-    "no class folders": (_no_class_folders, "move each into a folder that is called as its class"),
+    "no class folders": (_no_class_folders, "move each into a folder named after its class"),
     "one class": (_one_class, "one class ('wren', 20 images), and two at least are needed"),
     "one of the class folders": (
         _one_class_of_several,
-        "one class; beside it is square: name the folder above: sightline init {root}/new --images {root}/birds",
+        "one class; next to it is square: name the folder above: sightline init {root}/new --images {root}/birds",
     ),
     "one image of each class": (_one_image_each, "add images, or merge classes"),
     "broken pictures": (_broken, "all 40 inputs were rejected (40 truncated)"),
     "photographs of a phone": (_heic, "heif-convert FILE FILE.jpg"),
     "another file": (_text_file, "name a folder, a .zip or .tar, or a list"),
-    "no pictures": (_no_pictures, "name the folder that has a folder of pictures per class"),
+    "no pictures": (_no_pictures, "name the folder that contains one folder of images per class"),
 }
 
 
@@ -197,13 +197,13 @@ def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(
 ) -> None:
     pictures = draw(tmp_path / "birds")
     (tmp_path / "full/notes").mkdir(parents=True)
-    assert f"name a new folder, as {tmp_path}/full-project" in run(tmp_path / "full", "--images", pictures)[1]
+    assert f"name a new folder, such as {tmp_path}/full-project" in run(tmp_path / "full", "--images", pictures)[1]
     (tmp_path / "made").mkdir()
     (tmp_path / "made/params.yaml").touch()
     assert f"cd {tmp_path}/made && sightline run" in run(tmp_path / "made", "--images", pictures)[1]
-    assert f"outside, as {tmp_path}/birds-project" in run(pictures / "new", "--images", pictures)[1]
+    assert f"outside, such as {tmp_path}/birds-project" in run(pictures / "new", "--images", pictures)[1]
     (tmp_path / "other/.dvc").mkdir(parents=True)
-    assert f"outside, as {tmp_path}/other-project" in run(tmp_path / "other/new", "--images", pictures)[1]
+    assert f"outside, such as {tmp_path}/other-project" in run(tmp_path / "other/new", "--images", pictures)[1]
     assert "sightline init my-project --images" in run("--images", pictures)[1]
     assert "--images FOLDER" in run(tmp_path / "new")[1]
     monkeypatch.setenv("PATH", "")
@@ -256,4 +256,4 @@ def test_a_set_whose_splits_may_be_empty_is_called_too_small(tmp_path: Path, eac
     images = draw(tmp_path / "images", each=each)
     done = CliRunner().invoke(app, ["init", "--explain", "--images", str(images)])
     assert done.exit_code == 0, done.output
-    assert ("so few that a split may get none: some 10 a class do" in done.output) is few
+    assert ("a split may get none: use about 10 per class or more" in done.output) is few

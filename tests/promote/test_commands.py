@@ -100,10 +100,10 @@ def test_lineage_for_people_and_for_programs(configured: Path, make: Make) -> No
     ("arguments", "message"),
     [
         (["--force"], "--force needs a --reason"),
-        (["--reason", "x"], "--reason is for --force"),
+        (["--reason", "x"], "--reason only goes with --force"),
         (["promote.margin=2"], "promote.margin: must be 0 to 1, is 2"),
         (["promote.margn=0"], "promote.margn: unknown key; did you mean 'margin'?"),
-        (["--bundle", "gone"], "gone: there is no such folder"),
+        (["--bundle", "gone"], "gone: no such folder"),
     ],
 )
 def test_wrong_usage_is_one_line(configured: Path, arguments: list[str], message: str) -> None:

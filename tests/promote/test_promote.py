@@ -211,7 +211,7 @@ def test_mlflow_loads_what_was_registered_without_pickle(
         )
     assert rows[2]["error"].startswith("not_an_image")
     assert rows[3] == {"label": None, "probability": None, "probabilities": None, "novelty": None,
-                       "class_set": None, "error": "not_an_image: text that is no base64"}  # fmt: skip
+                       "class_set": None, "error": "not_an_image: text that is not base64"}  # fmt: skip
     assert [row["class_set"] for row in rows] == [None] * 5
     sets = model.predict(pd.DataFrame({"image": pictures}), params={"coverage": 0.9})["class_set"]
     asked = Bundle.load(project.bundle).predict(project.pictures[:3], coverage=0.9)

@@ -54,7 +54,7 @@ def test_many_at_once_are_undone_at_once(path: Path) -> None:
 
 def test_a_name_that_is_no_class_is_refused_unless_it_is_said_to_be_new(path: Path) -> None:
     one = desk(path)
-    with pytest.raises(UserError, match="'dgo' is no class"):
+    with pytest.raises(UserError, match="'dgo' is not a class"):
         one.decide([ITEMS[0].sha256, ITEMS[1].sha256], ReviewDecision.LABEL, "dgo")
     assert not path.exists()
     one.decide([ITEMS[0].sha256], ReviewDecision.NEW_CLASS, "emu")

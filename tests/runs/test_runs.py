@@ -110,7 +110,7 @@ def test_a_run_is_found_by_name_id_and_experiment() -> None:
     assert matching_run([named, *RUNS], "nowed-toil") is named
     assert matching_run([named, *RUNS], "abab") is named
     several = ", ".join(f"{number:032x}" for number in range(1, 6))
-    with pytest.raises(UserError, match=f"^0000: several runs begin so; give more of one: {several}$"):
+    with pytest.raises(UserError, match=f"^0000: several runs begin with this; give more characters: {several}$"):
         matching_run([named, *RUNS], "0000")
     for unknown in ("aba", "000", "other"):
         with pytest.raises(UserError, match=f"^{unknown}: no run of that id or name"):

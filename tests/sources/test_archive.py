@@ -185,7 +185,7 @@ def test_the_same_name_twice_is_one_image_and_one_row(tmp_path: Path) -> None:
 def test_a_bomb_ends_with_one_line(compress: Compress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sightline.sources.archive._FREE_BYTES", 2**22)
     path = tarred(tmp_path / "a", [*birds().items(), entry("owl/bomb.png", size=2**26)], compress)
-    with pytest.raises(UserError, match=r"unpacks to too much; raise ingest\.source\.max_ratio"):
+    with pytest.raises(UserError, match=r"unpacks to too much data; raise ingest\.source\.max_ratio"):
         run(source(path, ratio=2), tmp_path / "out")
 
 

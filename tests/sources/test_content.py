@@ -183,10 +183,10 @@ def test_a_tracked_folder_has_its_pointers_digest_there_or_not(tmp_path: Path) -
     assert FolderSource(root, 2**20).fingerprint() != here
     root.rename(tmp_path / "elsewhere")
     assert FolderSource(root, 2**20).fingerprint() == FolderSource(root / "Ente", 2**20).fingerprint() == here
-    with pytest.raises(UserError, match=rf"is no folder; run `dvc pull {pointer}`"):
+    with pytest.raises(UserError, match=rf"is not a folder; run `dvc pull {pointer}`"):
         list(FolderSource(root, 2**20).records())
     pointer.unlink()
-    with pytest.raises(UserError, match="is no folder; name the one"):
+    with pytest.raises(UserError, match="is not a folder; name the one"):
         FolderSource(root, 2**20).fingerprint()
 
 
@@ -213,5 +213,5 @@ def test_a_tracked_file_and_a_list_in_a_tracked_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD\n", "outs: 3\n", "outs:\n- path: mine\n  md5: [\n"])
 def test_a_pointer_that_cannot_be_read_is_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.dvc").write_text(text)
-    with pytest.raises(UserError, match=r"mine.dvc: no file of DVC's; mend it, or run `dvc add .*mine`"):
+    with pytest.raises(UserError, match=r"mine.dvc: not a DVC file; fix it, or run `dvc add .*mine`"):
         FolderSource(tmp_path / "mine", 2**20).fingerprint()

@@ -132,7 +132,7 @@ def test_a_fingerprint_changes_with_the_content_and_only_then(tmp_path: Path) ->
 
 def test_no_folder_is_one_line(tmp_path: Path) -> None:
     for call in ("fingerprint", "records"):
-        with pytest.raises(UserError, match=r"ingest\.path: .*none is no folder"):
+        with pytest.raises(UserError, match=r"ingest\.path: .*none is not a folder"):
             list(getattr(FolderSource(tmp_path / "none", MAX), call)())
 
 

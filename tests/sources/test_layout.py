@@ -86,10 +86,10 @@ def test_a_tree_is_read_as_a_person_would(
     [
         (
             ["train", "test"],
-            r"test, train: called as splits are, but without a folder per class; .*ingest\.source=table",
+            r"test, train: named like splits, but without one folder per class; .*ingest\.source=table",
         ),
-        (["train"], "train: called as splits are"),
-        (["training_set", "test_set"], "test_set, training_set: called as splits are"),
+        (["train"], "train: named like splits"),
+        (["training_set", "test_set"], "test_set, training_set: named like splits"),
         (["train/cat", "test/cat", "extra/cat"], "'extra', which holds the same classes, is not"),
         (["train_a/cat", "test_a/dog"], "'test_a' shares no class with the others"),
         (["train/cat", "train/dog", "holdout/cat"], "'train' is called as a split is, and holdout beside it not"),

@@ -106,7 +106,7 @@ def test_documents_without_an_image(url: str) -> None:
     assert list(source().records()) == [
         Rejection("1", RejectionReason.MISSING, "the document has no image"),
         Rejection("2", RejectionReason.MISSING, "the document has no image"),
-        Rejection("3", RejectionReason.NOT_AN_IMAGE, "image holds text that is no base64"),
+        Rejection("3", RejectionReason.NOT_AN_IMAGE, "image holds text that is not base64"),
         ImageRecord("4", png(4), None),
     ]
     nameless = list(source(id_field="name").records())
@@ -246,7 +246,7 @@ class TestUnreachable:
 
     def test_a_url_without_a_database(self, wire_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(DATABASE_URL, wire_url)
-        with pytest.raises(UserError, match="names no database"):
+        with pytest.raises(UserError, match="no database in the URL"):
             source().fingerprint()
 
     def test_a_setting_that_is_none(self, wire_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

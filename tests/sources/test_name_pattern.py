@@ -93,7 +93,7 @@ def test_folders_that_are_called_splits_stay_splits_where_the_class_is_in_the_na
     other = run(opened(option("folder", tmp_path, files, layout="classes"), **{"class": "/([a-z]+)_"}), tmp_path / "2")
     assert {image.split for image in other.images.values()} == {None}
     rules = LayoutRules(patterns=PathPatterns(label=NamePattern("/([a-z]+)_")))
-    with pytest.raises(UserError, match=r"test, train are called as splits are, and extra beside them not"):
+    with pytest.raises(UserError, match=r"test, train are named like splits, and extra next to them: not"):
         rules.read([*files, "extra/owl_1.png"])
 
 
@@ -107,11 +107,11 @@ def test_one_folder_deeper(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "line"),
     [
-        ("(", r"class_from.pattern: '\(' is no regular expression that can be used: missing \)"),
+        ("(", r"class_from.pattern: '\(' is not a usable regular expression: missing \)"),
         ("(a)(?=b)", r"invalid perl operator: \(\?="),
         (r"(a)\1", r"invalid escape sequence: \\1"),
-        ("abc", r"class_from.pattern: 'abc' needs a group, in parentheses, around what is taken"),
-        (r"\(a\)[(]", "needs a group"),
+        ("abc", r"class_from.pattern: 'abc' needs a capture group, in parentheses, around the part to take"),
+        (r"\(a\)[(]", "needs a capture group"),
         ("(?P<a>x)(?P<a>y)", "two groups of one name"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_source_without_paths_and_a_second_say_are_refused(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"group_from: the images of ingest.source=digits have no paths"):
         configuration(group_from=NamePattern("(a)"))
     assert not SqlOption.has_paths
-    with pytest.raises(ValueError, match=r"split_from: ingest.source.split_column says it already"):
+    with pytest.raises(ValueError, match=r"split_from: ingest.source.split_column already defines it"):
         opened(option("table", tmp_path, FILES, split_column="split"), split="(a)")
 
 

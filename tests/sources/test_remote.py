@@ -128,7 +128,7 @@ def test_an_archive_and_a_table_in_s3(s3: Any, tmp_path: Path) -> None:
 
 
 def test_a_bucket_that_is_not_there_is_one_line_without_credentials(s3: Any) -> None:
-    with pytest.raises(UserError, match="there is nothing at s3://none/set") as caught:
+    with pytest.raises(UserError, match="nothing found at s3://none/set") as caught:
         RemoteFolderSource("s3://none/set", 2**20).fingerprint()
     assert CANARY not in str(caught.value)
 
@@ -152,7 +152,7 @@ def test_an_archive_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:
             writer.writestr(name, data)
     result = run(ArchiveSource(RemoteFile(f"{url}/a.zip"), 2**20, 100, 100), tmp_path / "out")
     assert {i.id: i.data for i in result.images.values()} == birds()
-    with pytest.raises(UserError, match=r"there is nothing at http://127\.0\.0\.1:\d+/none\.zip"):
+    with pytest.raises(UserError, match=r"nothing found at http://127\.0\.0\.1:\d+/none\.zip"):
         RemoteFile(f"{url}/none.zip?token={CANARY}").fingerprint()
 
 

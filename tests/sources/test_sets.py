@@ -80,25 +80,25 @@ class TestIdx:
     @pytest.mark.parametrize(
         ("fault", "message"),
         [
-            ("no folder", "is no folder"),
+            ("no folder", "is not a folder"),
             ("empty", r"holds no \*-images-idx3-ubyte"),
             ("no labels", "has no labels"),
             ("fewer labels", "holds 2 labels for 3 images"),
             ("cut", "ends before its last item"),
             ("cut gz", "cannot be read"),
-            ("floats", "no IDX file of bytes"),
+            ("floats", "not an IDX file of bytes"),
             ("huge", "not grey or RGB images"),
             ("flat", r"holds arrays of shape \[5, 0\], not grey or RGB images"),
             ("wide", r"holds arrays of shape \[1, 32769\], not grey or RGB images"),
-            ("five", "no IDX file of bytes"),
+            ("five", "not an IDX file of bytes"),
             ("many", "train-images-idx3-ubyte: ends before its last item, of 2,147,483,647 in its header"),
             ("many gz", "train-images-idx3-ubyte.gz: ends before its last item, of 2,147,483,647 in its header"),
-            ("more", "train-images-idx3-ubyte: goes on behind the 3 items of its header"),
-            ("more labels", "train-labels-idx1-ubyte: goes on behind the 3 items of its header"),
-            ("more gz", "train-images-idx3-ubyte.gz: goes on behind the 3 items of its header"),
+            ("more", "train-images-idx3-ubyte: continues after the 3 items of its header"),
+            ("more labels", "train-labels-idx1-ubyte: continues after the 3 items of its header"),
+            ("more gz", "train-images-idx3-ubyte.gz: continues after the 3 items of its header"),
             ("wrong gz", "train-images-idx3-ubyte.gz: cannot be read: CRC check failed"),
             ("no trailer gz", "train-labels-idx1-ubyte.gz: cannot be read: Compressed file ended before"),
-            ("no images", "test-labels-idx1-ubyte has no images beside it: call the two as train-images-idx3-ubyte"),
+            ("no images", "test-labels-idx1-ubyte has no images next to it: name the two like train-images-idx3-ubyte"),
             ("several", "has several labels: train-labels-idx1-ubyte, y_train.idx1-ubyte; leave one"),
         ],
     )
@@ -202,9 +202,9 @@ class TestIdx:
         track(root)
         shutil.rmtree(root)
         assert IdxSource(root, []).fingerprint() == before
-        with pytest.raises(UserError, match=r"is no folder; run `dvc pull .*set\.dvc`"):
+        with pytest.raises(UserError, match=r"is not a folder; run `dvc pull .*set\.dvc`"):
             list(IdxSource(root, []).records())
-        with pytest.raises(UserError, match=r"is no folder; name the one that holds the IDX files"):
+        with pytest.raises(UserError, match=r"is not a folder; name the one that holds the IDX files"):
             list(IdxSource(tmp_path / "other", []).records())
         root.mkdir()
         with pytest.raises(UserError, match="holds no"):
@@ -226,7 +226,7 @@ class TestIdx:
         next(records)
         with (tmp_path / "p-images-idx3-ubyte").open("r+b") as file:
             file.truncate(16 + 400 * 400 + 5)
-        with pytest.raises(UserError, match="p-images-idx3-ubyte: ends before its last item; fetch it again"):
+        with pytest.raises(UserError, match="p-images-idx3-ubyte: ends before its last item; download it again"):
             next(records)
 
     def test_one_pair_needs_no_like_names(self, tmp_path: Path) -> None:

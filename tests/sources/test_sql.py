@@ -146,7 +146,7 @@ def test_images_as_text(url: str, table: str) -> None:
         connection.execute(made.insert(), [{"id": name, "image": text, "label": "a"} for name, text in rows.items()])
     *items, last = source(table=table).records()
     assert items == [ImageRecord(name, png(1), "a") for name in sorted(spellings(png(1)))]
-    assert last == Rejection("zzz", RejectionReason.NOT_AN_IMAGE, "the image's column holds text that is no base64")
+    assert last == Rejection("zzz", RejectionReason.NOT_AN_IMAGE, "the image's column holds text that is not base64")
 
 
 def test_ids_of_mysqls_other_types(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +386,7 @@ class TestUnreachable:
     def test_another_kind_of_database(self) -> None:
         with pytest.raises(UserError, match="mssql"):
             source(table="images", url="mssql://host/images").fingerprint()
-        with pytest.raises(UserError, match="no such kind"):
+        with pytest.raises(UserError, match="not a supported SQL"):
             source(table="images", url="mysql+aiomysql://host/images").fingerprint()
 
 

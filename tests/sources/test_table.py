@@ -278,7 +278,7 @@ def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:
         ("t.csv", b"path,label\n\xff\xfe,x\n", "not UTF-8"),
         ("t.csv", b'path,label\n"a,b\n', r"t\.csv: line \d+: unexpected end of data"),
         ("t.parquet", parquet(path=["a"], kind=["b"]), r"no column 'label' in .*t\.parquet; it has 'path', 'kind'"),
-        ("t.parquet", b"PAR1 no", r"t\.parquet: no Parquet that can be read"),
+        ("t.parquet", b"PAR1 no", r"t\.parquet: not readable as Parquet"),
         ("t.xlsx", b"PK", r"must end in \.csv"),
     ],
 )
@@ -395,7 +395,7 @@ def test_files_of_a_service_are_held_against_the_largest_size(monkeypatch: pytes
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(type(memory), "cat_file", lambda _, path: gone(path))
-    with pytest.raises(RejectionError, match="gone since it was looked for"):
+    with pytest.raises(RejectionError, match="deleted since it was listed"):
         RemoteTableFiles("memory://sized", 5).read("1.png")
 
 

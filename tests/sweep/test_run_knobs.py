@@ -66,13 +66,13 @@ def test_a_reason_for_a_value_that_goes_says_so(project: Path) -> None:
     after = params_comments.remarked(before, before.replace("lr: 0.002", "lr: 0.5").replace("cnn", "dense"), "one")
     assert re.search(r"^  lr: 0\.5 +# adopted from one; was 0\.002 \(0\.003 for so many images", after, re.MULTILINE)
     assert re.search(r"^  model: dense +# adopted from one; was cnn \(small pictures\)$", after, re.MULTILINE)
-    assert re.search(r"^  seed: 0 +# all randomness is a function of it$", after, re.MULTILINE)
+    assert re.search(r"^  seed: 0 +# seed of all randomness$", after, re.MULTILINE)
     again = params_comments.remarked(after, after.replace("model: dense", "model: probe"), "two")
     assert re.search(r"^  model: probe +# adopted from two; was cnn \(small pictures\)$", again, re.MULTILINE)
 
 
 def test_a_null_that_dvc_wrote_as_nothing_is_no_change(project: Path) -> None:
-    text = params_file.params_text({"ingest.limit": Choice(None, "at most so many images")})
+    text = params_file.params_text({"ingest.limit": Choice(None, "maximum number of images")})
     before = re.sub(r"^  limit: null", "  limit:     ", text, flags=re.MULTILINE)
     assert before != text
     assert params_comments.remarked(before, text, "one") == text
@@ -82,7 +82,7 @@ def test_a_null_that_dvc_wrote_as_nothing_is_no_change(project: Path) -> None:
         next(line for line in after.splitlines() if line.startswith("  seed: 7"))
     ]
     filled = params_edit.changed(before, ["ingest.limit=50"])
-    assert "adopted from one; was null (at most so many images)" in params_comments.remarked(before, filled, "one")
+    assert "adopted from one; was null (maximum number of images)" in params_comments.remarked(before, filled, "one")
 
 
 def test_neither_sweep_nor_run_is_one_plain_sentence(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_neither_sweep_nor_run_is_one_plain_sentence(project: Path, monkeypatch:
 
     monkeypatch.setattr(tracking, "find_run", missing)
     with pytest.raises(
-        UserError, match=r"^nonsense: there is no sweep and no run of that name or id; `sightline runs` shows those"
+        UserError, match=r"^nonsense: no sweep or run has that name or id; `sightline runs` shows those"
     ):
         list(adoption.adopt("nonsense"))
 

@@ -57,8 +57,8 @@ def test_the_grid_changes_knobs_of_the_data_least_often(project: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["train.lr=0.1"], "no knob has several values: give one a list, as train.lr=0.001,0.003"),
-        (["train.lr=1,2", "train.lr=3,4"], "train.lr: stands twice on the command line"),
+        (["train.lr=0.1"], "no setting has several values: give one a list, such as train.lr=0.001,0.003"),
+        (["train.lr=1,2", "train.lr=3,4"], "train.lr: appears twice on the command line"),
         (
             ["train.lr=1,2", "--cfg"],
             "--cfg: a sweep has no such flag; its settings are sweep.n_trials, sweep.time, ...",
@@ -70,10 +70,10 @@ def test_the_grid_changes_knobs_of_the_data_least_often(project: Path) -> None:
         (["sweep.jobs=1,2"], "sweep.jobs=1,2: a setting of the sweep itself has one value"),
         (
             ["train.lr=interval(2,1)"],
-            "train.lr=interval(2,1): an interval is of two numbers, the lower first; in logs above 0",
+            "train.lr=interval(2,1): an interval needs two numbers, the lower first; on a log scale above 0",
         ),
         (["train.lr=glob(*)"], "train.lr=glob(*): glob(...) is for the choice of an option"),
-        (["train.model=glob(zzz)"], "train/model=glob(zzz): there is no value of that kind"),
+        (["train.model=glob(zzz)"], "train/model=glob(zzz): not a value that a sweep can take"),
     ],
 )
 def test_what_is_no_sweep_is_refused_in_one_line(project: Path, words: list[str], line: str) -> None:

@@ -112,7 +112,7 @@ def test_a_damaged_store_is_one_warning_and_what_was_said_is_kept(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tracking:")]
     assert len(lines) == 1
     assert str(path) in lines[0]
-    assert "the stage goes on without it, its outputs are complete" in lines[0]
+    assert "the stage continues without it, its outputs are complete" in lines[0]
     assert "`sightline sync`" in lines[0]
     (kept,) = offline_queue.finished()
     calls = [method for method, _ in kept.calls]
@@ -220,7 +220,7 @@ def test_one_at_a_time_may_make_a_store(tmp_path: Path, monkeypatch: pytest.Monk
     for thread in threads:
         thread.join()
     monkeypatch.setattr(tracking.database, "PATIENCE", 0.2)
-    with sole_migration(uri), pytest.raises(TimeoutError, match="another process has been at it"), sole_migration(uri):
+    with sole_migration(uri), pytest.raises(TimeoutError, match="another process has held it"), sole_migration(uri):
         pass
     with sole_migration("sqlite:////nowhere/at/all.db"), sole_migration("http://127.0.0.1:9"):
         pass

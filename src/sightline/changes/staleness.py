@@ -58,7 +58,7 @@ def stale_stages() -> list[StaleStage]:
     from dvc.repo import Repo
 
     if not Path("dvc.yaml").is_file():
-        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
+        raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
         watched = _watched()
         look.look(watched, Path(folder))
@@ -66,7 +66,7 @@ def stale_stages() -> list[StaleStage]:
             with Repo() as repo:
                 return _stale(repo, Path(folder), watched.ingest.path)
         except DvcException as error:
-            raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair mends a damaged dvc.lock") from None
+            raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair fixes a damaged dvc.lock") from None
 
 
 def _watched() -> config_cache.WatchedConfig:

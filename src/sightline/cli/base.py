@@ -1,4 +1,4 @@
-"""The command itself: its name, its help, and what becomes of a fault."""
+"""The command itself: its name, its help, and its error handling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require_project() -> None:
         UserError: With what to do.
     """
     if not Path("dvc.yaml").is_file():
-        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
+        raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
 
 
 class _Group(TyperGroup):
@@ -54,7 +54,7 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Image recognition that can be traced: from labelled images to a model in use.",
+    help="Reproducible image recognition: from labelled images to a model in production.",
     no_args_is_help=True,
     rich_markup_mode=None,  # boxes would turn a one-line fault into five
     pretty_exceptions_enable=False,
@@ -76,4 +76,4 @@ def _main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Image recognition that can be traced: from labelled images to a model in use."""
+    """Reproducible image recognition: from labelled images to a model in production."""

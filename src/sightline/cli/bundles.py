@@ -12,30 +12,30 @@ from sightline.core.columns import folded, terminal_width
 from sightline.core.errors import UserError, not_installed
 
 
-@app.command(rich_help_panel=MODELS, short_help="Check that a bundle, or all of the project, is intact.")
+@app.command(rich_help_panel=MODELS, short_help="Check that a bundle, or the whole project, is intact.")
 def verify(
     bundle: Annotated[
         Path | None,
         typer.Argument(help="The exported model: the folder models/bundle. Default: the project.", metavar="BUNDLE"),
     ] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of who should have signed it.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Public key (PEM) of the expected signer.")] = None,
     identity: Annotated[
-        str | None, typer.Option(help="Who should have signed it with Sigstore: an e-mail or workflow address.")
+        str | None, typer.Option(help="The expected Sigstore signer: an e-mail or workflow address.")
     ] = None,
     issuer: Annotated[str | None, typer.Option(help="The OpenID Connect issuer that vouches for --identity.")] = None,
     signature: Annotated[Path | None, typer.Option(help="The signature. Default: BUNDLE.sig.")] = None,
-    digests_only: Annotated[bool, typer.Option("--digests-only", help="Leave the signature alone.")] = False,
+    digests_only: Annotated[bool, typer.Option("--digests-only", help="Do not check the signature.")] = False,
 ) -> None:
-    """Check that a bundle is as it was exported, and as it was signed if it was.
+    """Check that a bundle is unchanged since it was exported and, if it was, signed.
 
-    Without BUNDLE, every output of the project in the current folder is read and held against `dvc.lock`, and so are
-    DVC's copies of them and the checkpoints; each damaged file has a line with what mends it.
+    Without BUNDLE, check every output of the project in the current folder, and DVC's copies of them, against
+    `dvc.lock`, and check the checkpoints; each damaged file has a line with the command that repairs it.
 
-    Exit codes: 0 it is; 2 it is not, or its signature was not or could not be checked.
+    Exit codes: 0 intact; 2 damaged, or the signature was not or could not be checked.
     """
     if bundle is None:
         if key or identity or issuer or signature or digests_only:
-            raise UserError("a signature is of a bundle: sightline verify models/bundle --key ...")
+            raise UserError("only a bundle has a signature: sightline verify models/bundle --key ...")
         _verify_project()
         return
     from sightline.predict import signing
@@ -61,35 +61,36 @@ def _verify_project() -> None:
 def sign(
     bundle: Annotated[Path, typer.Argument(help="The exported model: the folder models/bundle.", metavar="BUNDLE")],
     key: Annotated[
-        Path | None, typer.Option("--key", help="Private key (PEM, elliptic curve). Without: Sigstore, online.")
+        Path | None,
+        typer.Option("--key", help="Private key (PEM, elliptic curve). Default: sign with Sigstore, online."),
     ] = None,
     password: Annotated[
-        str | None, typer.Option(envvar="SIGHTLINE_KEY_PASSWORD", help="Of the private key.", show_envvar=True)
+        str | None, typer.Option(envvar="SIGHTLINE_KEY_PASSWORD", help="Password of the private key.", show_envvar=True)
     ] = None,
     token: Annotated[
-        str | None, typer.Option(envvar="SIGSTORE_ID_TOKEN", help="An identity token, for Sigstore.", show_envvar=True)
+        str | None, typer.Option(envvar="SIGSTORE_ID_TOKEN", help="An identity token for Sigstore.", show_envvar=True)
     ] = None,
 ) -> None:
-    """Vouch for a bundle: write its signature beside it, as BUNDLE.sig.
+    """Sign a bundle: write the signature next to it, as BUNDLE.sig.
 
-    With a key, nothing leaves the machine. Without, Sigstore is asked, and the signature appears in its public log.
+    With a key, nothing leaves the machine. Without one, Sigstore signs, and records it in its public log.
     """
     from sightline.predict import signing
 
     echo(f"{bundle} -> {signing.sign(bundle, key, password, token)}", err=True)
 
 
-@app.command(rich_help_panel=MODELS, short_help="Add classes to a bundle by a few pictures each, without training.")
+@app.command(rich_help_panel=MODELS, short_help="Add classes to a bundle from a few images each, without training.")
 def extend(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
     ],
     pictures: Annotated[
-        Path, typer.Argument(help="A folder with a folder of pictures for each new class.", metavar="NEW_FOLDER")
+        Path, typer.Argument(help="A folder with one folder of images for each new class.", metavar="NEW_FOLDER")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the extended bundle.")],
 ) -> None:
-    """Write a bundle that knows further classes as well, in seconds, from some ten pictures of each.
+    """Write a bundle with additional classes, in seconds, from about ten images of each.
 
     It is an answer until the next training (train.start_from), and says so wherever it is used: the new classes are
     told by their means, and what the old ones lose by them is not measured.
@@ -107,20 +108,20 @@ def extend(
 def promote(
     changes: Annotated[
         list[str] | None,
-        typer.Argument(help="Settings to change, as promote.margin=0.05.", metavar="KEY=VALUE"),
+        typer.Argument(help="Settings to change, such as promote.margin=0.05.", metavar="KEY=VALUE"),
     ] = None,
     bundle: Annotated[Path, typer.Option("--bundle", help="The exported model.")] = Path("models/bundle"),
     predictions: Annotated[Path, typer.Option(help="Its model's predictions on the test split.")] = Path(
         "reports/predictions.parquet"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever is decided.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; recorded with who did so. Needed by --force.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, and register nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make it the champion whatever the policy says.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded with your name. Required by --force.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only decide; register nothing.")] = False,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="REV",
-            help="A commit whose data and answers to compare with; with --dry-run in the champion's place.",
+            help="A commit whose data and predictions to compare with; with --dry-run, instead of the champion.",
         ),
     ] = None,
 ) -> None:
@@ -132,9 +133,9 @@ def promote(
     Exit codes: 0 it is the champion; 3 it was held back, with the reasons; 2 it could not be decided.
     """
     if force and reason is None:
-        raise UserError("--force needs a --reason: it is recorded with the version")
+        raise UserError("--force needs a --reason, which is recorded with the version")
     if reason is not None and not force:
-        raise UserError("--reason is for --force")
+        raise UserError("--reason only goes with --force")
     try:
         from sightline.changes.revision import Revision
         from sightline.config import compose
@@ -151,7 +152,7 @@ def promote(
         objections = gate.objections(Revision(None), None if against is None else Revision(against), policy)
     if dry_run:
         decision = promotion.rehearse(bundle, predictions, policy, objections, alone=against is not None)
-        for line in ["may be promoted" if decision.passed else "would be held back:", *decision.lines()]:
+        for line in ["would be promoted" if decision.passed else "would be held back:", *decision.lines()]:
             echo(line)
         raise typer.Exit(0 if decision.passed else 3)
     done = promotion.promote(bundle, predictions, policy, reason, objections)
@@ -161,13 +162,13 @@ def promote(
         raise typer.Exit(3)
 
 
-@app.command(rich_help_panel=MODELS, short_help="Say what made a version of the registered model.")
+@app.command(rich_help_panel=MODELS, short_help="Show the origin of a version of the registered model.")
 def lineage(
     version: Annotated[str, typer.Argument(help="A version's number, or an alias: champion.", metavar="VERSION")],
-    every: Annotated[bool, typer.Option("--all", help="Write every parameter and metric.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Print every parameter and metric.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say which data, commit and parameters made a version of the registered model, and why it is where it is."""
+    """Show which data, commit and parameters produced a version of the registered model, and how it was judged."""
     try:
         from sightline.config import compose
         from sightline.core import files

@@ -27,21 +27,23 @@ class FolderLayout(StrEnum):
     SPLITS = "splits"
 
 
-@app.command(rich_help_panel=DATA, short_help="Put a folder of images into a database.")
+@app.command(rich_help_panel=DATA, short_help="Load a folder of images into a database.")
 def load(
     source: Annotated[Path, typer.Argument(help="A folder with one folder per class, or a zip or tar of one.")],
-    table: Annotated[str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; made if absent.")],
+    table: Annotated[
+        str, typer.Option("--table", "-t", help="Table, collection or GridFS bucket; created if necessary.")
+    ],
     url: Annotated[
         str | None,
         typer.Option(help="The database, without a password. Default: the variable SIGHTLINE_DATABASE_URL."),
     ] = None,
-    gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: put the images into a GridFS bucket.")] = False,
+    gridfs: Annotated[bool, typer.Option("--gridfs", help="MongoDB: store the images in a GridFS bucket.")] = False,
     layout: Annotated[FolderLayout, typer.Option(help="What the first folders are.")] = FolderLayout.AUTO,
     class_depth: Annotated[int, typer.Option(min=1, help="How many folders make a class's name.")] = 1,
 ) -> None:
-    """Put a folder of images into MongoDB or an SQL database; repeating it changes nothing.
+    """Load a folder of images into MongoDB or an SQL database; repeating it changes nothing.
 
-    Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or a database that cannot be used.
+    Exit codes: 0 done; 1 some inputs could not be read; 2 wrong usage, or an unusable database.
     """
     try:
         from sightline.sources.databases.loading import fill_database as load_source
@@ -60,21 +62,21 @@ def load(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=DATA, short_help="Draw images before and after every preprocessing step.")
+@app.command(rich_help_panel=DATA, short_help="Show images before and after each preprocessing step.")
 def preview(
     changes: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Settings to try, as preprocess/denoise=median or train/augment=standard.", metavar="KEY=VALUE"
+            help="Settings to try, such as preprocess/denoise=median or train/augment=standard.", metavar="KEY=VALUE"
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("preview.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The image file to write.")] = Path("preview.png"),
     images: Annotated[int, typer.Option("--images", "-n", min=1, max=100, help="How many images.")] = 6,
-    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed selects different images.")] = 0,
 ) -> None:
-    """Draw images before and after every preprocessing step, and as training augments them, to choose by looking.
+    """Show images before and after each preprocessing step, and as training augments them.
 
-    Shows what params.yaml asks for, with KEY=VALUE in its place where given. Run it in the project's folder, after
+    Uses the settings of params.yaml, overridden by KEY=VALUE. Run it in the project's folder, after
     `dvc repro ingest`.
     """
     try:
@@ -98,12 +100,12 @@ def preview(
     echo(f"{count} images -> {output}", err=True)
 
 
-@app.command(rich_help_panel=DATA, short_help="Show the inputs that ingest refused, and why.")
+@app.command(rich_help_panel=DATA, short_help="Show the inputs that ingest rejected, and why.")
 def rejected(
     raw: Annotated[Path, typer.Argument(help="The folder that ingest wrote.", metavar="RAW_FOLDER")] = RAW_SET,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of each reason.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show for each reason.")] = 20,
 ) -> None:
-    """Show the inputs that the last `dvc repro ingest` refused, by reason, with what was wrong with each."""
+    """Show the inputs that the last `dvc repro ingest` rejected, by reason, with the details of each."""
     try:
         from sightline.datasets.raw_set import read_rejected
     except ModuleNotFoundError as error:
@@ -122,18 +124,18 @@ def rejected(
         if len(those) > limit:
             echo(f"  ... {len(those) - limit:,} more (--limit)")
     if not rejections:
-        echo("nothing was refused")
+        echo("nothing was rejected")
 
 
-@app.command(rich_help_panel=DATA, short_help="Show and prune the cache of preprocessing.")
+@app.command(rich_help_panel=DATA, short_help="Show and prune the preprocessing cache.")
 def cache(
     prune: Annotated[
-        float | None, typer.Option(min=0, help="Remove what was used longest ago until this many GiB are left.")
+        float | None, typer.Option(min=0, help="Remove the least recently used entries until this many GiB are left.")
     ] = None,
 ) -> None:
-    """Show the cache of preprocessing (.sightline/memo), and prune it.
+    """Show the preprocessing cache (.sightline/memo), and prune it.
 
-    Nothing is lost by pruning but time. Every run of the stage prunes to SIGHTLINE_MEMO_GIB, 20 by default.
+    Pruning costs nothing but time. Every run of the stage prunes it to SIGHTLINE_MEMO_GIB, 20 by default.
     """
     try:
         from sightline.core.text import readable_size

@@ -14,18 +14,18 @@ from sightline.core import files
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command(rich_help_panel=SERVE, short_help="Say whether incoming images are like held-out ones.")
+@app.command(rich_help_panel=SERVE, short_help="Test whether incoming images differ from held-out ones.")
 def drift(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
     ],
-    inputs: Annotated[list[str], typer.Argument(help="Images, as of sightline predict.", metavar="INPUT...")],
+    inputs: Annotated[list[str], typer.Argument(help="Images, as for sightline predict.", metavar="INPUT...")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write a page with the most telling images as well.")
+        Path | None, typer.Option("--output", "-o", help="Also write a page with the most drifted images.")
     ] = None,
     alpha: Annotated[
         float,
-        typer.Option(min=0.0001, max=0.5, help="The share of false alarms that is allowed, of all tests together."),
+        typer.Option(min=0.0001, max=0.5, help="The false alarm rate allowed, over all tests together."),
     ] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     url: Annotated[
@@ -33,11 +33,11 @@ def drift(
         typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
     ] = None,
 ) -> None:
-    """Compare incoming images with test and validation images: their pixels, and what the model says of them.
+    """Compare incoming images with test and validation images, by their pixels and the model's predictions.
 
-    The bundle carries statistics, and no picture. Each has a test, its size, and a p-value corrected for their number.
+    The bundle contains statistics, not images. Each is tested, with an effect size and a corrected p-value.
 
-    Exit codes: 0 no drift; 3 drift; 2 it cannot be said, as of too few images.
+    Exit codes: 0 no drift; 3 drift; 2 no answer, for example with too few images.
     """
     try:
         from sightline.drift import sample_comparison as drifts

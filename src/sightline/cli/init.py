@@ -21,30 +21,34 @@ if TYPE_CHECKING:
     from sightline.project_setup.project_plan import ProjectPlan
 
 
-@app.command(rich_help_panel=DATA, short_help="Make a project for images of your own.")
+@app.command(rich_help_panel=DATA, short_help="Create a project for your own images.")
 def init(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The project's folder, a new one.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The project's folder, which is created.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings that you choose yourself, as train.max_epochs=20."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings that you choose yourself, such as train.max_epochs=20."),
     ] = None,
     images: Annotated[
         str | None,
         typer.Option("--images", "-i", metavar="SOURCE", help="A folder, archive, list or URL of labelled images."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: where in doubt, take the likeliest.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; if in doubt, take the most likely.")] = False,
     within: Annotated[
         str | None,
-        typer.Option("--budget", metavar="TIME", help="How long dvc repro may take here: 10m, 90s, 1h."),
+        typer.Option("--budget", metavar="TIME", help="How long dvc repro may take on this machine: 10m, 90s, 1h."),
     ] = None,
     trying: Annotated[
-        bool, typer.Option("--try", help="Try the most doubtful choices in short trainings, and keep what wins.")
+        bool, typer.Option("--try", help="Test the most uncertain choices in short trainings, and keep the winner.")
     ] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Only say what is seen and chosen, and why.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only print what is measured and chosen, and why.")
+    ] = False,
 ) -> None:
-    """Make a project for your own images: look at them, choose settings, write them down with reasons.
+    """Create a project for your own images: inspect them, choose settings, and write these down with reasons.
 
-    `dvc repro` in DIR does the rest.
+    Then run `sightline run` in DIR.
     """
     try:
         from sightline.project_setup import budget, project_plan, scaffold
@@ -55,7 +59,9 @@ def init(
 
     seconds = None if within is None else budget.seconds(within)
     if images is None:
-        raise UserError("--images is missing: sightline init my-project --images FOLDER, which has a folder per class")
+        raise UserError(
+            "--images is missing: sightline init my-project --images FOLDER, with one folder per class in it"
+        )
     if not explain:
         if folder is None:
             raise UserError(f"DIR is missing: sightline init my-project --images {shlex.quote(images)}")
@@ -74,7 +80,7 @@ def init(
     for line in table(reasons, width, indent="  "):
         echo(line)
     if trying:
-        for line in _search(plan).lines() or ["to try: nothing, no choice is doubtful"]:
+        for line in _search(plan).lines() or ["to try: nothing, no choice is uncertain"]:
             echo(folded(line, width))
     if explain or folder is None:
         return
@@ -105,15 +111,15 @@ def _try(search: DoubtSearch, folder: Path) -> None:
             echo(line)
     except (UserError, KeyboardInterrupt) as error:
         reason = str(error) or "interrupted"
-        on = f"the project is as the rules chose it; to go on with the search: {search.command(folder)}"
+        on = f"the project keeps the rules' choices; to continue the search: {search.command(folder)}"
         echo(f"sightline: the search has no result ({reason}); {on}", err=True)
         raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 def _ask(possible: list[Interpretation]) -> Interpretation:
-    """Asks in which way a source is meant; without a terminal that is a fault, since a guess would be silent."""
+    """Asks which reading of a source is meant; without a terminal that is an error, since a guess would be silent."""
     ways = [f"{number}: {reading.words}" for number, reading in enumerate(possible, 1)]
     if not sys.stdin.isatty():
         raise UserError(f"--images can be read in {len(ways)} ways ({'; '.join(ways)}): --yes takes the first")
-    question = "\n".join([*ways, "Which is meant?"])
+    question = "\n".join([*ways, "Which one do you mean?"])
     return possible[int(typer.prompt(question, default=1, type=click.IntRange(1, len(ways)))) - 1]

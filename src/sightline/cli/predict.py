@@ -1,4 +1,4 @@
-"""Verbs that answer for images: predict, serve."""
+"""Verbs for predictions: predict, serve."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PredictBackend(StrEnum):
     RAY = "ray"
 
 
-@app.command(rich_help_panel=SERVE, short_help="Classify images, a row each.")
+@app.command(rich_help_panel=SERVE, short_help="Classify images, one row each.")
 def predict(
     bundle: Annotated[
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
@@ -50,8 +50,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders (every file below, hidden ones left out), quoted patterns ('a/**/*.png'), zip "
-            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - for a list of such on stdin.",
+            help="Image files, folders (all files below, except hidden ones), quoted patterns ('a/**/*.png'), zip "
+            "and tar archives, URLs (s3://, https://), db:TABLE, gridfs:BUCKET; - reads a list of inputs from stdin.",
             metavar="INPUT...",
         ),
     ],
@@ -64,48 +64,48 @@ def predict(
         ),
     ] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", "-f", help="Default: by the output file's name, else a table.")
+        Format | None, typer.Option("--format", "-f", help="Default: by the output file's extension, else a table.")
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name for each image.")] = 1,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to list for each image.")] = 1,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Abstain where the likeliest class is less probable than this.")
+        float | None, typer.Option(min=0, max=1, help="Abstain if the top class is less probable than this.")
     ] = None,
     abstain: Annotated[
         bool | None,
         typer.Option(
             "--abstain/--no-abstain",
-            help="Answer 'none of these' for what is like none of the classes, and abstain below the threshold that "
-            "came with the model. Default: as it was exported.",
+            help="Label images unlike all classes 'none of these', and abstain below the model's confidence "
+            "threshold. Default: as exported.",
         ),
     ] = None,
     coverage: Annotated[
         float | None,
-        typer.Option(help="Also name the set of classes that holds the truth in this share of cases, as 0.95."),
+        typer.Option(help="Also list a set of classes that contains the true one with this probability, such as 0.95."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if any input failed.")] = False,
     model: Annotated[
-        NetworkForm, typer.Option(help="The form of the network; auto is the one that export found best.")
+        NetworkForm, typer.Option(help="The form of the network; auto is the export stage's default.")
     ] = NetworkForm.AUTO,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run of the network.")] = 64,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per batch.")] = 64,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads that read and decode. Default: one a core.")
+        int | None, typer.Option(min=0, help="Threads that read and decode. Default: one per core.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0 is one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for the network; 0: one per core.")] = 0,
     backend: Annotated[
-        PredictBackend, typer.Option(help="Where images are decoded and computed: here, or on a Ray cluster's nodes.")
+        PredictBackend, typer.Option(help="Where to decode and predict: on this machine, or on a Ray cluster.")
     ] = PredictBackend.LOCAL,
     address: Annotated[
         str | None,
-        typer.Option(help="The Ray cluster's, as host:6379, ray://host:10001 or auto. Default: one on this machine."),
+        typer.Option(help="Address of the Ray cluster: host:6379, ray://host:10001 or auto. Default: start one here."),
     ] = None,
     url: Annotated[
         str | None,
         typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL."),
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="Its column or field of the images' ids. Default: id; _id in MongoDB.")
+        str | None, typer.Option(help="Column or field with the ids. Default: id; _id in MongoDB.")
     ] = None,
-    image_column: Annotated[str, typer.Option(help="Its column or field of the encoded images.")] = "image",
+    image_column: Annotated[str, typer.Option(help="Column or field with the encoded images.")] = "image",
 ) -> None:
     """Classify images: one row per input, in order, including inputs that cannot be read.
 
@@ -128,13 +128,13 @@ def predict(
     opened = load.load(bundle, model.value, threads)
     if opened.extended:
         echo(
-            f"extended, not trained: {', '.join(opened.extended)}; what it answers of these is a first guess", err=True
+            f"extended, not trained: {', '.join(opened.extended)}; its predictions of these are a first guess", err=True
         )
     question = opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
     if abstain and opened.extended and question.threshold is None:
-        echo(f"--abstain, only from what is like none of its classes: {opened.lacking('threshold')}", err=True)
+        echo(f"--abstain only applies to images unlike all classes: {opened.lacking('threshold')}", err=True)
     if abstain and not opened.tells_novelty:
-        echo(f"sightline: {bundle} does not tell what is none of its classes: export it again", err=True)
+        echo(f"sightline: {bundle} cannot detect images of none of its classes: export it again", err=True)
     if coverage is not None and opened.held_out is not None and (reason := opened.held_out.shortage(coverage)):
         echo(reason, err=True)
     database = Database(url, id_column, image_column)
@@ -171,21 +171,23 @@ def serve(
         str, typer.Argument(help="The exported model: models/bundle, or models:/name@champion.", metavar="BUNDLE")
     ],
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Any but this machine's own needs SIGHTLINE_API_KEY.")
+        str, typer.Option(help="Address to listen on. Any other than this machine's needs SIGHTLINE_API_KEY.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
     model: Annotated[
-        NetworkForm, typer.Option(help="The form of the network; auto is the one that export found best.")
+        NetworkForm, typer.Option(help="The form of the network; auto is the export stage's default.")
     ] = NetworkForm.AUTO,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images a run, at most.")] = 32,
-    max_images: Annotated[int, typer.Option(min=1, help="Images a request, at most.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.1, help="What a request may take, and its sending.")] = 30.0,
-    workers: Annotated[int, typer.Option(min=0, help="Threads that decode and compute; 0 is one a core.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Threads for one run of the network; 0 is one a core.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Maximum number of images per batch.")
+    ] = 32,
+    max_images: Annotated[int, typer.Option(min=1, help="Maximum number of images per request.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Maximum time to send a request, and to process it.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=0, help="Threads for decoding and inference; 0: one per core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads for one run of the network; 0: one per core.")] = 1,
 ) -> None:
-    """Serve a model: a REST API, a web page at /, its description at /docs, counters for Prometheus at /metrics.
+    """Serve a model: a REST API, a web page at /, API documentation at /docs, Prometheus metrics at /metrics.
 
-    SIGINT and SIGTERM end it once what was begun is answered.
+    SIGINT and SIGTERM stop it once requests in progress are finished.
     """
     try:
         from sightline.predict import load

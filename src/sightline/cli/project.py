@@ -15,13 +15,13 @@ from sightline.core.errors import UserError, fault, not_installed
 
 @app.command(
     rich_help_panel=TRAIN,
-    short_help="Run what is out of date of the pipeline: dvc repro.",
+    short_help="Run what is out of date in the pipeline: dvc repro.",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def run(context: typer.Context) -> None:
-    """Run the pipeline, or what of it is out of date, and say how good the model is and where to look.
+    """Run the stages that are out of date, then say how good the model is and where to look.
 
-    It is `dvc repro`, after `sightline repair`, with five lines at the end; further words go to `dvc repro`, as the
+    This is `sightline repair`, `dvc repro` and five closing lines. Further arguments go to `dvc repro`, such as the
     name of the last stage to run, or --force. Run it in the project's folder. Exit code: that of `dvc repro`.
     """
     _repair(sources=False)
@@ -32,7 +32,7 @@ def run(context: typer.Context) -> None:
     from sightline.reporting import closing_lines
 
     if not _in_git():
-        raise UserError(f"{Path.cwd()} is in no git repository, which DVC needs: git init")
+        raise UserError(f"{Path.cwd()} is not in a git repository, which DVC needs: git init")
     environment = {**os.environ, closing_lines.ASIDE: "1"}
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *context.args], env=environment, check=False)
     if done.returncode:
@@ -43,7 +43,7 @@ def run(context: typer.Context) -> None:
 
 @app.command(rich_help_panel=TRAIN, short_help="Say what dvc repro would run, and why.")
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say whether `dvc repro` would run anything, and why. Run it in the project's folder.
 
@@ -67,18 +67,18 @@ def check(
     raise typer.Exit(1 if stale else 0)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Say what changed between two states of the project.")
+@app.command(rich_help_panel=TRAIN, short_help="Show what changed between two states of the project.")
 def diff(
     revision: Annotated[
-        str, typer.Argument(help="The earlier state: a commit, as HEAD~1 or a tag.", metavar="REV")
+        str, typer.Argument(help="The earlier state: a commit, such as HEAD~1 or a tag.", metavar="REV")
     ] = "HEAD",
     against: Annotated[
-        str | None, typer.Option(metavar="REV", help="The later state; the working folder where it is left out.")
+        str | None, typer.Option(metavar="REV", help="The later state. Default: the working folder.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page with pictures as well.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as for a pull request.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write a page with images.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
 ) -> None:
-    """Say what changed between two states of the project: data, parameters, metrics, answers.
+    """Show what changed between two states of the project: data, parameters, metrics, predictions.
 
     Images are compared one by one, by name and content. Each metric comes with a verdict on whether its difference is
     more than chance. Data of a commit come from DVC's cache or its remote.
@@ -101,11 +101,11 @@ def diff(
         echo(f"-> {output}", err=True)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Examine the installation and the project.")
+@app.command(rich_help_panel=TRAIN, short_help="Check the installation and the project.")
 def doctor() -> None:
-    """Examine the installation and the project in this folder: a line each, with the remedy where something is wrong.
+    """Check the installation and the project in this folder: one line per check, with a remedy if something is wrong.
 
-    Exit code 1 if something does not work; a warning is none.
+    Exit code 1 if something does not work; warnings do not count.
     """
     from sightline.doctor import installation, project_state
     from sightline.doctor.diagnosis import Level
@@ -118,20 +118,20 @@ def doctor() -> None:
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Mend what a killed dvc or a git pull leaves.")
+@app.command(rich_help_panel=TRAIN, short_help="Clean up after a killed dvc or a git pull.")
 def repair() -> None:
-    """Mend what a killed dvc leaves: dvc.lock or .dvc/tmp/rwlock cut short. Run it in the project's folder.
+    """Repair files that a killed dvc left truncated: dvc.lock, .dvc/tmp/rwlock. Run it in the project's folder.
 
-    After `git pull` it also removes results, and images that DVC tracks, of which the commit has others: they are in
-    DVC's cache, and `dvc repro` would go on from them. Says what it did. `sightline run` does it by itself, but for
+    After `git pull` it also removes results and DVC-tracked images that belong to another commit, because `dvc repro`
+    would use them; DVC's cache keeps a copy. Reports what it did. `sightline run` does this automatically, except for
     images.
     """
     if not _repair(sources=True):
-        echo("sightline: nothing needs mending", err=True)
+        echo("sightline: nothing to repair", err=True)
 
 
 def _repair(sources: bool) -> bool:
-    """Mends what needs it, says what it did, and returns whether there was anything."""
+    """Repairs what needs it, reports it, and returns whether there was anything."""
     try:
         import dvc  # noqa: F401 - only whether it is there
 

@@ -1,4 +1,4 @@
-"""The verb for what a person decides on images: review."""
+"""The verb for manual review of images: review."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ class ExchangeFormat(StrEnum):
     COCO = "coco"
 
 
-@app.command(rich_help_panel=DATA, short_help="Look at doubtful images and labels, and decide.")
+@app.command(rich_help_panel=DATA, short_help="Review suspect images and labels.")
 def review(
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="A folder of pictures without labels: those first that would teach most."),
+        typer.Option("--images", help="A folder of unlabelled images, to label the most informative first."),
     ] = None,
-    as_list: Annotated[bool, typer.Option("--list", help="Print the queue, and serve nothing.")] = False,
-    kind: Annotated[str | None, typer.Option(help="With --list: one kind alone, as suspect.")] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="Print the queue instead of serving it.")] = False,
+    kind: Annotated[str | None, typer.Option(help="With --list: only one kind, such as suspect.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="With --list: how many of each kind.")] = 10,
     export: Annotated[
-        Path | None, typer.Option("--export", help="Write queue and decisions to this JSON file, and serve nothing.")
+        Path | None, typer.Option("--export", help="Write queue and decisions to this JSON file instead of serving.")
     ] = None,
     imported: Annotated[
-        Path | None, typer.Option("--import", help="Take the decisions in this JSON file, and serve nothing.")
+        Path | None, typer.Option("--import", help="Import the decisions in this JSON file instead of serving.")
     ] = None,
-    form: Annotated[ExchangeFormat, typer.Option("--format", help="Of --export.")] = ExchangeFormat.LABEL_STUDIO,
+    form: Annotated[
+        ExchangeFormat, typer.Option("--format", help="Format for --export.")
+    ] = ExchangeFormat.LABEL_STUDIO,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the decisions to db:TABLE, and serve nothing.")
+        str | None, typer.Option("--output", "-o", help="Write the decisions to db:TABLE instead of serving.")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL.")
     ] = None,
-    who: Annotated[str | None, typer.Option(help="Whose decisions they are. Default: git's user.name.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8001,
+    who: Annotated[str | None, typer.Option(help="Who decides. Default: git's user.name.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8001,
 ) -> None:
-    """Serve a page that shows what is worth a person's look, ranked, and takes decisions by keyboard.
+    """Serve a page for reviewing ranked images and labels by keyboard.
 
-    The queue: pictures under two labels, labels that are probably wrong, near duplicates across splits, refused inputs,
-    the most unusual images, the most uncertain. Each decision is a row of data/corrections.csv; `dvc repro` applies
-    them, whatever the source, which is never written. Run it in the project's folder, after `dvc repro`.
+    The queue: images with two labels, labels that are probably wrong, near duplicates across splits, rejected inputs,
+    the most unusual images, the most uncertain. Each decision is a row in data/corrections.csv; `dvc repro` applies
+    them to any source, which is never written to. Run it in the project's folder, after `dvc repro`.
 
-    Exit codes: 0 done; 2 wrong usage, no trained model, or a file that cannot be used.
+    Exit codes: 0 done; 2 wrong usage, no trained model, or an unusable file.
     """
     if output is not None and not output.startswith("db:"):
         raise UserError(f"--output {output}: name a table, as db:labels; --export writes a file")
@@ -70,10 +72,10 @@ def review(
             echo(line)
     elif imported is not None:
         count, passed = exchange.take(imported, project.desk)
-        echo(f"{imported}: {count:,} decisions taken into {project.desk.file.path}, {passed:,} left aside")
+        echo(f"{imported}: {count:,} decisions imported to {project.desk.file.path}, {passed:,} skipped")
     elif export is not None:
         count = exchange.write(export, form.value, project)
-        echo(f"{count:,} pictures -> {export}", err=True)
+        echo(f"{count:,} images -> {export}", err=True)
     elif output is not None:
         count = exchange.write_back(project, output.removeprefix("db:"), url)
         echo(f"{count:,} decisions -> {output}", err=True)
@@ -96,5 +98,5 @@ def _serve(project: object, port: int) -> None:
     served = review_application(project, config, BUNDLE if BUNDLE.is_dir() else None)
     waiting = sum(project.desk.decision(item.sha256) is None for item in project.desk.items)
     run_application(
-        served, config, lambda address: echo(f"sightline: {waiting:,} pictures to look at, at {address}", err=True)
+        served, config, lambda address: echo(f"sightline: {waiting:,} images to review at {address}", err=True)
     )

@@ -14,29 +14,29 @@ from sightline.core.columns import terminal_width
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Show runs and sweeps, or what two runs differ by.")
+@app.command(rich_help_panel=TRAIN, short_help="Show runs and sweeps, or how two runs differ.")
 def runs(
     pair: Annotated[
-        list[str] | None, typer.Argument(help="Two runs, to see what they differ by: names, or ids.", metavar="[A B]")
+        list[str] | None, typer.Argument(help="Two runs to compare: names or ids.", metavar="[A B]")
     ] = None,
-    sort: Annotated[str | None, typer.Option(help="The best or first first, by this: best_val_loss, lr.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    sort: Annotated[str | None, typer.Option(help="Sort by this, best first: best_val_loss, lr.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
     wanted: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="Only such: model=cnn, name~seed, 'test_accuracy>0.98'; may be given again."),
+        typer.Option("--filter", help="Only matching runs: model=cnn, name~seed, 'test_accuracy>0.98'; repeatable."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many; 0 for all.", min=0)] = 30,
+    limit: Annotated[int, typer.Option(help="How many to show; 0: all.", min=0)] = 30,
 ) -> None:
-    """Show the project's runs and sweeps, the newest first, or what two runs differ by.
+    """Show the project's runs and sweeps, newest first, or how two runs differ.
 
-    A key of --sort or --filter is name, status, a metric, a tag, or a parameter by its last part: lr is train.lr.
+    A key of --sort or --filter is name, status, a metric, a tag, or the last part of a parameter: lr is train.lr.
     """
     from sightline.runs import run_difference, run_query, run_reader, run_record, run_table
 
     found = run_reader.read_runs()
     if pair:
         if len(pair) != 2 or sort or wanted:
-            raise UserError("name two runs to see what they differ by, or none for the table")
+            raise UserError("name two runs to see how they differ, or none for the table")
         one, other = (run_record.matching_run(found, reference) for reference in pair)
         for line in run_difference.difference_lines(one, other, terminal_width()):
             echo(line)
@@ -55,7 +55,7 @@ def runs(
         echo(f"... and {len(chosen) - len(shown)} more: --limit 0 shows all", err=True)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Compare two models on the test set of both.")
+@app.command(rich_help_panel=TRAIN, short_help="Compare two models on the same images.")
 def compare(
     first: Annotated[str, typer.Argument(help="A run, as described above.", metavar="RUN")],
     second: Annotated[str, typer.Argument(help="The run to compare it with.", metavar="RUN")],
@@ -64,7 +64,7 @@ def compare(
         "data/processed"
     ),
 ) -> None:
-    """Compare two models, image by image, on the test images, or the validation images where one knows only these.
+    """Compare two models image by image, on the test images, or on the validation images if one has only these.
 
     A RUN is a run's id or name in MLflow, a sweep's job among them, a registered model (models:/name@champion,
     models:/name/3), a commit (HEAD~1), or a folder with reports/predictions.parquet, such as another checkout. Prints
@@ -87,9 +87,9 @@ def compare(
     echo(f"-> {output}", err=True)
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Send MLflow what was queued while it was away.")
+@app.command(rich_help_panel=TRAIN, short_help="Send MLflow what was queued while it was unreachable.")
 def sync() -> None:
-    """Send MLflow the calls that were queued while it could not be reached; run it in the project's folder."""
+    """Send MLflow the calls that were queued while it was unreachable. Run it in the project's folder."""
     try:
         from sightline import tracking
     except ModuleNotFoundError as error:

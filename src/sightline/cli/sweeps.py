@@ -11,12 +11,12 @@ from sightline.core.columns import folded, terminal_width
 from sightline.core.errors import not_installed
 
 
-@app.command(rich_help_panel=TRAIN, short_help="Take a sweep's best settings, or a run's, into params.yaml.")
+@app.command(rich_help_panel=TRAIN, short_help="Write a sweep's best settings, or a run's, to params.yaml.")
 def adopt(
     reference: Annotated[str, typer.Argument(help="A sweep's name, or a run.", metavar="SWEEP|RUN")],
     job: Annotated[int | None, typer.Option(help="A job by its place in the sweep's ranking; 1 is the first.")] = None,
 ) -> None:
-    """Take the settings of a sweep's best job over into params.yaml, or those of a run.
+    """Write the settings of a sweep's best job, or of a run, to params.yaml.
 
     SWEEP is the name that the sweep prints, or its beginning; where it went by several metrics, say which --job. RUN is
     the id or name of any run in MLflow, or the name of DVC's experiment. Comments and quotes stay; a comment of

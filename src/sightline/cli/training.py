@@ -13,16 +13,16 @@ from sightline.cli.base import MODELS, TRAIN, app, echo
 from sightline.core.errors import UserError, fault, not_installed
 
 
-@app.command(rich_help_panel=MODELS, short_help="Write the embeddings of images by a trained network.")
+@app.command(rich_help_panel=MODELS, short_help="Write a trained network's embeddings of images.")
 def features(
     model: Annotated[Path, typer.Argument(help="The trained model: the folder models.", metavar="MODEL_FOLDER")],
     data: Annotated[
         Path, typer.Argument(help="The preprocessed images: the folder data/processed.", metavar="PROCESSED_FOLDER")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file to write.")],
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a pass.")] = 256,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images per batch.")] = 256,
 ) -> None:
-    """Write the embedding of each image by a trained network, with id, label and split: one row per image."""
+    """Write a trained network's embedding of each image, with id, label and split: one row per image."""
     try:
         from sightline.models.embeddings import write_embeddings
     except ModuleNotFoundError as error:
@@ -37,20 +37,20 @@ def features(
 
 Changes = Annotated[
     list[str] | None,
-    typer.Argument(help="Settings to try, as train/model=resnet18 or train.batch_size=128.", metavar="KEY=VALUE"),
+    typer.Argument(help="Settings to try, such as train/model=resnet18 or train.batch_size=128.", metavar="KEY=VALUE"),
 ]
 
 
 @app.command("find-lr", rich_help_panel=TRAIN, short_help="Find a learning rate.")
 def find_lr(
     changes: Changes = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("find_lr.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The plot to write.")] = Path("find_lr.png"),
     steps: Annotated[int, typer.Option("--steps", "-n", min=20, help="Training steps.")] = 100,
 ) -> None:
-    """Find a learning rate: train a little while it rises, and see where the loss falls fastest.
+    """Find a learning rate: train briefly while it rises, and see where the loss falls fastest.
 
-    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed; nothing is kept but
-    the picture and a run in MLflow.
+    Uses the settings of params.yaml, overridden by KEY=VALUE, on data/processed; keeps only the plot and a run in
+    MLflow.
     """
     composed, section, data, made_with = _training(changes)
     from sightline import tracking
@@ -70,9 +70,9 @@ def find_lr(
 
 @app.command("find-batch-size", rich_help_panel=TRAIN, short_help="Find a batch size.")
 def find_batch_size(changes: Changes = None) -> None:
-    """Find a batch size: train a few seconds with each, and measure the images per second.
+    """Find a batch size: train for a few seconds with each, and measure images per second.
 
-    Uses what params.yaml asks for, with KEY=VALUE in its place where given, on data/processed.
+    Uses the settings of params.yaml, overridden by KEY=VALUE, on data/processed.
     """
     composed, section, data, made_with = _training(changes)
     from sightline import tracking
@@ -85,12 +85,12 @@ def find_batch_size(changes: Changes = None) -> None:
         memory = f"{trial.memory / 2**30:.2f} GiB" if trial.memory else "-"
         echo(f"{trial.batch_size:>10}  {trial.images_per_second:>10,.0f}  {memory:>10}")
     if not trials:
-        raise UserError("no batch could be trained: there are too few training images, or too little memory")
+        raise UserError("no batch size could be trained: too few training images, or too little memory")
     best = best_batch_size(trials)
     tracker = tracking.start_trial("find-batch-size", composed, made_with)
     tracker.log_metrics({f"images_per_second/batch_{t.batch_size}": t.images_per_second for t in trials})
     tracker.finish()
-    echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr along with it")
+    echo(f"train.batch_size={best}: larger ones are hardly faster; scale train.lr with it")
 
 
 def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:

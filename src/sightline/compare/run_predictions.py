@@ -64,7 +64,7 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
         if len(classes) != probabilities.shape[1] or len(set(ids)) != len(ids):
             raise ValueError("classes or ids that do not fit")
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise UserError(f"{name}: {path.name} is no file of predictions ({_line(error)})") from None
+        raise UserError(f"{name}: {path.name} is not a file of predictions ({_line(error)})") from None
     return RunPredictions(name, ids, labels, probabilities, classes, about, bool(stored.classes))
 
 

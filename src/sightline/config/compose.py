@@ -186,7 +186,7 @@ def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
         if unknown and unknown[1]:
             return unknown_key(*unknown)
         if unknown or isinstance(override.value(), dict):
-            return ConfigError(f"{key}: new keys are added by ++{override.input_line}")
+            return ConfigError(f"{key}: to add a new key, write ++{override.input_line}")
     return ConfigError(one_line(error))
 
 

@@ -58,7 +58,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
     except (YAMLError, ValueError) as error:  # ValueError: of bytes that are no UTF-8, or a scalar no type can hold
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold one section a stage, not {type(content).__name__}")
+        raise ConfigError(f"{path} must contain one section per stage, not {type(content).__name__}")
     return content
 
 
@@ -75,7 +75,7 @@ def parse_yaml(text: str) -> Any:
 
 def _value(node: Node, constructor: Any, within: set[int]) -> Any:
     if id(node) in within:
-        raise YAMLError(f"line {node.start_mark.line + 1}: an alias that holds itself")
+        raise YAMLError(f"line {node.start_mark.line + 1}: an alias that contains itself")
     inside = within | {id(node)}
     if not isinstance(node, ScalarNode) and str(node.tag) not in (f"{_TAG}seq", f"{_TAG}map"):
         raise YAMLError(f"line {node.start_mark.line + 1}: the tag {node.tag} has no meaning here")
@@ -90,7 +90,7 @@ def _value(node: Node, constructor: Any, within: set[int]) -> Any:
             if isinstance(name, dict | list):
                 raise YAMLError(f"line {key.start_mark.line + 1}: a key must be text")
             if name in pairs and id(pairs[name][0]) in own:
-                raise YAMLError(f"line {key.start_mark.line + 1}: the key {name!r} stands twice")
+                raise YAMLError(f"line {key.start_mark.line + 1}: the key {name!r} appears twice")
             pairs[name] = key, child
         node.value = list(pairs.values())  # an alias leads here again
         return {name: _value(child, constructor, inside) for name, (_, child) in pairs.items()}

@@ -38,7 +38,7 @@ def without(params: Mapping[str, Any], words: Iterable[str], conf: Path) -> Mapp
         renames.refuse_word(word)
         path, equals, _ = word.removeprefix("~").replace("/", ".").partition("=")
         if equals:
-            raise ConfigError(f"{word}: a setting is taken out by its name alone, ~{path}")
+            raise ConfigError(f"{word}: to remove a setting, give only its name, ~{path}")
         parts = path.split(".")
         if len(parts) > 2 and (conf / parts[0] / parts[1]).is_dir():
             parts[1] += SUFFIX
@@ -46,6 +46,6 @@ def without(params: Mapping[str, Any], words: Iterable[str], conf: Path) -> Mapp
         for part in parts[:-1]:
             node = node.get(part) if isinstance(node, Mapping) else None
         if not isinstance(node, dict) or parts[-1] not in node:
-            raise ConfigError(f"{word}: {PARAMS} does not set {'.'.join(parts)}, so there is nothing to take out")
+            raise ConfigError(f"{word}: {PARAMS} does not set {'.'.join(parts)}, so there is nothing to remove")
         del node[parts[-1]]
     return left

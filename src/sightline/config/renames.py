@@ -57,7 +57,7 @@ def _refuse(path: str, value: Any, preposition: str, place: str) -> None:
     plain = [part.removesuffix(SUFFIX) if place == 1 else part for place, part in enumerate(parts)]
     for former, reason in REMOVED.items():
         if plain[: former.count(".") + 1] == former.split("."):
-            raise ConfigError(f"{former} is gone: {reason}; take it out of {place}")
+            raise ConfigError(f"{former} was removed: {reason}; remove it from {place}")
     remedy = f"rename it {preposition} {place}"
     for former, present in KNOBS.items():
         depth = former.count(".") + 1

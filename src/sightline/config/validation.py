@@ -108,7 +108,7 @@ def _as_written(declared: Any, value: Any, text: Any, key: str) -> Any:
     if text is None or isinstance(text, str):
         return text
     if isinstance(value, bool):  # from conf/, where it may have been `no`, or the command line
-        raise ConfigError(f"{key}: {value!r} is no text; put quotes around what shall be text")
+        raise ConfigError(f"{key}: {value!r} is not text; put quotes around text")
     return value
 
 

@@ -75,7 +75,7 @@ def repair() -> list[str]:
         UserError: If a file is damaged, and must not be touched.
     """
     if not Path("dvc.yaml").is_file():
-        raise UserError(f"{Path.cwd()} holds no dvc.yaml: run it in the project's folder")
+        raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
     done = []
     if _damaged_rwlock():
         with _guard():
@@ -140,7 +140,7 @@ def _restore() -> str:
     """
     content = LOCK.read_bytes()
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in content.splitlines()):
-        raise UserError(f"{LOCK} holds both sides of a merge: git checkout --ours {LOCK}, then dvc repro")
+        raise UserError(f"{LOCK} contains both sides of a merge: git checkout --ours {LOCK}, then dvc repro")
     if content:
         files.write_bytes(KEPT.with_name(f"{LOCK.name}.damaged"), content)
     if KEPT.is_file() and _is_sound(kept := KEPT.read_bytes()):
@@ -178,7 +178,9 @@ def _refuse_while_dvc_runs(path: Path) -> None:
             words: list[Any] = process.cmdline()
             is_dvc = any(Path(word).name == "dvc" for word in words[:3])  # dvc; python dvc; python -m dvc
             if is_dvc and process.pid not in mine and Path(process.cwd()).is_relative_to(here):
-                raise UserError(f"{path} is damaged, and dvc runs here (process {process.pid}): wait for it, or end it")
+                raise UserError(
+                    f"{path} is damaged, and dvc is running here (process {process.pid}): wait for it, or stop it"
+                )
 
 
 # --- what DVC tracks -------------------------------------------------------------------------------------------------
@@ -213,7 +215,7 @@ def tracked(path: Path) -> TrackedPath | None:
             try:
                 found = pointed(place, pointer, pointer.read_bytes())
             except (OSError, ValueError):
-                raise UserError(f"{pointer}: no file of DVC's; mend it, or run `dvc add {place}`") from None
+                raise UserError(f"{pointer}: not a DVC file; fix it, or run `dvc add {place}`") from None
             if found:
                 return found
     return None

@@ -34,7 +34,9 @@ def ambiguous(beginning: str, things: str, names: Iterable[str]) -> UserError:
         things: The things of these names, in the plural.
         names: Their names, of which the first five are named.
     """
-    return UserError(f"{beginning}: several {things} begin so; give more of one: {', '.join(sorted(names)[:5])}")
+    return UserError(
+        f"{beginning}: several {things} begin with this; give more characters: {', '.join(sorted(names)[:5])}"
+    )
 
 
 def not_installed(package: str | None, extra: str) -> UserError:

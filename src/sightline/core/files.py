@@ -256,7 +256,7 @@ def lock(name: str, root: Path = STATE) -> Iterator[None]:
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
-            raise LockedError(f"{name} is already running here (process {holder}): wait for it, or end it") from None
+            raise LockedError(f"{name} is already running here (process {holder}): wait for it, or stop it") from None
         stream.seek(0)
         stream.truncate()
         stream.write(str(os.getpid()))

@@ -162,7 +162,7 @@ class CorrectionFile:
             except ValueError as error:
                 if torn and number == len(lines):
                     return  # of a writer that was killed, or still writes
-                raise UserError(f"{self.path}, line {number}: {error}; mend the line or remove it") from None
+                raise UserError(f"{self.path}, line {number}: {error}; fix the line or remove it") from None
 
 
 def _cut_torn(descriptor: int) -> int:
@@ -196,7 +196,7 @@ def _parsed(line: str) -> Correction:
         raise ValueError(f"{len(cells)} cells, and {len(HEADER)} are needed ({','.join(HEADER)})")
     digest, word, old, new, *rest = cells
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{digest!r} is no SHA-256 of an image, which has 64 hexadecimal digits")
+        raise ValueError(f"{digest!r} is not the SHA-256 of an image (64 hexadecimal digits)")
     try:
         decision = ReviewDecision(word)
     except ValueError:

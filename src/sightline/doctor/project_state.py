@@ -24,7 +24,7 @@ _SECONDS = 5.0  # that a server gets to answer
 def examine() -> Iterator[Diagnosis]:
     """Yields the diagnoses; one alone where this is no project."""
     if not Path("dvc.yaml").is_file():
-        yield warning("project", f"{Path.cwd()} holds no dvc.yaml", "run it in the project's folder")
+        yield warning("project", f"{Path.cwd()} contains no dvc.yaml", "run it in the project's folder")
         return
     yield from _writable()
     yield _disk()
@@ -74,7 +74,7 @@ def _writable() -> Iterator[Diagnosis]:
 def _disk() -> Diagnosis:
     free = shutil.disk_usage(Path.cwd()).free
     if free < LEAST_FREE:
-        return warning("disk", f"{readable_size(free)} free", "dvc gc --workspace removes what no stage needs now")
+        return warning("disk", f"{readable_size(free)} free", "dvc gc --workspace removes what no stage needs any more")
     return good("disk", f"{readable_size(free)} free")
 
 

@@ -105,7 +105,7 @@ def _cache() -> Path:
         with Repo(".") as repo:
             return Path(repo.cache.local.path)
     except DvcException as error:
-        raise UserError(f"this is no project of DVC ({error}): name a bundle, or go to the project's folder") from None
+        raise UserError(f"this is not a DVC project ({error}): name a bundle, or go to the project's folder") from None
 
 
 def _checkpoint(path: Path) -> Iterator[Damage]:

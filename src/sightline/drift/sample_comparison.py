@@ -167,7 +167,7 @@ def compare_samples(reference: Reference, incoming: IncomingImages, num_classes:
     seen = incoming.reference
     if len(seen.classes) < FEWEST:
         left = f", {incoming.rejected:,} could not (sightline predict says why)" if incoming.rejected else ""
-        raise UserError(f"{len(seen.classes)} images could be read{left}: drift wants at least {FEWEST}")
+        raise UserError(f"{len(seen.classes)} images could be read{left}: drift needs at least {FEWEST}")
     tests = [
         two_sample.kolmogorov_smirnov(a, b) for a, b in zip(reference.statistics.T, seen.statistics.T, strict=True)
     ]

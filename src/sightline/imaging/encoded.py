@@ -51,4 +51,4 @@ def from_text(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()).translate(_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):  # ValueError: letters beyond ASCII
-        raise RejectionError(RejectionReason.NOT_AN_IMAGE, "text that is no base64") from None
+        raise RejectionError(RejectionReason.NOT_AN_IMAGE, "text that is not base64") from None

@@ -112,7 +112,7 @@ def rejecting() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise RejectionError(RejectionReason.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
-        raise RejectionError(RejectionReason.OUT_OF_MEMORY, "decoding needs more memory than there is") from None
+        raise RejectionError(RejectionReason.OUT_OF_MEMORY, "decoding needs more memory than is available") from None
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError...
         text = " ".join(str(error).split())
         truncated = isinstance(error, EOFError | struct.error) or _TRUNCATED.search(text)

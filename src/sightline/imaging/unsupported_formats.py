@@ -76,7 +76,7 @@ def refusal(data: bytes) -> RejectionError | None:
         if start[at : at + len(signature)] == signature:
             return unsupported(name, remedy)
     if any(start[at : at + len(signature)] == signature for at, signature in _ARCHIVES):
-        return RejectionError(RejectionReason.NOT_AN_IMAGE, "an archive among the pictures: unpack it")
+        return RejectionError(RejectionReason.NOT_AN_IMAGE, "an archive among the images: unpack it")
     return _text_file(start) if _is_text(start) else None
 
 
@@ -120,12 +120,10 @@ def _text_file(start: bytes) -> RejectionError:
     for signature, program, command in _POINTERS:
         if start.startswith(signature):
             return RejectionError(
-                RejectionReason.NOT_AN_IMAGE, f"a pointer of {program}, not the picture itself: run `{command}`"
+                RejectionReason.NOT_AN_IMAGE, f"a pointer of {program}, not the image itself: run `{command}`"
             )
     if _SVG.search(start):
         return unsupported("SVG", "`rsvg-convert FILE -o FILE.png`")
     if _HTML.match(start):
-        return RejectionError(
-            RejectionReason.NOT_AN_IMAGE, "an HTML page, as servers send in a picture's place: fetch it again"
-        )
+        return RejectionError(RejectionReason.NOT_AN_IMAGE, "an HTML page instead of an image: download it again")
     return RejectionError(RejectionReason.NOT_AN_IMAGE, "text")

@@ -60,7 +60,7 @@ def difference(correct_a: Bools, correct_b: Bools) -> tuple[float, float, float]
     _check(correct_a, correct_b)
     n = len(correct_a)
     if not n:
-        raise ValueError("there is no image to compare two models on")
+        raise ValueError("there are no images to compare two models on")
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     # The lower bound is the upper one with the models changed about.
     return (only_a - only_b) / n, -_upper(only_b, only_a, n), _upper(only_a, only_b, n)

@@ -64,7 +64,7 @@ def read_weights(path: str) -> State:
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
         if content and all(isinstance(value, torch.Tensor) for value in content.values()):
             return _plain(dict(content))
-    raise UserError(f"train.model.weights: {path} holds no state dict")
+    raise UserError(f"train.model.weights: {path} contains no state dict")
 
 
 def _compare_checksums(file: Path) -> None:
@@ -76,7 +76,7 @@ def _compare_checksums(file: Path) -> None:
     if is_zipfile(file):
         with ZipFile(file) as archive:
             if archive.testzip() is not None:
-                raise UserError(f"train.model.weights: {file} is damaged (its checksum differs): get it again")
+                raise UserError(f"train.model.weights: {file} is damaged (its checksum differs): download it again")
 
 
 def _plain(state: State) -> State:

@@ -52,7 +52,7 @@ def _digest(start_from: str, registered: str) -> str:
     try:
         return field(field(parse_object(manifest.read_bytes()), "lineage", dict), "model_sha256", str)
     except ValueError as error:
-        raise UserError(f"{KEY}: {manifest} is damaged ({error}): copy the bundle anew") from None
+        raise UserError(f"{KEY}: {manifest} is damaged ({error}): copy the bundle again") from None
 
 
 def _registered(uri: str) -> str:

@@ -29,9 +29,9 @@ def with_point(model: bytes, bundle: Path) -> bytes:
     proto = onnx.load_from_string(model)
     names = {output for node in proto.graph.node for output in node.output}
     if not {POINT, SCORES} <= names:
-        raise UserError(f"{bundle}: its network tells no novelty, which an extension needs: export it again")
+        raise UserError(f"{bundle}: its network has no novelty output, which an extension needs: export it again")
     if _TRAINED in names:
-        raise UserError(f"{bundle} has been extended already: extend the bundle that it was made from, by all classes")
+        raise UserError(f"{bundle} has already been extended: extend the original bundle with all new classes")
     proto.graph.output.append(helper.make_tensor_value_info(POINT, TensorProto.FLOAT, None))
     return bytes(proto.SerializeToString(deterministic=True))
 

@@ -75,7 +75,7 @@ def extend(bundle: Path, pictures: Path, output: Path) -> Extension:
             does not answer as it should.
     """
     if output.exists() and (not (output / manifest.MANIFEST).is_file() or output.samefile(bundle)):
-        raise UserError(f"{output} is there already: name a new folder")
+        raise UserError(f"{output} already exists: name a new folder")
     old = Bundle.load(bundle, "fp32")
     prepared, refused = _read_pictures(old, pictures)
     names = list(prepared)
@@ -167,10 +167,10 @@ class ClassMeans:
 def _read_pictures(bundle: Bundle, pictures: Path) -> tuple[dict[str, Images], list[str]]:
     """Returns the prepared pictures of each class, by name, and what could not be read."""
     if not pictures.is_dir():
-        raise UserError(f"{pictures}: there is no such folder; it is to hold a folder of pictures for each new class")
+        raise UserError(f"{pictures}: no such folder; it must contain one folder of images for each new class")
     folders = sorted(path for path in pictures.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise UserError(f"{pictures} holds no folder: put the pictures into one for each new class, {pictures}/NAME/")
+        raise UserError(f"{pictures} contains no folder: put the images of each new class into one, {pictures}/NAME/")
     if known := [path.name for path in folders if path.name in bundle.classes]:
         raise UserError(
             f"{pictures / known[0]}: the bundle knows the class {known[0]!r} already: leave it out, or train with it"

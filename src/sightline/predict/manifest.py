@@ -75,11 +75,11 @@ def verify_files(folder: Path) -> dict[str, Any]:
         UserError: If this is no bundle, or one that is damaged, incomplete or too new.
     """
     if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder; the export stage writes a bundle (models/bundle)")
+        raise UserError(f"{folder}: no such folder; the export stage writes a bundle (models/bundle)")
     try:
         data = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is not a bundle: it holds no {MANIFEST}; the export stage writes one") from None
+        raise UserError(f"{folder} is not a bundle: it contains no {MANIFEST}; the export stage writes one") from None
     except OSError as error:
         raise fault(error) or UserError(f"{folder / MANIFEST}: {error.strerror}") from None
     try:
@@ -103,7 +103,7 @@ def verify_files(folder: Path) -> dict[str, Any]:
         except OSError as error:
             raise fault(error) or _damaged(folder, f"{name}: {error.strerror}") from None
         except ValueError:  # a NUL, half of a surrogate pair
-            raise _damaged(folder, f"{MANIFEST} lists {name!a}, a name that no file can have") from None
+            raise _damaged(folder, f"{MANIFEST} lists {name!a}, not a valid file name") from None
         if actual != expected:
             raise _damaged(folder, f"{name} is not the file that was exported")
     return manifest
@@ -123,4 +123,4 @@ def read_verified(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
 
 
 def _damaged(folder: Path, reason: str) -> UserError:
-    return UserError(f"{folder} is damaged: {reason}; copy the bundle anew, or export it again")
+    return UserError(f"{folder} is damaged: {reason}; copy the bundle again, or export it again")

@@ -160,7 +160,9 @@ def _check_files(bundle: Path) -> int:
     """Returns how many files a bundle has; all are as exported, and nothing else is there."""
     content = manifest.verify_files(bundle)
     if strangers := manifest.unlisted(bundle, content):
-        raise UserError(f"{bundle} holds what was not exported: {', '.join(strangers)}; remove it, or export again")
+        raise UserError(
+            f"{bundle} contains files that were not exported: {', '.join(strangers)}; remove it, or export again"
+        )
     return len(content["files"]) + 1
 
 

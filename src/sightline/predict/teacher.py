@@ -29,7 +29,7 @@ def bundle_digest(bundle: str) -> str:
     """
     path = located(bundle) / manifest.MANIFEST
     if not path.is_file():
-        raise UserError(f"train.teacher: {bundle} is no bundle: it has no {manifest.MANIFEST}")
+        raise UserError(f"train.teacher: {bundle} is not a bundle: it has no {manifest.MANIFEST}")
     return files.sha256_file(path)
 
 
@@ -61,7 +61,7 @@ def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) ->
     if ours != theirs:
         other = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         raise UserError(
-            f"train.teacher: {bundle} prepares images in another way ({', '.join(other)}): use its settings"
+            f"train.teacher: {bundle} preprocesses images differently ({', '.join(other)}): use its settings"
         )
     split = data.split("train")
     starts = range(0, len(split), manifest.BATCH_SIZE)

@@ -45,7 +45,7 @@ def url_images(url: str, max_bytes: int) -> Iterator[Input]:
                 else:
                     yield Input(label, functools.partial(bytes, data))
     except UserError as error:
-        missing = str(error).startswith("there is nothing")
+        missing = isinstance(error, remote.UrlNotFoundError)
         yield failed(name, RejectionReason.MISSING if missing else RejectionReason.UNREADABLE, str(error))
 
 

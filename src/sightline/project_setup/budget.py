@@ -78,7 +78,7 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smh])", text.strip())
     if match is None or not float(match[1]):
-        raise UserError(f"--budget {text}: not a time, as --budget 10m, 90s or 1h")
+        raise UserError(f"--budget {text}: not a duration, such as --budget 10m, 90s or 1h")
     return float(match[1]) * _UNITS[match[2]]
 
 

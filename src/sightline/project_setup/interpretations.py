@@ -55,7 +55,7 @@ def interpretations(source: str) -> list[Interpretation]:
     if path is None or source in SOURCES:
         return [Interpretation(knobs, f"{kind}, by its name" if source in SOURCES else f"{kind}, by its URL")]
     if not path.exists():
-        raise UserError(f"--images {shlex.quote(source)}: there is no such file or folder{_like(path)}")
+        raise UserError(f"--images {shlex.quote(source)}: no such file or folder{_like(path)}")
     if kind == "folder":
         return _file(path) if path.is_file() else _folder(path)
     if kind == "table":
@@ -77,9 +77,9 @@ def _like(path: Path) -> str:
 
 def _file(path: Path) -> list[Interpretation]:
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise UserError(f"{path} is one picture: name the folder that holds a folder per class")
+        raise UserError(f"{path} is a single image: name the folder that contains one folder per class")
     raise UserError(
-        f"{path} is no archive or list of images: name a folder, a .zip or .tar, or a list that ends in "
+        f"{path} is not an archive or list of images: name a folder, a .zip or .tar, or a list that ends in "
         f"{', '.join(TABLES)}"
     )
 
@@ -104,8 +104,8 @@ def _folder(path: Path) -> list[Interpretation]:
             Interpretation({"source": "archive", "path": str(path / name)}, f"the archive {name}") for name in archives
         ]
     if not images:
-        what = f"{len(names):,} files, but no picture" if names else "nothing"
-        raise UserError(f"{path} holds {what}: name the folder that has a folder of pictures per class")
+        what = f"{len(names):,} files, but no image" if names else "nothing"
+        raise UserError(f"{path} contains {what}: name the folder that contains one folder of images per class")
     return [_flat(path, images)]
 
 
@@ -117,7 +117,7 @@ def _flat(path: Path, images: Sequence[str]) -> Interpretation:
     )
     if others and path.name not in ("", "."):
         raise UserError(
-            f"{path} holds the pictures of one class; beside it {'are' if len(others) > 1 else 'is'} "
+            f"{path} contains the images of one class; next to it {'are' if len(others) > 1 else 'is'} "
             f"{', '.join(others[:5])}{' ...' if len(others) > 5 else ''}: name the folder above: {_init(path.parent)}"
         )
     classes = Counter(match[1] for name in images if (match := _NAMED.fullmatch(PurePosixPath(name).stem)))
@@ -125,7 +125,7 @@ def _flat(path: Path, images: Sequence[str]) -> Interpretation:
         words = f"the class in each file's name ({', '.join(sorted(classes)[:4])}{' ...' if len(classes) > 4 else ''})"
         return Interpretation({"source": "folder", "path": str(path), "class_from": {"pattern": _PATTERN}}, words)
     raise UserError(
-        f"{path} holds {len(images):,} pictures and no folder per class: move each into a folder that is called as its "
+        f"{path} contains {len(images):,} images and no folder per class: move each into a folder named after its "
         f"class (mkdir {shlex.quote(str(path / 'first class'))}), or list them: a line path,label in labels.csv, then "
         f"{_init(Path('labels.csv'))}"
     )

@@ -12,25 +12,25 @@ from sightline.sweep.params_comments import REASONED
 
 _HEAD = f"""\
 # The settings of this project: the one file to edit; then: dvc repro
-{REASONED} after a look at the pictures; each line says why. README.md says how to see all others.
+{REASONED} after inspecting the images; each line says why. README.md says how to see all others.
 """
 _REST = {
-    "ingest": {"limit": Choice(None, "at most so many images")},
+    "ingest": {"limit": Choice(None, "maximum number of images")},
     "preprocess": {
-        "backend": Choice("processes", "where the work is done"),
-        "fold": Choice(None, '"1 of 5": cross-validation\'s first fold is the test split'),
+        "backend": Choice("processes", "where preprocessing runs"),
+        "fold": Choice(None, '"1 of 5": the first of five folds is the test split'),
     },
     "train": {
         "optimizer": Choice("adamw", "needs little tuning"),
-        "loss": Choice("cross_entropy", "the right choice unless something speaks against it"),
+        "loss": Choice("cross_entropy", "the right choice unless there is a reason against it"),
         "mix": Choice("none", "mixup, cutmix: for long trainings"),
         "trainer": Choice("auto", "the device"),
-        "debug": Choice("none", "short runs to find a fault"),
-        "seed": Choice(0, "all randomness is a function of it"),
+        "debug": Choice("none", "short runs to find a problem"),
+        "seed": Choice(0, "seed of all randomness"),
     },
-    "evaluate": {"gallery": Choice(24, "worst errors shown with their pictures")},
-    "export": {"parity_images": Choice(1000, "images on which the exported model must equal the trained one")},
-    "promote": {"min_accuracy": Choice(0.8, "below it, on the test split, no model becomes the champion")},
+    "evaluate": {"gallery": Choice(24, "worst errors to show in the report")},
+    "export": {"parity_images": Choice(1000, "images on which the exported model must match the trained one")},
+    "promote": {"min_accuracy": Choice(0.8, "minimum test accuracy to become the champion")},
 }
 _SECTIONS = ("ingest", "preprocess", "baseline", "train", "evaluate", "export", "promote")
 

@@ -86,7 +86,7 @@ def plan(
         images = examine_source(ingest, raw)
         each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
-        given = {"evaluate.title": Choice(set_name(source), "what the report calls the set"), **given}
+        given = {"evaluate.title": Choice(set_name(source), "the dataset's name in the report"), **given}
         chosen = choose_settings(images, machine, given)
         if seconds is not None:
             processed.mkdir()
@@ -124,7 +124,7 @@ def _given(words: Sequence[str]) -> dict[str, Choice]:
         key, equals, value = word.lstrip("+").replace("/", ".").partition("=")
         parts = key.split(".")
         if not equals or len(parts) not in (2, 3):
-            raise ConfigError(f"{word}: not of the form section.key=value, as train.lr=0.001")
+            raise ConfigError(f"{word}: not of the form section.key=value, such as train.lr=0.001")
         name, content = ".".join(parts[:2]), parse_yaml(value)
         if len(parts) == 3:
             before = given[name].value if name in given else {}
@@ -146,7 +146,7 @@ def _readme(plan: ProjectPlan) -> str:
     few = plan.images.images < 300
     folds = "for k in 1 2 3 4 5; do dvc exp run -S preprocess.fold=\"'$k of 5'\"; done"
     advice = (
-        f"## Few images\n\nOn {plan.images.images} images one split says little. Five folds test each image once:\n\n"
+        f"## Few images\n\nWith {plan.images.images} images, a split says little. Five folds test each image once:\n\n"
         f"```console\n$ {folds}\n```\n"
         if few
         else ""
@@ -155,13 +155,13 @@ def _readme(plan: ProjectPlan) -> str:
 # Image recognition: {", ".join(list(plan.images.classes)[:6])}{" ..." if len(plan.images.classes) > 6 else ""}
 
 ```console
-$ dvc repro                      # trains, evaluates, exports: what is out of date
-$ open reports/report.html       # how good it is, how sure that is, where it is wrong
+$ sightline run                  # dvc repro: trains, evaluates, explains, exports
+$ open reports/report.html       # how good the model is, how certain that is, where it is wrong
 $ sightline predict models/bundle photo.jpg
 $ mlflow ui                      # every run
 ```
 
-`params.yaml` holds the settings; each line says why it was chosen. All others, with their defaults:
+`params.yaml` contains the settings; each line says why it was chosen. To see all others with their defaults, run
 `python -m sightline.stages train --cfg job`.
 
 {advice}"""

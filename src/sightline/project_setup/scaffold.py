@@ -34,17 +34,19 @@ def require_free(folder: Path, source: Path | None) -> None:
         how = "brew install git" if sys.platform == "darwin" else "sudo apt-get install git"
         raise UserError(f"git is not installed, and a project is a git repository: {how}")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a new folder, as {_beside(folder)}")
+        raise UserError(f"{folder} is a file: name a new folder, such as {_beside(folder)}")
     inside = {path.name for path in folder.iterdir()} - {".git"} if folder.is_dir() else set()
     if PARAMS.name in inside:
-        raise UserError(f"{folder} is a project already: cd {shlex.quote(str(folder))} && sightline run")
+        raise UserError(f"{folder} is already a project: cd {shlex.quote(str(folder))} && sightline run")
     if inside:
-        raise UserError(f"{folder} is not empty ({min(inside)}): name a new folder, as {_beside(folder)}")
+        raise UserError(f"{folder} is not empty ({min(inside)}): name a new folder, such as {_beside(folder)}")
     if source is not None and folder.resolve().is_relative_to(source.resolve()) and source.is_dir():
-        raise UserError(f"{folder} lies in the folder of the images: name a folder outside, as {_beside(source)}")
+        raise UserError(f"{folder} is inside the folder of images: name a folder outside, such as {_beside(source)}")
     for parent in folder.resolve().parents:
         if (parent / ".dvc").is_dir():
-            raise UserError(f"{folder} lies in the DVC project {parent}: name a folder outside, as {_beside(parent)}")
+            raise UserError(
+                f"{folder} is inside the DVC project {parent}: name a folder outside, such as {_beside(parent)}"
+            )
 
 
 def _beside(folder: Path) -> str:

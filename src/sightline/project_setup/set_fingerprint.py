@@ -104,28 +104,29 @@ class Fingerprint:
         """Returns it as a person reads it."""
         names = ", ".join(itertools.islice(self.classes, 6)) + (" ..." if len(self.classes) > 6 else "")
         more = "" if self.complete else " or more"
-        few = "" if self.splits or self.images >= FEW else "; so few that a split may get none: some 10 a class do"
-        refused = f"{self.rejected:,} of {self.seen + self.rejected:,} looked at refused"
+        few = "" if self.splits or self.images >= FEW else "; a split may get none: use about 10 per class or more"
+        refused = f"{self.rejected:,} of {self.seen + self.rejected:,} inspected were rejected"
         bits = f"; 16-bit files that use {self.bits} bits" if self.bits else ""
         noise = "too small to tell" if self.noise is None else f"{self.noise:.1f} grey levels"
-        mirrored = "nothing" if self.mirrored is None else f"{self.mirrored:.0%} of its accuracy"
+        kept = self.mirrored
+        mirrored = "not measurable" if kept is None else f"the nearest neighbour keeps {kept:.0%} of its accuracy"
         facts = {
             "images": f"{self.images:,}{more}; {refused}{few}",
             "classes": f"{len(self.classes)} ({names}); {_range(self.rarest, max(self.classes.values()))} images each",
             "named like": "digits, letters or directions" if self.text_like else "things",
             "splits given": ", ".join(f"{name} {number:,}" for name, number in self.splits.items()) or "none",
-            "groups": f"{self.groups or 'none'} given, {self.prefixes or 'none'} evident in file names",
-            "near duplicates": f"{self.near_duplicates} groups seen",
-            "sides": f"{self.side} px the shorter (median), {self.largest} px the longest of all",
-            "shape": f"width / height {self.aspect:.2f} (median), {self.shapes:.0%} of another one",
+            "groups": f"{self.groups or 'none'} given, {self.prefixes or 'none'} evident from file names",
+            "near duplicates": f"{self.near_duplicates} groups found",
+            "sides": f"{self.side} px median shorter side, {self.largest} px longest side",
+            "shape": f"width / height {self.aspect:.2f} (median), {self.shapes:.0%} have another",
             "colour": f"{'grey' if self.grey else 'colour'}{bits}",
             "noise": noise,
             "light": f"{self.dark:.0%} dark, {self.blurred:.0%} blurred",
             "edges": f"grey level {self.background} (median), even in {self.plain:.0%}",
-            "mirrored": f"the nearest neighbour keeps {mirrored}",
+            "mirrored": mirrored,
         }
         if self.trial:
-            facts["probe"] = f"{self.trial.probe:.2f} right on pretrained features, {self.trial.hog:.2f} on gradients"
+            facts["probe"] = f"accuracy {self.trial.probe:.2f} on pretrained features, {self.trial.hog:.2f} on HOG"
         return [f"{name:<16} {fact}" for name, fact in facts.items()]
 
 

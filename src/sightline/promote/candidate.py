@@ -46,7 +46,7 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     lineage = dict(content["lineage"])
     if content.get("extension"):
         raise UserError(
-            f"{bundle} was extended, not trained: no test image of its new classes has been answered; train with them "
+            f"{bundle} was extended, not trained: its new classes have not been evaluated; train with them "
             "(train.start_from: champion, dvc repro), then promote"
         )
     try:

@@ -70,7 +70,7 @@ def promote(
         UserError: If the files do not belong together, or MLflow cannot be used.
     """
     if force_reason is not None and not force_reason.strip():
-        raise UserError("--force needs a --reason: it is recorded with the version")
+        raise UserError("--force needs a --reason, which is recorded with the version")
     candidate = read_candidate(bundle, predictions)
     with files.waiting_lock("promote"):
         registry = ModelRegistry(policy.name)

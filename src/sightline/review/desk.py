@@ -128,7 +128,7 @@ class ReviewDesk:
             if not label:
                 raise UserError("name a class")
             if decision is ReviewDecision.LABEL and label not in self._classes:
-                raise UserError(f"{label!r} is no class; say that it is to be a new one")
+                raise UserError(f"{label!r} is not a class; mark it as a new one")
             if label in self._classes and not self._is_new(label):
                 decision = ReviewDecision.LABEL
         else:

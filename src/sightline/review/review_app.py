@@ -246,7 +246,7 @@ async def _json(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise UserError("the body is no JSON") from None
     if not isinstance(content, dict):
-        raise UserError("the body is no JSON object")
+        raise UserError("the body is not a JSON object")
     return content
 
 

@@ -60,7 +60,7 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
     """
     config = _ingest_config()
     if config.corrections is None:
-        raise UserError("ingest.corrections is null: name a file for decisions, as data/corrections.csv")
+        raise UserError("ingest.corrections is null: name a file for decisions, such as data/corrections.csv")
     judge = Judge(Path())
     inside = judge.of_set()
     corrections = CorrectionFile(located(config.corrections))
@@ -95,9 +95,9 @@ def _unlabelled(
     folder: Path, config: IngestConfig, judge: Judge, inside: Judgements, corrections: CorrectionFile, who: str | None
 ) -> ReviewProject:
     if config.additions is None:
-        raise UserError("ingest.additions is null: name the folder for labelled pictures, as data/labelled")
+        raise UserError("ingest.additions is null: name the folder for labelled images, such as data/labelled")
     if not folder.is_dir():
-        raise UserError(f"--images {folder}: there is no such folder; name one that holds pictures")
+        raise UserError(f"--images {folder}: no such folder; name one that contains images")
     places: dict[str, Path] = {}
     known = set(inside.sha256)
 
@@ -116,7 +116,9 @@ def _unlabelled(
 
     added = judge.of_pictures(pictures())
     if not added.ids:
-        raise UserError(f"--images {folder}: it holds no picture that the set does not have; name another folder")
+        raise UserError(
+            f"--images {folder}: it contains no images that are not already in the dataset; name another folder"
+        )
     judged = _joined(inside, added)
     items: list[ReviewItem] = unlabelled_queue(judged, len(inside))
     desk = ReviewDesk(items, judged.classes, corrections, who or reviewer(), located(config.additions), places)

@@ -30,7 +30,7 @@ def read_runs() -> list[RunRecord]:
     if uri.startswith(_SQLITE) and "?" not in uri:
         path = Path(uri.removeprefix(_SQLITE))
         if not path.exists():
-            raise UserError(f"{path}: there are no runs yet; dvc repro makes one (or go to the project's root)")
+            raise UserError(f"{path}: there are no runs yet; dvc repro creates one (or go to the project's root)")
         with contextlib.suppress(sqlite3.Error):  # of another version, or damaged: MLflow says so better
             return read_sqlite(path, experiment)
     return read_by_client()

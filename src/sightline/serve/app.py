@@ -154,7 +154,7 @@ class _Server:
             with self.inflight.request() as take:
                 sent = await request_body.request_images(request, self.config, take)
                 if len(sent) > 1:
-                    raise RequestError(413, "too_many_images", "one image at a time is explained")
+                    raise RequestError(413, "too_many_images", "only one image at a time can be explained")
                 async with self.explaining:
                     body = await asyncio.to_thread(
                         responses.explanation, self.bundle, sent[0].name, sent[0].data, question
@@ -198,7 +198,7 @@ def _with_error_responses(handler: Handler) -> Handler:
         except RequestError as refusal:
             return _error_response(refusal)
         except QueueFull:
-            return _error_response(RequestError(429, "busy", "too many images wait: come back later"))
+            return _error_response(RequestError(429, "busy", "too many images are waiting: try again later"))
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
 

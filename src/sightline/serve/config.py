@@ -50,7 +50,7 @@ class ServeConfig:
             raise UserError(f"{API_KEY}: has fewer than {_SHORTEST_KEY} characters; `openssl rand -hex 24` makes one")
         if self.key is None and not self.is_local:
             raise UserError(
-                f"--host {self.host}: others could reach this server: set {API_KEY} to a key that they must show"
+                f"--host {self.host}: others could reach this server: set {API_KEY} to a key that clients must send"
             )
 
     @property

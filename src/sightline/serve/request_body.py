@@ -65,7 +65,7 @@ class InflightLimit:
         def take(count: int) -> None:
             nonlocal own
             if self._count + count > self._most:
-                raise RequestError(429, "busy", "the server is at work on many large requests", close=True)
+                raise RequestError(429, "busy", "the server is busy with large requests", close=True)
             own += count
             self._count += count
 
@@ -108,7 +108,7 @@ async def request_images(request: Request, config: ServeConfig, take: Take) -> l
         detail = "send an image (image/*, application/octet-stream), multipart/form-data, or application/json"
         raise RequestError(415, "unsupported_media_type", detail)
     if not uploads:
-        raise RequestError(400, "no_image", "the request holds no image")
+        raise RequestError(400, "no_image", "the request contains no image")
     if len(uploads) > config.max_images:
         raise _too_many(config)
     return uploads

@@ -122,8 +122,8 @@ def tracked_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str | None:
     if dvc_cache.holds(there):
         verb = "checkout" if dvc_cache.holds(tracked.md5) else "pull"
         raise UserError(
-            f"{tracked.path} is of another commit than {tracked.pointer}: run `dvc {verb} {tracked.pointer}`, "
-            f"or, to have it so again, `dvc add {tracked.path}`"
+            f"{tracked.path} belongs to another commit than {tracked.pointer}: run `dvc {verb} {tracked.pointer}`, "
+            f"or, to keep it as it is, `dvc add {tracked.path}`"
         )
     return None
 

@@ -108,4 +108,4 @@ class FolderSource:
             raise UserError(f"ingest.path: {self._root} is a file; set ingest.source=archive if it is a zip or tar")
         if not self._root.is_dir():
             remedy = content.how_to_get(self._root) or "name the one that holds a folder per class"
-            raise UserError(f"ingest.path: {self._root} is no folder; {remedy}")
+            raise UserError(f"ingest.path: {self._root} is not a folder; {remedy}")

@@ -118,7 +118,7 @@ class IdxSource:
     def _pairs(self) -> list[_Pair]:
         if not self._root.is_dir():
             remedy = content.how_to_get(self._root) or "name the one that holds the IDX files"
-            raise UserError(f"ingest.path: {self._root} is no folder; {remedy}")
+            raise UserError(f"ingest.path: {self._root} is not a folder; {remedy}")
         files: dict[str, tuple[str, Path, bool]] = {}
         for path in sorted(self._root.iterdir()):
             match = _FILE.fullmatch(path.name)
@@ -166,7 +166,7 @@ def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -
             f"ingest.path: {path} has several {role}: {', '.join(other.name for other in partners)}; leave one"
         )
     raise UserError(
-        f"ingest.path: {path} has no {role} beside it: call the two as train-images-idx3-ubyte and "
+        f"ingest.path: {path} has no {role} next to it: name the two like train-images-idx3-ubyte and "
         "train-labels-idx1-ubyte, compressed (.gz) or not"
     )
 
@@ -192,9 +192,9 @@ def _checked_count(pair: _Pair) -> int:
         for stream, path, size in ((images, pair.images, count * math.prod(shape)), (labels, pair.labels, count)):
             left = _size(stream, path, size)
             if left < size:
-                raise UserError(f"{path}: ends before its last item, of {count:,} in its header; fetch it again")
+                raise UserError(f"{path}: ends before its last item, of {count:,} in its header; download it again")
             if left > size:
-                raise UserError(f"{path}: goes on behind the {count:,} items of its header; fetch it again")
+                raise UserError(f"{path}: continues after the {count:,} items of its header; download it again")
     return count
 
 
@@ -225,14 +225,14 @@ def _labels(pair: _Pair, count: int) -> bytes:
 def _header(stream: IO[bytes], path: Path) -> list[int]:
     zero, kind, dimensions = struct.unpack(">HBB", _exactly(stream, 4, path))
     if zero or kind != _UNSIGNED_BYTE or not 1 <= dimensions <= 4:
-        raise UserError(f"{path}: no IDX file of bytes")
+        raise UserError(f"{path}: not an IDX file of bytes")
     return list(struct.unpack(f">{dimensions}I", _exactly(stream, 4 * dimensions, path)))
 
 
 def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
     data = _some(stream, size, path)
     if len(data) < size:
-        raise UserError(f"{path}: ends before its last item; fetch it again")
+        raise UserError(f"{path}: ends before its last item; download it again")
     return data
 
 
@@ -240,7 +240,7 @@ def _some(stream: IO[bytes], size: int, path: Path) -> bytes:
     try:
         return stream.read(size)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}; fetch it again") from None
+        raise UserError(f"{path}: cannot be read: {error}; download it again") from None
 
 
 def _open(path: Path) -> IO[bytes]:

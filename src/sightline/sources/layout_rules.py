@@ -152,7 +152,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
     rest = sorted(set(here.folders) - set(full))
     if like and not full and len(like) == len(here.folders) and (len(like) > 1 or all(map(split_of, like))):
         raise UserError(
-            f"{_names(like)}: called as splits are, but without a folder per class; where their names tell the class, "
+            f"{_names(like)}: named like splits, but without one folder per class; where their names tell the class, "
             "set ingest.class_from.pattern, where a list does, ingest.source=table; if these are the "
             "classes, set ++ingest.source_options.layout=classes"
         )
@@ -173,20 +173,20 @@ def _splits_alone(here: FolderNode) -> dict[str, str]:
     called = {name: split for name in sorted(here.folders) if is_called_split(name) and (split := split_in(name))}
     rest = sorted(set(here.folders) - set(called))
     if rest and len(set(called.values())) > 1:
-        raise _doubt(f"{_names(called)} are called as splits are, and {_names(rest)} beside them not")
+        raise _doubt(f"{_names(called)} are named like splits, and {_names(rest)} next to them: not")
     return {} if rest else called
 
 
 def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str, str]:
-    """Returns the folders that are called as splits are if they hold the same classes, and no other does."""
+    """Returns the folders that are named like splits if they hold the same classes, and no other does."""
     classes = {name: {inside for _, folder in here.folders[name].chain() for inside in folder.folders} for name in full}
     for name in full:
         if not classes[name] & set().union(*(classes[other] for other in full if other != name)):
-            raise _doubt(f"{_names(full)} are called as splits are, but {name!r} shares no class with the others")
+            raise _doubt(f"{_names(full)} are named like splits, but {name!r} shares no class with the others")
     every = set().union(*classes.values())
     for name in rest:
         if {inside for _, folder in here.folders[name].chain() for inside in folder.folders} & every:
-            raise _doubt(f"{_names(full)} are called as splits are, and {name!r}, which holds the same classes, is not")
+            raise _doubt(f"{_names(full)} are named like splits, and {name!r}, which holds the same classes, is not")
     return full
 
 

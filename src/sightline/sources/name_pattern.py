@@ -33,12 +33,12 @@ class NamePattern:
             text, name = _with_one_name(self.pattern)
             require(
                 name is not None,
-                f"{knob}.pattern: {self.pattern!r} needs a group, in parentheses, around what is taken",
+                f"{knob}.pattern: {self.pattern!r} needs a capture group, in parentheses, around the part to take",
             )
             if fault := _fault(text):
                 raise ValueError(
-                    f"{knob}.pattern: {self.pattern!r} is no regular expression that can be used: {fault} (it is read "
-                    "by RE2, which knows no look-ahead, look-behind or back reference)"
+                    f"{knob}.pattern: {self.pattern!r} is not a usable regular expression: {fault} (it is read "
+                    "by RE2, which has no look-ahead, look-behind or back-references)"
                 )
 
     def value(self, path: str) -> str | None:

@@ -20,6 +20,10 @@ THREADS = 16
 """Requests at once: a network's answer takes its time."""
 
 
+class UrlNotFoundError(UserError):
+    """A URL at which there is nothing."""
+
+
 def location(url: str) -> str:
     """Returns a human-readable URL: without what stands before an `@` or behind a `?`, where credentials are.
 
@@ -56,7 +60,7 @@ def user_errors(url: str) -> Iterator[None]:
     except (UserError, RejectionError):
         raise
     except FileNotFoundError:
-        raise UserError(f"there is nothing at {location(url)}") from None
+        raise UrlNotFoundError(f"nothing found at {location(url)}") from None
     except PermissionError:
         raise UserError(f"no access to {location(url)}; set its credentials in the environment") from None
     except Exception as error:  # clients raise their own: botocore, aiohttp, google, ...

@@ -68,7 +68,7 @@ class LocalTableFiles:
             path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - a user that is not known is no error
             real = os.path.realpath(self._root / path)
         except ValueError:  # a NUL
-            raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a name that no file can have") from None
+            raise RejectionError(RejectionReason.UNSAFE_ENTRY, "not a valid file name") from None
         if os.path.commonpath([real, self._real]) == self._real:
             return Path(os.path.relpath(real, self._real)).as_posix()
         if self._boundary.holds(real):  # a link into DVC's cache; the folder that it lies in has to be inside, too
@@ -87,7 +87,7 @@ class LocalTableFiles:
         path = path.replace("\\", "/")
         if _DRIVE.match(path):
             raise RejectionError(
-                RejectionReason.UNSAFE_ENTRY, "a path of another machine; write it relative to ingest.source.root"
+                RejectionReason.UNSAFE_ENTRY, "a path on another machine; write it relative to ingest.source.root"
             )
         spelt = "/" if path.startswith("/") else ""
         for part in path.split("/"):
@@ -173,7 +173,7 @@ class RemoteTableFiles:
             try:
                 return bytes(fs.cat_file(f"{root}/{path}"))
             except FileNotFoundError:
-                raise RejectionError(RejectionReason.MISSING, "gone since it was looked for") from None
+                raise RejectionError(RejectionReason.MISSING, "deleted since it was listed") from None
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:  # noqa: ARG002 - see the class
         return iter(())

@@ -73,4 +73,4 @@ def _level(cell: Any) -> int:
             return level
     except (TypeError, ValueError, OverflowError):
         pass
-    raise RejectionError(RejectionReason.CORRUPT, f"a pixel is {str(cell)[:20]!r}, no whole number from 0 to 255")
+    raise RejectionError(RejectionReason.CORRUPT, f"a pixel is {str(cell)[:20]!r}, not an integer from 0 to 255")

@@ -68,7 +68,7 @@ def read_rows(
         return _json_lines(table)
     if suffix == ".parquet":
         return _parquet(table, wanted, every)
-    raise UserError(f"{table.name}: no table; its name must end in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet")
+    raise UserError(f"{table.name}: not a table; its name must end in .csv, .tsv, .txt, .jsonl, .ndjson or .parquet")
 
 
 def _text_rows(table: SourceFile, wanted: dict[str, str], separator: str, names: Sequence[str]) -> Iterator[TableRow]:
@@ -103,7 +103,7 @@ def _json_lines(table: SourceFile) -> Iterator[TableRow]:
             yield (
                 row
                 if isinstance(row, dict)
-                else RejectionError(RejectionReason.UNREADABLE, "the line is no JSON object")
+                else RejectionError(RejectionReason.UNREADABLE, "the line is not a JSON object")
             )
 
 
@@ -121,7 +121,7 @@ def _parquet(table: SourceFile, wanted: dict[str, str], every: bool) -> Iterator
         except (pa.ArrowException, OSError, LookupError, ValueError, OverflowError) as error:
             if fault(error):  # of the machine, and not of the file
                 raise
-            raise UserError(f"{table.name}: no Parquet that can be read: {' '.join(str(error).split())}") from None
+            raise UserError(f"{table.name}: not readable as Parquet: {' '.join(str(error).split())}") from None
 
 
 def parquet_batches(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:

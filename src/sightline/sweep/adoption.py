@@ -105,7 +105,7 @@ def _find(reference: str, place: int | None) -> FrozenTrial | FoundRun:
     if len(named) == 1:
         done = storage.get_all_trials(named[0]._study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not done:
-            raise UserError(f"{reference}: no job of this sweep has ended well")
+            raise UserError(f"{reference}: no job of this sweep has succeeded")
         several = len(named[0].directions) > 1
         if several and place is None:
             raise UserError(
@@ -124,7 +124,7 @@ def _find(reference: str, place: int | None) -> FrozenTrial | FoundRun:
         run = tracking.find_run(reference)
     except NoRunError:
         raise UserError(
-            f"{reference}: there is no sweep and no run of that name or id; `sightline runs` shows those there are"
+            f"{reference}: no sweep or run has that name or id; `sightline runs` shows those there are"
         ) from None
     digest = run.tags.get(tracking.SWEEP_JOB_TAG)
     for study in studies:

@@ -114,9 +114,9 @@ def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:
     """Says whether all combinations are tried in order; refuses what has no end."""
     if settings.sampler == "grid" and not space.is_grid:
         knob = next(knob for knob in space.knobs if knob.interval)
-        raise ConfigError(f"{knob.name}: an interval is no grid: give values, or leave sweep.sampler=grid out")
+        raise ConfigError(f"{knob.name}: an interval cannot be a grid: give values, or leave out sweep.sampler=grid")
     if not space.is_grid and settings.n_trials is None and settings.time is None:
-        raise ConfigError("a sweep over an interval needs an end: sweep.n_trials=20 or sweep.time=30m")
+        raise ConfigError("a sweep over an interval needs a limit: sweep.n_trials=20 or sweep.time=30m")
     return settings.sampler == "grid" or (settings.sampler == "auto" and space.is_grid)
 
 

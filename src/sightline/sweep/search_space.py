@@ -171,9 +171,9 @@ def read_words(words: Sequence[str]) -> SearchSpace:
     keys = [knob.name for knob in knobs]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice:
-        raise ConfigError(f"{twice}: stands twice on the command line")
+        raise ConfigError(f"{twice}: appears twice on the command line")
     if not knobs:
-        raise ConfigError("no knob has several values: give one a list, as train.lr=0.001,0.003")
+        raise ConfigError("no setting has several values: give one a list, such as train.lr=0.001,0.003")
     return SearchSpace(tuple(sorted(knobs, key=lambda knob: not knob.of_data)), tuple(fixed), tuple(settings))
 
 
@@ -186,7 +186,9 @@ def _knob(override: Override, conf: Path) -> SweptKnob:
 
         log, low, high = "log" in value.tags, value.start, value.end
         if low is None or high is None or not low < high or (log and low <= 0):
-            raise ConfigError(f"{override.input_line}: an interval is of two numbers, the lower first; in logs above 0")
+            raise ConfigError(
+                f"{override.input_line}: an interval needs two numbers, the lower first; on a log scale above 0"
+            )
         whole = isinstance(low, int) and isinstance(high, int)
         made: BaseDistribution = (
             IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
@@ -201,7 +203,7 @@ def _knob(override: Override, conf: Path) -> SweptKnob:
         written = {"True": "true", "False": "false"}  # as params.yaml has them
         values = tuple(dict.fromkeys(written.get(text, text) for text in override.sweep_string_iterator()))
     if not values:
-        raise ConfigError(f"{override.input_line}: there is no value of that kind")
+        raise ConfigError(f"{override.input_line}: not a value that a sweep can take")
     return SweptKnob(key, values, _range(value, values))
 
 

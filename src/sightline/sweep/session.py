@@ -124,7 +124,7 @@ class Session:
             if interrupted:
                 status = "KILLED"
                 if self._advice:
-                    log.info(f"sweep: stopped; the same command goes on: {stage_command('sweep')} {self._command}")
+                    log.info(f"sweep: stopped; the same command resumes it: {stage_command('sweep')} {self._command}")
                 raise KeyboardInterrupt
             self._keep(ranked)
             status = "FAILED" if self._engine.failed else "FINISHED"
@@ -144,8 +144,8 @@ class Session:
         total = self._engine.total
         jobs = "jobs" if total is None else f"{total} job{'s' if total != 1 else ''}"
         if sweep_page.of_test(self._study.metrics):
-            log.warning("sweep: judged by the test split, whose numbers are no estimate any more of what is chosen")
-        log.info(f"sweep {self._name}: {jobs} over {', '.join(values)}{f'; {done} are done already' if done else ''}")
+            log.warning("sweep: ranked on the test split, whose numbers then overestimate the chosen job")
+        log.info(f"sweep {self._name}: {jobs} over {', '.join(values)}{f'; {done} are already done' if done else ''}")
 
     def _rank(self) -> list[RankedJob]:
         jobs = self._engine.finished_jobs()
@@ -189,20 +189,20 @@ class Session:
                 log.info(f"... and {len(ranked) - SHOWN} more")
             self._print_choice(ranked)
         if self._engine.stopped:
-            log.info(f"sweep: {self._engine.stopped} stopped; the same command goes on with them")
+            log.info(f"sweep: {self._engine.stopped} stopped; the same command resumes them")
         if self._engine.failed:
-            log.info(f"sweep: {len(self._engine.failed)} failed; the same command tries them again")
+            log.info(f"sweep: {len(self._engine.failed)} failed; the same command retries them")
 
     def _print_choice(self, ranked: list[RankedJob]) -> None:
         as_good = [each for each in ranked if each.as_good]
         if len(self._study.metrics) > 1:
             log.info(f"*: no other job is better in all of {', '.join(self._study.metrics)}: {len(as_good)} of them")
-            log.info(f"sightline adopt {self._name} --job 1 takes one over, by its place; then dvc repro")
+            log.info(f"sightline adopt {self._name} --job 1 writes one to params.yaml, by its place; then dvc repro")
             return
         if len(as_good) > 1:
             log.info(f"=: {len(as_good) - 1} that {judges(self._study.metrics)} cannot tell from the best")
         if self._advice:
-            log.info(f"sightline adopt {self._name} takes the best over into params.yaml, then dvc repro")
+            log.info(f"sightline adopt {self._name} writes the best to params.yaml, then dvc repro")
 
     def _keep(self, ranked: list[RankedJob]) -> None:
         """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""

@@ -165,7 +165,7 @@ def _tree() -> str:
         UserError: If the project is no git repository with a commit.
     """
     if git.answer("rev-parse", "--verify", "--quiet", "HEAD") is None:
-        raise UserError("a sweep works in worktrees of git: git init && git add . && git commit -m start")
+        raise UserError("a sweep works in git worktrees: git init && git add . && git commit -m start")
     return f"{git.run('stash', 'create') or 'HEAD'}^{{tree}}"
 
 

@@ -82,7 +82,7 @@ def sole_migration(uri: str) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process has been at it for {PATIENCE} seconds") from None
+                    raise TimeoutError(f"another process has held it for {PATIENCE} seconds") from None
                 time.sleep(0.1)
             except OSError:  # a file system without locks
                 break

@@ -94,7 +94,7 @@ def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple
         if found:
             return found[0], 0
     where = credentials.mask(mlflow.get_tracking_uri())
-    raise NoRunError(f"{name}: no folder, no commit, and no run of that id or name in {where}")
+    raise NoRunError(f"{name}: no folder, commit, or run of that id or name in {where}")
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path | None:

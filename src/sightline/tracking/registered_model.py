@@ -80,4 +80,4 @@ def fetch_bundle(uri: str) -> Path:
     for path in sorted(kept.rglob("manifest.json")):
         if (path.parent / "model.onnx").is_file():
             return path.parent
-    raise UserError(f"{uri}: version {found.version} holds no bundle; the export stage registers those that do")
+    raise UserError(f"{uri}: version {found.version} contains no bundle; the export stage registers those that do")

@@ -85,8 +85,8 @@ class Tracker:
     def give_up(self, error: TrackingError) -> None:
         """Warns and stops logging."""
         log.warning(
-            "tracking: MLflow failed (%s); the stage goes on without it, its outputs are complete; %s; then "
-            "`sightline sync` tells it what it missed",
+            "tracking: MLflow failed (%s); the stage continues without it, its outputs are complete; %s; then "
+            "`sightline sync` sends what it missed",
             error.reason,
             error.remedy,
         )

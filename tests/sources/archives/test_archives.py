@@ -72,7 +72,7 @@ def holds_all_or_says(data: bytes) -> bool:
     try:
         found = dict(read(data))
     except UserError as error:
-        return "\n" not in str(error) and "fetch it again" in str(error)
+        return "\n" not in str(error) and "download it again" in str(error)
     if not any(isinstance(content, RejectionError) for content in found.values()):
         return found == MEMBERS
     return all(isinstance(content, RejectionError) or MEMBERS.get(path) == content for path, content in found.items())
@@ -156,7 +156,7 @@ def test_any_flipped_byte_is_said_or_of_no_account(kind: str, mask: int) -> None
     ("start", "kind"), [(b"Rar!\x1a\x07\x01\0", "RAR"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"\x1f\x9d\x90", "compress")]
 )
 def test_an_archive_of_another_kind_is_named_with_its_program(start: bytes, kind: str) -> None:
-    with pytest.raises(UserError, match=f"a: a file of {kind}, which is not read: unpack it"):
+    with pytest.raises(UserError, match=f"a: a file of {kind}, which is not supported: unpack it"):
         list(read(start + bytes(600)))
 
 

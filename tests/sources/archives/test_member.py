@@ -15,7 +15,7 @@ def test_a_budget_may_be_spent_to_its_last_byte() -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "./", ".", "//./"])
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
-    with pytest.raises(RejectionError, match="an absolute path" if name[0] == "/" else "a name that no file can have"):
+    with pytest.raises(RejectionError, match="an absolute path" if name[0] == "/" else "not a valid file name"):
         safe_path(name)
 
 

@@ -221,7 +221,7 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
             {"methods": "[knn]"},
             "baseline.methods: 'knn' is not one of dense, hog_svm, majority, pixels_logreg, pretrained_knn, ",
         ),
-        ({"methods": "[dense,majority,dense]"}, "baseline.methods: dense stands there twice"),
+        ({"methods": "[dense,majority,dense]"}, "baseline.methods: dense is listed twice"),
         ({"methods": "dense"}, "baseline.methods: "),
         ({"reference": "cnn"}, "baseline.reference: 'cnn' is not one of dense, hog_svm"),
         ({"folds": 1}, "baseline.folds: 1 is not between 2 and 20"),

@@ -219,7 +219,7 @@ def test_reports_that_cannot_be_read(
 def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps({**CALIBRATION, "temperature": temperature}))
-    with pytest.raises(UserError, match="no positive number"):
+    with pytest.raises(UserError, match="not a positive number"):
         calibration_file.read_calibration(path)
 
 

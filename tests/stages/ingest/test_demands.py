@@ -33,7 +33,7 @@ def summary(images: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
         (
             {"cat": {"train": 20}, "dog": {"train": 20}, "unlabelled": {"test": 8}},
             {},
-            r"on of 'unlabelled': the source has 'unlabelled' in test \(8\) alone; .* a line \"unlabelled\": null in",
+            r"on for 'unlabelled': the source has 'unlabelled' in test \(8\) alone; .* a line \"unlabelled\": null in",
         ),
         (
             {"cat": {"test": 20}, "dog": {"test": 20}},
@@ -77,7 +77,7 @@ def test_what_can_be_trained_on_is_let_through(images: dict[str, dict[str, int]]
 )
 def test_of_classes_that_lack_training_images_five_are_named(count: int, message: str) -> None:
     images = {**{f"c{n}": {"test": 1} for n in range(count)}, "d": {"train": 9}, "e": {"train": 9}}
-    with pytest.raises(UserError, match=f"no image to train on of .*{message}"):
+    with pytest.raises(UserError, match=f"no image to train on for .*{message}"):
         require_trainable(summary(images), configuration(source=TREE))
 
 
@@ -89,7 +89,7 @@ def test_a_class_that_only_the_test_split_has_ends_ingestion_and_the_remedy_work
     root = project(tmp_path, {"source": "folder", "path": str(images), "workers": 0})
     done = stage(root, "ingest")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "no image to train on of 'owl'" in done.stderr
+    assert "no image to train on for 'owl'" in done.stderr
     assert not (root / "data/raw").exists()
     remedy = done.stderr.partition("a line ")[2].partition(" in the file")[0]
     (tmp_path / "labels.yaml").write_text(remedy)

@@ -228,7 +228,7 @@ def test_load_asks_with_its_own_options(tmp_path: Path) -> None:
         (
             "splits",
             "sqlite:///unused.db",
-            "called as splits are, but without a folder per class; if these are the classes",
+            "named like splits, but without one folder per class; if these are the classes",
         ),
         ("many.zip", "sqlite:///unused.db", "unpack it, and give the folder, if you trust it"),
         ("bomb.tar.gz", "sqlite:///unused.db", "unpack it, and give the folder, if you trust it"),

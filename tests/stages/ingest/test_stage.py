@@ -179,7 +179,7 @@ def test_pictures_under_two_labels_are_kept_but_for_one_id(tmp_path: Path) -> No
 
 
 def test_pictures_under_two_labels_can_end_ingestion(tmp_path: Path) -> None:
-    message = r"ingest\.conflicts=fail: 2 picture\(s\) under two labels; the first: one picture, labelled 'a' \(same\)"
+    message = r"ingest\.conflicts=fail: 2 image\(s\) with two labels; the first: one picture, labelled 'a' \(same\)"
     with pytest.raises(UserError, match=message):
         run(Given(*two_labels()), tmp_path / "out", conflicts="fail")
 

@@ -191,7 +191,7 @@ def test_a_diverged_training_is_one_line_not_a_model(
     with diverges:
         fit(data, config, checkpoints)
     assert not checkpoints.exists()
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming" not in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +204,10 @@ def whole(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple
 @pytest.mark.parametrize(
     ("damaged", "note", "goes_on"),
     [
-        ([LAST], "training goes on from the one before", "going on with epoch 2,"),
+        ([LAST], "training goes on from the one before", "resuming with epoch 2,"),
         ([LAST, PREVIOUS], "training begins anew", None),
         ([BEST], "training begins anew", None),
-        ([PREVIOUS], None, "going on with epoch 3,"),
+        ([PREVIOUS], None, "resuming with epoch 3,"),
     ],
 )
 @pytest.mark.parametrize("cut", [True, False])
@@ -259,7 +259,7 @@ def test_a_best_epoch_damaged_while_training_is_one_line_and_then_trained_anew(
         return read(path)
 
     monkeypatch.setattr(checkpoint_io, "read_checkpoint", at_the_end)
-    with pytest.raises(UserError, match=r"best\.ckpt was damaged .* trains anew$"):
+    with pytest.raises(UserError, match=r"best\.ckpt was damaged .* restarts training$"):
         fit(data, train_config(**QUICK), folder)
     monkeypatch.undo()
     assert digest(fit(data, train_config(**QUICK), folder)) == whole[0]
@@ -364,12 +364,12 @@ def test_a_training_whose_code_changed_begins_anew(
             TrainingRun(data.root, train_config(**QUICK)).run(project / "models", project / "history.csv", log)
         return capsys.readouterr().out
 
-    assert "going on" not in run(killed)
+    assert "resuming" not in run(killed)
     assert (before / "last.ckpt").exists()
     source = seeds.read_text()
     seeds.write_text(source.replace('"big"', '"little"', 1))
     assert TrainingRun(data.root, train_config(**QUICK)).checkpoints != before
-    assert "going on" not in run()
+    assert "resuming" not in run()
     assert (before / "last.ckpt").exists()  # that of the other code
     seeds.write_text(f"{source}\n# A comment.\n")
-    assert "going on with epoch 2" in run()
+    assert "resuming with epoch 2" in run()

@@ -68,14 +68,14 @@ def test_watch_digests_the_teacher(exported: Project, tmp_path: Path) -> None:
     watch_weights(WatchedWeights(None, "cnn", str(exported.bundle)), tmp_path / "weights.json")
     digest = json.loads((tmp_path / "weights.json").read_text())["teacher"]
     assert digest == files.sha256_file(exported.bundle / "manifest.json")
-    with pytest.raises(UserError, match=r"^train.teacher: nowhere is no bundle: it has no manifest.json$"):
+    with pytest.raises(UserError, match=r"^train.teacher: nowhere is not a bundle: it has no manifest.json$"):
         watch_weights(WatchedWeights(None, "cnn", "nowhere"), tmp_path / "weights.json")
 
 
 def test_a_teacher_of_other_pictures_is_one_line(exported: Project, data: ProcessedSet) -> None:
     content = json.loads(data.transform.read_text())
     files.write_json(data.transform, {**content, "size": 13})
-    with pytest.raises(UserError, match=r"^train.teacher: .* prepares images in another way \(size\)"):
+    with pytest.raises(UserError, match=r"^train.teacher: .* preprocesses images differently \(size\)"):
         soft_targets(str(exported.bundle), 0.5, data, 1)
     data.classes[0] = "zero"
     with pytest.raises(UserError, match=r"^train.teacher: .* has other classes: 0, 1, .* not zero, 1"):

@@ -71,7 +71,7 @@ def test_a_tracked_source_of_another_commit_than_its_pointer_is_refused() -> Non
     before = keep(source)
     later = hashlib.md5(b"later", usedforsecurity=False).hexdigest() + ".dir"
     Path("data/mine.dvc").write_text(f"outs:\n- md5: {later}\n  path: mine\n")
-    with pytest.raises(UserError, match=r"run `dvc pull data/mine.dvc`, or, to have it so again, `dvc add data/mine`$"):
+    with pytest.raises(UserError, match=r"run `dvc pull data/mine.dvc`, or, to keep it as it is, `dvc add data/mine`$"):
         content.fingerprint(source)
     (CACHE / later[:2]).mkdir()
     (CACHE / later[:2] / later[2:]).write_bytes(b"[]")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sightline.core.rejection import RejectionError, RejectionReason
 
-REMEDY = "fetch it again, or unpack what it still holds (`{}`) and give the folder instead"
+REMEDY = "download it again, or unpack what can still be read (`{}`) and give the folder instead"
 """The remedy for an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -70,5 +70,5 @@ def safe_path(name: str) -> str:
     if ".." in re.split(r"[/\\]", name):
         raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a path that leads out of the archive")
     if "\0" in name or not parts:
-        raise RejectionError(RejectionReason.UNSAFE_ENTRY, "a name that no file can have")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, "not a valid file name")
     return "/".join(parts)

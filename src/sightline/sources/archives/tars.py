@@ -143,7 +143,7 @@ class _MeteredStream:
     def read(self, size: int) -> bytes:
         block = self._stream.read(size)
         if not self._budget.spend(len(block)):
-            raise UserError(f"{self._name}: unpacks to too much; {self._budget.remedy}")
+            raise UserError(f"{self._name}: unpacks to too much data; {self._budget.remedy}")
         return block
 
 

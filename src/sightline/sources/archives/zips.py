@@ -97,7 +97,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, bu
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: UnpackBudget) -> bytes:
     # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
     if not budget.spend(entry.file_size):
-        raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"the archive unpacks to too much; {budget.remedy}")
+        raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"the archive unpacks to too much data; {budget.remedy}")
     try:
         with archive.open(entry) as unpacked:
             return unpacked.read()

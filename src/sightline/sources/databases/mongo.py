@@ -60,7 +60,7 @@ def database(client: Client, url: Url, name: str | None) -> Any:
     """
     name = name or unquote(url.path.removeprefix("/"))
     if not name:
-        raise UserError(f"{url.location}: names no database; write mongodb://host/database")
+        raise UserError(f"{url.location}: no database in the URL; write mongodb://host/database")
     with user_errors(url, "check the database's name"):
         return client[name]
 

@@ -64,7 +64,7 @@ def engine(url: Url, write: bool = False) -> Iterator[sa.Engine]:
         UserError: If the database is of another kind, its file or its driver is missing.
     """
     if not is_sql(url) or url.scheme not in (url.family, _DRIVERS[url.family]):
-        raise UserError(f"{url.scheme}: no such kind of SQL database; write {', '.join(_DRIVERS)}")
+        raise UserError(f"{url.scheme}: not a supported SQL database; write {', '.join(_DRIVERS)}")
     target, arguments = _sqlite(url, write) if url.family == "sqlite" else _server(url)
     try:
         made = sa.create_engine(target, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)

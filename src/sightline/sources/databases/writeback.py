@@ -45,7 +45,7 @@ def load_images(records: Iterable[Any], url: str | None, table: str = "images", 
 
         return mongo_write.put_files(rows, address, table) if gridfs else _to_mongodb(rows, address, table, ("id",))
     if gridfs:
-        raise UserError(f"{address.location}: GridFS is MongoDB's")
+        raise UserError(f"{address.location}: only MongoDB has GridFS")
     from sightline.sources.databases import sql_write
 
     return sum(sql_write.upsert(_batches(rows), address, table, sql_write.image_columns, ("id",)))

@@ -41,7 +41,7 @@ class BaselineConfig:
         for name in self.methods:
             require_one_of("methods", name, tuple(METHODS))
         twice = sorted({name for name in self.methods if self.methods.count(name) > 1})
-        require(not twice, f"methods: {', '.join(twice)} stands there twice")
+        require(not twice, f"methods: {', '.join(twice)} is listed twice")
         require_one_of("reference", self.reference, tuple(METHODS))
         require_one_of("network", self.network, tuple(packaged_weights.DISTRIBUTIONS))
         if self.learning_curve is not None:

@@ -35,7 +35,7 @@ def process_count() -> int:
     """Returns how many processes may work: no result depends on it."""
     text = os.environ.get(PROCESSES, "").strip()
     if text and not text.isdecimal():
-        raise UserError(f"{PROCESSES} is {text!r}, which is no number of processes: unset it, or set 1")
+        raise UserError(f"{PROCESSES} is {text!r}, which is not a number of processes: unset it, or set 1")
     return max(1, int(text)) if text else cpu_threads.available()
 
 

@@ -71,8 +71,8 @@ def read_calibration(path: Path) -> Calibration:
         raise UserError(f"{path} is damaged ({error}): run the evaluate stage again") from None
     if not (calibration.temperature > 0 and math.isfinite(calibration.temperature)):
         raise UserError(
-            f"{path}: the temperature {calibration.temperature} is no positive number: run the evaluate stage"
+            f"{path}: the temperature {calibration.temperature} is not a positive number: run the evaluate stage"
         )
     if unknown := [view for view in calibration.tta if view not in VIEWS]:
-        raise UserError(f"{path}: no view is called {unknown[0]!r}: run the evaluate stage again")
+        raise UserError(f"{path}: there is no view called {unknown[0]!r}: run the evaluate stage again")
     return calibration

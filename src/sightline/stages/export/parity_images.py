@@ -113,4 +113,4 @@ def _prepare(bundle: InferenceModel, image: RawImage) -> Images:
     try:
         return bundle.prepare(image.data)
     except RejectionError as error:
-        raise UserError(f"the bundle refuses {image.id}, which was ingested: {error}; no bundle was written") from None
+        raise UserError(f"the bundle rejects {image.id}, which was ingested: {error}; no bundle was written") from None

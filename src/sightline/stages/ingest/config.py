@@ -50,7 +50,7 @@ class IngestConfig:
             column = f"{knob.removesuffix('_from')}_column"
             require(
                 knob == "class_from" or getattr(self.source, column, None) is None,
-                f"{knob}: ingest.source.{column} says it already; set one of them to null",
+                f"{knob}: ingest.source.{column} already defines it; set one of them to null",
             )
         require(self.unknown != "", "unknown: must be a folder, an archive or null, is empty")
         require(

@@ -39,7 +39,7 @@ def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
     first = conflicting[0][1] if conflicting else None
     if conflicting and conflicts == "fail":
         raise UserError(
-            f"ingest.conflicts=fail: {len(conflicting):,} picture(s) under two labels; the first: {first}; correct the "
+            f"ingest.conflicts=fail: {len(conflicting):,} image(s) with two labels; the first: {first}; correct the "
             "labels, or set ingest.conflicts=drop"
         )
     for _, detail, sha256 in conflicting:

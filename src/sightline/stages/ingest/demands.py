@@ -50,7 +50,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         first = lacking[0]
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
-            f"{where}: no image to train on of {listed(lacking)}: the source has {first!r} in {only} alone; add "
+            f"{where}: no image to train on for {listed(lacking)}: the source has {first!r} in {only} alone; add "
             f"training images, or drop it by a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
             "ingest.labels names"
         )

@@ -107,7 +107,7 @@ class TrainingCheckpoint(Checkpoint):
         if stall > MOST_STALL and seconds > 2 and not self._warned:
             self._warned = True
             _log.info(
-                f"train: {stall:.0%} of the time goes into waiting for data; set SIGHTLINE_NUM_WORKERS to some "
+                f"train: {stall:.0%} of the time is spent waiting for data; set SIGHTLINE_NUM_WORKERS to a few "
                 "processes, or train.augment_on=batch"
             )
 
@@ -128,7 +128,7 @@ class TrainingCheckpoint(Checkpoint):
             epoch, batch = position
             if self._shown:
                 _log.info(
-                    f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command goes on from there"
+                    f"train: stopped in epoch {epoch + 1} after {batch} batches; the same command resumes from there"
                 )
             raise SystemExit(128 + (self._signal or signal.SIGTERM))
 

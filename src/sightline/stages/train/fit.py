@@ -119,7 +119,7 @@ def _best(path: Path) -> dict[str, Any]:
     except checkpoint_io.DamagedError:
         aside = checkpoint_io.set_aside(path)
         raise UserError(
-            f"{path} was damaged while training went on, and is now {aside.name}: the same command trains anew"
+            f"{path} was damaged during training, and is now {aside.name}: the same command restarts training"
         ) from None
 
 

@@ -50,7 +50,7 @@ def find_checkpoint(folder: Path, report: bool = True) -> ResumePoint | None:
             for name in (checkpoint_io.LAST, checkpoint_io.PREVIOUS, checkpoint_io.BEST):
                 (folder / name).unlink(missing_ok=True)
         else:
-            _log.info(f"train: going on with epoch {found.epoch + 1}, after {found.batch} of its batches")
+            _log.info(f"train: resuming with epoch {found.epoch + 1}, after {found.batch} of its batches")
     return found
 
 
