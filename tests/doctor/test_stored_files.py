@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sightline.cli import app
 from sightline.core import files
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision
 from sightline.stages.train.checkpoint_io import DurableCheckpointIO
 
 PIPELINE = """stages:
@@ -49,6 +50,22 @@ def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pyte
     kept = files.STATE / "checkpoints" / "x" / "last.ckpt"
     DurableCheckpointIO().save_checkpoint({"epoch": 1}, kept)
     assert verify() == (0, ["4 files are as they were written"])
+
+    decided = Path("data/corrections.csv")
+    rows = [Correction(f"{number:064x}", ReviewDecision.ACCEPT, "cat", who="Ann") for number in range(3)]
+    CorrectionFile(decided).append(rows[:2])
+    for command in ("git add data/corrections.csv", "git -c user.name=a -c user.email=b commit -qm x"):
+        subprocess.run(command.split(), check=True)
+    CorrectionFile(decided).append(rows[2:])
+    assert verify() == (0, ["5 files are as they were written"])
+    decided.write_text(decided.read_text().replace("cat", "car", 1))
+    code, (line,) = verify()
+    assert (code, line.startswith("data/corrections.csv is not as it was written: ")) == (2, True)
+    subprocess.run(line.partition(": ")[2], shell=True, check=True)  # noqa: S602 - as a reader would type it
+    assert CorrectionFile(decided).rows() == rows
+    decided.write_text(decided.read_text() + "no digest,accept\n")
+    assert verify()[0] == 2
+    CorrectionFile(decided).path.unlink()
 
     (listing,) = Path(".dvc/cache/files/md5").glob("*/*.dir")
     for damaged in (Path("out/b"), Path("c"), copy_of("one"), copy_of("three"), listing, kept):

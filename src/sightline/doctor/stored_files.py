@@ -1,4 +1,4 @@
-"""The files that a project stands on, against their digests: outputs, DVC's copies of them, checkpoints."""
+"""The files that a project stands on, against their digests: outputs, DVC's copies, checkpoints, people's decisions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.core import files, progress
+from sightline.config.compose import read_params
+from sightline.config.params import PARAMS
+from sightline.core import files, git, progress
 from sightline.core.dvc_files import LOCK
 from sightline.core.errors import UserError
 from sightline.core.stage_inputs import md5_of_folder
+from sightline.datasets.corrections import CorrectionFile
+
+CORRECTIONS = "data/corrections.csv"
+"""As `conf/ingest/default.yaml` has it."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,33 @@ def damages() -> tuple[int, list[Damage]]:
     found: list[Damage] = []
     recorded = list(_recorded(found))
     kept = sorted(files.STATE.glob("**/*.ckpt"))
+    decided = _corrections_path()
     for file in progress.track(recorded, "outputs"):
         found += file.damage()
     for path in progress.track(kept, "checkpoints"):
         found += _checkpoint(path)
-    return len(recorded) + len(kept), found
+    found += _corrections(decided)
+    return len(recorded) + len(kept) + decided.is_file(), found
+
+
+def _corrections_path() -> Path:
+    knobs = read_params().get("ingest") if PARAMS.is_file() else None
+    return Path((knobs or {}).get("corrections") or CORRECTIONS)
+
+
+def _corrections(path: Path) -> Iterator[Damage]:
+    """Yields the damage of the file of people's decisions: rows that git has must stay, since they are only added."""
+    if not path.is_file():
+        return
+    committed = git.stdout("show", f"HEAD:./{path}")
+    if committed is not None and not path.read_bytes().startswith(committed):
+        later = committed.count(b"\n") + 1
+        yield Damage(path, f"(git show HEAD:./{path}; tail -n +{later} {path}) > {path}.tmp && mv {path}.tmp {path}")
+        return
+    try:
+        CorrectionFile(path).rows()
+    except UserError as error:
+        yield Damage(path, str(error))
 
 
 def _recorded(found: list[Damage]) -> Iterator[RecordedFile]:
