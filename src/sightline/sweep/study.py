@@ -207,12 +207,13 @@ class SweepStudy:
         self._study.tell(trial, values, state=state)
 
     def importances(self) -> dict[str, float]:
-        """Returns each knob's share of the variance of the first metric, by functional ANOVA; {} where jobs are few."""
+        """Returns each knob's share of the variance of the first metric, by functional ANOVA.
+
+        It is {} where jobs are few, and of one knob, which would explain all of it.
+        """
         done = self.trials(TrialState.COMPLETE)
-        if len(done) < max(4, 2 * len(self._distributions)):
+        if len(self._distributions) == 1 or len(done) < max(4, 2 * len(self._distributions)):
             return {}
-        if len(self._distributions) == 1:  # all of it, and scikit-learn need not be imported to say so
-            return dict.fromkeys(self._distributions, 1.0)
         numbered = optuna.create_study()
         numbered.add_trials([_numbered(trial) for trial in done])
         try:
