@@ -15,6 +15,7 @@ import pytest
 from sightline.core import files
 from tests.pipeline import project as projects
 from tests.pipeline.project import Project, Ran
+from tests.servers.fixtures import mariadb_server, mariadb_url  # noqa: F401 - pytest finds fixtures by their names here
 
 
 @dataclass(frozen=True)

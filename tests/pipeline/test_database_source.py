@@ -13,7 +13,6 @@ from sightline.sources.databases import sql
 from sightline.sources.databases.writeback import load_images
 from tests.pipeline import project as projects
 from tests.pipeline.project import image_diff
-from tests.servers.fixtures import mariadb_server, mariadb_url  # noqa: F401
 from tests.stages.ingest.helpers import picture
 
 TABLE = "images"
@@ -24,7 +23,7 @@ def records(*numbers: int) -> list[ImageRecord]:
 
 
 @pytest.mark.slow
-def test_rows_that_change(mariadb_url: str, tmp_path: Path) -> None:  # noqa: F811
+def test_rows_that_change(mariadb_url: str, tmp_path: Path) -> None:
     access = {DATABASE_URL: mariadb_url}
     load_images(records(*range(40)), mariadb_url, TABLE)
     here = projects.make(tmp_path / "a", {"ingest__source": "sql"})

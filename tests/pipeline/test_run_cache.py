@@ -32,7 +32,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
         shutil.copy(ROOT / name, folder)
     (folder / "data").mkdir()
     (folder / "data" / "weights.json").write_text(
-        json.dumps(dict.fromkeys(["weights", "teacher", "start", "baseline"]))
+        json.dumps(dict.fromkeys(["weights", "teacher", "start", "unknown", "baseline"]))
     )
     before = Path.cwd()
     os.chdir(folder)

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from sightline.core import clusters
 from sightline.core import worker_process as worker
 from sightline.core.errors import UserError
 from sightline.stages.preprocess import plan_tasks, run_tasks
-from sightline.stages.preprocess.backends import cluster, dask_cluster, processes
+from sightline.stages.preprocess.backends import cluster, processes
 from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.pixel_task import PixelTask
 from sightline.stages.preprocess.raw_table import RawSet
@@ -358,7 +359,7 @@ def test_a_dask_cluster_of_two_workers_survives_the_death_of_one(
 @pytest.mark.slow
 def test_no_dask_scheduler_there_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(dask_cluster, "CONNECT", 2)
+    monkeypatch.setattr(clusters, "CONNECT", 2)
     raw = write_set(tmp_path / "raw", pictures(20))
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(UserError, match=rf"no scheduler at {address} .* start one by 'dask scheduler'"):
