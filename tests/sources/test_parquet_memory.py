@@ -46,4 +46,5 @@ def test_memory_does_not_grow_with_the_number_of_row_groups(kind: str, tmp_path:
     command = [sys.executable, "-c", READ, kind, str(tmp_path / "images.parquet")]
     rows, grown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert int(rows) == GROUPS * ROWS
-    assert int(grown) < 10 * ROWS * BYTES, "bytes: more than ten row groups"
+    # Kept, the fifty groups that follow would be 50 MB; the allocator keeps some 10 MB of what is free again.
+    assert int(grown) < 25 * ROWS * BYTES, "bytes: half of the row groups that follow"
