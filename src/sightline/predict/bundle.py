@@ -24,9 +24,9 @@ from sightline.predict.manifest import BATCH_SIZE
 from sightline.predict.python_inputs import ImageInput
 
 NONE_OF_THESE = "none of these"
+"""The label of an image that the model abstains from because it is like none of its classes."""
 EXTENDED = "extended, not trained"
 """The detail of an answer whose class was added to a bundle by a few pictures."""
-"""The label of an image that the model abstains from because it is like none of its classes."""
 LOCAL, RAY = BACKENDS = ("local", "ray")
 """The places where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
 
