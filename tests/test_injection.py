@@ -34,8 +34,8 @@ from sightline.imaging.transform.resize import Stretch
 from sightline.imaging.transform.segment import NoSegmentation
 from sightline.imaging.transform.step import Nothing
 from sightline.predict import parquet_writer, writers
-from sightline.predict.bundle import Prediction
 from sightline.predict.inputs import Input
+from sightline.predict.prediction import Prediction
 from sightline.reporting.cards import cards
 from sightline.reporting.examples import worst_errors
 from sightline.sources.databases.writeback import write_predictions

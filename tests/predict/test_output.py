@@ -9,7 +9,7 @@ import os
 import pytest
 
 from sightline.predict import writers
-from sightline.predict.bundle import Prediction
+from sightline.predict.prediction import Prediction
 from sightline.predict.tally import Tally
 
 CLASSES = ["cat", "dog, small", "数字"]

@@ -15,8 +15,9 @@ import pytest
 
 from sightline.core.errors import UserError
 from sightline.predict import ray_batches
-from sightline.predict.bundle import Bundle, Prediction
+from sightline.predict.bundle import Bundle
 from sightline.predict.inputs import Input
+from sightline.predict.prediction import Prediction
 from tests.cli.test_cli import run
 from tests.clusters import ray_environment, two_nodes  # noqa: F401 - a fixture
 from tests.exported import Project

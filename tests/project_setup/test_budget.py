@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
 from sightline.project_setup.budget import LEAST_EPOCHS, Pace, Workload, budget_lines, seconds, within_budget
-from sightline.project_setup.rules import Choice
+from sightline.project_setup.choice import Choice
 
 PACE = Pace(start=5, preparing=0.01, training=100, side=64)
 CHOSEN = {"train.max_epochs": Choice(50, ""), "train.recipe": Choice("scratch", ""), "preprocess.size": Choice(64, "")}

@@ -21,9 +21,10 @@ from sightline.config.sections import check
 from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.project_setup import budget, doubt_search, params_file
+from sightline.project_setup.choice import Choice
 from sightline.project_setup.doubt_search import DoubtSearch, search_words
 from sightline.project_setup.project_plan import ProjectPlan
-from sightline.project_setup.rules import Choice, choose_settings
+from sightline.project_setup.rules import choose_settings
 from sightline.project_setup.transfer import ProbeTrial
 from sightline.sweep import command, params_edit
 from sightline.sweep.engine import JOBS

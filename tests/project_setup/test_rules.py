@@ -14,8 +14,9 @@ from sightline.config.params import parse_yaml
 from sightline.config.sections import check
 from sightline.project_setup import params_file
 from sightline.project_setup.census import SERIES_PATTERN
+from sightline.project_setup.choice import Choice
 from sightline.project_setup.machine import Machine
-from sightline.project_setup.rules import RULES, Choice, choose_settings, rules_table
+from sightline.project_setup.rules import RULES, choose_settings, rules_table
 from sightline.project_setup.set_fingerprint import Fingerprint
 from sightline.project_setup.transfer import ProbeTrial
 from tests.conftest import ROOT

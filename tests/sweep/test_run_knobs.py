@@ -14,7 +14,7 @@ from sightline.config.params import parse_yaml
 from sightline.core.errors import UserError
 from sightline.datasets.data_settings import flat_params
 from sightline.project_setup import params_file
-from sightline.project_setup.rules import Choice
+from sightline.project_setup.choice import Choice
 from sightline.sweep import adoption, params_comments, params_edit, run_knobs
 from sightline.tracking.find_run import FoundRun, NoRunError
 from tests.sweep.fakes import start

@@ -10,8 +10,8 @@ from typing import Any
 from sightline.core.credentials import database_url, require_harmless
 from sightline.core.errors import UserError
 from sightline.datasets.raw_set import ImageRecord
-from sightline.predict.bundle import Prediction
 from sightline.predict.inputs import Database, Input, failed
+from sightline.predict.prediction import Prediction
 from sightline.sources.mongodb import MongodbOption
 from sightline.sources.sql import SqlOption
 

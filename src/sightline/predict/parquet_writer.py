@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.predict.bundle import Prediction
+from sightline.predict.prediction import Prediction
 from sightline.predict.prediction_row import as_row
 
 _ROWS = 10_000

@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 from sightline.core.json_schema import Keywords
 from sightline.core.rejection import RejectionReason
 from sightline.core.text import readable
-from sightline.predict.bundle import Prediction
+from sightline.predict.prediction import Prediction
 
 Probability = Annotated[float, Keywords(minimum=0, maximum=1)]
 

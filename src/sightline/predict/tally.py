@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sightline.core.rejection import RejectionReason
-from sightline.predict.bundle import NONE_OF_THESE, Prediction
+from sightline.predict.prediction import NONE_OF_THESE, Prediction
 
 
 @dataclass

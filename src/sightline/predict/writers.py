@@ -11,7 +11,7 @@ from typing import TextIO
 
 from sightline.core.csv_rows import row_writer
 from sightline.core.text import readable
-from sightline.predict.bundle import NONE_OF_THESE, Prediction
+from sightline.predict.prediction import NONE_OF_THESE, Prediction
 from sightline.predict.prediction_row import as_row, shortest_decimal
 
 _BOLD, _RED, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"

@@ -16,7 +16,7 @@ from typing import Any
 from sightline.config.compose import compose, saved_overrides, typed
 from sightline.config.location import conf_folder
 from sightline.core.errors import UserError
-from sightline.project_setup.rules import Choice
+from sightline.project_setup.choice import Choice
 
 STARTS = 6.0
 """Time of all stages beside their work on each image, in starts of a stage's libraries: measured on the digits."""

@@ -15,8 +15,8 @@ from sightline.core.errors import UserError
 from sightline.datasets import predictions
 from sightline.metrics import paired
 from sightline.project_setup import scaffold
+from sightline.project_setup.choice import Choice, Doubt
 from sightline.project_setup.project_plan import ProjectPlan
-from sightline.project_setup.rules import Choice, Doubt
 from sightline.sweep import adoption, command, params_comments
 from sightline.sweep.job_models import JOBS
 from sightline.sweep.session import SweepOutcome

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sightline.config.params import Plain
-from sightline.project_setup.rules import Choice
+from sightline.project_setup.choice import Choice
 from sightline.sweep.params_comments import REASONED
 
 _HEAD = f"""\

@@ -16,10 +16,11 @@ from sightline.config.params import parse_yaml
 from sightline.config.sections import check
 from sightline.core.errors import ConfigError
 from sightline.project_setup import budget, params_file, scaffold
+from sightline.project_setup.choice import Choice, Situation
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
 from sightline.project_setup.recognition import set_name
-from sightline.project_setup.rules import Choice, Situation, choose_settings
+from sightline.project_setup.rules import choose_settings
 from sightline.project_setup.set_fingerprint import Fingerprint, examine_source
 from sightline.stages.ingest.config import IngestConfig
 

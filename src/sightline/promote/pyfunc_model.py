@@ -15,9 +15,10 @@ from mlflow.pyfunc.model import PythonModel
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.encoded import image_bytes
-from sightline.predict.bundle import Bundle, Question
+from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Answer
 from sightline.predict.manifest import BATCH_SIZE
+from sightline.predict.prediction import Question
 
 COLUMNS = ["label", "probability", "probabilities", "error", "novelty", "class_set"]
 NOTHING = dict.fromkeys(COLUMNS)

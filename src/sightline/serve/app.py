@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 
 from sightline.core.errors import DISTRIBUTION, UserError
 from sightline.core.rejection import RejectionError
-from sightline.predict.bundle import Bundle, Prediction, Question
+from sightline.predict.bundle import Bundle
+from sightline.predict.prediction import Prediction, Question
 from sightline.predict.prediction_row import as_row
 from sightline.serve import api, openapi, request_body, responses, static_files
 from sightline.serve.api import PredictQuery

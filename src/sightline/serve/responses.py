@@ -8,8 +8,9 @@ import numpy as np
 
 from sightline.core.rejection import RejectionError
 from sightline.imaging.image_file import FORMATS
-from sightline.predict.bundle import Bundle, Prediction, Question
+from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Images
+from sightline.predict.prediction import Prediction, Question
 from sightline.predict.prediction_row import as_row
 from sightline.serve import occlusion
 from sightline.serve.api import Explanation, Model, Picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.run_tasks import run_tasks
 from sightline.stages.preprocess.splits import LEFT_OUT, TEST, TRAIN, VAL, SplitAssignment, asked, assign
-from sightline.stages.preprocess.tasks import ShardSummary
+from sightline.stages.preprocess.tasks import Executor, ShardSummary
 
 SUMMARY = "preprocess.json"
 
@@ -65,8 +66,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
         UserError: If there are no raw shards, or nothing is left to train on.
     """
     transform = build_transform(config)
-    pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
-    with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
+    with cache_and_executor(raw, transform, config, cache) as (pixels, executor):
         images = RawSet.read(raw)
         groups = images.groups(config.balance == "images")
         assigned = _assign(images, groups, config)
@@ -99,6 +99,16 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
     result = split_summary(index.labels, index.splits, images.classes, counts)
     files.write_json(out / SUMMARY, result)
     return result
+
+
+@contextlib.contextmanager
+def cache_and_executor(
+    raw: Path, transform: Transform, config: PreprocessConfig, cache: Path | None
+) -> Iterator[tuple[PixelCache, Executor]]:
+    """Opens the cache of earlier results in a folder, None for none, and the place where the rest is made."""
+    pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
+    with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
+        yield pixels, executor
 
 
 def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> SplitAssignment:

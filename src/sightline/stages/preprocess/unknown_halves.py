@@ -10,15 +10,14 @@ import numpy.typing as npt
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import INDEX, TRANSFORM
 from sightline.datasets.raw_set import CLASSES, raw_shards, write_classes
-from sightline.stages.preprocess.cache import PixelCache
 from sightline.stages.preprocess.config import PreprocessConfig
 from sightline.stages.preprocess.groups import Groups
 from sightline.stages.preprocess.index import write_index
-from sightline.stages.preprocess.plan_tasks import expected_tasks, plan_pixels
+from sightline.stages.preprocess.plan_tasks import plan_pixels
 from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.run_tasks import run_tasks
 from sightline.stages.preprocess.splits import TEST, VAL, SplitAssignment, draws
-from sightline.stages.preprocess.stage import build_transform, index_originals
+from sightline.stages.preprocess.stage import build_transform, cache_and_executor, index_originals
 
 
 def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> str | None:
@@ -42,9 +41,8 @@ def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Pa
     if not raw_shards(raw):
         return None
     transform = build_transform(config)
-    pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
     images = RawSet.read(raw)
-    with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
+    with cache_and_executor(raw, transform, config, cache) as (pixels, executor):
         shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
     index = index_originals(images, shards, SplitAssignment(halves(images.groups()), np.zeros(0, np.int64)))
     if not len(index.labels):
