@@ -1,6 +1,6 @@
 """ingest: the source's images -> data/raw (checked shards, class map, list of what was refused, audit).
 
-Pictures of none of the classes (`ingest.unknown`) -> data/raw_unknown, which is empty where there are none.
+Pictures of none of the classes (`ingest.unknown`) -> data/raw_unknown, with an empty class map where there are none.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, transform).
 
-Pictures of none of the classes: data/raw_unknown -> data/unknown, which is empty where there are none.
+Pictures of none of the classes: data/raw_unknown -> data/unknown, with an empty class map where there are none.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ def closing(output: str) -> list[str]:
 
 def test_the_first_repro_runs_every_stage_and_scores_the_test_split(base: Base):
     assert tuple(base.ran.ran) == STAGES
+    assert "WARNING" not in base.ran.output
     assert closing(base.ran.output) == ["accuracy", "baselines", "report", "MLflow", "next"]
     metrics = json.loads(base.project.read("reports/metrics_detail.json"))
     assert {"accuracy", "precision_macro", "recall_macro", "f1_macro"} <= metrics.keys()

@@ -44,9 +44,12 @@ def test_every_picture_counts_wherever_it_lies(labelled: Path, tmp_path: Path, a
     assert LABEL not in raw_set.read_classes(labelled / raw_set.CLASSES)
 
 
-def test_without_any_there_is_nothing(labelled: Path) -> None:
+def test_without_any_there_is_an_empty_class_map(labelled: Path) -> None:
+    """And no empty folder, of which DVC would warn in every run."""
     assert ingested(labelled) is None
-    assert not list((labelled.parent / "raw_unknown").iterdir())
+    out = labelled.parent / "raw_unknown"
+    assert [path.name for path in out.iterdir()] == [raw_set.CLASSES]
+    assert raw_set.read_classes(out / raw_set.CLASSES) == []
 
 
 def test_what_cannot_be_is_one_line(labelled: Path, tmp_path: Path) -> None:

@@ -54,10 +54,11 @@ def test_their_pixels_are_those_of_the_images(tmp_path: Path) -> None:
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_none_is_nothing_and_all_blank_is_one_line(tmp_path: Path) -> None:
+def test_none_is_an_empty_class_map_and_all_blank_is_one_line(tmp_path: Path) -> None:
     for name in ("raw", "out", "other"):
         (tmp_path / name).mkdir()
     assert preprocess_unknown(tmp_path / "raw", configuration(), tmp_path / "out") is None
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["classes.json"]
     blank = write_set(tmp_path / "blank", [Picture("one", 1, side=1)])
     with pytest.raises(UserError, match=r"^ingest.unknown: preprocessing rejects all 1 pictures, as blank ones are$"):
         preprocess_unknown(blank, configuration("clean=standard", "clean.drop_blank=true"), tmp_path / "other")

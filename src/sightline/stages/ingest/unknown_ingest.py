@@ -10,7 +10,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.rejection import RejectionReason
 from sightline.datasets import raw_shard_file
-from sightline.datasets.raw_set import ImageRecord, Rejection, raw_shards
+from sightline.datasets.raw_set import CLASSES, ImageRecord, Rejection, raw_shards, write_classes
 from sightline.sources.base import Source
 from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.unknown import KNOB, unknown_source
@@ -46,7 +46,7 @@ class _SourceWithoutClasses:
 
 
 def ingest_unknown(config: IngestConfig, labelled: Path, out: Path) -> dict[str, Any] | None:
-    """Writes the raw set of the pictures that `ingest.unknown` names; nothing where it names none.
+    """Writes the raw set of the pictures that `ingest.unknown` names; where it names none, an empty class map.
 
     Args:
         config: The ingest section.
@@ -61,6 +61,7 @@ def ingest_unknown(config: IngestConfig, labelled: Path, out: Path) -> dict[str,
     """
     source = unknown_source(config)
     if source is None:
+        write_classes([], out / CLASSES)  # DVC warns of an empty folder in every run
         return None
     known: dict[str, str] = {}
     for shard in raw_shards(labelled):

@@ -21,7 +21,7 @@ from sightline.stages.preprocess.stage import build_transform, cache_and_executo
 
 
 def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> str | None:
-    """Writes a processed set of the pictures; nothing where there are none.
+    """Writes a processed set of the pictures; where there are none, an empty class map.
 
     The split `val` is the half that may set a threshold or train, `test` the half that judges. A hash of its bytes
     decides where a picture goes, and copies and near duplicates of it go with it; a picture more moves one at most.
@@ -39,6 +39,7 @@ def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Pa
         UserError: If the transform rejects all of them.
     """
     if not raw_shards(raw):
+        write_classes([], out / CLASSES)  # DVC warns of an empty folder in every run
         return None
     transform = build_transform(config)
     images = RawSet.read(raw)
