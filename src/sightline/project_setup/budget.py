@@ -11,18 +11,34 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sightline.config.compose import compose, saved_overrides, typed
 from sightline.config.location import conf_folder
+from sightline.core import cpu_threads
 from sightline.core.errors import UserError
 from sightline.project_setup.choice import Choice
 
-STARTS = 6.0
-"""Time of all stages beside their work on each image, in starts of a stage's libraries: measured on the digits."""
+if TYPE_CHECKING:
+    from sightline.datasets.processed_set import ProcessedSet
+    from sightline.stages.baseline.config import BaselineConfig
+    from sightline.stages.train.config import TrainConfig
+
+STARTS = 8.0
+"""Time of all stages beside their work on images, in starts of a stage's libraries."""
 LEAST_EPOCHS = 5
+LEAST_STEPS = 800
+"""Steps of training that are enough, in however few epochs."""
 FORWARD = 1 / 3
 """Work on an image that is only looked at, of that on one that is trained on."""
+LOOKS = {"all": 1.0, "held_out": 1.0, "proven": 12.0, "corrupted": 2.0}
+"""Looks that evaluation and export take at an image: for novelty, scores, parity with each format, robustness."""
+PROVEN = 1000
+"""Images of validation and test, at most, on which export compares the bundle with the network."""
+CORRUPTED = 200 * 50
+"""Corrupted images that evaluation scores: each of 200 test images in ten ways at five severities."""
+BASELINES = 1 / 5
+"""Share of the budget that the baselines may take."""
 BUSY = 0.2
 """Share of the machine that other programs may have before it is worth a line."""
 ROUNDS = 2
@@ -33,11 +49,53 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True)
 class Workload:
-    """The images that a run works on: all, those that it trains on, those that it validates on after each epoch."""
+    """The images that a run works on.
+
+    Attributes:
+        images: All.
+        training: Those that it trains on.
+        validating: Those that it validates on after each epoch.
+        testing: Those that it tests on.
+        batch_size: Images of a training step.
+    """
 
     images: int
     training: int
     validating: int
+    testing: int = 0
+    batch_size: int = 32
+
+    @property
+    def least_epochs(self) -> int:
+        """Epochs that a training should have at least."""
+        return min(LEAST_EPOCHS, max(1, -(-LEAST_STEPS * self.batch_size // self.training)))
+
+
+@dataclass(frozen=True)
+class Lighter:
+    """A setting that makes the network faster: fewer channels, or no training of pretrained layers.
+
+    Attributes:
+        key: The setting.
+        value: Its value.
+        training: Images a second in training with it, at the pace's `side`.
+        epochs: Epochs that it takes; None for as many as were chosen.
+    """
+
+    key: str
+    value: Any
+    training: float
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The extent of a training: epochs, pixels of a side, whether of the lighter network, images for the baselines."""
+
+    epochs: int
+    side: int
+    lighter: bool = False
+    fitted: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +107,8 @@ class Pace:
         preparing: Seconds that reading and preparing an image takes.
         training: Images a second in training, at `side`.
         side: Pixels.
+        lighter: A faster network; None where there is none.
+        baselines: Seconds that the baselines take for an image that they are fitted on.
         others: Share of the machine's processors that other programs had meanwhile.
     """
 
@@ -56,15 +116,35 @@ class Pace:
     preparing: float
     training: float
     side: int
+    lighter: Lighter | None = None
+    baselines: float = 0.0
     others: float = 0.0
 
-    def epoch(self, work: Workload, side: int) -> float:
-        """Returns the seconds that an epoch with pictures of a size takes."""
-        return (work.training + FORWARD * work.validating) / self.training * (side / self.side) ** 2
+    def epoch(self, work: Workload, side: int, lighter: bool = False) -> float:
+        """Returns the seconds that an epoch with images of a size takes."""
+        return (work.training + FORWARD * work.validating) * self._step(side, lighter)
 
-    def expected(self, work: Workload, epochs: int, side: int) -> float:
+    def expected(self, work: Workload, effort: Effort) -> float:
         """Returns the seconds that `dvc repro` is expected to take."""
-        return STARTS * self.start + work.images * self.preparing + epochs * self.epoch(work, side)
+        held_out = work.validating + work.testing
+        looks = (
+            LOOKS["all"] * (work.training + held_out)
+            + LOOKS["held_out"] * held_out
+            + LOOKS["proven"] * min(PROVEN, held_out)
+            + LOOKS["corrupted"] * CORRUPTED * (work.testing > 0)
+        )
+        return (
+            STARTS * self.start
+            + work.images * self.preparing
+            + effort.fitted * self.baselines
+            + effort.epochs * self.epoch(work, effort.side, effort.lighter)
+            + looks * FORWARD * self._step(effort.side, effort.lighter)
+        )
+
+    def _step(self, side: int, lighter: bool) -> float:
+        """Returns the seconds that training on an image takes."""
+        faster = self.lighter if lighter else None
+        return (side / self.side) ** 2 / (self.training if faster is None else faster.training)
 
 
 def seconds(text: str) -> float:
@@ -83,7 +163,10 @@ def seconds(text: str) -> float:
 
 
 def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> dict[str, Choice]:
-    """Returns the choices that a budget changes: fewer epochs, smaller pictures; none where everything fits.
+    """Returns the choices that a budget changes; none where everything fits.
+
+    Fewer epochs; where less than half of them would be left, smaller images, then a lighter network. The baselines are
+    fitted on fewer images where they would take more than a fifth of the budget.
 
     Args:
         chosen: The choices of the rules.
@@ -94,23 +177,50 @@ def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budg
     Raises:
         UserError: If not even the least fits.
     """
-    rest = budget - pace.expected(work, 0, pace.side)
+    fitted = _fitted(pace, work, budget)
     wanted, side = epochs_of(chosen), pace.side
     sides = [side, *(smaller for smaller in _SIDES if smaller < side and side > 32)]
-    possible = {px: int(rest / pace.epoch(work, px)) for px in sides}
-    # The largest pictures that leave more than half of the wanted epochs; else the smallest ones.
-    px = next((px for px in sides if 2 * possible[px] >= wanted), sides[-1])
-    epochs = min(wanted, possible[px])
-    if epochs < min(LEAST_EPOCHS, wanted):
-        least = pace.expected(work, min(LEAST_EPOCHS, wanted), sides[-1])
-        raise UserError(f"--budget: {budget / 60:g} min is too little on this machine: --budget {least / 60 + 1:.0f}m")
+    tried = [(Effort(0, px, False, fitted), wanted) for px in sides]
+    if pace.lighter is not None:
+        tried.append((Effort(0, sides[-1], True, fitted), pace.lighter.epochs or wanted))
+    for effort, most in tried:
+        rest = budget - pace.expected(work, effort)
+        possible = int(rest / pace.epoch(work, effort.side, effort.lighter))
+        if 2 * possible >= most:
+            break
+    least = min(work.least_epochs, most)
+    if possible < least:
+        # The baselines' share grows with the budget, until they are fitted on all images.
+        beside = pace.expected(work, dataclasses.replace(effort, epochs=least, fitted=0))
+        enough = min(beside / (1 - BASELINES), beside + pace.baselines * work.training)
+        raise UserError(f"--budget: {budget / 60:g} min is too little on this machine: --budget {enough / 60 + 1:.0f}m")
+    return _changes(chosen, pace, work, budget, dataclasses.replace(effort, epochs=min(most, possible)))
+
+
+def _fitted(pace: Pace, work: Workload, budget: float) -> int:
+    """Returns how many images the baselines are fitted on within their share of a budget; round where not all."""
+    if work.training * pace.baselines <= BASELINES * budget:
+        return work.training
+    return max(100, int(BASELINES * budget / pace.baselines) // 100 * 100)
+
+
+def _changes(
+    chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float, effort: Effort
+) -> dict[str, Choice]:
+    """Returns the settings of an effort that differ from those chosen, with their reasons."""
     changed = {}
-    speed = f"{budget / 60:g} min at {pace.training:,.0f} images/s of {side} px"
-    if px != side:
-        changed["preprocess.size"] = Choice(px, f"what fits into {speed}")
-    if epochs != wanted:
-        reason = f"what fits into {speed}; without the budget {wanted}"
-        changed |= {"train.max_epochs": Choice(epochs, reason), "train.patience": Choice(epochs, "as many")}
+    speed = f"{budget / 60:g} min at {pace.training:,.0f} images/s of {pace.side} px"
+    if effort.side != pace.side:
+        changed["preprocess.size"] = Choice(effort.side, f"what fits into {speed}")
+    if effort.lighter and pace.lighter is not None:
+        reason = f"{pace.lighter.training:,.0f} images/s: what fits into {speed}"
+        changed[pace.lighter.key] = Choice(pace.lighter.value, reason)
+    if effort.epochs != epochs_of(chosen) and not (effort.lighter and pace.lighter and pace.lighter.epochs):
+        reason = f"what fits into {speed}; without the budget {epochs_of(chosen)}"
+        changed |= {"train.max_epochs": Choice(effort.epochs, reason)}
+    if effort.fitted != work.training:
+        reason = f"what the baselines manage in a fifth of {budget / 60:g} min; there are about {work.training:,}"
+        changed["baseline.train_images"] = Choice(effort.fitted, reason)
     return changed
 
 
@@ -119,9 +229,21 @@ def epochs_of(chosen: Mapping[str, Choice]) -> int:
     return 1 if chosen["train.recipe"].value == "probe" else int(chosen["train.max_epochs"].value)
 
 
+def effort_of(chosen: Mapping[str, Choice], pace: Pace, work: Workload) -> Effort:
+    """Returns the effort that the settings stand for."""
+    lighter = pace.lighter is not None and chosen[pace.lighter.key].value == pace.lighter.value
+    fitted = chosen.get("baseline.train_images")
+    return Effort(
+        epochs_of(chosen),
+        int(chosen["preprocess.size"].value),
+        lighter,
+        work.training if fitted is None else min(work.training, int(fitted.value)),
+    )
+
+
 def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
     """Returns what a person should know of a plan within a budget: how long it will take, and what that counts on."""
-    expected = pace.expected(work, epochs_of(chosen), int(chosen["preprocess.size"].value))
+    expected = pace.expected(work, effort_of(chosen, pace, work))
     result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:g}"]
     if pace.others > BUSY:
         result.append(
@@ -145,6 +267,7 @@ def measure_pace(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: P
         folder: An empty folder to work in.
         reading: Seconds that reading an image of the sample took.
     """
+    from sightline.stages.baseline.config import BaselineConfig
     from sightline.stages.preprocess.config import PreprocessConfig
     from sightline.stages.preprocess.stage import preprocess
 
@@ -165,9 +288,35 @@ def measure_pace(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: P
     from sightline.stages.train.tuner import images_per_second
 
     data, train = ProcessedSet(folder), typed(TrainConfig, config.train, "train")
-    training = min(images_per_second(data, train) for _ in range(ROUNDS))
+
+    def speed(config: TrainConfig) -> float:
+        return min(images_per_second(data, config) for _ in range(ROUNDS))
+
+    training = speed(train)
+    lighter = None
+    if settings["train"]["recipe"] == "finetune":
+        lighter = Lighter("train.recipe", "probe", training / FORWARD, 1)
+    elif settings["train"]["model"] == "cnn":
+        options = settings["train"]["model_options"]
+        options = {**options, "width": int(options["width"]) // 2}
+        slim = compose(
+            saved_overrides({**settings, "train": {**settings["train"], "model_options": options}}, conf), conf
+        )
+        lighter = Lighter("train.model_options", options, speed(typed(TrainConfig, slim.train, "train")))
+    baselines = _baseline_pace(data, typed(BaselineConfig, config.baseline, "baseline"), folder / "baselines")
     all_, busy, own = (now - then for now, then in zip(_processor_times(), before, strict=True))
-    return Pace(start, reading + preparing, training, section.size, min(1.0, max(0.0, busy - own) / all_))
+    others = min(1.0, max(0.0, busy - own) / all_)
+    return Pace(start, reading + preparing, training, section.size, lighter, baselines, others)
+
+
+def _baseline_pace(data: ProcessedSet, config: BaselineConfig, out: Path) -> float:
+    """Returns the seconds that the baselines take for an image that they are fitted on, methods side by side."""
+    from sightline.stages.baseline.stage import run_methods
+
+    quick = dataclasses.replace(config, robustness_images=0, learning_curve=None)
+    results = run_methods(data, quick, out)
+    seconds = [each.fit_seconds for each in results] or [0.0]
+    return max(max(seconds), sum(seconds) / cpu_threads.available()) / len(data.originals("train"))
 
 
 def _processor_times() -> tuple[float, float, float]:

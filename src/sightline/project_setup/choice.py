@@ -66,6 +66,11 @@ class Situation:
         return self.images.splits.get("val", 0) or self._drawn("val")
 
     @property
+    def testing(self) -> int:
+        """Images that the test will have, about."""
+        return self.images.splits.get("test", 0) or self._drawn("test")
+
+    @property
     def _undivided(self) -> int:
         """Images that the source leaves to be trained on, or to be drawn from."""
         return self.images.images - self.images.splits.get("val", 0) - self.images.splits.get("test", 0)

@@ -93,9 +93,12 @@ def plan(
             processed.mkdir()
             pace = budget.measure_pace(raw, _nested(chosen), processed, each)
             situation = Situation(images, machine, chosen)
-            work = budget.Workload(images.images, situation.training, situation.validating)
+            batch_size = int(chosen["train.batch_size"].value)
+            work = budget.Workload(
+                images.images, situation.training, situation.validating, situation.testing, batch_size
+            )
             fitted = budget.within_budget(chosen, pace, work, seconds)
-            chosen |= {key: choice for key, choice in fitted.items() if key not in given}
+            chosen = choose_settings(images, machine, {**fitted, **given})  # what depends on epochs, by those that fit
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
             notes = budget.budget_lines(chosen, pace, work, seconds)
     check(compose(saved_overrides(_nested(chosen), conf), conf))
