@@ -48,7 +48,7 @@ def test_what_fits_is_left_alone_and_what_does_not_gets_fewer_epochs_smaller_ima
     assert changes(1.2, fast) == {
         "preprocess.size": 32,
         "train.model_options": {"width": 8},
-        "train.max_epochs": 30,
+        "train.max_epochs": 33,
     }
 
 
