@@ -82,6 +82,12 @@ def test_a_changed_source_an_output_changed_by_hand_and_a_stage_that_never_ran(p
         (lambda root: (root / "dvc.lock").write_text("stages: [\n"), "sightline repair"),
         (lambda root: (root / "dvc.yaml").unlink(), "contains no dvc.yaml: run it in the project's folder"),
         (lambda root: (root / "params.yaml").write_text("train: {lr: -1}\n"), "train.lr"),
+        (
+            lambda root: (root / "dvc.yaml").write_text(
+                (root / "dvc.yaml").read_text().replace("  watch:\n", "  watch:\n    deps: [models/bundle]\n")
+            ),
+            "dvc.yaml: stages read what each other write: ",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(project: Project, change: Callable[[Path], object], line: str) -> None:

@@ -11,8 +11,8 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sightline.changes import definitions, source_changes
@@ -22,6 +22,7 @@ from sightline.config.params import PARAMS
 from sightline.core import dvc_cache
 from sightline.core.code_digest import CodeDigests
 from sightline.core.errors import UserError
+from sightline.core.package_imports import loading
 from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.watch import config_cache, look
 
@@ -54,8 +55,10 @@ def stale_stages() -> list[StaleStage]:
         UserError: If this is no project, its configuration is bad, its source cannot be reached, or dvc.lock is
             damaged.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    with loading("DVC"):
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+        from dvc.repo.index import Index
 
     if not Path("dvc.yaml").is_file():
         raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
@@ -64,9 +67,13 @@ def stale_stages() -> list[StaleStage]:
         look.look(watched, Path(folder))
         try:
             with Repo() as repo:
-                return _stale(repo, Path(folder), watched.ingest.path)
+                # Not `repo.index`, for which DVC goes through every folder that git has, the images' among them.
+                return _stale(repo, Index.from_file(repo, "dvc.yaml"), Path(folder), watched.ingest.path)
         except DvcException as error:
             raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair fixes a damaged dvc.lock") from None
+        except CycleError as error:
+            names = " -> ".join(stage.name for stage in error.args[1])
+            raise UserError(f"dvc.yaml: stages read what each other write: {names}") from None
 
 
 def _watched() -> config_cache.WatchedConfig:
@@ -83,33 +90,39 @@ def _watched() -> config_cache.WatchedConfig:
     return watched
 
 
-def _stale(repo: Any, now: Path, source: str | None) -> list[StaleStage]:
+def _stale(repo: Any, index: Any, now: Path, source: str | None) -> list[StaleStage]:
     """Compares each stage of a DVC repository with the lock.
 
     Args:
         repo: The repository.
+        index: The stages of its dvc.yaml.
         now: The folder of the files that `watch` would write.
         source: The source's place, as the configuration has it.
     """
-    from dvc.stage import PipelineStage
-
-    graph = repo.index.graph  # its edges lead from a stage to those whose outputs it reads
-    order = TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph}).static_order()
-    order = [stage for stage in order if isinstance(stage, PipelineStage)]  # a .dvc file has no name and runs nothing
-    makers = {out.def_path: stage.name for stage in order for out in stage.outs}
+    index.outs_trie  # noqa: B018 - raises where two stages write the same
+    makers = {out.def_path: out for stage in index.stages for out in stage.outs}
+    before = {stage: _makers_read(stage, makers) for stage in index.stages}
     stale: dict[str, StaleStage] = {}
-    for stage in order:
+    # Not the order of DVC's graph: the package that it is made with takes a tenth of a second to import.
+    for stage in TopologicalSorter(before).static_order():
         if stage.name == _WATCH:
             continue
         reasons = tuple(_reasons(stage, repo, now, makers, source))
-        before = {makers[dep.def_path] for dep in stage.deps if dep.def_path in makers}
-        after = tuple(name for name in stale if name in before)
+        names = {maker.name for maker in before[stage]}
+        after = tuple(name for name in stale if name in names)
         if reasons or after:
             stale[stage.name] = StaleStage(stage.name, reasons, after)
     return list(stale.values())
 
 
-def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None) -> Iterable[str]:
+def _makers_read(stage: Any, makers: Mapping[str, Any]) -> list[Any]:
+    """Returns the stages that write what a stage reads."""
+    paths = [PurePosixPath(dep.def_path) for dep in stage.deps]
+    places = [str(place) for path in paths for place in (path, *path.parents)]
+    return list(dict.fromkeys(makers[place].stage for place in places if place in makers))
+
+
+def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, Any], source: str | None) -> Iterable[str]:
     locked = [item for item in [*stage.deps, *stage.outs] if item.hash_info]
     if not locked:
         yield "it has never run"
@@ -191,7 +204,7 @@ def _some(names: list[str]) -> str:
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], source: str | None) -> Iterable[str]:
+def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, Any], source: str | None) -> Iterable[str]:
     path, locked = dep.def_path, dep.hash_info.value if dep.hash_info else None
     if (now / path).is_file():
         if locked != _md5(now / path):
@@ -199,9 +212,8 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, str], sou
             has_remote = bool(repo.config["core"].get("remote"))
             yield f"{path}: {source_changes.source_words(fingerprint, before, locked, source, has_remote)}"
     elif path in makers:
-        maker = next(out for stage in repo.index.stages for out in stage.outs if out.def_path == path)
-        if maker.hash_info.value != locked:
-            yield f"{path}: dvc.lock has another one of it than {makers[path]} made"
+        if makers[path].hash_info.value != locked:
+            yield f"{path}: dvc.lock has another one of it than {makers[path].stage.name} made"
     elif locked is None:
         yield f"{path}: it did not depend on it before"
     else:

@@ -50,8 +50,11 @@ def check(
     Looks at the source, the parameters, the configuration and the code, and compares them with dvc.lock; runs, pulls
     and writes nothing. Exit code 0: up to date; 1: out of date; 2: an error.
     """
+    from sightline.core.package_imports import loading
+
     try:
-        from sightline.changes import staleness
+        with loading("the project"):
+            from sightline.changes import staleness
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 

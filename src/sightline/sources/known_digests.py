@@ -13,24 +13,23 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from sightline.core import files
 from sightline.core.progress import track
 
 _BLOCK = 2**20
+_END = b'"]\n'
+"""The end of a line, after the digest."""
 _SETTLED = 2 * 10**9
 """Nanoseconds after which a file that has changed again has another time, on any file system."""
 
 
-class Entry(NamedTuple):
-    """A file, as a look found it. Attributes: relative path; size, times and inode; MD5; the line of all this."""
-
-    path: str
-    state: list[int]
-    digest: str
-    line: bytes
+def _line_start(path: str, size: int, stamp: Sequence[int]) -> bytes:
+    """Returns the line of a file up to its digest: what `json.dumps` would write, in a third of its time."""
+    return f'[{encode_basestring_ascii(path)}, {size}, {", ".join(map(str, stamp))}, "'.encode()
 
 
 class EarlierLook:
@@ -47,36 +46,55 @@ class EarlierLook:
     def __init__(self, lines: Iterator[bytes], in_order: bool) -> None:
         self.skipped = False
         self._in_order = in_order
-        self._entries = self._read(lines)
-        self._next = next(self._entries, None)
-        self._passed: dict[str, Entry] = {}
+        self._lines = lines
+        self._line = next(lines, b"")
+        self._path: str | None = None  # of that line, once it is read
+        self._passed: dict[str, bytes] = {}
 
-    def entry_of(self, path: str) -> Entry | None:
-        """Returns the entry of a path, which is asked for once; None where the last look did not see it."""
+    def line_of(self, path: str, start: bytes) -> bytes | None:
+        """Returns the line of a path, which is asked for once; None where the last look did not see it.
+
+        Args:
+            path: Relative.
+            start: The line up to its digest, if the file is as it was: so it is found without being taken apart.
+        """
+        line = self._line
+        if line.startswith(start) and line.endswith(_END):
+            self._go_on()
+            return line
         if path in self._passed:
             return self._passed.pop(path)
-        while self._next and (self._next.path < path if self._in_order else self._next.path != path):
-            if not self._in_order:
-                self._passed[self._next.path] = self._next
-            self.skipped = True
-            self._next = next(self._entries, None)
-        if self._next is None or self._next.path != path:
-            return None
-        entry, self._next = self._next, next(self._entries, None)
-        return entry
+        while self._line:
+            there = self._next_path()
+            if there == path:
+                line = self._line
+                self._go_on()
+                return line
+            if there is not None:
+                if self._in_order and there > path:
+                    return None
+                if not self._in_order:
+                    self._passed[there] = self._line
+                self.skipped = True
+            self._go_on()
+        return None
 
     @property
     def at_end(self) -> bool:
         """Whether there is no further file."""
-        return self._next is None
+        return not self._line
 
-    @staticmethod
-    def _read(lines: Iterator[bytes]) -> Iterator[Entry]:
-        for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):  # cut short, or not ours
-                path, *state, digest = json.loads(line)
+    def _go_on(self) -> None:
+        self._line, self._path = next(self._lines, b""), None
+
+    def _next_path(self) -> str | None:
+        """Returns the path of the next line; None where that was cut short, or is not ours."""
+        if self._path is None:
+            with contextlib.suppress(ValueError, LookupError, TypeError):
+                path, *_, digest = json.loads(self._line)
                 if isinstance(path, str) and isinstance(digest, str):
-                    yield Entry(path, state, digest, line)
+                    self._path = path
+        return self._path
 
 
 class KnownDigests:
@@ -106,19 +124,22 @@ class KnownDigests:
             stamp: The values that change with its content: see `tree.stamp`.
             shown: Whether progress is shown.
         """
-        entry, state = self._earlier.entry_of(path), [size, *stamp]
-        if entry is None or entry.state != state:
+        start = _line_start(path, size, stamp)
+        line = self._earlier.line_of(path, start)
+        if line is not None and line.startswith(start):
+            digest = line[len(start) : -len(_END)].decode()
+        else:
             self.changed = True
             digest = self._computed(path, size, shown)
             if time.time_ns() - max(stamp[:2]) < _SETTLED:
                 return digest  # it may change once more within the same tick of the clock
-            entry = Entry(path, state, digest, json.dumps([path, *state, digest]).encode() + b"\n")
+            line = start + digest.encode() + _END
         if self._now:
             try:
-                self._now.write(entry.line)
+                self._now.write(line)
             except OSError:  # a full disk: what is written next says so
                 self._now = None
-        return entry.digest
+        return digest
 
     def _computed(self, path: str, size: int, shown: bool) -> str:
         content = hashlib.md5(usedforsecurity=False)
