@@ -9,18 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.core.errors import UserError
-from sightline.project_setup.budget import (
-    BASELINES,
-    Effort,
-    Lighter,
-    Pace,
-    Workload,
-    budget_lines,
-    effort_of,
-    seconds,
-    within_budget,
-)
+from sightline.project_setup.budget import BASELINES, budget_lines, effort_of, seconds, within_budget
 from sightline.project_setup.choice import Choice
+from sightline.project_setup.pace import Effort, Lighter, Pace, Workload
 
 PACE = Pace(start=5, preparing=0.01, training=100, side=64)
 CHOSEN = {

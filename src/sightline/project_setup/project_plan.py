@@ -19,6 +19,7 @@ from sightline.project_setup import budget, params_file, scaffold
 from sightline.project_setup.choice import Choice, Situation
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
+from sightline.project_setup.pace import Workload, measure_pace
 from sightline.project_setup.recognition import set_name
 from sightline.project_setup.rules import choose_settings
 from sightline.project_setup.set_fingerprint import Fingerprint, examine_source
@@ -91,12 +92,10 @@ def plan(
         chosen = choose_settings(images, machine, given)
         if seconds is not None:
             processed.mkdir()
-            pace = budget.measure_pace(raw, _nested(chosen), processed, each)
+            pace = measure_pace(raw, _nested(chosen), processed, each)
             situation = Situation(images, machine, chosen)
             batch_size = int(chosen["train.batch_size"].value)
-            work = budget.Workload(
-                images.images, situation.training, situation.validating, situation.testing, batch_size
-            )
+            work = Workload(images.images, situation.training, situation.validating, situation.testing, batch_size)
             fitted = budget.within_budget(chosen, pace, work, seconds)
             chosen = choose_settings(images, machine, {**fitted, **given})  # what depends on epochs, by those that fit
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
