@@ -50,7 +50,7 @@ def test_files_that_came_went_changed_and_moved_are_named() -> None:
     before = look()
     change()
     assert line_of(before, look()) == (
-        "6 -> 8 files: 3 added (a/8.png, b/10.png, ...); 1 removed (b/1.png); 1 replaced by other bytes (a/0.png); "
+        "6 -> 8 files: 3 added (a/8.png, b/10.png, ...); 1 removed (b/1.png); 1 with changed content (a/0.png); "
         "1 renamed (b/2.png)"
     )
 
@@ -84,7 +84,7 @@ def test_without_a_list_the_values_are_said() -> None:
     words = f"ids, labels, splits, groups or checksums (digest aaaaaaaa... -> bbbbbbbb...); {LATER}"
     assert line_of(*relabelled) == words
     assert line_of(None, look()) == f"it has changed; {LATER}"
-    fetch = "dvc fetch data/source.json brings the earlier fingerprint, with which check says what; "
+    fetch = "dvc fetch data/source.json brings the earlier fingerprint, so that check can say what changed; "
     assert line_of(None, rows, has_remote=True) == f"it has changed (now rows 60); {fetch}{LATER}"
 
 

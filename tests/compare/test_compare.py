@@ -68,7 +68,7 @@ def test_reports_of_another_model_than_the_folders_are_refused(runs, tmp_path):
     lock.write_text(f"stages: {{evaluate: {{deps: [{{path: models/model.json, md5: {digest}}}]}}}}")
     assert load(str(tmp_path / "first")).correct.sum() == 28
     model.write_text('{"training": {"lr": 0.2}}')  # as after `dvc repro train` alone
-    with pytest.raises(UserError, match=r"its reports are of another model than .*model.json: dvc repro evaluate"):
+    with pytest.raises(UserError, match=r"its reports belong to another model than .*model.json: dvc repro evaluate"):
         load(str(tmp_path / "first"))
 
 
@@ -102,7 +102,7 @@ def test_different_test_sets_are_refused(runs, tmp_path):
     with pytest.raises(UserError, match="20 of 30 labels differ"):
         run_predictions.require_same(a, relabelled)
     renamed = load(write(tmp_path / "classes", classes=["x", "y", "z"]))
-    with pytest.raises(UserError, match="know different classes: a, <b>, c and x, y, z"):
+    with pytest.raises(UserError, match="have different classes: a, <b>, c and x, y, z"):
         run_predictions.require_same(a, renamed)
 
 

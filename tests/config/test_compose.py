@@ -198,8 +198,8 @@ BAD = {
     "train.batch_size=true": ["train.batch_size", "True", "Integer"],
     "train.lr=null": ["train.lr"],
     "train.lr=": ["train.lr"],
-    "train.lr=nan": ["train.lr: must be positive and finite, is nan"],
-    "train.lr=0": ["train.lr: must be positive and finite, is 0"],
+    "train.lr=nan": ["train.lr: must be positive and finite, not nan"],
+    "train.lr=0": ["train.lr: must be positive and finite, not 0"],
     "train.model.hidden=[1,x]": ["train.model.hidden"],
     "train.model.dropout=1": ["train.model.dropout: must be in [0, 1)"],
     "train.monitor=val_f1": ["train.monitor: 'val_f1' is not one of val_loss, val_accuracy"],
@@ -210,9 +210,9 @@ BAD = {
     "train.lr=${oc.env:SIGHTLINE_SURELY_UNSET}": ["train", "SIGHTLINE_SURELY_UNSET"],
     "preprocess.val_fraction=0.9": ["preprocess.val_fraction: leaves nothing to train on"],
     "preprocess/clean=hsv": ["preprocess.clean.color: 'hsv' needs preprocess.channels=3"],
-    "preprocess.channels=2": ["preprocess.channels: must be 1 or 3, is 2"],
+    "preprocess.channels=2": ["preprocess.channels: must be 1 or 3, not 2"],
     "evaluate.gallery=-1": ["evaluate.gallery: -1 is not between 0 and 200"],
-    "export.opset=5": ["export.opset: must be 18 to 23, is 5"],
+    "export.opset=5": ["export.opset: must be 18 to 23, not 5"],
     "ingest.source.filter.a=1": ["ingest.source.filter: unknown key"],
     "~train.lr": ["'train.lr' not found"],
     "train.lr=[": ["train.lr=[: not of the form key=value"],
@@ -330,7 +330,9 @@ def test_every_section_becomes_its_dataclass(project: Path) -> None:
 
 def test_a_section_needs_no_list(project: Path) -> None:
     assert schema_of("train") is TrainConfig
-    with pytest.raises(ConfigError, match=r"^trian: no section; a stage's stands in src/sightline/stages/trian/config"):
+    with pytest.raises(
+        ConfigError, match=r"^trian: no such section; the section of a stage is in src/sightline/stages/trian/config"
+    ):
         schema_of("trian")
     with pytest.raises(ConfigError, match="trian: no section"):
         check(compose(["+trian.lr=1"]))

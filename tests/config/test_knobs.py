@@ -131,8 +131,8 @@ def test_the_digest_of_settings_covers_sections_that_are_read_and_not_the_enviro
 
 STRAY = {
     "preprocess: {denoise: none, denoise_options: {sigma: 1.0}}": (
-        "preprocess.denoise.sigma: no setting of 'none' but of gaussian: choose one of these, "
-        "or take it out (~preprocess.denoise_options.sigma)"
+        "preprocess.denoise.sigma: not a setting of 'none' but of gaussian: choose one of these, "
+        "or remove it (~preprocess.denoise_options.sigma)"
     ),
     "train: {model: cnn, model_options: {widht: 1}}": "train.model.widht: unknown key; did you mean 'width'?",
 }

@@ -79,7 +79,7 @@ def test_what_a_former_name_is_replaced_by_exists(project: Path, monkeypatch: py
 
 
 def test_a_knob_that_is_gone_is_refused_with_the_reason() -> None:
-    why = "ingest.deep was removed: what is on disk is watched by its content, always; remove it from"
+    why = "ingest.deep was removed: files on disk are always watched by their content; remove it from"
     with pytest.raises(ConfigError, match=f"^{why} params.yaml$"):
         saved_overrides({"ingest": {"deep": True}})
     with pytest.raises(ConfigError, match=f"^{why} the command line$"):

@@ -136,7 +136,7 @@ def test_a_sweep_is_given_to_its_own_program(run: Run, monkeypatch: pytest.Monke
         (["evaluate.gallery=range(1,3)"], ["evaluate.gallery", "needs the flag -m"]),
         (["evaluate.gallery=201"], ["evaluate.gallery: 201 is not between 0 and 200"]),
         (["evaluate.gallery=x"], ["evaluate.gallery", "'x'"]),
-        (["train/model=cnn"], ["train.model: a setting of train, which is not run here"]),
+        (["train/model=cnn"], ["train.model: a setting of train, which does not run here"]),
         (["evaluate.galery=1"], ["evaluate.galery: unknown key", "did you mean 'gallery'?"]),
         (["evaluate.gallery=1", "hydra.mode=MULTIRUN"], ["hydra.mode: a sweep needs the flag -m"]),
         (["evaluate.gallery=1", "word"], ["word: not of the form key=value"]),
@@ -176,7 +176,7 @@ def test_a_fault_of_the_machine_is_one_line_and_one_of_the_program_a_traceback(
 
     monkeypatch.setattr(run, "_keep", full)
     code, output = run()
-    remedy = "see what `dmesg` says of it, or work in a copy of the project elsewhere"
+    remedy = "see what `dmesg` says about it, or work in a copy of the project elsewhere"
     assert output == f"evaluate: data/raw/x.parquet: the disk reports an error: {remedy}\n"
     assert code == 2
     monkeypatch.setattr(run, "_keep", bug)
@@ -204,7 +204,7 @@ def test_another_stages_knobs_are_refused_with_the_command_that_does_it(
     run: Run, project: Path, words: list[str], key: str, command: str
 ) -> None:
     before = sorted(project.rglob("*"))
-    line = f"{key}: a setting of {key.split('.')[0]}, which is not run here; this does it: {command} (or set it in "
+    line = f"{key}: a setting of {key.split('.')[0]}, which does not run here; instead: {command} (or set it in "
     assert run(*words) == (2, f"evaluate: {line}params.yaml and run dvc repro)\n")
     assert not run.calls
     assert sorted(project.rglob("*")) == before

@@ -95,7 +95,7 @@ def test_a_cut_lock_is_restored_from_the_last_stages_copy_or_from_git(folder: Pa
         lock.write_bytes(newer)
         dvc_files.keep_lock()
     lock.write_bytes(newer[:cut])
-    source = "it is as it was when the last stage began" if kept else "it is as it was last committed"
+    source = "restored as it was when the last stage began" if kept else "restored from the last commit"
     assert repaired() == [f"sightline: dvc.lock was cut short when dvc was killed: {source}"]
     assert lock.read_bytes() == (newer if kept else LOCK)
     assert cut == 0 or (folder / ".sightline/dvc.lock.damaged").read_bytes() == newer[:cut]
@@ -106,11 +106,11 @@ def test_a_damaged_copy_is_not_used_and_without_any_the_lock_goes(folder: Path) 
     (folder / "dvc.lock").write_bytes(b"")
     (folder / ".sightline").mkdir()
     (folder / ".sightline/dvc.lock").write_bytes(LOCK[: len(LOCK) // 2 + 5])
-    assert repaired()[0].endswith("it is as it was last committed")
+    assert repaired()[0].endswith("restored from the last commit")
     git("rm", "--cached", "dvc.lock")
     git("commit", "--quiet", "--message", "no lock")
     (folder / "dvc.lock").write_bytes(b"")
-    assert repaired()[0].endswith("removed, there was no copy; dvc repro writes it anew")
+    assert repaired()[0].endswith("removed, because there was no copy; dvc repro writes it again")
     assert not (folder / "dvc.lock").exists()
 
 

@@ -32,7 +32,7 @@ from sightline.stages.train.checkpoint_io import DurableCheckpointIO
 from tests.disks import mounted
 
 SIZE = 256 * 1024
-FULL = r": the disk is full \(0\.\d MiB are free\): make room there, and give the same command again$"
+FULL = r": the disk is full \(0\.\d MiB are free\): free some space there, and run the same command again$"
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_standard_output_on_a_full_disk() -> None:
         done = subprocess.run(words, stdout=stream, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
     place = "standard output, or a temporary file"
-    assert done.stderr == f"sightline: {place}: the disk is full: make room there, and give the same command again\n"
+    assert (
+        done.stderr == f"sightline: {place}: the disk is full: free some space there, and run the same command again\n"
+    )
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def folder() -> Iterator[Path]:
 def test_a_folder_of_the_users_own_that_is_closed(folder: Path, mode: int) -> None:
     inner = folder / "of mine"
     inner.mkdir(mode=mode)
-    expected = rf": permission denied: chmod -R u\+rwX '{inner}', and give the same command again$"
+    expected = rf": permission denied: chmod -R u\+rwX '{inner}', and run the same command again$"
     assert re.search(expected, line(lambda: files.write_text(inner / "out", "x")))
     inner.chmod(0o700)
     files.write_text(inner / "out", "x")
@@ -170,9 +172,7 @@ def test_a_folder_of_the_users_own_that_is_closed(folder: Path, mode: int) -> No
 
 def test_a_folder_of_somebody_else(folder: Path) -> None:
     message = line(lambda: files.write_text(Path("/etc/sightline"), "x"))
-    assert re.fullmatch(
-        r"/etc/\S+: permission denied: sudo chown -R \w+ /etc, and give the same command again", message
-    )
+    assert re.fullmatch(r"/etc/\S+: permission denied: sudo chown -R \w+ /etc, and run the same command again", message)
 
 
 def test_an_immutable_folder(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_an_immutable_folder(tmp_path: Path) -> None:
         message = line(lambda: files.write_text(tmp_path / "out", "x"))
     finally:
         subprocess.run(["chattr", "-i", str(tmp_path)], check=True)
-    remedy = f"chattr -i {tmp_path} if it is immutable, and give the same command again"
+    remedy = f"chattr -i {tmp_path} if it is immutable, and run the same command again"
     assert message == f"{tmp_path}/out: permission denied: {remedy}"
 
 
@@ -207,7 +207,7 @@ def test_too_many_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     more = min(4096, before[1]) if before[1] != resource.RLIM_INFINITY else 4096
     assert message.startswith("in: too many files are open (")
-    assert message.endswith(f"ulimit -n {more}, and give the same command again")
+    assert message.endswith(f"ulimit -n {more}, and run the same command again")
 
 
 def test_a_file_beyond_the_limit(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ except OSError as error:
     print(fault(error))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    remedy = "ulimit -f unlimited, and give the same command again"
+    remedy = "ulimit -f unlimited, and run the same command again"
     assert done.stdout == f"out: the file would be larger than this process may write: {remedy}\n", done.stderr
     assert list(tmp_path.iterdir()) == []
 

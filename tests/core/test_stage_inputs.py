@@ -71,7 +71,7 @@ def test_a_flipped_bit_in_anything_that_a_stage_reads_is_named(
         file = project / path / "inner/index.parquet" if path in FOLDERS else project / path
         flip(file)
         named = file.relative_to(project) if listed or path not in FOLDERS else path
-        line = f"{named} is not as the {MAKERS[path]} stage wrote it: rm -rf {path} && dvc repro "
+        line = f"{named} has changed since the {MAKERS[path]} stage wrote it: rm -rf {path} && dvc repro "
         with pytest.raises(UserError) as refused:
             stage_inputs.require_intact()
         assert str(refused.value).startswith(line)
@@ -87,5 +87,7 @@ def test_the_cache_is_where_the_configuration_says(project: Path, monkeypatch: p
     (project / ".dvc/config.local").write_text("[cache]\n    dir = ../elsewhere\n")
     monkeypatch.setenv("DVC_STAGE", "train")
     flip(project / "data/processed/classes.json")
-    with pytest.raises(UserError, match=r"^data/processed/classes.json is not as the preprocess stage wrote it"):
+    with pytest.raises(
+        UserError, match=r"^data/processed/classes.json has changed since the preprocess stage wrote it"
+    ):
         stage_inputs.require_intact()

@@ -77,5 +77,5 @@ def test_a_raw_sets_digest_follows_its_content(root: Path) -> None:
 def test_verbs_take_no_knobs_that_change_nothing(project: Path, verb: str, section: str) -> None:
     result = CliRunner().invoke(app, [verb, f"{section}.seed=32"])
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"sightline: {section}.seed: a setting of {section}, which is not run here; ")
+    assert result.stderr.startswith(f"sightline: {section}.seed: a setting of {section}, which does not run here; ")
     assert result.stderr.count("\n") == 1

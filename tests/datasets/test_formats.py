@@ -52,7 +52,7 @@ def test_a_shard_with_a_column_more_is_refused(tmp_path: Path) -> None:
     (shard,) = raw_set.write_raw_shards(IMAGES, tmp_path)
     table = pq.read_table(shard.path)
     pq.write_table(table.append_column("more", pa.array(["x", "y"])), shard.path)
-    with pytest.raises(UserError, match="its columns are others than ingestion writes"):
+    with pytest.raises(UserError, match="its columns are not those that ingestion writes"):
         raw_shard_file.read_columns(shard.path)
 
 

@@ -267,7 +267,9 @@ def test_a_flipped_bit_in_a_shard_is_never_trained_on(tmp_path: Path) -> None:
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 4
     damaged.write_bytes(content)
-    line = f"^{damaged} is damaged, its pixels are not those that were written: rm -rf .sightline/memo/preprocess && "
+    line = (
+        f"^{damaged} is damaged, its pixels have changed since they were written: rm -rf .sightline/memo/preprocess && "
+    )
     with pytest.raises(UserError, match=line):
         ProcessedSet(tmp_path).split("train")
 

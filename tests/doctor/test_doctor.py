@@ -67,5 +67,7 @@ def test_versions_are_compared_with_the_lock(tmp_path: Path, monkeypatch: pytest
     )
     (finding,) = [finding for finding in installation.examine() if finding.subject == "versions"]
     assert finding.level is Level.WARNING
-    assert finding.text.endswith("(locked: 0.0.1), no-such-package missing (locked: 1), not as in requirements.lock")
+    assert finding.text.endswith(
+        "(locked: 0.0.1), no-such-package missing (locked: 1), which differ from requirements.lock"
+    )
     assert finding.remedy == "make install"

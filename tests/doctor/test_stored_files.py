@@ -49,7 +49,7 @@ def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pyte
         subprocess.run(command.split(), check=True)
     kept = files.STATE / "checkpoints" / "x" / "last.ckpt"
     DurableCheckpointIO().save_checkpoint({"epoch": 1}, kept)
-    assert verify() == (0, ["4 files are as they were written"])
+    assert verify() == (0, ["4 files are intact"])
 
     decided = Path("data/corrections.csv")
     rows = [Correction(f"{number:064x}", ReviewDecision.ACCEPT, "cat", who="Ann") for number in range(3)]
@@ -57,10 +57,10 @@ def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pyte
     for command in ("git add data/corrections.csv", "git -c user.name=a -c user.email=b commit -qm x"):
         subprocess.run(command.split(), check=True)
     CorrectionFile(decided).append(rows[2:])
-    assert verify() == (0, ["5 files are as they were written"])
+    assert verify() == (0, ["5 files are intact"])
     decided.write_text(decided.read_text().replace("cat", "car", 1))
     code, (line,) = verify()
-    assert (code, line.startswith("data/corrections.csv is not as it was written: ")) == (2, True)
+    assert (code, line.startswith("data/corrections.csv has changed since it was written: ")) == (2, True)
     subprocess.run(line.partition(": ")[2], shell=True, check=True)  # noqa: S602 - as a reader would type it
     assert CorrectionFile(decided).rows() == rows
     decided.write_text(decided.read_text() + "no digest,accept\n")
@@ -72,7 +72,7 @@ def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pyte
         flip(damaged)
         code, lines = verify()
         assert (code, len(lines)) == (2, 1), lines
-        name, remedy = lines[0].split(" is not as it was written: ")
+        name, remedy = lines[0].split(" has changed since it was written: ")
         assert Path(name).samefile(damaged)
         subprocess.run(remedy, shell=True, check=True, capture_output=True)  # noqa: S602 - as a reader would type it
         assert verify()[0] == 0, (damaged, remedy)
@@ -80,10 +80,10 @@ def test_damage_is_named_and_its_line_mends_it(tmp_path: Path, monkeypatch: pyte
     listing.unlink()
     assert verify()[0] == 0
     flip(Path("out/b"))
-    assert verify() == (2, ["out is not as it was written: rm -rf out && dvc repro make"])
+    assert verify() == (2, ["out has changed since it was written: rm -rf out && dvc repro make"])
     subprocess.run("rm -rf out && dvc repro -q make", shell=True, check=True)  # noqa: S602
-    assert verify() == (0, ["3 files are as they were written"])
+    assert verify() == (0, ["3 files are intact"])
 
     Path("c").unlink()  # not here is not damaged
-    assert verify() == (0, ["3 files are as they were written"])
+    assert verify() == (0, ["3 files are intact"])
     assert verify("--digests-only")[0] == 2

@@ -81,7 +81,7 @@ def test_the_command(exported: Project, tmp_path: Path) -> None:
     folder = exported.pictures[0].parent
     done = run(app, ["drift", str(exported.bundle), str(folder)])
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[-1] == "no drift: 120 images against 120 of the reference"
+    assert done.output.splitlines()[-1] == "no drift: 120 images compared with 120 of the reference"
     dark = tmp_path / "dark"
     dark.mkdir()
     for path in exported.pictures[:40]:

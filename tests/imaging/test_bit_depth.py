@@ -162,5 +162,5 @@ def test_the_setting_is_part_of_what_prediction_does(tmp_path: Path) -> None:
 
 
 def test_the_settings_range(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"preprocess\.sample_bits: must be 8 to 16, is 17"):
+    with pytest.raises(UserError, match=r"preprocess\.sample_bits: must be 8 to 16, not 17"):
         section("preprocess.sample_bits=17")

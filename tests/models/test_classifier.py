@@ -164,10 +164,10 @@ def test_a_network_is_one_class_whose_head_is_its_last_linear_layer() -> None:
 @pytest.mark.parametrize(
     ("schema", "values", "message"),
     [
-        (Cnn, {"width": 0, "blocks": 1, "hidden": 1, "dropout": 0.0}, "width: must be positive, is 0"),
-        (Cnn, {"width": 1, "blocks": 7, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, is 7"),
-        (Cnn, {"width": 1, "blocks": 0, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, is 0"),
-        (Cnn, {"width": 1, "blocks": 1, "hidden": -1, "dropout": 0.0}, "hidden: must be positive, is -1"),
+        (Cnn, {"width": 0, "blocks": 1, "hidden": 1, "dropout": 0.0}, "width: must be positive, not 0"),
+        (Cnn, {"width": 1, "blocks": 7, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, not 7"),
+        (Cnn, {"width": 1, "blocks": 0, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, not 0"),
+        (Cnn, {"width": 1, "blocks": 1, "hidden": -1, "dropout": 0.0}, "hidden: must be positive, not -1"),
         (Cnn, {"width": 1, "blocks": 1, "hidden": 1, "dropout": 1.0}, "dropout: must be in"),
         (Dense, {"hidden": [3, 0], "dropout": 0.0}, "hidden: units must be positive"),
         (Dense, {"hidden": [3], "dropout": -0.1}, "dropout: must be in"),

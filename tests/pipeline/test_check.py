@@ -34,7 +34,7 @@ def test_a_reproduced_project_is_up_to_date_and_so_is_its_clone(project: Project
     clone.set(evaluate__gallery=3)
     assert check(clone, 1) == [
         "evaluate: evaluate.gallery: 4 -> 3",
-        "headline, export: if what they read comes out otherwise",
+        "headline, export: if what they read changes",
     ]
 
 
@@ -47,7 +47,7 @@ def test_knobs_options_and_code_are_named(project: Project) -> None:
         "train: train.model: cnn -> dense",
         "train: train.lr: 0.002 -> 0.03",
         "export: its settings in conf/: conf/export/default.yaml",
-        "evaluate, headline: if what they read comes out otherwise",
+        "evaluate, headline: if what they read changes",
     ]
     output = json.loads(project.command("sightline", "check", "--json").output)
     assert (output[0]["name"], output[0]["after"]) == ("train", [])
@@ -66,7 +66,7 @@ def test_a_changed_function_is_named_and_a_comment_is_no_change(project: Project
 def test_a_changed_source_an_output_changed_by_hand_and_a_stage_that_never_ran(project: Project) -> None:
     project.append("reports/metrics.json", " ")
     assert check(project, 1) == [
-        "headline: reports/metrics.json is not as the stage wrote it",
+        "headline: reports/metrics.json has changed since the stage wrote it",
     ]
     project.check("git", "checkout", "--quiet", "reports/metrics.json")
     source = project.root / "data" / "source.json"

@@ -22,5 +22,7 @@ def test_a_stage_below_dvc_refuses_an_input_with_a_flipped_bit(project: Project)
     project.set(evaluate__gallery=3)
     ran = project.command("dvc", "repro", "evaluate")
     assert ran.code != 0, ran.output
-    assert "evaluate: models/model.json is not as the train stage wrote it: rm -rf models/model.json" in ran.output
+    assert (
+        "evaluate: models/model.json has changed since the train stage wrote it: rm -rf models/model.json" in ran.output
+    )
     assert "Traceback" not in ran.output

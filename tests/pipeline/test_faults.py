@@ -16,7 +16,7 @@ from tests.pipeline.project import STAGES, Project, Ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-FULL = "the disk is full (0.0 MiB are free): make room there, and give the same command again"
+FULL = "the disk is full (0.0 MiB are free): free some space there, and run the same command again"
 
 
 @pytest.fixture(scope="module")

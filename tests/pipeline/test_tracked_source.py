@@ -120,7 +120,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         shutil.rmtree(older.root / "data/mine")  # with which nothing but the results is older
         state = older.command("sightline", "check")
         assert state.code == 1
-        assert "ingest: data/raw is of another commit: dvc pull brings this one's" in state.output.splitlines()
+        assert "ingest: data/raw belongs to another commit: dvc pull restores this one's" in state.output.splitlines()
         refused = older.command("dvc", "repro", *STAGES)
         assert refused.code != 0
         assert "of an earlier dvc.lock: run `sightline repair`, then this again" in refused.output

@@ -88,7 +88,7 @@ def test_a_run_says_what_its_data_were_made_with_not_what_is_asked_for_now(proje
     assert run.data.params["ingest.limit"] == "200"
     # A sweep goes over knobs of the data as well, each with data of its own; a training alone does not make any.
     refusals = {
-        "preprocess.size=32": "which is not run here; this does it: dvc exp run ",
+        "preprocess.size=32": "which does not run here; instead: dvc exp run ",
         "-m ingest.source=folder,idx": "ingest.source.path: has no value; set ingest.path",
     }
     for words, refusal in refusals.items():

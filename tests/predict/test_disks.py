@@ -24,7 +24,7 @@ def test_a_full_disk(project: Project, tmp_path: Path, form: str) -> None:
         (disk / "old").write_text("x")  # a page, and there is but one
         code, line = predict(project, disk / f"out.{form}")
         assert [path.name for path in disk.iterdir()] == ["old"]
-    remedy = "make room there, and give the same command again"
+    remedy = "free some space there, and run the same command again"
     assert (code, line) == (2, f"sightline: {tmp_path}/out.{form}: the disk is full (0.0 MiB are free): {remedy}\n")
 
 

@@ -122,4 +122,4 @@ def test_what_ray_lacks_is_one_line(project: Project, monkeypatch: pytest.Monkey
     assert "--backend ray: Ray is not installed: pip install" in err
     code, _, err = run("predict", project.bundle, project.pictures[0], "--address", "auto")
     assert code == 2
-    assert "--address: is a Ray cluster's; add --backend ray" in err
+    assert "--address is for a Ray cluster: add --backend ray" in err

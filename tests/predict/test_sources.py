@@ -257,9 +257,9 @@ def test_a_database_that_is_not_there_is_one_line(project: Project, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["db:images", "--url", "mysql://u:hunter2@h/x"], "--url: must not hold a password"),
-        (["gridfs:images", "--url", "mongodb://u:hunter2@h/x"], "--url: must not hold a password"),
-        (["PICTURE", "-o", "db:rows", "--url", "mysql://u:hunter2@h/x"], "--url: must not hold a password"),
+        (["db:images", "--url", "mysql://u:hunter2@h/x"], "--url: must not contain credentials"),
+        (["gridfs:images", "--url", "mongodb://u:hunter2@h/x"], "--url: must not contain credentials"),
+        (["PICTURE", "-o", "db:rows", "--url", "mysql://u:hunter2@h/x"], "--url: must not contain credentials"),
         (["gridfs:a$b", "--url", "mongodb://u@h/x"], "gridfs:a$b: collection: must be a name without $"),
     ],
 )

@@ -195,7 +195,7 @@ def test_sets_hold_the_truth_about_as_often_as_asked(exported: Project) -> None:
         assert np.mean(held) > coverage - 3 * np.sqrt(coverage * (1 - coverage) * (1 / TEST_ROWS + 1 / 150)) - 0.01
         sizes.append(np.mean([len(one.class_set or ()) for one in found]))
     assert sizes == sorted(sizes)
-    with pytest.raises(UserError, match="coverage: must be above 0 and below 1, is 1"):
+    with pytest.raises(UserError, match="coverage: must be above 0 and below 1, not 1"):
         bundle.question(coverage=1.0)
 
 
@@ -207,7 +207,10 @@ def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> Non
     picture.write_bytes(bundles.encoded("mnist", 1)[0].data)
     code, (row,), _ = run(folder, picture)
     assert (code, row["novelty"], row["class_set"]) == (0, None, None)
-    assert "cannot detect images of none of its classes: export it again" in run(folder, picture, "--abstain")[2]
+    assert (
+        "cannot detect images that belong to none of its classes: export it again"
+        in run(folder, picture, "--abstain")[2]
+    )
     code, rows, stderr = run(folder, picture, "--coverage", "0.9")
     assert (code, rows) == (2, [])
     assert "coverage: the bundle holds no scores of validation images" in stderr

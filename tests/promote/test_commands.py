@@ -101,7 +101,7 @@ def test_lineage_for_people_and_for_programs(configured: Path, make: Make) -> No
     [
         (["--force"], "--force needs a --reason"),
         (["--reason", "x"], "--reason only goes with --force"),
-        (["promote.margin=2"], "promote.margin: must be 0 to 1, is 2"),
+        (["promote.margin=2"], "promote.margin: must be 0 to 1, not 2"),
         (["promote.margn=0"], "promote.margn: unknown key; did you mean 'margin'?"),
         (["--bundle", "gone"], "gone: no such folder"),
     ],

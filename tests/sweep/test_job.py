@@ -33,7 +33,7 @@ def test_a_digest_is_of_all_that_a_result_follows_from_and_of_nothing_else(proje
 
 
 def test_a_job_that_cannot_be_is_one_line(project: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.lr: must be positive and finite, is -1"):
+    with pytest.raises(UserError, match=r"train\.lr: must be positive and finite, not -1"):
         JobFactory().job(["train.lr=-1"])
     with pytest.raises(UserError, match=r"train\.model: no option 'dens'; did you mean 'dense'"):
         JobFactory().job(["train/model=dens"])

@@ -191,7 +191,7 @@ class ProcessedDataset:
 def _folder(path: str | Path, content: str, step: str) -> Path:
     folder = Path(path).expanduser()
     if not (folder / content).is_file():
-        raise UserError(f"{folder}: no {content} in it; name a folder that sightline.{step} or its stage has made")
+        raise UserError(f"{folder} contains no {content}; name a folder that sightline.{step} or its stage has written")
     return folder
 
 

@@ -42,7 +42,9 @@ class TrainedModel:
         path = Path(self.path).expanduser()
         object.__setattr__(self, "path", path)
         if not (path / "model.json").is_file():
-            raise UserError(f"{path}: no model.json in it; name a folder that sightline.train or its stage has made")
+            raise UserError(
+                f"{path} contains no model.json; name a folder that sightline.train or its stage has written"
+            )
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -130,7 +132,7 @@ class Explanation:
         for number, (image, name, heat) in enumerate(zip(self.images, self.classes, self.maps, strict=True)):
             tiles += [
                 Tile(image, "", "image", wrong=False),
-                Tile(overlay(image, heat), "", f"speaks for {class_label(name, number, 16)}", wrong=False),
+                Tile(overlay(image, heat), "", f"evidence for {class_label(name, number, 16)}", wrong=False),
             ]
         return html.block(
             repr(self), html.notes([self.meaning]), html.inline_picture(draw_gallery(tiles, "", LIGHT), repr(self))

@@ -121,11 +121,11 @@ class DatasetDiff:
             ("added", self.added),
             ("removed", self.removed),
             ("relabelled", self.relabelled),
-            ("replaced by other bytes", self.replaced),
+            ("with changed content", self.replaced),
             ("renamed", [new for _, new in self.renamed]),
-            ("in another split", self.moved),
-            ("newly refused", self.refused),
-            ("no longer refused", self.accepted),
+            ("moved to another split", self.moved),
+            ("newly rejected", self.refused),
+            ("no longer rejected", self.accepted),
             ("added with a near duplicate", self.near),
         ]
         return [f"{len(ids):,} {kind} ({_examples(ids)})" for kind, ids in kinds if ids]

@@ -68,13 +68,16 @@ def _galleries(diff: ProjectDiff) -> Iterator[Gallery]:
     yield _gallery(
         "Relabelled", diff.after, data.relabelled, lambda id_: f"{old[names.get(id_, id_)].label} -> {new[id_].label}"
     )
-    yield _gallery("Other bytes under the same name", diff.after, data.replaced, lambda id_: new[id_].label)
+    yield _gallery("Changed content under the same name", diff.after, data.replaced, lambda id_: new[id_].label)
     yield _gallery(
-        "In another split", diff.after, data.moved, lambda id_: f"{old[names.get(id_, id_)].split} -> {new[id_].split}"
+        "Moved to another split",
+        diff.after,
+        data.moved,
+        lambda id_: f"{old[names.get(id_, id_)].split} -> {new[id_].split}",
     )
-    yield _gallery("Added, with a near duplicate in the set", diff.after, data.near, lambda id_: new[id_].label)
+    yield _gallery("Added, with a near duplicate in the dataset", diff.after, data.near, lambda id_: new[id_].label)
     refused = [Thumbnail(None, False, id_, data.after.rejected[id_]) for id_ in data.refused[:MOST_SHOWN]]
-    yield Gallery("Newly refused", len(data.refused), refused)
+    yield Gallery("Newly rejected", len(data.refused), refused)
 
 
 def _gallery(title: str, revision: Revision, ids: Sequence[str], caption: Callable[[str], str]) -> Gallery:

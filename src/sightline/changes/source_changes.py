@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"[0-9a-f]{32,64}(\.dir)?")
 _DIGESTED = {
     "digest": "ids, labels, splits, groups or checksums",
     "labels": "the list of labels",
-    "corrections": "what people decided on images",
+    "corrections": "the decisions on images",
 }
 """The things whose digests a fingerprint holds beside that of the content, by key."""
 _LATER = "once dvc repro has run, sightline diff names the images"
@@ -45,7 +45,11 @@ def source_words(
         before = _of(now, former)
     if before is None:
         known = ", ".join(f"{_name(key)} {value}" for key, value in by_dotted_name(now).items() if type(value) is int)
-        more = f"dvc fetch {SOURCE} brings the earlier fingerprint, with which check says what; " if has_remote else ""
+        more = (
+            f"dvc fetch {SOURCE} brings the earlier fingerprint, so that check can say what changed; "
+            if has_remote
+            else ""
+        )
         return f"it has changed{f' (now {known})' if known else ''}; {more}{_LATER}"
     old, new = by_dotted_name(before), by_dotted_name(now)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]

@@ -157,9 +157,10 @@ def _other_output(out: Any) -> str:
     """Says how an output differs from the lock's: as after `git pull`, or by hand."""
     there = out.get_hash()
     if not (out.use_cache and there and dvc_cache.holds(there.value)):
-        return "is not as the stage wrote it"
+        return "has changed since the stage wrote it"
     return (
-        f"is of another commit: dvc {'checkout' if dvc_cache.holds(out.hash_info.value) else 'pull'} brings this one's"
+        f"belongs to another commit: dvc {'checkout' if dvc_cache.holds(out.hash_info.value) else 'pull'} restores "
+        "this one's"
     )
 
 
@@ -172,7 +173,7 @@ def _changed_params(
     for key in {**before, **after}:
         old, new = before.get(key), after.get(key)
         if old != new or (key in before) != (key in after):
-            change = f"{yaml_text(old)} -> {yaml_text(new)}" if key in before else f"{yaml_text(new)}, was not there"
+            change = f"{yaml_text(old)} -> {yaml_text(new)}" if key in before else f"{yaml_text(new)}, newly set"
             yield key, f"{key}: {change}"
 
 
@@ -213,9 +214,9 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, Any], sou
             yield f"{path}: {source_changes.source_words(fingerprint, before, locked, source, has_remote)}"
     elif path in makers:
         if makers[path].hash_info.value != locked:
-            yield f"{path}: dvc.lock has another one of it than {makers[path].stage.name} made"
+            yield f"{path}: dvc.lock records another version than {makers[path].stage.name} wrote"
     elif locked is None:
-        yield f"{path}: it did not depend on it before"
+        yield f"{path}: a new dependency"
     else:
         for kind in dep.workspace_status().values():
             yield f"{path}: {kind}"
@@ -240,7 +241,5 @@ def stale_lines(stale: list[StaleStage]) -> list[str]:
     result = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
     followers = [stage.name for stage in stale if not stage.reasons]
     if followers:
-        result.append(
-            f"{', '.join(followers)}: if what {'it reads' if len(followers) == 1 else 'they read'} comes out otherwise"
-        )
+        result.append(f"{', '.join(followers)}: if what {'it reads' if len(followers) == 1 else 'they read'} changes")
     return result

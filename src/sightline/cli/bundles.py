@@ -54,7 +54,7 @@ def _verify_project() -> None:
         echo(str(damage), err=True)
     if found:
         raise typer.Exit(2)
-    echo(f"{count:,} files are as they were written")
+    echo(f"{count:,} files are intact")
 
 
 @app.command(rich_help_panel=MODELS, short_help="Sign a bundle.")

@@ -57,7 +57,7 @@ def load(
         echo(note, err=True)
     for rejection in refused:
         echo(f"{rejection.id}: {rejection.reason} {rejection.detail}", err=True)
-    echo(f"{count} images -> {table}{f', {len(refused)} inputs not read' if refused else ''}", err=True)
+    echo(f"{count} images -> {table}{f', {len(refused)} inputs could not be read' if refused else ''}", err=True)
     if refused:
         raise typer.Exit(1)
 

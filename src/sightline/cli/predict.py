@@ -116,7 +116,7 @@ def predict(
     if chosen is Format.PARQUET and output is None:
         raise UserError("--format parquet: name a file with --output")
     if address is not None and backend is PredictBackend.LOCAL:
-        raise UserError("--address: is a Ray cluster's; add --backend ray")
+        raise UserError("--address is for a Ray cluster: add --backend ray")
     try:
         from sightline.predict import load
         from sightline.predict import writers as rows
@@ -127,14 +127,12 @@ def predict(
 
     opened = load.load(bundle, model.value, threads)
     if opened.extended:
-        echo(
-            f"extended, not trained: {', '.join(opened.extended)}; its predictions of these are a first guess", err=True
-        )
+        echo(f"extended, not trained: {', '.join(opened.extended)}; predictions of these are a first guess", err=True)
     question = opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
     if abstain and opened.extended and question.threshold is None:
         echo(f"--abstain only applies to images unlike all classes: {opened.lacking('threshold')}", err=True)
     if abstain and not opened.tells_novelty:
-        echo(f"sightline: {bundle} cannot detect images of none of its classes: export it again", err=True)
+        echo(f"sightline: {bundle} cannot detect images that belong to none of its classes: export it again", err=True)
     if coverage is not None and opened.held_out is not None and (reason := opened.held_out.shortage(coverage)):
         echo(reason, err=True)
     database = Database(url, id_column, image_column)

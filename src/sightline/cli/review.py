@@ -43,7 +43,9 @@ def review(
     url: Annotated[
         str | None, typer.Option(help="The database of db:TABLE, without a password. Default: SIGHTLINE_DATABASE_URL.")
     ] = None,
-    who: Annotated[str | None, typer.Option(help="Who decides. Default: git's user.name.")] = None,
+    who: Annotated[
+        str | None, typer.Option(help="Name that is recorded with decisions. Default: git's user.name.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8001,
 ) -> None:
     """Serve a page for reviewing ranked images and labels by keyboard.

@@ -111,7 +111,7 @@ def comparison_lines(pair: RunPair, outcome: Comparison, width: int | None = Non
     if pair.settings:
         differing = [*columns.table([heads, *pair.settings], width), ""]
     else:
-        differing = ["no setting differs" if pair.settings_known else "the settings of both are not known", ""]
+        differing = ["no setting differs" if pair.settings_known else "the settings are not known for both", ""]
     rows = [heads]
     rows += [(s.metric.title, s.metric.shown(s.a), s.metric.shown(s.b)) for s in outcome.metrics]
     counted = (

@@ -76,8 +76,8 @@ def render_page(pair: RunPair, outcome: Comparison, data: Path | None = None) ->
         accuracies=picture(
             lambda theme: bars.draw_intervals(rows, "Accuracy", theme),
             "Accuracy of both models with their 95 % intervals",
-            "Each with its own 95 % interval (Wilson). They may overlap although one is better: the test above looks "
-            "at the same images, image by image.",
+            "Each with its own 95 % interval (Wilson). They may overlap although one is better: the test above "
+            "compares the two image by image.",
         ),
         order=[i for i in order if outcome.recalls[i][2]],
         differing=[

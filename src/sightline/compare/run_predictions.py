@@ -87,7 +87,7 @@ def require_same(a: RunPredictions, b: RunPredictions) -> None:
         )
     if a.classes != b.classes and (len(a.classes) != len(b.classes) or (a.named and b.named)):
         raise UserError(
-            f"{a.name} and {b.name} know different classes: {', '.join(a.classes[:10])} and {', '.join(b.classes[:10])}"
+            f"{a.name} and {b.name} have different classes: {', '.join(a.classes[:10])} and {', '.join(b.classes[:10])}"
         )
     if other := int((a.labels != b.labels).sum()):
         raise UserError(f"{a.name} and {b.name} scored different images: {other:,} of {len(a.ids):,} labels differ")

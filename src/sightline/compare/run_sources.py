@@ -113,7 +113,7 @@ def common_split(a: RunSource, b: RunSource) -> str:
             return split
     raise UserError(
         f"{a.name} has predictions for the {first[0]} split, {b.name} for the {second[0]} split: name the run of a "
-        "training, which has those for the validation split (sightline runs shows them), or evaluate both"
+        "training, which has predictions for the validation split (sightline runs lists them), or evaluate both"
     )
 
 
@@ -135,7 +135,7 @@ class FolderRun(RunSource):
         root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
         info = next((p for p in (root / "models/model.json", root / "model.json") if p.is_file()), None)
         if info is not None and not is_evaluated(root, info):
-            raise UserError(f"{folder}: its reports are of another model than {info}: dvc repro evaluate")
+            raise UserError(f"{folder}: its reports belong to another model than {info}: dvc repro evaluate")
         self.settings = model_settings(json.loads(info.read_bytes()), root) if info else {}
         self.name = _called(self.settings, root.name)
         self.about = [("folder", str(root))]

@@ -215,5 +215,5 @@ def parse_overrides(overrides: list[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([text])
         except HydraException:
-            raise ConfigError(f"{text}: not of the form key=value, or special characters without quotes") from None
+            raise ConfigError(f"{text}: not of the form key=value, or special characters are not quoted") from None
     return parsed

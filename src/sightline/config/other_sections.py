@@ -41,8 +41,8 @@ def refuse(words: Sequence[str], own: Collection[str], params: Mapping[str, Any]
     settings = " ".join(f"-S {shlex.quote(_for_dvc(word, params, conf))}" for word in others)
     does = f"dvc exp run {'--queue ' if several else ''}{settings}{' && dvc queue start' if several else ''}"
     raise ConfigError(
-        f"{first.key_or_group.replace('/', '.')}: a setting of {owner}, which is not run here; this does it: {does} "
-        f"(or set it in {PARAMS} and run dvc repro)"
+        f"{first.key_or_group.replace('/', '.')}: a setting of {owner}, which does not run here; instead: {does} (or "
+        f"set it in {PARAMS} and run dvc repro)"
     )
 
 

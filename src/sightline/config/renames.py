@@ -19,7 +19,7 @@ KNOBS: dict[str, str] = {
 }
 """Former name -> present name of a knob, both `<stage>.<knob>` or `<stage>.<choice>.<setting>`."""
 
-REMOVED: dict[str, str] = {"ingest.deep": "what is on disk is watched by its content, always"}
+REMOVED: dict[str, str] = {"ingest.deep": "files on disk are always watched by their content"}
 """Former name of a knob that is no longer needed -> why."""
 
 OPTIONS: dict[tuple[str, str], str] = {("preprocess.resize", "squash"): "stretch"}

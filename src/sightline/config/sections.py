@@ -35,7 +35,9 @@ def schema_of(section: str) -> type[Any]:
                 raise
         else:
             return schema
-    raise ConfigError(f"{section}: no section; a stage's stands in src/sightline/stages/{section}/config.py")
+    raise ConfigError(
+        f"{section}: no such section; the section of a stage is in src/sightline/stages/{section}/config.py"
+    )
 
 
 def schemas(conf: Path | None = None) -> dict[str, type[Any]]:

@@ -16,8 +16,8 @@ from sightline.config.messages import options_in
 
 _KEY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*?)(?:#\s*(?P<comment>.*))?$")
 _FLAGS = [
-    ("-m, --multirun", "a sweep: try several values of a knob, as train.lr=0.001,0.01"),
-    ("--cfg job", "print the whole configuration, composed, and end"),
+    ("-m, --multirun", "a sweep: try several values of a setting, such as train.lr=0.001,0.01"),
+    ("--cfg job", "print the composed configuration and exit"),
     ("--hydra-help", "flags of Hydra, which composes the configuration"),
 ]
 _PLAIN = {None: "null", True: "true", False: "false"}
@@ -49,12 +49,13 @@ def help_text(stage: str, section: str, about: str, config: DictConfig) -> str:
         f"In a project of your own: python -m sightline.stages {stage} [KEY=VALUE ...]",
         "",
         *_wrapped(
-            "As a rule `dvc repro` runs it, by params.yaml. A KEY=VALUE on this command line, as "
-            f"{section}.{example}=..., holds for this run alone. Below stand the values that would be used now."
+            "Usually `dvc repro` runs it with the settings in params.yaml. A KEY=VALUE on this command line, such "
+            f"as {section}.{example}=..., applies to this run only. The values below are those that would be used "
+            "now."
         ),
     ]
     if choices:
-        lines += ["", f"Choices: each option is a file of {conf}/, with settings of its own"]
+        lines += ["", f"Choices: each option is a file in {conf}/, with its own settings"]
         lines += _rows([(f"{section}/{n}={_chosen(config, section, n)}", ", ".join(o)) for n, o in choices.items()])
     lines += ["", "Knobs"]
     lines += _rows([_row(section, knob, config) for knob in knobs(conf / "default.yaml")])

@@ -84,8 +84,8 @@ def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]],
     for key in option.keys() - fields[option["name"]]:
         if owners := [name for name, known in fields.items() if key in known]:
             raise ConfigError(
-                f"{path}.{key}: no setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
-                f"or take it out (~{path}{option_settings.SUFFIX}.{key})"
+                f"{path}.{key}: not a setting of {option['name']!r} but of {', '.join(owners)}: choose one of these, "
+                f"or remove it (~{path}{option_settings.SUFFIX}.{key})"
             )
 
 

@@ -49,7 +49,7 @@ def ray_cluster(address: str | None, setting: str, address_setting: str) -> Iter
             ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise UserError(
-                f"{setting}: no cluster at {address} ({first_line(error)}); start one by 'ray start --head', or "
+                f"{setting}: no cluster at {address} ({first_line(error)}); start one with 'ray start --head', or "
                 f"{address_setting} for one on this machine"
             ) from None
     try:

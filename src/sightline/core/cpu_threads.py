@@ -26,6 +26,6 @@ def idle(knob: str, threads: int, processes: int = 1) -> str | None:
     if cores < max(FEW, 2 * threads * processes):
         return None
     return (
-        f"computes with {threads * processes} of {cores} CPU cores; ++{knob}={cores // processes} takes them all, as a "
-        f"setting of its own: the last bits of a result depend on it"
+        f"computes with {threads * processes} of {cores} CPU cores; ++{knob}={cores // processes} uses them all; it "
+        "is a setting because the last bits of a result depend on it"
     )

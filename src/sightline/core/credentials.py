@@ -167,15 +167,15 @@ def credential_in(url: str) -> str | None:
     except UserError:
         match = None
     if match is None:
-        return "what cannot be read of it"
+        return "the part that cannot be read"
     if parts.password:
         return "its password"
     if parts.user and parts.family not in _WITH_USER:
-        return "what stands before the @"
+        return "the part before the @"
     for piece in _pieces(f"{parts.query}&{match['fragment'] or ''}"):
         if not _harmless(piece, parts.family):
             name = piece.partition("=")[0]
-            return f"`{name}`" if _named(piece) else "what follows the ?"
+            return f"`{name}`" if _named(piece) else "the part after the ?"
     return None
 
 
@@ -187,9 +187,9 @@ def require_harmless(url: str | None) -> None:
     """
     if url is not None and (part := credential_in(url)):
         raise UserError(
-            f"--url: must not hold a password or the like, as {part} may be, which the shell and the system's list of "
-            f"programs would show; set {DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} and no --url, in the "
-            "environment"
+            f"--url: must not contain credentials, as {part} may be: the shell's history and the list of processes "
+            f"would show them; set {DATABASE_PASSWORD} in the environment, or leave out --url and set {DATABASE_URL} "
+            "there to the whole URL"
         )
 
 

@@ -145,13 +145,13 @@ def _restore() -> str:
         files.write_bytes(KEPT.with_name(f"{LOCK.name}.damaged"), content)
     if KEPT.is_file() and _is_sound(kept := KEPT.read_bytes()):
         files.write_bytes(LOCK, kept)
-        return "it is as it was when the last stage began"
+        return "restored as it was when the last stage began"
     committed = git.stdout("show", f"HEAD:./{LOCK}")
     if committed is not None and _is_sound(committed):
         files.write_bytes(LOCK, committed)
-        return "it is as it was last committed"
+        return "restored from the last commit"
     LOCK.unlink()
-    return "removed, there was no copy; dvc repro writes it anew"
+    return "removed, because there was no copy; dvc repro writes it again"
 
 
 @contextlib.contextmanager
@@ -250,5 +250,5 @@ def pull_missing(path: Path) -> bool:
     if done.returncode:
         lines = done.stdout.splitlines()
         message = next((line for line in lines if line.startswith("ERROR")), done.stdout.strip()[-300:])
-        raise UserError(f"{there.path} is not here, and `dvc pull {there.pointer}` cannot bring it: {message}")
+        raise UserError(f"{there.path} is not here, and `dvc pull {there.pointer}` cannot fetch it: {message}")
     return True

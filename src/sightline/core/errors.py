@@ -152,14 +152,14 @@ def _remedy(code: int, path: Path | None) -> str:
     there = (path or Path()).absolute()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
-    quoted, again = shlex.quote(str(there)), "and give the same command again"
+    quoted, again = shlex.quote(str(there)), "and run the same command again"
     match code:
         case errno.ENOSPC | errno.EDQUOT if path is None:
-            return f": make room there, {again}"
+            return f": free some space there, {again}"
         case errno.ENOSPC | errno.EDQUOT:
             import shutil
 
-            return f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are free): make room there, {again}"
+            return f" ({shutil.disk_usage(there).free / 2**20:,.1f} MiB are free): free some space there, {again}"
         case errno.EFBIG:
             return f": ulimit -f unlimited, {again}"
         case errno.EROFS:
@@ -176,7 +176,7 @@ def _remedy(code: int, path: Path | None) -> str:
         case errno.ENFILE:
             return f": end other programs, {again}"
         case _:
-            return ": see what `dmesg` says of it, or work in a copy of the project elsewhere"
+            return ": see what `dmesg` says about it, or work in a copy of the project elsewhere"
 
 
 def _permission(there: Path, quoted: str) -> str:

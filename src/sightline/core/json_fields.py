@@ -73,7 +73,7 @@ def numbers(content: Any, name: str) -> list[float]:
 
 
 _NAMES: dict[type, str] = {
-    str: "a text",
+    str: "text",
     float: "a number",
     int: "a whole number",
     bool: "true or false",

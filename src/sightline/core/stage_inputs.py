@@ -53,8 +53,8 @@ def _require(path: Path, maker: str, digest: str) -> None:
         damaged = path
     if damaged is not None:
         raise UserError(
-            f"{damaged} is not as the {maker} stage wrote it: rm -rf {path} && dvc repro (or, if the change is meant, "
-            f"dvc commit {maker})"
+            f"{damaged} has changed since the {maker} stage wrote it: rm -rf {path} && dvc repro (or, if the change "
+            f"is intended, dvc commit {maker})"
         )
 
 

@@ -43,7 +43,7 @@ class FindingKind:
         return [example for part in self.parts for example in field(content, f"{part}examples", list)]
 
 
-_TOGETHER = "kept in one split, where the source names no splits"
+_TOGETHER = "kept in one split, unless the source defines splits"
 _LOOK = "look at them"
 
 FINDINGS = (
@@ -60,7 +60,7 @@ FINDINGS = (
     FindingKind("dark", "image", "suspiciously dark", _LOOK),
     FindingKind("bright", "image", "suspiciously bright", _LOOK),
     FindingKind("blurred", "image", "suspiciously blurred", _LOOK),
-    FindingKind("odd_shape", "image", "of an odd shape", _LOOK),
+    FindingKind("odd_shape", "image", "of an unusual shape", _LOOK),
     FindingKind(
         "two_splits",
         "group",

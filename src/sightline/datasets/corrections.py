@@ -193,14 +193,14 @@ def _parsed(line: str) -> Correction:
     except csv.Error as error:
         raise ValueError(str(error)) from None
     if len(cells) != len(HEADER):
-        raise ValueError(f"{len(cells)} cells, and {len(HEADER)} are needed ({','.join(HEADER)})")
+        raise ValueError(f"{len(cells)} cells, but {len(HEADER)} are needed ({','.join(HEADER)})")
     digest, word, old, new, *rest = cells
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is not the SHA-256 of an image (64 hexadecimal digits)")
     try:
         decision = ReviewDecision(word)
     except ValueError:
-        raise ValueError(f"{word!r} is none of {', '.join(ReviewDecision)}") from None
+        raise ValueError(f"{word!r} is not one of {', '.join(ReviewDecision)}") from None
     new = composed(new)
     if decision in _LABELS and not new:
         raise ValueError(f"{decision} names no class in the column new")

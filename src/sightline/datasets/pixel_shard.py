@@ -55,8 +55,8 @@ def require_intact_shard(path: Path) -> None:
     about = path.stat()
     if _NAME.fullmatch(path.name) and not _is_intact(path, about.st_ino, about.st_size, about.st_mtime_ns):
         raise UserError(
-            f"{path} is damaged, its pixels are not those that were written: "
-            "rm -rf .sightline/memo/preprocess && dvc repro --single-item --force preprocess"
+            f"{path} is damaged, its pixels have changed since they were written: rm -rf .sightline/memo/preprocess "
+            "&& dvc repro --single-item --force preprocess"
         )
 
 

@@ -26,4 +26,6 @@ def raw_images(root: Path, ids: Collection[str]) -> Iterator[RawImage]:
                 count += 1
                 yield image
     if count != len(wanted):
-        raise UserError(f"{root} lacks {len(wanted) - count} of the prepared images: run the preprocess stage again")
+        raise UserError(
+            f"{root} lacks {len(wanted) - count} of the preprocessed images: run the preprocess stage again"
+        )

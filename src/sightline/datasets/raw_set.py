@@ -127,7 +127,7 @@ class RawShard:
                 for row in batch.to_pylist():
                     image = row.pop("image")
                     if files.sha256(image["bytes"]) != row["sha256"]:
-                        raise ValueError(f"the bytes of {row['id']!r} are not those that were written")
+                        raise ValueError(f"the bytes of {row['id']!r} have changed since they were written")
                     count -= 1
                     yield RawImage(data=image["bytes"], path=image["path"], **row)
             if count:

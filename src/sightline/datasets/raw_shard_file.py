@@ -133,8 +133,8 @@ def read_columns(shard: Path) -> pa.Table:
     """
     with open_parquet(shard) as file:
         if not file.schema_arrow.equals(shard_schema()):
-            raise ValueError("its columns are others than ingestion writes")
+            raise ValueError("its columns are not those that ingestion writes")
         table = file.read(_COLUMNS, use_threads=False)
         if digest_of(table) != shard.stem.removeprefix("shard-"):
-            raise ValueError("its rows are not those that its name tells of")
+            raise ValueError("its rows do not match its name")
     return table

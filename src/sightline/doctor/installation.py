@@ -44,7 +44,7 @@ def _packages() -> Diagnosis:
     missing = [name for name in ("dvc", "hydra", "pytorch_lightning", "torch", "mlflow") if not _can_import(name)]
     if missing:
         return warning("packages", f"no {', '.join(missing)}: only prediction works", how_to_install("pipeline"))
-    return good("packages", "the pipeline's are installed")
+    return good("packages", "those of the pipeline are installed")
 
 
 def _lock(text: str) -> Diagnosis:
@@ -61,14 +61,14 @@ def _lock(text: str) -> Diagnosis:
     ]
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        return warning("versions", f"{', '.join(others[:MOST_NAMED])}{more}, not as in {LOCK}", "make install")
-    return good("versions", f"the {len(pins)} of {LOCK}")
+        return warning("versions", f"{', '.join(others[:MOST_NAMED])}{more}, which differ from {LOCK}", "make install")
+    return good("versions", f"all {len(pins)} of {LOCK}")
 
 
 def _accelerator() -> Diagnosis:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not _can_import("torch"):
-        return good("accelerator", f"none looked for without torch; {cores} CPU cores")
+        return good("accelerator", f"not looked for, because torch is missing; {cores} CPU cores")
     import torch
 
     if torch.cuda.is_available():

@@ -127,7 +127,7 @@ def _remotes(repo: Any) -> Iterator[Diagnosis]:
             odb = repo.cloud.get_remote_odb(name)
             odb.fs.exists(odb.path)  # of a store that does not answer it raises
         except ModuleNotFoundError:
-            yield fault("remote", f"{name} ({url}) wants a package of its own", how_to_install(scheme))
+            yield fault("remote", f"{name} ({url}) needs a package that is not installed", how_to_install(scheme))
         except Exception as error:  # of each file system another
             text = " ".join(str(error).split())
             remedy = (

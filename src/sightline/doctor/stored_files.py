@@ -30,7 +30,7 @@ class Damage:
 
     def __str__(self) -> str:
         """One line."""
-        return f"{self.path} is not as it was written: {self.remedy}"
+        return f"{self.path} has changed since it was written: {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _checkpoint(path: Path) -> Iterator[Damage]:
     try:
         checkpoint_io.read_checkpoint(path)
     except checkpoint_io.DamagedError:
-        yield Damage(path, f"rm {path}    # training begins at the one before, or anew")
+        yield Damage(path, f"rm {path}    # training resumes from the checkpoint before it, or restarts")
 
 
 def _md5(path: Path) -> str:

@@ -37,7 +37,7 @@ def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, cl
         incoming: The incoming images; those that are shown are read again.
         classes: The class names.
     """
-    titles = {**TITLES, CLASSES: "predicted classes", NOVEL: "share of images that are like none of the classes"}
+    titles = {**TITLES, CLASSES: "predicted classes", NOVEL: "share of images unlike all classes"}
     galleries = [(titles[s.name], _images(reference, incoming, s.name, classes)) for s in drift.statistics if s.drifted]
     return render(
         Path(__file__).parent, TEMPLATE, drift=drift, verdict=verdict(drift), titles=titles, galleries=galleries

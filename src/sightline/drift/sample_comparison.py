@@ -28,9 +28,9 @@ from sightline.predict.python_inputs import ImageInput
 CLASSES = "classes"
 """The statistic of the predicted classes."""
 NOVEL = "novel"
-"""The statistic of the share of images that are like none of the classes."""
+"""The statistic of the share of images unlike all classes."""
 FEWEST = 10
-"""IncomingImages images below which nothing can be said."""
+"""Incoming images below which no test is made."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def verdict(drift: Drift) -> str:
     names = [s.name for s in drift.statistics if s.drifted]
     lead = f"drift in {', '.join(names)}" if names else "no drift"
     rejected = f"; {drift.rejected:,} more could not be read" if drift.rejected else ""
-    return f"{lead}: {drift.images:,} images against {drift.reference:,} of the reference{rejected}"
+    return f"{lead}: {drift.images:,} images compared with {drift.reference:,} of the reference{rejected}"
 
 
 def _mean(value: float | None) -> str:

@@ -52,7 +52,7 @@ class PretrainableOption(ModelOption):
     weights: str | None
 
     def __post_init__(self) -> None:
-        require(self.weights != "", "weights: must be DEFAULT, a path or null, is empty")
+        require(self.weights != "", "weights: must be DEFAULT, a path or null, not empty")
         has_package = self.weights != packaged_weights.PACKAGE or self.name in packaged_weights.DISTRIBUTIONS
         require(has_package, f"weights: package: only {', '.join(packaged_weights.DISTRIBUTIONS)} have one")
 

@@ -208,7 +208,7 @@ class Bundle(InferenceModel):
         thresholds = None
         if coverage is not None:
             if not 0 < coverage < 1:
-                raise UserError(f"coverage: must be above 0 and below 1, is {coverage:g}")
+                raise UserError(f"coverage: must be above 0 and below 1, not {coverage:g}")
             if self.held_out is None:
                 raise UserError(f"coverage: {self.lacking('scores of validation images')}")
             thresholds = self.held_out.thresholds(coverage, len(self.classes))

@@ -39,5 +39,5 @@ class PromoteConfig:
         require(bool(self.name.strip()) and not forbidden, f"name: {self.name!r} must not be empty or hold /, : or @")
         for field in ("min_accuracy", "min_class_recall", "margin", "max_ece", "max_rejected", "max_lost"):
             value = getattr(self, field)
-            require(0 <= value <= 1, f"{field}: must be 0 to 1, is {value}")
-        require(self.min_parity_images > 0, f"min_parity_images: must be positive, is {self.min_parity_images}")
+            require(0 <= value <= 1, f"{field}: must be 0 to 1, not {value}")
+        require(self.min_parity_images > 0, f"min_parity_images: must be positive, not {self.min_parity_images}")

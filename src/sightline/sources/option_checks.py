@@ -31,6 +31,6 @@ def require_no_credentials(url: str | None) -> None:
     part = None if url is None else credential_in(url)
     require(
         part is None,
-        f"url: must not hold a password or the like, as {part} may be (configuration is recorded); set "
-        f"{DATABASE_PASSWORD}, or the whole URL as {DATABASE_URL} with ingest.url null, in the environment",
+        f"url: must not contain credentials, as {part} may be (the configuration is recorded); in the environment set "
+        f"{DATABASE_PASSWORD}, or {DATABASE_URL} to the whole URL with ingest.url=null",
     )

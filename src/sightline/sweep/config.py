@@ -70,12 +70,12 @@ class SweepConfig:
         for name in names:
             require_one_of("metric", str(name), tuple(DIRECTIONS))
         require(len(set(names)) == len(names), f"metric: {names} names one twice")
-        require(self.n_trials is None or self.n_trials >= 1, f"n_trials: must be at least 1, is {self.n_trials}")
+        require(self.n_trials is None or self.n_trials >= 1, f"n_trials: must be at least 1, not {self.n_trials}")
         require(self.time is None or bool(self.seconds), f"time: {self.time!r} is not of the form 30m, 2h or 90s")
         require_one_of("sampler", self.sampler, SAMPLERS)
         require_one_of("pruner", self.pruner, PRUNERS)
-        require(self.seed >= 0, f"seed: must not be negative, is {self.seed}")
-        require(self.jobs >= 1, f"jobs: must be at least 1, is {self.jobs}")
+        require(self.seed >= 0, f"seed: must be at least 0, not {self.seed}")
+        require(self.jobs >= 1, f"jobs: must be at least 1, not {self.jobs}")
         prunable = len(names) <= 1 and set(names) <= set(PER_EPOCH)
         require(
             self.pruner == "none" or prunable,

@@ -38,8 +38,8 @@ class SlurmExecutor(Option):
 
     def __post_init__(self) -> None:
         for field in ("minutes", "cpus", "memory_gb"):
-            require(getattr(self, field) > 0, f"executor.{field}: must be positive, is {getattr(self, field)}")
-        require(self.gpus >= 0, f"executor.gpus: must not be negative, is {self.gpus}")
+            require(getattr(self, field) > 0, f"executor.{field}: must be positive, not {getattr(self, field)}")
+        require(self.gpus >= 0, f"executor.gpus: must be at least 0, not {self.gpus}")
         require(self.cluster in ("slurm", "local"), f"executor.cluster: {self.cluster!r} is not one of slurm, local")
 
 
@@ -59,5 +59,5 @@ class RayExecutor(Option):
     gpus: float
 
     def __post_init__(self) -> None:
-        require(self.cpus > 0, f"executor.cpus: must be positive, is {self.cpus}")
-        require(self.gpus >= 0, f"executor.gpus: must not be negative, is {self.gpus}")
+        require(self.cpus > 0, f"executor.cpus: must be positive, not {self.cpus}")
+        require(self.gpus >= 0, f"executor.gpus: must be at least 0, not {self.gpus}")

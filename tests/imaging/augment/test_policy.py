@@ -141,7 +141,7 @@ def test_values_out_of_range_are_named(key: str, value: float):
 
 def test_offline_options_name_their_copies():
     given = yaml.safe_load((CONF / "preprocess/augment/light.yaml").read_text())
-    with pytest.raises(ValueError, match=r"^copies: must be 1 to 100, is 0"):
+    with pytest.raises(ValueError, match=r"^copies: must be 1 to 100, not 0"):
         AUGMENT["light"](**{**given, "copies": 0})
     with pytest.raises(ValueError, match=r"^copies: augment=none leaves images as they are"):
         AUGMENT["none"](name="none", copies=2)

@@ -22,7 +22,7 @@ def test_properties_of_real_images(digits):
 
 
 def test_missing_images_are_an_error(digits):
-    with pytest.raises(UserError, match="lacks 1 of the prepared images"):
+    with pytest.raises(UserError, match="lacks 1 of the preprocessed images"):
         slices.properties(digits.raw, ["digit-0001", "digit-9999"], ["size"])
 
 

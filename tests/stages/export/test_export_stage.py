@@ -141,7 +141,7 @@ def test_other_classes_than_the_models_are_refused(project: Project, old_bundle:
 
 
 def test_raw_images_that_are_gone_are_noticed(project: Project, old_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"lacks {TEST_ROWS} of the prepared images"):
+    with pytest.raises(UserError, match=f"lacks {TEST_ROWS} of the preprocessed images"):
         export(dataclasses.replace(project, raw=tmp_path), old_bundle)
     assert untouched(old_bundle)
 

@@ -218,7 +218,7 @@ def test_load_asks_with_its_own_options(tmp_path: Path) -> None:
     assert "set --layout splits" in asked.stderr
     assert "ingest." not in asked.stderr
     done = CliRunner().invoke(app, [*words, "--layout", "splits"])
-    assert (done.exit_code, "10 images -> images, 2 inputs not read" in done.stderr) == (1, True), done.stderr
+    assert (done.exit_code, "10 images -> images, 2 inputs could not be read" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize(

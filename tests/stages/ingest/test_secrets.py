@@ -111,8 +111,8 @@ class TestUrls:
 
     def test_a_part_is_named_and_not_shown(self) -> None:
         assert credential_in("https://h/a?sv=c4nary") == "`sv`"
-        assert credential_in("https://h/a?c4nary1") == credential_in("https://h/a#c4nary1") == "what follows the ?"
-        assert credential_in("https://c4nary@h/a") == "what stands before the @"
+        assert credential_in("https://h/a?c4nary1") == credential_in("https://h/a#c4nary1") == "the part after the ?"
+        assert credential_in("https://c4nary@h/a") == "the part before the @"
         assert credential_in("mysql://u:c4nary@h/a") == "its password"
 
     def test_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +376,7 @@ def test_signed_urls_are_refused_before_anything_is_written(tmp_path: Path) -> N
 def test_a_credential_on_the_command_line_is_refused(tmp_path: Path, url: str) -> None:
     done = CliRunner().invoke(app, ["load", str(tmp_path), "--table", "t", "--url", url])
     assert done.exit_code == 2
-    assert done.output.startswith("sightline: --url: must not hold a password")
+    assert done.output.startswith("sightline: --url: must not contain credentials")
     assert DATABASE_URL in done.output
     assert "c4nary1" not in done.output
 

@@ -286,7 +286,7 @@ def test_a_ray_cluster_of_two_nodes_survives_the_death_of_one(
 def test_no_ray_cluster_there_is_one_line(run: Run, tmp_path: Path):
     raw = write_set(tmp_path / "raw", pictures(20))
     address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(UserError, match=rf"no cluster at {address} .* start one by 'ray start --head'"):
+    with pytest.raises(UserError, match=rf"no cluster at {address} .* start one with 'ray start --head'"):
         run(raw, configuration("backend=ray", f"backend.address='{address}'"))
 
 

@@ -131,7 +131,7 @@ def test_the_command_draws_what_params_and_changes_ask_for(project: Path):
     ("words", "message"),
     [
         (["preprocess/denoise=medan"], "preprocess.denoise: no option 'medan'; did you mean 'median'?"),
-        (["preprocess.size=0"], "preprocess.size: must be 1 to 4096 pixels, is 0"),
+        (["preprocess.size=0"], "preprocess.size: must be 1 to 4096 pixels, not 0"),
     ],
 )
 def test_a_wrong_change_is_one_line(project: Path, words: list[str], message: str):

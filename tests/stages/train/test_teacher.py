@@ -86,7 +86,7 @@ def test_a_teacher_of_other_pictures_is_one_line(exported: Project, data: Proces
     ("settings", "line"),
     [
         ({"train.teacher": "t", "train/mix": "mixup"}, "^train.teacher: needs mix none, not mixup$"),
-        ({"train.teacher_share": 0}, r"^train.teacher_share: must be in \(0, 1\], is 0.0$"),
+        ({"train.teacher_share": 0}, r"^train.teacher_share: must be in \(0, 1\], not 0.0$"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], line: str) -> None:

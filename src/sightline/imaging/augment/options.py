@@ -48,11 +48,11 @@ class BasicAugment(Option):
     def __post_init__(self) -> None:
         for name in ("flip", "translate", "brightness", "contrast", "saturation", "cutout"):
             value = getattr(self, name)
-            require(0 <= value <= 1, f"{name}: must be in [0, 1], is {value}")
+            require(0 <= value <= 1, f"{name}: must be in [0, 1], not {value}")
         for name in ("crop", "scale"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"{name}: must be in [0, 1), is {value}")
-        require(0 <= self.rotate <= 180, f"rotate: must be in [0, 180] degrees, is {self.rotate}")
+            require(0 <= value < 1, f"{name}: must be in [0, 1), not {value}")
+        require(0 <= self.rotate <= 180, f"rotate: must be in [0, 180] degrees, not {self.rotate}")
 
 
 @POLICIES.register("randaugment")
@@ -73,8 +73,8 @@ class RandAugment(Option):
     def __post_init__(self) -> None:
         for name in ("flip", "magnitude"):
             value = getattr(self, name)
-            require(0 <= value <= 1, f"{name}: must be in [0, 1], is {value}")
-        require(1 <= self.operations <= 10, f"operations: must be 1 to 10, is {self.operations}")
+            require(0 <= value <= 1, f"{name}: must be in [0, 1], not {value}")
+        require(1 <= self.operations <= 10, f"operations: must be 1 to 10, not {self.operations}")
 
 
 @POLICIES.register("trivialaugment")
@@ -89,4 +89,4 @@ class TrivialAugment(Option):
     flip: float
 
     def __post_init__(self) -> None:
-        require(0 <= self.flip <= 1, f"flip: must be in [0, 1], is {self.flip}")
+        require(0 <= self.flip <= 1, f"flip: must be in [0, 1], not {self.flip}")

@@ -32,10 +32,10 @@ class Cnn(ModelOption):
     dropout: float
 
     def __post_init__(self) -> None:
-        require(self.width > 0, f"width: must be positive, is {self.width}")
-        require(self.blocks is None or 1 <= self.blocks <= 6, f"blocks: must be 1 to 6, is {self.blocks}")
-        require(self.hidden > 0, f"hidden: must be positive, is {self.hidden}")
-        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), is {self.dropout}")
+        require(self.width > 0, f"width: must be positive, not {self.width}")
+        require(self.blocks is None or 1 <= self.blocks <= 6, f"blocks: must be 1 to 6, not {self.blocks}")
+        require(self.hidden > 0, f"hidden: must be positive, not {self.hidden}")
+        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), not {self.dropout}")
 
     def blocks_for(self, height: int, width: int) -> int:
         """Returns the number of blocks for images of this size: a block more for twice the side.

@@ -28,8 +28,8 @@ class Dense(ModelOption):
     dropout: float
 
     def __post_init__(self) -> None:
-        require(all(units > 0 for units in self.hidden), f"hidden: units must be positive, are {self.hidden}")
-        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), is {self.dropout}")
+        require(all(units > 0 for units in self.hidden), f"hidden: units must be positive, not {self.hidden}")
+        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), not {self.dropout}")
 
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         from torch import nn

@@ -29,7 +29,7 @@ class EfficientNetLite(PretrainableOption):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("drop_rate", "drop_path_rate"):
-            require(0 <= getattr(self, name) < 1, f"{name}: must be in [0, 1), is {getattr(self, name)}")
+            require(0 <= getattr(self, name) < 1, f"{name}: must be in [0, 1), not {getattr(self, name)}")
 
     def input_side(self) -> int | None:
         return {"0": 224, "1": 240, "2": 260}[self.name[-1]]

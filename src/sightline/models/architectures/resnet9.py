@@ -28,9 +28,9 @@ class ResNet9(ModelOption):
     scale: float
 
     def __post_init__(self) -> None:
-        require(1 <= self.width <= 1024, f"width: must be 1 to 1024, is {self.width}")
+        require(1 <= self.width <= 1024, f"width: must be 1 to 1024, not {self.width}")
         require_one_of("pool", self.pool, ("max", "mean"))
-        require(0 < self.scale <= 100, f"scale: must be above 0 and at most 100, is {self.scale}")
+        require(0 < self.scale <= 100, f"scale: must be above 0 and at most 100, not {self.scale}")
 
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         from sightline.models.resnet9_network import ResNet9Network

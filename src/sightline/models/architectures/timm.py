@@ -29,7 +29,7 @@ class Timm(PretrainableOption):
         super().__post_init__()
         # A name such as "hf-hub:..." would fetch a description of the network: rebuilding a model must need no network.
         plain = ":" not in self.model_name and "/" not in self.model_name
-        require(plain, f"model_name: must be a name of timm's own list, is {self.model_name!r}")
+        require(plain, f"model_name: must be a name of timm's own list, not {self.model_name!r}")
         own = ("checkpoint_path", "in_chans", "num_classes", "cache_dir")  # set here, or would read files
         for key in self.arguments:
             require(key not in own and not key.startswith("pretrained"), f"arguments: {key} cannot be set here")

@@ -29,7 +29,7 @@ class ViT(TorchvisionOption):
         super().__post_init__()
         require_one_of("variant", self.variant, ("ti", "s", "b", "l"))
         require(self.weights != "DEFAULT" or self.variant in "bl", "weights: DEFAULT: there are none of ti and s")
-        require(self.patch_size is None or self.patch_size > 0, f"patch_size: must be positive, is {self.patch_size}")
+        require(self.patch_size is None or self.patch_size > 0, f"patch_size: must be positive, not {self.patch_size}")
 
     @property
     def architecture(self) -> str:

@@ -29,9 +29,9 @@ class WideResNet(ModelOption):
 
     def __post_init__(self) -> None:
         fits = self.depth >= 10 and (self.depth - 4) % 6 == 0
-        require(fits, f"depth: must be 6n + 4 (10, 16, 22, 28, 34, 40, ...), is {self.depth}")
-        require(1 <= self.widen_factor <= 64, f"widen_factor: must be 1 to 64, is {self.widen_factor}")
-        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), is {self.dropout}")
+        require(fits, f"depth: must be 6n + 4 (10, 16, 22, 28, 34, 40, ...), not {self.depth}")
+        require(1 <= self.widen_factor <= 64, f"widen_factor: must be 1 to 64, not {self.widen_factor}")
+        require(0 <= self.dropout < 1, f"dropout: must be in [0, 1), not {self.dropout}")
 
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         from sightline.models.wide_resnet_network import WideResNetwork

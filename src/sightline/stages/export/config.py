@@ -31,11 +31,13 @@ class Int8Config:
     def __post_init__(self) -> None:
         require_one_of("int8.default", self.default, ("auto", "fp32", "int8"))
         require(self.enabled or self.default != "int8", "int8.default: is int8, and int8.enabled is false")
-        require(1 <= self.min_speedup <= 100, f"int8.min_speedup: must be 1 to 100, is {self.min_speedup}")
+        require(1 <= self.min_speedup <= 100, f"int8.min_speedup: must be 1 to 100, not {self.min_speedup}")
         loss = self.max_accuracy_loss
-        require(0 <= loss <= 100, f"int8.max_accuracy_loss: must be 0 to 100 percentage points, is {loss}")
-        require(0 <= self.min_agreement <= 1, f"int8.min_agreement: must be 0 to 1, is {self.min_agreement}")
-        require(self.calibration_images > 0, f"int8.calibration_images: must be positive, is {self.calibration_images}")
+        require(0 <= loss <= 100, f"int8.max_accuracy_loss: must be 0 to 100 percentage points, not {loss}")
+        require(0 <= self.min_agreement <= 1, f"int8.min_agreement: must be 0 to 1, not {self.min_agreement}")
+        require(
+            self.calibration_images > 0, f"int8.calibration_images: must be positive, not {self.calibration_images}"
+        )
 
 
 @dataclass
@@ -62,10 +64,10 @@ class ExportConfig:
     license: str
 
     def __post_init__(self) -> None:
-        require(18 <= self.opset <= 23, f"opset: must be 18 to 23, is {self.opset}")
-        require(self.parity_images > 0, f"parity_images: must be positive, is {self.parity_images}")
+        require(18 <= self.opset <= 23, f"opset: must be 18 to 23, not {self.opset}")
+        require(self.parity_images > 0, f"parity_images: must be positive, not {self.parity_images}")
         require(
-            0 < self.parity_tolerance <= 0.01, f"parity_tolerance: must be in (0, 0.01], is {self.parity_tolerance}"
+            0 < self.parity_tolerance <= 0.01, f"parity_tolerance: must be in (0, 0.01], not {self.parity_tolerance}"
         )
         for form in self.formats:
             require_one_of("formats", form, tuple(FORMATS))

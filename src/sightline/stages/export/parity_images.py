@@ -98,7 +98,9 @@ def collect(bundle: InferenceModel, raw: Path, data: ProcessedSet, chosen: dict[
         ids.append(image.id)
         labels.append(int(split.labels[place.position]))
     if len(ids) != len(chosen):
-        raise UserError(f"{raw} lacks {len(chosen) - len(ids)} of the prepared images: run the preprocess stage again")
+        raise UserError(
+            f"{raw} lacks {len(chosen) - len(ids)} of the preprocessed images: run the preprocess stage again"
+        )
     counts = {name: sum(place.split == name for place in chosen.values()) for name in splits}
     counts = {name: count for name, count in counts.items() if count}
     return ParityImages(ids, np.array(labels, np.int64), stored, prepared, counts, statistics)

@@ -52,7 +52,7 @@ class IngestConfig:
                 knob == "class_from" or getattr(self.source, column, None) is None,
                 f"{knob}: ingest.source.{column} already defines it; set one of them to null",
             )
-        require(self.unknown != "", "unknown: must be a folder, an archive or null, is empty")
+        require(self.unknown != "", "unknown: must be a folder, an archive or null, not empty")
         require(
             "://" not in (self.unknown or ""),
             "unknown: must be a folder or an archive on disk: download it, and name that",

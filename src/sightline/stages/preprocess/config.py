@@ -66,21 +66,21 @@ class PreprocessConfig:
     memo_gib: float
 
     def __post_init__(self) -> None:
-        require(1 <= self.size <= 4096, f"size: must be 1 to 4096 pixels, is {self.size}")
-        require(self.channels in (1, 3), f"channels: must be 1 or 3, is {self.channels}")
-        require(8 <= self.sample_bits <= 16, f"sample_bits: must be 8 to 16, is {self.sample_bits}")
+        require(1 <= self.size <= 4096, f"size: must be 1 to 4096 pixels, not {self.size}")
+        require(self.channels in (1, 3), f"channels: must be 1 or 3, not {self.channels}")
+        require(8 <= self.sample_bits <= 16, f"sample_bits: must be 8 to 16, not {self.sample_bits}")
         color = getattr(self.clean, "color", "keep")
         require(
             self.channels == 3 or color in ("keep", "grey"),
             f"clean.color: {color!r} needs preprocess.channels=3",
         )
-        require(0 <= self.background <= 255, f"background: must be 0 to 255, is {self.background}")
+        require(0 <= self.background <= 255, f"background: must be 0 to 255, not {self.background}")
         for name in ("val_fraction", "test_fraction"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"{name}: must be in [0, 1), is {value}")
+            require(0 <= value < 1, f"{name}: must be in [0, 1), not {value}")
         require_one_of("balance", self.balance, ("groups", "images"))
         require_one_of("leaks", self.leaks, ("drop", "keep", "fail"))
-        require(self.memo_gib >= 0, f"memo_gib: must not be negative, is {self.memo_gib:g}")
+        require(self.memo_gib >= 0, f"memo_gib: must be at least 0, not {self.memo_gib:g}")
         try:
             plan = self.plan
         except ValueError as error:
@@ -89,11 +89,11 @@ class PreprocessConfig:
             rest = 1 - 1 / plan.fold.n
             require(
                 self.val_fraction < rest,
-                f"val_fraction: leaves nothing to train on, is {self.val_fraction:g} with fold={self.fold!r}",
+                f"val_fraction: {self.val_fraction:g} leaves nothing to train on with fold={self.fold!r}",
             )
         else:
             total = self.val_fraction + self.test_fraction
-            require(total < 1, f"val_fraction: leaves nothing to train on, with test_fraction it makes {total:g}")
+            require(total < 1, f"val_fraction: leaves nothing to train on: with test_fraction it is {total:g}")
 
     @property
     def plan(self) -> SplitPlan:

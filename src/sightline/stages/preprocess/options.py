@@ -13,7 +13,7 @@ MAX_COPIES = 100
 
 
 def _check_copies(copies: int) -> None:
-    require(1 <= copies <= MAX_COPIES, f"copies: must be 1 to {MAX_COPIES}, is {copies}; augment=none makes none")
+    require(1 <= copies <= MAX_COPIES, f"copies: must be 1 to {MAX_COPIES}, not {copies}; augment=none makes none")
 
 
 @dataclass

@@ -64,7 +64,9 @@ class PixelTask(Task):
                 else:
                     data = batch[row].as_py()
                     if hashlib.sha256(data).digest() != self.contents[32 * place : 32 * place + 32]:
-                        raise damaged_error(self.source, f"the bytes of image {place} are not those that were written")
+                        raise damaged_error(
+                            self.source, f"the bytes of image {place} have changed since they were written"
+                        )
                     try:
                         result, image_notes = transform.run(transform.open(data, ANY_SIZE))
                     except (

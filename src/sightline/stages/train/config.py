@@ -96,17 +96,17 @@ class TrainConfig:
     num_workers: int
 
     def __post_init__(self) -> None:
-        require(0 < self.lr < math.inf, f"lr: must be positive and finite, is {self.lr}")
+        require(0 < self.lr < math.inf, f"lr: must be positive and finite, not {self.lr}")
         for name in ("batch_size", "accumulate", "max_epochs", "patience", "threads"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, is {getattr(self, name)}")
+            require(getattr(self, name) >= 1, f"{name}: must be at least 1, not {getattr(self, name)}")
         for name in ("freeze_epochs", "seed", "num_workers"):
-            require(getattr(self, name) >= 0, f"{name}: must not be negative, is {getattr(self, name)}")
+            require(getattr(self, name) >= 0, f"{name}: must be at least 0, not {getattr(self, name)}")
         require(self.gradient_clip is None or self.gradient_clip > 0, "gradient_clip: must be positive, or null")
-        require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], is {self.backbone_lr_mult}")
-        require(self.teacher != "", "teacher: must be a bundle's folder or null, is empty")
-        require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], is {self.teacher_share}")
-        require(self.start_from != "", "start_from: must be champion, a folder or null, is empty")
-        require(0 <= self.unknown_weight <= 10, f"unknown_weight: must be in [0, 10], is {self.unknown_weight}")
+        require(0 < self.backbone_lr_mult <= 1, f"backbone_lr_mult: must be in (0, 1], not {self.backbone_lr_mult}")
+        require(self.teacher != "", "teacher: must be a bundle's folder or null, not empty")
+        require(0 < self.teacher_share <= 1, f"teacher_share: must be in (0, 1], not {self.teacher_share}")
+        require(self.start_from != "", "start_from: must be champion, a folder or null, not empty")
+        require(0 <= self.unknown_weight <= 10, f"unknown_weight: must be in [0, 10], not {self.unknown_weight}")
         all_learn = "auto, scratch, finetune"
         for key, value, choice_name, option, allowed in (
             ("teacher", self.teacher, "mix", self.mix, "none"),

@@ -48,7 +48,7 @@ class Mixing(MixingOption):
     alpha: float
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, f"alpha: must be positive, is {self.alpha}")
+        require(self.alpha > 0, f"alpha: must be positive, not {self.alpha}")
 
     def build(self, classes: int) -> Mix | None:
         from torchvision.transforms import v2  # seconds to import, for the few that mix

@@ -33,8 +33,8 @@ class TrainerOption(Option):
 
     def __post_init__(self) -> None:
         require_one_of("accelerator", self.accelerator, ("auto", "cpu", "gpu", "mps"))
-        require(0 <= self.devices <= 1024, f"devices: must be 0 (all) to 1024, is {self.devices}")
-        require(1 <= self.nodes <= 1024, f"nodes: must be 1 to 1024, is {self.nodes}")
+        require(0 <= self.devices <= 1024, f"devices: must be 0 (all) to 1024, not {self.devices}")
+        require(1 <= self.nodes <= 1024, f"nodes: must be 1 to 1024, not {self.nodes}")
         require_one_of("precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
 
 
@@ -58,8 +58,8 @@ class DebugOption(Option):
     def __post_init__(self) -> None:
         for name in ("epochs", "batches"):
             value = getattr(self, name)
-            require(value is None or value >= 1, f"{name}: must be at least 1, or null, is {value}")
-        require(self.overfit >= 0, f"overfit: must not be negative, is {self.overfit}")
+            require(value is None or value >= 1, f"{name}: must be at least 1, or null, not {value}")
+        require(self.overfit >= 0, f"overfit: must be at least 0, not {self.overfit}")
         if self.profiler is not None:
             require_one_of("profiler", self.profiler, ("simple", "advanced"))
 

@@ -54,10 +54,10 @@ class Finetune(RecipeOption):
     ema_decay: float | None
 
     def __post_init__(self) -> None:
-        require(0 < self.lr_mult <= 10, f"lr_mult: must be above 0, at most 10, is {self.lr_mult}")
-        require(0 < self.layer_decay <= 1, f"layer_decay: must be in (0, 1], is {self.layer_decay}")
+        require(0 < self.lr_mult <= 10, f"lr_mult: must be above 0, at most 10, not {self.lr_mult}")
+        require(0 < self.layer_decay <= 1, f"layer_decay: must be in (0, 1], not {self.layer_decay}")
         decay = self.ema_decay
-        require(decay is None or 0 <= decay < 1, f"ema_decay: must be in [0, 1), or null, is {decay}")
+        require(decay is None or 0 <= decay < 1, f"ema_decay: must be in [0, 1), or null, not {decay}")
 
 
 @RECIPES.register("probe")

@@ -49,7 +49,7 @@ class Ema(WeightAveragingOption):
     decay: float
 
     def __post_init__(self) -> None:
-        require(0 <= self.decay < 1, f"decay: must be in [0, 1), is {self.decay}")
+        require(0 <= self.decay < 1, f"decay: must be in [0, 1), not {self.decay}")
 
     def build(self, epochs: int) -> Callback | None:
         from pytorch_lightning.callbacks import EMAWeightAveraging
@@ -71,7 +71,7 @@ class Swa(WeightAveragingOption):
     start: float
 
     def __post_init__(self) -> None:
-        require(0 <= self.start < 1, f"start: must be in [0, 1), is {self.start}")
+        require(0 <= self.start < 1, f"start: must be in [0, 1), not {self.start}")
 
     @property
     def stops_early(self) -> bool:

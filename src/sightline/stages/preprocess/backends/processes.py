@@ -33,7 +33,7 @@ class Processes(Backend):
     workers: int | None
 
     def __post_init__(self) -> None:
-        require(self.workers is None or self.workers >= 1, f"workers: must be at least 1, is {self.workers}")
+        require(self.workers is None or self.workers >= 1, f"workers: must be at least 1, not {self.workers}")
 
     def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:
         """Returns the pool; where tasks are expected its workers start, while this process reads the raw set."""

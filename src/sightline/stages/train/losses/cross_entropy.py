@@ -25,7 +25,7 @@ class CrossEntropy(LossOption):
     label_smoothing: float
 
     def __post_init__(self) -> None:
-        require(0 <= self.label_smoothing < 1, f"label_smoothing: must be in [0, 1), is {self.label_smoothing}")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing: must be in [0, 1), not {self.label_smoothing}")
 
     def build(self, weight: torch.Tensor | None) -> nn.Module:
         from torch import nn

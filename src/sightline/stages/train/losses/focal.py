@@ -25,7 +25,7 @@ class Focal(LossOption):
     gamma: float
 
     def __post_init__(self) -> None:
-        require(self.gamma >= 0, f"gamma: must not be negative, is {self.gamma}")
+        require(self.gamma >= 0, f"gamma: must be at least 0, not {self.gamma}")
 
     def build(self, weight: torch.Tensor | None) -> nn.Module:
         from sightline.stages.train.focal_loss import FocalLoss

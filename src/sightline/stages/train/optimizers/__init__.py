@@ -25,8 +25,8 @@ class OptimizerOption(Option):
     weight_decay: float
 
     def __post_init__(self) -> None:
-        require(0 < self.lr < math.inf, f"lr: must be positive and finite, is {self.lr}")
-        require(0 <= self.weight_decay < math.inf, f"weight_decay: must not be negative, is {self.weight_decay}")
+        require(0 < self.lr < math.inf, f"lr: must be positive and finite, not {self.lr}")
+        require(0 <= self.weight_decay < math.inf, f"weight_decay: must be at least 0, not {self.weight_decay}")
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         """Builds the optimiser.
@@ -47,5 +47,5 @@ def momenta(betas: list[float]) -> tuple[float, float]:
         ValueError: If they are not two numbers from 0 to below 1.
     """
     require(len(betas) == 2, "betas: two numbers are wanted")
-    require(all(0 <= beta < 1 for beta in betas), f"betas: must be in [0, 1), are {betas}")
+    require(all(0 <= beta < 1 for beta in betas), f"betas: must be in [0, 1), not {betas}")
     return betas[0], betas[1]

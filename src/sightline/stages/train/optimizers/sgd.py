@@ -27,7 +27,7 @@ class Sgd(OptimizerOption):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.momentum < 1, f"momentum: must be in [0, 1), is {self.momentum}")
+        require(0 <= self.momentum < 1, f"momentum: must be in [0, 1), not {self.momentum}")
         require(self.momentum > 0 or not self.nesterov, "nesterov: needs a momentum above 0")
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:

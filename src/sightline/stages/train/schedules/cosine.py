@@ -28,8 +28,8 @@ class Cosine(ScheduleOption):
     final: float
 
     def __post_init__(self) -> None:
-        require(0 <= self.warmup < 1, f"warmup: must be in [0, 1), is {self.warmup}")
-        require(0 <= self.final <= 1, f"final: must be in [0, 1], is {self.final}")
+        require(0 <= self.warmup < 1, f"warmup: must be in [0, 1), not {self.warmup}")
+        require(0 <= self.final <= 1, f"final: must be in [0, 1], not {self.final}")
 
     def build(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         from torch.optim.lr_scheduler import LambdaLR

@@ -29,9 +29,9 @@ class OneCycle(ScheduleOption):
     final: float
 
     def __post_init__(self) -> None:
-        require(0 < self.warmup < 1, f"warmup: must be in (0, 1), is {self.warmup}")
+        require(0 < self.warmup < 1, f"warmup: must be in (0, 1), not {self.warmup}")
         for name in ("start", "final"):
-            require(0 < getattr(self, name) <= 1, f"{name}: must be in (0, 1], is {getattr(self, name)}")
+            require(0 < getattr(self, name) <= 1, f"{name}: must be in (0, 1], not {getattr(self, name)}")
 
     def build(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         from torch.optim.lr_scheduler import OneCycleLR

@@ -28,8 +28,8 @@ class Step(ScheduleOption):
 
     def __post_init__(self) -> None:
         inside = all(0 < share < 1 for share in self.milestones)
-        require(inside, f"milestones: must be in (0, 1), are {self.milestones}")
-        require(0 < self.factor <= 1, f"factor: must be in (0, 1], is {self.factor}")
+        require(inside, f"milestones: must be in (0, 1), not {self.milestones}")
+        require(0 < self.factor <= 1, f"factor: must be in (0, 1], not {self.factor}")
 
     def build(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         from torch.optim.lr_scheduler import LambdaLR
