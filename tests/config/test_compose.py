@@ -334,5 +334,5 @@ def test_a_section_needs_no_list(project: Path) -> None:
         ConfigError, match=r"^trian: no such section; the section of a stage is in src/sightline/stages/trian/config"
     ):
         schema_of("trian")
-    with pytest.raises(ConfigError, match="trian: no section"):
+    with pytest.raises(ConfigError, match="trian: no such section"):
         check(compose(["+trian.lr=1"]))
