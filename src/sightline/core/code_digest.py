@@ -71,6 +71,8 @@ class CodeDigests:
         self._changed = False
         self._seen: dict[str, Path | None] = {}
         self._read: dict[Path, ModuleSource] = {}
+        self._resources: dict[Path, list[str]] = {}
+        self._imports: dict[str, list[str]] = {}
 
     def digest(self, *modules: str) -> str:
         """Returns the code digest of modules with all that they import, 64 hexadecimal digits.
@@ -83,14 +85,22 @@ class CodeDigests:
         """
         found = self.closure(*modules)
         parts = [f"{name} {self._source(path).digest}" for name, path in sorted(found.items())]
-        folders = sorted({path.parent for path in found.values()})
-        beside = [path for folder in folders for path in sorted(folder.iterdir()) if _is_resource(path)]
-        parts += [f"{path.parent.name}/{path.name} {files.sha256_file(path)}" for path in beside]
+        parts += [part for folder in sorted({path.parent for path in found.values()}) for part in self._beside(folder)]
         self._keep()
         return files.sha256("\n".join(parts).encode())
 
+    def _beside(self, folder: Path) -> list[str]:
+        """Returns a folder's files that are no Python, each with its digest."""
+        if folder not in self._resources:
+            names = sorted(path.name for path in folder.iterdir() if _is_resource(path.name))
+            paths = [path for path in map(folder.joinpath, names) if path.is_file()]
+            self._resources[folder] = [f"{folder.name}/{path.name} {files.sha256_file(path)}" for path in paths]
+        return self._resources[folder]
+
     def refresh(self) -> None:
         """Looks at the files again, which may have changed since."""
+        self._resources.clear()
+        self._imports.clear()
         self._seen.clear()
         self._read.clear()
 
@@ -104,14 +114,19 @@ class CodeDigests:
         while todo:
             name = todo.pop()
             path = self._file(name)
-            if name in found or path is None:
-                continue
-            found[name] = path
-            todo.append(name.rpartition(".")[0])  # the packages above it, whose `__init__.py` an import runs as well
-            if name != "sightline":
-                for imported in self._source(path).names:
-                    todo += self._matching(imported) if "*" in imported else [imported, imported.rpartition(".")[0]]
+            if name not in found and path is not None:
+                found[name] = path
+                todo += self._imported(name, path)
         return found
+
+    def _imported(self, name: str, path: Path) -> list[str]:
+        """Returns the modules of the project that one imports itself, and the packages above it and them."""
+        if name not in self._imports:
+            names = [name.rpartition(".")[0]]  # an import runs its `__init__.py` as well
+            for imported in self._source(path).names if name != "sightline" else ():
+                names += self._matching(imported) if "*" in imported else [imported, imported.rpartition(".")[0]]
+            self._imports[name] = [each for each in dict.fromkeys(names) if self._file(each) is not None]
+        return self._imports[name]
 
     def _file(self, name: str) -> Path | None:
         """Returns the file of a module of the project; None for any other name."""
@@ -265,9 +280,9 @@ def _is_type_checking(test: ast.expr) -> bool:
     return _called(test) == "TYPE_CHECKING"
 
 
-def _is_resource(path: Path) -> bool:
-    hidden = path.name.startswith(".") or path.name.endswith("~")  # what editors leave
-    return path.is_file() and not hidden and path.suffix not in (".py", ".pyc", ".pyi") and path.name != "py.typed"
+def _is_resource(name: str) -> bool:
+    """Says whether the name is that of no Python, and not hidden or what editors leave."""
+    return not name.startswith(".") and not name.endswith((".py", ".pyc", ".pyi", "~")) and name != "py.typed"
 
 
 def _own_digest() -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.text import composed
@@ -33,6 +31,8 @@ class LabelMap:
         """
         if path is None:
             return cls({})
+        import yaml  # here: `watch` is at every `dvc repro`, and a tenth of it would be this
+
         try:
             # As text: a class called 1, no or 2024-01-01 is called so.
             content = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 - text only
