@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,13 @@ class PixelTask(Task):
         transform = Transform.from_dict(self.transform)
         rejected: dict[str, list[int]] = {}
         notes: dict[str, list[int]] = {}
-        opened_files: dict[Path, Any] = {}
+        opened_files = {path: _open(path) for path in {cached.path for cached in self.cached.values()}}
+        known = {place: row for place, row in self.cached.items() if opened_files[row.path] is not None}
         place = -1
         with PixelWriter(out, transform.shape) as writer:
-            for place, (batch, row) in enumerate(_images(self.source)):
-                cached = self.cached.get(place)
-                if cached and cached.path not in opened_files:
-                    opened_files[cached.path] = _open(cached.path)
-                if cached and opened_files[cached.path] is not None:
+            for place, (batch, row) in enumerate(_images(self.source, known)):
+                cached = known.get(place)
+                if cached:
                     result, image_notes = opened_files[cached.path][cached.row], list(cached.notes)
                 else:
                     data = batch[row].as_py()
@@ -94,10 +93,22 @@ def encoded_images(shard: Path) -> Iterator[bytes]:
     return (batch[row].as_py() for batch, row in _images(shard))
 
 
-def _images(shard: Path) -> Iterator[tuple[Any, int]]:
-    """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes."""
+def _images(shard: Path, known: Container[int] = ()) -> Iterator[tuple[Any, int]]:
+    """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes.
+
+    Args:
+        shard: The file.
+        known: Places of images that are not wanted; a row group of no others is not read, and has no array.
+    """
     with open_parquet(shard) as file:
-        for batch in file.iter_batches(batch_size=256, columns=["image.bytes"]):
-            column = batch.column("image").field("bytes")
-            for row in range(len(column)):
-                yield column, row
+        begin = 0
+        for group in range(file.num_row_groups):
+            end = begin + file.metadata.row_group(group).num_rows
+            if all(place in known for place in range(begin, end)):
+                yield from ((None, row) for row in range(end - begin))
+            else:
+                for batch in file.iter_batches(batch_size=256, row_groups=[group], columns=["image.bytes"]):
+                    column = batch.column("image").field("bytes")
+                    for row in range(len(column)):
+                        yield column, row
+            begin = end
