@@ -19,6 +19,7 @@ from sightline.core.rejection import RejectionError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_set import SPLITS
 from sightline.metrics import calibration
+from sightline.review import plain_answers
 
 MODEL, DATA, CALIBRATION = Path("models"), Path("data/processed"), Path("reports/calibration.json")
 BUNDLE = MODEL / "bundle"
@@ -41,8 +42,10 @@ class Judgements:
         labels: [n] int64 class indices; -1 where an image has none.
         probabilities: [n, K] float32, calibrated as the report's.
         embeddings: [n, D] float32 of length 1: what the network's last layer sees.
-        novelty: [m] float32 of the images of the set, which come first: what the exported model says of how unlike all
-            it was trained on they are; None where there is no bundle of this model that tells it.
+        plain: [m, K] float32 of the images of the set, which come first: their classes by plain features and the other
+            images' labels; None where that is not known.
+        novelty: [m] float32 of the images of the set: how unlike all that it was trained on they are, by the exported
+            model; None where there is no bundle of this model that tells it.
     """
 
     classes: list[str]
@@ -52,6 +55,7 @@ class Judgements:
     labels: npt.NDArray[np.int64]
     probabilities: Floats
     embeddings: Floats
+    plain: Floats | None = None
     novelty: Floats | None = None
 
     def __len__(self) -> int:
@@ -85,7 +89,7 @@ class Judge:
         """Returns the judgements of every image of the set, in order of split and id; augmented copies are left out."""
         data = self.data
         model = files.sha256_file(self._root / MODEL / "model.safetensors")
-        key = files.sha256(f"{model} {data.digest} {self._temperature}".encode())[:16]
+        key = files.sha256(f"{model} {data.digest} {self._temperature} plain".encode())[:16]
         path = self._root / KEPT / f"{key}.npz"
         bundle = self._bundle(model)
         parts: list[tuple[Floats, ...]] = []
@@ -93,7 +97,8 @@ class Judge:
         sha256: list[str] = []
         splits: list[str] = []
         labels: list[int] = []
-        kept = _read(path, 2 if bundle is None else 3)
+        kept = _read(path, 3 if bundle is None else 4)
+        features = None if kept is not None else self._plain_features()
         for name in SPLITS:
             table = data.index.filter(pc.equal(data.index["split"], name))
             split, places = data.split(name), data.originals(name)
@@ -102,19 +107,28 @@ class Judge:
             sha256 += [contents[place] for place in places]
             splits += [name] * len(places)
             labels += split.labels[places].tolist()
-            if kept is None:
+            if features is not None:  # nothing was kept
                 starts = track(range(0, len(places), _BATCH), f"judging {name}", len(places), each=_BATCH)
                 for start in starts:
                     images = split.images(places[start : start + _BATCH])
-                    parts.append((*self.judge(images), *([] if bundle is None else [bundle.novelty(images)])))
-        if kept is None:
+                    novelty = [] if bundle is None else [bundle.novelty(images)]
+                    parts.append((*self.judge(images), features(images), *novelty))
+        if kept is None:  # `parts` has features where `plain` belongs
             kept = [np.concatenate(each) for each in zip(*parts, strict=True)]
+            kept[2] = plain_answers.plain_answers(kept[2], np.array(labels, np.int64), len(data.classes))
             with files.atomic_file(path) as temporary, temporary.open("wb") as stream:
                 np.savez(stream, *kept)
             for other in path.parent.glob("*.npz"):
                 if other != path:
                     other.unlink(missing_ok=True)
         return Judgements(data.classes, ids, sha256, splits, np.array(labels, np.int64), *kept)
+
+    def _plain_features(self) -> plain_answers.PlainFeatures:
+        places = [self.data.originals(name) for name in SPLITS]
+        chosen = zip(SPLITS, places, plain_answers.even_sample([len(each) for each in places]), strict=True)
+        return plain_answers.PlainFeatures(
+            np.concatenate([self.data.split(name).images(of_split[rows]) for name, of_split, rows in chosen])
+        )
 
     def _bundle(self, model: str) -> Any:
         """Returns the bundle of the project's model, if there is one and it tells novelty; else None."""

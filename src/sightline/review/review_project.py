@@ -136,5 +136,6 @@ def _joined(first: Judgements, second: Judgements) -> Judgements:
         np.concatenate([first.labels, second.labels]),
         np.concatenate([first.probabilities, second.probabilities]),
         np.concatenate([first.embeddings, second.embeddings]),
+        first.plain,
         first.novelty,
     )

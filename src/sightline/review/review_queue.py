@@ -15,6 +15,7 @@ from sightline.metrics import suspects
 from sightline.metrics.base import Floats
 from sightline.review import review_ranking
 from sightline.review.judgements import Judgements
+from sightline.review.plain_answers import geometric_mean
 from sightline.review.refused_inputs import RefusedInput
 
 MOST = 5000
@@ -112,13 +113,14 @@ def build_queue(
 
 
 def label_probabilities(judged: Judgements, vote: review_ranking.Floats) -> Floats:
-    """Returns the probabilities by which labels are doubted, [n, K] float64: the mean of network and neighbours.
+    """Returns the probabilities by which labels are doubted, [n, K] float64.
 
-    The network has seen the labels of its training images, and their neighbours' shares leave an image's own label
-    aside; so all images can be examined, those of training as well.
+    The geometric mean of the network's, of those of the labels around an image in the network's embedding, and twice of
+    those by plain features, a linear model's and the neighbours', for these have not seen the image's own label; the
+    network has seen those of its training images. So all images can be examined, those of training as well.
     """
-    mixed: Floats = (judged.probabilities.astype(np.float64) + vote) / 2
-    return mixed
+    answers = [judged.probabilities, vote]
+    return geometric_mean(answers if judged.plain is None else [*answers, judged.plain, judged.plain])
 
 
 def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
@@ -148,6 +150,7 @@ def _part(judged: Judgements, end: int) -> Judgements:
         judged.labels[:end],
         judged.probabilities[:end],
         judged.embeddings[:end],
+        judged.plain,
         judged.novelty,
     )
 
