@@ -3,7 +3,7 @@
     python benchmarks/grow.py [--seeds 3] [--pictures 10] [--draws 10] [key=value ...]
 
 Prepared and trained by `params.yaml`, with what is given for its train section. For each seed a network learns 0 to 7;
-then, on all ten, one starts from it (`train.start_from`, the head alone for three epochs), one from random weights, and
+then, on all ten, one starts from it (`train.start_from`), one from random weights, and
 its bundle is extended by some training pictures of each new class (`sightline extend`). Each row: accuracy on the test
 images of the old classes before and after, McNemar's exact p of the difference (of several draws, the median), accuracy
 on those of the new classes. Target, for the model that starts from the one before: old classes not worse (p of at least
@@ -31,8 +31,6 @@ from sightline.predict.bundle import Bundle
 from sightline.predict.extension import extend
 
 OLD, NEW = [str(digit) for digit in range(8)], ["8", "9"]
-FROZEN = 3
-"""Epochs in which the head alone learns (`train.freeze_epochs`): the old classes lose less by the first steps."""
 TARGET = 0.97
 
 
@@ -124,8 +122,8 @@ def main() -> None:
         for seed in range(options.seeds):
             run = Run(Path(folder), seed, knobs)
             images = run.sets[1].files.split("test").images()
-            start = {"start_from": str(run.before.path), "freeze_epochs": FROZEN}
-            started = sightline.train(run.sets[1], folder=run.root, **{**start, **run.train_knobs})
+            start = {"start_from": str(run.before.path)}
+            started = sightline.train(run.sets[1], folder=run.root, **run.train_knobs, **start)
             answers = started.probabilities(images).argmax(axis=1)
             results.append(run.row(f"seed {seed}: trained from the model before", answers))
             fresh = sightline.train(run.sets[1], folder=run.root, **run.train_knobs)

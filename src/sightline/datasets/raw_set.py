@@ -31,6 +31,7 @@ CLASSES = "classes.json"
 REJECTED = "rejected.parquet"
 NEAR = "near.parquet"
 SUMMARY = "ingest.json"
+FORMER_LABELS = "former_labels.json"
 SHARD_GLOB = "shard-*.parquet"
 
 TARGET_ROWS = 1024

@@ -1,10 +1,18 @@
 import json
 
+import numpy as np
 import pytest
 
 from sightline.core.errors import UserError
 from sightline.datasets.audit_findings import FINDINGS
-from sightline.stages.evaluate.dataset_summary import contact_cells, contact_rows, read_audit
+from sightline.stages.evaluate.dataset_summary import (
+    CorrectionGain,
+    contact_cells,
+    contact_rows,
+    correction_gain,
+    read_audit,
+)
+from sightline.stages.evaluate.results import SplitPredictions
 
 
 def finding(unit="images", number=0, examples=()):
@@ -55,6 +63,20 @@ def test_a_damaged_audit_is_one_line(raw, text):
     (raw / "ingest.json").unlink()
     with pytest.raises(UserError, match=r"ingest.json is missing: run the ingest stage"):
         read_audit(raw)
+
+
+def test_the_gain_of_corrections_counts_the_answers_to_test_images_by_both_labels(tmp_path):
+    answers = np.eye(2)[[0, 1, 1, 0]]
+    test = SplitPredictions("test", ["a", "b", "c", "d"], np.array([0, 1, 0, 0]), answers, answers)
+    assert correction_gain(tmp_path, test, ["cat", "dog"]) is None
+    former = tmp_path / "former_labels.json"
+    former.write_text(json.dumps({"a training image": "cat"}))
+    assert correction_gain(tmp_path, test, ["cat", "dog"]) is None
+    former.write_text(json.dumps({"b": "cat", "c": "dog", "d": "a class that is gone", "a training image": "cat"}))
+    assert correction_gain(tmp_path, test, ["cat", "dog"]) == CorrectionGain(3, 2, 1, 0.75, 0.5)
+    former.write_text("{")
+    with pytest.raises(UserError, match=r"former_labels.json is damaged \(.*\): run the ingest stage again"):
+        correction_gain(tmp_path, test, ["cat", "dog"])
 
 
 def test_the_contact_sheet_starts_with_the_original_and_ends_with_what_the_model_sees(digits):

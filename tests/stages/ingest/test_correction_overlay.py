@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,8 @@ def test_labels_change_and_pictures_go_by_their_content(tmp_path: Path, correcti
     labels = {identity: image.label for identity, image in result.images.items()}
     assert labels == {"a0": "b", "copy of a0": "b", "a2": "a", "b0": "b", "b1": "c", "b2": "c"}
     assert result.rejected == {"a1": "removed"}
+    former = json.loads((tmp_path / "raw/former_labels.json").read_bytes())
+    assert former == {"a0": "a", "copy of a0": "a", "b1": "b", "b2": "b"}
     assert result.summary["corrections"] == {"relabelled": 4, "confirmed": 1, "unmatched": 1}
     assert correction_lines(result.summary) == [
         "corrections: 4 labels changed, 1 inputs removed, 1 confirmed; 1 fit no image here"

@@ -15,13 +15,14 @@ from sightline.datasets import lost_detail as detail
 from sightline.datasets.audit_findings import FINDINGS
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.datasets.raw_lookup import raw_images
-from sightline.datasets.raw_set import SPLITS, SUMMARY
+from sightline.datasets.raw_set import FORMER_LABELS, SPLITS, SUMMARY
 from sightline.imaging.augment.epoch_images import epoch_images
 from sightline.imaging.augment.options import POLICIES
 from sightline.imaging.transform.pipeline import Transform
 from sightline.metrics.base import Labels
 from sightline.reporting import contact_sheet
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
+from sightline.stages.evaluate.results import SplitPredictions
 
 EPOCHS = 4
 """Epochs in which a training image is shown."""
@@ -90,6 +91,50 @@ def read_audit(raw: Path) -> Audit:
         raise UserError(f"{path} is missing: run the ingest stage") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
+
+
+@dataclass(frozen=True)
+class CorrectionGain:
+    """The model's answers to the test images whose labels people changed.
+
+    Attributes:
+        images: Number of them.
+        corrected: Number that the model answers as the corrected label.
+        former: Number that it answers as the source's label.
+        accuracy: On all test images.
+        former_accuracy: The same, by the source's labels.
+    """
+
+    images: int
+    corrected: int
+    former: int
+    accuracy: float
+    former_accuracy: float
+
+
+def correction_gain(raw: Path, test: SplitPredictions, classes: Sequence[str]) -> CorrectionGain | None:
+    """Returns what corrections of labels changed in the score; None where they changed no test image.
+
+    Raises:
+        UserError: If the former labels are damaged.
+    """
+    path = raw / FORMER_LABELS
+    if not path.is_file():
+        return None
+    try:
+        labels = parse_object(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
+    index = {name: number for number, name in enumerate(classes)}
+    # A former label may be no class any more: then no answer is right by it.
+    former = {place: index.get(labels[id_], -1) for place, id_ in enumerate(test.ids) if id_ in labels}
+    if not former:
+        return None
+    places = list(former)
+    right, right_before = int(test.correct[places].sum()), sum(int(test.predicted[p]) == former[p] for p in places)
+    total = int(test.correct.sum())
+    n = len(test.ids)
+    return CorrectionGain(len(places), right, right_before, total / n, (total - right + right_before) / n)
 
 
 def _texts(examples: Sequence[str | Sequence[str]], most: int = 3) -> tuple[str, ...]:

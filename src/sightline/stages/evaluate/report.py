@@ -21,7 +21,14 @@ from sightline.reporting.metric_titles import metric_rows as number_rows
 from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.render import Picture, render
 from sightline.stages.evaluate import provenance
-from sightline.stages.evaluate.dataset_summary import Audit, class_counts, contact_cells, lost_detail, split_rows
+from sightline.stages.evaluate.dataset_summary import (
+    Audit,
+    CorrectionGain,
+    class_counts,
+    contact_cells,
+    lost_detail,
+    split_rows,
+)
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.image_browser import BrowsedImage
 from sightline.stages.evaluate.results import Evaluation, Slice, Suspect
@@ -51,6 +58,7 @@ class ReportContent:
         suspects: Labels that are probably wrong, with their pictures.
         explainer: The method that made the heat maps of the cards.
         audit: The findings of ingestion.
+        correction_gain: The answers to test images whose labels people changed; None without such.
         contact: The contact sheet's rows.
         browsed: The images of the gallery that can be filtered.
         title: The set's name; None for its classes.
@@ -67,6 +75,7 @@ class ReportContent:
     suspects: Sequence[tuple[Suspect, View]] = ()
     explainer: Explainer | None = None
     audit: Audit | None = None
+    correction_gain: CorrectionGain | None = None
     contact: Sequence[SheetRow] = ()
     browsed: Sequence[BrowsedImage] = ()
     title: str | None = None

@@ -21,7 +21,13 @@ from sightline.reporting.plots.style import LIGHT
 from sightline.stages.evaluate import curve_tables, report, tables
 from sightline.stages.evaluate.baseline_comparison import read_learning_curve
 from sightline.stages.evaluate.config import EvaluateConfig
-from sightline.stages.evaluate.dataset_summary import STEPS_SHOWN, contact_rows, read_audit, training_rows
+from sightline.stages.evaluate.dataset_summary import (
+    STEPS_SHOWN,
+    contact_rows,
+    correction_gain,
+    read_audit,
+    training_rows,
+)
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.history import read_history
 from sightline.stages.evaluate.image_browser import browsed_images
@@ -101,6 +107,7 @@ def evaluate_split(
         suspects=report.pictured(found.suspects[: config.gallery], data),
         explainer=explainer,
         audit=read_audit(raw) if raw else None,
+        correction_gain=correction_gain(raw, test, classes) if raw else None,
         contact=contact_rows(data, raw, first_of_each_class(rows)) if raw else (),
         model_info=model_info or {},
     )

@@ -19,6 +19,9 @@ class CorrectionOverlay:
     Args:
         path: The file; None, or one that is not there, corrects nothing.
 
+    Attributes:
+        former: The labels of the source that were changed, by the images' ids.
+
     Raises:
         UserError: If a row of the file is none.
     """
@@ -27,6 +30,7 @@ class CorrectionOverlay:
         self._file = CorrectionFile(path) if path else None
         self._held = self._file.current() if self._file else {}
         self._new = {row.new for row in self._held.values() if row.decision is ReviewDecision.NEW_CLASS}
+        self.former: dict[str, str] = {}
         self._met: set[str] = set()
         self._counts: Counter[str] = Counter()
 
@@ -37,8 +41,13 @@ class CorrectionOverlay:
         row = self._held.get(files.sha256(data))
         return row.new if row is not None and row.changes and not row.removes else None
 
-    def apply(self, sha256: str, label: str) -> str:
+    def apply(self, sha256: str, label: str, identity: str) -> str:
         """Returns an image's label, as corrected.
+
+        Args:
+            sha256: Of its bytes.
+            label: The source's.
+            identity: The image's id.
 
         Raises:
             RejectionError: If a person has taken the image out of the set.
@@ -53,6 +62,8 @@ class CorrectionOverlay:
         if not row.changes:
             self._counts["confirmed"] += 1
             return label
+        if row.new != label:
+            self.former[identity] = label
         self._counts["relabelled" if row.new != label else "confirmed"] += 1
         return row.new
 

@@ -38,7 +38,7 @@ def ingest(source: Source, config: IngestConfig, out: Path, knob: str | None = N
         source: The source of the images.
         config: The section `ingest`: what is let in.
         out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
-            `ingest.json`.
+            `ingest.json`, and `former_labels.json` where people changed labels.
         knob: The setting that names the source, for messages; None for `ingest.source`.
 
     Returns:
@@ -77,6 +77,8 @@ def ingest(source: Source, config: IngestConfig, out: Path, knob: str | None = N
         }
         if corrections := overlay.summary():
             summary["corrections"] = corrections
+        if overlay.former:
+            files.write_json(out / raw_set.FORMER_LABELS, dict(sorted(overlay.former.items())))
         raw_set.write_near(sorter.near(), out / raw_set.NEAR)
     raw_set.write_classes(list(classes), out / raw_set.CLASSES)
     files.write_json(out / raw_set.SUMMARY, summary)
@@ -131,7 +133,7 @@ def _take(record: SourceItem, outcome: CheckResult | None, sorter: ImageSorter, 
         sorter.reject(Rejection(record.id, outcome.reason, outcome.detail))
     elif outcome is not None and record.label is not None:
         try:
-            label = overlay.apply(outcome.sha256, record.label)
+            label = overlay.apply(outcome.sha256, record.label, record.id)
         except RejectionError as error:
             sorter.reject(Rejection(record.id, error.reason, error.detail))
         else:
