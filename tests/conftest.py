@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import forked
 
 if TYPE_CHECKING:
     from tests.exported import Project
@@ -29,6 +33,12 @@ os.environ.setdefault("SIGHTLINE_SHARED_DATA", str(ROOT.parent / "shared" / "dat
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the flag that lets the slowest tests in."""
     parser.addoption("--full", action="store_true", help="run the tests marked full, the slowest, as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses how commands are run, and lets garbage wait: there are a million objects to look through."""
+    forked.enabled = sys.platform == "linux" and not config.getoption("--full")
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -26,8 +26,16 @@ from tests.stages.ingest.helpers import picture
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.parametrize("width", [390, 1280]),
-    pytest.mark.parametrize("scheme", ["light", "dark"]),
+    # Of the four, those that differ in both; the others with --full.
+    pytest.mark.parametrize(
+        ("width", "scheme"),
+        [
+            (390, "light"),
+            (1280, "dark"),
+            pytest.param(390, "dark", marks=pytest.mark.full),
+            pytest.param(1280, "light", marks=pytest.mark.full),
+        ],
+    ),
 ]
 LONG = "a_class_of_a_name_that_is_much_too_long_for_the_column_of_a_table_on_a_telephone"
 Look = Callable[[Path, int, str], Seen]

@@ -16,8 +16,16 @@ from sightline.stages.evaluate.stage import evaluate_split
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.parametrize("width", [390, 1280]),
-    pytest.mark.parametrize("scheme", ["light", "dark"]),
+    # Of the four, those that differ in both; the others with --full.
+    pytest.mark.parametrize(
+        ("width", "scheme"),
+        [
+            (390, "light"),
+            (1280, "dark"),
+            pytest.param(390, "dark", marks=pytest.mark.full),
+            pytest.param(1280, "light", marks=pytest.mark.full),
+        ],
+    ),
 ]
 
 

@@ -50,6 +50,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
             environment = {"PYTHONHASHSEED": "1", "SIGHTLINE_NUM_WORKERS": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
             ran = project.repro(SIGHTLINE_TEST_TRACE=str(trace), PYTHONPATH=paths, **environment)
             project.commit("reproduced")
+            project.check("git", "gc", "--quiet")  # fewer files to copy
             files.write_json(done, dataclasses.asdict(ran))
     return Base(project, Ran(**json.loads(done.read_text())), trace)
 

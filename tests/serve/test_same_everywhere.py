@@ -32,7 +32,7 @@ Row = dict[str, Any]
     ("name", "count", "hostile"),
     [
         ("fashion-mnist", 200, 0),
-        ("mnist", 200, 0),
+        pytest.param("mnist", 200, 0, marks=pytest.mark.full),
         ("sign-language-digits", 40, 40),  # the set whose pictures are of all sizes and colours
         pytest.param("sign-language-digits", 200, 10_000, marks=pytest.mark.full),
     ],

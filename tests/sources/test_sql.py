@@ -302,7 +302,7 @@ class TestLostConnections:
         subprocess.run([*client, "".join(f"KILL CONNECTION {number};" for number in ids)], check=True)
         return len(ids)
 
-    @pytest.mark.parametrize("as_query", [False, True], ids=["table", "query"])
+    @pytest.mark.parametrize("as_query", [False, pytest.param(True, marks=pytest.mark.full)], ids=["table", "query"])
     def test_a_slow_reader_outlives_the_servers_patience(
         self, mariadb_server: tuple[str, Path], as_query: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:

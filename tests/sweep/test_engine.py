@@ -150,7 +150,7 @@ print(len(ran), *ran)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("server", ["postgresql_url", "mariadb_url"])
+@pytest.mark.parametrize("server", ["postgresql_url", pytest.param("mariadb_url", marks=pytest.mark.full)])
 def test_two_machines_share_one_sweep(
     project: Path, tmp_path: Path, server: str, request: pytest.FixtureRequest
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_process_that_dies_is_a_failed_job_and_the_next_has_another(
     place.close()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_where_a_fork_cannot_go_on_python_begins_anew(task: JobTask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork_server, "FRESH", True)

@@ -456,6 +456,7 @@ print(resume_by_model(sys.argv[1], {}).run_id)
 """
 
 
+@pytest.mark.full  # test_store.py has two projects that do
 @pytest.mark.slow
 def test_two_processes_may_make_the_store_at_the_same_time(project: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}

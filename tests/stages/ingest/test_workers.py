@@ -109,7 +109,7 @@ def test_a_decoder_that_never_ends_costs_one_image() -> None:
 
 
 @pytest.mark.usefixtures("hooked")
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.full), 2])
 def test_a_decoder_that_never_ends_holds_up_no_image_that_a_pipe_cannot_hold(count: int) -> None:
     large = picture(1, side=700)
     assert len(large) > 2**20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from sightline.datasets.processed_set import ProcessedSet
 from sightline.stages.train import build
 from sightline.stages.train.config import TrainConfig
 from sightline.stages.train.fit import FitResult, fit
+from tests.stages.train.interrupted import SERVER
 from tests.stages.train.small import processed_set, train_config
 
 ROOT = Path(__file__).parents[3]
@@ -88,8 +88,7 @@ def _train(root: Path, config: TrainConfig, checkpoints: Path, stop_at: int) -> 
 @pytest.mark.slow
 def test_a_signal_stops_both_and_both_go_on(data: ProcessedSet, calm: FitResult, tmp_path: Path) -> None:
     config = train_config(**DENSE, **TOGETHER)
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_train, args=(data.root, config, tmp_path / "cut", 8))
+    process = SERVER.Process(target=_train, args=(data.root, config, tmp_path / "cut", 8))
     process.start()
     process.join(120)
     assert process.exitcode == 128 + signal.SIGTERM

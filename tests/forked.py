@@ -1,0 +1,67 @@
+"""Commands of a project in forks of a server, which has imported the libraries that they need."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+AT_START = {"PYTHONHASHSEED", "PYTHONPATH", "LC_ALL"}
+"""Variables that Python reads when it starts."""
+PLAIN = {"-S", "--set-param", "--name", "--json"}
+"""Flags of commands that may run in a fork; others matter to stages, which read the command line of their parent."""
+
+enabled = False
+"""Whether commands run in forks; `--full` has each begin as a process of its own."""
+
+
+def can_run(words: Sequence[str], variables: Collection[str] = ()) -> bool:
+    """Says whether a command is one to run in a fork: a stage, or what DVC and `sightline check` do in one process.
+
+    Args:
+        words: The command.
+        variables: Environment variables that it has beside a user's.
+    """
+    if not enabled or AT_START & set(variables):
+        return False
+    if tuple(words[:2]) == ("python", "-m"):
+        return words[2].startswith("pipeline.") and words[2] != "pipeline.sweep"
+    served = (("dvc", "repro"), ("dvc", "status"), ("dvc", "exp", "run"), ("sightline", "check"))
+    flags = {word for word in words if word.startswith("-")}
+    return flags <= PLAIN and any(tuple(words[: len(each)]) == each for each in served)
+
+
+def run(words: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> tuple[int, str]:
+    """Runs a command; returns its exit code, and what it printed."""
+    server = _server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with tempfile.NamedTemporaryFile() as printed:
+        request = {"words": words, "folder": str(folder), "environment": environment, "printed": printed.name}
+        print(json.dumps({**request, "seconds": seconds}), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        return code, printed.read().decode(errors="replace")
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Begins the server of this process; it ends when this process does."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DVC_", "MLFLOW_", "SIGHTLINE_", "PYTHON", "HYDRA_")) and not name.endswith("_THREADS")
+    }
+    # As the project's code sets them, before it imports what reads them.
+    early = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    early |= {"ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE", "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "tests.command_server"]
+    environment = {**kept, **early, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
