@@ -108,8 +108,10 @@ def learn(images: np.ndarray, labels: np.ndarray, epochs: int) -> Classifier:
     return model.eval()
 
 
-def scores(model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Score]:
-    """Returns the scores that are compared, each fitted to the images that the network was."""
+def scores(
+    model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels: np.ndarray
+) -> tuple[dict[str, Score], novelty_detector.NoveltyDetector]:
+    """Returns the scores that are compared, each fitted to the images that the network was, and the bundle's own."""
     e = embeddings.astype(float)
     weight, bias = (p.detach().numpy().astype(float) for p in (model.head.weight, model.head.bias))
     unit = e / np.linalg.norm(e, axis=1, keepdims=True).clip(1e-12)
@@ -144,7 +146,7 @@ def scores(model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels
         at = (embedded - plain.center) * plain.scale @ plain.projection.astype(float)
         return np.sqrt(((at[:, None] - plain.means[None]) ** 2).sum(axis=2).min(axis=1))
 
-    return {
+    compared = {
         "softmax": softmax,
         "energy": lambda _, __, logits: energy(logits),
         "ViM": vim,
@@ -152,6 +154,7 @@ def scores(model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels
         "Mahalanobis": mahalanobis,
         "with pixels": lambda pixels, embedded, _: ours.distances(pixels, embedded),
     }
+    return compared, ours
 
 
 def auroc(known: np.ndarray, foreign: np.ndarray) -> float:
@@ -178,7 +181,7 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
             logits = [model.head(part) for part in embedded]
         return batch, torch.cat(embedded).numpy(), torch.cat(logits).numpy().astype(float)
 
-    compared = scores(model, images[taught], answer(images[taught])[1], labels[taught])
+    compared, ours = scores(model, images[taught], answer(images[taught])[1], labels[taught])
     held_out = answer(images[pictures.taught :])
     truth = labels[pictures.taught :]
     accuracy = (held_out[2].argmax(axis=1) == truth).mean()
@@ -211,7 +214,24 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
                 )
         cells = [f"{np.mean(found[key]):.3f}" for key in others]
         print(f"{f'pixels, {second}':14}{np.mean(alarms):>7.3f}" + "".join(f"{cell:>16}" for cell in cells))
-    promised(own["with pixels"], truth, halves, middle)
+    nearest = ours.nearest(*held_out[:2])
+    strange = {key: ours.nearest(*given[:2]) for key, given in others.items()}
+    alarms, found = [], {key: [] for key in others}
+    ratios = np.zeros((len(halves), len(truth)))
+    for row, half in enumerate(halves):
+        setting = half[:middle]
+        at = conformal.novelty_thresholds(nearest[0][setting], nearest[1][setting], len(ours.means), RATE).of_class
+        ratios[row] = nearest[0] / at[nearest[1]]
+        alarms.append((ratios[row, half[middle:]] > 1).mean())
+        for key, (distances, rows) in strange.items():
+            found[key].append((distances / at[rows] > 1).mean())
+    cells = [f"{np.mean(found[key]):.3f}" for key in others]
+    print(f"{'as shipped':14}{np.mean(alarms):>7.3f}" + "".join(f"{cell:>16}" for cell in cells))
+    pooled = np.stack([own["with pixels"] / conformal.quantile(own["with pixels"][h[:middle]], RATE) for h in halves])
+    print("one threshold for all classes:")
+    promised(pooled, truth, halves, middle)
+    print("as shipped, a threshold for each class:")
+    promised(ratios, truth, halves, middle)
     weights = np.exp(held_out[2] - held_out[2].max(axis=1, keepdims=True))
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     covered = np.zeros((len(halves), probabilities.shape[1], 2))
@@ -236,22 +256,35 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
           f"{share.max():.4f}; {np.mean(sizes):.2f} classes in a set")  # fmt: skip
 
 
-def promised(known: np.ndarray, truth: np.ndarray, halves: list[np.ndarray], middle: int) -> None:
-    """Prints how many splits have as few false alarms as promised, and the share of each class's images refused."""
-    rank = int(np.ceil(round((middle + 1) * (1 - RATE), 9)))
-    count = len(known) - middle
-    most = betabinom(count, middle + 1 - rank, rank).ppf(0.95)
-    refused = np.zeros((len(halves), len(known)), bool)
-    for row, half in enumerate(halves):
-        refused[row, half[middle:]] = known[half[middle:]] > conformal.quantile(known[half[:middle]], RATE)
-    alarms = refused.sum(axis=1)
-    print(f"splits with as few false alarms as promised: {(alarms <= most).sum()} of {len(halves)} "
+def promised(ratios: np.ndarray, truth: np.ndarray, halves: list[np.ndarray], middle: int) -> None:
+    """Prints how many splits, and classes in a split, have as few false alarms as promised, and each class's share.
+
+    Args:
+        ratios: [splits, n] novelty of the held-out images, above 1 those that are refused.
+        truth: [n] their classes.
+        halves: The order of the images in each split.
+        middle: How many of them set the thresholds.
+    """
+    alarms = np.array([(row[half[middle:]] > 1).sum() for row, half in zip(ratios, halves, strict=True)])
+    count, most = len(truth) - middle, most_alarms(middle, len(truth) - middle)
+    print(f"  splits with as few false alarms as promised: {(alarms <= most).sum()} of {len(halves)} "
           f"({alarms.min()} to {alarms.max()} of {count}, {most:.0f} allowed)")  # fmt: skip
-    tested = np.zeros_like(refused)
-    for row, half in enumerate(halves):
-        tested[row, half[middle:]] = True
-    shares = [refused[:, truth == label].sum() / tested[:, truth == label].sum() for label in np.unique(truth)]
-    print("false alarms by class: " + ", ".join(f"{share:.3f}" for share in shares))
+    refused, tested, inside = np.zeros(truth.max() + 1), np.zeros(truth.max() + 1), 0
+    for row, half in zip(ratios, halves, strict=True):
+        for label in range(len(tested)):
+            here = half[middle:][truth[half[middle:]] == label]
+            alarmed = (row[here] > 1).sum()
+            inside += alarmed <= most_alarms(int((truth[half[:middle]] == label).sum()), len(here))
+            refused[label] += alarmed
+            tested[label] += len(here)
+    print(f"  classes in a split with as few: {inside} of {len(halves) * len(tested)}; by class: "
+          + ", ".join(f"{share:.3f}" for share in refused / tested))  # fmt: skip
+
+
+def most_alarms(validation: int, count: int) -> float:
+    """Returns the number of false alarms above which fewer than 1 of 20 draws fall."""
+    rank = int(np.ceil(round((validation + 1) * (1 - RATE), 9)))
+    return float(count) if rank > validation else float(betabinom(count, validation + 1 - rank, rank).ppf(0.95))
 
 
 def least_covered(validation: int, count: int) -> float:

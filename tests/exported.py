@@ -45,6 +45,7 @@ METRICS = {
 CLASSES = [str(digit) for digit in range(10)]
 TEST_ROWS = 120
 VALIDATION_ROWS = 150
+RATE = 0.1  # of novel images: for 0.05 most classes would have too few validation images
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
     files.write_json(reports / "calibration.json", CALIBRATION)
     files.write_json(reports / "metrics_detail.json", METRICS)
     novelty_detector.save_detector(
-        measure_novelty(Embedder.of(predictor), data, 0.05, 256, split).fitted, reports / "novelty.npz"
+        measure_novelty(Embedder.of(predictor), data, RATE, 256, split).fitted, reports / "novelty.npz"
     )
 
 

@@ -68,3 +68,29 @@ def test_a_class_with_too_few_images_shares_a_threshold_and_none_at_all_excludes
     assert few[3] == 1 - pooled
     assert few[0] != few[3]
     assert (conformal.class_thresholds(labels[:10], of_true[:10], K, 0.95) == 0).all()
+
+
+def test_false_alarms_are_as_rare_as_promised_for_each_class_in_200_draws() -> None:
+    spread, alarms, images, rate = np.array([1.0, 2.0, 5.0]), np.zeros(3), np.zeros(3), 0.1
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        nearest, new = rng.integers(0, 3, 150), rng.integers(0, 3, 150)
+        distances = spread[nearest] * rng.gamma(2, size=150)
+        found = conformal.novelty_thresholds(distances, nearest, 3, rate)
+        novel = spread[new] * rng.gamma(2, size=150) > found.of_class[new]
+        alarms += np.bincount(new, novel, 3)
+        images += np.bincount(new, minlength=3)
+    assert (alarms / images > rate - 0.03).all()
+    assert (alarms / images < rate + 0.005).all()  # the one threshold of all gives the last class 0.22
+
+
+def test_a_class_that_few_images_are_nearest_to_shares_the_threshold_of_all() -> None:
+    rng = np.random.default_rng(0)
+    distances, nearest = rng.gamma(2, size=118), np.repeat([0, 1], [100, 18])
+    found = conformal.novelty_thresholds(distances, nearest, 3, 0.05)
+    pooled = conformal.quantile(distances, 0.05)
+    assert (found.pooled, found.sharing, found.enough) == (pooled, 2, True)
+    assert found.of_class.tolist() == [conformal.quantile(distances[:100], 0.05), pooled, pooled]
+    few = conformal.novelty_thresholds(distances[:18], nearest[:18], 3, 0.05, (np.full(9, 99.0), np.zeros(9, int)))
+    assert not few.enough
+    assert (few.of_class == distances[:18].max()).all()

@@ -8,6 +8,7 @@ from scipy.stats import betabinom
 
 from sightline.core.errors import UserError
 from sightline.metrics import conformal
+from sightline.metrics.conformal import NoveltyThresholds
 from sightline.models import novelty_detector
 from sightline.models.novelty_detector import FittedNovelty, NoveltyDetector
 
@@ -59,12 +60,13 @@ def test_pixels_are_looked_at_at_the_scales_that_they_allow() -> None:
 
 def test_it_is_the_same_when_read_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    kept = FittedNovelty(fitted(rng, 8), 2.5, 0.05, 100)
+    kept = FittedNovelty(fitted(rng, 8), NoveltyThresholds(2.5, np.array([2.0, 2.5, 3.0]), 1, True), 0.05, 100)
     novelty_detector.save_detector(kept, tmp_path / "novelty.npz")
     images, embeddings, _ = draw(rng, 10)
     again = novelty_detector.load_detector(tmp_path / "novelty.npz")
     assert again is not None
-    assert (again.threshold, again.rate, again.images) == (2.5, 0.05, 100)
+    assert (again.thresholds.pooled, again.thresholds.sharing, again.thresholds.enough) == (2.5, 1, True)
+    assert (again.rate, again.images) == (0.05, 100)
     assert np.array_equal(again.scores(images, embeddings), kept.scores(images, embeddings))
     novelty_detector.save_detector(None, tmp_path / "novelty.npz")
     assert novelty_detector.load_detector(tmp_path / "novelty.npz") is None

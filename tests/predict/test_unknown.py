@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import requests
@@ -23,16 +24,18 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import ProcessedSet
 from sightline.imaging import decode
+from sightline.metrics import conformal
 from sightline.models import novelty_detector
 from sightline.models.embeddings import embed
 from sightline.models.inference import Predictor
 from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
+from sightline.predict.inference_model import open_session
 from sightline.stages.evaluate.novelty_measurement import Embedder, measure_novelty
 from sightline.stages.export.stage import export
 from sightline.stages.export.uncertainty import Uncertainty
 from tests import bundles
-from tests.exported import CONFIG, TEST_ROWS, VALIDATION_ROWS, Project, write_processed
+from tests.exported import CONFIG, RATE, TEST_ROWS, Project, write_processed
 from tests.serve.conftest import serve
 
 PNG = {"content-type": "image/png"}
@@ -72,9 +75,19 @@ def test_from_bytes_it_is_as_novel_as_the_trained_network_finds_it(exported: Pro
     bundle = Bundle.load(exported.bundle, model=form)
     given = [prediction.novelty for prediction in bundle.predict(exported.pictures)]
     np.testing.assert_allclose(given, expected, rtol=1e-3 if form == "fp32" else 0.3)
-    # The threshold is the form's own: so many of the validation images are above it, and no more.
-    assert (bundle.novelty(data.split("val").images()) > 1 + 1e-6).sum() == VALIDATION_ROWS - 144  # ceil(151 * 0.95)
-    assert np.mean(np.array(given) > 1) < 0.15
+    # The thresholds are the form's own, and each class's: no more of the validation images nearest to it are above.
+    validation = data.split("val").images()
+    proto = onnx.load(exported.bundle / manifest.MODELS[form])
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("novelty_nearest", onnx.TensorProto.INT64, None))
+    session = open_session(proto.SerializeToString(), 1)
+    (nearest,) = session.run(["novelty_nearest"], {manifest.INPUT: validation})
+    novel = bundle.novelty(validation) > 1 + 1e-5
+    counts = np.bincount(nearest, minlength=10)
+    assert (counts >= conformal.images_for(RATE)).sum() >= 8
+    for label in np.flatnonzero(counts >= conformal.images_for(RATE)):
+        count = counts[label]
+        assert novel[nearest == label].sum() == count - np.ceil(round((count + 1) * (1 - RATE), 9)), label
+    assert np.mean(np.array(given) > 1) < 0.2
 
 
 def test_by_the_command_by_rest_and_by_mlflow_it_says_the_same(exported: Project, noise: list[Path]) -> None:
@@ -161,16 +174,19 @@ def test_known_foreign_pictures_set_the_threshold_and_test_it(exported: Project,
     shutil.copy(data / "contract.json", tmp_path / "unknown")
     opened, predictor = ProcessedSet(data), Predictor.load(exported.model)
     measured = measure_novelty(Embedder.of(predictor), opened, 0.05, 256, opened.split("test"))
-    without = novelty_detector.load_detector(exported.reports / "novelty.npz")
+    alone = ProcessedSet(exported.processed)
+    without = measure_novelty(Embedder.of(predictor), alone, 0.05, 256, alone.split("test")).fitted
     assert measured.unknown is not None
     assert measured.fitted is not None
     assert without is not None
     assert (measured.unknown.setting, len(measured.unknown.judged)) == (80, TEST_ROWS)
     assert measured.unknown.refused >= 0.95 * TEST_ROWS
     assert measured.unknown.auroc(measured.test) > 0.99
-    # All noise is far off, so that the threshold can be higher than the images alone had it, and none is lost.
-    assert measured.fitted.threshold > without.threshold
-    assert measured.flagged.sum() <= (measured.test * measured.fitted.threshold > without.threshold).sum()
+    # All noise is far off, so that the thresholds can be higher than the images alone had them, and none is lost.
+    factors = measured.fitted.thresholds.of_class / without.thresholds.of_class
+    assert factors[0] > 1
+    np.testing.assert_allclose(factors, factors[0])
+    assert measured.flagged.sum() <= (measured.test * factors[0] > 1).sum()
     reports = tmp_path / "reports"
     shutil.copytree(exported.reports, reports)
     novelty_detector.save_detector(measured.fitted, reports / "novelty.npz")

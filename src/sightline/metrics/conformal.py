@@ -7,11 +7,29 @@ one are exchangeable, the new one's score is above the quantile in at most the s
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline.metrics.base import Bools, Floats, Labels
+
+
+@dataclass(frozen=True)
+class NoveltyThresholds:
+    """Distances above which an image counts as novel.
+
+    Attributes:
+        pooled: That of all held-out images together.
+        of_class: [C] that of the images nearest to each class; `pooled` where these are too few.
+        sharing: Number of classes that have the pooled one.
+        enough: Whether all images together are enough for the rate; else the largest distance is the threshold.
+    """
+
+    pooled: float
+    of_class: Floats
+    sharing: int
+    enough: bool
 
 
 def quantile(scores: npt.NDArray[np.floating], rate: float) -> float | None:
@@ -32,34 +50,49 @@ def quantile(scores: npt.NDArray[np.floating], rate: float) -> float | None:
     return None if rank > n else float(np.sort(scores)[max(rank, 1) - 1])
 
 
-def novelty_threshold(
-    distances: npt.NDArray[np.floating], rate: float, unknown: npt.NDArray[np.floating] | None = None
-) -> tuple[float, bool]:
-    """Returns the distance above which an image counts as novel, and whether there were images enough for the rate.
+def novelty_thresholds(
+    distances: npt.NDArray[np.floating],
+    nearest: Labels,
+    num_classes: int,
+    rate: float,
+    unknown: tuple[npt.NDArray[np.floating], Labels] | None = None,
+) -> NoveltyThresholds:
+    """Returns the distances above which images count as novel.
 
-    It is the quantile of the held-out images' distances or, where those are too few, the largest. Known foreign images
-    can raise it, never lower it, so that the rate stays what was promised: among the distances from there to the
-    quantile at a fifth of the rate (so that a few odd images do not decide), it is the one above which the share of
-    foreign images exceeds that of held-out ones by most, the least of several.
+    Each class has the quantile of the held-out images that are nearest to it (Mondrian conformal prediction: the rate
+    holds for the images nearest to each class); those with too few for one share the quantile of all images or, where
+    these are too few as well, their largest distance. Known foreign images can raise the thresholds, never lower them,
+    so that the rate stays what was promised. They raise all by the same factor: among the held-out images' distances in
+    units of the threshold, from 1 to the quantile at a fifth of the rate (so that a few odd images do not decide), it
+    is the one above which the share of foreign images exceeds that of held-out ones by most, the least of several.
 
     Args:
         distances: [n] of held-out images of the known classes, n >= 1.
-        rate: The share of these that may be above it, 0 to 1.
-        unknown: [m] of foreign images; None or empty for none.
+        nearest: [n] the class that each is nearest to, 0 to C - 1.
+        num_classes: C.
+        rate: The share of these that may be above the threshold, 0 to 1.
+        unknown: The same two of foreign images; None or empty for none.
 
-    >>> known = np.arange(1.0, 201)
-    >>> novelty_threshold(known, 0.05), novelty_threshold(known, 0.05, np.array([193.5, 300, 300]))
-    ((191.0, True), (193.0, True))
+    >>> known, classes = np.arange(1.0, 201), np.arange(200) // 190
+    >>> novelty_thresholds(known, classes, 2, 0.05)
+    NoveltyThresholds(pooled=191.0, of_class=array([182., 191.]), sharing=1, enough=True)
+    >>> far = np.array([193.5, 300, 300])
+    >>> novelty_thresholds(known, 0 * classes, 1, 0.05, (far, np.zeros(3, int))).of_class
+    array([193.])
     """
     least = quantile(distances, rate)
-    if least is None:
-        return float(distances.max()), False
-    if unknown is None or not len(unknown):
-        return least, True
-    most = quantile(distances, rate / 5)
-    candidates = np.unique(distances[(distances >= least) & (distances <= (np.inf if most is None else most))])
-    gains = [(unknown > threshold).mean() - (distances > threshold).mean() for threshold in candidates]
-    return float(candidates[int(np.argmax(gains))]), True
+    pooled = float(distances.max()) if least is None else least
+    own = [quantile(distances[nearest == label], rate) for label in range(num_classes)]
+    of_class = np.array([one or pooled for one in own])
+    factor = 1.0
+    if least and unknown is not None and len(unknown[0]):
+        known, foreign = distances / of_class[nearest], unknown[0] / of_class[unknown[1]]
+        most = quantile(known, rate / 5)
+        within = known[(known > 1) & (known <= (np.inf if most is None else most))]
+        candidates = np.unique(np.append(within, 1.0))
+        gains = [(foreign > candidate).mean() - (known > candidate).mean() for candidate in candidates]
+        factor = float(candidates[int(np.argmax(gains))])
+    return NoveltyThresholds(factor * pooled, factor * of_class, sum(not one for one in own), least is not None)
 
 
 def images_for(rate: float) -> int:

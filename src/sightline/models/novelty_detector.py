@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.seeds import derive
 from sightline.metrics.base import Floats, Labels
+from sightline.metrics.conformal import NoveltyThresholds
 
 SCALES = (1, 2, 4)
 """The image is looked at as it is, and averaged over squares of so many pixels a side."""
@@ -56,7 +58,11 @@ class NoveltyDetector:
     means: npt.NDArray[np.float32]
 
     def distances(self, images: Images, embeddings: npt.NDArray[np.float32]) -> Floats:
-        """Returns the distance of each image to the nearest class mean.
+        """Returns the distance of each image to the nearest class mean, [n]; see `nearest`."""
+        return self.nearest(images, embeddings)[0]
+
+    def nearest(self, images: Images, embeddings: npt.NDArray[np.float32]) -> tuple[Floats, Labels]:
+        """Returns the distance of each image to the nearest class mean, [n], and that mean's row in `means`, [n].
 
         Args:
             images: [n, height, width, channels] uint8, prepared.
@@ -64,29 +70,38 @@ class NoveltyDetector:
         """
         projected = _standardised(features(images, embeddings), self.center, self.scale) @ self.projection.astype(float)
         nearest = _squared_distances(projected, self.means.astype(float)).argmin(axis=1)
-        distance: Floats = np.linalg.norm(projected - self.means[nearest], axis=1)
-        return distance
+        return np.linalg.norm(projected - self.means[nearest], axis=1), nearest
 
 
 @dataclass(frozen=True)
 class FittedNovelty:
-    """A detector with its threshold: what the evaluate stage writes, and the export stage puts into the bundle.
+    """A detector with its thresholds: what the evaluate stage writes, and the export stage puts into the bundle.
 
     Attributes:
         detector: The detector.
-        threshold: The distance above which an image is novel.
+        thresholds: The distances above which an image is novel; `of_class` by the rows of the detector's means.
         rate: The share of images of the known classes that may be above it, 0 to 1.
-        images: Validation images that the threshold was set on.
+        images: Validation images that the thresholds were set on.
     """
 
     detector: NoveltyDetector
-    threshold: float
+    thresholds: NoveltyThresholds
     rate: float
     images: int
 
     def scores(self, images: Images, embeddings: npt.NDArray[np.float32]) -> Floats:
-        """Returns [n] distances in units of the threshold: above 1 an image is novel."""
-        return self.detector.distances(images, embeddings) / self.threshold
+        """Returns [n] distances in units of the nearest class's threshold: above 1 an image is novel."""
+        distances, nearest = self.detector.nearest(images, embeddings)
+        return distances / self.thresholds.of_class[nearest]
+
+
+def joined(parts: Iterable[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
+    """Returns the distances and rows that `NoveltyDetector.nearest` gave for batches, as of one."""
+    distances, rows = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for distance, row in parts:
+        distances.append(distance)
+        rows.append(row)
+    return np.concatenate(distances), np.concatenate(rows)
 
 
 def pixel_features(images: Images) -> Floats:
@@ -175,7 +190,7 @@ def detector_bytes(fitted: FittedNovelty | None) -> bytes:
     arrays: dict[str, npt.ArrayLike] = {}
     if fitted is not None:
         arrays = vars(fitted.detector) | {
-            "threshold": np.float64(fitted.threshold),
+            **{name: np.asarray(value) for name, value in vars(fitted.thresholds).items()},
             "rate": np.float64(fitted.rate),
             "images": np.int64(fitted.images),
         }
@@ -200,7 +215,10 @@ def load_detector(path: Path) -> FittedNovelty | None:
             if not arrays.files:
                 return None
             detector = NoveltyDetector(*(arrays[name] for name in ("center", "scale", "projection", "means")))
-            return FittedNovelty(detector, float(arrays["threshold"]), float(arrays["rate"]), int(arrays["images"]))
+            thresholds = NoveltyThresholds(
+                float(arrays["pooled"]), arrays["of_class"], int(arrays["sharing"]), bool(arrays["enough"])
+            )
+            return FittedNovelty(detector, thresholds, float(arrays["rate"]), int(arrays["images"]))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
     except (ValueError, KeyError, OSError, EOFError) as error:

@@ -15,7 +15,7 @@ from sightline.predict.manifest import OUTPUT
 
 POINT, SCORES, MEANS = "novelty_point", "novelty_shifted", "novelty_means"
 """Of the novelty detector's part of the graph: an image's place p [N, R]; |m|² - 2pm for each mean m; these, [C, R]."""
-_DOUBLED, _SQUARES = "novelty_doubled", "novelty_squares"
+_DOUBLED, _SQUARES, _THRESHOLDS = "novelty_doubled", "novelty_squares", "novelty_threshold"
 _TRAINED = "trained_probabilities"
 _PREFIX = "extended_"
 
@@ -41,19 +41,23 @@ def trained_means(model: bytes) -> npt.NDArray[np.float64]:
     return _constant(onnx.load_from_string(model).graph, MEANS).astype(np.float64)
 
 
-def extended(model: bytes, means: npt.NDArray[np.float64], spread: float) -> bytes:
+def extended(model: bytes, means: npt.NDArray[np.float64], spread: float, threshold: float) -> bytes:
     """Returns a network with further classes behind the old ones.
 
     Args:
         model: The network; its output is `ClassMeans.answers`' `trained`.
         means: [n, R] the new classes' means.
         spread: The divisor of log odds.
+        threshold: The distance above which an image nearest to a new class is novel.
     """
     proto = onnx.load_from_string(model)
     graph = proto.graph
     trained = len(_constant(graph, MEANS))
     for name, added, along in ((MEANS, means, 0), (_DOUBLED, -2 * means.T, 1), (_SQUARES, (means**2).sum(axis=1), 0)):
         _replace(graph, name, np.concatenate([_constant(graph, name), added.astype(np.float32)], axis=along))
+    thresholds = _constant(graph, _THRESHOLDS)
+    if thresholds.ndim:  # bundles of older versions have one for all classes
+        _replace(graph, _THRESHOLDS, np.append(thresholds, np.full(len(means), threshold, np.float32)))
     for old_node in graph.node:
         for names in (old_node.output, old_node.input):
             names[:] = [_TRAINED if name == OUTPUT else name for name in names]

@@ -93,7 +93,8 @@ def extend(bundle: Path, pictures: Path, output: Path) -> Extension:
                 network = manifest.read_verified(bundle, old.manifest, name)
                 answers, points = _answers(extended_graph.with_point(network, bundle), images)
                 means = ClassMeans.of(network, points, labels)
-                files.write_bytes(folder / name, extended_graph.extended(network, means.new, means.spread))
+                threshold = old.calibration["novelty"]["thresholds"][form]
+                files.write_bytes(folder / name, extended_graph.extended(network, means.new, means.spread, threshold))
                 found = np.concatenate([open_model(folder, form).probabilities(part) for part in _batches(images)])
                 difference = np.abs(found - means.answers(answers, points)).max()
                 if not difference <= TOLERANCE:

@@ -26,7 +26,7 @@ from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.config import ExportConfig
 from sightline.stages.export.onnx import to_onnx
 from sightline.stages.export.result import ExportResult
-from tests.exported import CALIBRATION, CONFIG, TEST_ROWS, VALIDATION_ROWS, Project
+from tests.exported import CALIBRATION, CONFIG, RATE, TEST_ROWS, VALIDATION_ROWS, Project
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +58,7 @@ def test_the_bundle_is_complete_and_lists_its_files(project: Project) -> None:
     assert manifest["proof"]["available"] == sum(len(data.split(name)) for name in ("test", "val"))
     assert manifest["proof"]["agreement"] == 1.0
     novelty = json.loads((project.bundle / "calibration.json").read_text()).pop("novelty")
-    assert (novelty["rate"], novelty["images"], [*novelty["thresholds"]]) == (0.05, VALIDATION_ROWS, ["fp32", "int8"])
+    assert (novelty["rate"], novelty["images"], [*novelty["thresholds"]]) == (RATE, VALIDATION_ROWS, ["fp32", "int8"])
 
 
 def test_from_encoded_bytes_it_says_what_evaluation_saw(project: Project) -> None:

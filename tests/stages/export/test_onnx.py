@@ -32,7 +32,7 @@ from sightline.models import novelty_detector, saved_model
 classifier, shape = saved_model.load_model(Path(sys.argv[1]))[0], (12, 12, 1)
 fitted = novelty_detector.load_detector(Path(sys.argv[2]))
 plain = to_onnx(classifier, shape, 20, 1.25, classifier)
-print(hashlib.sha256(with_novelty(plain, fitted.detector, fitted.threshold, shape)).hexdigest())
+print(hashlib.sha256(with_novelty(plain, fitted.detector, fitted.thresholds.of_class, shape)).hexdigest())
 """
 
 

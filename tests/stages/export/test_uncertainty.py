@@ -34,13 +34,20 @@ class Images:
 
 def test_pictures_of_none_of_the_classes_set_the_threshold_of_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uncertainty, "open_session", lambda *_: None)
-    monkeypatch.setattr(uncertainty, "with_novelty", lambda _plain, _detector, threshold, _shape: threshold)
-    distances = staticmethod(lambda _session, batches, _fitted: np.concatenate(list(batches)))
-    monkeypatch.setattr(uncertainty.Uncertainty, "_distances", distances)
-    fitted: Any = SimpleNamespace(rate=0.05, threshold=1.0, detector=None)
+    monkeypatch.setattr(uncertainty, "with_novelty", lambda _plain, _detector, thresholds, _shape: thresholds)
+
+    def nearest(_session: Any, batches: Any, _fitted: Any) -> tuple[np.ndarray, np.ndarray]:
+        distances = np.concatenate(list(batches))
+        return distances, np.arange(len(distances)) % 2
+
+    monkeypatch.setattr(uncertainty.Uncertainty, "_nearest", staticmethod(nearest))
+    fitted: Any = SimpleNamespace(rate=0.05, detector=SimpleNamespace(means=np.zeros((2, 3))))
     found = [
         uncertainty.Uncertainty(fitted, Images(KNOWN), (8, 8, 1), unknown).network("int8", b"")  # type: ignore[arg-type]
         for unknown in (Images(UNKNOWN), None)
     ]
-    assert found == [conformal.novelty_threshold(KNOWN, 0.05, each)[0] for each in (UNKNOWN, None)]
-    assert found[0] > found[1]
+    rows = np.arange(len(KNOWN)) % 2
+    for thresholds, unknown in zip(found, ((UNKNOWN, np.arange(40) % 2), None), strict=True):
+        expected = conformal.novelty_thresholds(KNOWN, rows, 2, 0.05, unknown).of_class
+        assert np.array_equal(thresholds, expected)
+    assert (np.array(found[0]) > np.array(found[1])).all()

@@ -15,7 +15,7 @@ from sightline.core import progress
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.datasets.stratified_sample import stratified_sample
 from sightline.metrics import conformal
-from sightline.metrics.base import Bools, Floats
+from sightline.metrics.base import Bools, Floats, Labels
 from sightline.models import novelty_detector
 from sightline.models.novelty_detector import FittedNovelty
 
@@ -120,26 +120,31 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
     directions = novelty_detector.directions_for(embedder.weights_bytes, values.shape[1], len(data.classes))
     detector = novelty_detector.fit(values, train.labels[chosen], pixel_count, directions)
 
-    def distances(split: Split, name: str) -> Floats:
+    def nearest(split: Split, name: str) -> tuple[Floats, Labels]:
         batches = _batches(split, np.arange(len(split)), batch_size, name)
-        return np.concatenate([nothing, *(detector.distances(images, embedder.embed(images)) for images in batches)])
+        return novelty_detector.joined(detector.nearest(images, embedder.embed(images)) for images in batches)
 
-    held_out = distances(validation, "validation images")
-    setting = distances(unknown.split("val"), "unknown pictures") if unknown else nothing
-    threshold, enough = conformal.novelty_threshold(held_out, rate, setting)
+    held_out, at = nearest(validation, "validation images")
+    setting = nearest(unknown.split("val"), "unknown pictures") if unknown else None
+    thresholds = conformal.novelty_thresholds(held_out, at, len(detector.means), rate, setting)
     note = ""
-    if not enough:
+    if not thresholds.enough:
         note = (
             f"{len(held_out)} validation images are too few for a rate of {rate:g}, which needs "
             f"{conformal.images_for(rate)}: the largest distance among them is the threshold"
         )
-    if not 0 < threshold < np.inf:
+    if not 0 < thresholds.pooled < np.inf:
         return NoveltyResult(None, nothing, "the network gives all validation images the same embedding")
-    fitted = FittedNovelty(detector, threshold, rate, len(held_out))
+    fitted = FittedNovelty(detector, thresholds, rate, len(held_out))
+
+    def scores(split: Split, name: str) -> Floats:
+        distances, rows = nearest(split, name)
+        return distances / thresholds.of_class[rows]
+
     judged = None
-    if unknown:
-        judged = UnknownResult(len(setting), distances(unknown.split("test"), "unknown pictures") / threshold)
-    return NoveltyResult(fitted, distances(test, "test images") / threshold, note, judged)
+    if unknown and setting is not None:
+        judged = UnknownResult(len(setting[0]), scores(unknown.split("test"), "unknown pictures"))
+    return NoveltyResult(fitted, scores(test, "test images"), note, judged)
 
 
 def _batches(split: Split, places: npt.NDArray[np.int64], size: int, name: str) -> Iterator[Images]:

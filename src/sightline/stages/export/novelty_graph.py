@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sightline.metrics.base import Floats
 from sightline.models import novelty_detector
 from sightline.models.novelty_detector import NoveltyDetector
 from sightline.predict.manifest import INPUT, NOVELTY
@@ -46,16 +47,16 @@ class _Branch:
         return output
 
 
-def with_novelty(model: bytes, detector: NoveltyDetector, threshold: float, shape: tuple[int, int, int]) -> bytes:
+def with_novelty(model: bytes, detector: NoveltyDetector, thresholds: Floats, shape: tuple[int, int, int]) -> bytes:
     """Returns a network whose output `embedding` has given way to `novelty`, float32 [N].
 
-    It is the distance that `NoveltyDetector.distances` gives, in units of the threshold. All is computed in floats,
-    whatever the form of the network.
+    It is the distance that `NoveltyDetector.nearest` gives, in units of the nearest class's threshold. All is computed
+    in floats, whatever the form of the network.
 
     Args:
         model: A serialised `ModelProto` with the outputs `probabilities` and `embedding`.
         detector: The detector.
-        threshold: The distance that becomes 1.
+        thresholds: [C] the distance that becomes 1, of each class.
         shape: (height, width, channels) of an image.
     """
     proto = onnx.load_from_string(model)
@@ -75,7 +76,9 @@ def with_novelty(model: bytes, detector: NoveltyDetector, threshold: float, shap
     away = branch.node("Sub", [point, mean], "away")
     axes = branch.constant("last_axis", np.array([1], np.int64))
     distance = branch.node("ReduceL2", [away, axes], "distance", keepdims=0)
-    branch.node("Div", [distance, branch.constant("threshold", np.float32(threshold))], NOVELTY)
+    thresholds_of = branch.constant("threshold", thresholds.astype(np.float32))
+    threshold = branch.node("Gather", [thresholds_of, nearest], "nearest_threshold", axis=0)
+    branch.node("Div", [distance, threshold], NOVELTY)
     graph.node.extend(branch.nodes)
     graph.initializer.extend(branch.constants)
     outputs = [output for output in graph.output if output.name != EMBEDDING]

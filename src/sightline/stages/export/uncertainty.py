@@ -13,7 +13,9 @@ from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.metrics import conformal
-from sightline.metrics.base import Floats
+from sightline.metrics.base import Floats, Labels
+from sightline.metrics.conformal import NoveltyThresholds
+from sightline.models import novelty_detector
 from sightline.models.novelty_detector import FittedNovelty
 from sightline.predict import held_out, manifest
 from sightline.predict.inference_model import InferenceModel, open_session
@@ -51,21 +53,21 @@ class Uncertainty:
         self._shape = shape
         self._unknown = unknown.split("val") if unknown else None
         self._plain: dict[str, bytes] = {}
-        self._thresholds: dict[str, float] = {}
+        self._thresholds: dict[str, NoveltyThresholds] = {}
         self._of_true: dict[str, npt.NDArray[np.float32]] = {}
 
     def network(self, form: str, plain: bytes) -> bytes:
         """Returns the network that ships: one with an output `embedding` gets `novelty` in its place, if any.
 
         Args:
-            form: The form of the network; that in floats has the threshold of the trained one, others their own.
+            form: The form of the network; that in floats has the thresholds of the trained one, others their own.
             plain: The network as `to_onnx` or `to_int8` made it.
         """
         if self.fitted is None:
             return plain
-        threshold = self.fitted.threshold if form == "fp32" else self._threshold(plain, self.fitted)
-        self._thresholds[form], self._plain[form] = threshold, plain
-        return with_novelty(plain, self.fitted.detector, threshold, self._shape)
+        thresholds = self.fitted.thresholds if form == "fp32" else self._own_thresholds(plain, self.fitted)
+        self._thresholds[form], self._plain[form] = thresholds, plain
+        return with_novelty(plain, self.fitted.detector, thresholds.of_class, self._shape)
 
     def expected(self, form: str, images: Images) -> Floats:
         """Returns the novelty that a form of the network is to give, by the detector and the form's own embeddings.
@@ -78,7 +80,8 @@ class Uncertainty:
             raise ValueError(f"{form} tells no novelty")
         session = open_session(self._plain[form], 0)
         parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
-        return self._distances(session, parts, self.fitted) / self._thresholds[form]
+        distances, rows = self._nearest(session, parts, self.fitted)
+        return distances / self._thresholds[form].of_class[rows]
 
     def observe(self, form: str, bundle: InferenceModel) -> None:
         """Notes what a form of the network makes of the validation images."""
@@ -97,7 +100,8 @@ class Uncertainty:
         """Writes `calibration.json` and, where there are validation images, `conformal.npz` into a bundle."""
         novel = None
         if self.fitted is not None:
-            novel = {"rate": self.fitted.rate, "images": self.fitted.images, "thresholds": self._thresholds}
+            pooled = {form: thresholds.pooled for form, thresholds in self._thresholds.items()}
+            novel = {"rate": self.fitted.rate, "images": self.fitted.images, "thresholds": pooled}
         files.write_json(folder / manifest.CALIBRATION, calibration | ({"novelty": novel} if novel else {}))
         if len(self._places):
             labels = self._validation.labels[self._places]
@@ -107,19 +111,19 @@ class Uncertainty:
         for start in range(0, len(self._places), BATCH_SIZE):
             yield self._validation.images(self._places[start : start + BATCH_SIZE])
 
-    def _threshold(self, plain: bytes, fitted: FittedNovelty) -> float:
+    def _own_thresholds(self, plain: bytes, fitted: FittedNovelty) -> NoveltyThresholds:
         session, unknown = open_session(plain, 0), None
         if self._unknown is not None and len(self._unknown):
             starts = range(0, len(self._unknown), BATCH_SIZE)
             parts = (self._unknown.images(slice(start, start + BATCH_SIZE)) for start in starts)
-            unknown = self._distances(session, parts, fitted)
-        known = self._distances(session, self._batches(), fitted)
-        return conformal.novelty_threshold(known, fitted.rate, unknown)[0]
+            unknown = self._nearest(session, parts, fitted)
+        known = self._nearest(session, self._batches(), fitted)
+        return conformal.novelty_thresholds(*known, len(fitted.detector.means), fitted.rate, unknown)
 
     @staticmethod
-    def _distances(session: Any, batches: Iterable[Images], fitted: FittedNovelty) -> Floats:
+    def _nearest(session: Any, batches: Iterable[Images], fitted: FittedNovelty) -> tuple[Floats, Labels]:
         embedded = ((images, session.run([EMBEDDING], {INPUT: images})[0]) for images in batches)
-        return np.concatenate([fitted.detector.distances(images, embeddings) for images, embeddings in embedded])
+        return novelty_detector.joined(fitted.detector.nearest(images, embeddings) for images, embeddings in embedded)
 
 
 def check_novelty(
