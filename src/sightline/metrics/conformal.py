@@ -20,8 +20,8 @@ class NoveltyThresholds:
     """Distances above which an image counts as novel.
 
     Attributes:
-        pooled: That of all held-out images together.
-        of_class: [C] that of the images nearest to each class; `pooled` where these are too few.
+        pooled: Quantile of all held-out images together.
+        of_class: [C] quantile of the images nearest to each class; `pooled` where these are too few.
         sharing: Number of classes that have the pooled one.
         enough: Whether all images together are enough for the rate; else the largest distance is the threshold.
     """

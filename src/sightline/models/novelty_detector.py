@@ -79,7 +79,7 @@ class FittedNovelty:
 
     Attributes:
         detector: The detector.
-        thresholds: The distances above which an image is novel; `of_class` by the rows of the detector's means.
+        thresholds: Distances above which an image is novel; `of_class` by the rows of the detector's means.
         rate: The share of images of the known classes that may be above it, 0 to 1.
         images: Validation images that the thresholds were set on.
     """
