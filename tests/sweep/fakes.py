@@ -85,7 +85,7 @@ def start(
     return engine, ran
 
 
-def make(name: str, *words: str) -> tuple[SweepEngine, SweepStudy]:
+def make(name: str, *words: str, first: dict[str, Any] | None = None) -> tuple[SweepEngine, SweepStudy]:
     params = read_params()
     space = read_words(words)
     settings = typed(SweepConfig, compose([*saved_overrides(params), *space.settings])["sweep"], "sweep")
@@ -95,5 +95,5 @@ def make(name: str, *words: str) -> tuple[SweepEngine, SweepStudy]:
         open_storage(study_location()), name, settings.named or ["val_loss"], space.distributions(not grid), sampler, 0
     )
     fakes: Any = (FakeFactory(), FakeSlots())
-    engine = SweepEngine(study, study_location(), space, settings, grid, *fakes, dict.fromkeys)
+    engine = SweepEngine(study, study_location(), space, settings, grid, *fakes, dict.fromkeys, first=first)
     return engine, study

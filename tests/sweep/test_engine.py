@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,47 +138,74 @@ SHARED = """
 import os, sys, time
 from pathlib import Path
 import pytest
-from tests.sweep.fakes import by_rate, start
-def when_both_have_one(task):
-    Path(sys.argv[1], str(os.getpid())).touch()
-    while len(os.listdir(sys.argv[1])) < 2:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    return by_rate(task)
+from tests.sweep import fakes
+def meet(name):
+    Path(sys.argv[1], f"{name}-{os.getpid()}").touch()
+    while len(list(Path(sys.argv[1]).glob(f"{name}-*"))) < 2:
+        time.sleep(0.002)
+make_job, plan, met = fakes.FakeFactory.job, fakes.SweepEngine.plan, []
+def plan_together(engine):  # before either has enqueued a job
+    meet("plan")
+    done = plan(engine)
+    meet("planned")
+    return done
+def job_together(factory, words):  # after both have taken up their first one
+    if not met:
+        met.append(meet("job"))
+    return make_job(factory, words)
+def slowly(task):
+    time.sleep(0.1)
+    return fakes.by_rate(task)
 with pytest.MonkeyPatch.context() as patch:
-    engine, ran = start(patch, "train.lr=0.1,0.2,0.3,0.4,0.5,0.6", answer=when_both_have_one)
-print(len(ran), *ran)
+    patch.setattr(fakes.SweepEngine, "plan", plan_together)
+    patch.setattr(fakes.FakeFactory, "job", job_together)
+    engine, ran = fakes.start(patch, *sys.argv[3:], name=sys.argv[2], answer=slowly)
+print(len(engine.finished_jobs()), *ran)
 """
+
+
+@pytest.fixture
+def shared(project: Path, tmp_path: Path) -> Callable[..., list[list[float]]]:
+    """Runs a sweep in two clones at the same moment; returns the jobs that each has ranked, and what it ran."""
+
+    def run(url: str, name: str, *words: str) -> list[list[float]]:
+        other, met = tmp_path / "other", tmp_path / "met"
+        met.mkdir()
+        other.mkdir()
+        shutil.copytree(project / "conf", other / "conf")
+        shutil.copy(project / "params.yaml", other)
+        command = [sys.executable, "-c", SHARED, str(met), name, *words]
+        environment = {**os.environ, VARIABLE: url, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+        processes = [
+            subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
+            for place in (project, other)
+        ]
+        outputs = [process.communicate(timeout=300)[0].splitlines() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0]
+        return [[float(word) for word in lines[-1].split()] for lines in outputs]
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("server", ["postgresql_url", pytest.param("mariadb_url", marks=pytest.mark.full)])
-def test_two_machines_share_one_sweep(
-    project: Path, tmp_path: Path, server: str, request: pytest.FixtureRequest
+def test_two_machines_that_plan_a_sweep_at_once_share_it(
+    shared: Callable[..., list[list[float]]], server: str, request: pytest.FixtureRequest
 ) -> None:
-    """Two clones, each with a process of its own, and one database."""
-    import shutil
+    """Each enqueues all jobs, and takes up the same one first: each job runs once, and both rank all."""
+    ends = shared(request.getfixturevalue(server), "grid", "train.lr=0.1,0.2,0.3,0.4,0.5,0.6")
+    assert [end[0] for end in ends] == [6, 6]
+    assert sorted(rate for end in ends for rate in end[1:]) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert all(len(end) > 1 for end in ends)
 
-    url = request.getfixturevalue(server)
-    other = tmp_path / "other"
-    other.mkdir()
-    shutil.copytree(project / "conf", other / "conf")
-    shutil.copy(project / "params.yaml", other)
-    began = tmp_path / "began"
-    began.mkdir()
-    command = [sys.executable, "-c", SHARED, str(began)]
-    environment = {**os.environ, VARIABLE: url, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
-    processes = []
-    for place in (project, other):  # the second joins when the first is at work
-        process = subprocess.Popen(command, cwd=place, env=environment, stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        while process.poll() is None and len(list(began.iterdir())) < len(processes):
-            time.sleep(0.02)
-    outputs = [process.communicate(timeout=300)[0].splitlines()[-1].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    ran = [float(rate) for words in outputs for rate in words[1:]]
-    assert sorted(ran) == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert all(int(words[0]) for words in outputs)
+
+@pytest.mark.slow
+def test_the_number_of_trials_is_that_of_all_machines(
+    shared: Callable[..., list[list[float]]], postgresql_url: str
+) -> None:
+    ends = shared(postgresql_url, "tpe", "train.lr=interval(0.1,0.9)", "sweep.n_trials=5")
+    assert [end[0] for end in ends] == [5, 5]
+    assert sum(len(end) - 1 for end in ends) == 5
 
 
 def test_a_database_that_is_not_there_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def read(path: Path = PARAMS) -> dict[str, Any]:
 def parse_yaml(text: str) -> Any:
     """Returns YAML 1.2 as Python's values.
 
-    >>> parse("{lr: 1e-3, names: [no, 'yes', 07], more: null}")
+    >>> parse_yaml("{lr: 1e-3, names: [no, 'yes', 07], more: null}")
     {'lr': 0.001, 'names': ['no', 'yes', 7], 'more': None}
     """
     reader: Any = YAML(typ="safe")

@@ -101,13 +101,16 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     what = [knobs, sampler, settings.pruner, metrics, base.digest]
     name = files.sha256(files.canonical_json(what).encode())[:8]
     place = study_location()
+    first = space.present(base.config) if sampler == "tpe" else None
     fork_server.shared_server()  # before there is a connection, a lock or a thread
     storage = open_storage(place)
     slots.remove_abandoned()
     with files.lock(f"sweep-{name}"):
-        study = SweepStudy(storage, name, metrics, space.distributions(not grid), sampler, settings.seed)
+        drawn = space.distributions(not grid)
+        study = SweepStudy(storage, name, metrics, drawn, sampler, settings.seed, settings.n_trials)
         with progress.stage("sweep"):
-            return Session(name, study, place, space, settings, grid, factory, shlex.join(words), advice).run()
+            line = shlex.join(words)
+            return Session(name, study, place, space, settings, grid, first, factory, line, advice).run()
 
 
 def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:

@@ -58,6 +58,7 @@ class SweepEngine:
         slots: Folders for the data.
         tags: Tags of a job's run in MLflow, of its digest.
         later: The stages of jobs beyond a training; None for none.
+        first: The values of the job to begin with, those that the project has; None for none.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SweepEngine:
         slots: Slots,
         tags: Any,
         later: LaterStages | None = None,
+        first: Mapping[str, Any] | None = None,
     ) -> None:
         self._study, self._space, self._settings = study, space, settings
         self._journal = "" if "://" in storage else storage
@@ -78,9 +80,9 @@ class SweepEngine:
         known = known_results(study.study._storage)
         self._known = {digest: (sweep, result) for digest, sweep, result in known}
         self._running: dict[concurrent.futures.Future[JobOutcome], _ActiveJob] = {}
-        self._ended = 0
+        self._failed_before: set[int] = set()
         self._step = ""
-        self._later = later
+        self._later, self._first = later, first
         self.failed: list[str] = []
         self.stopped = 0
 
@@ -99,17 +101,18 @@ class SweepEngine:
             How many jobs have been run already.
         """
         again = self._study.bury()
+        self._failed_before = {trial.number for trial in self._study.trials(TrialState.FAIL)}
         done = self._study.finished()
         taken = [_values(trial) for trial in (*done, *self._study.trials(TrialState.RUNNING, TrialState.WAITING))]
         if self._grid:
             missing = [values for values in self._space.grid() if values not in taken]
         else:
             failed = [trial.params for trial in self._study.trials(TrialState.FAIL)]
-            missing = [values for values in (*failed, *again) if values not in taken]
+            first = [dict(self._first)] if self._first is not None and not self._study.trials() else []
+            missing = [values for values in (*first, *failed, *again) if values not in taken]
         for number, values in enumerate(missing):
             if values not in missing[:number]:
                 self._study.enqueue(values)
-        self._ended = len(done)
         return len(done)
 
     def run(self) -> None:
@@ -128,6 +131,8 @@ class SweepEngine:
                         pass
                     self._show_running()
                     if not self._running:
+                        if time.monotonic() < deadline and self._wait_for_others():
+                            continue
                         break
                     self._wait(free, min(1.0, max(0.0, deadline - time.monotonic())) if deadline < math.inf else 1.0)
                     if time.monotonic() >= deadline and self._running:
@@ -170,27 +175,46 @@ class SweepEngine:
             self._end(running, future.result())
         self._study.beat([running.trial for running in self._running.values()])
 
+    def _wait_for_others(self) -> bool:
+        """Waits a moment for other machines that work at jobs of this sweep, which belong to its ranking as well.
+
+        Returns:
+            Whether there were any.
+        """
+        working, silent = self._study.elsewhere()
+        if not working:
+            self.stopped += silent
+            return False
+        progress.step(f"waiting for {working} job{'s' if working > 1 else ''} of other machines")
+        time.sleep(0.5)
+        return True
+
     def _begin(self, pool: concurrent.futures.ThreadPoolExecutor, free: list[Place]) -> bool:
         """Begins the next job, or ends it where its result is known; returns whether there was one."""
         total = self.total
-        if total is not None and self._ended + len(self._running) >= total:
+        if total is not None and self._taken() >= total:
             return False
         if self._grid and not self._study.waiting():
             return False
         trial = self._study.ask()
+        if (
+            total is not None and not self._grid and self._taken(trial.number) >= total
+        ):  # another machine has just taken the last
+            self._study.tell(trial, TrialState.FAIL, {}, surplus=True)
+            return True
         words = self._space.words(trial.params)
         try:
             job = self._factory.job(words)
         except UserError as error:
             self._record(trial, JobOutcome.failed(error), 0.0)
             return True
-        trial.set_user_attr("digest", job.digest)
         trial.set_user_attr("training", job.training)
         trial.set_user_attr("words", list(job.words))
-        twin = self._study.twin(trial, job.digest)
-        if twin is not None and twin.state == TrialState.RUNNING:
+        twin = self._study.claim(trial, job.digest)
+        running = twin is not None and twin.state == TrialState.RUNNING
+        if twin is not None and (running or (self._grid and twin.params == trial.params)):  # planned by two machines
             self._study.tell(trial, TrialState.FAIL, {}, duplicate=twin.number)
-            return True
+            return self._grid  # a sampler may draw the same again and again, until that job ends
         if twin is not None and twin.state == TrialState.COMPLETE:  # of another machine, or written in another way
             self._known[job.digest] = self._study.name, twin.user_attrs["result"]
         if job.digest in self._known:
@@ -206,6 +230,11 @@ class SweepEngine:
         future = pool.submit(self._work, place, self._task(trial, job))
         self._running[future] = _ActiveJob(trial, job, place, time.monotonic())
         return True
+
+    def _taken(self, until: float = math.inf) -> int:
+        """Returns how many jobs have ended or run, on all machines, of the trials with lesser numbers than one."""
+        running = sum(trial.number < until for trial in self._study.trials(TrialState.RUNNING))
+        return self._study.ended(self._failed_before, until) + running
 
     def _work(self, place: Place, task: JobTask) -> JobOutcome:
         """Has a job's images made, and the job run; in a thread of its own."""
@@ -244,7 +273,7 @@ class SweepEngine:
     def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, how: str = "") -> None:
         """Tells the study how a job ended, and prints its line."""
         self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, reason=outcome.reason)
-        self._ended += 1
+        ended = self._study.ended(self._failed_before)
         label = self.label(trial.params)
         if outcome.state == "complete":
             shown = "  ".join(f"{metric} {outcome.result[metric]:.4g}" for metric in self._study.metrics)
@@ -256,7 +285,7 @@ class SweepEngine:
         total = self.total
         of = f"/{total}" if total is not None else ""
         width = len(str(total)) if total is not None else 1
-        log.info(f"[{self._ended:>{width}}{of}] {label}  {shown}  {how or f'{seconds:.1f} s'}")
+        log.info(f"[{ended:>{width}}{of}] {label}  {shown}  {how or f'{seconds:.1f} s'}")
 
     def label(self, values: Mapping[str, Any]) -> str:
         """Returns the values of the knobs as people read them, without a knob's section where that is clear."""

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 
 from sightline.config import option_settings
 from sightline.config.compose import parse_overrides, selecting
 from sightline.config.location import conf_folder
 from sightline.config.messages import options_in
+from sightline.config.params import parse_yaml
 from sightline.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -102,6 +104,27 @@ class SearchSpace:
             for value in knob.values[1:]:
                 yield self.words({**first, knob.key: value})
 
+    def present(self, config: DictConfig) -> dict[str, Any] | None:
+        """Returns the values that a configuration has of the knobs, {key: value}; None unless all can be drawn.
+
+        Args:
+            config: The whole configuration of what all jobs have in common.
+        """
+        from optuna.distributions import CategoricalDistribution
+
+        found: dict[str, Any] = {}
+        for knob, distribution in zip(self.knobs, self.distributions(True).values(), strict=True):
+            key = knob.key.lstrip("+").replace("/", ".")
+            value = OmegaConf.select(config, f"{key}.name" if "/" in knob.key else key)
+            if isinstance(distribution, CategoricalDistribution):
+                value = next((text for text in knob.values if parse_yaml(text) == value), None)
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                return None
+            if value is None or not distribution._contains(distribution.to_internal_repr(value)):
+                return None
+            found[knob.key] = value
+        return found
+
     def distributions(self, ordered: bool) -> dict[str, BaseDistribution]:
         """Returns the knobs as Optuna's distributions.
 
@@ -121,7 +144,7 @@ class SearchSpace:
 def drawn_value(value: Any) -> str:
     """Returns a value as it goes into params.yaml: a number drawn from an interval has four digits that count.
 
-    >>> shown(0.0015676677195506068), shown(32), shown("cnn")
+    >>> drawn_value(0.0015676677195506068), drawn_value(32), drawn_value("cnn")
     ('0.001568', '32', 'cnn')
     """
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.exceptions import StorageInternalError
 
@@ -78,6 +79,7 @@ class Session:
         space: The knobs.
         settings: The section `sweep`.
         grid: Whether all combinations are tried in order.
+        first: The values of the job to begin with; None for none.
         factory: Makes jobs.
         command: The command line's words, to be given again.
         advice: Whether to say which commands come next.
@@ -91,6 +93,7 @@ class Session:
         space: SearchSpace,
         settings: SweepConfig,
         grid: bool,
+        first: Mapping[str, Any] | None,
         factory: JobFactory,
         command: str,
         advice: bool = True,
@@ -104,7 +107,9 @@ class Session:
         self._tracker: Tracker = sweep_runs.sweep_run(name, f"sweep {' '.join(knob.name for knob in space.knobs)}")
         extent = factory.extent
         later = LaterStages(extent, study.metrics, self._slots, self._tracker, self._tags) if extent.later else None
-        self._engine = SweepEngine(study, storage, space, settings, grid, factory, self._slots, self._tags, later)
+        self._engine = SweepEngine(
+            study, storage, space, settings, grid, factory, self._slots, self._tags, later, first
+        )
 
     def run(self) -> SweepOutcome:
         """Runs what is left of the sweep."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -102,10 +104,24 @@ def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
         epochs: Most epochs of a job.
     """
     if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
+        # No job is judged by the first quarter of its epochs: batch norm's statistics of a few steps say little.
+        return optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=epochs // 4)
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
     return optuna.pruners.NopPruner()
+
+
+def _sampler(name: str, seed: int, jobs: int | None, one_metric: bool) -> optuna.samplers.BaseSampler:
+    """Returns a sampler, as `SweepStudy` takes it."""
+    if name != "tpe":
+        return optuna.samplers.RandomSampler(seed=seed)
+    # Of few jobs, Optuna's own 10 at random would be nearly all.
+    at_random = 10 if jobs is None else min(10, max(4, jobs // 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `multivariate`, before Optuna 5
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=at_random, multivariate=one_metric, constant_liar=True
+        )
 
 
 class SweepStudy:
@@ -118,6 +134,7 @@ class SweepStudy:
         distributions: The knobs.
         sampler: "grid", "random" or "tpe".
         seed: Of the sampler.
+        jobs: Most jobs; None where only the time limits them.
     """
 
     def __init__(
@@ -128,6 +145,7 @@ class SweepStudy:
         distributions: Mapping[str, BaseDistribution],
         sampler: str,
         seed: int,
+        jobs: int | None = None,
     ) -> None:
         self.name, self.metrics, self._distributions = name, list(metrics), dict(distributions)
         self._storage = storage
@@ -137,11 +155,7 @@ class SweepStudy:
         self._study = optuna.load_study(study_name=name, storage=storage)
         # A study that goes on draws other numbers than those with which it began.
         seed += len(self.trials())
-        self._study.sampler = (
-            optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-            if sampler == "tpe"
-            else optuna.samplers.RandomSampler(seed=seed)
-        )
+        self._study.sampler = _sampler(sampler, seed, jobs, one_metric=len(metrics) == 1)
         self.owner = f"{platform.node()}:{Path.cwd()}"
         self._beat = 0.0
 
@@ -153,11 +167,21 @@ class SweepStudy:
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Returns the trials of some states, or all, without those that another machine took up as well."""
         found = self._study.get_trials(deepcopy=False, states=states or None)
-        return [trial for trial in found if "duplicate" not in trial.user_attrs]
+        return [trial for trial in found if not {"duplicate", "surplus"} & set(trial.user_attrs)]
 
     def finished(self) -> list[FrozenTrial]:
         """Returns the trials that need not run again."""
         return self.trials(TrialState.COMPLETE, TrialState.PRUNED)
+
+    def ended(self, but: Collection[int] = (), until: float = math.inf) -> int:
+        """Returns how many jobs have ended, on all machines, well or by an error.
+
+        Args:
+            but: The numbers of trials that failed earlier, and do not count.
+            until: The number of the first trial that does not count.
+        """
+        failed = [t for t in self.trials(TrialState.FAIL) if not ("stopped" in t.user_attrs or t.number in but)]
+        return sum(trial.number < until for trial in (*self.finished(), *failed))
 
     def bury(self) -> list[dict[str, Any]]:
         """Ends the trials that no process works at.
@@ -170,10 +194,9 @@ class SweepStudy:
         """
         values = []
         for trial in self.trials(TrialState.RUNNING):
-            started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-            silent = time.time() - trial.user_attrs.get("beat", started) > SILENCE
             own = trial.user_attrs.get("owner") == self.owner
-            if own or silent or isinstance(self._storage, JournalStorage):
+            if own or self._silent(trial) or isinstance(self._storage, JournalStorage):
+                self._storage.set_trial_user_attr(trial._trial_id, "stopped", True)
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 values.append(trial.params)
         return values
@@ -190,6 +213,7 @@ class SweepStudy:
         """Returns the next trial."""
         trial = self._study.ask(self._distributions)
         trial.set_user_attr("owner", self.owner)
+        trial.set_user_attr("beat", time.time())
         return trial
 
     def tell(self, trial: optuna.Trial, state: TrialState, result: Mapping[str, float], **notes: Any) -> None:
@@ -223,11 +247,37 @@ class SweepStudy:
         except RuntimeError:  # of jobs that are all the same good
             return {}
 
-    def twin(self, trial: optuna.Trial, digest: str) -> FrozenTrial | None:
-        """Returns another trial of this study with the same digest that runs or has ended well."""
-        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-        others = [t for t in self.trials(*states) if t.number != trial.number and t.user_attrs.get("digest") == digest]
-        return min(others, key=lambda other: (other.state == TrialState.RUNNING, other.number), default=None)
+    def claim(self, trial: optuna.Trial, digest: str) -> FrozenTrial | None:
+        """Claims a job for a trial, unless another trial of this study runs it or has ended well.
+
+        Of trials of one digest that several machines have taken up at the same time exactly one gets it: that with the
+        least number. Each says its digest first and looks for others then; a lesser number that has not said its digest
+        yet is waited for. Later ones can only be greater: waiting trials are taken up in their order.
+
+        Returns:
+            The trial that has the job; None if it is this trial's now.
+        """
+        trial.set_user_attr("digest", digest)
+        while True:
+            others = self.trials(TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+            before = [t for t in others if t.state == TrialState.RUNNING and t.number < trial.number]
+            if all("digest" in t.user_attrs or self._silent(t) for t in before):
+                break
+            time.sleep(0.05)
+        same = [t for t in others if t.number != trial.number and t.user_attrs.get("digest") == digest]
+        found = [t for t in same if t.state != TrialState.RUNNING or t in before]
+        return min(found, key=lambda other: (other.state == TrialState.RUNNING, other.number), default=None)
+
+    def elsewhere(self) -> tuple[int, int]:
+        """Returns how many jobs other machines work at, and how many had machines that have fallen silent."""
+        others = [t for t in self.trials(TrialState.RUNNING) if t.user_attrs.get("owner") != self.owner]
+        silent = sum(map(self._silent, others))
+        return len(others) - silent, silent
+
+    def _silent(self, trial: FrozenTrial) -> bool:
+        """Says whether nothing has been heard of the machine that took up a trial."""
+        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        return bool(time.time() - trial.user_attrs.get("beat", started) > SILENCE)
 
     def beat(self, running: Sequence[optuna.Trial]) -> None:
         """Says now and then, for other machines, that jobs are still worked at."""
