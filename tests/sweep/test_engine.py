@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import os
 import shutil
@@ -206,6 +207,33 @@ def test_the_number_of_trials_is_that_of_all_machines(
     ends = shared(postgresql_url, "tpe", "train.lr=interval(0.1,0.9)", "sweep.n_trials=5")
     assert [end[0] for end in ends] == [5, 5]
     assert sum(len(end) - 1 for end in ends) == 5
+
+
+def test_of_two_trials_of_one_job_the_first_gets_it_whichever_asks_first(project: Path) -> None:
+    engine, study = make("one", "train.lr=0.1,0.2")
+    engine.plan()
+    first, second = study.ask(), study.ask()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        later = pool.submit(study.claim, second, "same")
+        time.sleep(0.2)
+        assert not later.done()  # the first has not said yet which job it has
+        assert study.claim(first, "same") is None
+        found = later.result(timeout=30)
+    assert found is not None
+    assert found.number == first.number
+
+
+def test_fifty_jobs_six_at_a_time_are_each_run_once_and_ranked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, ran = start(monkeypatch, "train.lr=range(0.01,0.51,0.01)", "sweep.jobs=6")
+    assert len(ran) == len(set(ran)) == len(engine.finished_jobs()) == 50
+    assert not engine.failed
+
+
+def test_tpe_begins_with_the_projects_own_settings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):  # and does not run them twice
+        engine, _ = make("one", "train.lr=interval(0.1,0.9)", "sweep.n_trials=3", first={"train.lr": 0.25})
+        engine.plan()
+    assert [trial.system_attrs["fixed_params"] for trial in engine._study.trials()] == [{"train.lr": 0.25}]
 
 
 def test_a_database_that_is_not_there_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

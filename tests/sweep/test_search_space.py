@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from sightline.config.compose import ConfigError
 from sightline.sweep.extent import SweepExtent, extent
@@ -109,3 +110,17 @@ def test_a_metric_that_a_knob_cannot_change_is_refused() -> None:
         "sweep.metric: val_loss is the same whatever is set of export; name one of bundle_megabytes, "
         "bundle_latency_ms, promote_objections"
     )
+
+
+def test_the_projects_own_values_are_those_to_begin_with_where_all_can_be_drawn(project: Path) -> None:
+    config = OmegaConf.create({"train": {"lr": 0.002, "batch_size": 32, "model": {"name": "cnn", "dropout": 0.2}}})
+    words = ["train.lr=tag(log,interval(1e-4,1e-1))", "train.batch_size=16,32", "train.model=cnn,dense"]
+    space = read(*words, "++train.model_options.dropout=interval(0.0,0.5)")
+    assert space.present(config) == {
+        "train.lr": 0.002,
+        "train.batch_size": "32",
+        "train/model": "cnn",
+        "++train.model.dropout": 0.2,
+    }
+    assert read("train.lr=interval(0.1,0.9)", "train.batch_size=16,32").present(config) is None
+    assert read("train.lr=interval(0.001,0.9)", "train.batch_size=16,64").present(config) is None

@@ -124,6 +124,7 @@ class SweepEngine:
         places = executors.places(self._settings.executor, self._settings.jobs)
         free, seconds = list(places), self._settings.seconds
         deadline = math.inf if seconds is None else time.monotonic() + seconds
+        alone = False
         with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
             try:
                 while True:
@@ -131,9 +132,12 @@ class SweepEngine:
                         pass
                     self._show_running()
                     if not self._running:
-                        if time.monotonic() < deadline and self._wait_for_others():
-                            continue
-                        break
+                        others = time.monotonic() < deadline and self._wait_for_others()
+                        if alone and not others:
+                            break
+                        alone = not others  # what they left a moment ago is to be looked for once more
+                        continue
+                    alone = False
                     self._wait(free, min(1.0, max(0.0, deadline - time.monotonic())) if deadline < math.inf else 1.0)
                     if time.monotonic() >= deadline and self._running:
                         self._stop(places, free)
@@ -181,9 +185,8 @@ class SweepEngine:
         Returns:
             Whether there were any.
         """
-        working, silent = self._study.elsewhere()
+        working = self._study.elsewhere()
         if not working:
-            self.stopped += silent
             return False
         progress.step(f"waiting for {working} job{'s' if working > 1 else ''} of other machines")
         time.sleep(0.5)

@@ -9,6 +9,7 @@ import os
 import platform
 import time
 import warnings
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -153,10 +154,12 @@ class SweepStudy:
         with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
             optuna.create_study(study_name=name, storage=storage, directions=directions)
         self._study = optuna.load_study(study_name=name, storage=storage)
-        # A study that goes on draws other numbers than those with which it began.
-        seed += len(self.trials())
-        self._study.sampler = _sampler(sampler, seed, jobs, one_metric=len(metrics) == 1)
         self.owner = f"{platform.node()}:{Path.cwd()}"
+        # A study that goes on draws other numbers than those with which it began, and than another machine's.
+        seed += len(self.trials())
+        if not isinstance(storage, JournalStorage):
+            seed += zlib.crc32(self.owner.encode()) % 2**31
+        self._study.sampler = _sampler(sampler, seed, jobs, one_metric=len(metrics) == 1)
         self._beat = 0.0
 
     @property
@@ -268,11 +271,10 @@ class SweepStudy:
         found = [t for t in same if t.state != TrialState.RUNNING or t in before]
         return min(found, key=lambda other: (other.state == TrialState.RUNNING, other.number), default=None)
 
-    def elsewhere(self) -> tuple[int, int]:
-        """Returns how many jobs other machines work at, and how many had machines that have fallen silent."""
-        others = [t for t in self.trials(TrialState.RUNNING) if t.user_attrs.get("owner") != self.owner]
-        silent = sum(map(self._silent, others))
-        return len(others) - silent, silent
+    def elsewhere(self) -> int:
+        """Returns how many jobs other machines work at, without those of machines that have fallen silent."""
+        running = self.trials(TrialState.RUNNING)
+        return sum(t.user_attrs.get("owner") != self.owner and not self._silent(t) for t in running)
 
     def _silent(self, trial: FrozenTrial) -> bool:
         """Says whether nothing has been heard of the machine that took up a trial."""
