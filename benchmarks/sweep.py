@@ -13,7 +13,7 @@ forgets what it has done.
 
 Pair: the wall time of a sweep, two jobs at a time and one by one, of one thread each. Target on two cores: 0.65.
 
-Search: Fashion-MNIST (FOLDER has its IDX files), 1,200 images to train on and as many to validate, over learning
+Search: Fashion-MNIST (FOLDER has its IDX files), some 1,200 images to train on, 1,192 to validate, over learning
 rate, weight decay, batch size and dropout. A grid of 48 jobs, learning rate and decay in steps of 10 and more, against
 24 jobs of TPE with the median pruner over the same ranges, whose first job is the grid's first. A line a seed and
 search has the CPU seconds of the command, all processes and the start included; the accuracy of the best job on the
