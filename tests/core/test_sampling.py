@@ -38,7 +38,7 @@ def test_what_was_left_out_is_noted_and_a_set_that_grows_keeps_its_sample() -> N
     items = {f"{number:04}": f"class {number // 100}" for number in range(1000)}
     notes: list[str] = []
     before = list(sample(items, 50, str, items.__getitem__, notes))
-    assert notes == ["ingest.limit: 50 of 1,000 inputs, an even sample of each of 10 classes"]
+    assert notes == ["ingest.limit: 50 of 1,000 inputs, sampled evenly from each of 10 classes"]
     assert Counter(map(items.__getitem__, before)) == dict.fromkeys(items.values(), 5)
     grown = {**items, **{f"new {number}": f"class {number % 10}" for number in range(100)}}
     assert len(set(drawn(grown, 50)) & set(before)) >= 40

@@ -40,7 +40,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         (brand(b"mif1"), UNSUPPORTED, "HEIC"),
         (brand(b"avif"), UNSUPPORTED, "AVIF: .*avifdec"),
         (brand(b"crx "), UNSUPPORTED, "camera's raw file"),
-        (brand(b"isom"), UNSUPPORTED, "a film: .*ffmpeg"),
+        (brand(b"isom"), UNSUPPORTED, "a video: .*ffmpeg"),
         (b"\xff\x0a" + bytes(30), UNSUPPORTED, "JPEG XL: .*djxl"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", UNSUPPORTED, "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), UNSUPPORTED, "JPEG 2000: .*opj_decompress"),
@@ -59,7 +59,7 @@ def tiff(tags: dict[int, int | bytes]) -> bytes:
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n",
             NOT_AN_IMAGE,
-            "a pointer of Git LFS, not the image itself: run `git lfs pull`",
+            "a Git LFS pointer, not the image itself: run `git lfs pull`",
         ),
         (b"/annex/objects/MD5E-s3--1.jpg\n", NOT_AN_IMAGE, "`git annex get .`"),
         (b"outs:\n- md5: 12\n  size: 3\n", NOT_AN_IMAGE, "`dvc pull`"),

@@ -120,7 +120,7 @@ def test_a_missing_part_is_refused(copy: Path, name: str) -> None:
         ("[1]", "manifest.json cannot be read"),
         ("[" * 100_000, "manifest.json cannot be read"),
         ('{"format": 1, "files": {"model.onnx": 3}}', "manifest.json cannot be read"),
-        ('{"format": 3, "files": {}}', "bundle format 3, and this sightline reads up to 2"),
+        ('{"format": 3, "files": {}}', "bundle format 3, but this sightline reads formats up to 2"),
         ('{"format": 1, "files": {}}', "does not list calibration.json, classes.json, contract.json, model.onnx"),
     ],
 )
@@ -198,7 +198,7 @@ def test_importing_and_predicting_loads_nothing_heavy(project: Project) -> None:
 def test_the_two_forms_and_no_other(project: Project) -> None:
     assert Bundle.load(project.bundle).model == "fp32"
     assert Bundle.load(project.bundle, model="int8").model == "int8"
-    with pytest.raises(UserError, match="holds no int4 model, only fp32, int8"):
+    with pytest.raises(UserError, match="has no int4 model, only fp32, int8"):
         Bundle.load(project.bundle, model="int4")
 
 

@@ -87,7 +87,7 @@ def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, pic
     rows = CliRunner().invoke(app, ["predict", str(extended), str(pictures / "frame/0.png"), "--format", "jsonl"])
     row = json.loads(rows.stdout)
     assert (row["label"], row["error"], row["detail"]) == ("frame", None, "extended, not trained")
-    untrained = r"until it is trained: add the new classes to the data, dvc repro"
+    untrained = r"until it is trained: add the new classes to the data and run dvc repro"
     for command, wanted in (
         (["predict", "--coverage", "0.95"], "coverage: an extended bundle has no scores of validation images"),
         (["predict", "--abstain"], "--abstain only applies to images unlike all classes: an extended bundle has no"),
@@ -117,7 +117,7 @@ def test_what_cannot_be_extended_is_one_line(exported: Project, extended: Path, 
     assert refused(tmp_path / "nowhere").endswith("it must contain one folder of images for each new class")
     assert refused(tmp_path / "loose").endswith(f"put the images of each new class into one, {tmp_path}/loose/NAME/")
     assert refused(empty).startswith(f"{empty}/star: 0 pictures that can be read (")
-    assert refused(one) == f"{one}/star: 1 picture that can be read; a class needs 2 at least, better 10"
+    assert refused(one) == f"{one}/star: 1 image that can be read; a class needs at least 2, better 10"
     assert refused(known) == f"{known}/3: the bundle knows the class '3' already: leave it out, or train with it"
     again = tmp_path / "again"
     write(again, "star", 3, "cross")

@@ -79,11 +79,11 @@ def test_links_to_files_are_followed_and_loops_of_folders_are_not(tree: Path) ->
     [
         ("gone.png", RejectionReason.MISSING, "no such file"),
         ("*.gone", RejectionReason.MISSING, "no file matches"),
-        ("empty", RejectionReason.MISSING, "the folder holds no file"),
+        ("empty", RejectionReason.MISSING, "the folder contains no files"),
         ("a.png/x", RejectionReason.UNREADABLE, "Not a directory"),
         ("x" * 300, RejectionReason.UNREADABLE, "File name too long"),
         ("nul\0", RejectionReason.UNREADABLE, "embedded null byte"),
-        ("note.txt", RejectionReason.TOO_MANY_BYTES, "8 bytes, allowed 7"),
+        ("note.txt", RejectionReason.TOO_MANY_BYTES, "8 bytes, at most 7 are allowed"),
     ],
 )
 def test_what_cannot_be_read_says_why(tree: Path, name: str, reason: RejectionReason, detail: str) -> None:

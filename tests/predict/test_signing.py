@@ -39,7 +39,7 @@ def keys(folder: Path, name: str = "key", password: bytes | None = None) -> tupl
 
 
 def test_a_bundle_without_a_signature_has_its_digests(bundle: Path) -> None:
-    assert verify(bundle, Signer()) == f"{bundle}: 9 files are as they were exported; not signed"
+    assert verify(bundle, Signer()) == f"{bundle}: 9 files are intact; not signed"
 
 
 def test_a_signature_stands_beside_the_bundle_which_stays_as_it_is(bundle: Path, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_signature_stands_beside_the_bundle_which_stays_as_it_is(bundle: Path,
     before = files.sha256_tree(bundle)
     assert sign(bundle, private) == signature_of(bundle) == tmp_path / "bundle.sig"
     assert files.sha256_tree(bundle) == before
-    assert verify(bundle, Signer(public)).endswith(f"exported, and as signed with {public}")
+    assert verify(bundle, Signer(public)).endswith(f"intact, signed with {public}")
     assert Bundle.load(bundle).classes
 
 
@@ -58,7 +58,7 @@ def test_a_change_that_the_manifest_was_made_to_fit_breaks_the_signature(bundle:
     content = json.loads((bundle / "manifest.json").read_text())
     content["files"]["model_card.md"]["sha256"] = files.sha256_file(bundle / "model_card.md")
     files.write_json(bundle / "manifest.json", content)
-    assert "as they were exported" in verify(bundle, Signer(), digests_only=True)
+    assert "are intact" in verify(bundle, Signer(), digests_only=True)
     with pytest.raises(UserError) as caught:
         verify(bundle, Signer(public))
     assert str(caught.value) == (
@@ -83,7 +83,7 @@ def test_a_signature_that_is_there_is_never_passed_over(bundle: Path, tmp_path: 
     sign(bundle, private)
     with pytest.raises(UserError, match=r"is signed .*give --key, or --identity and --issuer.*or --digests-only"):
         verify(bundle, Signer())
-    assert verify(bundle, Signer(), digests_only=True).endswith("signatures were not looked at")
+    assert verify(bundle, Signer(), digests_only=True).endswith("signatures were not checked")
     signature_of(bundle).unlink()
     with pytest.raises(UserError, match=r"is not signed: there is no .*bundle.sig"):
         verify(bundle, Signer(public))
@@ -142,7 +142,7 @@ def test_without_the_extra_it_is_named(bundle: Path, tmp_path: Path, monkeypatch
 
 def test_the_commands(bundle: Path, tmp_path: Path) -> None:
     private, public = keys(tmp_path)
-    assert run("verify", bundle)[:2] == (0, f"{bundle}: 9 files are as they were exported; not signed\n")
+    assert run("verify", bundle)[:2] == (0, f"{bundle}: 9 files are intact; not signed\n")
     assert run("sign", bundle, "--key", private) == (0, "", f"{bundle} -> {tmp_path / 'bundle.sig'}\n")
     assert run("verify", bundle, "--key", public)[0] == 0
     code, out, err = run("verify", bundle)

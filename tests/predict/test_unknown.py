@@ -229,7 +229,7 @@ def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> Non
     )
     code, rows, stderr = run(folder, picture, "--coverage", "0.9")
     assert (code, rows) == (2, [])
-    assert "coverage: the bundle holds no scores of validation images" in stderr
+    assert "coverage: the bundle has no scores of validation images" in stderr
 
 
 def test_a_coverage_for_which_there_are_too_few_images_says_why_all_classes_are_in_the_sets(exported: Project) -> None:

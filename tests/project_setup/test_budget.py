@@ -113,7 +113,7 @@ def test_a_probe_is_held_against_the_budget_too() -> None:
 
 def test_other_programs_are_told_of() -> None:
     busy = dataclasses.replace(PACE, others=0.63)
-    assert "other programs have 63% of this machine" in budget_lines(CHOSEN, busy, Workload(1000, 650, 150), 600)[1]
+    assert "other programs use 63% of this machine" in budget_lines(CHOSEN, busy, Workload(1000, 650, 150), 600)[1]
 
 
 def test_a_budget_is_a_time() -> None:

@@ -161,7 +161,7 @@ def test_what_wins_by_more_than_chance_is_written_with_the_interval(place: Path)
     assert "tried light: the best of 2" in verdict.comments["train.augment"]
 
 
-@pytest.mark.parametrize(("right", "why"), [(83, "may be so by chance"), (80, "none of 2"), (60, "none of 2")])
+@pytest.mark.parametrize(("right", "why"), [(83, "may be better by chance only"), (80, "none of 2"), (60, "none of 2")])
 def test_what_cannot_be_told_from_the_first_choice_does_not_win(right: int, why: str, place: Path) -> None:
     first, light = "preprocess.size=64 train.augment=standard", "preprocess.size=64 train.augment=light"
     verdict = doubt_search.compare_winner(search_of(), [outcome_of({first: 80, light: right})])
@@ -202,7 +202,7 @@ def test_init_keeps_what_won_or_stays_as_the_rules_chose(
         assert [line for line in after.splitlines() if "augment: light" not in line] == [
             line for line in before[0].splitlines() if "augment: standard" not in line
         ]
-        assert log.startswith("Doubtful choices are tried\n")
+        assert log.startswith("Try the uncertain choices\n")
     else:
         assert result.exit_code == (1 if ends == "failed" else 130)
         assert [after] == before
@@ -231,7 +231,7 @@ def test_a_real_search_ends_in_the_comment_of_the_line_that_was_tried(place: Pat
     assert "of 4 trainings of 1 epoch " in params
     assert "max_epochs: 1 " in params
     log = subprocess.run(["git", "log", "--format=%s"], cwd="new", capture_output=True, text=True, check=True).stdout
-    assert log.startswith("Doubtful choices are tried\n")
+    assert log.startswith("Try the uncertain choices\n")
 
 
 def test_a_search_is_refused_before_any_work_where_it_could_not_run(place: Path) -> None:
@@ -239,5 +239,5 @@ def test_a_search_is_refused_before_any_work_where_it_could_not_run(place: Path)
     subprocess.run(["git", "init", "--quiet", "outer"], check=True)
     result = CliRunner().invoke(app, ["init", "outer/new", "--images", "shapes", "--try"])
     assert isinstance(result.exception, UserError | SystemExit)
-    assert f"outer/new lies in {place}/outer: leave --try out" in f"{result.exception}{result.stderr}"
+    assert f"outer/new is inside {place}/outer: leave --try out" in f"{result.exception}{result.stderr}"
     assert not (place / "outer/new").exists()

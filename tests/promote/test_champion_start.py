@@ -22,7 +22,9 @@ def test_the_champions_weights_come_from_the_run_that_trained_it(
         start_lookup.find_start("champion", policy.name)
     candidate = make()
     assert promote.promote(candidate.bundle, candidate.predictions, policy).promoted
-    with pytest.raises(UserError, match=r"the weights of champion \(\w{8}\) are in no run of MLflow: sightline sync"):
+    with pytest.raises(
+        UserError, match=r"the weights of champion \(\w{8}\) are in no run of MLflow: run sightline sync"
+    ):
         start_lookup.find_start("champion", policy.name)
 
     client, experiment = tracking.connect()

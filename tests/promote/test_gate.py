@@ -82,7 +82,7 @@ def test_a_worse_model_is_held_back_and_noise_is_not(tmp_path: Path) -> None:
     before = state(tmp_path / "before", rows())
     assert objections(state(tmp_path / "noise", rows(), right=52), before, POLICY) == []
     (line,) = objections(state(tmp_path / "worse", rows(), right=40), before, POLICY)
-    assert line.startswith("the accuracy on the 60 test images of both is \u221225.0 points")
+    assert line.startswith("the accuracy on the 60 test images of both differs by \u221225.0 points")
     assert line.endswith("worse than before")
 
 
@@ -90,14 +90,14 @@ def test_a_worse_model_is_held_back_and_noise_is_not(tmp_path: Path) -> None:
 def test_refused_inputs(tmp_path: Path, rejected: int, count: int) -> None:
     found = objections(state(tmp_path / "now", rows(), rejected=rejected), None, POLICY)
     assert len(found) == count
-    assert all(f"{rejected} of {120 + rejected} inputs were refused ({rejected} corrupt)" in line for line in found)
+    assert all(f"{rejected} of {120 + rejected} inputs were rejected ({rejected} corrupt)" in line for line in found)
 
 
 def test_test_images_that_were_trained_on(tmp_path: Path) -> None:
     images = rows()
     copied = [*images, ("copy", "a", "train", images[0][3])]
     (line,) = objections(state(tmp_path / "copied", copied), None, POLICY)
-    assert line == "1 test images are in another split as well, as they are or nearly (as 0000)"
+    assert line == "1 test images are also in another split, identical or nearly so (such as 0000)"
     near = {"0001": "group", "1001": "group", "0003": "other", "0005": "other"}
     (line,) = objections(state(tmp_path / "near", images, near=near), None, POLICY)
     assert "(as 0001)" in line
@@ -113,4 +113,4 @@ def test_lost_images(tmp_path: Path) -> None:
     assert any("'b' 60 -> 0" in line for line in objections(state(tmp_path / "no", without), before, POLICY))
     other = objections(state(tmp_path / "exchanged", rows(60, 60, first=100)), before, POLICY)
     assert "60 of 60 test images are no longer there, more than promote.max_lost, 0.1" in other
-    assert "no test image is the same as in before, so the answers cannot be compared" in other
+    assert "no test image is the same as in before, so that the predictions cannot be compared" in other

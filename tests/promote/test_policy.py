@@ -86,7 +86,7 @@ def test_a_small_set_is_no_fault_of_the_bundle() -> None:
 def test_too_few_images_for_the_margin_are_said_with_what_can_be_done() -> None:
     few = evidence(labels=LABELS[:40], correct=np.ones(40, bool))
     (reason,) = decide(few, few, POLICY).reasons
-    assert "equal answers to 40 test images exclude no loss below 0.088" in reason
+    assert "identical predictions on 40 test images exclude no loss below 0.088" in reason
     assert reason.endswith('raise promote.margin, or sightline promote --force --reason "..."')
     assert decide(few, few, dataclasses.replace(POLICY, margin=0.09)).passed
     better = decide(few, evidence(labels=LABELS[:40], correct=np.arange(40) >= 8), POLICY)
@@ -146,7 +146,7 @@ def test_a_model_that_lost_a_class_is_held_back() -> None:
     lost = evidence(0, classes=list("abce"))
     (reason,) = decide(lost, evidence(0), POLICY).reasons
     assert reason == (
-        "the candidate does not know 'd', which the champion knows: if that is meant, "
+        "the candidate does not know 'd', which the champion knows: if that is intended, "
         'sightline promote --force --reason "..."'
     )
 

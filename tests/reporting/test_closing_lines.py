@@ -55,7 +55,7 @@ def test_five_lines(make: Make) -> None:
         "baselines  the best is hog_svm, 0.7000: the network is better by 20.0 points",
         "report     reports/report.html",
         "MLflow     somewhere",
-        "next       sightline serve models/bundle    # try it on pictures of your own",
+        "next       sightline serve models/bundle    # try it on your own images",
     ]
 
 

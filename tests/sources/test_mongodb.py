@@ -95,7 +95,7 @@ def test_a_limit_takes_an_even_sample(url: str, gridfs: bool) -> None:
     limited = MongodbSource(source(gridfs=gridfs).option, limit=50)
     sample = as_read(list(limited.records()))
     assert sorted(Counter(record.label for record in sample).values()) == [16, 17, 17]
-    assert limited.notes == ["ingest.limit: 50 of 200 inputs, an even sample of each of 3 classes"]
+    assert limited.notes == ["ingest.limit: 50 of 200 inputs, sampled evenly from each of 3 classes"]
     assert sample == [expected[record.id] for record in sample]
     assert len(sample) == 50
     assert [record.id for record in sample] != list(expected)[:50]

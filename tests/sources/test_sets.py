@@ -241,7 +241,7 @@ class TestIdx:
         records = [record for record in source.records() if isinstance(record, ImageRecord)]
         assert Counter(record.label for record in records) == {"0": 14, "1": 13, "2": 13}
         assert {record.id[:4] for record in records} == {"trai", "t10k"}
-        assert source.notes == ["ingest.limit: 40 of 100 inputs, an even sample of each of 3 classes"]
+        assert source.notes == ["ingest.limit: 40 of 100 inputs, sampled evenly from each of 3 classes"]
 
     def test_fashion_mnist(self, tmp_path: Path) -> None:
         root = shared_data("fashion-mnist")
@@ -269,7 +269,7 @@ class TestTorchvision:
         limited = TorchvisionSource(self.option(tmp_path), 2**20, limit=6)
         labels = Counter(r.label for r in limited.records() if isinstance(r, ImageRecord))
         assert labels == {"T-shirt/top": 2, "Trouser": 2, "Pullover": 2}
-        assert limited.notes == ["ingest.limit: 6 of 12 inputs, an even sample of each of 3 classes"]
+        assert limited.notes == ["ingest.limit: 6 of 12 inputs, sampled evenly from each of 3 classes"]
 
     def test_files_are_taken_as_they_are(self, tmp_path: Path) -> None:
         for number, name in enumerate(["AnnualCrop", "Forest"]):
@@ -340,7 +340,7 @@ class TestHuggingface:
         limited = self.source(tmp_path / "in", limit=6)
         labels = Counter(r.label for r in limited.records() if isinstance(r, ImageRecord))
         assert labels == {"cat": 3, "dog": 3}
-        assert limited.notes == ["ingest.limit: 6 of 13 inputs, an even sample of each of 2 classes"]
+        assert limited.notes == ["ingest.limit: 6 of 13 inputs, sampled evenly from each of 2 classes"]
 
     @pytest.mark.parametrize("stream", [True, False])
     def test_a_folder_of_save_to_disk(self, stream: bool, tmp_path: Path) -> None:
@@ -406,6 +406,6 @@ class TestDigits:
     def test_a_limit_is_a_sample(self) -> None:
         source = DigitsSource(limit=100)
         some = [record for record in source.records() if isinstance(record, ImageRecord)]
-        assert source.notes == ["ingest.limit: 100 of 1,797 inputs, an even sample of each of 10 classes"]
+        assert source.notes == ["ingest.limit: 100 of 1,797 inputs, sampled evenly from each of 10 classes"]
         assert len(some) == 100
         assert len({record.label for record in some}) == 10

@@ -389,7 +389,10 @@ def test_files_of_a_service_are_held_against_the_largest_size(monkeypatch: pytes
     assert RemoteTableFiles("memory://sized", 5).read("1.png") == b"12345"
     with pytest.raises(RejectionError) as caught:
         RemoteTableFiles("memory://sized", 4).read("1.png")
-    assert (caught.value.reason, caught.value.detail) == (RejectionReason.TOO_MANY_BYTES, "5 bytes, allowed 4")
+    assert (caught.value.reason, caught.value.detail) == (
+        RejectionReason.TOO_MANY_BYTES,
+        "5 bytes, at most 4 are allowed",
+    )
 
     def gone(path: str) -> bytes:
         raise FileNotFoundError(path)
@@ -508,6 +511,6 @@ def test_a_limit_takes_an_even_sample_and_says_so(tmp_path: Path) -> None:
     path = write(tree(tmp_path / "in", {row["path"]: picture(n) for n, row in enumerate(rows)}) / "list.csv", rows)
     result = run(source(path, limit=8), tmp_path / "out")
     assert result.summary["classes"] == {f"class {n}": 2 for n in range(4)}
-    assert result.summary["notes"] == ["ingest.limit: 8 of 40 inputs, an even sample of each of 4 classes"]
+    assert result.summary["notes"] == ["ingest.limit: 8 of 40 inputs, sampled evenly from each of 4 classes"]
     assert result.rejected == {}
     assert len(list(source(path, limit=40).records())) == 40

@@ -108,7 +108,10 @@ def test_a_file_of_the_largest_size_is_read_and_a_larger_one_is_not(tmp_path: Pa
     assert read_file(path, 5) == b"12345"
     with pytest.raises(RejectionError) as caught:
         read_file(path, 4)
-    assert (caught.value.reason, caught.value.detail) == (RejectionReason.TOO_MANY_BYTES, "5 bytes, allowed 4")
+    assert (caught.value.reason, caught.value.detail) == (
+        RejectionReason.TOO_MANY_BYTES,
+        "5 bytes, at most 4 are allowed",
+    )
 
 
 def test_a_file_that_is_gone_or_no_file_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

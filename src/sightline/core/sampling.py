@@ -49,8 +49,8 @@ def sample(
     ]
     chosen = heapq.nsmallest(limit, ranked, key=lambda entry: entry[:2])
     if notes is not None and len(chosen) < total:
-        of_what = f" of each of {len(counts):,} classes" if set(counts) - {None} else ""
-        notes.append(f"ingest.limit: {len(chosen):,} of {total:,} inputs, an even sample{of_what}")
+        of_what = f" from each of {len(counts):,} classes" if set(counts) - {None} else ""
+        notes.append(f"ingest.limit: {len(chosen):,} of {total:,} inputs, sampled evenly{of_what}")
     yield from sorted((item for *_, item in chosen), key=key)
 
 

@@ -129,7 +129,9 @@ def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
     if not data:
         raise RejectionError(RejectionReason.EMPTY, "0 bytes")
     if len(data) > limits.max_bytes:
-        raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{len(data):,} bytes, allowed {limits.max_bytes:,}")
+        raise RejectionError(
+            RejectionReason.TOO_MANY_BYTES, f"{len(data):,} bytes, at most {limits.max_bytes:,} are allowed"
+        )
     try:
         image = Image.open(io.BytesIO(data), formats=limits.formats)
     except Exception as error:  # a text may begin as a picture does, and raises what a damaged one would
@@ -143,7 +145,7 @@ def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
     width, height = image.size
     if width * height > limits.max_pixels:
         raise RejectionError(
-            RejectionReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, allowed {limits.max_pixels:,}"
+            RejectionReason.TOO_MANY_PIXELS, f"{width} x {height} pixels, at most {limits.max_pixels:,} are allowed"
         )
     if width * height == 0:
         raise RejectionError(RejectionReason.CORRUPT, f"{width} x {height} pixels")
@@ -165,7 +167,7 @@ def _unidentified(data: bytes, limits: Limits) -> RejectionError:
     start = data[:16].ljust(16, b"\0")  # plugins unpack numbers from it
     names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(start) is True]
     if allowed := [name for name in names if name in limits.formats]:
-        return RejectionError(RejectionReason.CORRUPT, f"begins as {allowed[0]}, but its header cannot be read")
+        return RejectionError(RejectionReason.CORRUPT, f"begins like {allowed[0]}, but its header cannot be read")
     if known := [name for name in names if name in FORMATS]:
         return RejectionError(RejectionReason.FORMAT_NOT_ALLOWED, f"{known[0]}; allowed: {', '.join(limits.formats)}")
     if names:

@@ -35,7 +35,7 @@ def without_metadata(data: bytes) -> bytes | None:
     compressed.
 
     Returns:
-        The file, the same in its pixels; None for one that has no such chunks, is damaged, or is no PNG.
+        The file, the same in its pixels; None for one that has no such chunks, is damaged, or is not a PNG.
     """
     parts, dropped, left = [_SIGNATURE], False, _MOST_TEXT
     try:
@@ -59,7 +59,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind of each chunk and where it begins and ends, up to the last."""
     at, kind = len(_SIGNATURE), b""
     if not data.startswith(_SIGNATURE):
-        raise RejectionError(RejectionReason.CORRUPT, "no PNG")
+        raise RejectionError(RejectionReason.CORRUPT, "not a PNG")
     while kind != b"IEND":
         length, kind = _CHUNK.unpack_from(data, at)
         end = at + 12 + length

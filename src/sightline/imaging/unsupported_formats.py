@@ -53,7 +53,7 @@ _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), ("AVIF", "`avifdec FILE FILE.png`")),
     b"crx ": _RAW,
 }
-_FILM = "a film", "`ffmpeg -i FILE FILE-%04d.png`"
+_FILM = "a video", "`ffmpeg -i FILE FILE-%04d.png`"
 # Files that stand where a picture is to be fetched to.
 _POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"),
@@ -120,7 +120,7 @@ def _text_file(start: bytes) -> RejectionError:
     for signature, program, command in _POINTERS:
         if start.startswith(signature):
             return RejectionError(
-                RejectionReason.NOT_AN_IMAGE, f"a pointer of {program}, not the image itself: run `{command}`"
+                RejectionReason.NOT_AN_IMAGE, f"a {program} pointer, not the image itself: run `{command}`"
             )
     if _SVG.search(start):
         return unsupported("SVG", "`rsvg-convert FILE -o FILE.png`")

@@ -40,7 +40,7 @@ _ENTRIES: Sequence[Metric] = (
     PerClassMetric(
         name="precision",
         title="Precision",
-        meaning="of the images given a class, the fraction that is right",
+        meaning="fraction of the images predicted as a class that belong to it",
         formula="TP / (TP + FP), 0 if none",
         values=counts.precision,
         parts=lambda c: (c.correct, c.predicted),
@@ -48,7 +48,7 @@ _ENTRIES: Sequence[Metric] = (
     PerClassMetric(
         name="recall",
         title="Recall",
-        meaning="of a class's images, the fraction found",
+        meaning="fraction of a class's images that are predicted as it",
         formula="TP / (TP + FN)",
         values=counts.recall,
         parts=lambda c: (c.correct, c.support),
@@ -68,7 +68,7 @@ _ENTRIES: Sequence[Metric] = (
     PerClassMetric(
         name="specificity",
         title="Specificity",
-        meaning="of other classes' images, the fraction not given the class",
+        meaning="fraction of the other classes' images that are not predicted as it",
         formula="TN / (TN + FP)",
         values=counts.specificity,
         parts=lambda c: (c.images - c.support - (c.predicted - c.correct), c.images - c.support),
@@ -100,7 +100,7 @@ _ENTRIES: Sequence[Metric] = (
     RankingMetric(
         name="average_precision",
         title="Average precision",
-        meaning="area under precision by recall",
+        meaning="area under the precision-recall curve",
         formula="without interpolation",
         values=ranking.average_precision,
         resampled=False,  # with few images of a class it is too high, and so is its every resample
@@ -130,7 +130,7 @@ _ENTRIES: Sequence[Metric] = (
     ConfidenceMetric(
         name="ece",
         title="Calibration error",
-        meaning="mean distance of confidence and accuracy (ECE); 0 is perfect",
+        meaning="mean difference between confidence and accuracy (ECE); 0 is perfect",
         source="Guo et al. 2017",
         value=calibration.ece,
         # No interval: it is the larger the fewer the images, whatever the model.

@@ -62,7 +62,9 @@ def poor(labels: Labels, probabilities: Floats) -> str:
     p = float(bdtrc(right - 1, n, most / n)) if right else 1.0
     hits = f"the model is right on {right} of {n} images"
     if not p < LEVEL:  # NaN, where there is one class, is no evidence
-        return f"{hits}, not shown to be better than always naming one class, right on {most} (p = {p:.2g})"
+        return (
+            f"{hits}, which is not shown to be better than always predicting one class, right on {most} (p = {p:.2g})"
+        )
     confirmed = int((confident_classes(labels, probabilities) == labels).sum())
     if off > confirmed:
         return f"{hits}, and where it is confident it contradicts more labels ({off}) than it confirms ({confirmed})"

@@ -51,8 +51,8 @@ class Predictor:
         """Raises UserError unless `classes` are those that the model was trained on."""
         if classes != self.info.classes:
             raise UserError(
-                f"the model knows the classes {', '.join(self.info.classes)}, the data has {', '.join(classes)}: "
-                "train again"
+                f"the model has the classes {', '.join(self.info.classes)}, the data has {', '.join(classes)}: train "
+                "again"
             )
 
     @torch.inference_mode()

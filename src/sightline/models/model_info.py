@@ -123,7 +123,7 @@ class ModelInfo:
         except KeyError as error:
             raise ValueError(f"it has no {error}") from None
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"it is of another form ({error})") from None
+            raise ValueError(f"it has another structure ({error})") from None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `model.json`; what is not known is left out."""

@@ -37,7 +37,7 @@ def weights_file(network: str) -> Path:
     """
     if network not in DISTRIBUTIONS:
         having = ", ".join(DISTRIBUTIONS)
-        raise UserError(f"train.model.weights: package: there is none with weights of {network}, but of {having}")
+        raise UserError(f"train.model.weights: package: no package has weights of {network}, only of {having}")
     spec = find_spec(_module(network))
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"the weights of {network} are not installed: {remedy(network)}")

@@ -159,5 +159,5 @@ def misfit(source: str, name: str, missing: str) -> UserError:
     detail = f"it has no {missing}"
     if missing.endswith(STATISTICS):
         # With those of a fresh network (mean 0, variance 1) the features would not be those of the pretraining.
-        detail += ", a batch norm's statistic: save the whole state_dict(), not the parameters alone"
+        detail += ", a batch norm's statistic: save the whole state_dict(), not only the parameters"
     return UserError(f"train.model.weights: {source} does not fit {name}: {detail}")

@@ -76,8 +76,8 @@ def _fetch(digest: str, start_from: str) -> StartModel:
     found = model_files(digest, (WEIGHTS, INFO))
     if found is None:
         raise UserError(
-            f"{KEY}: the weights of {start_from} ({digest[:8]}) are in no run of MLflow: sightline sync, where it was "
-            f"trained; or set {KEY} to a folder that holds its {WEIGHTS} and {INFO}"
+            f"{KEY}: the weights of {start_from} ({digest[:8]}) are in no run of MLflow: run sightline sync where it "
+            f"was trained, or set {KEY} to a folder that contains its {WEIGHTS} and {INFO}"
         )
     if files.sha256(found[WEIGHTS]) != digest:
         raise UserError(f"{KEY}: the weights of {start_from} in MLflow are damaged: train that model again")

@@ -52,10 +52,13 @@ class StartModel:
             return
         if not self.info.lineage.preparation:
             raise UserError(
-                f"{KEY}: the model {self.digest[:8]} does not say how its images were prepared, as those of an older "
-                "sightline: train it again by its own commit (dvc repro --force train), and promote it"
+                f"{KEY}: the model {self.digest[:8]} does not record how its images were preprocessed, because an "
+                "older sightline trained it: train it again at its own commit (dvc repro --force train), and "
+                "promote it"
             )
-        _require_equal(self.info.lineage.preparation, preparation, "was trained on images prepared in another way", "")
+        _require_equal(
+            self.info.lineage.preparation, preparation, "was trained on images that were preprocessed differently", ""
+        )
 
     def record(self, classes: list[str]) -> dict[str, Any]:
         """Returns what a model that started from it records: its digest, and the classes that are new, and gone."""

@@ -56,7 +56,7 @@ def create(
         _try(network, (2, channels, height, width))
     except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"train.model: timm cannot build {model_name} so: {detail}") from None
+        raise UserError(f"train.model: timm cannot build {model_name} with these settings: {detail}") from None
     name = head(network, model_name)
     if weights is not None:
         # Once more, since timm loads weights while it builds, and fits them to size and channels by each family's rule.
@@ -91,7 +91,7 @@ def head(network: nn.Module, name: str) -> str:
     """
     classifier: Any = network.get_classifier()  # type: ignore[operator]  # a method of every network of timm
     if not isinstance(classifier, nn.Linear):
-        raise UserError(f"train.model.model_name: {name} is not supported: its head is not one linear layer")
+        raise UserError(f"train.model.model_name: {name} is not supported: its head is not a single linear layer")
     path: str = next(path for path, module in network.named_modules() if module is classifier)
     return path
 
@@ -133,7 +133,7 @@ def _state(weights: str, model_name: str, network: nn.Module, head: str, package
         state = pretrained.read_weights(str(packaged_weights.weights_file(packaged)))
         names = list(network.state_dict())
         if len(names) != len(state):
-            raise UserError(f"train.model.weights: package: its weights are not those of {model_name}")
+            raise UserError(f"train.model.weights: package: the installed weights are not those of {model_name}")
         # The same layers in the same order, under other names; timm compares the shapes.
         return dict(zip(names, state.values(), strict=True))
     state = pretrained.read_weights(weights)

@@ -73,7 +73,7 @@ class TunedEstimator:
         self._classes, encoded = np.unique(labels, return_inverse=True)
         self.images, self.estimator = len(labels), None  # nothing of an earlier fit
         if len(self._classes) == 1:
-            self.notes.append("all training images are of one class, which is the answer to everything")
+            self.notes.append("all training images belong to one class, which is always predicted")
             return
         rows, self.folds = self._rows_and_folds(encoded.astype(np.int64))
         with Progress("fitting", len(self._grid) * self.folds + 1, "fits") as fits:

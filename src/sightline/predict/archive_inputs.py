@@ -43,7 +43,7 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
                 else:
                     yield Input(entry, functools.partial(bytes, data))
             if empty:
-                yield failed(name, RejectionReason.MISSING, "the archive holds no file")
+                yield failed(name, RejectionReason.MISSING, "the archive contains no files")
     except UserError as error:
         yield failed(name, RejectionReason.INCOMPLETE_ARCHIVE, str(error).removeprefix(f"{readable(name)}: "))
     except OSError as error:

@@ -113,8 +113,11 @@ class Bundle(InferenceModel):
     def lacking(self, what: str) -> str:
         """Returns the message that it does not hold something, with the remedy."""
         if self.extended:
-            return f"an extended bundle has no {what} until it is trained: add the new classes to the data, dvc repro"
-        return f"the bundle holds no {what}, as those of older versions: dvc repro export"
+            return (
+                f"an extended bundle has no {what} until it is trained: add the new classes to the data and run dvc "
+                "repro"
+            )
+        return f"the bundle has no {what}, because an older version exported it: run dvc repro export"
 
     @property
     def digest(self) -> str:
@@ -158,7 +161,7 @@ class Bundle(InferenceModel):
             ValueError: If there is no such backend, or an address is given to one that has none.
         """
         if backend not in BACKENDS or (address is not None and backend == LOCAL):
-            raise ValueError(f"backend {backend!r} with the address {address!r}: only ray, beside local, takes one")
+            raise ValueError(f"backend {backend!r} takes no address ({address!r}); only ray does")
         question = self.question(top_k, threshold, abstain, coverage)
 
         items = python_inputs.python_images(images, Limits().max_bytes, database)
@@ -204,7 +207,9 @@ class Bundle(InferenceModel):
         if abstain and threshold is None:
             threshold = self.threshold
             if threshold is None and not self.tells_novelty:
-                raise UserError("to abstain: the bundle holds neither a threshold nor novelty; give a threshold")
+                raise UserError(
+                    "to abstain: the bundle has neither a threshold nor a novelty detector; give a threshold"
+                )
         thresholds = None
         if coverage is not None:
             if not 0 < coverage < 1:
@@ -244,5 +249,5 @@ def _form(root: Path, content: dict[str, Any], model: str) -> str:
     chosen = str(content.get("default", "fp32")) if model == "auto" else model
     if manifest.MODELS.get(chosen) not in content["files"]:
         available = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])
-        raise UserError(f"{root} holds no {chosen} model, only {available}")
+        raise UserError(f"{root} has no {chosen} model, only {available}")
     return chosen

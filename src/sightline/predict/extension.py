@@ -53,12 +53,15 @@ class Extension:
     def lines(self) -> list[str]:
         """Returns the human-readable result, one line per entry."""
         total = sum(self.pictures.values())
-        names = ", ".join(f"{name} ({count} pictures)" for name, count in self.pictures.items())
+        names = ", ".join(f"{name} ({count} images)" for name, count in self.pictures.items())
         return [
             *(f"left out: {line}" for line in self.refused),
             f"extended, not trained: {names}",
-            f"{self.right} of the {total} pictures are answered rightly by the others; old classes are not measured",
-            f"old classes share an answer among themselves as before (largest difference: {self.largest:.1e})",
+            (
+                f"{self.right} of the {total} images are classified correctly by the means of the others; the old "
+                "classes were not evaluated"
+            ),
+            f"old classes keep their probabilities relative to each other (largest difference: {self.largest:.1e})",
         ]
 
 
@@ -185,9 +188,9 @@ def _read_pictures(bundle: Bundle, pictures: Path) -> tuple[dict[str, Images], l
             except RejectionError as error:
                 refused.append(f"{item.name}: {error}")
         if len(arrays) < FEWEST:
-            found = f"{len(arrays)} picture{'s' * (len(arrays) != 1)}"
+            found = f"{len(arrays)} image{'s' * (len(arrays) != 1)}"
             more = f" ({refused[-1]})" if refused else ""
-            raise UserError(f"{folder}: {found} that can be read{more}; a class needs {FEWEST} at least, better 10")
+            raise UserError(f"{folder}: {found} that can be read{more}; a class needs at least {FEWEST}, better 10")
         prepared[folder.name] = np.stack(arrays)
     return prepared, refused
 
@@ -205,13 +208,13 @@ def _answers(network: bytes, images: Images) -> tuple[Floats, Floats]:
 
 def _card(result: Extension, card: str) -> str:
     """Returns the old card with what it no longer says, at the top of its text."""
-    names = ", ".join(f"{for_markdown(name)} ({count} pictures)" for name, count in result.pictures.items())
+    names = ", ".join(f"{for_markdown(name)} ({count} images)" for name, count in result.pictures.items())
     total = sum(result.pictures.values())
     note = f"""
 ## Extended, not trained
 
-Classes were added without training, by the mean of a few pictures of each: {names}.
-{result.right} of these {total} pictures are answered rightly by the means of the others; how many images of the old
+Classes were added without training, by the mean of a few images of each: {names}.
+{result.right} of these {total} images are classified correctly by the means of the others; how many images of the old
 classes are now taken for new ones has not been measured. All figures below are of the bundle before. Train with the
 new classes (`train.start_from: champion`) and export for a model that has been tested.
 

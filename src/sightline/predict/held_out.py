@@ -41,8 +41,8 @@ class HeldOutImages:
             return ""
         most = math.floor(1000 * len(self.labels) / (len(self.labels) + 1)) / 1000
         return (
-            f"--coverage {coverage:g} takes {fewest:,} validation images, and the bundle was exported with "
-            f"{len(self.labels):,}: each set holds all classes; up to {most:g} can be asked for"
+            f"--coverage {coverage:g} needs {fewest:,} validation images, but the bundle was exported with "
+            f"{len(self.labels):,}, so that each set would contain all classes; up to {most:g} is possible"
         )
 
 
@@ -69,5 +69,5 @@ def from_bytes(content: bytes, form: str) -> HeldOutImages:
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise UserError(f"{CONFORMAL} cannot be used by this version of sightline ({error}); export it again") from None
     if labels.shape != of_true.shape or labels.ndim != 1 or of_true.dtype != np.float32:
-        raise UserError(f"{CONFORMAL} does not hold what this version of sightline uses; export it again")
+        raise UserError(f"{CONFORMAL} lacks what this version of sightline uses; export it again")
     return HeldOutImages(labels.astype(np.int64), of_true)

@@ -148,6 +148,6 @@ def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int)
     fits = gives in (wanted, {**wanted, NOVELTY: ("tensor(float)", [])})
     if takes != {INPUT: ("tensor(uint8)", list(shape))} or not fits:
         raise UserError(
-            f"{root}: its parts do not belong together: the network maps {takes} to {gives}, "
-            f"the transform gives {list(shape)}, and there are {num_classes} classes; export it again"
+            f"{root}: its parts do not match: the network maps {takes} to {gives}, the transform gives "
+            f"{list(shape)}, and there are {num_classes} classes; export it again"
         )

@@ -179,5 +179,5 @@ def read_input(path: str, max_bytes: int) -> bytes:
         if error.reason is RejectionReason.MISSING and glob.has_magic(path):
             raise RejectionError(RejectionReason.MISSING, "no file matches") from None
         if error.detail == os.strerror(errno.EISDIR):
-            raise RejectionError(RejectionReason.MISSING, "the folder holds no file") from None
+            raise RejectionError(RejectionReason.MISSING, "the folder contains no files") from None
         raise

@@ -90,7 +90,9 @@ def verify_files(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(folder, f"{MANIFEST} cannot be read ({error})") from None
     if version not in READABLE:
-        raise UserError(f"{folder} has bundle format {version!r}, and this sightline reads up to {FORMAT}: update it")
+        raise UserError(
+            f"{folder} has bundle format {version!r}, but this sightline reads formats up to {FORMAT}: update sightline"
+        )
     if missing := {MODEL, CALIBRATION, TRANSFORM, CLASSES} - listed.keys():
         raise _damaged(folder, f"{MANIFEST} does not list {', '.join(sorted(missing))}")
     if not isinstance(manifest.get("lineage"), dict):

@@ -23,17 +23,20 @@ class PredictionRow(TypedDict):
     """A prediction as JSON values."""
 
     path: Annotated[str, "The image, as the client named it."]
-    label: Annotated[str | None, "The likeliest class; null where there is no answer."]
+    label: Annotated[str | None, "The most probable class; null if there is no prediction."]
     probability: Annotated[float | None, Keywords(minimum=0, maximum=1)]
-    top: Annotated[list[RankedClass], "The likeliest classes, best first."]
+    top: Annotated[list[RankedClass], "The most probable classes, best first."]
     error: Annotated[str | None, Keywords(enum=[*map(str, RejectionReason), None])]
-    detail: Annotated[str, "More of an error; of an answer, that its class was added by a few pictures alone."]
-    abstained: Annotated[bool, "Whether there is no answer: too uncertain, or none of these."]
+    detail: Annotated[
+        str, "Details of an error; or a note that the class was added from a few images, without training."
+    ]
+    abstained: Annotated[bool, "Whether the model abstains: too uncertain, or none of these."]
     novelty: Annotated[
-        float | None, "Above 1 the image is like none of the classes; null where the model does not tell."
+        float | None, "Above 1, the image is unlike all classes; null if the model has no novelty detector."
     ]
     class_set: Annotated[
-        list[str] | None, "The classes that it may be of, likeliest first; null where no coverage was asked for."
+        list[str] | None,
+        "The classes that the image may belong to, most probable first; null unless a coverage was requested.",
     ]
 
 

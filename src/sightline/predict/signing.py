@@ -97,10 +97,10 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
         UserError: If anything is not as it should be, a signature that is there and cannot be checked included.
     """
     count = _check_files(bundle)
-    result = f"{bundle}: {count} files are as they were exported"
+    result = f"{bundle}: {count} files are intact"
     path = signature or signature_of(bundle)
     if digests_only:
-        return f"{result}; signatures were not looked at"
+        return f"{result}; signatures were not checked"
     if not path.exists():
         if signer.named or signature is not None:
             raise UserError(f"{bundle} is not signed: there is no {path}")
@@ -125,8 +125,8 @@ def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_
                 f"{bundle} is not what was signed ({path}): {', '.join(changed)} changed since; do not use it, or, if "
                 "the change was yours, sign it again"
             ) from None
-        raise UserError(f"the signature {path} does not hold for {bundle}: {_one_line(error)}") from None
-    return f"{result}, and as signed with {signer.key or signer.identity}"
+        raise UserError(f"the signature {path} is not valid for {bundle}: {_one_line(error)}") from None
+    return f"{result}, signed with {signer.key or signer.identity}"
 
 
 def _check_key(key: Path) -> None:
@@ -148,11 +148,11 @@ def _check_key(key: Path) -> None:
     except TypeError:  # with a password, which the caller has
         return
     except ValueError as error:
-        raise UserError(f"--key: {key} is no key in PEM: {_one_line(error)}") from None
+        raise UserError(f"--key: {key} is not a PEM key: {_one_line(error)}") from None
     if not isinstance(loaded, EllipticCurvePrivateKey | EllipticCurvePublicKey):
         raise UserError(
-            f"--key: {key} is not of an elliptic curve; openssl ecparam -name prime256v1 -genkey -noout -out key.pem "
-            "makes one that is"
+            f"--key: {key} is not an elliptic curve key; openssl ecparam -name prime256v1 -genkey -noout -out "
+            "key.pem makes one"
         )
 
 
@@ -161,7 +161,7 @@ def _check_files(bundle: Path) -> int:
     content = manifest.verify_files(bundle)
     if strangers := manifest.unlisted(bundle, content):
         raise UserError(
-            f"{bundle} contains files that were not exported: {', '.join(strangers)}; remove it, or export again"
+            f"{bundle} contains files that were not exported: {', '.join(strangers)}; remove them, or export again"
         )
     return len(content["files"]) + 1
 

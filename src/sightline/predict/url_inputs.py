@@ -77,7 +77,9 @@ def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any
     """Returns a file's content or why it is refused; never more than `max_bytes` is read, whatever the service says."""
     size = info.get("size")
     if size is not None and size > max_bytes:
-        return info, RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+        return info, RejectionError(
+            RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {max_bytes:,} are allowed"
+        )
     try:
         with fs.open(info["name"], "rb") as stream:
             data = stream.read(max_bytes + 1)

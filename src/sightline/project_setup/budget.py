@@ -118,8 +118,8 @@ def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budge
     result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:g}"]
     if pace.others > BUSY:
         result.append(
-            f"{'':<16} other programs have {pace.others:.0%} of this machine: it counts on that staying so, and takes "
-            "longer if it gets more"
+            f"{'':<16} other programs use {pace.others:.0%} of this machine: the estimate assumes that this does not "
+            "change"
         )
     return result
 

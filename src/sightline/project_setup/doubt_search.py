@@ -171,7 +171,7 @@ def run_search(search: DoubtSearch, folder: Path) -> Iterator[str]:
         if verdict.changes:
             yield from adoption.take_over(verdict.changes)
         files.write_text(PARAMS, params_comments.commented(PARAMS.read_text(encoding="utf-8"), verdict.comments))
-        yield from scaffold.commit(Path(), f"Doubtful choices are tried\n\n{verdict.summary}")
+        yield from scaffold.commit(Path(), f"Try the uncertain choices\n\n{verdict.summary}")
 
 
 def compare_winner(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> SearchVerdict:
@@ -234,7 +234,7 @@ def _summary(
     return (
         f"the best {many}: {by}"
         if low > 0
-        else f"the best {many} may be so by chance, and the first choice stays: {by}"
+        else f"the best {many} may be better by chance only, and the first choice stays: {by}"
     )
 
 

@@ -170,7 +170,7 @@ def _sqlite(path: Path, knobs: dict[str, Any]) -> list[Interpretation]:
     if not found:
         there = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in seen.items()) or "no table"
         raise UserError(
-            f"{path}: no table with a column of pictures and one called label ({there}): name them, as "
+            f"{path}: no table with a column of images and one called label ({there}): name them, such as "
             "ingest.source_options.table=birds ingest.source_options.image_column=photo "
             "ingest.source_options.label_column=species"
         )

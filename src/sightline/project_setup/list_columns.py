@@ -41,7 +41,7 @@ def list_options(path: Path) -> dict[str, Any]:
         label = next(column for column in columns if column != pictures)
     if label is None or pictures is None or label == pictures:
         raise UserError(
-            f"{path} has the columns {', '.join(columns[:12])}: say which name the file and the class: "
+            f"{path} has the columns {', '.join(columns[:12])}: say which ones contain the file and the class: "
             f"ingest.source_options.path_column={columns[0]} ingest.source_options.label_column={columns[-1]}"
         )
     options |= _unless("path_column", pictures, "path") | _unless("label_column", label, "label")

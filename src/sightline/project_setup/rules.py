@@ -153,7 +153,7 @@ def sample_bits(s: Situation) -> Choice:
 @rule("preprocess.clean")
 def clean(s: Situation) -> Choice:  # noqa: ARG001 - as all rules
     """`none`: nothing that is measured calls for it."""
-    return Choice("none", "nothing calls for it")
+    return Choice("none", "no reason for it")
 
 
 @rule("preprocess.denoise")

@@ -85,7 +85,7 @@ def make_project(folder: Path, params: str, readme: str) -> list[str]:
         files.write_bytes(folder / name, text.encode())
     if within or not was_empty:
         return []
-    return commit(folder, "A project of Sightline, as sightline init makes it")
+    return commit(folder, "Create the project with sightline init")
 
 
 def commit(folder: Path, message: str) -> list[str]:
@@ -94,7 +94,7 @@ def commit(folder: Path, message: str) -> list[str]:
     if git.stdout("commit", "--quiet", "--message", message, folder=folder) is not None:
         return []
     again = shlex.join(["git", "-C", str(folder), "commit", "--quiet", "--message", message])
-    return [f"not committed, git does not know who you are: {_INTRODUCTION} && {again}"]
+    return [f"not committed, because git does not know who you are: {_INTRODUCTION} && {again}"]
 
 
 def require_commits(folder: Path) -> None:
@@ -105,7 +105,9 @@ def require_commits(folder: Path) -> None:
     """
     there = next(path for path in [folder.resolve(), *folder.resolve().parents] if path.is_dir())
     if repository := _repository(there):
-        raise UserError(f"--try needs a git repository of its own, and {folder} lies in {repository}: leave --try out")
+        raise UserError(
+            f"--try needs a git repository of its own, and {folder} is inside {repository}: leave --try out"
+        )
     if git.answer("var", "GIT_COMMITTER_IDENT", folder=there) is None:
         raise UserError(f"--try commits, and git does not know who you are: {_INTRODUCTION}")
 

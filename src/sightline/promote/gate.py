@@ -43,12 +43,12 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
         return [*found, f"it cannot be compared: {error}"]
     change = metric_diff.paired_change(answers[0], answers[1], earlier, state)
     if change is None:
-        found.append(f"no test image is the same as in {before.name}, so the answers cannot be compared")
+        found.append(f"no test image is the same as in {before.name}, so that the predictions cannot be compared")
     elif change.verdict == "worse":
         low, high = change.interval
         found.append(
-            f"the accuracy on the {change.images:,} test images of both is {points(change.difference)} points "
-            f"({points(low)} to {points(high)}, McNemar's p {p_value(change.p)}): worse than {before.name}"
+            f"the accuracy on the {change.images:,} test images of both differs by {points(change.difference)} "
+            f"points ({points(low)} to {points(high)}, McNemar's p {p_value(change.p)}): worse than {before.name}"
         )
     return found
 
@@ -56,14 +56,14 @@ def objections(now: Revision, before: Revision | None, policy: PromoteConfig) ->
 def _rejections(summary: Mapping[str, object], state: DatasetState, policy: PromoteConfig) -> list[str]:
     inputs, rejected = summary["inputs"], summary["rejected"]
     if not isinstance(inputs, int) or not isinstance(rejected, Mapping):
-        raise ValueError(f"{SUMMARY} holds no counts")
+        raise ValueError(f"{SUMMARY} contains no counts")
     count = sum(number for reason, number in rejected.items() if reason != "removed")  # by a person, who looked
     if count <= policy.max_rejected * inputs:
         return []
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     most = f"promote.max_rejected, {policy.max_rejected:g}"
     some = ", ".join(sorted(state.rejected)[:MOST_NAMED])
-    refused = f"{count:,} of {inputs:,} inputs were refused ({reasons})"
+    refused = f"{count:,} of {inputs:,} inputs were rejected ({reasons})"
     return [f"{refused}, more than {most}: {some}; sightline rejected lists them"]
 
 
@@ -79,7 +79,7 @@ def _leaks(state: DatasetState) -> list[str]:
     )
     if not leaked:
         return []
-    return [f"{len(leaked):,} test images are in another split as well, as they are or nearly (as {leaked[0]})"]
+    return [f"{len(leaked):,} test images are also in another split, identical or nearly so (such as {leaked[0]})"]
 
 
 def _losses(before: DatasetState, now: DatasetState, policy: PromoteConfig) -> list[str]:

@@ -151,7 +151,7 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     new = [name for name in candidate.classes if name not in champion.classes]
     if gone := [name for name in champion.classes if name not in candidate.classes]:
         more = f" and {len(gone) - 1} more of the champion's classes" if len(gone) > 1 else ", which the champion knows"
-        return [f"the candidate does not know {gone[0]!r}{more}: if that is meant, {FORCE}"]
+        return [f"the candidate does not know {gone[0]!r}{more}: if that is intended, {FORCE}"]
     place = {row: n for n, row in enumerate(zip(candidate.ids, candidate.names, strict=True))}
     rows = list(zip(champion.ids, champion.names, strict=True))
     common = [n for n, row in enumerate(rows) if row in place]
@@ -188,8 +188,8 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     least = paired.largest_loss(len(common))
     if least > policy.margin:
         reason += (
-            f"; equal answers to {len(common)} test images exclude no loss below {least:.3f}: promote a better "
-            f"candidate, test on more images, raise promote.margin, or {FORCE}"
+            f"; identical predictions on {len(common)} test images exclude no loss below {least:.3f}: promote a "
+            f"better candidate, test on more images, raise promote.margin, or {FORCE}"
         )
     return [reason, *reasons]
 

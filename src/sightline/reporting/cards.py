@@ -61,10 +61,10 @@ def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], map
         ]
     for example, image, laid in zip(examples, images, heats, strict=True):
         what = f"Image {example.id}: {classes[example.label]}"
-        taken = f"{what}, taken for {classes[example.predicted]}" if example.wrong else what
+        taken = f"{what}, predicted as {classes[example.predicted]}" if example.wrong else what
         views = [View(encode_picture(image), taken, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)]
         for heat, label in zip(laid, (example.predicted, example.label), strict=False):
-            speaks = f"What speaks for {classes[label]}"
+            speaks = f"Evidence for {classes[label]}"
             views.append(View(encode_picture(heat), f"{speaks} in image {example.id}", speaks))
         made.append(Card(example, tuple(views), image, laid))
     return made
@@ -80,5 +80,5 @@ def tiles(cards: Sequence[Card], classes: Sequence[str], heats: bool = False) ->
         out.append(Tile(card.image, title, f"is {true}", e.wrong))
         if heats:
             names = (class_label(classes[e.predicted], e.predicted, 16), true)
-            out += [Tile(heat, "", f"speaks for {n}", e.wrong) for heat, n in zip(card.heats, names, strict=False)]
+            out += [Tile(heat, "", f"evidence for {n}", e.wrong) for heat, n in zip(card.heats, names, strict=False)]
     return out

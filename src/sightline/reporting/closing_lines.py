@@ -55,7 +55,7 @@ def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
     """Returns a sentence on the best baseline, and whether it is better than the network beyond chance."""
     methods = parse_object(BASELINES.read_bytes()).get("methods", {}) if BASELINES.is_file() else {}
     if not methods:
-        return "none was asked for (baseline.methods)", False
+        return "none requested (baseline.methods)", False
     name = max(methods, key=lambda method: float(methods[method]["accuracy"]))
     other = predictions.load_predictions(BASELINES.with_name(f"{name}.parquet"))
     lead = f"the best is {name}, {score(float(methods[name]['accuracy']))}"
@@ -71,10 +71,10 @@ def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
 
 def _next(worse: bool) -> str:
     if worse:
-        return "a simpler method is better: see what the network gets with sightline preview"
+        return "a simpler method is better: look at the network's input with sightline preview"
     if not (BUNDLE / "manifest.json").is_file():
         return "dvc repro export    # the bundle that predicts and serves"
-    return f"sightline serve {BUNDLE}    # try it on pictures of your own"
+    return f"sightline serve {BUNDLE}    # try it on your own images"
 
 
 def _address() -> str:
@@ -94,7 +94,7 @@ def _address() -> str:
             client, experiment = tracking.connect()
             run = tracking.run_of_model(client, experiment, key["model"], {})
     except tracking.TrackingError:
-        return "not reached; sightline sync sends what is queued"
+        return "unreachable; sightline sync sends what is queued"
     address = run_view.run_address(experiment, run)
     files.write_json(_KEPT, {**key, "address": address})
     return address

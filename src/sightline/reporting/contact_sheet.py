@@ -46,7 +46,7 @@ def row_of(transform: Transform, identity: str, label: str, data: bytes) -> Shee
     try:
         states = transform.trace(original)
     except RejectionError as refusal:
-        return SheetRow(identity, label, [("original", original)], f"refused: {refusal.reason}")
+        return SheetRow(identity, label, [("original", original)], f"rejected: {refusal.reason}")
     return SheetRow(identity, label, [(_title(transform, name), state) for name, state in states])
 
 

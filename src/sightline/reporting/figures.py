@@ -60,7 +60,7 @@ def of_curves(found: Curves) -> Figures:
     lines_pr = [(GRID, y) for y in found.precision.values()]
     figures["precision_recall"] = picture(
         lambda theme: curve_plots.draw_precision_recall(lines_pr, (GRID, found.mean_precision), theme),
-        "Precision by recall of each class against the rest, and their mean",
+        "Precision-recall curve of each class against the rest, and their mean",
         "Each class against the rest (faint) and their mean (strong).",
     )
     return figures
@@ -84,12 +84,12 @@ def of_confidence(
         "reliability": picture(
             lambda theme: curve_plots.draw_reliability(bins, theme, before),
             "Reliability diagram: accuracy by confidence",
-            "Images in groups of equal size by confidence, with 95 % intervals. On the dashed line, a probability "
-            "of 90 % is right nine times in ten; below it, the model is too sure of itself.",
+            "Images in groups of equal size by confidence, with 95 % intervals. On the dashed line, a probability of "
+            "90 % is right nine times in ten; below it, the model is overconfident.",
         ),
         "risk_coverage": picture(
             lambda theme: curve_plots.draw_risk_coverage(curve.coverage, curve.risk, theme, chosen),
-            "Error rate by the fraction of images answered",
-            "Error rate if only the images of which the model is most certain are answered; dashed: all answered.",
+            "Error rate by the fraction of images that are classified",
+            "Error rate if the model only classifies the images that it is most certain of; dashed: all images.",
         ),
     }

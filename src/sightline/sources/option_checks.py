@@ -20,7 +20,7 @@ def require_one_place(path: str | None, url: str | None) -> None:
         part = credential_in(url)
         require(
             part is None,
-            f"url: must not hold credentials, as {part} may be; set them in the environment, as the service's own "
+            f"url: must not contain credentials, as {part} may be; set them in the environment, as the service's own "
             "tools take them, or download what is there and set ingest.path",
         )
 

@@ -61,7 +61,7 @@ class RemoteFolderSource:
             size = info.get("size")
             if size is not None and size > self._max_bytes:
                 return Rejection(
-                    identity, RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}"
+                    identity, RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {self._max_bytes:,} are allowed"
                 )
             try:
                 data = fs.cat_file(info["name"])

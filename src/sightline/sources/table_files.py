@@ -169,7 +169,9 @@ class RemoteTableFiles:
             path, info = match
             size = info.get("size")
             if size is not None and size > self._max_bytes:
-                raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {self._max_bytes:,}")
+                raise RejectionError(
+                    RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {self._max_bytes:,} are allowed"
+                )
             try:
                 return bytes(fs.cat_file(f"{root}/{path}"))
             except FileNotFoundError:

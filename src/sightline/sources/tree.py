@@ -120,7 +120,9 @@ def read_file(path: Path | str, max_bytes: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise RejectionError(RejectionReason.UNREADABLE, "not a regular file")
             if size > max_bytes:
-                raise RejectionError(RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, allowed {max_bytes:,}")
+                raise RejectionError(
+                    RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {max_bytes:,} are allowed"
+                )
             data = os.read(descriptor, size)
             while len(data) < size and (more := os.read(descriptor, size - len(data))):
                 data += more

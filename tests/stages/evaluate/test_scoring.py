@@ -151,7 +151,7 @@ def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, con
         for line in evaluation_lines(found)
         if line.startswith("no list of doubtful labels: the model is right on ")
     )
-    assert "not shown to be better than always naming one class, right on 10 (p = " in line
+    assert "not shown to be better than always predicting one class, right on 10 (p = " in line
     assert "may be wrong: the model is right on" in (tmp_path / "report.html").read_text()
     assert pq.read_table(tmp_path / "suspects.parquet").num_rows == 0
 

@@ -119,7 +119,7 @@ def test_a_loss_beyond_the_limit_keeps_the_file_out_and_says_why(
     assert outcome.int8.refused in (tmp_path / "bundle" / "model_card.md").read_text()
     assert any("not written (the loss is above" in line for line in export_lines(outcome))
     assert Bundle.load(tmp_path / "bundle").model == "fp32"
-    with pytest.raises(UserError, match="holds no int8 model, only fp32"):
+    with pytest.raises(UserError, match="has no int8 model, only fp32"):
         Bundle.load(tmp_path / "bundle", model="int8")
 
 

@@ -75,7 +75,13 @@ def test_findings_are_counted_and_named(tmp_path: Path) -> None:
     assert found["modes"] == {"L": 12}
     assert found["formats"] == {"JPEG": 2, "PNG": 10}
     text = "\n".join(audit.finding_lines(found))
-    for words in ("same bytes under several labels", "near duplicates", "in several splits", "extension", "odd shape"):
+    for words in (
+        "same bytes under several labels",
+        "near duplicates",
+        "in several splits",
+        "extension",
+        "unusual shape",
+    ):
         assert words in text
 
 

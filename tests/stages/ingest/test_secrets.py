@@ -205,7 +205,7 @@ def test_a_secret_anywhere_in_a_url_is_refused_and_never_shown(drawn: tuple[str,
         lambda: FolderOption("folder", path=None, url=url, layout="auto", class_depth=1),
         lambda: SqlOption("sql", url, None, "t", None, "i", "i", "l", None, None, None, None),
     ):
-        with pytest.raises(ValueError, match=r"url: must not hold") as refused:
+        with pytest.raises(ValueError, match=r"url: must not contain") as refused:
             option()
         assert secret not in str(refused.value)
     assert secret not in repr(flat_params(OmegaConf.create({"ingest": {"url": url, "list": [url]}})))

@@ -70,7 +70,7 @@ def test_a_sheet_is_drawn_the_same_twice(tmp_path: Path, side: int):
 def test_refused_images_are_shown_as_such(tmp_path: Path):
     raw = write_set(tmp_path / "raw", [Picture("blank", 1, side=1), *pictures(2)])
     rows = list(preview.rows_of(preview.sample_images(RawSet.read(raw), 3), configuration("clean=standard")))
-    assert {row.id: row.note for row in rows}["blank"] == "refused: blank"
+    assert {row.id: row.note for row in rows}["blank"] == "rejected: blank"
     draw_sheet(rows)
 
 

@@ -119,7 +119,9 @@ def test_what_does_not_fit_is_one_line(sets: tuple[ProcessedSet, ProcessedSet], 
         )
     other = shutil.copytree(sets[1].root, tmp_path / "other")
     files.write_json(other / TRANSFORM, {"size": 11, "statistics": {}})
-    with pytest.raises(UserError, match=r"was trained on images prepared in another way \(size 10, not 11\): use"):
+    with pytest.raises(
+        UserError, match=r"was trained on images that were preprocessed differently \(size 10, not 11\): use"
+    ):
         TrainingRun(other, train_config(**LONG, **{"train.start_from": "champion"}), digest)
     with pytest.raises(UserError, match=r"^train.start_from: nowhere is neither champion nor the folder of a model"):
         found(Path("nowhere"))

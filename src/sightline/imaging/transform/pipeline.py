@@ -225,7 +225,7 @@ class Transform:
             ValueError: For anything that is not a transform of this version; the message names the key.
         """
         if not isinstance(content, Mapping) or content.get("version") != VERSION:
-            raise ValueError(f"version: not a preprocessing transform of version {VERSION}, which is read here")
+            raise ValueError(f"version: not {VERSION}, the only version of preprocessing transforms that can be read")
         try:
             content = {**content, "steps": current_names(content["steps"])}
             transform = _checked(
@@ -270,7 +270,7 @@ def _checked(
     if len(background) not in (1, 3) or not all(type(v) is int and 0 <= v <= 255 for v in background):
         raise ValueError(f"background: {background!r} is not one or three levels in 0..255")
     if channels == 1 and len(set(background)) != 1:
-        raise ValueError(f"background: {background!r} is not grey, as channels: 1 asks")
+        raise ValueError(f"background: {background!r} is not grey, as channels: 1 requires")
     level = tuple(background[:1] if channels == 1 else (background * 3)[:3])
     chosen: dict[str, Any] = {name: parse_option(name, steps[name]) for name in STEPS}
     transform = Transform(size, channels, sample_bits, level, **chosen)

@@ -28,7 +28,7 @@ class ViT(TorchvisionOption):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of("variant", self.variant, ("ti", "s", "b", "l"))
-        require(self.weights != "DEFAULT" or self.variant in "bl", "weights: DEFAULT: there are none of ti and s")
+        require(self.weights != "DEFAULT" or self.variant in "bl", "weights: DEFAULT: the sizes ti and s have none")
         require(self.patch_size is None or self.patch_size > 0, f"patch_size: must be positive, not {self.patch_size}")
 
     @property

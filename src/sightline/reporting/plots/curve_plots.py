@@ -55,7 +55,7 @@ def draw_label_curve(per_class: Sequence[int], accuracies: Sequence[Sequence[flo
     axes.set_xscale("log")
     axes.set_xticks(per_class, [f"{count:,}" for count in per_class])
     axes.minorticks_off()
-    axes.set_xlabel("training images a class")
+    axes.set_xlabel("training images per class")
     axes.set_title("Accuracy by number of labels", color=theme.ink)
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.grid(axis="y", color=theme.grid, linewidth=0.7)
@@ -160,7 +160,7 @@ def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = 
     axes.plot(x, y, color=theme.right, marker="o", linewidth=1.4, markersize=5, label="calibrated")
     margin = (1 - start) * 0.03
     axes.set(xlim=(start - margin, 1 + margin), ylim=(start - margin, 1 + margin))
-    axes.set(xlabel="confidence: probability of the answer", ylabel="accuracy")
+    axes.set(xlabel="confidence: probability of the prediction", ylabel="accuracy")
     axes.set_title("Reliability", color=theme.ink)
     _percent_grid(axes, theme)
     if before:
@@ -190,7 +190,9 @@ def draw_risk_coverage(
     if chosen:
         axes.plot(*chosen, color=theme.wrong, marker="o", markersize=7, linestyle="none", label="chosen threshold")
         axes.legend(frameon=False, labelcolor=theme.ink, loc="upper left")
-    axes.set(xlim=(-0.01, 1.02), ylim=(-0.03 * top, top * 1.25), xlabel="coverage: fraction of images answered")
+    axes.set(
+        xlim=(-0.01, 1.02), ylim=(-0.03 * top, top * 1.25), xlabel="coverage: fraction of images that are classified"
+    )
     axes.set_ylabel("risk: error rate")
     axes.set_title("Risk by coverage", color=theme.ink)
     _percent_grid(axes, theme)

@@ -95,7 +95,9 @@ def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_byt
     if not entry.isreg():
         return rejected_member(path, RejectionReason.UNSAFE_ENTRY, "neither a file nor a folder")
     if entry.size > max_bytes:
-        return rejected_member(path, RejectionReason.TOO_MANY_BYTES, f"{entry.size:,} bytes, allowed {max_bytes:,}")
+        return rejected_member(
+            path, RejectionReason.TOO_MANY_BYTES, f"{entry.size:,} bytes, at most {max_bytes:,} are allowed"
+        )
     return Member(path, functools.partial(_read, archive, entry, name))
 
 

@@ -89,7 +89,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, bu
         )
     if entry.file_size > max_bytes:
         return rejected_member(
-            path, RejectionReason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, allowed {max_bytes:,}"
+            path, RejectionReason.TOO_MANY_BYTES, f"{entry.file_size:,} bytes, at most {max_bytes:,} are allowed"
         )
     return Member(path, functools.partial(_read, archive, entry, budget))
 
