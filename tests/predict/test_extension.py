@@ -116,7 +116,7 @@ def test_what_cannot_be_extended_is_one_line(exported: Project, extended: Path, 
     shutil.copy(exported.pictures[0], tmp_path / "loose")
     assert refused(tmp_path / "nowhere").endswith("it must contain one folder of images for each new class")
     assert refused(tmp_path / "loose").endswith(f"put the images of each new class into one, {tmp_path}/loose/NAME/")
-    assert refused(empty).startswith(f"{empty}/star: 0 pictures that can be read (")
+    assert refused(empty).startswith(f"{empty}/star: 0 images that can be read (")
     assert refused(one) == f"{one}/star: 1 image that can be read; a class needs at least 2, better 10"
     assert refused(known) == f"{known}/3: the bundle knows the class '3' already: leave it out, or train with it"
     again = tmp_path / "again"
