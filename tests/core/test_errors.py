@@ -166,7 +166,7 @@ def test_a_folder_of_the_users_own_that_is_closed(folder: Path, mode: int) -> No
     inner.chmod(0o700)
     files.write_text(inner / "out", "x")
     (inner / "out").chmod(0)
-    expected = rf"^{inner}/out: permission denied: chmod -R u\+rwX '{inner}/out', and give"
+    expected = rf"^{inner}/out: permission denied: chmod -R u\+rwX '{inner}/out', and run"
     assert re.search(expected, line((inner / "out").read_text))
 
 

@@ -91,7 +91,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         ran = workflow.repro(there, base="HEAD~1", target="preprocess")
         assert ran[workflow.CHECK].output.startswith("ingest: data/source.json: 60 -> 110 files\n")
         assert ran[workflow.RERUN].ran == ["watch", "ingest", "preprocess"]
-        assert "ingest: data/mine was not here: pulled by DVC" in ran[workflow.RERUN].output
+        assert "ingest: data/mine was missing: pulled by DVC" in ran[workflow.RERUN].output
         assert "110 images of 2 classes" in ran[workflow.RERUN].output
         assert len(fetched.files()) == 50 + 1
         changed = shards(there) - before
@@ -126,7 +126,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         assert "of an earlier dvc.lock: run `sightline repair`, then this again" in refused.output
         assert older.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
         repaired = older.check("sightline", "repair").output
-        assert "data/raw was of another commit than dvc.lock: removed, DVC's cache has it" in repaired
+        assert "data/raw belonged to another commit than dvc.lock: removed, it is still in DVC's cache" in repaired
         assert older.repro(*STAGES).ran == ["watch"]
         assert older.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
         fetched.files()
@@ -140,7 +140,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         new = workflow.fresh(origin, tmp_path / "new")
         ran_there = new.repro(*STAGES)
         assert ran_there.ran == ["watch", "ingest", "preprocess"]
-        assert "data/mine was not here: pulled by DVC, 110 images in shards" in ran_there.output
+        assert "data/mine was missing: pulled by DVC, 110 images in shards" in ran_there.output
         raw = [path for path in (there.root / "data/raw").iterdir() if path.is_file()]
         assert len(fetched.files()) == len(raw) + 1 + 1 + 1  # the list of them, the new image, the list of all images
         assert len(shards(new) - shards(there)) <= 2

@@ -115,7 +115,7 @@ def test_an_archive_that_breaks_off_gives_its_rows_and_an_error(project: Project
     wrong = bytearray(gzip.compress(stream.getvalue()))
     wrong[-5] ^= 1
     (tmp_path / "wrong.tar.gz").write_bytes(wrong)
-    for name, why in (("cut.tar", "without an end marker"), ("wrong.tar.gz", "CRC check failed")):
+    for name, why in (("cut.tar", "its end marker is missing"), ("wrong.tar.gz", "CRC check failed")):
         code, out, err = run("predict", project.bundle, tmp_path / name, "--format", "jsonl")
         rows = [json.loads(line) for line in out.splitlines()]
         assert [row["error"] for row in rows] == [None, None, None, "incomplete_archive"]

@@ -168,7 +168,7 @@ def _no_pictures(root: Path) -> Path:
 MISTAKES = {
     "wrong path": (_nothing, "there is --images {root}/birds"),
     "no class folders": (_no_class_folders, "move each into a folder named after its class"),
-    "one class": (_one_class, "one class ('wren', 20 images), and two at least are needed"),
+    "one class": (_one_class, "one class ('wren', 20 images), but at least two are needed"),
     "one of the class folders": (
         _one_class_of_several,
         "one class; next to it is square: name the folder above: sightline init {root}/new --images {root}/birds",

@@ -56,7 +56,7 @@ def reviewed(project: Path, exported: Project) -> Reviewed:
     # Of the source that params.yaml names, which has other ids.
     refused = [
         Rejection("digits-1500", RejectionReason.NO_LABEL, "the source gives it no class"),
-        Rejection("digits-1501", RejectionReason.CONFLICT, "one picture, labelled '1' (x) and '7' (y)"),
+        Rejection("digits-1501", RejectionReason.CONFLICT, "one image, labelled '1' (x) and '7' (y)"),
     ]
     raw_set.write_rejected(refused, project / "data/raw" / raw_set.REJECTED)
     return Reviewed(project, truth, {digests[at] for at in flipped})

@@ -92,9 +92,9 @@ def test_a_tree_is_read_as_a_person_would(
         (["training_set", "test_set"], "test_set, training_set: named like splits"),
         (["train/cat", "test/cat", "extra/cat"], "'extra', which holds the same classes, is not"),
         (["train_a/cat", "test_a/dog"], "'test_a' shares no class with the others"),
-        (["train/cat", "train/dog", "holdout/cat"], "'train' is called as a split is, and holdout beside it not"),
-        (["training_set/cat", "training_set/dog", "to_predict"], "'training_set' is called as a split is"),
-        (["cat", "dog", "test/cat", "test/dog"], "'test' is called as a split is, and cat, dog beside it not"),
+        (["train/cat", "train/dog", "holdout/cat"], "'train' is named like a split, but not holdout next to it"),
+        (["training_set/cat", "training_set/dog", "to_predict"], "'training_set' is named like a split"),
+        (["cat", "dog", "test/cat", "test/dog"], "'test' is named like a split, but not cat, dog next to it"),
     ],
 )
 def test_in_doubt_the_question_is_asked_and_both_answers_work(folders: list[str], message: str) -> None:
@@ -131,11 +131,11 @@ def test_what_was_decided_is_said() -> None:
     assert notes[0].startswith(
         "the images of all folders in 'pet/cat' are of that one class; ++ingest.source_options.class_depth=3"
     )
-    with pytest.raises(UserError, match="and a, b, c, d, e and 2 more beside it not"):
+    with pytest.raises(UserError, match="but not a, b, c, d, e and 2 more next to it"):
         AUTO.read(spread("train/cat", *"abcdefg"))
-    with pytest.raises(UserError, match="and a, b, c, d, e and 1 more beside it not"):
+    with pytest.raises(UserError, match="but not a, b, c, d, e and 1 more next to it"):
         AUTO.read(spread("train/cat", *"abcdef"))
-    with pytest.raises(UserError, match="and a, b, c, d, e beside it not"):
+    with pytest.raises(UserError, match="but not a, b, c, d, e next to it"):
         AUTO.read(spread("train/cat", *"abcde"))
     _, notes = AUTO.read(spread("train/cat/a", "train/cat/b", "train/dog/a", "test/cat/a"))
     (note,) = notes
@@ -149,7 +149,7 @@ def test_a_class_may_be_two_folders_deep() -> None:
         spread("train/cat/tabby", "train/dog/pug", "test/cat/tabby", "train/dog")
     )
     assert layout.place("train/cat/tabby/x/1.png") == Place("train/cat/tabby/x/1.png", "cat/tabby", "train")
-    assert layout.place("train/dog/1.png") == Place("train/dog/1.png", None, "train", "it lies in no class's folder")
+    assert layout.place("train/dog/1.png") == Place("train/dog/1.png", None, "train", "it is in no class's folder")
     assert notes == []
 
 

@@ -62,7 +62,9 @@ def test_class_and_group_are_in_the_name(kind: str, tmp_path: Path) -> None:
 def test_names_that_do_not_match_are_counted_and_one_is_named(kind: str, tmp_path: Path) -> None:
     files = {**FILES, "photos/cover.png": picture(90), "photos/map_1-1.png": picture(91)}
     patterns = {"class": "/([a-z]+)_", "group": "((?:owl|wren)_[0-9])", "split": "-(?:(?P<train>train)|x)"}
-    with pytest.raises(UserError, match=r"ingest.split_from.pattern: .* is found in none of 14 path\(s\), as 'photos/"):
+    with pytest.raises(
+        UserError, match=r"ingest.split_from.pattern: .* matches none of 14 path\(s\), such as 'photos/"
+    ):
         list(opened(option(kind, tmp_path, files), **patterns).records())
     del patterns["split"]
     result = run(opened(option(kind, tmp_path, files), **patterns), tmp_path / "out")
@@ -93,7 +95,7 @@ def test_folders_that_are_called_splits_stay_splits_where_the_class_is_in_the_na
     other = run(opened(option("folder", tmp_path, files, layout="classes"), **{"class": "/([a-z]+)_"}), tmp_path / "2")
     assert {image.split for image in other.images.values()} == {None}
     rules = LayoutRules(patterns=PathPatterns(label=NamePattern("/([a-z]+)_")))
-    with pytest.raises(UserError, match=r"test, train are named like splits, and extra next to them: not"):
+    with pytest.raises(UserError, match=r"test, train are named like splits, but not extra next to them"):
         rules.read([*files, "extra/owl_1.png"])
 
 

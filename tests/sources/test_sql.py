@@ -130,7 +130,7 @@ def test_whole_numbers_as_ids_and_rows_that_hold_no_image(url: str, table: str) 
     assert items[:4] == [
         Rejection("(row without an id 1)", RejectionReason.MISSING, "the row has no id"),
         ImageRecord("10", png(10), None),
-        Rejection("11", RejectionReason.MISSING, "the image's column is NULL"),
+        Rejection("11", RejectionReason.MISSING, "the image column is NULL"),
         ImageRecord("12", b"", "3"),
     ]
     assert sorted(items[4:], key=str) == sorted([ImageRecord("9", png(9), "1"), ImageRecord("9", png(8), "2")], key=str)
@@ -146,7 +146,7 @@ def test_images_as_text(url: str, table: str) -> None:
         connection.execute(made.insert(), [{"id": name, "image": text, "label": "a"} for name, text in rows.items()])
     *items, last = source(table=table).records()
     assert items == [ImageRecord(name, png(1), "a") for name in sorted(spellings(png(1)))]
-    assert last == Rejection("zzz", RejectionReason.NOT_AN_IMAGE, "the image's column holds text that is not base64")
+    assert last == Rejection("zzz", RejectionReason.NOT_AN_IMAGE, "the image column contains text that is not base64")
 
 
 def test_ids_of_mysqls_other_types(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,7 @@ def test_two_rows_that_give_one_picture_two_labels_are_a_conflict(tmp_path: Path
     assert set(result.images) == {"a/2.png", "b/3.png"}
     assert result.rejected == {"a/1.png": "conflict"}
     assert result.summary["rejected"] == {"conflict": 2}
-    assert result.summary["conflicts"]["first"] == "one picture, labelled 'cat' (a/1.png) and 'dog' (a/1.png)"
+    assert result.summary["conflicts"]["first"] == "one image, labelled 'cat' (a/1.png) and 'dog' (a/1.png)"
 
 
 def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:

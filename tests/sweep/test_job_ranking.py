@@ -62,7 +62,7 @@ def test_the_page_shows_every_job_and_holds_no_script(tmp_path: Path) -> None:
     assert len(re.findall(r'<path id="line\d"', page)) == len(re.findall(r'<tr id="row\d"', page)) == 3
     assert "<script" not in page
     assert "&lt;i&gt;: diverged" in page
-    assert "1 more were ended early" in page
+    assert "1 more were stopped early" in page
     assert "sightline adopt 0a1b" in page
     text = markdown(summary, "7")
     assert f"[lr=a](#/experiments/7/runs/{'a' * 32})" in text

@@ -54,7 +54,7 @@ def test_what_cannot_be_taken_over_is_named_and_the_rest_is(project: Path) -> No
     new = run_knobs.adopted(Path("params.yaml").read_text(), {**settings(), **odd})
     assert new.left == [
         "preprocess: not known",
-        "ingest.url: its credentials are in no run",
+        "ingest.url: credentials are not recorded with runs",
         "train.gone=3: there is no such setting any more",
     ]
     assert settings(params=parse_yaml(new.text)) == settings("train.lr=0.5")
@@ -102,7 +102,7 @@ def test_of_a_sweep_by_several_metrics_a_job_is_taken_over_by_its_place(
     start(monkeypatch, "train.lr=0.3,0.1,0.2", "sweep.metric=[val_accuracy,megabytes]")
     with pytest.raises(UserError, match=r"no best job; .*reports/sweeps/one\.html.*: `sightline adopt one --job 1`$"):
         list(adoption.adopt("one"))
-    with pytest.raises(UserError, match=r"^one: there is no job 4, its ranking has 1 to 3$"):
+    with pytest.raises(UserError, match=r"^one: there is no job 4, its ranking goes from 1 to 3$"):
         list(adoption.adopt("one", 4))
     assert any(line.startswith("+ lr: 0.2") for line in adoption.adopt("one", 2))
     assert read_params()["train"]["lr"] == 0.2

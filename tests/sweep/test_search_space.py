@@ -74,7 +74,7 @@ def test_the_grid_changes_knobs_of_the_data_least_often(project: Path) -> None:
             "train.lr=interval(2,1): an interval needs two numbers, the lower first; on a log scale above 0",
         ),
         (["train.lr=glob(*)"], "train.lr=glob(*): glob(...) is for the choice of an option"),
-        (["train.model=glob(zzz)"], "train/model=glob(zzz): not a value that a sweep can take"),
+        (["train.model=glob(zzz)"], "train/model=glob(zzz): not a value that a sweep accepts"),
     ],
 )
 def test_what_is_no_sweep_is_refused_in_one_line(project: Path, words: list[str], line: str) -> None:

@@ -262,7 +262,7 @@ def test_a_run_is_described_and_its_place_in_the_page_is_said(
     link = f"[Report](#/experiments/{experiment}/runs/{tracker.run_id}/artifacts/report.html)"
     assert run.data.tags["mlflow.note.content"] == f"Accuracy 0.99.\n\n{link}"
     place = f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey=sightline"
-    line = "train: its run, among the others: mlflow ui, then http://127.0.0.1:5000/"
+    line = "train: its run, listed with the others: mlflow ui, then http://127.0.0.1:5000/"
     assert capsys.readouterr().out == f"{line}{place}\n"
     view = json.loads(store.get_experiment(experiment).tags["mlflow.sharedViewState.sightline"])
     assert "metrics.`test_accuracy`" in view["selectedColumns"]

@@ -64,7 +64,7 @@ FINDINGS = (
     FindingKind(
         "two_splits",
         "group",
-        "of the same or nearly the same image, or of the source's, in several splits of the source's",
+        "of duplicates, of near duplicates or of the source, in several splits of the source",
         "left out of training, unless preprocess.leaks says otherwise",
         parts=("", "near_", "source_"),
     ),

@@ -19,7 +19,7 @@ from sightline.core import credentials, files
 
 RAW = Path("data/raw.settings.json")
 PROCESSED = Path("data/processed.settings.json")
-UNKNOWN = "not known: {} is not what {} tells of"
+UNKNOWN = "not known: {} is not what {} describes"
 
 
 def flat_params(config: DictConfig, *sections: str) -> dict[str, str]:

@@ -125,7 +125,7 @@ class _Handlers:
         side = _LARGE if "large" in request.query_params else _THUMBNAIL
         sha256 = request.path_params["sha256"]
         if sha256 not in self._project.pictures:
-            return _failure(404, "no such picture")
+            return _failure(404, "no such image")
         try:
             data, media = await asyncio.to_thread(self._project.pictures.shown, sha256, side)
         except RejectionError as error:
@@ -161,7 +161,7 @@ class _Handlers:
     def _found(self, request: Request) -> ReviewItem:
         found = self._desk.by_sha256.get(request.path_params["sha256"])
         if found is None:
-            raise UserError("no such picture in the queue")
+            raise UserError("no such image in the queue")
         return found
 
     def _after(self, rows: list[Correction]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ async def _json(request: Request) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise UserError("the body is no JSON") from None
+        raise UserError("the body is not JSON") from None
     if not isinstance(content, dict):
         raise UserError("the body is not a JSON object")
     return content

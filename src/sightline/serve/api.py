@@ -23,16 +23,16 @@ class PredictQuery:
 
     top_k: Annotated[int, "How many classes to name for each image.", Keywords(minimum=1)] = 5
     threshold: Annotated[
-        float | None, "Abstain where the likeliest class is less probable.", Keywords(minimum=0, maximum=1)
+        float | None, "Abstain if the most probable class is less probable than this.", Keywords(minimum=0, maximum=1)
     ] = None
     abstain: Annotated[
         bool | None,
-        "Answer “none of these” for what is like none of the classes, and abstain below the model's threshold; as the "
-        "model was exported, where it is left out.",
+        "Predict “none of these” for images unlike all classes, and abstain below the model's confidence threshold. "
+        "Default: as exported.",
     ] = None
     coverage: Annotated[
         float | None,
-        "Also name the set of classes that holds the truth in this share of cases, above 0 and below 1.",
+        "Also list a set of classes that contains the true one with this probability, above 0 and below 1.",
         Keywords(minimum=0, maximum=1),
     ] = None
 
@@ -48,7 +48,7 @@ class Images(TypedDict):
     """Images in JSON, one or many."""
 
     images: NotRequired[list[Base64 | NamedImage] | Base64 | NamedImage]
-    image: NotRequired[Annotated[list[Base64 | NamedImage] | Base64 | NamedImage, "The same, by another name."]]
+    image: NotRequired[Annotated[list[Base64 | NamedImage] | Base64 | NamedImage, "Another name for `images`."]]
 
 
 class ImagesForm(TypedDict):
@@ -89,12 +89,12 @@ class Step(Picture):
 class Occlusion(TypedDict):
     """The parts of an image that a prediction depends on, from covering them in turn."""
 
-    png: Annotated[Png, "To lay over the image: transparent where the prediction does not depend on it."]
+    png: Annotated[Png, "An overlay for the image, transparent where the prediction does not depend on it."]
     falls: Annotated[list[list[float]], "By how much the probability falls where that cell is covered."]
     label: str
-    probability: Annotated[Probability, "Of the class, for the whole image."]
-    lowest: Annotated[Probability, "Of the class, with the worst patch covered."]
-    where: Annotated[str, "That patch's place, as `upper left`."]
+    probability: Annotated[Probability, "The class's probability for the whole image."]
+    lowest: Annotated[Probability, "The class's probability with the most important patch covered."]
+    where: Annotated[str, "The position of that patch, such as `upper left`."]
 
 
 class Explanation(TypedDict):
@@ -127,8 +127,8 @@ class Model(TypedDict):
     calibration: dict[str, Any]
     threshold: float | None
     tells_novelty: Annotated[bool, "Whether predictions say how novel an image is."]
-    abstains: Annotated[bool, "Whether it abstains unless told otherwise."]
-    extended: Annotated[list[str], "Classes that were added by a few pictures, without training."]
+    abstains: Annotated[bool, "Whether it abstains by default."]
+    extended: Annotated[list[str], "Classes that were added from a few images, without training."]
     input: Annotated[list[Whole], "Height, width and channels of a preprocessed image."]
     card: Annotated[str, "The model card, in Markdown."]
     version: str

@@ -109,7 +109,7 @@ class _Server:
                 "/health",
                 self.health,
                 "Whether the server answers. Needs no key.",
-                {200: (api.Health, "It does.")},
+                {200: (api.Health, "The server answers.")},
                 needs_key=False,
             ),
             Endpoint(

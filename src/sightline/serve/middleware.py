@@ -73,9 +73,9 @@ class AccessMiddleware:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self._local and name.lower() not in _LOCAL_NAMES:
             # A page elsewhere may have its own name resolve to this machine, to read what is served here.
-            return 421, "wrong_host", "this server answers to localhost alone"
+            return 421, "wrong_host", "this server only answers localhost"
         if headers.get(b"sec-fetch-site") == b"cross-site" and scope["method"] != "GET":
-            return 403, "cross_site", "another site's page may not use this server"
+            return 403, "cross_site", "pages of other sites may not use this server"
         if self._key is not None and scope["path"] in self._closed:
             shown = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
             if not hmac.compare_digest(shown, self._key):

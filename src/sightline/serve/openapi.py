@@ -18,8 +18,8 @@ FAILURES = {
     400: "The form, the JSON, the base64 or the query cannot be read.",
     408: "The client took too long to send.",
     413: "Too many bytes, or too many images.",
-    415: "A media type that is none of these.",
-    429: "Too busy: come back after Retry-After seconds.",
+    415: "Unsupported media type.",
+    429: "Too busy: try again after Retry-After seconds.",
 }
 """Statuses of refused requests with a body."""
 

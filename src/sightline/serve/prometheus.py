@@ -28,7 +28,11 @@ class ServerMetrics:
         r = self._registry
         self.requests = Counter("sightline_requests", "Requests answered.", ["path", "status"], registry=r)
         self.seconds = Histogram(
-            "sightline_request_seconds", "From a request's head to its answer.", ["path"], buckets=_SECONDS, registry=r
+            "sightline_request_seconds",
+            "Time from a request's headers to its response.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=r,
         )
         self.images = Counter("sightline_images", "Images by outcome.", ["outcome"], registry=r)
         self.batch = Histogram(
@@ -37,7 +41,7 @@ class ServerMetrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=r,
         )
-        Gauge("sightline_waiting_images", "Images that wait for the network.", registry=r).set_function(waiting)
+        Gauge("sightline_waiting_images", "Images waiting for the network.", registry=r).set_function(waiting)
         self.drift = RunningDrift(bundle)
         r.register(self.drift)
         about = {"model": bundle.digest, "form": bundle.model}

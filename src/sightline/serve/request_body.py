@@ -174,7 +174,7 @@ def _parse(body: bytes, config: ServeConfig) -> list[UploadedImage]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        raise RequestError(400, "bad_json", "the body is no JSON") from None
+        raise RequestError(400, "bad_json", "the body is not JSON") from None
     if not isinstance(content, dict) or not ("images" in content or "image" in content):
         raise RequestError(400, "bad_json", 'send {"images": ["<base64>", {"name": "a.png", "data": "<base64>"}]}')
     if problem := invalid(content, Images, ""):
@@ -191,4 +191,4 @@ def _decoded(one: str | NamedImage, place: int) -> UploadedImage:
     try:
         return UploadedImage(named.get("name", f"[{place}]"), from_text(named["data"]))
     except RejectionError:
-        raise RequestError(400, "bad_base64", f"images[{place}] is no base64") from None
+        raise RequestError(400, "bad_base64", f"images[{place}] is not base64") from None

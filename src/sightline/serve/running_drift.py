@@ -67,7 +67,7 @@ class RunningDrift(Collector):
         """Yields the gauges, when Prometheus asks."""
         with self._lock:
             rows = list(self._rows)
-        yield GaugeMetricFamily("sightline_drift_images", "Images that the drift was looked for in.", len(rows))
+        yield GaugeMetricFamily("sightline_drift_images", "Images in the last test for drift.", len(rows))
         if self._reference is None or len(rows) < FEWEST:
             return
         classes = np.array([answer.probabilities.argmax() for _, answer in rows], np.int64)
@@ -78,7 +78,7 @@ class RunningDrift(Collector):
             "sightline_drift_size", "Difference to the model's test, 0 to 1, by statistic.", labels=["statistic"]
         )
         p = GaugeMetricFamily(
-            "sightline_drift_p", "P-value of that difference, corrected for the tests' number.", labels=["statistic"]
+            "sightline_drift_p", "P-value of that difference, corrected for the number of tests.", labels=["statistic"]
         )
         for statistic in compare_samples(self._reference, IncomingImages([], seen, 0), self._num_classes).statistics:
             size.add_metric([statistic.name], statistic.size)

@@ -73,7 +73,7 @@ class SourceOption(Option, ABC):
     """
 
     has_paths: ClassVar[bool] = False
-    one_class_remedy: ClassVar[str] = "look at where the labels come from"
+    one_class_remedy: ClassVar[str] = "check where the labels come from"
     no_training_remedy: ClassVar[str] = "read the source without its splits"
     no_label_remedy: ClassVar[str] = ""
 

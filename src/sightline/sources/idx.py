@@ -130,7 +130,7 @@ class IdxSource:
         images = [(stem, path) for stem, path, is_labels in files.values() if not is_labels]
         labels = [(stem, path) for stem, path, is_labels in files.values() if is_labels]
         if not images:
-            raise UserError(f"ingest.path: {self._root} holds no *-images-idx3-ubyte or *-images-idx3-ubyte.gz")
+            raise UserError(f"ingest.path: {self._root} contains no *-images-idx3-ubyte or *-images-idx3-ubyte.gz")
         if len(images) == len(labels) == 1:
             return [_Pair(_prefix(images[0][0]), images[0][1], labels[0][1])]
         for stem, path in labels:

@@ -112,7 +112,7 @@ class Layout:
         parts = tuple(whole.split("/"))
         depth = len(self.wrapper)
         if parts[:depth] != self.wrapper or len(parts) == depth:
-            return Place(identity, None, fault=f"outside of {'/'.join(self.wrapper)}, which holds the classes")
+            return Place(identity, None, fault=f"outside of {'/'.join(self.wrapper)}, which contains the classes")
         identity = identity.split("/", depth)[depth]
         *folders, _ = parts[depth:]
         if not self.splits:
@@ -137,7 +137,7 @@ class Layout:
             label = asked.label.value(path)
             return Place(identity, label, split, "" if label else "ingest.class_from is not found in its path", group)
         if len(folders) < self.class_depth:
-            return Place(identity, None, split, "it lies in no class's folder", group)
+            return Place(identity, None, split, "it is in no class's folder", group)
         return Place(identity, "/".join(folders[: self.class_depth]), split, group=group)
 
     def lost(self, folders: Iterable[str], words: str) -> list[str]:

@@ -164,7 +164,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
         inside = set(here.folders[name].folders)
         others = [other for other in rest if not here.folders[other].folders or inside & {other}]
         if others or any(inside & set(here.folders[other].folders) for other in rest):
-            raise _doubt(f"{name!r} is called as a split is, and {_names(rest)} beside it not")
+            raise _doubt(f"{name!r} is named like a split, but not {_names(rest)} next to it")
     return {}
 
 
@@ -173,7 +173,7 @@ def _splits_alone(here: FolderNode) -> dict[str, str]:
     called = {name: split for name in sorted(here.folders) if is_called_split(name) and (split := split_in(name))}
     rest = sorted(set(here.folders) - set(called))
     if rest and len(set(called.values())) > 1:
-        raise _doubt(f"{_names(called)} are named like splits, and {_names(rest)} next to them: not")
+        raise _doubt(f"{_names(called)} are named like splits, but not {_names(rest)} next to them")
     return {} if rest else called
 
 
@@ -186,7 +186,7 @@ def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str,
     every = set().union(*classes.values())
     for name in rest:
         if {inside for _, folder in here.folders[name].chain() for inside in folder.folders} & every:
-            raise _doubt(f"{_names(full)} are named like splits, and {name!r}, which holds the same classes, is not")
+            raise _doubt(f"{_names(full)} are named like splits, but {name!r}, which contains the same classes, is not")
     return full
 
 

@@ -52,7 +52,7 @@ class MongodbOption(SourceOption):
     projection: dict[str, Any] | None
     max_bytes: int
 
-    one_class_remedy: ClassVar[str] = "look at the field that ingest.source.label_field names"
+    one_class_remedy: ClassVar[str] = "check the field that ingest.source.label_field names"
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_field=null"
 
     def __post_init__(self) -> None:

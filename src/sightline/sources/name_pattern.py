@@ -179,12 +179,12 @@ class PatternSurvey:
         for knob, missed in self._missed.items():
             if missed and missed == self._paths:
                 raise UserError(
-                    f"ingest.{knob}.pattern: {self._patterns[knob].pattern!r} is found in none of {missed:,} path(s), "
-                    f"as {self._first[knob]!r}"
+                    f"ingest.{knob}.pattern: {self._patterns[knob].pattern!r} matches none of {missed:,} path(s), "
+                    f"such as {self._first[knob]!r}"
                 )
             if missed:
                 lines.append(
-                    f"ingest.{knob}: not found in {missed:,} of {self._paths:,} paths, as {self._first[knob]!r}: "
-                    f"{_WITHOUT[knob]}"
+                    f"ingest.{knob}: does not match {missed:,} of {self._paths:,} paths, such as "
+                    f"{self._first[knob]!r}: {_WITHOUT[knob]}"
                 )
         return lines

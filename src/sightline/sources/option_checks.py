@@ -14,7 +14,7 @@ def require_one_place(path: str | None, url: str | None) -> None:
         scheme = url.partition("://")[0]
         require(
             "://" in url and scheme not in ("file", "local") and "::" not in url,
-            "url: must be the URL of a service, as s3://bucket/folder; name what is on disk by ingest.path",
+            "url: must be the URL of a service, such as s3://bucket/folder; for files on disk, set ingest.path",
         )
         # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters).
         part = credential_in(url)

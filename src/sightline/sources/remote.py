@@ -48,7 +48,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         remedy = how_to_install(extra) if extra else "install the package that it names"
-        raise UserError(f"{scheme}:// needs a package that is not there: {remedy} ({error})") from None
+        raise UserError(f"{scheme}:// needs a package that is not installed: {remedy} ({error})") from None
     return fs, path
 
 

@@ -43,7 +43,7 @@ class SqlOption(SourceOption):
     changed_column: str | None
     checksum_column: str | None
 
-    one_class_remedy: ClassVar[str] = "look at the column that ingest.source.label_column names"
+    one_class_remedy: ClassVar[str] = "check the column that ingest.source.label_column names"
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_column=null"
 
     def __post_init__(self) -> None:

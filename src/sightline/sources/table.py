@@ -69,7 +69,7 @@ class TableOption(SourceOption):
     unlisted: bool
 
     has_paths: ClassVar[bool] = True
-    one_class_remedy: ClassVar[str] = "look at the column that ingest.source.label_column names"
+    one_class_remedy: ClassVar[str] = "check the column that ingest.source.label_column names"
     no_training_remedy: ClassVar[str] = "set ++ingest.source_options.split_column=null"
 
     def __post_init__(self) -> None:

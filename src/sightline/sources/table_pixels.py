@@ -45,7 +45,7 @@ class PixelCells:
         if not levels or math.prod(shape) != len(levels):
             wanted = " x ".join(map(str, self._shape)) if self._shape else "a square"
             raise RejectionError(
-                RejectionReason.CORRUPT, f"{len(levels):,} pixels are not {wanted}; see ingest.source.pixel_shape"
+                RejectionReason.CORRUPT, f"{len(levels):,} pixels instead of {wanted}; see ingest.source.pixel_shape"
             )
         return png.encode(levels, shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
 

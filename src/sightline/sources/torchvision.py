@@ -127,7 +127,7 @@ class TorchvisionSource:
             return getattr(datasets, option.dataset)(str(self._root), download=option.download, **how)
         except ImportError as error:  # scipy, for the labels of some
             raise UserError(
-                f"ingest.source.dataset={option.dataset}: needs a package that is not there: {error}"
+                f"ingest.source.dataset={option.dataset}: needs a package that is not installed: {error}"
             ) from None
         except (
             OSError,
@@ -136,11 +136,11 @@ class TorchvisionSource:
             if option.download:
                 raise UserError(
                     f"ingest.source.dataset={option.dataset}: cannot be fetched ({type(error).__name__}); without a "
-                    f"network, put its files below {self._root} as torchvision has them"
+                    f"network, put its files into {self._root} as torchvision stores them"
                 ) from None
             raise UserError(
-                f"ingest.source.dataset={option.dataset}: not below {self._root}; fetch it with "
-                "++ingest.source_options.download=true, or name the folder that holds it by ingest.path"
+                f"ingest.source.dataset={option.dataset}: not found in {self._root}; download it with "
+                "++ingest.source_options.download=true, or set ingest.path to the folder that contains it"
             ) from None
 
 

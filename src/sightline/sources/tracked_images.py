@@ -43,7 +43,7 @@ def pull_images(path: Path, setting: str | None) -> str:
         held = _fill_cache(setting)
     if not dvc_files.pull_missing(path):
         return ""
-    return f"{path} was not here: pulled by DVC{f', {held:,} images in shards' if held else ''}"
+    return f"{path} was missing: pulled by DVC{f', {held:,} images in shards' if held else ''}"
 
 
 def _fill_cache(setting: str | None) -> int:

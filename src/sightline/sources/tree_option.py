@@ -33,7 +33,7 @@ class TreeOption(SourceOption):
     one_class_remedy: ClassVar[str] = (
         "add a folder with images of another class beside it, or name the folder that holds a folder per class"
     )
-    no_training_remedy: ClassVar[str] = "set ++ingest.source_options.layout=classes to have splits drawn from them"
+    no_training_remedy: ClassVar[str] = "set ++ingest.source_options.layout=classes to draw the splits from them"
     no_label_remedy: ClassVar[str] = (
         "put the images into a folder per class, list them and their classes (ingest.source=table), or read the class "
         "from their names (ingest.class_from.pattern)"

@@ -57,7 +57,7 @@ def unknown_source(config: UnknownConfig) -> Source | None:
     if path.is_file():
         return ArchiveSource(LocalFile(path, KNOB), config.max_bytes, _MAX_ENTRIES, _MAX_RATIO, rules=_AnyPlace())
     if not path.is_dir() and content.is_here(path):
-        remedy = content.how_to_get(path) or "name a folder or an archive of pictures, or set it to null"
+        remedy = content.how_to_get(path) or "name a folder or an archive of images, or set it to null"
         raise UserError(f"{KNOB}: there is no {config.unknown}; {remedy}")
     return FolderSource(path, config.max_bytes, rules=_AnyPlace())
 

@@ -50,14 +50,14 @@ def _take_over_run(run: FoundRun) -> Iterator[str]:
     text = PARAMS.read_text(encoding="utf-8")
     new = run_knobs.adopted(text, run_knobs.settings_of(run))
     yield from _write(text, new.text, run.name, f"its settings, those of {run.name},")
-    yield from (f"not taken over: {line}" for line in new.left)
+    yield from (f"not adopted: {line}" for line in new.left)
     commit = run.tags.get(MLFLOW_GIT_COMMIT, "")
     code = [f"{folder}/" for folder in ("src", "pipeline", "conf") if Path(folder).is_dir()]
     differs = not code or not commit or run.tags.get("git.dirty") != "false" or not _same_code(commit, code)
     if differs or new.left:
         yield f"dvc repro makes a model with these settings; its code was that of {_origin(run)}"
     else:
-        yield "dvc repro makes its model, from a source that is as it was"
+        yield "dvc repro makes its model, from an unchanged source"
 
 
 def _same_code(commit: str, code: Sequence[str]) -> bool:
@@ -87,7 +87,7 @@ def take_over(words: Sequence[str]) -> Iterator[str]:
 def _write(before: str, after: str, source: str | None, what: str) -> Iterator[str]:
     """Writes params.yaml; comments that gave reasons for the old values say so, where there is a source to name."""
     if after == before:
-        yield f"{PARAMS} has {what} already"
+        yield f"{PARAMS} already has {what}"
     else:
         if source is not None:
             after = params_comments.remarked(before, after, source)
@@ -114,12 +114,12 @@ def _find(reference: str, place: int | None) -> FrozenTrial | FoundRun:
             )
         ranked = _ranked(done, named[0].directions)
         if not 1 <= (place or 1) <= len(ranked):
-            raise UserError(f"{reference}: there is no job {place}, its ranking has 1 to {len(ranked)}")
+            raise UserError(f"{reference}: there is no job {place}, its ranking goes from 1 to {len(ranked)}")
         return ranked[(place or 1) - 1]
     if len(named) > 1:
         raise ambiguous(reference, "sweeps", [study.study_name for study in named])
     if place is not None:
-        raise UserError(f"{reference}: --job goes with a sweep's name, and there is none of this")
+        raise UserError(f"{reference}: --job needs the name of a sweep, which this is not")
     try:
         run = tracking.find_run(reference)
     except NoRunError:

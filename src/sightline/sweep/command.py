@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USAGE = """\
-Tries values of any knob of any stage; the same command goes on where it was stopped.
+Tries values of any setting of any stage; the same command resumes it where it was stopped.
 
 Usage: python -m pipeline.sweep -m KEY=VALUES... [KEY=VALUE ...] [sweep.SETTING=VALUE ...]
 In a project of your own: python -m sightline.stages sweep -m ...

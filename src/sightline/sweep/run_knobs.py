@@ -74,7 +74,7 @@ def adopted(text: str, settings: Mapping[str, str]) -> AdoptedText:
         if "oc.env:" in f"{value}{base.get(key)}":
             continue
         if "***" in value:
-            left.append(f"{key}: its credentials are in no run")
+            left.append(f"{key}: credentials are not recorded with runs")
         elif key not in base:
             left.append(f"{key}={value}: there is no such setting any more")
         else:

@@ -226,7 +226,7 @@ def _knob(override: Override, conf: Path) -> SweptKnob:
         written = {"True": "true", "False": "false"}  # as params.yaml has them
         values = tuple(dict.fromkeys(written.get(text, text) for text in override.sweep_string_iterator()))
     if not values:
-        raise ConfigError(f"{override.input_line}: not a value that a sweep can take")
+        raise ConfigError(f"{override.input_line}: not a value that a sweep accepts")
     return SweptKnob(key, values, _range(value, values))
 
 

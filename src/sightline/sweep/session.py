@@ -122,7 +122,7 @@ class Session:
                 interrupted = True
             except StorageInternalError as error:
                 first = credentials.mask(" ".join(str(error.__cause__ or error).split()))[:200]
-                raise UserError(f"the sweep's record was lost ({first}); the same command goes on") from None
+                raise UserError(f"the sweep's record was lost ({first}); the same command resumes it") from None
             ranked = self._rank()
             self._print(ranked)
             self._report(ranked)

@@ -34,7 +34,7 @@ class SweepSummary:
         command: The command line's words.
         metrics: The metrics that jobs are judged by.
         ranked: The jobs, the best first.
-        pruned: Number of jobs that were ended early.
+        pruned: Number of jobs that were stopped early.
         failed: A line for each job that failed.
         importances: Each knob's share of the variance of the first metric; empty where too few jobs tell.
     """
@@ -65,9 +65,12 @@ class SweepSummary:
     def caution(self) -> str:
         """A remark on the best job's value."""
         if of_test(self.metrics):
-            return "By the test split: what was chosen by it looks better than it is, and no split is left to say so."
+            return (
+                "By the test split: a job that was chosen by it looks better than it is, and no split is left to "
+                "measure by how much."
+            )
         if set(self.metrics) <= set(TRAINED):
-            return "By the validation split, which chose it: of many jobs the best looks better than it is."
+            return "By the validation split, which also chose it: the best of many jobs looks better than it is."
         return "By what the stages after the training have measured."
 
 
@@ -195,10 +198,10 @@ def markdown(summary: SweepSummary, experiment: str) -> str:
     if len(summary.ranked) > MOST_LISTED:
         lines.append(f"\n... and {len(summary.ranked) - MOST_LISTED} more")
     if summary.pruned:
-        lines.append(f"\n{summary.pruned} were ended early.")
+        lines.append(f"\n{summary.pruned} were stopped early.")
     if summary.failed:
         lines.append("\nFailed:\n" + "\n".join(f"- {line}" for line in summary.failed))
-    taking = "`{} --job 1` takes one over, by its place." if len(summary.metrics) > 1 else "`{}` takes the best over."
+    taking = "`{} --job 1` adopts one, by its place." if len(summary.metrics) > 1 else "`{}` adopts the best."
     lines.append(f"\nThe whole page: artifact `sweep.html`. {taking.format(f'sightline adopt {summary.name}')}")
     return "\n".join(lines)
 

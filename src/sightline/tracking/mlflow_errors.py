@@ -84,4 +84,4 @@ def _remedy(database: Path | None, error: BaseException) -> str:
         return f"make the folder {database.parent}"
     if (database.exists() and not os.access(database, os.R_OK | os.W_OK)) or not os.access(database.parent, os.W_OK):
         return f"give yourself the right to write {database} and its folder"
-    return f"put a sound copy in the place of {database}, or move it away, and a new one is made"
+    return f"replace {database} with an intact copy, or move it away to start a new one"

@@ -162,7 +162,7 @@ class Tracker:
             except TrackingError as error:
                 self.give_up(error)
             else:
-                log.info("%s: its run, among the others: %s", stage, run_view.address(str(experiment)))
+                log.info("%s: its run, listed with the others: %s", stage, run_view.address(str(experiment)))
 
     def count_test(self, digest: str) -> int | None:
         """Counts one more evaluation on a test split, and returns how often it has been evaluated in all.

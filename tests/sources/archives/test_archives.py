@@ -99,10 +99,10 @@ def test_a_zst_without_its_last_bytes_is_damaged(checksum: bool) -> None:
     for whole in (compressor.compress(tar), frames, skippable + frames, frames + last, last + frames):
         assert dict(read(whole)) == MEMBERS
         for missing in range(1, 9):
-            with pytest.raises(UserError, match="damaged archive, or none: the compressed data ends too early"):
+            with pytest.raises(UserError, match="damaged, or not an archive: the compressed data ends too early"):
                 list(read(whole[:-missing]))
     for rest in range(1, 6):
-        with pytest.raises(UserError, match="damaged archive, or none: the compressed data ends too early"):
+        with pytest.raises(UserError, match="damaged, or not an archive: the compressed data ends too early"):
             list(read(first + compressor.compress(tar[700:])[:rest]))
 
 
@@ -165,7 +165,7 @@ def test_members_behind_an_end_marker_are_said() -> None:
     second = blank.index("a/ü".encode())
     blank[second : second + 512] = bytes(512)
     for data in (bytes(blank), tarred({"a/1.png": b"1"}) + ARCHIVES["tar"]):
-        with pytest.raises(UserError, match="more follows behind its end marker"):
+        with pytest.raises(UserError, match="data follows its end marker"):
             list(read(data))
 
 
@@ -173,7 +173,7 @@ def test_a_tar_without_an_end_marker_is_said_and_one_zero_block_will_do() -> Non
     whole = ARCHIVES["tar"]
     end = len(whole.rstrip(b"\0")) + 511 & ~511
     assert dict(read(whole[: end + 512])) == MEMBERS
-    with pytest.raises(UserError, match="a: a damaged archive, or none: it ends without an end marker"):
+    with pytest.raises(UserError, match="a: damaged, or not an archive: its end marker is missing"):
         list(read(whole[:end]))
 
 
@@ -182,9 +182,9 @@ def test_a_zip_within_an_archive_is_not_the_archive() -> None:
     assert dict(read(tarred({"a.png": b"1", "inner.zip": inner}))) == {"a.png": b"1", "inner.zip": inner}
     outer = zipped({"a.png": b"1", "inner.zip": inner, "c.png": bytes(100)}, zipfile.ZIP_STORED)
     end = outer.index(b"PK\3\4", outer.index(inner) + len(inner))
-    with pytest.raises(UserError, match="its directory does not begin with what stands first in it"):
+    with pytest.raises(UserError, match="its first file is missing in its directory"):
         list(read(outer[:end]))
-    with pytest.raises(UserError, match="more follows behind its end"):
+    with pytest.raises(UserError, match="data follows its end"):
         list(read(outer[: end + 20]))
 
 
@@ -196,7 +196,7 @@ def test_a_member_of_less_than_no_bytes_is_no_endless_loop() -> None:
     info = tarfile.TarInfo("a.png")
     info.size = -1024
     header = info.tobuf(tarfile.GNU_FORMAT)
-    with pytest.raises(UserError, match="a member of less than no bytes"):
+    with pytest.raises(UserError, match="a member of negative size"):
         list(read(header + bytes(1024)))
 
 

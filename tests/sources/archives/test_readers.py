@@ -95,7 +95,7 @@ def test_an_error_without_words_is_named_by_its_kind() -> None:
         def read(self, *_: object) -> bytes:
             raise EOFError
 
-    with pytest.raises(UserError, match="a: a damaged archive, or none: EOFError; "):
+    with pytest.raises(UserError, match="a: damaged, or not an archive: EOFError; "):
         reasons(read_tar, Ended(), 5)
 
 

@@ -178,7 +178,7 @@ def test_new_processes_where_this_one_has_threads(
         assert {each.name for each in came} == {"pixels_logreg", "majority"}
         assert contents(tmp_path / "one") == contents(tmp_path / "two")
         # What a method raises, here for want of validation images, is the stage's one line.
-        with pytest.raises(UserError, match=r"no image to score it on: raise preprocess\.val_fraction"):
+        with pytest.raises(UserError, match=r"no images to score it on: raise preprocess\.val_fraction"):
             run_methods(data, configuration(methods="[]", learning_curve="majority"), tmp_path / "bad", None, workers)
     with Team(2, 2) as workers:
         workers._workers[0].kill()

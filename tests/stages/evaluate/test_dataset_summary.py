@@ -41,7 +41,7 @@ def test_the_audit_tells_what_was_found(raw):
     assert found == {
         "groups of near duplicates": (2, ("a = b = c", "e = f")),
         "images suspiciously dark": (1, ("<b>dark</b>",)),
-        "groups of the same or nearly the same image, or of the source's, in several splits of the source's": (
+        "groups of duplicates, of near duplicates or of the source, in several splits of the source": (
             3,
             ("x = y", "z = w", "film"),
         ),

@@ -123,8 +123,8 @@ def test_lines_say_what_was_found(found):
     assert f" without the temperature {found.temperature:.3g} from " in text
     assert "corrupted, " in text
     assert "scored once" in text
-    assert "fits them better" not in text
-    assert "fits them better" in evaluation_lines(found, 12)[-1]
+    assert "fit them better" not in text
+    assert "fit them better" in evaluation_lines(found, 12)[-1]
 
 
 def test_an_unknown_slice_is_named(digits, settings):
@@ -147,9 +147,7 @@ def test_a_model_that_is_hardly_better_than_chance_doubts_no_label(make_set, con
     found = evaluate_split(guess, data, config=config, out=tmp_path)
     assert found.suspects == []
     line = next(
-        line
-        for line in evaluation_lines(found)
-        if line.startswith("no list of doubtful labels: the model is right on ")
+        line for line in evaluation_lines(found) if line.startswith("no list of suspect labels: the model is right on ")
     )
     assert "not shown to be better than always predicting one class, right on 10 (p = " in line
     assert "may be wrong: the model is right on" in (tmp_path / "report.html").read_text()

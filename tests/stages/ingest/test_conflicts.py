@@ -24,8 +24,8 @@ def details(out: Path) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("others", "detail"),
     [
-        ([], "the id comes more than once; one was kept"),
-        ([("other", "b")], "the id comes more than once"),  # the one that would be kept has two labels
+        ([], "the id appears more than once; one was kept"),
+        ([("other", "b")], "the id appears more than once"),  # the one that would be kept has two labels
     ],
 )
 def test_an_id_twice_says_whether_one_was_kept(others: list[tuple[str, str]], detail: str, tmp_path: Path) -> None:
@@ -43,5 +43,5 @@ def test_an_id_twice_says_whether_one_was_kept(others: list[tuple[str, str]], de
 def test_of_many_labels_of_a_picture_four_are_named(tmp_path: Path) -> None:
     records = [ImageRecord(f"{label}{n}", picture(1), label) for label in "edcba" for n in (2, 1)]
     run(Given(*records, ImageRecord("z", picture(3), "a")), tmp_path / "out", conflicts="drop")
-    detail = "one picture, labelled 'a' (a1) and 'b' (b1) and 'c' (c1) and 'd' (d1)"
+    detail = "one image, labelled 'a' (a1) and 'b' (b1) and 'c' (c1) and 'd' (d1)"
     assert details(tmp_path / "out") == {record.id: {detail} for record in records}

@@ -104,7 +104,7 @@ def test_labels_are_renamed_merged_and_dropped(tmp_path: Path) -> None:
     assert result.summary["classes"] == {"bird": 4, "d": 1, "one": 1, "yes": 1}
     assert result.rejected == {"c0": "dropped_label", "c1": "dropped_label"}
     assert result.summary["unused_labels"] == ["never"]
-    assert "ingest.labels names classes that did not come: never" in console.summary_lines(result.summary)
+    assert "ingest.labels names classes that the source does not have: never" in console.summary_lines(result.summary)
 
 
 def test_a_labels_file_knows_one_unicode_form(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_labels_that_differ_in_case_or_spaces_alone_are_said(tmp_path: Path) -> 
     labels = ["Cat", "cat", "hot dog", "hot_dog", "Hot\u00a0Dog ", "-1", "1"]
     records = [ImageRecord(f"{n}", picture(n), label) for n, label in enumerate(labels)]
     printed = console.summary_lines(run(Given(*records), tmp_path / "out").summary)
-    remedy = "differ in case, spaces or hyphens alone; ingest.labels merges them"
+    remedy = "differ only in case, spaces or hyphens; ingest.labels merges them"
     assert [line for line in printed if "differ" in line] == [
         f"the labels 'Cat', 'cat' {remedy}",
         f"the labels 'Hot\\xa0Dog ', 'hot dog', 'hot_dog' {remedy}",
@@ -164,7 +164,7 @@ def test_pictures_under_two_labels_are_dropped(tmp_path: Path) -> None:
     assert result.summary["rejected"] == {"conflict": 5, "duplicate_id": 1}
     assert result.summary["inputs"] == len(two_labels())
     assert (
-        "2 picture(s) under two labels, 5 input(s) left out by ingest.conflicts, as one picture, labelled 'a' (same) "
+        "2 image(s) with two labels, 5 input(s) left out by ingest.conflicts, such as one image, labelled 'a' (same) "
         "and 'b' (same)"
     ) in console.summary_lines(result.summary)
     assert result.summary["audit"]["two_labels"]["groups"] == 0
@@ -179,7 +179,7 @@ def test_pictures_under_two_labels_are_kept_but_for_one_id(tmp_path: Path) -> No
 
 
 def test_pictures_under_two_labels_can_end_ingestion(tmp_path: Path) -> None:
-    message = r"ingest\.conflicts=fail: 2 image\(s\) with two labels; the first: one picture, labelled 'a' \(same\)"
+    message = r"ingest\.conflicts=fail: 2 image\(s\) with two labels; the first: one image, labelled 'a' \(same\)"
     with pytest.raises(UserError, match=message):
         run(Given(*two_labels()), tmp_path / "out", conflicts="fail")
 

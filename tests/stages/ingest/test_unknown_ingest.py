@@ -40,7 +40,7 @@ def test_every_picture_counts_wherever_it_lies(labelled: Path, tmp_path: Path, a
     assert sorted(result.images) == ["top.png", "train/owl/deep/1.png", "val/2.png"]
     assert {(image.label, image.split) for image in result.images.values()} == {(LABEL, None)}
     assert result.rejected == {"a.txt": "not_an_image", "twin.png": "conflict"}
-    assert "the same picture is an image of 'Ente'" in {r.detail for r in raw_set.read_rejected(result.out)}
+    assert "the same image belongs to the class 'Ente'" in {r.detail for r in raw_set.read_rejected(result.out)}
     assert LABEL not in raw_set.read_classes(labelled / raw_set.CLASSES)
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_is_one_line(labelled: Path, tmp_path: Path) -> None:
     birds_folder = str(tmp_path / "birds")
     inside = str(tree(tmp_path / "birds/others", OTHERS))
     for knobs, match in (
-        ({"unknown": "nowhere"}, r"^ingest.unknown: there is no nowhere; name a folder or an archive of pictures, or"),
+        ({"unknown": "nowhere"}, r"^ingest.unknown: there is no nowhere; name a folder or an archive of images, or"),
         (
             {"unknown": inside, "path": birds_folder},
             r"^ingest.unknown: .* lies in ingest.path, whose folders are classes",

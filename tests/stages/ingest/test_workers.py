@@ -96,7 +96,7 @@ def test_want_of_memory_is_named(fault: type[Exception], monkeypatch: pytest.Mon
     error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]
     monkeypatch.setattr("sightline.stages.ingest.check.measure_quality", lambda _: (_ for _ in ()).throw(error))
     (outcome,) = checked([picture(1)], count=0)
-    assert outcome == CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than there is")
+    assert outcome == CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than is available")
 
 
 @pytest.mark.usefixtures("hooked")

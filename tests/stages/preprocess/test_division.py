@@ -48,9 +48,7 @@ def test_few_large_groups_are_named_as_the_cause_with_the_shares(tmp_path: Path)
     summary = divided(tmp_path, of, "val_fraction=0")
     share = summary["images_per_split"]["test"] / 600
     printed = split_lines(summary)
-    assert f"test has {share:.1%} of the images, not the 20.0% that were asked for: they are 3 groups" in "".join(
-        printed
-    )
+    assert f"test has {share:.1%} of the images, not the requested 20.0%: they are 3 groups" in "".join(printed)
     assert any("the largest of 200 images; only smaller groups come closer" in line for line in printed)
     assert not any("split_seed" in line for line in printed)
 
@@ -108,7 +106,7 @@ def test_a_class_without_a_training_image_is_named(tmp_path: Path):
         (
             [Picture(f"i{n}", n, f"c{n}") for n in range(3)],
             ("split_seed=1",),
-            r"no image is left for .*of 3 classes.*preprocess.balance=images may do, and more images",
+            r"no image is left for .*of 3 classes.*preprocess.balance=images may help, and so would more images",
         ),
         (
             [Picture(f"i{n:03}", n, "ab"[n % 2], group="one") for n in range(40)],
@@ -226,7 +224,7 @@ def test_two_classes_of_one_training_image_each_are_enough():
         require_splits(summary(65, 15, 20, {"a": 9, "b": 0, "c": 0}))
 
 
-@pytest.mark.parametrize(("effective", "remedy"), [(32, "smaller groups would do"), (33, "some 20 a class would do")])
+@pytest.mark.parametrize(("effective", "remedy"), [(32, "make smaller groups"), (33, "some 20 per class")])
 def test_an_empty_split_has_the_remedy_of_its_cause(effective: int, remedy: str):
     with pytest.raises(UserError, match=f"no image is left for the split 'test'.*20% of them; .*{remedy}"):
         require_splits(summary(50, 15, 0, effective=effective))

@@ -121,7 +121,7 @@ def test_no_further_process_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     transform = build_transform(configuration()).to_dict()
     tasks = [PixelTask(f"key-{n}", shard, 10.0, transform, raw.contents_of(n)) for n, shard in enumerate(raw.shards)]
     (tmp_path / "out").mkdir()
-    error = r"no further process can be started \(no more processes\): set fewer pre"
+    error = r"no more processes can be started \(no more processes\): set fewer pre"
     with processes.WorkerPool(3) as pool, pytest.raises(UserError, match=error):
         list(pool.run(tasks, tmp_path / "out"))
     assert started[0].cause_of_end("").startswith("killed by signal 9")

@@ -204,10 +204,10 @@ def whole(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple
 @pytest.mark.parametrize(
     ("damaged", "note", "goes_on"),
     [
-        ([LAST], "training goes on from the one before", "resuming with epoch 2,"),
+        ([LAST], "training resumes from the previous one", "resuming in epoch 2,"),
         ([LAST, PREVIOUS], "training begins anew", None),
         ([BEST], "training begins anew", None),
-        ([PREVIOUS], None, "resuming with epoch 3,"),
+        ([PREVIOUS], None, "resuming in epoch 3,"),
     ],
 )
 @pytest.mark.parametrize("cut", [True, False])
@@ -372,4 +372,4 @@ def test_a_training_whose_code_changed_begins_anew(
     assert "resuming" not in run()
     assert (before / "last.ckpt").exists()  # that of the other code
     seeds.write_text(f"{source}\n# A comment.\n")
-    assert "resuming with epoch 2" in run()
+    assert "resuming in epoch 2" in run()

@@ -66,7 +66,7 @@ def test_pictures_are_a_function_of_seed_and_place(data: ProcessedSet) -> None:
 
 def test_asked_for_without_pictures_it_is_one_line(tmp_path: Path) -> None:
     config = train_config(**{"train.unknown_weight": 0.5})
-    match = r"^train.unknown_weight: 0.5 needs pictures: name some by ingest.unknown$"
+    match = r"^train.unknown_weight: 0.5 needs unknown images: set ingest.unknown$"
     with pytest.raises(UserError, match=match):
         fit(processed_set(tmp_path / "processed"), config, tmp_path / "checkpoints")
     watched = WatchedWeights(None, "cnn", unknown_weight=0.5)

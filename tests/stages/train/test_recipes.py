@@ -67,7 +67,7 @@ def test_auto_is_scratch_without_weights_and_finetune_with(place: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["finetune", "probe"])
 @pytest.mark.parametrize(
-    ("model", "remedy"), [("cnn", "take efficientnet_lite0"), ("resnet18", "set train.model_options.weights")]
+    ("model", "remedy"), [("cnn", "use efficientnet_lite0"), ("resnet18", "set train.model_options.weights")]
 )
 def test_a_recipe_without_weights_is_one_line(recipe: str, model: str, remedy: str) -> None:
     line = f"^train.recipe: {recipe} needs pretrained weights, {model} has none: {remedy}$"

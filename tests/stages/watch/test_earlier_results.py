@@ -89,7 +89,7 @@ def test_repair_removes_what_the_cache_holds_and_nothing_else() -> None:
     for command in (["init", "--quiet"], ["add", "data/mine.dvc"]):
         subprocess.run(["git", *command], check=True)
     lock("1" * 32 + ".dir", "1" * 32)
-    done = "was of another commit than {}: removed, DVC's cache has it"
+    done = "belonged to another commit than {}: removed, it is still in DVC's cache"
     assert earlier_results.remove_earlier(sources=False) == [f"data/raw {done.format('dvc.lock')}"]
     assert source.is_dir()
     assert Path("models/model.json").is_file()  # which the cache does not hold

@@ -44,7 +44,7 @@ def open_archive(
     for signature, (kind, command) in _UNREAD.items():
         if start.startswith(signature):
             raise UserError(
-                f"{name}: a file of {kind}, which is not supported: unpack it (`{command}`), and give the folder"
+                f"{name}: a file of {kind}, which is not supported: unpack it (`{command}`), and name the folder"
             )
     # A zip may begin with anything, and its directory, at the end, may be that of another zip within a tar.
     is_zip = start.startswith(_ZIP) or (not is_tar(start) and _is_zip(stream))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sightline.core.rejection import RejectionError, RejectionReason
 
-REMEDY = "download it again, or unpack what can still be read (`{}`) and give the folder instead"
+REMEDY = "download it again, or unpack what can still be read (`{}`) and name the folder instead"
 """The remedy for an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -71,7 +71,7 @@ def _require_nothing_more(archive: tarfile.TarFile) -> None:
     stream: Any = archive.fileobj
     while block := stream.read(_BLOCK):
         if block.count(0) != len(block):
-            raise tarfile.ReadError("more follows behind its end marker")
+            raise tarfile.ReadError("data follows its end marker")
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def _user_errors(name: str) -> Iterator[None]:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: a damaged archive, or none: {detail}; {REMEDY.format('tar -xif')}") from None
+        raise UserError(f"{name}: damaged, or not an archive: {detail}; {REMEDY.format('tar -xif')}") from None
 
 
 def _member(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str, max_bytes: int) -> Member:
@@ -124,11 +124,11 @@ class _Header(tarfile.TarInfo):
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros: the end marker
             raise
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
-            raise tarfile.ReadError("it ends without an end marker, as one that was cut off does") from None
+            raise tarfile.ReadError("its end marker is missing, as if it was cut off") from None
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"the header of a member: {error}") from None
         if header.size < 0:
-            raise tarfile.ReadError("a member of less than no bytes")
+            raise tarfile.ReadError("a member of negative size")
         if header.type in _HEADERS and header.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a name or header of {header.size:,} bytes")
         return header

@@ -52,12 +52,12 @@ def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:
     stream.seek(-_END.size - len(archive.comment), os.SEEK_END)
     signature, count = _END.unpack(stream.read(_END.size))
     if signature != b"PK\5\6":
-        return "more follows behind its end"
+        return "data follows its end"
     if count not in (_ZIP64, len(entries) & 0xFFFF):
-        return "its directory does not hold as many entries as it says"
+        return "its directory does not have as many entries as it states"
     stream.seek(0)
     if stream.read(4) == b"PK\3\4" and min((entry.header_offset for entry in entries), default=1):
-        return "its directory does not begin with what stands first in it"
+        return "its first file is missing in its directory"
     return None
 
 
@@ -103,9 +103,7 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: UnpackBudget
             return unpacked.read()
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise RejectionError(
-                RejectionReason.CORRUPT, "damaged in the archive: its place is not in the file"
-            ) from None
+            raise RejectionError(RejectionReason.CORRUPT, "damaged in the archive: it lies outside the file") from None
         raise UserError(f"{archive.filename or 'the archive'}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise RejectionError(

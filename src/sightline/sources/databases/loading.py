@@ -19,7 +19,7 @@ from sightline.sources.layout_rules import AUTO, LayoutRules
 MAX_ENTRIES = 2_000_000
 MAX_RATIO = 100
 
-_UNPACK = "unpack it, and give the folder, if you trust it"
+_UNPACK = "unpack it, and name the folder, if you trust it"
 _IN_COMMAND = {
     "++ingest.source_options.class_depth=": "--class-depth ",
     "++ingest.source_options.layout=": "--layout ",

@@ -156,7 +156,7 @@ class _Reader:
         try:
             content = image_bytes(data) or b""
         except RejectionError as fault:
-            return Rejection(identifier, fault.reason, f"{option.image_field} holds {fault.detail}")
+            return Rejection(identifier, fault.reason, f"{option.image_field} contains {fault.detail}")
         try:
             label = as_text(one_label(self._field(document, option.label_field)))
         except RejectionError as fault:

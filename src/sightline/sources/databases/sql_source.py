@@ -212,11 +212,11 @@ def _content_order(row: Sequence[Any]) -> tuple[str, str]:
 def _record(row: Sequence[Any]) -> ImageRecord | Rejection:
     identifier = str(as_text(row[1]))
     if row[2] is None:
-        return Rejection(identifier, RejectionReason.MISSING, "the image's column is NULL")
+        return Rejection(identifier, RejectionReason.MISSING, "the image column is NULL")
     try:
         data = image_bytes(row[2])
     except RejectionError as fault:
-        return Rejection(identifier, fault.reason, f"the image's column holds {fault.detail}")
+        return Rejection(identifier, fault.reason, f"the image column contains {fault.detail}")
     try:
         label, split, group = map(as_text, (one_label(row[3]), *row[4:6]))
     except RejectionError as fault:

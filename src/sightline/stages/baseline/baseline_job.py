@@ -131,7 +131,7 @@ class JobAnswer:
 def _learning_curve(images: Images, labels: Labels, data: ProcessedSet, config: BaselineConfig) -> Any:
     validation = data.split("val")
     if not len(validation):
-        raise UserError("baseline.learning_curve: no image to score it on: raise preprocess.val_fraction, or set null")
+        raise UserError("baseline.learning_curve: no images to score it on: raise preprocess.val_fraction, or set null")
     return learning_curve(images, labels, validation, config, len(data.classes))
 
 

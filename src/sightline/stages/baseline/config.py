@@ -50,7 +50,7 @@ class BaselineConfig:
         require(self.minutes is None or self.minutes > 0, f"minutes: {self.minutes} is not above 0")
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            require(value >= least, f"{name}: {value} is not at least {least}")
+            require(value >= least, f"{name}: must be at least {least}, not {value}")
 
 
 _LEAST = {

@@ -58,7 +58,7 @@ class Team(WorkerGroup):
                 self._workers.append(Worker())
         except OSError as error:
             self.close()
-            raise UserError(f"no further process can be started ({error}): set {PROCESSES}=1") from None
+            raise UserError(f"no more processes can be started ({error}): set {PROCESSES}=1") from None
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -118,5 +118,5 @@ def _answer(worker: Worker, job: BaselineJob | None) -> Any:
         return worker.wait_until_ready() if job is None else worker.receive()
     except (EOFError, ConnectionError):
         at_work = f" while it worked on {job.name}" if job else ""
-        cause = worker.cause_of_end(f"Set {PROCESSES}=1, and one method is fitted after the other")
+        cause = worker.cause_of_end(f"Set {PROCESSES}=1 to fit one method after the other")
         raise UserError(f"a worker process ended{at_work} ({cause})") from None

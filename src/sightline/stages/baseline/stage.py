@@ -61,7 +61,7 @@ def run_methods(
     """
     if config.methods and config.robustness_images and config.reference not in config.methods:
         logger.info(
-            "baseline: %s, the reference on corrupted images, is not among the methods: there will be none",
+            "baseline: %s, the reference on corrupted images, is not among the methods, so that there will be none",
             config.reference,
         )
     _require_images(data)
@@ -94,6 +94,6 @@ def run_methods(
 def _require_images(data: ProcessedSet) -> None:
     """Raises UserError if there is nothing to fit on or to score."""
     if not len(data.originals("train")):
-        raise UserError(f"the split 'train' of {data.root} has no image: lower preprocess.test_fraction")
+        raise UserError(f"the split 'train' of {data.root} has no images: lower preprocess.test_fraction")
     if not len(data.split("test")):
-        raise UserError(f"the split 'test' of {data.root} has no image: raise preprocess.test_fraction")
+        raise UserError(f"the split 'test' of {data.root} has no images: raise preprocess.test_fraction")

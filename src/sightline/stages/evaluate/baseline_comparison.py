@@ -122,7 +122,7 @@ def read_learning_curve(path: Path | None) -> LearningCurve | None:
 def _correct(path: Path, name: str, answers: SplitPredictions) -> Bools:
     stored = predictions.load_predictions(path.with_name(f"{name}.parquet"))
     if stored.ids != list(answers.ids) or not np.array_equal(stored.labels, answers.labels):
-        raise UserError(f"{path.parent} tells of other {answers.split} images: run the baseline stage again")
+        raise UserError(f"{path.parent} describes other {answers.split} images: run the baseline stage again")
     return stored.correct
 
 

@@ -32,16 +32,16 @@ class EvaluateConfig:
         Raises:
             ValueError: If a value is outside its range, naming the field.
         """
-        require(self.batch_size >= 1, f"batch_size: {self.batch_size} is not at least 1")
+        require(self.batch_size >= 1, f"batch_size: must be at least 1, not {self.batch_size}")
         for view in self.tta:
             require_one_of("tta", view, ("mirror", "crops"))
-        require(len(set(self.tta)) == len(self.tta), f"tta: {', '.join(self.tta)}: each at most once")
-        require(self.top_k >= 2, f"top_k: {self.top_k} is not at least 2 (top-1 is `accuracy`)")
+        require(len(set(self.tta)) == len(self.tta), f"tta: {', '.join(self.tta)}: each may be listed only once")
+        require(self.top_k >= 2, f"top_k: {self.top_k} is below 2 (top-1 is `accuracy`)")
         require(self.per_class_limit >= 0, f"per_class_limit: {self.per_class_limit} is negative")
         require(0 <= self.gallery <= 200, f"gallery: {self.gallery} is not between 0 and 200")
         require(self.seed >= 0, f"seed: {self.seed} is negative")
-        require(self.resamples >= 100, f"resamples: {self.resamples} is not at least 100: too few for an interval")
+        require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
         require(0 < self.target_accuracy <= 1, f"target_accuracy: {self.target_accuracy} is not in 0..1")
         require(0 < self.novelty <= 0.5, f"novelty: {self.novelty} is not above 0 and at most 0.5")
-        require(self.slice_min_images >= 1, f"slice_min_images: {self.slice_min_images} is not at least 1")
+        require(self.slice_min_images >= 1, f"slice_min_images: must be at least 1, not {self.slice_min_images}")
         require(self.robustness_images >= 0, f"robustness_images: {self.robustness_images} is negative")

@@ -40,17 +40,18 @@ def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
         if mean is not None and found.robustness.unrelated:
             relative += f" (without {', '.join(found.robustness.unrelated)}, where it hardly errs)"
         output.append(
-            f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are right (clean: "
-            f"{found.robustness.clean:.4f}); hardest: {hardest[0]} {sum(hardest[1]) / len(hardest[1]):.4f}{relative}"
+            f"corrupted, {1 - found.robustness.error:.4f} of {found.robustness.images} images are classified "
+            f"correctly (clean: {found.robustness.clean:.4f}); hardest: {hardest[0]} "
+            f"{sum(hardest[1]) / len(hardest[1]):.4f}{relative}"
         )
         if found.robustness.note:
             output.append(f"no mean corruption error: {found.robustness.note}")
     if found.baselines:
         output += _baselines(found)
     if found.suspects_note:
-        output.append(f"no list of doubtful labels: {found.suspects_note}")
+        output.append(f"no list of suspect labels: {found.suspects_note}")
     if found.suspects:
-        output.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are doubtful")
+        output.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are suspect")
     if scored is not None:
         warning = "" if scored < TEST_SET_REUSE_WARNING else _REUSE
         output.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
@@ -60,11 +61,11 @@ def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
 def _temperature(found: Evaluation) -> str:
     images = f"{len(found.validation.ids)} validation images"
     if found.temperature == 1:
-        return f"; the {images} speak for no temperature"
+        return f"; the {images} call for no temperature"
     return f"; {found.numbers['ece_uncalibrated']:.4f} without the temperature {found.temperature:.3g} from {images}"
 
 
-_REUSE = ": what was chosen by their numbers fits them better than new images; keep some that no one has looked at"
+_REUSE = ": choices made by their scores fit them better than new images; keep some images that nobody has looked at"
 
 
 def _baselines(found: Evaluation) -> list[str]:
@@ -81,29 +82,31 @@ def _abstention(found: Evaluation) -> str:
     wanted, threshold = found.target_accuracy, found.abstention.threshold
     if threshold is None:
         return f"no confidence reaches an accuracy of {wanted:g} on the validation images"
-    target = f"an accuracy of {wanted:g} is wanted: answering from confidence {threshold:.3g} on"
+    target = f"target accuracy {wanted:g}: at a confidence of {threshold:.3g} or more"
     if "selective_accuracy" not in found.numbers:
-        return f"{target}, it answers no {found.test.split} image"
+        return f"{target}, no {found.test.split} image is classified"
     n = found.numbers
-    return f"{target}, it answers {n['coverage']:.4f} of the images, {n['selective_accuracy']:.4f} of them right"
+    return (
+        f"{target}, {n['coverage']:.4f} of the images are classified, {n['selective_accuracy']:.4f} of them correctly"
+    )
 
 
 def _novelty(found: Evaluation, measured: NoveltyResult) -> list[str]:
     if measured.fitted is None:
-        return [f"no image will be taken for none of the classes: {measured.note}"]
+        return [f"no image will be labelled none of these: {measured.note}"]
     line = (
-        f"{found.numbers['novel_share']:.4f} of the {found.test.split} images are taken for none of the classes "
-        f"({measured.fitted.rate:g} is allowed)"
+        f"{found.numbers['novel_share']:.4f} of the {found.test.split} images are labelled none of these "
+        f"(allowed: {measured.fitted.rate:g})"
     )
     lines = [line, measured.note] if measured.note else [line]
     if measured.unknown is not None and "unknown_refused" in found.numbers:
         share, low, high = (found.numbers[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
         lines.append(
-            f"{share:.4f} ({low:.4f} to {high:.4f}) of {len(measured.unknown.judged)} pictures of none of the classes "
-            f"are refused; {measured.unknown.setting} others set the threshold"
+            f"{share:.4f} ({low:.4f} to {high:.4f}) of {len(measured.unknown.judged)} unknown images are labelled "
+            f"none of these; {measured.unknown.setting} others set the threshold"
         )
     elif measured.unknown is not None:
-        lines.append("no picture of none of the classes is left to judge novelty by: ingest.unknown needs two at least")
+        lines.append("no unknown image is left to test novelty detection on: ingest.unknown needs at least two")
     return lines
 
 

@@ -22,9 +22,10 @@ from sightline.stages.evaluate.results import Robustness
 ENOUGH, SHARE = 10, 0.02
 """Errors of the baseline under a corruption, and their share, below which a quotient by them says nothing."""
 OTHER = (
-    "the baseline was measured on other corrupted images: let baseline and evaluate agree in robustness_images and seed"
+    "the baseline was measured on other corrupted images: give baseline and evaluate the same robustness_images and "
+    "seed"
 )
-FEW = f"under no corruption does the baseline err on {SHARE:.0%} of the images"
+FEW = f"the baseline is wrong on less than {SHARE:.0%} of the images under every corruption"
 
 
 def measure_robustness(

@@ -54,8 +54,8 @@ def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
     if layer is None:
         return Explainer(
             "Occlusion",
-            "This network has no convolutional layer for Grad-CAM; shown is how far the class's logit falls when a "
-            "part of the image is covered.",
+            "This network has no convolutional layer for Grad-CAM; the maps show how far the class's logit falls "
+            "when a part of the image is covered.",
             lambda images, targets: _occlusion_maps(classifier, images, targets),
         )
     name, module = layer
@@ -70,7 +70,7 @@ def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
 
     return Explainer(
         "Grad-CAM",
-        f"Bright is what speaks for the class, as the last convolutional layer ({name}) sees it.",
+        f"Bright areas are evidence for the class, according to the last convolutional layer ({name}).",
         lambda images, targets: _explain(classifier, images, targets, grad_cam),
     )
 

@@ -200,12 +200,12 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
         worst = min(taught or tested, key=lambda i: (found.scores[i].recall, i))
         second = (
             f"It finds “{classes[worst]}” least reliably ({percent(found.scores[worst].recall)} of its images), and "
-            f"most often takes “{classes[true]}” for “{classes[predicted]}” ({times(count)})."
+            f"most often mistakes “{classes[true]}” for “{classes[predicted]}” ({times(count)})."
         )
         if unknown:
             second += f" It cannot know {', '.join(f'“{name}”' for name in unknown)}: no training image has the label."
     else:
-        second = "It makes no error on these images, so that they cannot show where it would fail."
+        second = "It makes no error on these images, so they cannot show where it would fail."
     if found.baselines:
         best = found.baselines[0]
         low, high = map(points, best.difference_interval)
@@ -229,9 +229,9 @@ def facts(results: ReportContent) -> list[tuple[str, str]]:
     found, n = results.found, results.found.numbers
     wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
-    wanted.append((percent(n["ece"]), "calibration error: distance of confidence and accuracy"))
+    wanted.append((percent(n["ece"]), "calibration error: difference between confidence and accuracy"))
     if found.abstention.threshold and "selective_accuracy" in n:
-        where = f"answered at the threshold chosen for {percent(found.target_accuracy)} accuracy"
+        where = f"classified at the threshold chosen for {percent(found.target_accuracy)} accuracy"
         wanted.append((percent(n["coverage"]), where))
     if found.robustness:
         wanted.append((percent(1 - found.robustness.error), "accuracy on corrupted images"))

@@ -72,7 +72,7 @@ def _of_labels(curve: LearningCurve) -> Figures:
     return {
         "learning_curve": picture(
             lambda theme: draw_label_curve(curve.per_class, curve.accuracies, theme),
-            "Accuracy of a baseline by the number of training images a class",
+            "Accuracy of a baseline by the number of training images per class",
             caption,
         )
     }

@@ -52,7 +52,7 @@ def score_model(
     """
     rows = data.split(split)
     if not len(rows):
-        raise UserError(f"the split {split!r} of {data.root} has no image: raise preprocess.test_fraction")
+        raise UserError(f"the split {split!r} of {data.root} has no images: raise preprocess.test_fraction")
     progress.step("predictions")
     validation_rows = data.split(VALIDATION)
     of_validation = _probabilities(predict, validation_rows, config, data)

@@ -162,10 +162,10 @@ def write_figures(folder: Path, results: report.ReportContent) -> None:
         (folder / f"{name}.png").write_bytes(picture.light)
     galleries: list[tuple[str, str, Sequence[Card], bool]] = [
         ("errors", "Most certain errors: predicted class and its probability, true class below", results.errors, False),
-        ("uncertain", "Most uncertain answers: predicted class and its probability", results.uncertain, False),
+        ("uncertain", "Most uncertain predictions: predicted class and its probability", results.uncertain, False),
         ("typical", "Most typical image of each class", results.typical, False),
-        ("explained_errors", "Errors: what speaks for the answer, and for the true class", results.errors, True),
-        ("explained_hits", "Correct predictions, and what speaks for them", results.typical, True),
+        ("explained_errors", "Errors: evidence for the predicted and for the true class", results.errors, True),
+        ("explained_hits", "Correct predictions, and the evidence for them", results.typical, True),
     ]
     for name, title, shown, heats in galleries:
         if heats and results.explainer is None:

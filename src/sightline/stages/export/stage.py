@@ -174,7 +174,7 @@ def _judge_int8(
     loss = parity.accuracy_loss(labels, floats, integers)
     refused = None
     if not np.isfinite(integers).all():
-        refused = "it gives values that are no numbers"
+        refused = "it outputs values that are not numbers"
     elif loss > config.max_accuracy_loss:
         refused = f"the loss is above int8.max_accuracy_loss, {config.max_accuracy_loss:g}"
     elif agreement < config.min_agreement:

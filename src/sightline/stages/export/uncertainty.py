@@ -77,7 +77,7 @@ class Uncertainty:
             images: [n, height, width, channels] uint8, prepared.
         """
         if self.fitted is None:
-            raise ValueError(f"{form} tells no novelty")
+            raise ValueError(f"{form} has no novelty output")
         session = open_session(self._plain[form], 0)
         parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
         distances, rows = self._nearest(session, parts, self.fitted)

@@ -22,7 +22,7 @@ def check_image(data: bytes, limits: Limits) -> CheckResult:
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             raise
-        return CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than there is")
+        return CheckFailure(RejectionReason.OUT_OF_MEMORY, "it needs more memory than is available")
     return CheckedImage(
         files.sha256(data), info.format, info.width, info.height, info.mode, info.bits, quality.flags, quality.phash
     )

@@ -47,7 +47,7 @@ def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
             _reject(sorter, identity, sha256, detail)
     for (identity,) in db.execute("SELECT id FROM claim").fetchall():
         kept = db.execute("SELECT 1 FROM image WHERE id = ?", [identity]).fetchone()
-        detail = "the id comes more than once" + ("; one was kept" if kept else "")
+        detail = "the id appears more than once" + ("; one was kept" if kept else "")
         sorter.reject(Rejection(identity, RejectionReason.DUPLICATE_ID, detail))
     return {"pictures": len(conflicting), "first": first}
 
@@ -58,7 +58,7 @@ def _conflict(db: sqlite3.Connection, sha256: str) -> tuple[str, str, str]:
     for identity, label in _rows(db, sha256):
         ids[label] = min(identity, ids.get(label, identity))
     labels = " and ".join(f"{label!r} ({identity})" for label, identity in sorted(ids.items())[:4])
-    return min(ids.values()), f"one picture, labelled {labels}", sha256
+    return min(ids.values()), f"one image, labelled {labels}", sha256
 
 
 def _rows(db: sqlite3.Connection, sha256: str) -> list[tuple[str, str]]:

@@ -25,17 +25,19 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         )
     lines += correction_lines(summary)
     if summary["unused_labels"]:
-        lines.append(f"ingest.labels names classes that did not come: {', '.join(summary['unused_labels'])}")
+        lines.append(
+            f"ingest.labels names classes that the source does not have: {', '.join(summary['unused_labels'])}"
+        )
     if lost := summary["lost_classes"]:
         lines.append(f"all images of {listed(lost)} were rejected")
     if left_out := summary["rejected"].get("conflict", 0):  # those that are kept are the audit's to name
         conflicts = summary["conflicts"]
         lines.append(
-            f"{conflicts['pictures']:,} picture(s) under two labels, {left_out:,} input(s) left out by "
-            f"ingest.conflicts, as {conflicts['first']}"
+            f"{conflicts['pictures']:,} image(s) with two labels, {left_out:,} input(s) left out by "
+            f"ingest.conflicts, such as {conflicts['first']}"
         )
     lines += [
-        f"the labels {listed(names)} differ in case, spaces or hyphens alone; ingest.labels merges them"
+        f"the labels {listed(names)} differ only in case, spaces or hyphens; ingest.labels merges them"
         for names in _alike(summary)
     ]
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
@@ -44,7 +46,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 def unknown_lines(summary: dict[str, Any]) -> list[str]:
     """Returns the lines on the pictures that are none of the classes."""
     rejected, first = sum(summary["rejected"].values()), summary["first_rejected"]
-    lines = [f"{summary['accepted']:,} pictures of none of the classes (ingest.unknown)"]
+    lines = [f"{summary['accepted']:,} images of none of the classes (ingest.unknown)"]
     if rejected:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
         where = "data/raw_unknown/rejected.parquet"
@@ -59,7 +61,7 @@ def correction_lines(summary: dict[str, Any]) -> list[str]:
         return []
     removed = summary["rejected"].get("removed", 0)
     line = f"corrections: {counts['relabelled']:,} labels changed, {removed:,} inputs removed, "
-    unmatched = f"; {counts['unmatched']:,} fit no image here" if counts["unmatched"] else ""
+    unmatched = f"; {counts['unmatched']:,} match no image here" if counts["unmatched"] else ""
     return [f"{line}{counts['confirmed']:,} confirmed{unmatched}"]
 
 

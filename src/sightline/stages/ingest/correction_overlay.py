@@ -82,8 +82,8 @@ class CorrectionOverlay:
             if self._file and row.decision is ReviewDecision.LABEL and row.new not in classes:
                 line = self._file.lines()[sha256]
                 raise UserError(
-                    f"ingest.corrections: {self._file.path}, line {line}: {row.new!r} is no class of the source; "
-                    f"correct it, or write {ReviewDecision.NEW_CLASS} in the place of {row.decision} if it is to be one"
+                    f"ingest.corrections: {self._file.path}, line {line}: {row.new!r} is not a class of the source; "
+                    f"correct it, or write {ReviewDecision.NEW_CLASS} instead of {row.decision} if it is a new one"
                 )
 
     def summary(self) -> dict[str, Any]:

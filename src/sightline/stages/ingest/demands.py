@@ -35,7 +35,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     if len(classes) < 2:
         reasons = [*(f"all images of {name!r} were rejected" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
-            f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), and two at least are "
+            f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), but at least two are "
             f"needed: {'; '.join(reasons) or config.source.one_class_remedy}"
         )
     named = {split for has in splits.values() for split in has} - {"unsplit"}

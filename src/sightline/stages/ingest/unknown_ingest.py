@@ -40,7 +40,7 @@ class _SourceWithoutClasses:
             if isinstance(record, Rejection):
                 yield record
             elif (label := self._known.get(files.sha256(record.data))) is not None:
-                yield Rejection(record.id, RejectionReason.CONFLICT, f"the same picture is an image of {label!r}")
+                yield Rejection(record.id, RejectionReason.CONFLICT, f"the same image belongs to the class {label!r}")
             else:
                 yield ImageRecord(record.id, record.data, LABEL)
 

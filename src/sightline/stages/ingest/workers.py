@@ -176,7 +176,7 @@ class _Worker:
         if isinstance(error, TimeoutError):
             return CheckFailure(RejectionReason.CORRUPT, f"decoding took more than {self._timeout:g} s")
         if code == -signal.SIGKILL:
-            killed = "its decoder was killed (signal 9), as the system does where memory runs out"
+            killed = "its decoder was killed (signal 9), as the system does when memory runs out"
             return CheckFailure(RejectionReason.OUT_OF_MEMORY, killed)
         how = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
         return CheckFailure(RejectionReason.CORRUPT, f"the decoder crashed ({how})")

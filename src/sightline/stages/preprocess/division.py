@@ -20,13 +20,13 @@ def require_splits(summary: dict[str, Any]) -> None:
     division, classes = summary["division"], summary["images_per_class"]
     for split, asked in division["asked"].items():
         if asked and not summary["images_per_split"][split]:
-            remedy = "smaller groups" if _is_grouped(summary) else "add images, some 20 a class"
+            remedy = "make smaller groups" if _is_grouped(summary) else "add images, some 20 per class"
             if not _is_grouped(summary) and division["balance"] == "groups":
-                remedy = "preprocess.balance=images may do, and more images, some 20 a class,"
+                remedy = "preprocess.balance=images may help, and so would more images, some 20 per class"
             raise UserError(
-                f"no image is left for the split {split!r}: {summary['images']:,} image(s) of {len(classes)} classes, "
-                f"in {division['groups']:,} group(s) that stay together, were to give {asked:.0%} of them; "
-                f"{remedy} would do"
+                f"no image is left for the split {split!r}: {summary['images']:,} image(s) of {len(classes)} "
+                f"classes, in {division['groups']:,} group(s) that stay together, were to give {asked:.0%} of them: "
+                f"{remedy}"
             )
     if sum(counts["train"] > 0 for counts in classes.values()) < 2:
         raise UserError(
@@ -43,9 +43,7 @@ def split_lines(summary: dict[str, Any]) -> list[str]:
     for split, asked in division["asked"].items():
         reached = summary["images_per_split"][split] / pool
         if abs(reached - asked) > _NOTABLE:
-            result.append(
-                f"{split} has {reached:.1%} of the images, not the {asked:.1%} that were asked for: {_why(summary)}"
-            )
+            result.append(f"{split} has {reached:.1%} of the images, not the requested {asked:.1%}: {_why(summary)}")
     split, most = max(summary["largest_class_share_deviation"].items(), key=lambda item: item[1], default=("", 0))
     if most > _NOTABLE:
         drawn = split in division["asked"] or (split == "train" and division["asked"])
@@ -70,8 +68,8 @@ def _why(summary: dict[str, Any]) -> str:
     division = summary["division"]
     if _is_grouped(summary):
         return (
-            f"they are {division['groups']:,} groups that stay together, the largest of {division['largest_group']:,} "
-            "images; only smaller groups come closer"
+            f"they are {division['groups']:,} groups that stay together, the largest of "
+            f"{division['largest_group']:,} images; only smaller groups come closer"
         )
     if division["balance"] == "groups":
         return "the set is small; preprocess.balance: images comes closer"

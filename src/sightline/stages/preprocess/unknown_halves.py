@@ -47,13 +47,13 @@ def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Pa
         shards = run_tasks(plan_pixels(images, transform, pixels), pixels, executor, out)
     index = index_originals(images, shards, SplitAssignment(halves(images.groups()), np.zeros(0, np.int64)))
     if not len(index.labels):
-        raise UserError(f"ingest.unknown: preprocessing rejects all {len(images):,} pictures, as blank ones are")
+        raise UserError(f"ingest.unknown: preprocessing rejects all {len(images):,} images, as it does blank ones")
     write_index([index.table], out / INDEX)
     write_classes(images.classes, out / CLASSES)
     transform.save(out / TRANSFORM)
     setting, judging = (int((index.splits == split).sum()) for split in (VAL, TEST))
     lost = len(images) - setting - judging
-    line = f"{setting:,} pictures of none of the classes set the threshold of novelty, {judging:,} test it"
+    line = f"{setting:,} unknown images set the novelty threshold, {judging:,} test it"
     return f"{line}; {lost:,} were rejected" if lost else line
 
 

@@ -88,7 +88,7 @@ def exposure(data: ProcessedSet, config: TrainConfig) -> OutlierExposure | None:
         return None
     unknown = data.unknown
     if unknown is None:
-        raise UserError(f"train.unknown_weight: {config.unknown_weight:g} needs pictures: name some by ingest.unknown")
+        raise UserError(f"train.unknown_weight: {config.unknown_weight:g} needs unknown images: set ingest.unknown")
     return OutlierExposure(unknown.split("val"), config.unknown_weight, config.seed)
 
 

@@ -93,7 +93,7 @@ def seal(path: Path) -> None:
     with path.open("r+b") as stream:
         stream.seek(-2, os.SEEK_END)  # the comment's length, of which torch.save writes none
         if stream.read() != b"\0\0":
-            raise ValueError(f"{path} is no archive of torch.save")
+            raise ValueError(f"{path} was not written by torch.save")
         stream.seek(-2, os.SEEK_END)
         stream.write(_DIGITS.to_bytes(2, "little"))
     digest = _digest(path, path.stat().st_size)

@@ -82,5 +82,5 @@ def require_weights(recipe: Option, model: Option) -> None:
     """
     if isinstance(recipe, RecipeOption) and isinstance(model, ModelOption):  # no stand-in for one that is at fault
         needed = recipe_of(recipe, model).pretrained and getattr(model, "weights", None) is None
-        remedy = "set train.model_options.weights" if hasattr(model, "weights") else "take efficientnet_lite0"
+        remedy = "set train.model_options.weights" if hasattr(model, "weights") else "use efficientnet_lite0"
         require(not needed, f"recipe: {recipe.name} needs pretrained weights, {model.name} has none: {remedy}")

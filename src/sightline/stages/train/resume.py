@@ -43,14 +43,14 @@ def find_checkpoint(folder: Path, report: bool = True) -> ResumePoint | None:
     damaged: list[Path] = []
     found = _usable(folder, damaged)
     if report:
-        remedy = "training goes on from the one before" if found else "training begins anew"
+        remedy = "training resumes from the previous one" if found else "training restarts"
         for path in damaged:
             _log.warning(f"train: {path} is damaged, and set aside as {checkpoint_io.set_aside(path).name}: {remedy}")
         if found is None:  # what is sound, but of no use, must not be taken for a part of the training that begins
             for name in (checkpoint_io.LAST, checkpoint_io.PREVIOUS, checkpoint_io.BEST):
                 (folder / name).unlink(missing_ok=True)
         else:
-            _log.info(f"train: resuming with epoch {found.epoch + 1}, after {found.batch} of its batches")
+            _log.info(f"train: resuming in epoch {found.epoch + 1}, after {found.batch} of its batches")
     return found
 
 

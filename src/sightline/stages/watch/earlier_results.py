@@ -48,7 +48,7 @@ def remove_earlier(sources: bool) -> list[str]:
             shutil.rmtree(path)
         else:
             path.unlink()
-        done.append(f"{path} was of another commit than {where}: removed, DVC's cache has it")
+        done.append(f"{path} belonged to another commit than {where}: removed, it is still in DVC's cache")
     return done
 
 

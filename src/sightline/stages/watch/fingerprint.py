@@ -142,7 +142,7 @@ def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str |
     if not watched.unknown_weight:
         return None
     if source is None or "unknown" not in source:
-        raise UserError(f"train.unknown_weight: {watched.unknown_weight:g} needs pictures: name some by ingest.unknown")
+        raise UserError(f"train.unknown_weight: {watched.unknown_weight:g} needs unknown images: set ingest.unknown")
     return files.sha256(files.canonical_json(source["unknown"]).encode())
 
 

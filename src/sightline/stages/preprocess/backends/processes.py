@@ -103,7 +103,7 @@ def _started() -> Worker:
     try:
         return Worker()
     except OSError as error:
-        raise UserError(f"no further process can be started ({error}): set fewer preprocess.backend.workers") from None
+        raise UserError(f"no more processes can be started ({error}): set fewer preprocess.backend.workers") from None
 
 
 def _next(waiting: deque[Task]) -> Task | None:

@@ -46,6 +46,6 @@ def momenta(betas: list[float]) -> tuple[float, float]:
     Raises:
         ValueError: If they are not two numbers from 0 to below 1.
     """
-    require(len(betas) == 2, "betas: two numbers are wanted")
+    require(len(betas) == 2, "betas: must be two numbers")
     require(all(0 <= beta < 1 for beta in betas), f"betas: must be in [0, 1), not {betas}")
     return betas[0], betas[1]
