@@ -59,7 +59,7 @@ def report_of_digits(digits, config, history, tmp_path_factory):
         history=history,
         raw=digits.raw,
         baselines=root / "baselines.json",
-        explainer=Explainer("Grad-CAM", "Bright is what speaks for it.", lambda x, _: x.mean(axis=3) / 255),
+        explainer=Explainer("Grad-CAM", "Bright areas are evidence for it.", lambda x, _: x.mean(axis=3) / 255),
         model_info={"architecture": {"name": "logreg"}, "profile": {"device": "cpu"}, "weights_sha256": "0f" * 32},
     )
     predictions.save_predictions(root / "predictions.parquet", test.ids, test.labels, guess.argmax(axis=1), guess)

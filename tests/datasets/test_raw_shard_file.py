@@ -124,7 +124,7 @@ def test_a_shard_under_anothers_name_is_noticed(raw: Path, tmp_path: Path) -> No
     (second,) = raw_set.write_raw_shards(rows(5, 100), other)
     (shard,) = raw_set.raw_shards(raw)
     shutil.copyfile(second.path, shard.path)
-    with pytest.raises(UserError, match="not those that its name tells of"):
+    with pytest.raises(UserError, match="do not match its name"):
         RawSet.read(raw)
 
 

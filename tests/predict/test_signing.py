@@ -157,7 +157,7 @@ def test_a_key_that_is_missing_or_of_another_kind_is_no_fault_of_the_signature(b
     (tmp_path / "other.pem").write_bytes(other.private_bytes(*form))
     for path, why in (
         (tmp_path / "none.pub", "cannot be read"),
-        (tmp_path / "other.pem", "is not of an elliptic curve"),
+        (tmp_path / "other.pem", "is not an elliptic curve key"),
     ):
         with pytest.raises(UserError, match=rf"^--key: .*{path.name} {why}"):
             verify(bundle, Signer(path))

@@ -90,7 +90,7 @@ def test_a_tree_is_read_as_a_person_would(
         ),
         (["train"], "train: named like splits"),
         (["training_set", "test_set"], "test_set, training_set: named like splits"),
-        (["train/cat", "test/cat", "extra/cat"], "'extra', which holds the same classes, is not"),
+        (["train/cat", "test/cat", "extra/cat"], "'extra', which contains the same classes, is not"),
         (["train_a/cat", "test_a/dog"], "'test_a' shares no class with the others"),
         (["train/cat", "train/dog", "holdout/cat"], "'train' is named like a split, but not holdout next to it"),
         (["training_set/cat", "training_set/dog", "to_predict"], "'training_set' is named like a split"),

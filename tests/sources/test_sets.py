@@ -81,7 +81,7 @@ class TestIdx:
         ("fault", "message"),
         [
             ("no folder", "is not a folder"),
-            ("empty", r"holds no \*-images-idx3-ubyte"),
+            ("empty", r"contains no \*-images-idx3-ubyte"),
             ("no labels", "has no labels"),
             ("fewer labels", "holds 2 labels for 3 images"),
             ("cut", "ends before its last item"),
@@ -207,7 +207,7 @@ class TestIdx:
         with pytest.raises(UserError, match=r"is not a folder; name the one that holds the IDX files"):
             list(IdxSource(tmp_path / "other", []).records())
         root.mkdir()
-        with pytest.raises(UserError, match="holds no"):
+        with pytest.raises(UserError, match="contains no"):
             IdxSource(root, []).fingerprint()
 
     def test_a_file_that_may_not_be_read_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,8 @@ class TestTorchvision:
     def test_a_set_that_is_not_there(self, tmp_path: Path) -> None:
         source = TorchvisionSource(self.option(tmp_path), 2**20)
         with pytest.raises(
-            UserError, match=r"FashionMNIST: not below .*; fetch it with \+\+ingest\.source_options\.download=true"
+            UserError,
+            match=r"FashionMNIST: not found in .*; download it with \+\+ingest\.source_options\.download=true",
         ):
             list(source.records())
 

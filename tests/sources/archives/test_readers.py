@@ -130,7 +130,7 @@ def test_a_backslash_beside_a_slash_is_of_the_name() -> None:
 
 @pytest.mark.parametrize(
     ("number", "error", "message"),
-    [(errno.EINVAL, RejectionError, "its place is not in the file"), (errno.EIO, UserError, os.strerror(errno.EIO))],
+    [(errno.EINVAL, RejectionError, "it lies outside the file"), (errno.EIO, UserError, os.strerror(errno.EIO))],
 )
 def test_what_the_system_says_of_a_zip(
     number: int, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch

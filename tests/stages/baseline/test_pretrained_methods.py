@@ -80,7 +80,7 @@ def test_the_learning_curve_stands_in_the_summary_and_in_the_report(write: Write
 def test_a_curve_without_a_validation_image_is_one_line(write: Write, tmp_path: Path) -> None:
     images, labels = stripes(12)
     data = write(images, labels, ["train"] * 9 + ["test"] * 3, classes=3)
-    with pytest.raises(UserError, match=r"^baseline.learning_curve: no image to score it on"):
+    with pytest.raises(UserError, match=r"^baseline.learning_curve: no images to score it on"):
         run_methods(data, configuration(methods="[]", learning_curve="hog_svm"), tmp_path / "out")
 
 

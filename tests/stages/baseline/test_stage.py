@@ -225,8 +225,8 @@ def test_a_class_that_training_lacks_is_never_named(write: Write, tmp_path: Path
         ({"methods": "dense"}, "baseline.methods: "),
         ({"reference": "cnn"}, "baseline.reference: 'cnn' is not one of dense, hog_svm"),
         ({"folds": 1}, "baseline.folds: 1 is not between 2 and 20"),
-        ({"words": 1}, "baseline.words: 1 is not at least 2"),
-        ({"seed": -1}, "baseline.seed: -1 is not at least 0"),
+        ({"words": 1}, "baseline.words: must be at least 2, not 1"),
+        ({"seed": -1}, "baseline.seed: must be at least 0, not -1"),
     ],
 )
 def test_a_bad_configuration_is_one_line(changes: dict[str, object], message: str) -> None:

@@ -88,7 +88,7 @@ def test_without_validation_images_nothing_is_chosen(make_set, model, settings, 
     }
     assert "coverage" not in found.numbers
     assert any("no confidence reaches" in line for line in evaluation_lines(found))
-    assert any(line.endswith(" validation images speak for no temperature") for line in evaluation_lines(found))
+    assert any(line.endswith(" validation images call for no temperature") for line in evaluation_lines(found))
 
 
 def test_suspects_are_the_planted_ones(digits, settings):

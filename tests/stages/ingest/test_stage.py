@@ -229,7 +229,7 @@ def test_refusals_can_end_ingestion(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ingest\.on_reject=fail: 2 of 10 .*; the first: bad: "):
         run(Given(*records), tmp_path / "3", on_reject="fail")
     with pytest.raises(
-        UserError, match=r"ingest\.source=digits: nothing is in the source \(hidden files do not count\)"
+        UserError, match=r"ingest\.source=digits: there is nothing in the source \(hidden files are ignored\)"
     ):
         run(Given(), tmp_path / "4")
     with pytest.raises(UserError, match="all 1 inputs were rejected"):

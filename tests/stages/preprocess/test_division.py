@@ -59,7 +59,7 @@ def test_five_equal_groups_are_divided_as_asked(tmp_path: Path):
     summary = divided(tmp_path, of)
     assert summary["images_per_split"] == {"train": 360, "val": 120, "test": 120}
     (line,) = split_lines(summary)
-    assert line.startswith("val has 20.0% of the images, not the 15.0% that were asked for: they are 5 groups")
+    assert line.startswith("val has 20.0% of the images, not the requested 15.0%: they are 5 groups")
 
 
 def test_classes_without_an_image_in_a_split_are_named(tmp_path: Path):
@@ -164,9 +164,9 @@ def summary(
     [
         (65, 15, 20, []),
         (61, 15, 24, []),
-        (59, 15, 26, ["test has 26.0% of the images, not the 20.0% that were asked for"]),
-        (71, 15, 14, ["test has 14.0% of the images, not the 20.0% that were asked for"]),
-        (73, 7, 20, ["val has 7.0% of the images, not the 15.0% that were asked for"]),
+        (59, 15, 26, ["test has 26.0% of the images, not the requested 20.0%"]),
+        (71, 15, 14, ["test has 14.0% of the images, not the requested 20.0%"]),
+        (73, 7, 20, ["val has 7.0% of the images, not the requested 15.0%"]),
         (40, 30, 30, ["val has 30.0%", "test has 30.0%"]),
     ],
 )

@@ -60,5 +60,5 @@ def test_none_is_an_empty_class_map_and_all_blank_is_one_line(tmp_path: Path) ->
     assert preprocess_unknown(tmp_path / "raw", configuration(), tmp_path / "out") is None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["classes.json"]
     blank = write_set(tmp_path / "blank", [Picture("one", 1, side=1)])
-    with pytest.raises(UserError, match=r"^ingest.unknown: preprocessing rejects all 1 pictures, as blank ones are$"):
+    with pytest.raises(UserError, match=r"^ingest.unknown: preprocessing rejects all 1 images, as it does blank ones$"):
         preprocess_unknown(blank, configuration("clean=standard", "clean.drop_blank=true"), tmp_path / "other")

@@ -205,8 +205,8 @@ def whole(data: ProcessedSet, tmp_path_factory: pytest.TempPathFactory) -> tuple
     ("damaged", "note", "goes_on"),
     [
         ([LAST], "training resumes from the previous one", "resuming in epoch 2,"),
-        ([LAST, PREVIOUS], "training begins anew", None),
-        ([BEST], "training begins anew", None),
+        ([LAST, PREVIOUS], "training restarts", None),
+        ([BEST], "training restarts", None),
         ([PREVIOUS], None, "resuming in epoch 3,"),
     ],
 )
