@@ -31,7 +31,7 @@ def test_a_table_that_fits_is_as_wide_as_it_is() -> None:
 
 
 def test_a_line_goes_on_below_its_last_column() -> None:
-    line = "next       sightline serve models/bundle    # try it on your own images"
+    line = "next       sightline serve models/bundle    # try it on pictures of your own"
     assert folded(line, 80) == folded(line, None) == line
     assert folded(line, 60).splitlines() == [line[:56].rstrip(), f"{' ' * 11}pictures of your own"]
     assert folded("  a sentence without columns", 16) == "  a sentence\n    without\n    columns"
