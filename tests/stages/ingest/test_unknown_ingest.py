@@ -74,7 +74,7 @@ def test_what_cannot_be_is_one_line(labelled: Path, tmp_path: Path) -> None:
     for place, match in (
         (
             empty,
-            r"^ingest.unknown: there is nothing in .*empty \(hidden files are ignored\); set ingest.unknown to the place",
+            r"^ingest.unknown: there is nothing in .*empty \(hidden files are ignored\); set ingest.unknown to ",
         ),
         (text, r"^ingest.unknown: all 1 inputs were rejected \(1 not_an_image\); the first: a.txt: "),
         (text / "a.txt", r"a.txt: "),
