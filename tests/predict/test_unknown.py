@@ -199,7 +199,7 @@ def test_known_foreign_pictures_set_the_threshold_and_test_it(exported: Project,
         for bundle in (exported.bundle, tmp_path / "bundle")
     ]
     assert all(thresholds[1][form] > thresholds[0][form] for form in ("fp32", "int8"))
-    assert "it refuses 100.0 % (95 % interval 97.0" in (tmp_path / "bundle" / manifest.CARD).read_text()
+    assert "100.0 % are detected (95 % interval 97.0" in (tmp_path / "bundle" / manifest.CARD).read_text()
 
 
 def test_sets_hold_the_truth_about_as_often_as_asked(exported: Project) -> None:

@@ -81,7 +81,7 @@ def test_by_keyboard_alone_and_no_decision_is_lost(reviewed: Reviewed, browser: 
         process.kill()
         process.wait(60)
         keys.press("Delete")
-        page.wait_for_selector("#fault:has-text('Not kept')")
+        page.wait_for_selector("#fault:has-text('Not saved')")
         page.close()
     assert len(CorrectionFile(FILE).rows()) == 6
     faults = [fault for fault in faults if "ERR_CONNECTION" not in fault]

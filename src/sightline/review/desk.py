@@ -118,7 +118,7 @@ class ReviewDesk:
     def _row(self, sha256: str, decision: ReviewDecision, label: str, reason: str) -> Correction:
         item = self.by_sha256.get(sha256)
         if item is None:
-            raise UserError(f"no picture {sha256[:12]} is in the queue")
+            raise UserError(f"no image {sha256[:12]} is in the queue")
         old = self.label(item)
         if decision is ReviewDecision.ACCEPT:
             label = old or item.label
@@ -128,7 +128,7 @@ class ReviewDesk:
             if not label:
                 raise UserError("name a class")
             if decision is ReviewDecision.LABEL and label not in self._classes:
-                raise UserError(f"{label!r} is not a class; mark it as a new one")
+                raise UserError(f"{label!r} is not a class yet; mark it as a new one")
             if label in self._classes and not self._is_new(label):
                 decision = ReviewDecision.LABEL
         else:

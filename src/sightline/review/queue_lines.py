@@ -28,7 +28,7 @@ def queue_lines(desk: ReviewDesk, limit: int, kind: Kind | None = None) -> Itera
         yield from map(_line, of_kind[:limit])
         if len(of_kind) > limit:
             yield f"  ... {len(of_kind) - limit:,} more (--limit)"
-    yield f"{len(waiting):,} pictures wait, {decided:,} are decided in {desk.file.path}"
+    yield f"{len(waiting):,} images to review, {decided:,} decided in {desk.file.path}"
 
 
 def _line(item: ReviewItem) -> str:

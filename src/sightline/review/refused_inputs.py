@@ -63,7 +63,7 @@ def fetch_refused(
     refusals = {each.id: each for each in rejections}
     found: dict[str, RefusedInput] = {}
     places: dict[str, Path] = {}
-    for record in track(source.records(), "reading what was refused") if refusals else ():
+    for record in track(source.records(), "reading rejected inputs") if refusals else ():
         if isinstance(record, ImageRecord) and record.id in refusals:
             sha256 = files.sha256(record.data)
             rejection = refusals[record.id]

@@ -70,7 +70,7 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
         refused_inputs.worth_a_look(RAW), open_source(config), Path(KEPT) / "refused"
     )
     readable_ones = {each.sha256: places[each.sha256].read_bytes() for each in refused}
-    added = judge.of_pictures(track(readable_ones.items(), "judging what was refused"))
+    added = judge.of_pictures(track(readable_ones.items(), "judging rejected inputs"))
     place = {sha256: len(inside) + at for at, sha256 in enumerate(added.sha256)}
     judged = _joined(inside, added)
     items = build_queue(judged, RAW, [(each, place.get(each.sha256)) for each in refused], len(inside))

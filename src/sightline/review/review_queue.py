@@ -39,10 +39,10 @@ class Kind(StrEnum):
 
 
 WORDS = {
-    Kind.CONFLICT: "under two labels",
-    Kind.SUSPECT: "the label is doubtful",
+    Kind.CONFLICT: "two labels for one image",
+    Kind.SUSPECT: "suspect label",
     Kind.NEAR: "near duplicate in another split",
-    Kind.REFUSED: "refused by ingestion",
+    Kind.REFUSED: "rejected by ingestion",
     Kind.UNLABELLED: "has no label",
     Kind.NOVEL: "unlike all others",
     Kind.UNCERTAIN: "the model is uncertain",
@@ -221,7 +221,7 @@ def _near(judged: Judgements, raw: Path) -> list[ReviewItem]:
         splits = Counter(judged.splits[place] for place in places)
         if len(splits) > 1:
             where = ", ".join(f"{number} in {split}" for split, number in sorted(splits.items()))
-            items += [_of(judged, p, Kind.NEAR, 0.0, judged.probabilities, f"alike: {where}") for p in places]
+            items += [_of(judged, p, Kind.NEAR, 0.0, judged.probabilities, f"similar: {where}") for p in places]
     return items
 
 

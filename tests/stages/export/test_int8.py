@@ -146,7 +146,7 @@ def test_it_can_be_the_default_or_not_be_there(project: Project, tmp_path: Path)
     assert Bundle.load(tmp_path / "default").model == "int8"
     assert Bundle.load(tmp_path / "default", model="fp32").model == "fp32"
     assert "another is asked" not in (text := (tmp_path / "default" / "model_card.md").read_text())
-    assert "Predicts unless the other is asked for: `model.int8.onnx`" in text
+    assert "Predicts by default: `model.int8.onnx`" in text
     measured = measurements(outcome)
     assert measured["default"] == "int8"
     assert 0.9 <= measured["int8"]["agreement"] <= 1

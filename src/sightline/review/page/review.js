@@ -14,7 +14,7 @@ const post = (path, content) =>
 
 function fail(error) {
   $("#fault").hidden = !error;
-  if (error) $("#fault").textContent = `Not kept: ${error.message}`;
+  if (error) $("#fault").textContent = `Not saved: ${error.message}`;
 }
 
 async function load(start) {
@@ -103,7 +103,7 @@ async function showOne(found) {
   const state = { none: "none of the classes", remove: "removed", accept: `${now}, as it was` }[found.decision];
   $("#label").textContent = state ?? (now ? `Label: ${now}` : "No label yet");
   const taken = now || (found.needs_label ? found.suggestion : "");
-  $("#actions .main span").textContent = taken ? `It is ${taken}` : "Seen";
+  $("#actions .main span").textContent = taken ? `It is ${taken}` : "Reviewed";
   const { top, neighbours } = await detail(found.sha256).catch(() => ({ top: [], neighbours: [] }));
   if (shown !== found) return;
   const single = classes.every((name) => [...name].length === 1);
@@ -140,7 +140,7 @@ async function explain(found) {
   $("#seen").src = `data:image/png;base64,${answer.input}`;
   $("#heat").src = `data:image/png;base64,${answer.png}`;
   $("#because").hidden = false;
-  $("#because p").textContent = `Bright is what the answer ${answer.label} depends on. It has ${percent(answer.probability)}; ` +
+  $("#because p").textContent = `The prediction ${answer.label} depends on the bright areas. Its probability is ${percent(answer.probability)}; ` +
     `with the ${answer.where} covered, ${percent(answer.lowest)}.`;
 }
 

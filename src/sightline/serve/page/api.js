@@ -21,7 +21,7 @@ function askForKey(wrong) {
     field.value = "";
     dialog.addEventListener("close", () => {
       asking = null;
-      if (!field.value) return reject(new Refused(401, "no_key", "This server asks for a key."));
+      if (!field.value) return reject(new Refused(401, "no_key", "This server requires a key."));
       key = field.value;
       sessionStorage.setItem("sightline-key", key);
       field.value = "";

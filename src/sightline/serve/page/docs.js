@@ -49,11 +49,11 @@ function operation(path, verb, call, schemas) {
   if (call.requestBody) {
     parts.push(make("h3", {}, "Body, one of"), make("p", {}, ...Object.keys(call.requestBody.content).flatMap((kind) => [code(kind), " "])));
   }
-  parts.push(make("h3", {}, "Answers"), table(["status", "when"], Object.entries(call.responses).map(([status, one]) =>
+  parts.push(make("h3", {}, "Responses"), table(["status", "when"], Object.entries(call.responses).map(([status, one]) =>
     [code(status), one.description])));
   const schema = call.responses["200"].content?.["application/json"]?.schema;
   if (schema) {
-    parts.push(make("details", {}, make("summary", {}, "The answer's shape"),
+    parts.push(make("details", {}, make("summary", {}, "Structure of the response"),
       make("pre", { tabindex: 0 }, code(JSON.stringify(shape(schema, schemas), null, 2)))));
   }
   return make("section", { class: "call" }, ...parts);
@@ -62,6 +62,6 @@ function operation(path, verb, call, schemas) {
 const api = await (await fetch("/openapi.json")).json();
 document.querySelector("#about").textContent = api.info.description;
 document.querySelector("#calls").append(
-  make("p", { class: "quiet" }, "Where the server has a key, send it as ", code("X-API-Key"), " or ", code("Authorization: Bearer"), "."),
+  make("p", { class: "quiet" }, "If the server requires a key, send it as ", code("X-API-Key"), " or ", code("Authorization: Bearer"), "."),
   ...Object.entries(api.paths).flatMap(([path, verbs]) =>
     Object.entries(verbs).map(([verb, call]) => operation(path, verb, call, api.components.schemas))));

@@ -18,12 +18,12 @@ const REASONS = {
   too_many_frames: "This is an animation, or a document of several pages.",
   format_not_allowed: "This kind of picture is not accepted.",
   unsupported_format: "This kind of picture cannot be read: send it as JPEG or PNG.",
-  not_an_image: "This is no picture.",
-  truncated: "The picture is cut off.",
+  not_an_image: "This is not a picture.",
+  truncated: "The picture is incomplete.",
   corrupt: "The picture is damaged.",
   blank: "The picture is blank.",
   too_many_bits: "The picture's samples have more bits than the model was trained on.",
-  out_of_memory: "The picture needs more memory than there is.",
+  out_of_memory: "The picture needs more memory than is available.",
 };
 
 /** A share as a percentage that never rounds to a certainty it is not. */
@@ -34,7 +34,7 @@ export function percent(share) {
 }
 
 function bars(top) {
-  return make("ol", { class: "bars", "aria-label": "Likeliest classes" }, ...top.map(({ label, probability }) => {
+  return make("ol", { class: "bars", "aria-label": "Most probable classes" }, ...top.map(({ label, probability }) => {
     const drawn = make("svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" },
       make("rect", { width: Math.max(0.6, 100 * probability), height: 4 }));
     return make("li", {}, make("span", { class: "label", title: label }, label), drawn,
@@ -61,7 +61,7 @@ function heatMap({ heat, input }) {
 function steps(explanation) {
   const shown = explanation.steps.map((step) => make("li", {}, png(step, `After ${step.name}`),
     make("strong", {}, step.name), make("br"), `${step.width} × ${step.height}`));
-  return make("div", {}, make("h3", {}, "What preprocessing made of it"),
+  return make("div", {}, make("h3", {}, "How it was preprocessed"),
     make("p", { class: "small quiet" }, "Step by step, from your picture to what the network gets."),
     make("ol", { class: "steps" }, ...shown));
 }
@@ -119,7 +119,7 @@ export function fill(item, file, prediction) {
     return;
   }
   const answer = prediction.novelty > 1
-    ? make("p", { class: "answer unsure" }, `Looks like none of my classes; nearest: ${prediction.top[0].label}`)
+    ? make("p", { class: "answer unsure" }, `Unlike any class the model knows; nearest: ${prediction.top[0].label}`)
     : prediction.abstained
     ? make("p", { class: "answer unsure" }, `Unsure, perhaps ${prediction.top[0].label}`)
     : make("p", { class: "answer" }, prediction.label);

@@ -85,8 +85,8 @@ Classes: {_listed(content.classes)}.
 
 ## Data
 
-{total:,} images: {", ".join(f"{count:,} {name}" for name, count in splits.items())}. Images that are equal,
-and those of one group, are in one split only.
+{total:,} images: {", ".join(f"{count:,} {name}" for name, count in splits.items())}. Identical images,
+and images of one group, are in one split only.
 
 ## Metrics on the test split ({test:,} images)
 
@@ -95,7 +95,7 @@ and those of one group, are in one split only.
 ## Limits
 
 {_novelty(content.novelty, content.metrics)}
-- The figures hold for images like those it was trained and tested on.
+- The figures hold for images like those that it was trained and tested on.
 {_calibrated(content.calibration)}
 
 ## Parity check
@@ -131,14 +131,14 @@ def _novelty(novelty: FittedNovelty | None, metrics: Mapping[str, Any]) -> str:
     """Says whether it tells what is none of its classes, and how far that is to be trusted."""
     if novelty is None:
         return (
-            "- It names one of its classes for every image, of whatever it is: what was not among the classes is not "
+            "- It predicts one of its classes for every image, whatever it shows: images of other classes are not "
             "recognised."
         )
     return (
-        "- An image whose `novelty` is above 1 is like none of the classes: the threshold was set on "
-        f"{novelty.images:,}\n  validation images, so that some {100 * novelty.rate:g} % of the classes' own images "
-        "are taken for novel. With `--abstain` these get no class.\n"
-        "  What is not a class and yet much like one need not be above it." + _refused(metrics)
+        f"- An image whose `novelty` is above 1 is unlike all classes: the threshold was set on {novelty.images:,}\n "
+        f" validation images, so that some {100 * novelty.rate:g} % of the classes' own images count as novel. With "
+        "`--abstain` these get no class.\n  An image that belongs to no class but looks much like one may stay "
+        "below the threshold." + _refused(metrics)
     )
 
 
@@ -148,7 +148,7 @@ def _refused(metrics: Mapping[str, Any]) -> str:
         return ""
     share, low, high = (100 * metrics[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
     return (
-        f"\n  Of pictures of none of the classes, set aside to try it, it refuses {share:.1f} % (95 % interval "
+        f"\n  Of the unknown images that were set aside to test it, {share:.1f} % are detected (95 % interval "
         f"{low:.1f} to {high:.1f})."
     )
 
@@ -164,15 +164,16 @@ def _forms(outcome: ExportResult) -> str:
         return "Predicts: `model.onnx`, in 32-bit floats."
     files = {"fp32": "`model.onnx`, in 32-bit floats", "int8": "`model.int8.onnx`, in 8-bit integers"}
     other = next(form for form in files if form != outcome.default)
-    return f"Predicts unless the other is asked for: {files[outcome.default]}. The other: {files[other]}."
+    return f"Predicts by default: {files[outcome.default]}. The other: {files[other]}."
 
 
 def _integers(outcome: ExportResult) -> str:
     if outcome.int8 is None:
         return ""
     compared = (
-        f"\nIn 8-bit integers the network names the same class as in floats for {100 * outcome.int8.agreement:.2f} % "
-        f"of these images;\nit is {outcome.int8.accuracy_loss:.2f} percentage points less accurate there."
+        "\nIn 8-bit integers the network predicts the same class as in floats for "
+        f"{100 * outcome.int8.agreement:.2f} % of these images;\nit is {outcome.int8.accuracy_loss:.2f} percentage "
+        "points less accurate there."
     )
     return compared + (f"\nIt is not part of the bundle: {outcome.int8.refused}." if outcome.int8.refused else "")
 
