@@ -170,8 +170,8 @@ class ProcessedDataset:
     def __repr__(self) -> str:
         height, width, channels = self.shape
         of = ", ".join(f"{count:,} {split}" for split, count in self.counts().sum().items())
-        what = f"{len(self):,} images of {len(self.classes)} classes ({of}), {width} x {height} x {channels}"
-        return f"ProcessedDataset({what}, path={str(self.path)!r})"
+        summary = f"{len(self):,} images of {len(self.classes)} classes ({of}), {width} x {height} x {channels}"
+        return f"ProcessedDataset({summary}, path={str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         split = self.files.split("train")

@@ -89,7 +89,7 @@ class TrainedModel:
         height, width, channels = images.shape[1:]
         made = explainer(self.predictor.classifier, (height, width, channels))
         names = tuple(self.classes[index] for index in wanted)
-        return Explanation(made.method, made.how, images, names, made.maps(images, wanted))
+        return Explanation(made.method, made.meaning, images, names, made.maps(images, wanted))
 
     def __repr__(self) -> str:
         best = self.info.lineage.best_epoch
@@ -177,8 +177,8 @@ class ModelEvaluation:
     def __repr__(self) -> str:
         n = self.metrics
         interval = f"{n['accuracy_low']:.4f} to {n['accuracy_high']:.4f}"
-        what = f"accuracy {n['accuracy']:.4f} ({interval}) on {n['images']:,.0f} test images"
-        return f"ModelEvaluation({what}, path={str(self.path)!r})"
+        summary = f"accuracy {n['accuracy']:.4f} ({interval}) on {n['images']:,.0f} test images"
+        return f"ModelEvaluation({summary}, path={str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         from sightline.reporting import metric_titles

@@ -110,13 +110,13 @@ def metric_row(change: MetricChange) -> tuple[str, str, str, str, str]:
 def answers_sentence(answers: PairedChange) -> str:
     """Returns what the images say that both have scored."""
     low, high = answers.interval
-    which = (
+    images = (
         f"the same {answers.images:,} test images"
         if answers.same_split
         else f"the {answers.images:,} test images of both"
     )
     return (
-        f"On {which} the accuracy differs by {points(answers.difference)} points ({points(low)} to {points(high)}, "
+        f"On {images} the accuracy differs by {points(answers.difference)} points ({points(low)} to {points(high)}, "
         f"McNemar's p {p_value(answers.p)}): {answers.verdict}; {len(answers.to_right):,} wrong before and right now, "
         f"{len(answers.to_wrong):,} right before and wrong now"
     )

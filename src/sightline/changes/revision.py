@@ -16,8 +16,8 @@ class UnavailableError(UserError):
     """A file that a state of the project does not have, or that is neither in DVC's cache nor in a remote."""
 
     def __init__(self, revision: Revision, *paths: str) -> None:
-        which = "dvc repro" if revision.commit is None else f"dvc fetch, or dvc repro in a worktree of {revision.name}"
-        super().__init__(f"{revision.name} has no {', '.join(paths)} here or in a remote: {which}")
+        remedy = "dvc repro" if revision.commit is None else f"dvc fetch, or dvc repro in a worktree of {revision.name}"
+        super().__init__(f"{revision.name} has no {', '.join(paths)} here or in a remote: {remedy}")
         self.paths = paths
 
 

@@ -78,7 +78,7 @@ def _fields(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def invalid(value: Any, hint: Any, where: str) -> str | None:
+def invalid(value: Any, hint: Any, path: str) -> str | None:
     """Returns what is wrong with a JSON value that should be of a type, in one line; None if nothing is.
 
     Only the kinds of types that requests are made of: texts, lists, TypedDicts and unions of them.
@@ -88,24 +88,24 @@ def invalid(value: Any, hint: Any, where: str) -> str | None:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Annotated, NotRequired):
-        return invalid(value, arguments[0], where)
+        return invalid(value, arguments[0], path)
     if origin in (Union, types.UnionType):
         fitting = [member for member in arguments if isinstance(value, _json_type(member))]
         if fitting:
-            return invalid(value, fitting[0], where)
-        return f"{where}: must be {' or '.join(_WORDS[_json_type(member)] for member in arguments)}"
+            return invalid(value, fitting[0], path)
+        return f"{path}: must be {' or '.join(_WORDS[_json_type(member)] for member in arguments)}"
     kind: Any = _json_type(hint)
     if not isinstance(value, kind):
-        return f"{where}: must be {_WORDS[kind]}"
+        return f"{path}: must be {_WORDS[kind]}"
     if kind is list:
-        problems = (invalid(one, arguments[0], f"{where}[{place}]") for place, one in enumerate(value))
+        problems = (invalid(one, arguments[0], f"{path}[{place}]") for place, one in enumerate(value))
         return next(filter(None, problems), None)
-    return _invalid_fields(value, hint, where) if is_typeddict(hint) else None
+    return _invalid_fields(value, hint, path) if is_typeddict(hint) else None
 
 
-def _invalid_fields(value: dict[str, Any], kind: type, where: str) -> str | None:
+def _invalid_fields(value: dict[str, Any], kind: type, parent: str) -> str | None:
     for name, hint in _fields(kind).items():
-        path = f"{where}.{name}" if where else name
+        path = f"{parent}.{name}" if parent else name
         if name in value:
             if problem := invalid(value[name], hint, path):
                 return problem

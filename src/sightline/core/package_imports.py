@@ -11,16 +11,16 @@ from sightline.core import progress
 
 
 @contextlib.contextmanager
-def loading(what: str) -> Iterator[None]:
+def loading(names: str) -> Iterator[None]:
     """Says that a stage loads something, whose imports stand in the block.
 
     A package of a million objects makes Python's collector go through all of them again and again: 1.6 of the 6.5 s
     that PyTorch, Lightning and MLflow take. Nothing of it is garbage, so it waits, and leaves them out from then on.
 
     Args:
-        what: The name of it, in a word or two.
+        names: Of the packages, in a word or two.
     """
-    progress.step(f"loading {what}")
+    progress.step(f"loading {names}")
     gc.disable()
     try:
         yield

@@ -63,31 +63,31 @@ def in_stage() -> bool:
     return bool(_TerminalState.stage)
 
 
-def step(what: str) -> None:
+def step(name: str) -> None:
     """Says what a stage does from now on ("": what has lines of its own); nothing where no stage is open."""
     if not _TerminalState.stage:
         return
     _hide_step()
-    _TerminalState.step = what
-    if what and _is_drawn():
+    _TerminalState.step = name
+    if name and _is_drawn():
         _show_step()
-    elif what:
+    elif name:
         _say(_title(""))
 
 
 def track(
-    items: Iterable[T], what: str, total: float | None = None, unit: str = "images", each: float = 1
+    items: Iterable[T], name: str, total: float | None = None, unit: str = "images", each: float = 1
 ) -> Iterator[T]:
     """Yields `items`, and shows their count and speed once they have taken more than two seconds.
 
     Args:
         items: The work.
-        what: Its name, in a word.
+        name: In a word.
         total: Of the units, where known.
         unit: The noun for one of what is counted.
         each: Number of units that an item counts for.
     """
-    with Progress(what, total, unit) as progress:
+    with Progress(name, total, unit) as progress:
         for item in items:
             yield item
             progress.advance(each)
@@ -97,14 +97,14 @@ class Progress:
     """A count that is shown once it has taken more than two seconds, with its speed and the time that is left.
 
     Args:
-        what: The name of what is counted, in a word.
+        name: Of what is counted, in a word.
         total: Of the units, where known.
         unit: The noun for one of what is counted.
         done: Units that were done before, as of a training that goes on: no time was spent on them.
     """
 
-    def __init__(self, what: str, total: float | None = None, unit: str = "images", done: float = 0) -> None:
-        self._name = what
+    def __init__(self, name: str, total: float | None = None, unit: str = "images", done: float = 0) -> None:
+        self._name = name
         self._total = total
         self._unit = unit
         self._before = self._done = done
@@ -117,16 +117,16 @@ class Progress:
         """Counts units that are done."""
         self.to(self._done + units)
 
-    def to(self, done: float, what: str | None = None, note: str | None = None) -> None:
+    def to(self, done: float, name: str | None = None, note: str | None = None) -> None:
         """Sets how many units are done.
 
         Args:
             done: Units, from the beginning.
-            what: Another name, where that changes.
+            name: Another name, where that changes.
             note: The text in place of the count.
         """
         done = done if self._total is None else min(done, self._total)  # the last may be less than a whole one
-        self._name, self._note, step, self._done = what or self._name, note, done - self._done, done
+        self._name, self._note, step, self._done = name or self._name, note, done - self._done, done
         now = time.monotonic()
         if not self._drawn:
             if now - max(_TerminalState.written, self._began) > _INTERVAL:
@@ -189,9 +189,9 @@ def _say(line: str) -> None:
         _log.info(line)
 
 
-def _title(what: str) -> str:
+def _title(name: str) -> str:
     """Returns what a line begins with: stage, step, and what is counted in it."""
-    name = ", ".join(filter(None, (_TerminalState.step, what)))
+    name = ", ".join(filter(None, (_TerminalState.step, name)))
     return f"{_TerminalState.stage}: {name}" if _TerminalState.stage else name
 
 

@@ -114,8 +114,8 @@ class ProcessedSet:
         except FileNotFoundError as error:
             raise UserError(f"{error.filename or root / INDEX} is missing: run the preprocess stage") from None
         except (OSError, ValueError, EOFError) as error:
-            what = str(error).splitlines()[0]
-            raise fault(error) or UserError(f"{root} is damaged ({what}): run the preprocess stage again") from None
+            damage = str(error).splitlines()[0]
+            raise fault(error) or UserError(f"{root} is damaged ({damage}): run the preprocess stage again") from None
         height, width, channels = self._maps[0].shape[1:]
         self.shape: tuple[int, int, int] = (height, width, channels)
 

@@ -74,7 +74,7 @@ def _writable() -> Iterator[Diagnosis]:
 def _disk() -> Diagnosis:
     free = shutil.disk_usage(Path.cwd()).free
     if free < LEAST_FREE:
-        return warning("disk", f"{readable_size(free)} free", "dvc gc --workspace removes what no stage needs any more")
+        return warning("disk", f"{readable_size(free)} free", "dvc gc --workspace removes what no stage needs")
     return good("disk", f"{readable_size(free)} free")
 
 

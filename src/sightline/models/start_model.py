@@ -70,12 +70,12 @@ class StartModel:
         }
 
 
-def _require_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str, section: str) -> None:
+def _require_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any], fault: str, section: str) -> None:
     other = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
     if other:
         differences = ", ".join(f"{key} {theirs.get(key)!r}, not {ours.get(key)!r}" for key in other[:3])
         remedy = f"use its settings{f' in {section}' if section else ''}, or set {KEY}: null"
-        raise UserError(f"{KEY}: that model {what} ({differences}): {remedy}")
+        raise UserError(f"{KEY}: that model {fault} ({differences}): {remedy}")
 
 
 def kept(digest: str) -> StartModel | None:

@@ -110,14 +110,14 @@ class Bundle(InferenceModel):
         """Classes that were added without training, with the number of pictures of each; empty where none was."""
         return dict(self.manifest.get("extension", {}).get("pictures", {}))
 
-    def lacking(self, what: str) -> str:
+    def lacking(self, part: str) -> str:
         """Returns the message that it does not hold something, with the remedy."""
         if self.extended:
             return (
-                f"an extended bundle has no {what} until it is trained: add the new classes to the data and run dvc "
+                f"an extended bundle has no {part} until it is trained: add the new classes to the data and run dvc "
                 "repro"
             )
-        return f"the bundle has no {what}, because an older version exported it: run dvc repro export"
+        return f"the bundle has no {part}, because an older version exported it: run dvc repro export"
 
     @property
     def digest(self) -> str:

@@ -104,8 +104,8 @@ def _folder(path: Path) -> list[Interpretation]:
             Interpretation({"source": "archive", "path": str(path / name)}, f"the archive {name}") for name in archives
         ]
     if not images:
-        what = f"{len(names):,} files, but no image" if names else "nothing"
-        raise UserError(f"{path} contains {what}: name the folder that contains one folder of images per class")
+        content = f"{len(names):,} files, but no image" if names else "nothing"
+        raise UserError(f"{path} contains {content}: name the folder that contains one folder of images per class")
     return [_flat(path, images)]
 
 

@@ -31,8 +31,8 @@ def require_free(folder: Path, source: Path | None) -> None:
         UserError: If something else is there, or git is missing.
     """
     if shutil.which("git") is None:
-        how = "brew install git" if sys.platform == "darwin" else "sudo apt-get install git"
-        raise UserError(f"git is not installed, and a project is a git repository: {how}")
+        command = "brew install git" if sys.platform == "darwin" else "sudo apt-get install git"
+        raise UserError(f"git is not installed, and a project is a git repository: {command}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a new folder, such as {_beside(folder)}")
     inside = {path.name for path in folder.iterdir()} - {".git"} if folder.is_dir() else set()

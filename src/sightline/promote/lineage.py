@@ -124,8 +124,8 @@ def _promotion_lines(promotion: dict[str, Any] | None, width: int) -> list[str]:
         return [f"{'decision':<{width}}none yet"]
     against = promotion["decided_against"]
     against = f"version {against}" if against.isdecimal() else against
-    how = f"{promotion['decision']} by {promotion['decided_by']} at {promotion['decided_at']}, against {against}"
-    text = [f"{'decision':<{width}}{how}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
+    decision = f"{promotion['decision']} by {promotion['decided_by']} at {promotion['decided_at']}, against {against}"
+    text = [f"{'decision':<{width}}{decision}", *(f"  - {reason}" for reason in promotion["reasons"] or [])]
     return [*text, f"{'forced because':<{width}}{promotion['force_reason']}"] if promotion["force_reason"] else text
 
 

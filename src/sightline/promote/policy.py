@@ -176,13 +176,13 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
     reasons = _worse_classes(champion.classes, champion.labels[common], ours, theirs)
     if low >= -policy.margin:
         return reasons
-    where = ""
+    scope = ""
     if new:
-        where = f" on the {len(common):,} images of its {len(champion.classes):,} classes"
+        scope = f" on the {len(common):,} images of its {len(champion.classes):,} classes"
     elif "common_images" in facts:
-        where = f" on the {len(common):,} images that both test splits have"
+        scope = f" on the {len(common):,} images that both test splits have"
     difference_text = (
-        f"accuracy minus the champion's{where} is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+        f"accuracy minus the champion's{scope} is {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
     )
     reason = f"{difference_text}: a loss of more than promote.margin, {policy.margin:g}, is not excluded"
     least = paired.largest_loss(len(common))

@@ -60,8 +60,8 @@ def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], map
             for i, (image, heat) in enumerate(zip(images, maps(images, predicted), strict=True))
         ]
     for example, image, laid in zip(examples, images, heats, strict=True):
-        what = f"Image {example.id}: {classes[example.label]}"
-        taken = f"{what}, predicted as {classes[example.predicted]}" if example.wrong else what
+        title = f"Image {example.id}: {classes[example.label]}"
+        taken = f"{title}, predicted as {classes[example.predicted]}" if example.wrong else title
         views = [View(encode_picture(image), taken, pixelated=max(image.shape[:2]) <= PIXELATED_MAX_SIDE)]
         for heat, label in zip(laid, (example.predicted, example.label), strict=False):
             speaks = f"Evidence for {classes[label]}"

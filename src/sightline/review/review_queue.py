@@ -220,8 +220,8 @@ def _near(judged: Judgements, raw: Path) -> list[ReviewItem]:
     for places in groups.values():
         splits = Counter(judged.splits[place] for place in places)
         if len(splits) > 1:
-            where = ", ".join(f"{number} in {split}" for split, number in sorted(splits.items()))
-            items += [_of(judged, p, Kind.NEAR, 0.0, judged.probabilities, f"similar: {where}") for p in places]
+            counts = ", ".join(f"{number} in {split}" for split, number in sorted(splits.items()))
+            items += [_of(judged, p, Kind.NEAR, 0.0, judged.probabilities, f"similar: {counts}") for p in places]
     return items
 
 

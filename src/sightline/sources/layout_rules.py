@@ -190,9 +190,9 @@ def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str,
     return full
 
 
-def _doubt(what: str) -> UserError:
+def _doubt(fault: str) -> UserError:
     return UserError(
-        f"{what}: set ++ingest.source_options.layout=splits to leave out what is no split, or "
+        f"{fault}: set ++ingest.source_options.layout=splits to leave out what is no split, or "
         "++ingest.source_options.layout=classes to take every folder there for a class; or rename a folder to train, "
         "val or test"
     )

@@ -195,11 +195,11 @@ class TableSource:
     def _read(self, path: str | None, row: dict[str, Any]) -> dict[str, str | None]:
         """Returns label, split and group, from the path where a pattern is given, else from the row."""
         option, patterns = self._option, self._patterns
-        where = composed(path) if path is not None else self._identity(row, 0)
+        text = composed(path) if path is not None else self._identity(row, 0)
         values: dict[str, str | None] = {}
         for name in ("label", "split", "group"):
             if pattern := getattr(patterns, name):
-                values[name] = pattern.value(where)
+                values[name] = pattern.value(text)
             else:
                 cell = _cell(row, getattr(option, f"{name}_column"))
                 values[name] = table_cells.cell_text(one_label(cell) if name == "label" else cell)

@@ -85,7 +85,7 @@ class TorchvisionSource:
         return {"dataset": self._option.dataset, "variant": self._option.variant}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
-        splits = {split: self._dataset(how) for split, how in _SPLITS[self._option.dataset].items()}
+        splits = {split: self._dataset(arguments) for split, arguments in _SPLITS[self._option.dataset].items()}
         labelled = (
             (_id(split, number), None if targets is None else str(targets[number]))
             for split, dataset in splits.items()
@@ -115,16 +115,16 @@ class TorchvisionSource:
         path, target = paths[number]
         return tree.read_file(path, self._max_bytes), int(target), path.name
 
-    def _dataset(self, how: dict[str, Any]) -> Any:
+    def _dataset(self, arguments: dict[str, Any]) -> Any:
         option = self._option
         if option.dataset == "EMNIST":
-            how = {**how, "split": option.variant or "balanced"}
+            arguments = {**arguments, "split": option.variant or "balanced"}
         try:
             from torchvision import datasets
         except ImportError:
             raise UserError("ingest.source=torchvision: torchvision is not installed; install torchvision") from None
         try:
-            return getattr(datasets, option.dataset)(str(self._root), download=option.download, **how)
+            return getattr(datasets, option.dataset)(str(self._root), download=option.download, **arguments)
         except ImportError as error:  # scipy, for the labels of some
             raise UserError(
                 f"ingest.source.dataset={option.dataset}: needs a package that is not installed: {error}"

@@ -84,10 +84,10 @@ def take_over(words: Sequence[str]) -> Iterator[str]:
     yield from _write(before, params_edit.changed(before, words), None, " ".join(words))
 
 
-def _write(before: str, after: str, source: str | None, what: str) -> Iterator[str]:
+def _write(before: str, after: str, source: str | None, settings: str) -> Iterator[str]:
     """Writes params.yaml; comments that gave reasons for the old values say so, where there is a source to name."""
     if after == before:
-        yield f"{PARAMS} already has {what}"
+        yield f"{PARAMS} already has {settings}"
     else:
         if source is not None:
             after = params_comments.remarked(before, after, source)

@@ -98,8 +98,8 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
 
     sampler = "grid" if grid else "random" if settings.sampler == "random" else "tpe"
     knobs: Any = [[knob.key, knob.values, knob.interval] for knob in space.knobs]
-    what = [knobs, sampler, settings.pruner, metrics, base.digest]
-    name = files.sha256(files.canonical_json(what).encode())[:8]
+    identity = [knobs, sampler, settings.pruner, metrics, base.digest]
+    name = files.sha256(files.canonical_json(identity).encode())[:8]
     place = study_location()
     first = space.present(base.config) if sampler == "tpe" else None
     fork_server.shared_server()  # before there is a connection, a lock or a thread

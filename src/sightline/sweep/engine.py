@@ -223,8 +223,8 @@ class SweepEngine:
         if job.digest in self._known:
             sweep, result = self._known[job.digest]
             if all(metric in result for metric in self._study.metrics):
-                where = f"known from sweep {sweep}" if sweep != self._study.name else "known"
-                self._record(trial, JobOutcome("complete", result), 0.0, where)
+                origin = f"known from sweep {sweep}" if sweep != self._study.name else "known"
+                self._record(trial, JobOutcome("complete", result), 0.0, origin)
                 return True
         if twin is not None and twin.state == TrialState.PRUNED:
             self._record(trial, JobOutcome("pruned"), 0.0)
@@ -273,7 +273,7 @@ class SweepEngine:
             self._known[running.job.digest] = self._study.name, outcome.result
         self._record(running.trial, outcome, time.monotonic() - running.begun)
 
-    def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, how: str = "") -> None:
+    def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, origin: str = "") -> None:
         """Tells the study how a job ended, and prints its line."""
         self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, reason=outcome.reason)
         ended = self._study.ended(self._failed_before)
@@ -288,7 +288,7 @@ class SweepEngine:
         total = self.total
         of = f"/{total}" if total is not None else ""
         width = len(str(total)) if total is not None else 1
-        log.info(f"[{ended:>{width}}{of}] {label}  {shown}  {how or f'{seconds:.1f} s'}")
+        log.info(f"[{ended:>{width}}{of}] {label}  {shown}  {origin or f'{seconds:.1f} s'}")
 
     def label(self, values: Mapping[str, Any]) -> str:
         """Returns the values of the knobs as people read them, without a knob's section where that is clear."""

@@ -87,8 +87,8 @@ class LocalPlace:
         except ChildEndedError as ended:
             if self._stopping.is_set():
                 return JobOutcome("stopped")
-            how = f"signal {signal.Signals(-ended.code).name}" if ended.code < 0 else f"exit code {ended.code}"
-            return JobOutcome("failed", reason=f"its process ended with {how}; see {_shown(task.log)}")
+            ending = f"signal {signal.Signals(-ended.code).name}" if ended.code < 0 else f"exit code {ended.code}"
+            return JobOutcome("failed", reason=f"its process ended with {ending}; see {_shown(task.log)}")
         return outcome
 
     def _start(self, task: JobTask) -> ServedProcess:

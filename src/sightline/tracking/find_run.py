@@ -93,8 +93,8 @@ def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple
             raise ambiguous(name, "runs", [run.info.run_id for run in found])
         if found:
             return found[0], 0
-    where = credentials.mask(mlflow.get_tracking_uri())
-    raise NoRunError(f"{name}: no folder, commit, or run of that id or name in {where}")
+    store = credentials.mask(mlflow.get_tracking_uri())
+    raise NoRunError(f"{name}: no folder, commit, or run of that id or name in {store}")
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path | None:

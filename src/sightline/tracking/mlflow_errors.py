@@ -28,10 +28,10 @@ class TrackingError(Exception):
 
     def __init__(self, error: Exception) -> None:
         database = sqlite_file(store_uri())
-        where = str(database) if database else credentials.mask(store_uri())
+        store = str(database) if database else credentials.mask(store_uri())
         cause = _cause(error)
         first_line = "".join(credentials.mask(str(cause)).strip().splitlines()[:1])[:200]
-        self.reason = f"{where}: {type(cause).__name__}: {first_line}"
+        self.reason = f"{store}: {type(cause).__name__}: {first_line}"
         self.remedy = _remedy(database, cause)
         super().__init__(self.reason)
 

@@ -152,8 +152,8 @@ def baseline_run(
     """
     settings = {**(data or {}), **flat_params(config, "baseline")}
     of_fit = {f"fitted.{name}": str(value) for name, value in fitted.items()}
-    what = [method, {**settings, **of_fit}, files.sha256_file(result)]
-    digest = files.sha256(files.canonical_json(what).encode())
+    identity = [method, {**settings, **of_fit}, files.sha256_file(result)]
+    digest = files.sha256(files.canonical_json(identity).encode())
     tags, name = {**provenance(), BASELINE_TAG: method, RESULT_TAG: digest}, f"baseline {method}"
     if before is not None and before.run_id is None:
         tracker = Tracker(None, None, found_by=_new(tags, name))

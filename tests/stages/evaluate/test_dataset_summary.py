@@ -37,7 +37,7 @@ def raw(tmp_path):
 def test_the_audit_tells_what_was_found(raw):
     audit = read_audit(raw)
     assert (audit.inputs, audit.accepted, dict(audit.rejected)) == (25, 23, {"truncated": 2})
-    found = {f.what: (f.count, f.examples) for f in audit.findings}
+    found = {f.title: (f.count, f.examples) for f in audit.findings}
     assert found == {
         "groups of near duplicates": (2, ("a = b = c", "e = f")),
         "images suspiciously dark": (1, ("<b>dark</b>",)),

@@ -124,9 +124,9 @@ def _apply(
     matrix[:, 1, 2] = amount("shift_y", 2 * _SHIFT)
     geometric = (chosen >= names.index("rotate")) & (chosen <= names.index("shift_y"))
     if geometric.any():
-        where = geometric[:, None, None, None]
-        pixels = torch.where(where, warp(pixels, matrix), pixels)
-        mask = None if mask is None else torch.where(where, warp(mask, matrix), mask)
+        warped = geometric[:, None, None, None]
+        pixels = torch.where(warped, warp(pixels, matrix), pixels)
+        mask = None if mask is None else torch.where(warped, warp(mask, matrix), mask)
     pixels = pixels + 255 * column(amount("brightness", MAX_CHANGE))
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (mean + (pixels - mean) * column(1 + amount("contrast", MAX_CHANGE))).clamp(0, 255)

@@ -21,23 +21,23 @@ _PERCENT = PercentFormatter(1, decimals=0)
 
 
 @styled
-def draw_learning_curve(history: Mapping[str, Floats], what: str, theme: Theme) -> bytes:
+def draw_learning_curve(history: Mapping[str, Floats], quantity: str, theme: Theme) -> bytes:
     """Draws one quantity by epoch, a line for training and one for validation where the history has them."""
     figure = new_figure(4.6, 3.1, theme)
     axes = figure.subplots()
     dress(axes, theme)
     for side, label, colour in (("train", "training", theme.third), ("val", "validation", theme.right)):
-        if f"{side}_{what}" in history:
-            y = history[f"{side}_{what}"]
+        if f"{side}_{quantity}" in history:
+            y = history[f"{side}_{quantity}"]
             # A single epoch is a point: a line alone would not be seen.
             marker = "o" if len(y) == 1 else None
             axes.plot(history["epoch"], y, color=colour, linewidth=1.8, marker=marker, label=label)
-    axes.set_title(what.replace("_", " ").capitalize(), color=theme.ink)
+    axes.set_title(quantity.replace("_", " ").capitalize(), color=theme.ink)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.grid(axis="y", color=theme.grid, linewidth=0.7)
     axes.spines[["left"]].set_visible(False)
-    if what.endswith("loss"):
+    if quantity.endswith("loss"):
         axes.set_ylim(bottom=0)
     axes.legend(frameon=False, labelcolor=theme.ink, loc="best")
     return figure_png(figure)

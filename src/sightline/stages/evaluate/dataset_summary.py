@@ -35,7 +35,7 @@ class Finding:
     """One kind of thing that the audit found: how many, what it is, a remark, ids of the first."""
 
     count: int
-    what: str
+    title: str
     remark: str
     examples: tuple[str, ...]
 

@@ -28,13 +28,13 @@ class Explainer:
 
     Attributes:
         method: Human-readable name.
-        how: A sentence on what its maps mean.
+        meaning: A sentence on what its maps mean.
         maps: Images [n, height, width, channels] uint8 and a class for each, [n], -> heat maps [n, height, width] in
             0..1: the larger, the more the place speaks for that class. All zero where nothing does.
     """
 
     method: str
-    how: str
+    meaning: str
     maps: Callable[[Images, Labels], Floats]
 
 

@@ -231,8 +231,8 @@ def facts(results: ReportContent) -> list[tuple[str, str]]:
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
     wanted.append((percent(n["ece"]), "calibration error: difference between confidence and accuracy"))
     if found.abstention.threshold and "selective_accuracy" in n:
-        where = f"classified at the threshold chosen for {percent(found.target_accuracy)} accuracy"
-        wanted.append((percent(n["coverage"]), where))
+        meaning = f"classified at the threshold chosen for {percent(found.target_accuracy)} accuracy"
+        wanted.append((percent(n["coverage"]), meaning))
     if found.robustness:
         wanted.append((percent(1 - found.robustness.error), "accuracy on corrupted images"))
     return wanted

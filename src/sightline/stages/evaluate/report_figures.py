@@ -84,18 +84,18 @@ def _of_robustness(found: Robustness) -> Figures:
         "robustness": picture(
             lambda theme: robustness_table.draw_robustness(list(found.accuracies), table, found.clean, theme),
             "Table of the accuracy under each corruption and severity",
-            f"The hardest first; “none” is the accuracy on the same {found.images:,} images as they are. "
-            "The shade grows with what is lost.",
+            f"The hardest first; “none” is the accuracy on the same {found.images:,} images without corruption. "
+            "Darker shades mean a larger loss.",
         )
     }
 
 
 def _of_training(history: Mapping[str, Floats]) -> Figures:
     drawn = {}
-    for what in quantities(history):
-        title = what.replace("_", " ")
-        drawn[f"training_{what}"] = picture(
-            functools.partial(draw_learning_curve, history, what),
+    for quantity in quantities(history):
+        title = quantity.replace("_", " ")
+        drawn[f"training_{quantity}"] = picture(
+            functools.partial(draw_learning_curve, history, quantity),
             f"{title.capitalize()} by epoch, of training and validation",
             f"{title.capitalize()} by epoch.",
         )

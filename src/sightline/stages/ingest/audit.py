@@ -119,9 +119,9 @@ def _few_bits(db: sqlite3.Connection) -> dict[str, Any]:
         FEW_BITS,  # here, as above: the stage is to answer at once where there is a fault
     )
 
-    where = "FROM image WHERE bits <= ?"
-    count, bits = db.execute(f"SELECT count(*), max(bits) {where}", [FEW_BITS]).fetchone()
-    rows = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
+    clause = "FROM image WHERE bits <= ?"
+    count, bits = db.execute(f"SELECT count(*), max(bits) {clause}", [FEW_BITS]).fetchone()
+    rows = db.execute(f"SELECT id {clause} ORDER BY id LIMIT ?", [FEW_BITS, EXAMPLES])
     return {"images": count, "bits": bits, "examples": [identity for (identity,) in rows]}
 
 
@@ -138,9 +138,9 @@ def _wrong_extension(db: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _flagged(db: sqlite3.Connection, flag: str) -> dict[str, Any]:
-    where = "FROM image WHERE instr(flags, ?)"
-    (number,) = db.execute(f"SELECT count(*) {where}", [flag]).fetchone()
-    rows = db.execute(f"SELECT id {where} ORDER BY id LIMIT ?", [flag, EXAMPLES])
+    clause = "FROM image WHERE instr(flags, ?)"
+    (number,) = db.execute(f"SELECT count(*) {clause}", [flag]).fetchone()
+    rows = db.execute(f"SELECT id {clause} ORDER BY id LIMIT ?", [flag, EXAMPLES])
     return {"images": number, "examples": [identity for (identity,) in rows]}
 
 

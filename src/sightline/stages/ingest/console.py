@@ -49,8 +49,8 @@ def unknown_lines(summary: dict[str, Any]) -> list[str]:
     lines = [f"{summary['accepted']:,} images of none of the classes (ingest.unknown)"]
     if rejected:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
-        where = "data/raw_unknown/rejected.parquet"
-        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {reasons} ({where}); the first: {first}")
+        table = "data/raw_unknown/rejected.parquet"
+        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {reasons} ({table}); the first: {first}")
     return lines
 
 

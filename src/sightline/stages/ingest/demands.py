@@ -26,7 +26,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     """
     classes: dict[str, int] = summary["classes"]
     splits: dict[str, dict[str, int]] = summary["audit"]["images"]
-    where = f"ingest.source={config.source.name}"
+    option = f"ingest.source={config.source.name}"
     if config.limit is not None and (len(classes) < 2 or max(classes.values()) < _LEAST):
         raise UserError(
             f"ingest.limit={config.limit}: {summary['accepted']:,} images of {len(classes)} class(es) are too few to "
@@ -35,13 +35,13 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
     if len(classes) < 2:
         reasons = [*(f"all images of {name!r} were rejected" for name in summary["lost_classes"]), *summary["notes"]]
         raise UserError(
-            f"{where}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), but at least two are "
+            f"{option}: one class ({next(iter(classes))!r}, {summary['accepted']:,} images), but at least two are "
             f"needed: {'; '.join(reasons) or config.source.one_class_remedy}"
         )
     named = {split for has in splits.values() for split in has} - {"unsplit"}
     if named and "train" not in named and not any("unsplit" in has for has in splits.values()):
         raise UserError(
-            f"{where}: no image to train on: all {summary['accepted']:,} are {listed(sorted(named))} in the source; "
+            f"{option}: no image to train on: all {summary['accepted']:,} are {listed(sorted(named))} in the source; "
             f"add its training images, or {config.source.no_training_remedy}"
         )
     # An even sample may well miss the few training images of a class: it is for trying things out.
@@ -50,12 +50,12 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         first = lacking[0]
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
-            f"{where}: no image to train on for {listed(lacking)}: the source has {first!r} in {only} alone; add "
+            f"{option}: no image to train on for {listed(lacking)}: the source has {first!r} in {only} alone; add "
             f"training images, or drop it by a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
             "ingest.labels names"
         )
     if not named and max(classes.values()) < _LEAST:
         raise UserError(
-            f"{where}: no class has {_LEAST} images, one each to train, validate and test; the largest has "
+            f"{option}: no class has {_LEAST} images, one each to train, validate and test; the largest has "
             f"{max(classes.values())}: add images, or merge classes by ingest.labels"
         )

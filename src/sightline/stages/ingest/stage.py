@@ -155,9 +155,9 @@ def _require_a_set(
     total = accepted + rejections
     named = knob or f"ingest.source={config.source.name}"
     if not total:
-        where = config.path or (remote.location(config.url) if config.url else "the source")
+        place = config.path or (remote.location(config.url) if config.url else "the source")
         remedy = f"set {knob or 'ingest.path or ingest.url'} to the place of the images"
-        raise UserError(f"{named}: there is nothing in {where} (hidden files are ignored); {remedy}")
+        raise UserError(f"{named}: there is nothing in {place} (hidden files are ignored); {remedy}")
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
     first = _first(sorter)
     example = f"; the first: {first}" if first else ""

@@ -178,8 +178,8 @@ class _Worker:
         if code == -signal.SIGKILL:
             killed = "its decoder was killed (signal 9), as the system does when memory runs out"
             return CheckFailure(RejectionReason.OUT_OF_MEMORY, killed)
-        how = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
-        return CheckFailure(RejectionReason.CORRUPT, f"the decoder crashed ({how})")
+        ending = "without an answer" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+        return CheckFailure(RejectionReason.CORRUPT, f"the decoder crashed ({ending})")
 
     def stop(self) -> None:
         self._process.kill()

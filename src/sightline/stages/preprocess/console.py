@@ -33,8 +33,8 @@ def set_lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> l
     if leaks := summary["leaks"]["found"]:
         done = "left out" if summary["leaks"]["left_out"] else "kept, as preprocess.leaks=keep asks"
         result.append(
-            f"{leaks:,} image(s) that the source put into another split than a duplicate or a member of their group: "
-            f"{done}"
+            f"{leaks:,} image(s) that the source put into another split than a duplicate or another image of their "
+            f"group: {done}"
         )
     result += [f"{count:,} image(s): {note}" for note, count in summary["notes"].items()]
     return result

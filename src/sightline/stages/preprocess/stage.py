@@ -122,8 +122,9 @@ def _assign(images: RawSet, groups: Groups, config: PreprocessConfig) -> SplitAs
     if config.leaks == "fail" and len(assigned.leaks):
         first = int(assigned.leaks[0])
         raise UserError(
-            f"preprocess.leaks=fail: {len(assigned.leaks):,} image(s) of the source have a duplicate or a member of "
-            f"their group in a more protected split, as {str(images.table['id'][first])!r} ({SPLITS[given[first]]})"
+            f"preprocess.leaks=fail: {len(assigned.leaks):,} image(s) of the source have a duplicate or another "
+            f"image of their group in a more protected split, such as {str(images.table['id'][first])!r} "
+            f"({SPLITS[given[first]]})"
         )
     return assigned
 

@@ -76,10 +76,10 @@ class SampleDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitems__(self, where: list[Key]) -> Batch:
+    def __getitems__(self, places: list[Key]) -> Batch:
         """Returns the batch of these samples, which are of one epoch."""
-        epoch = where[0][0]
-        positions = np.fromiter((position for _, position in where), np.int64, len(where))
+        epoch = places[0][0]
+        positions = np.fromiter((position for _, position in places), np.int64, len(places))
         images = self.split.images(positions)
         keys = draws.keys(self.hashes[positions], self.seed, epoch)
         if self._augmentation is not None:

@@ -92,8 +92,8 @@ class TrainingRun:
             code.append(found.digest)
         if config.unknown_weight and (unknown := self.data.unknown):
             code.append(unknown.digest)
-        what = {**self._settings, "data": self.data.digest, "code": code}
-        self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(what).encode())[:16]
+        identity = {**self._settings, "data": self.data.digest, "code": code}
+        self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(identity).encode())[:16]
 
     def run(self, model: Path, history: Path, log: LogMetrics | None = None) -> TrainingResult:
         """Trains and writes the model; goes on where an interrupted run of the same training was.

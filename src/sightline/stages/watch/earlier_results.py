@@ -43,12 +43,12 @@ def remove_earlier(sources: bool) -> list[str]:
         sources: Whether to remove what DVC tracks, and is of another commit than its pointer, as well.
     """
     done = []
-    for path, where in [*((path, LOCK) for path in outputs()), *(tracked_paths() if sources else ())]:
+    for path, pointer in [*((path, LOCK) for path in outputs()), *(tracked_paths() if sources else ())]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-        done.append(f"{path} belonged to another commit than {where}: removed, it is still in DVC's cache")
+        done.append(f"{path} belonged to another commit than {pointer}: removed, it is still in DVC's cache")
     return done
 
 
