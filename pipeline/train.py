@@ -52,9 +52,9 @@ def place(config: TrainConfig, context: Context) -> Path:
         return context.output
     kind = "train.debug_options" if debug.name == "none" else f"train.debug={debug.name}"
     if os.environ.get("DVC_STAGE"):  # which asks for its outputs
-        say(f"{kind}: a run to find a fault; models/ gets its model until params.yaml has it no more")
+        say(f"{kind}: a debug run; models/ contains its model until params.yaml no longer sets it")
         return context.output
-    say(f"{kind}: a run to find a fault; it writes to {DEBUG}, and models/ stays as it is")
+    say(f"{kind}: a debug run; it writes to {DEBUG}, and models/ stays unchanged")
     return DEBUG
 
 

@@ -123,7 +123,7 @@ def test_a_change_of_images_on_several_machines(tmp_path: Path, caplog: pytest.L
         assert "ingest: data/raw belongs to another commit: dvc pull restores this one's" in state.output.splitlines()
         refused = older.command("dvc", "repro", *STAGES)
         assert refused.code != 0
-        assert "of an earlier dvc.lock: run `sightline repair`, then this again" in refused.output
+        assert "from an earlier dvc.lock: run `sightline repair`, then this command again" in refused.output
         assert older.check("git", "status", "--porcelain", "--untracked-files=no").output == ""
         repaired = older.check("sightline", "repair").output
         assert "data/raw belonged to another commit than dvc.lock: removed, it is still in DVC's cache" in repaired

@@ -100,7 +100,7 @@ def test_test_images_that_were_trained_on(tmp_path: Path) -> None:
     assert line == "1 test images are also in another split, identical or nearly so (such as 0000)"
     near = {"0001": "group", "1001": "group", "0003": "other", "0005": "other"}
     (line,) = objections(state(tmp_path / "near", images, near=near), None, POLICY)
-    assert "(as 0001)" in line
+    assert "(such as 0001)" in line
 
 
 def test_lost_images(tmp_path: Path) -> None:

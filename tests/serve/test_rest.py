@@ -242,7 +242,8 @@ def test_a_port_that_is_taken_is_one_line_with_the_next(clothes: Path) -> None:
                               check=False, timeout=60)  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        f"sightline: --host 127.0.0.1 --port {port}: Address already in use; choose another, as --port {port + 1}\n"
+        f"sightline: --host 127.0.0.1 --port {port}: Address already in use; choose another, "
+        f"such as --port {port + 1}\n"
     )
 
 

@@ -68,7 +68,7 @@ def test_the_grid_changes_knobs_of_the_data_least_often(project: Path) -> None:
             ["train.lr=1,2", "hydra/launcher=joblib"],
             "hydra/launcher=joblib: Hydra's sweepers and launchers are not used; see conf/sweep/default.yaml",
         ),
-        (["sweep.jobs=1,2"], "sweep.jobs=1,2: a setting of the sweep itself has one value"),
+        (["sweep.jobs=1,2"], "sweep.jobs=1,2: a setting of the sweep itself takes only one value"),
         (
             ["train.lr=interval(2,1)"],
             "train.lr=interval(2,1): an interval needs two numbers, the lower first; on a log scale above 0",
@@ -107,7 +107,7 @@ def test_a_metric_that_a_knob_cannot_change_is_refused() -> None:
     with pytest.raises(ConfigError) as refused:
         extent(["export"], ["val_loss"])
     assert str(refused.value) == (
-        "sweep.metric: val_loss is the same whatever is set of export; name one of bundle_megabytes, "
+        "sweep.metric: val_loss does not depend on any setting of export; name one of bundle_megabytes, "
         "bundle_latency_ms, promote_objections"
     )
 

@@ -57,7 +57,7 @@ def review(
     Exit codes: 0 done; 2 wrong usage, no trained model, or an unusable file.
     """
     if output is not None and not output.startswith("db:"):
-        raise UserError(f"--output {output}: name a table, as db:labels; --export writes a file")
+        raise UserError(f"--output {output}: name a table, such as db:labels; --export writes a file")
     try:
         from sightline.review import exchange, queue_lines
         from sightline.review.review_project import open_project

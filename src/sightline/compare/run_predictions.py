@@ -83,7 +83,7 @@ def require_same(a: RunPredictions, b: RunPredictions) -> None:
         examples = ", ".join(f"{min(ids)}" for ids in (only_a, only_b) if ids)
         raise UserError(
             f"{a.name} and {b.name} scored different images: {len(only_a):,} ids only in the first, {len(only_b):,} "
-            f"only in the second (as {examples}), {len(set(a.ids) & set(b.ids)):,} in both"
+            f"only in the second (such as {examples}), {len(set(a.ids) & set(b.ids)):,} in both"
         )
     if a.classes != b.classes and (len(a.classes) != len(b.classes) or (a.named and b.named)):
         raise UserError(

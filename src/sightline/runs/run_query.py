@@ -17,7 +17,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-FORM = "write KEY=VALUE, KEY!=VALUE, KEY~TEXT, or KEY<NUMBER, <=, >, >=, as model=cnn or test_accuracy>0.98"
+FORM = "write KEY=VALUE, KEY!=VALUE, KEY~TEXT, or KEY<NUMBER, <=, >, >=, such as model=cnn or test_accuracy>0.98"
 
 
 def select(runs: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunRecord]:

@@ -85,7 +85,7 @@ def _listen(config: ServeConfig) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        remedy = f"choose another, as --port {config.port + 1}" if taken else "choose others"
+        remedy = f"choose another, such as --port {config.port + 1}" if taken else "choose others"
         raise UserError(f"--host {config.host} --port {config.port}: {reason}; {remedy}") from None
     # What it accepts inherits this. asyncio sets it on sockets of protocol TCP alone, and this one's is 0: an answer's
     # body would wait until the client has acknowledged its head, which takes a client that goes on listening 40 ms.

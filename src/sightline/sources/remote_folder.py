@@ -66,7 +66,7 @@ class RemoteFolderSource:
             try:
                 data = fs.cat_file(info["name"])
             except FileNotFoundError:
-                return Rejection(identity, RejectionReason.MISSING, "gone since it was listed")
+                return Rejection(identity, RejectionReason.MISSING, "deleted since it was listed")
             except PermissionError:
                 return Rejection(identity, RejectionReason.UNREADABLE, "no access")
             return ImageRecord(identity, data, place.label, place.split, place.group)

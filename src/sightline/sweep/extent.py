@@ -69,7 +69,7 @@ def extent(sections: Collection[str], metrics: Sequence[str]) -> tuple[SweepExte
     if asked > measured:
         names = [metric for stage in stages[asked:] for metric in LATER[stage]]
         raise ConfigError(
-            f"sweep.metric: {', '.join(metrics)} is the same whatever is set of {stages[asked]}; name one of "
+            f"sweep.metric: {', '.join(metrics)} does not depend on any setting of {stages[asked]}; name one of "
             f"{', '.join(names)}"
         )
     stage = stages[measured]

@@ -185,7 +185,7 @@ def read_words(words: Sequence[str]) -> SearchSpace:
             raise ConfigError(f"{word}: Hydra's sweepers and launchers are not used; see conf/sweep/default.yaml")
         if override.key_or_group.split("/")[0].split(".")[0] == "sweep":
             if override.is_sweep_override():
-                raise ConfigError(f"{word}: a setting of the sweep itself has one value")
+                raise ConfigError(f"{word}: a setting of the sweep itself takes only one value")
             settings.append(str(override.input_line))
         elif override.is_sweep_override():
             knobs.append(_knob(override, conf_folder()))

@@ -40,7 +40,7 @@ def model_digest(uri: str, asked_by: str) -> str:
 def _reference(uri: str) -> re.Match[str]:
     match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))", uri)
     if match is None:
-        raise UserError(f"{uri}: write models:/name@alias, as models:/sightline@champion, or models:/name/version")
+        raise UserError(f"{uri}: write models:/name@alias, such as models:/sightline@champion, or models:/name/version")
     return match
 
 

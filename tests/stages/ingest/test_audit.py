@@ -99,7 +99,7 @@ def test_ten_findings_of_a_kind_are_named_and_all_are_counted(tmp_path: Path) ->
     assert found["two_splits"]["near_groups"] == 0  # the source has one alone
     crowd_alone = run(Given(*crowd), tmp_path / "crowd").summary["audit"]
     assert crowd_alone["exact_duplicates"]["examples"] == [[f"z{n:02}.png" for n in range(10)]]
-    assert "12 groups of near duplicates, as 00a.jpg = 00near.jpg" in audit.finding_lines(found)
+    assert "12 groups of near duplicates, such as 00a.jpg = 00near.jpg" in audit.finding_lines(found)
 
 
 def test_the_median_size_is_that_of_the_image_in_the_middle(tmp_path: Path) -> None:
@@ -114,7 +114,9 @@ def test_few_bits_of_sixteen_have_a_line_with_the_remedy(tmp_path: Path) -> None
     Image.fromarray(scene(1).astype(np.uint16) << 4).save(stream, "PNG")
     found = run(Given(ImageRecord("b", stream.getvalue(), "x")), tmp_path / "out").summary["audit"]
     (line,) = (line for line in audit.finding_lines(found) if "16-bit" in line)
-    assert line.startswith("1 image with 16-bit samples that use 14 bits or fewer, as b: they become dark with few")
+    assert line.startswith(
+        "1 image with 16-bit samples that use 14 bits or fewer, such as b: they become dark with few"
+    )
     assert line.endswith("set preprocess.sample_bits=12")
 
 

@@ -53,11 +53,11 @@ def test_outputs_of_this_lock_are_gone_on_from() -> None:
 def test_earlier_results_are_refused_where_dvc_would_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(Path("data/raw"))
     lock("1" * 32 + ".dir", content.own_digest(Path("models/model.json")))
-    with pytest.raises(UserError, match=r"^data/raw is of an earlier dvc.lock: run `sightline repair`"):
+    with pytest.raises(UserError, match=r"^data/raw is from an earlier dvc.lock: run `sightline repair`"):
         earlier_results.refuse_earlier(FLAG)
     keep(Path("models/model.json"))
     lock("1" * 32 + ".dir", "1" * 32)
-    with pytest.raises(UserError, match=r"^data/raw and 1 more outputs are of an earlier"):
+    with pytest.raises(UserError, match=r"^data/raw and 1 more outputs are from an earlier"):
         earlier_results.refuse_earlier(FLAG)
     earlier_results.refuse_earlier(FLAG[:-1])  # it makes them anew by itself
     monkeypatch.delenv("DVC_STAGE")

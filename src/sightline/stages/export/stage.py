@@ -215,8 +215,8 @@ def _parity_record(config: ExportConfig, outcome: ExportResult, content: CardCon
 def _check_fit(info: ModelInfo, data: ProcessedSet, model: Path) -> None:
     if info.classes != data.classes or info.shape != data.shape:
         raise UserError(
-            f"{model} was trained for {len(info.classes)} classes on images of shape {info.shape}, "
-            f"{data.root} has {len(data.classes)} and {data.shape}, or other names: run the train stage again"
+            f"{model} was trained for {len(info.classes)} classes on images of shape {info.shape}, {data.root} has "
+            f"{len(data.classes)} classes of shape {data.shape}, or their names differ: run the train stage again"
         )
 
 

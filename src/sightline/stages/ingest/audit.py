@@ -152,7 +152,7 @@ def finding_lines(audit: Mapping[str, Any]) -> list[str]:
             first = kind.examples(audit)[0]
             example = first if isinstance(first, str) else " = ".join(first[:2])
             plural = "s" if number > 1 else ""
-            lines.append(f"{number:,} {kind.noun}{plural} {kind.words}, as {example}{_advice(kind.name, audit)}")
+            lines.append(f"{number:,} {kind.noun}{plural} {kind.words}, such as {example}{_advice(kind.name, audit)}")
     return lines
 
 

@@ -22,7 +22,7 @@ class Fold:
         """
         found = re.fullmatch(r"\s*(\d{1,4})\s+of\s+(\d{1,4})\s*", text)
         if not found or not 1 <= int(found[1]) <= int(found[2]) or int(found[2]) < 2:
-            raise ValueError(f"{text!r} is not 'k of n' with 1 <= k <= n and n >= 2, as '2 of 5'")
+            raise ValueError(f"{text!r} is not 'k of n' with 1 <= k <= n and n >= 2, such as '2 of 5'")
         return cls(int(found[1]), int(found[2]))
 
 

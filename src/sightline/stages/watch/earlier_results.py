@@ -33,7 +33,7 @@ def refuse_earlier(arguments: list[bytes] | None = None) -> None:
     found = list(outputs())
     if found:
         more = f" and {len(found) - 1} more outputs are" if len(found) > 1 else " is"
-        raise UserError(f"{found[0]}{more} of an earlier {LOCK}: run `sightline repair`, then this again")
+        raise UserError(f"{found[0]}{more} from an earlier {LOCK}: run `sightline repair`, then this command again")
 
 
 def remove_earlier(sources: bool) -> list[str]:
