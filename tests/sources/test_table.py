@@ -475,7 +475,7 @@ def test_a_list_without_a_header(kind: str, between: str, tmp_path: Path) -> Non
 
 def test_what_a_list_of_another_kind_cannot_have(tmp_path: Path) -> None:
     path = write(tmp_path / "list.jsonl", ROWS)
-    with pytest.raises(UserError, match=r"is no text table, so set \+\+ingest.source_options.columns=\[\]"):
+    with pytest.raises(UserError, match=r"is not a text table: set \+\+ingest.source_options.columns=\[\]"):
         list(source(path, columns=["path"]).records())
     for option in ({"separator": ";;"}, {"columns": ["a", "a"]}, {"pixel_shape": [3]}, {"pixel_columns": "*"}):
         with pytest.raises(ValueError, match=next(iter(option)) if "pixel_columns" not in option else "path_column"):

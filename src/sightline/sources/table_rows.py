@@ -63,7 +63,7 @@ def read_rows(
         return _text_rows(table, wanted, form.separator or _SEPARATORS[suffix], form.names)
     if form.names or form.separator is not None:
         knob = "columns=[]" if form.names else "separator=null"
-        raise UserError(f"{table.name}: is no text table, so set ++ingest.source_options.{knob}")
+        raise UserError(f"{table.name}: is not a text table: set ++ingest.source_options.{knob}")
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(table)
     if suffix == ".parquet":

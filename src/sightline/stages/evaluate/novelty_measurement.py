@@ -125,7 +125,7 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
         return novelty_detector.joined(detector.nearest(images, embedder.embed(images)) for images in batches)
 
     held_out, at = nearest(validation, "validation images")
-    setting = nearest(unknown.split("val"), "unknown pictures") if unknown else None
+    setting = nearest(unknown.split("val"), "unknown images") if unknown else None
     thresholds = conformal.novelty_thresholds(held_out, at, len(detector.means), rate, setting)
     note = ""
     if not thresholds.enough:
@@ -143,7 +143,7 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
 
     judged = None
     if unknown and setting is not None:
-        judged = UnknownResult(len(setting[0]), scores(unknown.split("test"), "unknown pictures"))
+        judged = UnknownResult(len(setting[0]), scores(unknown.split("test"), "unknown images"))
     return NoveltyResult(fitted, scores(test, "test images"), note, judged)
 
 

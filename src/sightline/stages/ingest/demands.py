@@ -50,8 +50,8 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         first = lacking[0]
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
-            f"{option}: no image to train on for {listed(lacking)}: the source has {first!r} in {only} alone; add "
-            f"training images, or drop it by a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
+            f"{option}: no image to train on for {listed(lacking)}: the source has {first!r} only in {only}; add "
+            f"training images, or drop it with a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
             "ingest.labels names"
         )
     if not named and max(classes.values()) < _LEAST:
