@@ -35,7 +35,7 @@ def test_the_list_is_for_a_terminal(reviewed: Reviewed) -> None:
     desk = open_project().desk
     lines = list(queue_lines.queue_lines(desk, 3))
     assert all(len(line) <= 80 for line in lines)
-    assert lines[0] == "conflict (under two labels): 1"
+    assert lines[0] == "conflict (two labels for one image): 1"
     assert lines[-1] == "902 images to review, 0 decided in data/corrections.csv"
     desk.decide([desk.items[0].sha256], ReviewDecision.REMOVE)
     assert list(queue_lines.queue_lines(desk, 3))[-1] == "901 images to review, 1 decided in data/corrections.csv"
