@@ -68,11 +68,10 @@ def test_names_that_do_not_match_are_counted_and_one_is_named(kind: str, tmp_pat
         list(opened(option(kind, tmp_path, files), **patterns).records())
     del patterns["split"]
     result = run(opened(option(kind, tmp_path, files), **patterns), tmp_path / "out")
+    cover = "paths, such as 'photos/cover.png':"
     assert result.summary["notes"][:2] == [
-        "ingest.class_from: does not match 1 of 14 paths, such as 'photos/cover.png': "
-        "they have no class, and are rejected",
-        "ingest.group_from: does not match 2 of 14 paths, such as 'photos/cover.png': "
-        "each of them is a group by itself",
+        f"ingest.class_from: does not match 1 of 14 {cover} they have no class, and are rejected",
+        f"ingest.group_from: does not match 2 of 14 {cover} each of them is a group by itself",
     ]
     assert result.rejected == {"photos/cover.png": "no_label"}
     assert result.images["photos/map_1-1.png"].group is None
