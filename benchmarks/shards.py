@@ -3,9 +3,9 @@
     python benchmarks/shards.py [--images 60000] [--folder /tmp/FOLDER] [--remote s3]
 
 Images of 8 by 8 pixels are made in place, and pushed to a remote on the same disk, or with `--remote s3` to a server of
-S3 on this machine (moto, in this process, whose seconds of the processors are not counted: a team's is elsewhere). 16,000
-images take two minutes. `status` is taken by processes of
-their own, the second time in a row; `pull` goes into an empty cache and working folder; `check` follows a `watch`, as
+S3 on this machine: moto, in this process, whose seconds of the processors are not counted (16,000 images take two
+minutes). `status` is taken by processes of their own, the second time in a row; `pull` goes into an empty cache and
+working folder; `check` follows a `watch`, as
 in a project that has run. Targets: a sum 20 times smaller with shards, and `check` in 2 s. Beside the seconds stand
 those of the processors, which other programs on the machine disturb less; both targets are held against them.
 """
