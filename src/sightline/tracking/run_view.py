@@ -84,7 +84,14 @@ def set_sweep_view(
         metrics: The metrics that they are judged by, as their runs have them.
         ascending: Whether the least of the first metric is the best.
     """
-    section = {"uuid": view, "name": "Sweep", "display": True, "isReordered": False, "deleted": False}
+    section: dict[str, object] = {
+        "uuid": view,
+        "name": "Sweep",
+        "display": True,
+        "isReordered": False,
+        "deleted": False,
+    }
+    section |= {"columns": 1, "cardHeight": 480}  # three a row leave the lines between the settings no room
     chart = {"metricSectionId": view, "deleted": False, "isGenerated": False, "runsCountToCompare": 100}
     parallel = {"selectedParams": list(params), "selectedMetrics": list(metrics), "showAllRuns": True}
     charts: list[dict[str, object]] = [{**chart, "type": "PARALLEL", "uuid": f"{view}-parallel", **parallel}]
