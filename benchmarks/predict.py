@@ -159,12 +159,40 @@ def novelty(folder: Path, source: Path, count: int, rounds: int) -> None:
             ratios = [after / before for before, after in zip(taken[0][1:], taken[1][1:], strict=True)]
             speeds = [count / statistics.median(times[1:]) for times in taken]
             cost = 1 - 1 / statistics.median(ratios)
+            print(network_cost([one / name for one in (plain, folder)], pair[0].prepare(paths[0].read_bytes())))
             print(
                 f"{form}: {speeds[0]:,.0f} images a second of a processor without novelty, {speeds[1]:,.0f} with it; "
                 f"{cost:+.1%} of these, median of {rounds} ({1 - 1 / min(ratios):+.1%} to {1 - 1 / max(ratios):+.1%})"
             )
         sizes = [sum(path.stat().st_size for path in one.iterdir()) for one in (plain, folder)]
         print(f"bundle: {sizes[0]:,} bytes without novelty, {sizes[1]:,} with it: {sizes[1] / sizes[0] - 1:+.1%}")
+
+
+def network_cost(networks: list[Path], image: np.ndarray, rounds: int = 300) -> str:
+    """Says what novelty costs of the network's time alone, on one thread: many short rounds, so that noise averages.
+
+    Args:
+        networks: The network without novelty and with it.
+        image: A prepared image, of which a batch is made.
+        rounds: Batches by each.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    sessions = [onnxruntime.InferenceSession(str(one), options, ["CPUExecutionProvider"]) for one in networks]
+    batch = {manifest.INPUT: np.repeat(image[None], BATCH, axis=0)}
+    taken: list[list[float]] = [[], []]
+    for turn in range(rounds):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            begun = time.thread_time()
+            sessions[which].run(None, batch)
+            taken[which].append(time.thread_time() - begun)
+    ratios = np.array(taken[1][10:]) / np.array(taken[0][10:])
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75]) - 1
+    milliseconds = [1e3 * statistics.median(one) / BATCH for one in taken]
+    return (
+        f"network alone, one thread: {milliseconds[0]:.4f} ms an image without novelty, {milliseconds[1]:.4f} with it; "
+        f"{middle:+.1%}, median of {len(ratios)} pairs (middle half {low:+.1%} to {high:+.1%})"
+    )
 
 
 def main() -> None:

@@ -135,8 +135,9 @@ def _novelty(novelty: FittedNovelty | None, metrics: Mapping[str, Any]) -> str:
             "recognised."
         )
     return (
-        f"- An image whose `novelty` is above 1 is unlike all classes: the threshold was set on {novelty.images:,}\n "
-        f" validation images, so that some {100 * novelty.rate:g} % of the classes' own images count as novel. With "
+        f"- An image whose `novelty` is above 1 is unlike all classes: its thresholds were set on {novelty.images:,}\n "
+        f" validation images, so that some {100 * novelty.rate:g} % of each class's own images count as novel (of all "
+        "images together where a class has too few). With "
         "`--abstain` these get no class.\n  An image that belongs to no class but looks much like one may stay "
         "below the threshold." + _refused(metrics)
     )
