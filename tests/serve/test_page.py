@@ -185,7 +185,7 @@ def test_what_a_screen_reader_hears(page: Any, pictures: list[Path]) -> None:
     page.click("button:has-text('Why?')")
     page.wait_for_selector(".heat")
     tree = page.locator("body").aria_snapshot()
-    for part in ("heading \"What is in this picture?\"", "status: 1 picture done", "list \"Likeliest classes\"",
+    for part in ("heading \"What is in this picture?\"", "status: 1 picture done", "list \"Most probable classes\"",
                  "slider \"Strength of the heat map\"", "img \"The picture, with a heat map."):  # fmt: skip
         assert part in tree
     nameless = page.evaluate(
