@@ -21,7 +21,10 @@ CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1"
      "--backend-store-uri", "sqlite:////mlflow/mlflow.db", "--artifacts-destination", "/mlflow/artifacts"]
 
 FROM base AS build
-COPY pyproject.toml README.md LICENSE ./
+# All that the wheel holds besides the package: a build without one of them ends.
+COPY pyproject.toml README.md LICENSE dvc.yaml .gitignore .dvcignore ./
+COPY conf ./conf
+COPY pipeline ./pipeline
 COPY src ./src
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[serve]'
 

@@ -73,6 +73,16 @@ def test_images_run_without_rights_and_copy_what_there_is(instructions: list[tup
                 assert f"!{name.removeprefix('./')}" in ignored
 
 
+def test_what_the_wheel_holds_is_copied_before_it_is_built(instructions: list[tuple[str, str]]) -> None:
+    """Hatchling ends with "Forced include not found" where a file of the wheel is not in the image."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    start = next(i for i, (word, rest) in enumerate(instructions) if word == "FROM" and rest.endswith(" AS build"))
+    end = next(i for i, (word, rest) in enumerate(instructions) if word == "RUN" and i > start)
+    copied = {name for word, rest in instructions[start:end] if word == "COPY" for name in rest.split()[:-1]}
+    wanted = {*build["force-include"], *(package.partition("/")[0] for package in build["packages"])}
+    assert wanted and wanted <= copied
+
+
 def test_what_is_installed_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
