@@ -80,7 +80,8 @@ def test_what_the_wheel_holds_is_copied_before_it_is_built(instructions: list[tu
     end = next(i for i, (word, rest) in enumerate(instructions) if word == "RUN" and i > start)
     copied = {name for word, rest in instructions[start:end] if word == "COPY" for name in rest.split()[:-1]}
     wanted = {*build["force-include"], *(package.partition("/")[0] for package in build["packages"])}
-    assert wanted and wanted <= copied
+    assert wanted
+    assert wanted <= copied
 
 
 def test_what_is_installed_is_locked() -> None:

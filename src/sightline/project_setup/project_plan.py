@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -154,12 +155,13 @@ def _readme(plan: ProjectPlan) -> str:
         if few
         else ""
     )
+    opener = f"{'open' if sys.platform == 'darwin' else 'xdg-open'} reports/report.html"
     return f"""\
 # Image recognition: {", ".join(list(plan.images.classes)[:6])}{" ..." if len(plan.images.classes) > 6 else ""}
 
 ```console
 $ sightline run                  # dvc repro: trains, evaluates, explains, exports
-$ open reports/report.html       # how good the model is, how certain that is, where it is wrong
+$ {opener:<32}# how good the model is, how certain that is, where it is wrong
 $ sightline predict models/bundle photo.jpg
 $ mlflow ui                      # every run
 ```

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sightline import tracking
-from sightline.config.params import PARAMS
+from sightline.config.params import PARAMS, read
 from sightline.core import files, git
 from sightline.core.errors import UserError, ambiguous
 from sightline.sweep import params_comments, params_edit, run_knobs
@@ -31,8 +31,9 @@ def adopt(reference: str, place: int | None = None) -> Iterator[str]:
         Lines that say what has changed, and what to do next.
 
     Raises:
-        UserError: If there is no such sweep or run.
+        UserError: If there is no such sweep or run, or no params.yaml.
     """
+    read()  # that it is there, before a store is opened
     trial = _find(reference, place)
     if isinstance(trial, FoundRun):
         yield from _take_over_run(trial)

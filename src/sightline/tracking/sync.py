@@ -23,6 +23,8 @@ def sync() -> Iterator[str]:
     Raises:
         UserError: If MLflow still cannot be reached; the remaining calls stay queued.
     """
+    if not offline_queue.FOLDER.is_dir():
+        return
     with files.lock("sync"):
         for entry in offline_queue.finished():
             try:

@@ -48,6 +48,8 @@ def fill_database(
     Raises:
         UserError: If the folder or the database cannot be used.
     """
+    if not path.exists():  # before the database is made
+        raise UserError(f"SOURCE: cannot read {path}: no such file or folder")
     limits = Limits()
     source = (
         FolderSource(path, limits.max_bytes, rules=rules)
