@@ -17,9 +17,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from sightline.core import credentials
 from sightline.core.errors import UserError, ambiguous
+from sightline.core.project import project_root
 from sightline.tracking.mlflow_errors import mlflow_user_errors
 from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
-from sightline.tracking.uris import sqlite_file, store_uri
+from sightline.tracking.uris import own_uri, store_uri
 
 SHORTEST = 4  # hexadecimal digits of an id's beginning; `sightline runs` prints 7
 STAGES = ("train", "baseline", "evaluate", "export")
@@ -63,8 +64,8 @@ def find_run(reference: str) -> FoundRun:
 
 def _run(reference: str) -> tuple[Run, int]:
     """Returns a run, and how many others have the name."""
-    database = sqlite_file(store_uri())
-    if database is not None and not database.exists():  # a look makes none
+    database = project_root() / "mlflow.db"
+    if store_uri() == own_uri() and not database.exists():  # a look makes none
         raise NoRunError(
             f"{reference}: no folder or commit of that name, and {database} is missing: go to the project's root, or "
             "make a first run (dvc repro)"
