@@ -66,7 +66,7 @@ def test_a_decision_is_on_disk_when_it_is_answered(page: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
-        ({"pictures": ["0" * 64], "decision": "accept"}, "no picture 000000000000 is in the queue"),
+        ({"pictures": ["0" * 64], "decision": "accept"}, "no image 000000000000 is in the queue"),
         ({"pictures": "all", "decision": "accept"}, "send"),
         ({"pictures": [], "decision": "burn"}, "one of label"),
         ({"pictures": [], "decision": "undo"}, "/undo"),

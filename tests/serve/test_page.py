@@ -89,7 +89,7 @@ def test_bad_huge_and_good_side_by_side(page: Any, pictures: list[Path], tmp_pat
     assert len(problems) == 3
     assert {"broken.jpg", "text.png", "wide.png"} <= set(page.locator(".name").all_inner_texts())
     assert any("too many pixels" in text for text in problems)
-    assert any("no picture" in text for text in problems)
+    assert any("not a picture" in text for text in problems)
     assert page.locator("#results script, #results img[onerror]").count() == 0
     assert "3 could not be read" in page.inner_text("#status")
 
