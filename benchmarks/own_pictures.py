@@ -45,6 +45,7 @@ from sightline.imaging.decode import decode
 from sightline.metrics.intervals import wilson
 from sightline.models import packaged_weights
 from sightline.models.inference import Predictor
+from sightline.reporting.formatting import score
 from sightline.stages.evaluate.scoring import predict_split
 
 ROOT = Path(__file__).parents[1]
@@ -220,7 +221,7 @@ def compare(case: str, ways: list[str], python: str | None, folder: Path) -> Non
 
     def line(way: str, number: float, count: int, seconds: float, more: str = "") -> None:
         low, high = wilson(round(number * count), count)
-        shown = f"{number:.4f} ({low:.4f} to {high:.4f}) of {count}"
+        shown = f"{score(number)} ({score(low)} to {score(high)}) of {count}"
         print(f"{case:<12} {way:<9} {shown}  {seconds:5.0f} s  {more}", flush=True)
 
     made(images, project, [], "preprocess")
