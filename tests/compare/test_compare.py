@@ -173,10 +173,10 @@ def test_runs_are_found_by_id_name_alias_and_version(runs, store, tmp_path):
 
 def test_the_beginning_of_several_ids_is_one_line_that_names_them(store, monkeypatch):
     client, experiment = store
-    for number in range(2):
-        monkeypatch.setattr(uuid, "uuid4", lambda number=number: uuid.UUID(f"ccf64c3{number:025x}"))
-        client.create_run(experiment)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        for number in range(2):
+            patch.setattr(uuid, "uuid4", lambda number=number: uuid.UUID(f"ccf64c3{number:025x}"))
+            client.create_run(experiment)
     with pytest.raises(UserError, match=rf"^ccf64c3: several runs begin with this; .*: ccf64c3{0:025x}, ccf64c3"):
         tracking.find_run("ccf64c3")
 
