@@ -60,7 +60,7 @@ def source_knobs(source: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_dir():
         if _begins_with(path, _SQLITE):
             return {"source": "sql", "url": f"sqlite:///{path.absolute()}"}
-        return {"source": _file_kind(text) or "folder", "path": str(path)}
+        return {"source": _file_kind(str(path)) or "folder", "path": str(path)}  # without a slash at the end
     for folder, dataset in _TORCHVISION.items():
         if (path / folder).is_dir():
             return {"source": "torchvision", "path": str(path), "source_options": {"dataset": dataset}}

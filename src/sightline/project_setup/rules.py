@@ -278,7 +278,7 @@ def batch_size(s: Situation) -> Choice:
     """16 below 500 training images, 32 below 5,000, else 128."""
     number = s.training
     value = 16 if number < 500 else 32 if number < 5000 else 128
-    return Choice(value, f"about {-(-number // value):,} steps per epoch")
+    return Choice(value, f"steps per epoch: about {-(-number // value):,}")
 
 
 @rule("train.schedule")

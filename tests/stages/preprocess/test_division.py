@@ -80,7 +80,7 @@ def test_the_sources_own_split_is_not_blamed_on_a_seed(tmp_path: Path):
     of += [Picture(f"j{n:05}", 100 + n, "b", "test") for n in range(20)]
     printed = split_lines(divided(tmp_path, of))
     assert len(printed) == 1
-    assert printed[0].endswith("away from its share of all: so the source itself divides it")
+    assert printed[0].endswith("points: so the source itself divides it")
 
 
 def test_what_is_asked_of_a_source_with_a_test_split_is_of_its_training_images(tmp_path: Path):

@@ -16,16 +16,15 @@ def method_line(result: MethodResult) -> str:
 
 
 def method_lines(results: Sequence[MethodResult]) -> list[str]:
-    """Returns a table of the methods, one line each, with the seconds, which no file of the stage holds."""
+    """Returns a table of the methods, one line of 80 columns each, with the seconds, which no file of the stage holds."""
     if not results:
         return []
-    head = ("method", "accuracy", "95 % interval", "macro F1", "size", "fit", "predict")
+    head = ("method", "accuracy", "95 % interval", "size", "fit", "predict")
     rows = [head] + [
         (
             each.name,
             f"{each.numbers['accuracy']:.4f}",
             f"{each.numbers['accuracy_low']:.4f} to {each.numbers['accuracy_high']:.4f}",
-            f"{each.numbers['f1_macro']:.4f}",
             readable_size(each.bytes),
             f"{each.fit_seconds:.1f} s",
             f"{each.predict_seconds:.2f} s",

@@ -173,8 +173,8 @@ def _integers(outcome: ExportResult) -> str:
         return ""
     compared = (
         "\nIn 8-bit integers the network predicts the same class as in floats for "
-        f"{100 * outcome.int8.agreement:.2f} % of these images;\nit is {outcome.int8.accuracy_loss:.2f} percentage "
-        "points less accurate there."
+        f"{100 * outcome.int8.agreement:.2f} % of these images;\nits accuracy there differs by "
+        f"{0 - outcome.int8.accuracy_loss:+.2f} percentage points."
     )
     return compared + (f"\nIt is not part of the bundle: {outcome.int8.refused}." if outcome.int8.refused else "")
 

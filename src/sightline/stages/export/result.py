@@ -52,7 +52,7 @@ def export_lines(result: ExportResult) -> list[str]:
     if result.int8:
         compared = (
             f"int8 agrees with fp32 on {100 * result.int8.agreement:.2f} % of them, "
-            f"accuracy loss {result.int8.accuracy_loss:.2f} points"
+            f"accuracy {0 - result.int8.accuracy_loss:+.2f} points"
         )
         text.append(f"{compared}: not written ({result.int8.refused})" if result.int8.refused else compared)
     text.append(f"{'network':<10}{'MB':>8}" + "".join(f"{f'ms, {size}':>10}" for size in BATCHES))

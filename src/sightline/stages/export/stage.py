@@ -181,8 +181,8 @@ def _judge_int8(
         refused = f"the agreement is below int8.min_agreement, {100 * config.min_agreement:g} %"
     if refused is not None and config.default == "int8":
         raise UserError(
-            f"int8.default asks for int8, which fails its check: agreement {100 * agreement:.2f} %, accuracy loss "
-            f"{loss:.2f} points: {refused}; no bundle was written"
+            f"int8.default asks for int8, which fails its check: agreement {100 * agreement:.2f} %, accuracy "
+            f"{0 - loss:+.2f} points: {refused}; no bundle was written"
         )
     return Int8Result(agreement, loss, refused)
 
