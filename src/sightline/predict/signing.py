@@ -168,7 +168,8 @@ def _check_files(bundle: Path) -> int:
 
 def _changed_files(message: str) -> list[str]:
     """Returns the files that differ from those signed, as model-signing's message of a mismatch names them."""
-    differing = re.findall(r"Hash mismatch for '([^']+)'", message)
+    # A digest with a quotation mark among its bytes makes Python write the other marks of the message with backslashes.
+    differing = re.findall(r"Hash mismatch for \\?'([^'\\]+)\\?'", message)
     lists = re.findall(r"(?:Extra|Missing) files (?:found )?in model '[^']*': ([^'\"]+)", message)
     return sorted({*differing, *(name for names in lists for name in names.split(", "))})
 

@@ -19,6 +19,7 @@ from sightline.core import cpu_threads
 if TYPE_CHECKING:
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.baseline.config import BaselineConfig
+    from sightline.stages.ingest.config import IngestConfig
     from sightline.stages.train.config import TrainConfig
 
 STARTS = 8.0
@@ -34,6 +35,8 @@ PROVEN = 1000
 """Images of validation and test, at most, on which export compares the bundle with the network."""
 CORRUPTED = 200 * 50
 """Corrupted images that evaluation scores: each of 200 test images in ten ways at five severities."""
+PARTS = (250, 1000)
+"""Images that are read to time it."""
 ROUNDS = 2
 """Times that the steps are timed: the slowest counts."""
 
@@ -187,6 +190,29 @@ def measure_pace(raw: Path, settings: Mapping[str, Mapping[str, Any]], folder: P
     all_, busy, own = (now - then for now, then in zip(_processor_times(), before, strict=True))
     others = min(1.0, max(0.0, busy - own) / all_)
     return Pace(start, reading + preparing, training, section.size, lighter, baselines, others)
+
+
+def reading_pace(config: IngestConfig, folder: Path) -> float:
+    """Returns the seconds that ingestion takes for one image more: of a part of the images beyond those of a few.
+
+    Args:
+        config: The ingest section, without a limit.
+        folder: A folder to work in.
+    """
+    from sightline.sources import open_source
+    from sightline.stages.ingest.stage import ingest
+
+    seconds, images = [], []
+    for limit in PARTS:
+        out = folder / f"raw-{limit}"
+        out.mkdir()
+        part = dataclasses.replace(config, limit=limit, corrections=None, additions=None, unknown=None)
+        begun = time.perf_counter()
+        images.append(int(ingest(open_source(part), part, out)["inputs"]))
+        seconds.append(time.perf_counter() - begun)
+    if images[1] <= images[0]:  # there are no more
+        return seconds[1] / images[1]
+    return max(0.0, seconds[1] - seconds[0]) / (images[1] - images[0])
 
 
 def _baseline_pace(data: ProcessedSet, config: BaselineConfig, out: Path) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from sightline.project_setup import budget, params_file, scaffold
 from sightline.project_setup.choice import Choice, Situation
 from sightline.project_setup.interpretations import Interpretation, interpretations
 from sightline.project_setup.machine import Machine, this_machine
-from sightline.project_setup.pace import Workload, measure_pace
+from sightline.project_setup.pace import Workload, measure_pace, reading_pace
 from sightline.project_setup.recognition import set_name
 from sightline.project_setup.rules import choose_settings
 from sightline.project_setup.set_fingerprint import Fingerprint, examine_source
@@ -85,15 +84,14 @@ def plan(
     with tempfile.TemporaryDirectory(prefix="sightline-init-") as folder:
         raw, processed = Path(folder, "raw"), Path(folder, "processed")
         raw.mkdir()
-        begun = time.perf_counter()
         images = examine_source(ingest, raw)
-        each = (time.perf_counter() - begun) / images.seen
         machine = this_machine()
         given = {"evaluate.title": Choice(set_name(source), "the dataset's name in the report"), **given}
         chosen = choose_settings(images, machine, given)
         if seconds is not None:
             processed.mkdir()
-            pace = measure_pace(raw, _nested(chosen), processed, each)
+            reading = reading_pace(ingest, Path(folder))
+            pace = measure_pace(raw, _nested(chosen), processed, reading)
             situation = Situation(images, machine, chosen)
             batch_size = int(chosen["train.batch_size"].value)
             work = Workload(images.images, situation.training, situation.validating, situation.testing, batch_size)

@@ -16,7 +16,7 @@ def method_line(result: MethodResult) -> str:
 
 
 def method_lines(results: Sequence[MethodResult]) -> list[str]:
-    """Returns a table of the methods, one line of 80 columns each, with the seconds, which no file of the stage holds."""
+    """Returns a table of the methods, at most 80 columns wide, with the seconds, which no file of the stage holds."""
     if not results:
         return []
     head = ("method", "accuracy", "95 % interval", "size", "fit", "predict")

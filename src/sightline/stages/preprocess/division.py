@@ -48,7 +48,9 @@ def split_lines(summary: dict[str, Any]) -> list[str]:
     if most > _NOTABLE:
         drawn = split in division["asked"] or (split == "train" and division["asked"])
         reason = _why(summary) if drawn else "so the source itself divides it"
-        result.append(f"a class's share of {split} differs from its share of all images by {100 * most:.1f} points: {reason}")
+        result.append(
+            f"a class's share of {split} differs from its share of all images by {100 * most:.1f} points: {reason}"
+        )
     classes = summary["images_per_class"]
     for split, share in division["asked"].items():
         empty = [name for name, counts in classes.items() if counts["train"] and not counts.get(split, 1)]
