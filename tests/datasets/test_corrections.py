@@ -77,7 +77,7 @@ def test_a_row_that_was_cut_short_goes_with_the_next(tmp_path: Path) -> None:
     ("line", "wrong"),
     [
         ("cat,label,,dog,,,", "not the SHA-256"),
-        (f"{A},lable,,dog,,,", "'lable' is none of label, new-class"),
+        (f"{A},lable,,dog,,,", "'lable' is not one of label, new-class"),
         (f"{A},label,dog", "3 cells"),
         (f"{A},label,dog,,,,", "names no class"),
     ],

@@ -112,9 +112,9 @@ def test_another_cell_is_noticed(column: str, raw: Path) -> None:
 def test_another_picture_is_noticed(raw: Path, transform: Transform, tmp_path: Path) -> None:
     (shard,) = (each.path for each in raw_set.raw_shards(raw))
     rewritten(shard, lambda columns: columns["image"][3].update(bytes=picture(99, 8)))
-    with pytest.raises(UserError, match="the bytes of 'é003' are not"):
+    with pytest.raises(UserError, match="the bytes of 'é003' have changed"):
         as_rows(raw)
-    with pytest.raises(UserError, match="the bytes of image 3 are not"):
+    with pytest.raises(UserError, match="the bytes of image 3 have changed"):
         as_pixels(raw, transform, tmp_path / "pixels.npy")
 
 

@@ -74,4 +74,4 @@ def test_who_may_doubt_labels():
     always = np.full((60, 6), 0.02) + 0.88 * np.eye(6)[np.zeros(60, int)]
     always[57] = always[57][[1, 0, 2, 3, 4, 5]]
     always[0] = always[57]
-    assert "always naming one class, right on 57 (p = 0.65)" in suspects.poor(most, always)
+    assert "always predicting one class, right on 57 (p = 0.65)" in suspects.poor(most, always)

@@ -358,7 +358,7 @@ def test_a_value_out_of_range_is_refused_by_its_name(name: str, key: str, value:
 
 
 def test_a_small_transformer_has_no_weights_to_download() -> None:
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="sizes ti and s have none"):
         ViT("vit", "DEFAULT", "ti", None)
 
 

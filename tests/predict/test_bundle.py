@@ -167,7 +167,7 @@ def test_parts_of_different_bundles_do_not_pass_even_with_a_matching_manifest(co
     classes = json.loads((copy / "classes.json").read_text())["classes"]
     files.write_json(copy / "classes.json", {"classes": classes[:9]})
     forge(copy)
-    with pytest.raises(UserError, match=r"do not belong together.*9 classes"):
+    with pytest.raises(UserError, match=r"its parts do not match.*9 classes"):
         Bundle.load(copy)
 
 

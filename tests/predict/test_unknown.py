@@ -236,7 +236,7 @@ def test_a_coverage_for_which_there_are_too_few_images_says_why_all_classes_are_
     picture = exported.pictures[0]
     code, (row,), stderr = run(exported.bundle, picture, "--coverage", "0.999")
     assert (code, len(row["class_set"])) == (0, len(Bundle.load(exported.bundle).classes))
-    found = re.search(r"takes 999 validation images, .* with 150: .* all classes; up to (0\.993) can", stderr)
+    found = re.search(r"needs 999 validation images, .* with 150, .* all classes; up to (0\.993) is possible", stderr)
     assert found
     assert "validation images" not in run(exported.bundle, picture, "--coverage", found[1])[2]
 

@@ -106,7 +106,7 @@ def test_documents_without_an_image(url: str) -> None:
     assert list(source().records()) == [
         Rejection("1", RejectionReason.MISSING, "the document has no image"),
         Rejection("2", RejectionReason.MISSING, "the document has no image"),
-        Rejection("3", RejectionReason.NOT_AN_IMAGE, "image holds text that is not base64"),
+        Rejection("3", RejectionReason.NOT_AN_IMAGE, "image contains text that is not base64"),
         ImageRecord("4", png(4), None),
     ]
     nameless = list(source(id_field="name").records())

@@ -455,7 +455,7 @@ def test_rows_that_are_no_pixels_are_listed(tmp_path: Path) -> None:
     assert [i.id for i in result.images.values()] == ["row-0000001", "row-0000002", "row-0000007"]
     assert set(result.rejected.values()) == {"corrupt"}
     assert len(result.rejected) == 4
-    with pytest.raises(UserError, match=r"row-0000001: 4 pixels are not 3 x 1; see ingest.source.pixel_shape"):
+    with pytest.raises(UserError, match=r"row-0000001: 4 pixels instead of 3 x 1; see ingest.source.pixel_shape"):
         run(source(tmp_path / "train.csv", columns=["label"], **PIXELS, pixel_shape=[3, 1]), tmp_path / "odd")
 
 

@@ -63,9 +63,10 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         place.path.mkdir()
         summary = ingest(open_source(settings), settings, place.path)
         require_trainable(summary, settings)
+        unknown = None
         if settings.unknown is not None:
             (place.path / UNKNOWN).mkdir()
-        unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
+            unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
     _report("ingest", [*console.summary_lines(summary), *(console.unknown_lines(unknown) if unknown else [])])
     return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
 

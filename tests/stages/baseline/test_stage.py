@@ -159,7 +159,7 @@ def test_one_registered_class_is_a_method(write: Write, tmp_path: Path, monkeypa
 def test_an_empty_split_is_one_line_and_writes_nothing(write: Write, tmp_path: Path, missing: str) -> None:
     images, labels = digits(10)
     data = write(images, labels, [{"train": "test", "test": "train"}[missing]] * 10)
-    with pytest.raises(UserError, match=rf"'{missing}' .* has no image: \w+ preprocess.test_fraction"):
+    with pytest.raises(UserError, match=rf"'{missing}' .* has no images: \w+ preprocess.test_fraction"):
         run_methods(data, configuration(methods="[majority]"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -46,7 +46,7 @@ def test_labels_change_and_pictures_go_by_their_content(tmp_path: Path, correcti
     assert former == {"a0": "a", "copy of a0": "a", "b1": "b", "b2": "b"}
     assert result.summary["corrections"] == {"relabelled": 4, "confirmed": 1, "unmatched": 1}
     assert correction_lines(result.summary) == [
-        "corrections: 4 labels changed, 1 inputs removed, 1 confirmed; 1 fit no image here"
+        "corrections: 4 labels changed, 1 inputs removed, 1 confirmed; 1 match no image here"
     ]
 
 
@@ -75,7 +75,7 @@ def test_undone_is_as_never_decided(tmp_path: Path, corrections: CorrectionFile)
 
 def test_a_label_that_is_no_class_is_one_line(tmp_path: Path, corrections: CorrectionFile) -> None:
     decide(corrections, "a0", ReviewDecision.LABEL, "aa")
-    with pytest.raises(UserError, match=r"corrections\.csv, line 2: 'aa' is no class of the source; .* new-class"):
+    with pytest.raises(UserError, match=r"corrections\.csv, line 2: 'aa' is not a class of the source; .* new-class"):
         run(Given(*RECORDS), tmp_path / "raw", corrections=str(corrections.path))
 
 
