@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sightline.stages.ingest.config import IngestConfig
     from sightline.stages.train.config import TrainConfig
 
-STARTS = 8.0
+STARTS = 6.5
 """Time of all stages beside their work on images, in starts of a stage's libraries."""
 LEAST_EPOCHS = 5
 LEAST_STEPS = 800
