@@ -90,8 +90,8 @@ def plan(
         chosen = choose_settings(images, machine, given)
         if seconds is not None:
             processed.mkdir()
-            reading = reading_pace(ingest, Path(folder))
-            pace = measure_pace(raw, _nested(chosen), processed, reading)
+            one_more = reading_pace(ingest, Path(folder))
+            pace = measure_pace(raw, _nested(chosen), processed, one_more)
             situation = Situation(images, machine, chosen)
             batch_size = int(chosen["train.batch_size"].value)
             work = Workload(images.images, situation.training, situation.validating, situation.testing, batch_size)

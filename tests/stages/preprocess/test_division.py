@@ -206,7 +206,7 @@ def test_groups_are_the_cause_where_they_count_for_less_than_half_of_the_images(
 def test_a_class_whose_share_is_off_has_its_cause(split: str, asked: dict[str, float], cause: str):
     others = {other: 0.01 for other in ("train", "val", "test") if other != split}
     (line,) = split_lines(summary(80, 0, 20, asked=asked, deviation={**others, split: 0.123}))
-    assert line.startswith(f"a class's share in {split} is 12.3% of the images away")
+    assert line.startswith(f"a class's share of {split} differs from its share of all images by 12.3 points")
     assert cause in line
 
 
