@@ -86,7 +86,7 @@ def rank_jobs(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path
 def ranking_rows(ranked: Sequence[RankedJob], metrics: Sequence[str]) -> list[list[str]]:
     """Returns the ranking as rows of texts, a head first: place, metrics, interval where there are any, knobs."""
     intervals_known = any(each.interval for each in ranked)
-    rows = [["", *metrics, *(["95 % interval"] if intervals_known else []), "knobs"]]
+    rows = [["", *metrics, *(["95 % interval"] if intervals_known else []), "settings"]]
     for place, each in enumerate(ranked, 1):
         mark = " " if not each.as_good or (place == 1 and len(metrics) == 1) else "=" if len(metrics) == 1 else "*"
         shown = [f"{each.job.result[metric]:.4g}" for metric in metrics]
