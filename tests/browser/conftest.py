@@ -14,6 +14,20 @@ from tests.stages.evaluate.conftest import config, digits, history, hostile, mak
 
 __all__ = ["config", "digits", "history", "hostile", "make_set", "model"]
 
+FOUR_VIEWS = [
+    pytest.mark.slow,
+    # Of the four, those that differ in both; the others with --full.
+    pytest.mark.parametrize(
+        ("width", "scheme"),
+        [
+            (390, "light"),
+            (1280, "dark"),
+            pytest.param(390, "dark", marks=pytest.mark.full),
+            pytest.param(1280, "light", marks=pytest.mark.full),
+        ],
+    ),
+]
+
 LOADED = "[...document.images].map(i => i.complete && i.naturalWidth > 0)"
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 # Only tables, wide pictures and the list of sections may scroll, each in its own frame.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pytest
 
 from sightline.changes import dataset_diff, diff_page, metric_diff
 from sightline.changes.dataset_diff import DatasetState, LabelledImage
@@ -21,22 +20,10 @@ from sightline.drift.image_statistics import NAMES
 from sightline.drift.reference import Reference
 from sightline.drift.sample_comparison import Drift, IncomingImages, StatisticDrift
 from sightline.predict.inputs import Input
-from tests.browser.conftest import Seen
+from tests.browser.conftest import FOUR_VIEWS, Seen
 from tests.stages.ingest.helpers import picture
 
-pytestmark = [
-    pytest.mark.slow,
-    # Of the four, those that differ in both; the others with --full.
-    pytest.mark.parametrize(
-        ("width", "scheme"),
-        [
-            (390, "light"),
-            (1280, "dark"),
-            pytest.param(390, "dark", marks=pytest.mark.full),
-            pytest.param(1280, "light", marks=pytest.mark.full),
-        ],
-    ),
-]
+pytestmark = FOUR_VIEWS
 LONG = "a_class_of_a_name_that_is_much_too_long_for_the_column_of_a_table_on_a_telephone"
 Look = Callable[[Path, int, str], Seen]
 

@@ -13,20 +13,9 @@ from sightline.datasets import predictions
 from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.evaluate.explain import Explainer
 from sightline.stages.evaluate.stage import evaluate_split
+from tests.browser.conftest import FOUR_VIEWS
 
-pytestmark = [
-    pytest.mark.slow,
-    # Of the four, those that differ in both; the others with --full.
-    pytest.mark.parametrize(
-        ("width", "scheme"),
-        [
-            (390, "light"),
-            (1280, "dark"),
-            pytest.param(390, "dark", marks=pytest.mark.full),
-            pytest.param(1280, "light", marks=pytest.mark.full),
-        ],
-    ),
-]
+pytestmark = FOUR_VIEWS
 
 
 def check(seen, file, pictures):

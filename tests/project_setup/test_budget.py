@@ -91,7 +91,7 @@ def test_the_expected_time_is_within_the_budget_and_not_far_below_it_where_epoch
     one_more = pace.epoch(work, effort.side, effort.lighter)
     assert effort.epochs == 50 or expected + one_more > minutes * 60, "one epoch more would not fit"
     (line,) = budget_lines(chosen, pace, work, 60 * minutes)
-    assert f"expected to take {expected / 60:.1f} min of {minutes:g}" in line
+    assert f"expected to take {expected / 60:.1f} min of {minutes:.4g}" in line
 
 
 def test_a_pace_of_so_many_images_a_second_gives_the_time_that_it_takes() -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from sightline.cli import app
 from sightline.core.errors import UserError
 from sightline.project_setup import project_plan, scaffold
+from sightline.project_setup.pace import Pace
 from tests.wheel import installed
 
 __all__ = ["installed"]
@@ -231,6 +232,19 @@ def test_a_home_is_understood_and_settings_given_by_hand_are_taken(
     assert plan.chosen["ingest.source_options"].value == {"layout": "classes"}
     with pytest.raises(UserError, match=r"train\.model: no option 'resnet8'"):
         project_plan.plan("~/birds", ["train.model=resnet8"])
+
+
+def test_settings_that_go_by_the_epochs_go_by_those_that_fit_into_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "birds")
+    monkeypatch.setattr(project_plan, "measure_pace", lambda *_: Pace(0.1, 0.0, 50.0, 64))
+    without = project_plan.plan(str(tmp_path / "birds")).chosen["train.max_epochs"].value
+    chosen = project_plan.plan(str(tmp_path / "birds"), seconds=200.0).chosen
+    assert chosen["train.max_epochs"].value < without
+    assert chosen["train.patience"].value == chosen["train.max_epochs"].value
+    given = project_plan.plan(str(tmp_path / "birds"), ["train.max_epochs=7"], seconds=200.0).chosen
+    assert (given["train.max_epochs"].value, given["train.patience"].value) == (7, 7)
 
 
 def test_a_project_that_git_did_not_commit_says_how_to_in_one_line(

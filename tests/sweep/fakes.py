@@ -17,7 +17,8 @@ from sightline.sweep.config import SweepConfig
 from sightline.sweep.engine import SweepEngine
 from sightline.sweep.job import JobOutcome, JobTask, SweepJob
 from sightline.sweep.search_space import read_words
-from sightline.sweep.study import SweepStudy, open_storage, study_location
+from sightline.sweep.study import SweepStudy
+from sightline.sweep.study_storage import open_storage, study_location
 
 Answer = Callable[[JobTask], JobOutcome]
 

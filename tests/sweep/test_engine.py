@@ -20,7 +20,8 @@ from sightline.config.location import stage_command
 from sightline.core import progress
 from sightline.sweep import slots
 from sightline.sweep.job import JobOutcome, JobTask
-from sightline.sweep.study import VARIABLE, open_storage, pruner_named, study_location
+from sightline.sweep.study import pruner_named
+from sightline.sweep.study_storage import VARIABLE, open_storage, study_location
 from tests.sweep.fakes import by_rate, make, start
 
 ROOT = Path(__file__).parents[2]

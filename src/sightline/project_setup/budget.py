@@ -64,7 +64,9 @@ def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budg
         # The baselines' share grows with the budget, until they are fitted on all images.
         beside = pace.expected(work, dataclasses.replace(effort, epochs=least, fitted=0))
         enough = min(beside / (1 - BASELINES), beside + pace.baselines * work.training)
-        raise UserError(f"--budget: {budget / 60:g} min is too little on this machine: --budget {enough / 60 + 1:.0f}m")
+        raise UserError(
+            f"--budget: {budget / 60:.4g} min is too little on this machine: --budget {enough / 60 + 1:.0f}m"
+        )
     return _changes(chosen, pace, work, budget, dataclasses.replace(effort, epochs=min(most, possible)))
 
 
@@ -80,7 +82,7 @@ def _changes(
 ) -> dict[str, Choice]:
     """Returns the settings of an effort that differ from those chosen, with their reasons."""
     changed = {}
-    speed = f"{budget / 60:g} min at {pace.training:,.0f} images/s of {pace.side} px"
+    speed = f"{budget / 60:.4g} min at {pace.training:,.0f} images/s of {pace.side} px"
     if effort.side != pace.side:
         changed["preprocess.size"] = Choice(effort.side, f"what fits into {speed}")
     if effort.lighter and pace.lighter is not None:
@@ -90,7 +92,7 @@ def _changes(
         reason = f"what fits into {speed}; without the budget {epochs_of(chosen)}"
         changed |= {"train.max_epochs": Choice(effort.epochs, reason)}
     if effort.fitted != work.training:
-        reason = f"what the baselines manage in a fifth of {budget / 60:g} min; there are about {work.training:,}"
+        reason = f"what the baselines manage in a fifth of {budget / 60:.4g} min; there are about {work.training:,}"
         changed["baseline.train_images"] = Choice(effort.fitted, reason)
     return changed
 
@@ -115,7 +117,7 @@ def effort_of(chosen: Mapping[str, Choice], pace: Pace, work: Workload) -> Effor
 def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
     """Returns what a person should know of a plan within a budget: how long it will take, and what that counts on."""
     expected = pace.expected(work, effort_of(chosen, pace, work))
-    result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:g}"]
+    result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:.4g}"]
     if pace.others > BUSY:
         result.append(
             f"{'':<16} other programs use {pace.others:.0%} of this machine: the estimate assumes that this does not "

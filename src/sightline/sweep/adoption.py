@@ -16,7 +16,7 @@ from sightline.core import files, git
 from sightline.core.errors import UserError, ambiguous
 from sightline.sweep import params_comments, params_edit, run_knobs
 from sightline.sweep.job import JobFactory
-from sightline.sweep.study import open_storage, study_location
+from sightline.sweep.study_storage import open_storage, study_location
 from sightline.tracking.find_run import FoundRun, NoRunError
 
 

@@ -94,7 +94,8 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
         raise ConfigError(f"sweep.pruner: {settings.pruner} needs a metric that is known after every epoch")
     # After the checks: Optuna takes half a second to import, MLflow two.
     from sightline.sweep.session import Session
-    from sightline.sweep.study import SweepStudy, open_storage, study_location
+    from sightline.sweep.study import SweepStudy
+    from sightline.sweep.study_storage import open_storage, study_location
 
     sampler = "grid" if grid else "random" if settings.sampler == "random" else "tpe"
     knobs: Any = [[knob.key, knob.values, knob.interval] for knob in space.knobs]

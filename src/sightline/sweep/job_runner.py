@@ -97,7 +97,8 @@ def _reporter(task: JobTask, epochs: int) -> Callable[[Mapping[str, float], int]
         return None
     import optuna
 
-    from sightline.sweep.study import open_storage, pruner_named, study_location
+    from sightline.sweep.study import pruner_named
+    from sightline.sweep.study_storage import open_storage, study_location
 
     place, name, number, pruner, metric = task.trial
     study = optuna.load_study(

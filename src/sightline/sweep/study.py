@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
-import os
 import platform
 import time
 import warnings
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from sightline.core import credentials, files
-from sightline.core.errors import UserError, not_installed
+from sightline.core.errors import not_installed
 from sightline.sweep.config import DIRECTIONS
 
 try:
     import optuna
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages import JournalStorage
     from optuna.trial import FrozenTrial, TrialState
 except ModuleNotFoundError as missing:
     raise not_installed(missing.name, "sweep") from None
@@ -30,71 +26,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
 
-JOURNAL = files.STATE / "sweeps.journal"
-VARIABLE = "SIGHTLINE_SWEEP_STORAGE"
-"""Environment variable with the URL of a database, for machines that share a study."""
-_ATTEMPTS = 10
 HEARTBEAT = 20.0
 SILENCE = 120.0
 """Seconds after which a machine that says nothing of its job is taken for dead."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-class _KernelLock:
-    """A lock that the kernel lets go of when its process ends; Optuna's own would be waited for, for half a minute."""
-
-    def __init__(self, path: str) -> None:
-        self._path = f"{path}.lock"
-        self._stream: IO[str] | None = None
-
-    def acquire(self) -> bool:
-        self._stream = Path(self._path).open("a")  # noqa: SIM115 - closed by `release`
-        fcntl.flock(self._stream, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-
-
-def study_location() -> str:
-    """Returns where studies are kept: a database's URL from the environment, or the project's file."""
-    return os.environ.get(VARIABLE) or str(JOURNAL.absolute())
-
-
-def open_storage(place: str) -> BaseStorage:
-    """Opens the studies.
-
-    Args:
-        place: A database's URL, or a file's path.
-
-    Raises:
-        UserError: If the database cannot be reached.
-    """
-    if "://" not in place:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(place, lock_obj=_KernelLock(place)))  # type: ignore[arg-type]
-    # The drivers that this project installs, whatever SQLAlchemy's own choice for the plain names is.
-    scheme, rest = place.split("://", 1)
-    drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-    drivers |= {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
-    settings: dict[str, Any] = {"pool_pre_ping": True}
-    if scheme.startswith(("mysql", "mariadb")):
-        # MariaDB refuses to change a row that another machine has changed since the transaction began (error 1020).
-        settings["isolation_level"] = "READ COMMITTED"
-    for attempt in range(_ATTEMPTS):
-        try:
-            return RDBStorage(f"{drivers.get(scheme, scheme)}://{rest}", engine_kwargs=settings)
-        except Exception as error:
-            cause = error.__cause__ or error
-            first = credentials.mask(" ".join(str(cause).split()))[:200]
-            # Another machine makes the tables just now: PostgreSQL and MariaDB say it in either of these words.
-            made = "already exists" in str(cause) or "duplicate" in str(cause).lower()
-            if not made or attempt == _ATTEMPTS - 1:
-                raise UserError(f"{VARIABLE}: {credentials.mask(place)}: {type(cause).__name__}: {first}") from None
-            time.sleep(1)
-    raise AssertionError("the last attempt raises")
 
 
 def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
