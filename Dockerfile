@@ -22,7 +22,7 @@ CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "1"
 
 FROM base AS build
 # All that the wheel holds besides the package: a build without one of them ends.
-COPY pyproject.toml README.md LICENSE dvc.yaml .gitignore .dvcignore ./
+COPY pyproject.toml README.md LICENSE dvc.yaml .gitignore .dvcignore .gitattributes ./
 COPY conf ./conf
 COPY pipeline ./pipeline
 COPY src ./src

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,10 @@ def test_a_row_that_was_cut_short_goes_with_the_next(tmp_path: Path) -> None:
     assert file.rows() == [row(A, "label", "x")]
     file.append([row(B, "remove")])
     assert file.rows() == [row(A, "label", "x"), row(B, "remove")]
+    file.path.write_bytes(whole + f"{B},label,,".encode() + "ø".encode()[:1])
+    assert file.rows() == [row(A, "label", "x")]
+    file.append([row(B, "remove")])
+    assert file.rows() == [row(A, "label", "x"), row(B, "remove")]
     file.path.write_bytes(whole.removesuffix(b"\n"))  # as some editors leave it
     file.append([row(B, "remove")])
     assert file.rows() == [row(A, "label", "x"), row(B, "remove")]
@@ -80,6 +85,7 @@ def test_a_row_that_was_cut_short_goes_with_the_next(tmp_path: Path) -> None:
         (f"{A},lable,,dog,,,", "'lable' is not one of label, new-class"),
         (f"{A},label,dog", "3 cells"),
         (f"{A},label,dog,,,,", "names no class"),
+        (f"{A};label;cat;dog;;;", "separated by semicolons; save the file with commas"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, wrong: str) -> None:
@@ -87,6 +93,69 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, wrong: str) -
     path.write_text(f"{','.join(HEADER)}\n{A},accept,,dog,,,\n{line}\n")
     with pytest.raises(UserError, match=rf"c\.csv, line 3: .*{wrong}.*; fix the line or remove it"):
         CorrectionFile(path).rows()
+
+
+def test_a_bad_row_that_a_person_wrote_last_is_not_taken_for_one_cut_short(tmp_path: Path) -> None:
+    file = CorrectionFile(tmp_path / "c.csv")
+    file.path.write_text(f"{','.join(HEADER)}\n{A},lable,,dog,,,")  # no end of line: as an editor leaves it
+    file.append([row(B, "remove")])
+    with pytest.raises(UserError, match="line 2: 'lable' is not one of"):
+        file.rows()
+    file.path.write_text(file.path.read_text().replace("lable", "new-class"))
+    assert [each.new for each in file.rows()] == ["dog", ""]
+
+
+def test_a_spreadsheet_may_save_it(tmp_path: Path) -> None:
+    file = CorrectionFile(tmp_path / "c.csv")
+    file.append([row(A, "label", "ørn, =1+1"), row(B, "none")])
+    expected = file.rows()
+    quoted = "\r\n".join([",".join(f'"{name}"' for name in HEADER), *file.path.read_text().splitlines()[1:], ",,,,,,"])
+    file.path.write_bytes(b"\xef\xbb\xbf" + quoted.replace(A, A.upper()).encode() + b"\r\n")
+    assert file.rows() == expected
+    file.append([row(A, "undo")])
+    assert len(file.rows()) == 3
+    file.path.write_bytes("\ufeff".encode("utf-16"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        file.rows()
+
+
+def test_a_conflict_of_git_is_named(tmp_path: Path) -> None:
+    file = CorrectionFile(tmp_path / "c.csv")
+    file.append([row(A, "remove")])
+    file.path.write_text(file.path.read_text() + "<<<<<<< HEAD\n")
+    with pytest.raises(UserError, match="line 3: a merge conflict of git; remove the lines that begin with <<<<<<<"):
+        file.rows()
+
+
+def test_two_branches_that_add_rows_merge_without_a_conflict(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=Ann", "-c", "user.email=a@b.c", *arguments], cwd=tmp_path, check=True)
+
+    def add(added: Correction) -> None:
+        file.append([added])
+        git("add", "--all")
+        git("commit", "-qm", "rows")
+
+    file = CorrectionFile(tmp_path / "data/corrections.csv")
+    shutil.copy(Path(__file__).parents[2] / ".gitattributes", tmp_path)
+    git("init", "-q", "-b", "main")
+    add(row(A, "remove"))
+    git("checkout", "-qb", "other")
+    add(row(B, "remove"))
+    git("checkout", "-q", "main")
+    add(row(B, "accept"))
+    git("merge", "-q", "--no-edit", "other")
+    assert file.rows() == [row(A, "remove"), row(B, "accept"), row(B, "remove")]
+
+
+@pytest.mark.parametrize(
+    "label", ["a\nb", "a\\nb", "a\r\nb\\", "\\\n", "cats\\red", "=1+1", 'a "b", c', " é", "\\\\\\n\n"]
+)
+def test_any_label_stands_on_one_line(tmp_path: Path, label: str) -> None:
+    file = CorrectionFile(tmp_path / "c.csv")
+    file.append([row(A, "label", label, label)])
+    assert file.path.read_bytes().count(b"\n") == 2
+    assert (file.rows()[0].old, file.rows()[0].new) == (label, label)
 
 
 def test_many_writers_at_once_lose_no_row(tmp_path: Path) -> None:

@@ -69,3 +69,30 @@ def test_accepting_a_corrected_label_keeps_it(path: Path) -> None:
     assert labels(path)[0] == "dog"
     one.undo()
     assert labels(path)[0] == "dog"
+
+
+def test_a_new_class_needs_no_row_of_its_own_that_still_holds(path: Path) -> None:
+    one = desk(path)
+    one.decide([ITEMS[0].sha256], ReviewDecision.NEW_CLASS, "emu")
+    one.undo()
+    assert one.classes == CLASSES
+    one.decide([ITEMS[0].sha256], ReviewDecision.NEW_CLASS, "emu")
+    one.decide([ITEMS[1].sha256], ReviewDecision.LABEL, "emu")
+    one.decide([ITEMS[0].sha256], ReviewDecision.LABEL, "dog")
+    rows = CorrectionFile(path).current()
+    assert (str(rows[ITEMS[1].sha256].decision), rows[ITEMS[0].sha256].new) == ("new-class", "dog")
+
+
+def test_two_reviewers_see_each_others_decisions_and_a_file_that_is_broken_takes_none(path: Path) -> None:
+    ann, bob = desk(path), desk(path)
+    ann.decide([ITEMS[0].sha256], ReviewDecision.REMOVE)
+    bob.decide([ITEMS[1].sha256], ReviewDecision.LABEL, "dog")
+    assert {row.sha256 for row in bob.rows()} == {ITEMS[0].sha256, ITEMS[1].sha256}
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"<<<<<<< HEAD\n")
+    with pytest.raises(UserError, match="line 4: a merge conflict"):
+        ann.decide([ITEMS[2].sha256], ReviewDecision.REMOVE)
+    assert path.read_bytes() == whole + b"<<<<<<< HEAD\n"
+    path.write_bytes(whole)
+    ann.undo()
+    assert labels(path) == [None, "dog", None, None]

@@ -23,6 +23,12 @@ from sightline.core.errors import UserError
 from sightline.core.text import composed
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_CONFLICT = re.compile(r"(<{7}|>{7}|\|{7}) |={7}$")
+"""The lines that git puts around the two versions of a conflict."""
+_SPECIAL = re.compile(r"[\r\n]|\\(?=[\\nr\r\n])")
+_ESCAPED = re.compile(r"\\([\\nr])")
+_ESCAPE_OF = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_MEANING_OF = {"\\": "\\", "n": "\n", "r": "\r"}
 
 
 class ReviewDecision(StrEnum):
@@ -74,6 +80,12 @@ class Correction:
 
 
 HEADER = tuple(field.name for field in fields(Correction))
+FileState = tuple[int, int]
+"""A file's size in bytes, and when it was last written, in nanoseconds."""
+
+
+class _CutShortError(ValueError):
+    """A line that ends before its last cell, as a killed writer leaves it."""
 
 
 class CorrectionFile:
@@ -106,23 +118,34 @@ class CorrectionFile:
         """Returns the line of each image's last row, by digest."""
         return {row.sha256: number for row, number in self._numbered()}
 
-    def append(self, rows: Iterable[Correction]) -> None:
+    def state(self) -> FileState:
+        """Returns size and time of the file, which change with every row; zeros where there is none."""
+        try:
+            return _state(self.path.stat())
+        except FileNotFoundError:
+            return 0, 0
+
+    def append(self, rows: Iterable[Correction]) -> tuple[FileState, FileState]:
         """Adds rows; when it returns they are on disk.
 
         All of them are one write, and writers wait for each other. A row that a killed writer left half written goes:
         nobody was told that it was kept.
+
+        Returns:
+            The file's state before and after.
 
         Raises:
             OSError: If they cannot be written; then none of them is there.
         """
         added = list(rows)
         if not added:
-            return
+            return self.state(), self.state()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            before = _state(os.fstat(descriptor))
             size = _cut_torn(descriptor)
             stream = io.StringIO(newline="")
             write = row_writer(stream)
@@ -135,6 +158,7 @@ class CorrectionFile:
                 if os.write(descriptor, data) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
+                after = _state(os.fstat(descriptor))
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
@@ -142,27 +166,46 @@ class CorrectionFile:
             os.close(descriptor)
         if new:
             files.fsync_path(self.path.parent)
+        return before if not new else (0, 0), after
 
     def _numbered(self) -> Iterator[tuple[Correction, int]]:
         try:
-            text = self.path.read_bytes().decode("utf-8-sig")
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return
+        try:
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-            ) from None
+            whole = data.rfind(b"\n") + 1
+            if error.start >= whole > 0 and error.reason == "unexpected end of data":
+                text = data[:whole].decode("utf-8-sig")  # the last character was cut short, so the row was as well
+            else:
+                raise UserError(
+                    f"{self.path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+                ) from None
         torn = not text.endswith("\n")
         lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
         for number, line in enumerate(lines, 1):
-            if not line.strip() or (number == 1 and line == ",".join(HEADER)):
+            # A spreadsheet may leave rows of empty cells, or quote the header.
+            if not line.strip(' ,"\t') or (number == 1 and line.replace('"', "") == ",".join(HEADER)):
                 continue
+            if _CONFLICT.match(line):
+                raise UserError(
+                    f"{self.path}, line {number}: a merge conflict of git; remove the lines that begin with <<<<<<<, "
+                    "======= and >>>>>>>, and keep the rows of both sides"
+                )
             try:
                 yield _parsed(line), number
-            except ValueError as error:
+            except _CutShortError as error:
                 if torn and number == len(lines):
                     return  # of a writer that was killed, or still writes
                 raise UserError(f"{self.path}, line {number}: {error}; fix the line or remove it") from None
+            except ValueError as error:
+                raise UserError(f"{self.path}, line {number}: {error}; fix the line or remove it") from None
+
+
+def _state(stat: os.stat_result) -> FileState:
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _cut_torn(descriptor: int) -> int:
@@ -175,26 +218,38 @@ def _cut_torn(descriptor: int) -> int:
     try:
         if start:
             _parsed(content[start:].decode())
-        os.write(descriptor, b"\n")  # whole, as an editor may leave it
-        return size + 1
-    except ValueError:
+    except (_CutShortError, UnicodeDecodeError):
         os.ftruncate(descriptor, start)
         return start
+    except ValueError:
+        pass  # written by hand, and wrong: whoever reads the file is told
+    os.write(descriptor, b"\n")  # whole, as an editor may leave it
+    return size + 1
 
 
 def _line(cell: str) -> str:
-    """Returns a cell without ends of lines: a row is one line of the file."""
-    return re.sub(r"[\r\n]+", " ", cell)
+    r"""Returns a cell without ends of lines, which become `\n` and `\r`: a row is one line of the file."""
+    return _SPECIAL.sub(lambda found: _ESCAPE_OF[found.group()], cell)
+
+
+def _cell(text: str) -> str:
+    """Returns the cell that `_line` wrote."""
+    return _ESCAPED.sub(lambda found: _MEANING_OF[found.group(1)], text)
 
 
 def _parsed(line: str) -> Correction:
     try:
         cells = next(csv.reader([line], strict=True), [])
-    except csv.Error as error:
-        raise ValueError(str(error)) from None
+    except csv.Error as error:  # a quotation mark is not closed
+        raise _CutShortError(str(error)) from None
     if len(cells) != len(HEADER):
-        raise ValueError(f"{len(cells)} cells, but {len(HEADER)} are needed ({','.join(HEADER)})")
-    digest, word, old, new, *rest = cells
+        for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+            if line.count(mark) >= len(HEADER) - 1 > line.count(","):
+                raise ValueError(f"its cells are separated by {name}; save the file with commas, as it was")
+        problem = f"{len(cells)} cells, but {len(HEADER)} are needed ({','.join(HEADER)})"
+        raise _CutShortError(problem) if len(cells) < len(HEADER) else ValueError(problem)
+    digest, word, old, new, *rest = map(_cell, cells)
+    digest = digest.lower()  # as some tools write it
     if not _DIGEST.fullmatch(digest):
         raise ValueError(f"{digest!r} is not the SHA-256 of an image (64 hexadecimal digits)")
     try:
@@ -217,6 +272,11 @@ def standing(rows: Iterable[Correction]) -> list[Correction]:
         elif of_image:
             of_image.pop()
     return [row for _, row in sorted((pair for pairs in kept.values() for pair in pairs), key=lambda pair: pair[0])]
+
+
+def new_classes(rows: Iterable[Correction]) -> set[str]:
+    """Returns the classes that rows have named and no row has taken back."""
+    return {row.new for row in standing(rows) if row.decision is ReviewDecision.NEW_CLASS}
 
 
 def current(rows: Iterable[Correction]) -> dict[str, Correction]:

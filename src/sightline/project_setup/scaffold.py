@@ -17,7 +17,7 @@ from sightline.core.errors import UserError
 _STAGE = re.compile(r"python -m pipeline\.(\w+)")
 _DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"
 _INTRODUCTION = "git config --global user.name 'Your Name' && git config --global user.email you@example.org"
-_IGNORED = (".gitignore", ".dvcignore")
+_COPIED = (".gitignore", ".dvcignore", ".gitattributes")
 
 
 def require_free(folder: Path, source: Path | None) -> None:
@@ -80,7 +80,7 @@ def make_project(folder: Path, params: str, readme: str) -> list[str]:
     subdir = ["--subdir"] if within and not (folder / ".git").exists() else []
     _initialise_dvc(folder, subdir)
     content = {PARAMS.name: params, "README.md": readme, "dvc.yaml": dvc_yaml(), ".dvc/config": _DVC_CONFIG}
-    content |= {name: template(name).read_text(encoding="utf-8") for name in _IGNORED}
+    content |= {name: template(name).read_text(encoding="utf-8") for name in _COPIED}
     for name, text in content.items():
         files.write_bytes(folder / name, text.encode())
     if within or not was_empty:

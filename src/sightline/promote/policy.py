@@ -91,7 +91,10 @@ class Decision:
 
     def lines(self) -> list[str]:
         """Returns the reasons, and the numbers, as text."""
-        facts = "  ".join(f"{fact} {value:.4f}" for fact, value in self.facts.items())
+        facts = "  ".join(
+            f"{fact} {value:.4f}" if isinstance(value, float) else f"{fact} {value:,}"
+            for fact, value in self.facts.items()
+        )
         return [*(f"- {reason}" for reason in self.reasons), *([facts] if facts else [])]
 
 

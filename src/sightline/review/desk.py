@@ -11,7 +11,15 @@ from pathlib import Path
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.text import composed
-from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision, current, standing
+from sightline.datasets.corrections import (
+    Correction,
+    CorrectionFile,
+    FileState,
+    ReviewDecision,
+    current,
+    new_classes,
+    standing,
+)
 from sightline.review.review_queue import ReviewItem
 
 _SAFE = re.compile(r"[^\w .+-]")
@@ -48,10 +56,10 @@ class ReviewDesk:
         self._additions = additions
         self._unlabelled = unlabelled or {}
         self._lock = threading.Lock()
-        rows = corrections.rows()
-        self._history = [[row] for row in standing(rows)]
-        self._held = current(rows)
-        self._classes = [*classes, *sorted({row.new for row in self._held.values() if row.new} - set(classes))]
+        self._known = list(classes)
+        self._state: FileState | None = None
+        self._read()
+        self._history = [[row] for row in standing(self._rows)]
 
     @property
     def classes(self) -> list[str]:
@@ -86,8 +94,9 @@ class ReviewDesk:
             UserError: If a picture is not in the queue, or the label is no class. Nothing is written then.
             OSError: If it cannot be written.
         """
-        label = composed(label.strip())
+        label = label if label in self._classes else composed(label.strip())
         with self._lock:
+            self._read()
             rows = [self._row(sha256, decision, label, reason) for sha256 in dict.fromkeys(sha256s)]
             for row in rows:
                 self._copy(row)
@@ -104,11 +113,13 @@ class ReviewDesk:
             The rows that were taken back; none where there is nothing to take back.
         """
         with self._lock:
+            self._read()
             if not self._history:
                 return []
-            rows = self._history.pop()
+            rows = self._history[-1]
             undone = [self._stamped(row.sha256, ReviewDecision.UNDO, row.new, "", "undo") for row in rows]
             self._append(undone)
+            self._history.pop()
             for row in undone:
                 held = self._held.get(row.sha256, row)
                 self._copy(held)
@@ -129,25 +140,36 @@ class ReviewDesk:
                 raise UserError("name a class")
             if decision is ReviewDecision.LABEL and label not in self._classes:
                 raise UserError(f"{label!r} is not a class yet; mark it as a new one")
-            if label in self._classes and not self._is_new(label):
-                decision = ReviewDecision.LABEL
+            decision = ReviewDecision.LABEL if label in self._known else ReviewDecision.NEW_CLASS
         else:
             label = ""
         return self._stamped(sha256, decision, old, label, reason or str(item.kind))
-
-    def _is_new(self, label: str) -> bool:
-        return any(row.decision is ReviewDecision.NEW_CLASS and row.new == label for row in self._held.values())
 
     def _stamped(self, sha256: str, decision: ReviewDecision, old: str, new: str, reason: str) -> Correction:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Correction(sha256, decision, old, new, reason, now, self._who)
 
+    def _read(self) -> None:
+        """Reads the file where it has changed: another reviewer, or an editor, may be at work on it as well.
+
+        Raises:
+            UserError: If a row is none.
+        """
+        state = self.file.state()
+        if state != self._state:
+            self._take(self.file.rows(), state)
+
     def _append(self, rows: list[Correction]) -> None:
-        self.file.append(rows)
-        # Of the file: another reviewer may be at work beside this one.
-        self._held = self.file.current()
-        named = {row.new for row in rows if row.decision is ReviewDecision.NEW_CLASS}
-        self._classes += sorted(named - set(self._classes))
+        before, after = self.file.append(rows)
+        if before == self._state:
+            self._take([*self._rows, *rows], after)
+        else:
+            self._read()
+
+    def _take(self, rows: list[Correction], state: FileState) -> None:
+        self._rows, self._state, self._held = rows, state, current(rows)
+        named = {*new_classes(rows), *(row.new for row in self._held.values() if row.new)}
+        self._classes = [*self._known, *sorted(named - set(self._known))]
 
     def _copy(self, row: Correction) -> None:
         """Puts a picture that is in no source into the folder of its class."""

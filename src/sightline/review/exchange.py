@@ -105,7 +105,7 @@ def take(path: Path, desk: ReviewDesk) -> tuple[int, int]:
 
 
 def write_back(project: ReviewProject, table: str, url: str | None) -> int:
-    """Writes the decisions into a database's table or collection as labels, a row a picture of the queue.
+    """Writes the decisions into a database's table or collection as labels, a row a picture and copy of it.
 
     The rows are those of predictions, with `review` in the place of the model's digest: again gives the same rows.
 
@@ -122,8 +122,9 @@ def write_back(project: ReviewProject, table: str, url: str | None) -> int:
         if held is not None:
             detail = ", ".join(filter(None, [held.reason, held.who, held.when]))
             label = None if held.removes else project.desk.label(item)
-            row = {"id": item.id, "model": "review", "label": label, "probability": None}
-            rows.append({**row, "reason": str(held.decision), "detail": detail})
+            for identity in project.ids.get(item.sha256, [item.id]):
+                row = {"id": identity, "model": "review", "label": label, "probability": None}
+                rows.append({**row, "reason": str(held.decision), "detail": detail})
     return write_predictions(rows, url, table)
 
 

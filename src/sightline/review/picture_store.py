@@ -15,6 +15,8 @@ from sightline.datasets.raw_set import raw_shards
 from sightline.imaging import decode
 
 _GROUP = 256  # rows of a shard that are read at once, as they were written
+_SMALL = 256
+"""Pixels of the longer side up to which thousands of pictures are kept as they are shown."""
 _TINY = 64
 """Pixels up to which a picture is sent as it is: the page enlarges it by whole pixels."""
 
@@ -38,7 +40,9 @@ class PictureStore:
             ):
                 self._places.setdefault(sha256, (shard.path, row))
                 self.labels.setdefault(sha256, set()).add(label)
-        self.shown = functools.lru_cache(4096)(self._shown)
+        # Hundreds of kilobytes each where they are large, a few where small.
+        self._large = functools.lru_cache(64)(self._scaled)
+        self._small = functools.lru_cache(4096)(self._scaled)
 
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self._places or sha256 in self._others
@@ -54,13 +58,16 @@ class PictureStore:
         path, row = self._places[sha256]
         return _row_group(path, row // _GROUP)[row % _GROUP]
 
-    def _shown(self, sha256: str, side: int) -> tuple[bytes, str]:
+    def shown(self, sha256: str, side: int) -> tuple[bytes, str]:
         """Returns a picture as the page shows it, no side longer than `side` pixels, and its media type.
 
         Raises:
             RejectionError: If it cannot be decoded.
             KeyError: If there is none.
         """
+        return (self._small if side <= _SMALL else self._large)(sha256, side)
+
+    def _scaled(self, sha256: str, side: int) -> tuple[bytes, str]:
         pixels = decode.decode(self.data(sha256), channels=3)
         longer = max(pixels.shape[:2])
         if longer > side:

@@ -11,9 +11,9 @@ from sightline.core.progress import track
 from sightline.datasets.raw_set import ImageRecord, Rejection, read_rejected
 from sightline.sources.base import Source
 
-_NOT_OURS = frozenset({"removed", "dropped_label"})  # refused because somebody wants it so
+_REMOVED, _DROPPED = "removed", "dropped_label"
 MOST = 1000
-"""Refused inputs that are looked at, at most."""
+"""Refused inputs that are looked at, at most, beside those that a review removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,15 @@ class RefusedInput:
 
 
 def worth_a_look(raw: Path) -> list[Rejection]:
-    """Returns the rejections that a person can do something about.
+    """Returns the rejections that a person can do something about, and those that a person has decided on.
 
     Raises:
         UserError: If there is no raw set.
     """
-    return [each for each in read_rejected(raw) if each.reason not in _NOT_OURS][:MOST]
+    rejected = [each for each in read_rejected(raw) if each.reason != _DROPPED]
+    return [each for each in rejected if each.reason == _REMOVED] + [
+        each for each in rejected if each.reason != _REMOVED
+    ][:MOST]
 
 
 def fetch_refused(
@@ -55,20 +58,20 @@ def fetch_refused(
         folder: The copies' place.
 
     Returns:
-        The inputs, each content once; and the files by digest.
+        The inputs, and the files by digest.
 
     Raises:
         UserError: If the source cannot be reached.
     """
     refusals = {each.id: each for each in rejections}
-    found: dict[str, RefusedInput] = {}
+    found: list[RefusedInput] = []
     places: dict[str, Path] = {}
     for record in track(source.records(), "reading rejected inputs") if refusals else ():
         if isinstance(record, ImageRecord) and record.id in refusals:
             sha256 = files.sha256(record.data)
             rejection = refusals[record.id]
-            found.setdefault(sha256, RefusedInput(record.id, sha256, str(rejection.reason), rejection.detail))
+            found.append(RefusedInput(record.id, sha256, str(rejection.reason), rejection.detail))
             places[sha256] = folder / sha256
             if not places[sha256].is_file():
                 files.write_bytes(places[sha256], record.data)
-    return list(found.values()), places
+    return found, places

@@ -153,10 +153,17 @@ class _Handlers:
         return JSONResponse(self._after(rows))
 
     async def undo(self, request: Request) -> Response:
-        """Takes the last decision back."""
-        await _json(request)
+        """Takes the last decision back; answers where its image stands in the queue of `kind`, or else in the whole."""
+        kind = str((await _json(request)).get("kind", ""))
         rows = await asyncio.to_thread(self._desk.undo)
-        return JSONResponse(self._after(rows))
+        undone = {row.sha256 for row in rows}
+        found = (
+            {"kind": of, "place": place}
+            for of in (kind, "")
+            for place, item in enumerate(self._of_kind.get(of, []))
+            if item.sha256 in undone
+        )
+        return JSONResponse(self._after(rows) | {"undone": len(rows)} | next(found, {"kind": kind, "place": None}))
 
     def _found(self, request: Request) -> ReviewItem:
         found = self._desk.by_sha256.get(request.path_params["sha256"])

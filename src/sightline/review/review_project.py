@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ class ReviewProject:
         pictures: The encoded images.
         inside: Number of the judgements that are of the set.
         judge: The model and its preprocessing.
+        ids: Ids of the copies of each picture, by digest; of those of the set and those that were refused.
     """
 
     desk: ReviewDesk
@@ -46,6 +48,7 @@ class ReviewProject:
     pictures: PictureStore
     inside: int
     judge: Judge
+    ids: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def open_project(images: Path | None = None, who: str | None = None) -> ReviewProject:
@@ -73,9 +76,16 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
     added = judge.of_pictures(track(readable_ones.items(), "judging rejected inputs"))
     place = {sha256: len(inside) + at for at, sha256 in enumerate(added.sha256)}
     judged = _joined(inside, added)
-    items = build_queue(judged, RAW, [(each, place.get(each.sha256)) for each in refused], len(inside))
+    decided = corrections.current()
+    items = build_queue(judged, RAW, [(each, place.get(each.sha256)) for each in refused], len(inside), decided)
     desk = ReviewDesk(items, judged.classes, corrections, who or reviewer())
-    return ReviewProject(desk, judged, PictureStore(RAW, places), len(inside), judge)
+    ids: dict[str, list[str]] = defaultdict(list)
+    for sha256, identity in [
+        *zip(inside.sha256, inside.ids, strict=True),
+        *((each.sha256, each.id) for each in refused),
+    ]:
+        ids[sha256].append(identity)
+    return ReviewProject(desk, judged, PictureStore(RAW, places), len(inside), judge, ids)
 
 
 def reviewer() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,7 +82,11 @@ class ReviewItem:
 
 
 def build_queue(
-    judged: Judgements, raw: Path, refused: Sequence[tuple[RefusedInput, int | None]] = (), start: int = 0
+    judged: Judgements,
+    raw: Path,
+    refused: Sequence[tuple[RefusedInput, int | None]] = (),
+    start: int = 0,
+    decided: Collection[str] = (),
 ) -> list[ReviewItem]:
     """Returns the queue of a set.
 
@@ -91,6 +95,7 @@ def build_queue(
         raw: The folder that ingestion wrote.
         refused: Inputs that ingestion refused and whose content is known, each with its place in `judged`.
         start: The place in `judged` at which the images begin that are not in the set.
+        decided: Digests of images that somebody has decided on: they are in the queue whatever their rank.
     """
     inside = _part(judged, start)
     items = [*_conflicts(inside), *(_refused(judged, refused, conflicts=True))]
@@ -107,7 +112,9 @@ def build_queue(
     items += _near(inside, raw)
     items += _refused(judged, refused, conflicts=False)
     items += _novel(inside, strangeness, answers)
-    unsure = np.argsort(scores, kind="stable")[: MOST + len(items)]
+    order = np.argsort(scores, kind="stable")
+    end = MOST + len(items)
+    unsure = [*order[:end], *(at for at in order[end:] if inside.sha256[at] in decided)]
     items += [_of(inside, at, Kind.UNCERTAIN, float(scores[at]), answers) for at in unsure]
     return list(_once(items))
 

@@ -12,10 +12,13 @@ let kind = "", total = 0, page = 60, at = 0, many = false, busy = false, classes
 const post = (path, content) =>
   call(path, { method: "POST", body: JSON.stringify(content), headers: { "Content-Type": "application/json" } });
 
-function fail(error) {
+function fail(error, words = "Not saved") {
   $("#fault").hidden = !error;
-  if (error) $("#fault").textContent = `Not saved: ${error.message}`;
+  if (error) $("#fault").textContent = `${words}: ${error.message}`;
 }
+
+/** Awaits what only shows something: where it cannot, the page says so, and the decisions so far are saved. */
+const seen = (promise) => promise.catch((error) => fail(error, "Not shown"));
 
 async function load(start) {
   const first = start - (start % page);
@@ -45,7 +48,7 @@ function drawKinds(kinds) {
   const every = [{ kind: "", words: "all", count: everything, decided }, ...kinds];
   $("#kinds").replaceChildren(...every.map((each) => {
     const button = make("button", { type: "button", "aria-pressed": String(each.kind === kind) }, `${each.words} ${each.count.toLocaleString("en")}`);
-    button.addEventListener("click", () => begin(each.kind));
+    button.addEventListener("click", () => seen(begin(each.kind)));
     return button;
   }));
 }
@@ -67,10 +70,21 @@ async function go(place) {
   $("#actions").hidden = false;
   $("#one").hidden = over || many;
   $("#grid").hidden = over || !many;
-  if (over) shown = null;
+  if (over) await finish();
   else if (many) $("#actions .main span").textContent = "All right";
   if (!over && many) grid.show(pages.get(at - (at % page)), at - (at % page), total, at % page);
-  else if (!over) await showOne(item(at));
+  else if (!over) showOne(item(at));
+}
+
+/** The end of the queue: what to do next, or how many pictures were skipped. */
+async function finish() {
+  shown = null;
+  const { first, kinds, decided: all } = await call(`/queue?kind=${encodeURIComponent(kind)}`);
+  const of = kinds.find((each) => each.kind === kind) ?? { count: total, decided: all };
+  const left = of.count - of.decided;
+  $("#done h2").textContent = left ? `End of the queue: ${left.toLocaleString("en")} skipped` : "Nothing left to review";
+  $("#again").hidden = !left;
+  $("#again").onclick = () => seen(go(first));
 }
 
 /** Goes on to the next picture that nobody has decided on. */
@@ -86,12 +100,14 @@ async function next(from) {
 function detail(sha256) {
   if (!details.has(sha256)) {
     if (details.size > 200) details.clear();
-    details.set(sha256, call(`/item/${sha256}`));
+    const answer = call(`/item/${sha256}`);
+    details.set(sha256, answer);
+    answer.catch(() => details.delete(sha256));  // asked for again
   }
   return details.get(sha256);
 }
 
-async function showOne(found) {
+function showOne(found) {
   shown = found;
   const now = found.decision && ["label", "new-class"].includes(found.decision) ? found.new : found.label;
   $("#picture").src = `/picture/${found.sha256}?large`;
@@ -104,6 +120,20 @@ async function showOne(found) {
   $("#label").textContent = state ?? (now ? `Label: ${now}` : "No label yet");
   const taken = now || (found.needs_label ? found.suggestion : "");
   $("#actions .main span").textContent = taken ? `It is ${taken}` : "Reviewed";
+  // Unless they are known already they take a moment, in which a key must not choose from the last picture's classes.
+  $("#top").replaceChildren();
+  $("#near").replaceChildren();
+  judge(found, now);
+  for (let ahead = at + 1; ahead <= at + 4; ahead += 1) {
+    const coming = item(ahead);
+    if (!coming) continue;
+    new Image().src = `/picture/${coming.sha256}?large`;
+    detail(coming.sha256);
+  }
+}
+
+/** Shows what the model thinks of the picture, and its neighbours. */
+async function judge(found, now) {
   const { top, neighbours } = await detail(found.sha256).catch(() => ({ top: [], neighbours: [] }));
   if (shown !== found) return;
   const single = classes.every((name) => [...name].length === 1);
@@ -123,12 +153,6 @@ async function showOne(found) {
     return make("li", { title: label, class: label === now ? "" : "other" }, picture, label);
   }));
   explain(found);
-  for (let ahead = at + 1; ahead <= at + 4; ahead += 1) {
-    const coming = item(ahead);
-    if (!coming) continue;
-    new Image().src = `/picture/${coming.sha256}?large`;
-    detail(coming.sha256).catch(() => details.delete(coming.sha256));
-  }
 }
 
 /** After a moment's stay, what the model's answer depends on. */
@@ -149,43 +173,37 @@ function keep(rows) {
   for (const found of pages.values()) found.forEach((old, place) => { found[place] = fresh.get(old.sha256) ?? old; });
 }
 
-async function decide(decision, label = "") {
-  const those = many ? grid.targets() : [item(at)].filter(Boolean);
-  if (busy || !those.length) return;
+/** Posts to the server, one at a time, then goes on; a key pressed until then is meant for no other picture. */
+async function save(path, content, goOn) {
+  if (busy) return;
   busy = true;
   try {
-    const answer = await post("/decide", { pictures: those.map((each) => each.sha256), decision, label });
+    const answer = await post(path, content).catch(fail);
+    if (!answer) return;
     fail(null);
     keep(answer.items);
     tell(answer);
-    if (many) {
-      grid.clear();
-      await go(at - (at % page) + grid.place());
-    } else await next(at + 1);
-  } catch (error) {
-    fail(error);
+    await seen(goOn(answer));
   } finally {
     busy = false;
   }
 }
 
-async function undo() {
-  if (busy) return;
-  busy = true;
-  try {
-    const answer = await post("/undo", {});
-    fail(null);
-    keep(answer.items);
-    tell(answer);
-    const wanted = answer.items[0]?.sha256;
-    const place = [...pages].flatMap(([start, found]) => found.map((each, i) => [each.sha256, start + i])).find(([sha]) => sha === wanted);
-    await go(place ? place[1] : at);
-  } catch (error) {
-    fail(error);
-  } finally {
-    busy = false;
-  }
+async function decide(decision, label = "") {
+  const those = many ? grid.targets() : [item(at)].filter(Boolean);
+  if (!those.length) return;
+  await save("/decide", { pictures: those.map((each) => each.sha256), decision, label }, async () => {
+    if (!many) return next(at + 1);
+    grid.clear();
+    return go(at - (at % page) + grid.place());
+  });
 }
+
+const undo = () => save("/undo", { kind }, async (answer) => {
+  if (answer.kind !== kind) await begin(answer.kind);
+  if (answer.place !== null) await go(answer.place);
+  else $("#progress").textContent = answer.undone ? "Undone, for an image that is not in this queue" : "Nothing to undo";
+});
 
 async function switchMode() {
   many = !many;
@@ -206,7 +224,7 @@ const actions = {
 function key(event) {
   if (isTyping() || document.querySelector("dialog[open]")) return false;
   const ctrl = event.ctrlKey || event.metaKey;
-  if (ctrl && event.key === "z") return undo() || true;
+  if (ctrl && event.key === "z") return undo() && true;
   if (many && !$("#grid").hidden && grid.key(event)) return true;
   if (ctrl || event.altKey) return false;
   const button = event.target.closest?.("button");
@@ -215,9 +233,9 @@ function key(event) {
     " ": actions.skip, ArrowRight: actions.skip, ArrowLeft: () => go(at - 1), ".": switchMode,
     PageDown: () => go(at - (at % page) + page), PageUp: () => go(at - (at % page) - page),
     "?": () => $("#help").showModal(), "/": () => open() }[event.key];
-  if (simple) return simple() || true;
+  if (simple) return seen(Promise.resolve(simple())) && true;
   if ([...event.key].length !== 1 || event.key === " ") return false;
-  if (classes.includes(event.key) && classes.every((name) => [...name].length === 1)) return decide("label", event.key) || true;
+  if (classes.includes(event.key) && classes.every((name) => [...name].length === 1)) return decide("label", event.key) && true;
   if (/[1-9]/.test(event.key) && !many) return $("#top").children[Number(event.key) - 1]?.querySelector("button").click() || true;
   open(event.key);
   return true;
@@ -225,12 +243,12 @@ function key(event) {
 
 addEventListener("keydown", (event) => { if (key(event)) event.preventDefault(); });
 for (const button of document.querySelectorAll("#actions button")) {
-  button.addEventListener("click", () => { actions[button.dataset.do](); button.blur(); });
+  button.addEventListener("click", () => { seen(actions[button.dataset.do]()); button.blur(); });
 }
 $("#picture").addEventListener("load", () => $("#picture").classList.toggle("tiny", $("#picture").naturalWidth <= 64));
-$("#mode").addEventListener("click", () => { switchMode(); $("#mode").blur(); });
+$("#mode").addEventListener("click", () => { seen(switchMode()); $("#mode").blur(); });
 $("#keys").addEventListener("click", () => $("#help").showModal());
 $("#help .close").addEventListener("click", () => $("#help").close());
 onChosen((label, isNew) => decide(isNew ? "new-class" : "label", label));
 leave();
-begin("").catch(fail);
+seen(begin(""));

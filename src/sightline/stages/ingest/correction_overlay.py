@@ -10,7 +10,7 @@ from typing import Any
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
-from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision, current, new_classes
 
 
 class CorrectionOverlay:
@@ -28,8 +28,8 @@ class CorrectionOverlay:
 
     def __init__(self, path: Path | None) -> None:
         self._file = CorrectionFile(path) if path else None
-        self._held = self._file.current() if self._file else {}
-        self._new = {row.new for row in self._held.values() if row.decision is ReviewDecision.NEW_CLASS}
+        rows = self._file.rows() if self._file else []
+        self._held, self._new = current(rows), new_classes(rows)
         self.former: dict[str, str] = {}
         self._met: set[str] = set()
         self._counts: Counter[str] = Counter()
