@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -72,6 +73,51 @@ def test_new_classes_are_told_and_old_ones_answered_as_before(exported: Project,
     np.testing.assert_allclose(after[kept, :10] / after[kept, :10].sum(axis=1, keepdims=True), before[kept], atol=1e-5)
     shapes = np.stack([new.prepare(image) for image in unseen])
     assert np.median(new.novelty(shapes)) < np.median(old.novelty(shapes))
+
+
+def with_one_threshold(bundle: Path, folder: Path) -> Path:
+    """Returns a copy of a bundle as versions made it whose novelty had one threshold for all classes."""
+    shutil.copytree(bundle, folder)
+    pooled = json.loads((folder / manifest.CALIBRATION).read_text())["novelty"]["thresholds"]
+    for form, name in manifest.MODELS.items():
+        proto = onnx.load(folder / name)
+        (place,) = (n for n, one in enumerate(proto.graph.initializer) if one.name == "novelty_threshold")
+        scalar = onnx.numpy_helper.from_array(np.float32(pooled[form]), "novelty_threshold")
+        proto.graph.initializer[place].CopyFrom(scalar)
+        (gather,) = (node for node in proto.graph.node if node.output[0] == "novelty_nearest_threshold")
+        proto.graph.node.remove(gather)
+        proto.graph.node[-1].input[1] = "novelty_threshold"
+        onnx.checker.check_model(proto)
+        onnx.save(proto, folder / name)
+    content = json.loads((folder / manifest.MANIFEST).read_text())
+    (folder / manifest.MANIFEST).unlink()
+    manifest.write_manifest(folder, content["lineage"], content["default"], content["proof"])
+    return folder
+
+
+def test_a_bundle_with_one_threshold_predicts_and_is_extended(
+    exported: Project, pictures: Path, tmp_path: Path
+) -> None:
+    older = with_one_threshold(exported.bundle, tmp_path / "older")
+    result = extend(older, pictures, tmp_path / "bundle")
+    assert (result.pictures, result.largest < 1e-4) == ({"cross": 10, "frame": 10}, True)
+    unseen = [draw(name, number) for name in SHAPES for number in range(100, 120)]
+    for form in manifest.MODELS:
+        before, after, new = (Bundle.load(one, form, 1) for one in (exported.bundle, older, tmp_path / "bundle"))
+        digits = np.stack([before.prepare(path.read_bytes()) for path in exported.pictures])
+        ratio = after.novelty(digits) / before.novelty(digits)
+        thresholds = before.calibration["novelty"]["thresholds"]
+        own = onnx.numpy_helper.to_array(
+            next(
+                one
+                for one in onnx.load(exported.bundle / manifest.MODELS[form]).graph.initializer
+                if one.name == "novelty_threshold"
+            )
+        )
+        assert np.abs(ratio[:, None] - own / thresholds[form]).min(axis=1).max() < 1e-4
+        shapes = np.stack([new.prepare(image) for image in unseen])
+        assert np.median(new.novelty(shapes)) < np.median(after.novelty(shapes))
+        assert (new.novelty(digits) <= after.novelty(digits) * (1 + 1e-4)).all()
 
 
 def test_it_is_marked_until_it_is_trained(exported: Project, extended: Path, pictures: Path, tmp_path: Path) -> None:

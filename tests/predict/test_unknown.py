@@ -32,10 +32,13 @@ from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import open_session
 from sightline.stages.evaluate.novelty_measurement import Embedder, measure_novelty
+from sightline.stages.evaluate.results import SplitPredictions
+from sightline.stages.evaluate.set_scores import measure_sets
+from sightline.stages.export.calibration_file import Calibration
 from sightline.stages.export.stage import export
 from sightline.stages.export.uncertainty import Uncertainty
 from tests import bundles
-from tests.exported import CONFIG, RATE, TEST_ROWS, Project, write_processed
+from tests.exported import CALIBRATION, CONFIG, RATE, TEST_ROWS, Project, write_processed
 from tests.serve.conftest import serve
 
 PNG = {"content-type": "image/png"}
@@ -213,6 +216,30 @@ def test_sets_hold_the_truth_about_as_often_as_asked(exported: Project) -> None:
     assert sizes == sorted(sizes)
     with pytest.raises(UserError, match="coverage: must be above 0 and below 1, not 1"):
         bundle.question(coverage=1.0)
+
+
+@pytest.mark.parametrize("name", ["aps", "raps"])
+def test_sets_by_another_score_are_the_same_by_every_way(exported: Project, tmp_path: Path, name: str) -> None:
+    data, folder = ProcessedSet(exported.processed), tmp_path / "bundle"
+    shutil.copytree(exported.bundle, folder)
+    uncertainty = Uncertainty(None, data.split("val"), data.shape, score=name)
+    for form in manifest.MODELS:
+        uncertainty.observe(form, Bundle.load(exported.bundle, form))
+    uncertainty.write(folder, Calibration(**CALIBRATION, conformity_score=name).as_json())
+    (folder / manifest.MANIFEST).unlink()
+    manifest.write_manifest(folder, {})
+    bundle, predictor = Bundle.load(folder, "fp32"), Predictor.load(exported.model)
+    splits = []
+    for split in ("val", "test"):
+        rows = data.split(split)
+        calibrated = Calibration(**CALIBRATION).apply(predictor(rows.images()))
+        splits.append(SplitPredictions(split, rows.ids, rows.labels, calibrated, calibrated))
+    expected = measure_sets(*splits, name)
+    assert expected is not None
+    found = list(bundle.predict(exported.pictures, coverage=0.95))
+    sets = [{bundle.classes[place] for place in np.flatnonzero(row)} for row in expected.chosen]
+    assert np.mean([set(one.class_set or ()) == these for one, these in zip(found, sets, strict=True)]) > 0.97
+    assert all(one.class_set and one.class_set[0] == one.label for one in found)
 
 
 def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from sightline.imaging import decode
 from sightline.predict.bundle import Bundle
 from tests import bundles
+from tests.exported import Project
 from tests.serve.conftest import Served, serve
 
 pytestmark = pytest.mark.slow
@@ -76,6 +77,37 @@ def test_the_answers_are_those_of_the_command_line(page: Any, server: Served, pi
     assert page.locator("#results .bars").count() == len(pictures)
     assert any(p.abstained for p in expected)
     assert page.locator(".answer.unsure").count() == sum(p.abstained for p in expected)
+
+
+def test_foreign_pictures_are_shown_as_such(exported: Project, browser: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    foreign = [rng.integers(0, 256, (28, 28, 1)).astype(np.uint8) for _ in range(10)]
+    for place, image in enumerate(foreign):
+        (tmp_path / f"noise {place}.png").write_bytes(decode.encode_png(image))
+    paths = [*exported.pictures[:20], *sorted(tmp_path.iterdir())]
+    expected = {path.name: p for path, p in zip(paths, Bundle.load(exported.bundle).predict(paths), strict=True)}
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    with serve(exported.bundle) as server:
+        page = context.new_page()
+        page.goto(server.url)
+        page.wait_for_selector("#about:enabled")
+        page.set_input_files("#files", [str(path) for path in paths])
+        done(page, len(paths))
+        shown = page.eval_on_selector_all(
+            "#results > li",
+            "all => all.map(i => [i.querySelector('.name').title, i.querySelector('.answer').innerText])",
+        )
+        with page.expect_download() as download:
+            page.click("#save")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+    assert len(shown) == len(paths)
+    for name, answer in shown:
+        novel = (expected[name].novelty or 0) > 1
+        assert answer.startswith("Unlike any class the model knows; nearest: ") == novel, (name, answer)
+    for row in csv.DictReader(io.StringIO(Path(download.value.path()).read_text())):
+        assert float(row["novelty"]) == pytest.approx(expected[row["path"]].novelty, rel=1e-4)
+    assert sum((p.novelty or 0) > 1 for p in expected.values()) >= 10
 
 
 def test_bad_huge_and_good_side_by_side(page: Any, pictures: list[Path], tmp_path: Path) -> None:

@@ -105,23 +105,22 @@ def images_for(rate: float) -> int:
 
 
 def class_thresholds(labels: Labels, of_true: Floats, num_classes: int, coverage: float) -> Floats:
-    """Returns for each class the least probability with which it belongs to an image's set (LAC, class-conditional).
+    """Returns for each class the least conformity score with which it belongs to an image's set (class-conditional).
 
-    Sadinle, Lei and Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error levels": the sets of
-    least mean size. A class with too few images shares the threshold of all images together, which holds the coverage
-    over these, and not for that class alone.
+    A class with too few images shares the threshold of all images together, which holds the coverage over these, and
+    not for that class alone.
 
     Args:
         labels: [n] classes of held-out images.
-        of_true: [n] calibrated probability of the true class of each.
+        of_true: [n] score of the true class of each, of one of `conformity_scores`.
         num_classes: K.
         coverage: The share of sets that are to hold the truth, 0 to 1.
 
     Returns:
-        [K]; 0, so that the class is in every set, where all images together are too few.
+        [K]; -infinity, so that the class is in every set, where all images together are too few.
     """
     pooled = quantile(1 - of_true, 1 - coverage)
-    thresholds = np.full(num_classes, 0.0 if pooled is None else 1 - pooled)
+    thresholds = np.full(num_classes, -np.inf if pooled is None else 1 - pooled)
     for label in range(num_classes):
         own = quantile(1 - of_true[labels == label], 1 - coverage)
         if own is not None:
@@ -129,16 +128,16 @@ def class_thresholds(labels: Labels, of_true: Floats, num_classes: int, coverage
     return thresholds
 
 
-def prediction_sets(probabilities: npt.NDArray[np.floating], thresholds: Floats) -> Bools:
+def prediction_sets(scores: npt.NDArray[np.floating], thresholds: Floats) -> Bools:
     """Returns which classes are in the set of each image, [n, K].
 
     The likeliest class always is: a set without any would hold the truth in no case.
 
     Args:
-        probabilities: [n, K] calibrated.
+        scores: [n, K] of one of `conformity_scores`.
         thresholds: [K] of `class_thresholds`.
     """
-    # Of probabilities in single precision: a class at its threshold is in the set.
-    chosen: Bools = probabilities >= thresholds - 1e-9
-    chosen[np.arange(len(chosen)), probabilities.argmax(axis=1)] = True
+    # Of scores in single precision: a class at its threshold is in the set.
+    chosen: Bools = scores >= thresholds - 1e-9
+    chosen[np.arange(len(chosen)), scores.argmax(axis=1)] = True
     return chosen

@@ -14,6 +14,7 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError
 from sightline.imaging.image_file import Limits
 from sightline.metrics import conformal
+from sightline.metrics.conformity_scores import DEFAULT
 from sightline.predict import batching, manifest, python_inputs
 from sightline.predict.held_out import HeldOutImages, from_bytes
 from sightline.predict.inference_model import Answer, InferenceModel, Probabilities, open_model
@@ -33,7 +34,7 @@ class Bundle(InferenceModel):
         manifest: The content of `manifest.json`.
         card: The model card, in Markdown.
         reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
-        held_out: Probabilities of validation images, for sets of classes; None in an older bundle.
+        held_out: Conformity scores of validation images, for sets of classes; None in an older bundle.
         folder: The folder that it was loaded from.
     """
 
@@ -92,8 +93,9 @@ class Bundle(InferenceModel):
         def optional(name: str) -> bytes | None:
             return manifest.read_verified(root, content, name) if name in content["files"] else None
 
-        conformal = optional(manifest.CONFORMAL)
-        held_out = None if conformal is None else from_bytes(conformal, form)
+        conformal, held_out = optional(manifest.CONFORMAL), None
+        if conformal is not None:
+            held_out = from_bytes(conformal, form, str(loaded.calibration.get("conformity_score", DEFAULT)))
         return cls(root, loaded, content, card, optional(manifest.REFERENCE), held_out)
 
     @property
@@ -226,8 +228,8 @@ class Bundle(InferenceModel):
         none_of_these = question.refuses_novel and novelty is not None and novelty > 1
         unsure = question.threshold is not None and top[0][1] < question.threshold
         class_set, detail = None, EXTENDED if top[0][0] in self.extended and not none_of_these else ""
-        if question.set_thresholds is not None:
-            chosen = conformal.prediction_sets(row[None], question.set_thresholds)[0]
+        if question.set_thresholds is not None and self.held_out is not None:
+            chosen = conformal.prediction_sets(self.held_out.score.scores(row[None]), question.set_thresholds)[0]
             class_set = tuple(self.classes[i] for i in np.argsort(-row, kind="stable") if chosen[i])
         return Prediction(
             name,

@@ -1,4 +1,4 @@
-"""Held-out images' probabilities, from which a bundle answers any coverage with sets of classes."""
+"""Held-out images' conformity scores, from which a bundle answers any coverage with sets of classes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sightline.core.errors import UserError
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES, ConformityScore
 from sightline.predict.manifest import CONFORMAL
 
 LABELS = "labels"
@@ -24,14 +25,16 @@ class HeldOutImages:
 
     Attributes:
         labels: [n] int64 class indices.
-        of_true: [n] float32, the probability that the network gave the true class of each.
+        of_true: [n] float32, the conformity score of the true class of each by the network's probabilities.
+        score: The conformity score that it is.
     """
 
     labels: npt.NDArray[np.int64]
     of_true: npt.NDArray[np.float32]
+    score: ConformityScore
 
     def thresholds(self, coverage: float, num_classes: int) -> Floats:
-        """Returns for each class the least probability that puts it into an image's set; see `metrics.conformal`."""
+        """Returns for each class the least score that puts it into an image's set; see `metrics.conformal`."""
         return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
 
     def shortage(self, coverage: float) -> str:
@@ -47,18 +50,19 @@ class HeldOutImages:
 
 
 def held_out_bytes(labels: npt.NDArray[np.int64], of_true: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
-    """Returns the content of the file: NumPy's archive of the labels and, by form of the network, the probabilities."""
+    """Returns the content of the file: NumPy's archive of the labels and, by form of the network, the scores."""
     stream = io.BytesIO()
     np.savez_compressed(stream, **{LABELS: labels.astype(np.int32), **of_true})  # type: ignore[arg-type]
     return stream.getvalue()
 
 
-def from_bytes(content: bytes, form: str) -> HeldOutImages:
+def from_bytes(content: bytes, form: str, score: str) -> HeldOutImages:
     """Reads the content of the file.
 
     Args:
         content: The content.
-        form: The form of the network whose probabilities are wanted.
+        form: The form of the network whose scores are wanted.
+        score: The name of the conformity score that they are.
 
     Raises:
         UserError: If it is none, or one of another version.
@@ -68,6 +72,11 @@ def from_bytes(content: bytes, form: str) -> HeldOutImages:
             labels, of_true = arrays[LABELS], arrays[form]
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise UserError(f"{CONFORMAL} cannot be used by this version of sightline ({error}); export it again") from None
-    if labels.shape != of_true.shape or labels.ndim != 1 or of_true.dtype != np.float32:
+    if (
+        labels.shape != of_true.shape
+        or labels.ndim != 1
+        or of_true.dtype != np.float32
+        or score not in CONFORMITY_SCORES
+    ):
         raise UserError(f"{CONFORMAL} lacks what this version of sightline uses; export it again")
-    return HeldOutImages(labels.astype(np.int64), of_true)
+    return HeldOutImages(labels.astype(np.int64), of_true, CONFORMITY_SCORES[score]())

@@ -20,7 +20,7 @@ class Question:
         top_k: Largest number of classes that a prediction names.
         threshold: The model abstains where the likeliest class is less probable; None where it does not.
         refuses_novel: Whether an image that is novel gets the label `NONE_OF_THESE`.
-        set_thresholds: [K] the least probability that puts a class into the set; None where no set is asked for.
+        set_thresholds: [K] the least conformity score that puts a class into the set; None where none is asked for.
     """
 
     top_k: int = 1

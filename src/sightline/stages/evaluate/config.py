@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.config.schema import require, require_one_of
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES
 
 
 @dataclass
@@ -22,6 +23,7 @@ class EvaluateConfig:
     resamples: int
     target_accuracy: float
     novelty: float
+    conformity_score: str
     slices: list[str]
     slice_min_images: int
     robustness_images: int
@@ -43,5 +45,6 @@ class EvaluateConfig:
         require(self.resamples >= 100, f"resamples: {self.resamples} is below 100, too few for an interval")
         require(0 < self.target_accuracy <= 1, f"target_accuracy: {self.target_accuracy} is not in 0..1")
         require(0 < self.novelty <= 0.5, f"novelty: {self.novelty} is not above 0 and at most 0.5")
+        require_one_of("conformity_score", self.conformity_score, tuple(CONFORMITY_SCORES))
         require(self.slice_min_images >= 1, f"slice_min_images: must be at least 1, not {self.slice_min_images}")
         require(self.robustness_images >= 0, f"robustness_images: {self.robustness_images} is negative")

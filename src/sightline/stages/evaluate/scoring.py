@@ -81,7 +81,7 @@ def score_model(
     worst = slices.worst(sliced)
     if worst is not None:
         numbers |= proportion("worst_slice_accuracy", worst.correct, worst.images)
-    sets = set_scores.measure_sets(validation, test)
+    sets = set_scores.measure_sets(validation, test, config.conformity_score)
     if sets is not None:
         shown = dict(sets.levels)[set_scores.SHOWN]
         numbers |= proportion("set_coverage", shown.covered, shown.images) | {"set_size": shown.mean_size}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.metrics import conformal
-from sightline.metrics.base import Bools, Floats, Interval
+from sightline.metrics.base import Bools, Interval
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES, DEFAULT
 from sightline.metrics.intervals import wilson
 from sightline.stages.evaluate.results import SplitPredictions
 
@@ -47,6 +48,7 @@ class SetResult:
         holds: [n] whether they hold the true class.
         fewest: Validation images that a class needs at `SHOWN` for a threshold of its own.
         pooled: Number of classes that have fewer, and share one.
+        score: The name of the conformity score.
     """
 
     levels: list[tuple[float, SetScore]]
@@ -54,30 +56,38 @@ class SetResult:
     holds: Bools
     fewest: int
     pooled: int
+    score: str
 
     def of(self, members: Bools) -> SetScore | None:
         """Returns the score at `SHOWN` of the images that `members` [n] marks; None where it marks none."""
         return _score(self.chosen[members], self.holds[members]) if members.any() else None
 
 
-def measure_sets(validation: SplitPredictions, test: SplitPredictions) -> SetResult | None:
-    """Sets thresholds on the validation split and tries them on the test split; None without validation images."""
+def measure_sets(validation: SplitPredictions, test: SplitPredictions, score: str = DEFAULT) -> SetResult | None:
+    """Sets thresholds on the validation split and tries them on the test split; None without validation images.
+
+    Args:
+        validation: The images that set thresholds.
+        test: The images whose sets are looked at.
+        score: The name of the conformity score.
+    """
     if not len(validation.ids):
         return None
     num_classes = test.probabilities.shape[1]
     rows = range(len(validation.ids))
-    of_true: Floats = validation.probabilities[rows, validation.labels]
+    conformity = CONFORMITY_SCORES[score]().scores
+    of_true, of_test = conformity(validation.probabilities)[rows, validation.labels], conformity(test.probabilities)
 
     def sets(coverage: float) -> tuple[Bools, Bools]:
-        thresholds = conformal.class_thresholds(validation.labels, of_true, num_classes, coverage)
-        chosen = conformal.prediction_sets(test.probabilities, thresholds)
+        thresholds = conformal.class_thresholds(validation.labels, of_true.astype(float), num_classes, coverage)
+        chosen = conformal.prediction_sets(of_test, thresholds)
         holds: Bools = chosen[range(len(test.ids)), test.labels]
         return chosen, holds
 
     levels = [(coverage, _score(*sets(coverage))) for coverage in COVERAGES]
     fewest = conformal.images_for(1 - SHOWN)
     pooled = sum(int((validation.labels == label).sum()) < fewest for label in range(num_classes))
-    return SetResult(levels, *sets(SHOWN), fewest, pooled)
+    return SetResult(levels, *sets(SHOWN), fewest, pooled, score)
 
 
 def _score(chosen: Bools, holds: Bools) -> SetScore:

@@ -11,6 +11,7 @@ import numpy as np
 from sightline.core import files, progress
 from sightline.datasets import predictions
 from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.metrics.conformity_scores import DEFAULT
 from sightline.models.novelty_detector import save_detector
 from sightline.models.robustness import Predict
 from sightline.reporting.cards import Card, cards, tiles
@@ -121,8 +122,11 @@ def evaluate_split(
     save_detector(found.novelty.fitted if found.novelty else None, out / NOVELTY)
     with files.atomic_directory(out / FIGURES) as folder:
         write_figures(folder, results)
+    settings: dict[str, Any] = {"tta": config.tta} if config.tta else {}
+    if config.conformity_score != DEFAULT:
+        settings["conformity_score"] = config.conformity_score
     files.write_text(out / REPORT, report.render_report(data, results))
-    files.write_json(out / CALIBRATION, calibration(found) | ({"tta": config.tta} if config.tta else {}))
+    files.write_json(out / CALIBRATION, calibration(found) | settings)
     files.write_json(out / DETAIL, dict(found.numbers))
     return found
 

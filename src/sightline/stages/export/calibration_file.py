@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sightline.core.errors import UserError
 from sightline.core.json_fields import field, optional_field, parse_object
 from sightline.metrics.calibration import apply_temperature
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES, DEFAULT
 from sightline.models.view_average import VIEWS
 
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -28,6 +29,7 @@ class Calibration:
         target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
         threshold: The largest calibrated probability from which on the target is met; None where it cannot be.
         coverage: Share of the validation images at or above the threshold, 0 to 1.
+        conformity_score: The score of sets of classes, of `metrics.conformity_scores`; files do not name the default.
         tta: Views of each image that were answered beside it (`models.view_average.VIEWS`): so does the bundle.
     """
 
@@ -36,10 +38,12 @@ class Calibration:
     threshold: float | None
     coverage: float
     tta: list[str] = dataclasses.field(default_factory=list)
+    conformity_score: str = DEFAULT
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the content of the bundle's `calibration.json`; views are named where there are some."""
-        return {name: value for name, value in vars(self).items() if name != "tta" or value}
+        """Returns the content of the bundle's `calibration.json`; what is as by default is not named."""
+        usual = {"tta": [], "conformity_score": DEFAULT}
+        return {name: value for name, value in vars(self).items() if name not in usual or value != usual[name]}
 
     def apply(self, probabilities: Probabilities) -> npt.NDArray[np.float64]:
         """Calibrates probabilities [N, K] at temperature 1, in double precision.
@@ -64,6 +68,7 @@ def read_calibration(path: Path) -> Calibration:
             threshold=optional_field(content, "threshold", float),
             coverage=field(content, "coverage", float),
             tta=field(content, "tta", list) if "tta" in content else [],
+            conformity_score=field(content, "conformity_score", str) if "conformity_score" in content else DEFAULT,
         )
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run the evaluate stage") from None
@@ -75,4 +80,7 @@ def read_calibration(path: Path) -> Calibration:
         )
     if unknown := [view for view in calibration.tta if view not in VIEWS]:
         raise UserError(f"{path}: there is no view called {unknown[0]!r}: run the evaluate stage again")
+    if calibration.conformity_score not in CONFORMITY_SCORES:
+        name = calibration.conformity_score
+        raise UserError(f"{path}: there is no conformity score called {name!r}: run the evaluate stage again")
     return calibration

@@ -79,7 +79,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         },
     )
     temperature = content.calibration.temperature
-    uncertainty = Uncertainty(novel, data.split("val"), data.shape, data.unknown)
+    uncertainty = Uncertainty(novel, data.split("val"), data.shape, data.unknown, calibrated.conformity_score)
     with files.atomic_directory(output) as folder:
         progress.step("ONNX")
         embedded = predictor.classifier if novel else None

@@ -1,4 +1,4 @@
-"""A bundle's knowledge of what it does not know: thresholds of novelty, and held-out probabilities, of each form."""
+"""Thresholds of novelty and held-out conformity scores of each form of a network: what a bundle does not know."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sightline.datasets.processed_set import Images, ProcessedSet, Split
 from sightline.metrics import conformal
 from sightline.metrics.base import Floats, Labels
 from sightline.metrics.conformal import NoveltyThresholds
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES, DEFAULT
 from sightline.models import novelty_detector
 from sightline.models.novelty_detector import FittedNovelty
 from sightline.predict import held_out, manifest
@@ -38,6 +39,7 @@ class Uncertainty:
         validation: The validation split.
         shape: (height, width, channels) of an image.
         unknown: Pictures of none of the classes, half of which set thresholds; None without.
+        score: The name of the conformity score of sets of classes.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Uncertainty:
         validation: Split,
         shape: tuple[int, int, int],
         unknown: ProcessedSet | None = None,
+        score: str = DEFAULT,
     ) -> None:
         self.fitted = fitted
         self._validation = validation
         self._places = np.linspace(0, len(validation) - 1, min(len(validation), VALIDATION_IMAGES)).round().astype(int)
         self._shape = shape
+        self._score = CONFORMITY_SCORES[score]()
         self._unknown = unknown.split("val") if unknown else None
         self._plain: dict[str, bytes] = {}
         self._thresholds: dict[str, NoveltyThresholds] = {}
@@ -86,7 +90,7 @@ class Uncertainty:
     def observe(self, form: str, bundle: InferenceModel) -> None:
         """Notes what a form of the network makes of the validation images."""
         labels = self._validation.labels[self._places]
-        parts = [bundle.probabilities(images) for images in self._batches()]
+        parts = [self._score.scores(bundle.probabilities(images)) for images in self._batches()]
         self._of_true[form] = (
             np.concatenate(parts)[np.arange(len(labels)), labels] if parts else np.zeros(0, np.float32)
         )
