@@ -37,7 +37,7 @@ def commit_settings(commit: str) -> dict[str, str]:
 
 
 def is_evaluated(root: Path, info: Path) -> bool:
-    """Says whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
+    """Returns whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
     import hashlib
 
     from ruamel.yaml import YAML

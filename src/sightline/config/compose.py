@@ -1,12 +1,12 @@
 """Composition of one typed configuration from conf/, params.yaml and the command line.
 
-`conf/` holds every choice with its defaults, `params.yaml` what this experiment chose: it is a saved command line,
-applied over `conf/` as Hydra overrides. What stands on the command line comes after and wins. So one script serves
+`conf/` holds every choice with its defaults. `params.yaml` holds what this experiment chose: it is a saved command
+line, applied to `conf/` as Hydra overrides. The command line is applied last and wins. This way one script serves
 `dvc repro`, `dvc exp run -S` and sweeps alike.
 
 A section's schema is a dataclass (a Hydra structured config). A field that is a choice between options names the
 options' dataclasses with `choice(...)`: the option file `conf/<stage>/<field>/<name>.yaml` is checked against the
-dataclass of that name.
+dataclass registered under that name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sightline.config.location import conf_folder
 from sightline.config.messages import no_option, one_line, options_in, unknown_key
 from sightline.config.params import PARAMS, Plain
 from sightline.config.removals import is_removal, without
-from sightline.config.validation import typed as typed  # known from here as well, like ConfigError
+from sightline.config.validation import typed as typed  # re-exported here, like ConfigError
 from sightline.core.errors import ConfigError as ConfigError
 
 CONFIG_NAME = "config"
@@ -39,19 +39,19 @@ CONFIG_NAME = "config"
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """Returns the content of `params.yaml`, a mapping of stages to their knobs."""
+    """Returns the content of `params.yaml`, a mapping from stage to settings."""
     return params.read(path)
 
 
 def saved_overrides(content: Mapping[str, Any], conf: Path | None = None) -> list[str]:
     r"""Returns the content of `params.yaml` as Hydra overrides.
 
-    A path that is a folder of `conf/` selects the option (`train/model=cnn`), any other path sets a value
-    (`train.lr=0.01`), and `model_options: {width: 64}` a setting of the option (`++train.model.width=64`). A mapping is
-    merged into what is there, new keys and all: a database's filter has none of its own to begin with, and elsewhere
-    `typed` finds what does not belong.
+    A key that is a folder of `conf/` selects an option (`train/model=cnn`), any other key sets a value
+    (`train.lr=0.01`), and `model_options: {width: 64}` sets a setting of the option (`++train.model.width=64`). A
+    mapping is merged into the existing one, and may add keys: a database's filter has no keys of its own in `conf/`.
+    Anywhere else `typed` reports keys that do not belong.
 
-    A text with `${...}` is an interpolation, as in `conf/` itself; `\${...}` is the text.
+    Text with `${...}` is an interpolation, as in `conf/` itself; `\${...}` stands for the literal text.
 
     >>> saved_overrides({"train": {"lr": 0.1, "note": "it's"}})
     ['train.lr=0.1', "train.note='it\\'s'"]
@@ -62,7 +62,7 @@ def saved_overrides(content: Mapping[str, Any], conf: Path | None = None) -> lis
     for stage, section in content.items():
         if not isinstance(section, Mapping | None):
             raise ConfigError(f"{stage}: must be a section of {PARAMS}, not the value {section!r}")
-        for key, value in (section or {}).items():  # a section may be empty: all of it commented out
+        for key, value in (section or {}).items():  # a section is None if all of it is commented out
             path = f"{stage}.{key}"
             folder = path.replace(".", "/")
             options = options_in(conf / folder)
@@ -83,17 +83,17 @@ def saved_overrides(content: Mapping[str, Any], conf: Path | None = None) -> lis
 
 
 def _nested(key: str, folder: Path) -> str:
-    """Says how a dotted key is written."""
+    """Returns advice on how to write a dotted key as nested mappings."""
     first, _, rest = key.partition(".")
     return f"write {first}{option_settings.SUFFIX if options_in(folder / first) else ''}: {{{rest}: ...}}"
 
 
 def _quote(value: Any) -> str:
-    """Returns `value` in the grammar of Hydra's overrides."""
+    """Returns `value` in the grammar of Hydra overrides."""
     if value is None:
         return "null"
     if isinstance(value, Plain):
-        return f"'{params.interpolation(value)}'"  # with the text that it stood there as: no quote of this kind
+        return f"'{params.interpolation(value)}'"  # carries the text as written in the file, which has no single quote
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -105,26 +105,27 @@ def _quote(value: Any) -> str:
     text = str(value)
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
         return text
-    # In Hydra's grammar a backslash escapes only a quote or the backslashes before one.
+    # In Hydra's grammar a backslash escapes only a quote, or backslashes right before one.
     escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
     return f"'{escaped}'"
 
 
 def _quote_key(key: Any) -> str:
-    """Returns a mapping's key in that grammar, which has no quotes for it, but escapes."""
+    """Returns a mapping's key in Hydra's grammar, which has no quoted keys, only escapes."""
     return re.sub(r"[\\()\[\]{}:=, \t]", r"\\\g<0>", str(key)) if isinstance(key, str) else _quote(key)
 
 
 def selecting(word: str) -> str:
-    """Writes a word of the command line as Hydra wants it, under the keys that params.yaml has.
+    """Converts a command-line override to Hydra's form, under the keys that params.yaml uses.
 
-    `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for settings of one see `own_settings`.
+    `train.model=cnn` becomes the choice of an option, `train/model=cnn`; for the settings of an option see
+    `option_settings.composed_word`.
     """
     renames.refuse_word(word)
     conf = conf_folder()
     word = option_settings.composed_word(word, conf)
     key, equals, value = word.partition("=")
-    if value.startswith("~/"):  # no shell has turned it into the home, and Hydra's grammar has no `~` without quotes
+    if value.startswith("~/"):  # the shell does not expand it here, and Hydra's grammar allows `~` only in quotes
         return f"{key}={_quote(value)}"
     folder = key.replace(".", "/")
     chooses = equals and "/" in folder and re.fullmatch(r"[\w.]+", key) and (conf / folder).is_dir()
@@ -138,8 +139,8 @@ def compose(overrides: list[str], conf: Path | None = None) -> DictConfig:
     """Composes `conf/` with overrides.
 
     Args:
-        overrides: In Hydra's grammar.
-        conf: The folder; None for the project's own or, where it has none, the one that is installed.
+        overrides: Overrides in Hydra's grammar.
+        conf: The folder of choices; None for the project's own or, if it has none, the installed one.
 
     Raises:
         ConfigError: If a key or an option is unknown, naming what is allowed.
@@ -155,10 +156,10 @@ def compose(overrides: list[str], conf: Path | None = None) -> DictConfig:
 
 
 def compose_with(params_content: Mapping[str, Any], words: Iterable[str]) -> DictConfig:
-    """Composes `conf/` with the content of `params.yaml` and words of a command line, those that take settings out too.
+    """Composes `conf/` with the content of `params.yaml` and command-line overrides, including removals (`~key`).
 
     Raises:
-        ConfigError: If a key or an option is unknown, or there is nothing to take out.
+        ConfigError: If a key or an option is unknown, or a setting to remove does not exist.
     """
     words = list(words)
     left = without(params_content, filter(is_removal, words), conf_folder())
@@ -166,7 +167,7 @@ def compose_with(params_content: Mapping[str, Any], words: Iterable[str]) -> Dic
 
 
 def _explain(error: Exception, overrides: list[str], conf: Path) -> ConfigError:
-    """Turns Hydra's account of a bad override into one line that names the key and what is allowed."""
+    """Turns Hydra's message about a bad override into one line that names the key and the allowed values."""
     choices, values = [], []
     for override in parse_overrides(overrides):
         options = options_in(conf / override.key_or_group.replace(".", "/"))
@@ -194,7 +195,7 @@ def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None
     """Finds the first part of a key that a configuration does not have.
 
     Returns:
-        The key up to and including that part, and the keys that stand beside it; None where all parts are known.
+        The key up to and including that part, and its existing siblings; None if the whole key is known.
     """
     node: Any = config
     parts = key.split(".")
@@ -208,7 +209,7 @@ def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None
 
 
 def parse_overrides(overrides: list[str]) -> list[Override]:
-    """Takes overrides apart; ConfigError for what is none."""
+    """Parses overrides; raises ConfigError for text that is not one."""
     parser = OverridesParser.create()
     parsed = []
     for text in overrides:

@@ -1,8 +1,9 @@
-"""Settings of the chosen options in params.yaml: `denoise_options: {sigma: 1.0}` beside `denoise: gaussian`.
+"""Settings of chosen options in params.yaml: `denoise_options: {sigma: 1.0}` next to `denoise: gaussian`.
 
-A choice is one word there, which `dvc exp run -S train.model=cnn` can write; so the option's settings stand beside it.
-The key is the same in params.yaml, in `dvc exp run -S ++preprocess.denoise_options.sigma=1.0` and on the command line
-of a stage's script, where Hydra's own `preprocess.denoise.sigma` means the same.
+A choice must be a single word there, so that `dvc exp run -S train.model=cnn` can set it; the option's settings
+therefore get a key of their own. The key is the same in params.yaml, in
+`dvc exp run -S ++preprocess.denoise_options.sigma=1.0` and on the command line of a stage's script, where Hydra's own
+`preprocess.denoise.sigma` works as well.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SUFFIX = "_options"
 
 
 def choice_of(key: str, folder: Path) -> str | None:
-    """Returns the choice whose option a key sets up, `denoise` for `denoise_options`; None where it is another key.
+    """Returns the choice that an options key belongs to, `denoise` for `denoise_options`; None for any other key.
 
     Args:
         key: A key of a stage's section.
@@ -32,7 +33,7 @@ def checked(path: str, value: Any) -> Mapping[str, Any]:
     """Returns the settings below a key `<stage>.<choice>_options`.
 
     Raises:
-        ConfigError: If they are no mapping, or name the option itself.
+        ConfigError: If they are not a mapping, or set the option itself.
     """
     choice = path.removesuffix(SUFFIX)
     if not isinstance(value, Mapping | None):
@@ -43,9 +44,9 @@ def checked(path: str, value: Any) -> Mapping[str, Any]:
 
 
 def composed_word(word: str, conf: Path) -> str:
-    """Writes an override of a setting under the key that Hydra composes.
+    """Rewrites an override of an option's setting to the key that Hydra composes.
 
-    `train.model_options.width=64` becomes `++train.model.width=64`, as from params.yaml.
+    `train.model_options.width=64` becomes `++train.model.width=64`, just as from params.yaml.
     """
     match = re.match(r"(?:\+\+?)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
     choice = match and choice_of(match[2], conf / match[1])
@@ -53,10 +54,10 @@ def composed_word(word: str, conf: Path) -> str:
 
 
 def written_word(word: str, conf: Path) -> str:
-    """Writes an override of a setting under the key that params.yaml, `dvc exp run -S` and a script take alike.
+    """Rewrites an override of an option's setting to the key that params.yaml, `dvc exp run -S` and scripts accept.
 
-    `++train.model.width=64` and `train.model.width=64` become `++train.model_options.width=64`; what takes a setting
-    out stays as it is.
+    `++train.model.width=64` and `train.model.width=64` become `++train.model_options.width=64`; a removal (`~key`) is
+    returned unchanged.
     """
     match = re.fullmatch(r"(?:\+\+?)?(\w+)\.(\w+)\.(.*)", word, re.DOTALL)
     is_setting = match and (conf / match[1] / match[2]).is_dir()

@@ -1,6 +1,6 @@
-"""Knobs of other stages on a stage's command line: refused, with the command that does what they ask for.
+"""Settings of other stages on a stage's command line: refused, with the command that does what the user wants.
 
-Training with `preprocess.size=32` would train on the images that are there, of whatever size, and say 32.
+Training with `preprocess.size=32` would train on the existing images, whatever their size, yet record a size of 32.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sightline.core.errors import ConfigError
 
 
 def refuse(words: Sequence[str], own: Collection[str], params: Mapping[str, Any], conf: Path | None = None) -> None:
-    """Refuses what sets a knob of another stage's section.
+    """Refuses overrides of another stage's section.
 
     Args:
         words: Overrides as the user wrote them.
-        own: The sections of the work at hand; Hydra's own settings are allowed as well.
+        own: The sections that may be overridden; Hydra's own settings are always allowed.
         params: The content of params.yaml.
-        conf: The folder of choices, which has a folder for each section; None for the project's.
+        conf: The folder of choices, with one folder per section; None for the project's.
 
     Raises:
-        ConfigError: For all of them in one line, with the command that does what they ask for.
+        ConfigError: If there are any, in one line with the command that applies all of them.
     """
     conf = conf or conf_folder()
     sections = {folder.name for folder in conf.iterdir() if folder.is_dir()} - set(own)
@@ -47,7 +47,7 @@ def refuse(words: Sequence[str], own: Collection[str], params: Mapping[str, Any]
 
 
 def _for_dvc(word: str, params: Mapping[str, Any], conf: Path) -> str:
-    """Writes an override as `dvc exp run -S` takes it: under the key of params.yaml, `++` where it has none yet."""
+    """Rewrites an override for `dvc exp run -S`: the key as in params.yaml, with `++` if it is not there yet."""
     sign, key, value = re.fullmatch(r"(\+\+?|~)?([^=]*)(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
     parts = key.replace("/", ".").split(".")
     if len(parts) > 2 and (conf / parts[0] / parts[1]).is_dir():

@@ -1,8 +1,9 @@
 """`params.yaml` as DVC reads it: YAML 1.2, in which `1e-3` is a number and `no` is text.
 
-DVC reads and writes the file with ruamel.yaml; so does this module, and both see the same values. (PyYAML's YAML 1.1
-takes `1e-3` and DVC's own `3e-05` for text, and `no` for false.) A plain scalar that its value would not be written as
-keeps the text that it stood there as, since a knob for text wants that: in a list of class names `007` is no 7.
+DVC reads and writes the file with ruamel.yaml, and so does this module, so both see the same values. (PyYAML follows
+YAML 1.1 and would read `1e-3` and DVC's own `3e-05` as text, and `no` as false.) A plain scalar that would not be
+written back the same way keeps its original text, because a setting that expects text needs it: in a list of class
+names, `007` is not the number 7.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class PlainInt(int):
-    """A number that stood in the file in another way than Python writes it, as `007`."""
+    """An integer written differently from how Python would write it, such as `007`."""
 
     text: str
 
 
 class PlainFloat(float):
-    """A number that stood in the file in another way than Python writes it, as `1e-3`."""
+    """A float written differently from how Python would write it, such as `1e-3`."""
 
     text: str
 
 
 class PlainBool(int):
-    """`true` or `false`; a type of its own, since Python's `bool` cannot keep the text."""
+    """`true` or `false`; a separate type, because Python's `bool` cannot be subclassed to keep the text."""
 
     text: str
 
@@ -44,18 +45,18 @@ Plain = PlainInt | PlainFloat | PlainBool
 
 
 def read(path: Path = PARAMS) -> dict[str, Any]:
-    """Returns the content of `params.yaml`, a mapping of stages to their knobs.
+    """Returns the content of `params.yaml`, a mapping from stage to settings.
 
-    Booleans, and numbers that are written unusually, are `Plain`: they compare and count as what they are.
+    Booleans, and numbers in an unusual notation, are `Plain`: they compare and compute like their values.
 
     Raises:
-        ConfigError: If it is missing, no YAML, or holds something else.
+        ConfigError: If the file is missing, is not YAML, or does not contain a mapping.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: run the command in the project's root folder") from None
-    except (YAMLError, ValueError) as error:  # ValueError: of bytes that are no UTF-8, or a scalar no type can hold
+    except (YAMLError, ValueError) as error:  # ValueError: invalid UTF-8, or a scalar that no type can hold
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must contain one section per stage, not {type(content).__name__}")
@@ -83,7 +84,7 @@ def _value(node: Node, constructor: Any, within: set[int]) -> Any:
         return [_value(child, constructor, inside) for child in node.value]
     if isinstance(node, MappingNode):
         own = {id(key) for key, _ in node.value}
-        constructor.flatten_mapping(node)  # `<<: *other`: what that holds comes first, and own keys win
+        constructor.flatten_mapping(node)  # `<<: *other`: merged keys come first, and the mapping's own keys win
         pairs: dict[Any, tuple[Node, Node]] = {}
         for key, child in node.value:
             name = _value(key, constructor, inside)
@@ -92,14 +93,14 @@ def _value(node: Node, constructor: Any, within: set[int]) -> Any:
             if name in pairs and id(pairs[name][0]) in own:
                 raise YAMLError(f"line {key.start_mark.line + 1}: the key {name!r} appears twice")
             pairs[name] = key, child
-        node.value = list(pairs.values())  # an alias leads here again
+        node.value = list(pairs.values())  # flattened once: an alias may visit this node again
         return {name: _value(child, constructor, inside) for name, (_, child) in pairs.items()}
     return _scalar(node, constructor)
 
 
 def _scalar(node: Node, constructor: Any) -> Any:
     text, tag = node.value, str(node.tag)
-    if tag == f"{_TAG}timestamp":  # no knob is a date
+    if tag == f"{_TAG}timestamp":  # no setting is a date
         return text
     value = constructor.construct_object(node)
     if isinstance(value, bool):
@@ -114,13 +115,13 @@ def _scalar(node: Node, constructor: Any) -> Any:
     return plain
 
 
-# --- a plain scalar on its way through a configuration -----------------------------------------------------------
+# --- a plain scalar on its way through the configuration ---------------------------------------------------------
 
 _as_text: ContextVar[bool] = ContextVar("as_text", default=False)
 
 
 def interpolation(scalar: Plain | bool) -> str:
-    """Returns a scalar as an interpolation, which is its value or, for `texts`, the text that it stood there as.
+    """Returns a scalar as an interpolation that resolves to its value or, within `texts`, to its original text.
 
     >>> interpolation(parse("007"))
     '${plain:"007"}'
@@ -140,7 +141,7 @@ OmegaConf.register_new_resolver("plain", _resolve, replace=True)
 
 
 def texts(node: Any) -> Any:
-    """Returns a configuration's content in which scalars of `params.yaml` are the texts that stood there."""
+    """Returns a configuration's content with scalars of `params.yaml` replaced by their original text."""
     token = _as_text.set(True)
     try:
         return OmegaConf.to_container(node, resolve=True)
@@ -149,11 +150,11 @@ def texts(node: Any) -> Any:
 
 
 def settle(node: Any, content: Any) -> None:
-    """Puts what a schema made of values, `1e-3` a number and `007` a text, in the place of what was composed.
+    """Writes back the values that a schema produced (`1e-3` as a number, `007` as text) over the composed ones.
 
     Args:
-        node: A configuration, or a part of it; other interpolations stay, so that the environment's secrets stay there.
-        content: The content that it is to have: mappings and lists of the same shape.
+        node: A configuration, or a part of it; other interpolations are left alone, so secrets stay in the environment.
+        content: The new content: mappings and lists of the same shape.
     """
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)

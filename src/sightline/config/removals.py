@@ -1,6 +1,6 @@
-"""Settings of params.yaml that a command line takes out: with `~train.lr` it is as if that file did not have them.
+"""Settings of params.yaml that a command line removes: `~train.lr` acts as if the file did not set it.
 
-`dvc exp run -S '~train.lr'` means the same. Hydra's own `~` would take out the default in `conf/` as well.
+This is what `dvc exp run -S '~train.lr'` means. Hydra's own `~` would remove the default in `conf/` as well.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sightline.core.errors import ConfigError
 
 
 def is_removal(word: str) -> bool:
-    """Says whether a word of the command line takes out a setting; Hydra's own settings are its matter."""
+    """Returns whether a command-line word removes a setting; Hydra's own settings are left to Hydra."""
     return word.startswith("~") and not re.match(r"~hydra\b", word)
 
 
 def without(params: Mapping[str, Any], words: Iterable[str], conf: Path) -> Mapping[str, Any]:
-    """Returns the content of params.yaml without what the words take out.
+    """Returns the content of params.yaml without the settings that the words remove.
 
     Args:
-        params: Sections and their knobs.
-        words: `~train.lr`, `~train.model`, `~train.model_options.width` or, as Hydra has it, `~train.model.width`.
+        params: Sections and their settings.
+        words: `~train.lr`, `~train.model`, `~train.model_options.width` or, in Hydra's form, `~train.model.width`.
         conf: The folder of choices.
 
     Raises:
-        ConfigError: If a word has a value, or params.yaml does not have what it takes out.
+        ConfigError: If a word has a value, or params.yaml does not set what it removes.
     """
     left = copy.deepcopy(dict(params))
     for word in words:

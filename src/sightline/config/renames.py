@@ -1,6 +1,6 @@
-"""Former names of knobs and options, refused with the present one for as long as users may still have them.
+"""Former names of settings and options, refused with the current name while users may still have them.
 
-An entry is made when a name changes, and goes two releases later.
+An entry is added when a name changes, and is removed two releases later.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ KNOBS: dict[str, str] = {
     "train.balanced": "train.balanced_sampling",
     "train.resident": "train.cache_in_memory",
 }
-"""Former name -> present name of a knob, both `<stage>.<knob>` or `<stage>.<choice>.<setting>`."""
+"""Former name -> current name of a setting, both `<stage>.<setting>` or `<stage>.<choice>.<setting>`."""
 
 REMOVED: dict[str, str] = {"ingest.deep": "files on disk are always watched by their content"}
-"""Former name of a knob that is no longer needed -> why."""
+"""Former name of a setting that is no longer needed -> the reason."""
 
 OPTIONS: dict[tuple[str, str], str] = {("preprocess.resize", "squash"): "stretch"}
-"""(choice, former name) -> present name of an option: `("preprocess.resize", "squash"): "stretch"`."""
+"""(choice, former name) -> current name of an option: `("preprocess.resize", "squash"): "stretch"`."""
 
 
 def refuse_params(content: Mapping[str, Any], file: str) -> None:
     """Refuses former names in the content of params.yaml.
 
     Args:
-        content: Sections and their knobs.
+        content: Sections and their settings.
         file: The file's name, for the message.
 
     Raises:
-        ConfigError: For the first, with its present name.
+        ConfigError: For the first one found, with its current name.
     """
     for path, value in _paths(content):
         _refuse(path, value, "in", file)
 
 
 def refuse_word(word: str) -> None:
-    """Refuses former names in an override of the command line, in any of the forms that are taken there.
+    """Refuses former names in a command-line override, in any form that is accepted there.
 
     Raises:
-        ConfigError: For the first, with its present name.
+        ConfigError: For the first one found, with its current name.
     """
     key, equals, value = word.lstrip("+~").partition("=")
     path = key.replace("/", ".")

@@ -1,4 +1,4 @@
-"""The vocabulary of configuration schemas; stands alone so that a schema costs nothing to import."""
+"""The vocabulary of configuration schemas; it imports nothing else, so a schema costs nothing to import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 @dataclass
 class Option:
-    """Base of every option of a choice. `name` is the option's, and its file's, name."""
+    """Base class of the options of a choice. `name` is the name of the option and of its file."""
 
     name: str
 
@@ -22,12 +22,12 @@ S = TypeVar("S")
 
 
 class Registry(Mapping[str, type[T]]):
-    """The options of a choice, by name. An option registers itself: a new one is one class, and one file of conf/.
+    """The options of a choice, by name. Options register themselves: a new one is one class and one file in conf/.
 
     Args:
         choice: The folder of the options' files in `conf/`: `preprocess/denoise`.
-        modules: Dotted name of the module that the options are in, or of a package with `.*` after it, of which every
-            module is imported when an option is first asked for. None where the registering modules import it.
+        modules: Dotted name of the module with the options, or of a package followed by `.*`, all of whose modules are
+            imported when an option is first looked up. None if the registering modules import this registry.
 
     Example:
         >>> COLOURS: Registry[Option] = Registry("demo/colour")
@@ -45,10 +45,10 @@ class Registry(Mapping[str, type[T]]):
         self._options: dict[str, type[T]] = {}
 
     def register(self, *names: str) -> Callable[[type[S]], type[S]]:
-        """Registers a class as the option of one or several names: presets of one class differ in their values.
+        """Registers a class as the option of one or several names: presets of one class that differ in their values.
 
         Raises:
-            ValueError: If a name is taken by another class.
+            ValueError: If a name is already taken by another class.
         """
 
         def add(option: type[S]) -> type[S]:
@@ -82,7 +82,8 @@ class Registry(Mapping[str, type[T]]):
 def choice(options: Mapping[str, type[T]]) -> T:
     """Declares a field that holds one of `options`, by name: a folder of `conf/` with a file for each.
 
-    The field's type is the options' common base T: no use of it needs a cast, and mypy refuses a field of another type.
+    The field's type is the options' common base class T, so that no use of it needs a cast and mypy rejects any other
+    type.
     """
     field: T = dataclasses.field(metadata={"options": options})
     return field

@@ -1,8 +1,8 @@
 """The sections of the configuration, and the schema of each.
 
-Nothing lists them. A section is a folder of `conf/`, and its schema stands with the code that it configures: that of
-`train` is the dataclass `TrainConfig` in the module `sightline.stages.train.config`, that of `promote`, which is no
-stage, stands in `sightline.promote.config`.
+There is no list of them. A section is a folder of `conf/`, and its schema lives next to the code that it configures:
+that of `train` is the dataclass `TrainConfig` in the module `sightline.stages.train.config`; that of `promote`, which
+is not a stage, is in `sightline.promote.config`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def schema_of(section: str) -> type[Any]:
     """Returns a section's schema.
 
     Raises:
-        ConfigError: If no package of that name has a configuration.
+        ConfigError: If no package of that name has a configuration schema.
     """
     for pattern in MODULES:
         module = pattern.replace("*", section)
         try:
             schema: type[Any] = getattr(import_module(module), f"{section.title().replace('_', '')}Config")
         except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # one that the module needs
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # an import of the module itself
                 raise
         else:
             return schema
@@ -47,10 +47,10 @@ def schemas(conf: Path | None = None) -> dict[str, type[Any]]:
 
 
 def check(config: DictConfig) -> None:
-    """Checks all sections of a composed configuration, in its order.
+    """Checks all sections of a composed configuration, in order.
 
     Raises:
-        ConfigError: For the first fault.
+        ConfigError: For the first error.
     """
     for section in config:
         typed(schema_of(str(section)), config[section], str(section))

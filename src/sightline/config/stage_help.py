@@ -1,4 +1,4 @@
-"""Help of a stage's script: the stage's knobs with their values here and the comments of conf/."""
+"""Help of a stage's script: the stage's settings with their current values and the comments from conf/."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _PLAIN = {None: "null", True: "true", False: "false"}
 
 
 class Knob(NamedTuple):
-    """A key of a file in conf/: its dotted name there, and what its comment says."""
+    """A key of a file in conf/: its dotted name within the file, and its comment."""
 
     name: str
     comment: str
 
 
 def help_text(stage: str, section: str, about: str, config: DictConfig) -> str:
-    """Returns the help.
+    """Returns the help text.
 
     Args:
         stage: The stage's name.
         section: Its section of the configuration.
-        about: A line on what it does.
-        config: The whole configuration, as params.yaml and the command line make it.
+        about: A line that describes the stage.
+        config: The whole configuration, as composed with params.yaml and the command line.
     """
     conf = conf_folder() / section
     choices = {path.name: options_in(path) for path in sorted(conf.iterdir()) if path.is_dir()}
@@ -71,7 +71,7 @@ def help_text(stage: str, section: str, about: str, config: DictConfig) -> str:
 
 
 def knobs(path: Path) -> Iterator[Knob]:
-    """Yields the keys of a file of conf/, with the comment behind each, or that above it."""
+    """Yields the keys of a file in conf/, each with the comment after it or, if there is none, above it."""
     above: list[str] = []
     parents: list[tuple[int, str]] = []
     first = True

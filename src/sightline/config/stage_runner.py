@@ -1,4 +1,4 @@
-"""A stage's script: a configuration composed and checked, the stage's lock, the run."""
+"""The runner of a stage's script: composes and checks the configuration, takes the stage's lock, runs the stage."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """A stage's surroundings: its folders, and its command line.
+    """A stage's surroundings: its folders and its command line.
 
     Attributes:
-        root: Folder that its inputs are read from: the project's root.
-        output: Folder that its outputs are written below.
-        config: The whole composed configuration, unresolved (so that secrets in the environment stay there).
-        overrides: The settings of the command line for this run, key by key.
+        root: Folder that inputs are read from: the project's root.
+        output: Folder that outputs are written below.
+        config: The whole composed configuration, unresolved (so that secrets stay in the environment).
+        overrides: The command line's settings for this run, one per key.
     """
 
     root: Path
@@ -63,14 +63,14 @@ def stage_main(
 ) -> None:
     """Runs a stage's script: composes its configuration, checks it, takes the stage's lock, and calls `run`.
 
-    With `-m` the command line is a sweep's, and `pipeline.sweep` takes it.
+    With `-m` the command line describes a sweep, which `pipeline.sweep` runs instead.
 
     Args:
-        stage: The stage's name, in its lock and its messages.
+        stage: The stage's name, for its lock and its messages.
         schema: The section's dataclass.
         run: Does the work.
-        check: More to check about the whole configuration, before any work starts.
-        section: The section of the configuration that it reads, where that has another name than the stage.
+        check: Further checks of the whole configuration, run before any work starts.
+        section: The section of the configuration that the stage reads, if it is not named like the stage.
 
     A bad configuration or input ends the process with exit code 2 and one line on standard error.
     """
@@ -78,11 +78,11 @@ def stage_main(
     terminal_log.configure()
     words = sys.argv[1:]
     if any(word in MULTIRUN for word in words):
-        # Another program, and not an import: the code of sweeps does not decide what a stage makes of its inputs.
+        # Another program rather than an import: the code of sweeps must not count into the stage's code digest.
         os.execv(sys.executable, [sys.executable, "-m", "sightline.stages", "sweep", *words])  # noqa: S606 - no shell
     try:
         params = read_params()
-        takers = ["", *words]  # whether the word before takes this one as its value
+        takers = ["", *words]  # the word before each word, which may take it as its value
         places = [i for i, w in enumerate(words) if w[:1] != "-" and takers[i] not in WITH_VALUE]
         first = places[0] if places else len(words)
         other_sections.refuse([words[i] for i in places], (section,), params)
@@ -94,7 +94,7 @@ def stage_main(
             from sightline.config.stage_help import help_text
 
             about = (sys.modules["__main__"].__doc__ or "").strip().partition("\n")[0]
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a pager that is left is no fault
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # quitting a pager early is not an error
             print(help_text(stage, section, about, compose([*saved, *command])))
             return
         composed = _preflight(section, schema, saved, command, check)
@@ -110,20 +110,20 @@ def stage_main(
         try:
             settings = typed(schema, config[section], section)
             context = Context(Path(), Path(), config, tuple(given.values()))
-            if distributed.rank() > 0:  # the first of a group holds the lock for all
+            if distributed.rank() > 0:  # rank 0 holds the lock for the whole group
                 run(settings, context)
                 return
             with files.lock(stage), progress.stage(stage):
                 stage_inputs.require_intact()
                 run(settings, context)
-        except Exception as error:  # here, since Hydra would print a stack trace
+        except Exception as error:  # caught here, because Hydra would print a stack trace
             end(stage, error)
 
     if command == user and not any(o.is_hydra_override() for o in parsed):
-        # A plain run: composed above, and to compose it again would be a third of what `watch` takes.
+        # A plain run: already composed above, and composing it again would take a third of the time of `watch`.
         execute(composed)
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come here, and are not printed there, over several lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them over several lines
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name=CONFIG_NAME)(execute)()
     except HydraException as error:
@@ -135,7 +135,7 @@ def stage_main(
 def _preflight(
     stage: str, schema: type, saved: list[str], command: list[str], check: Callable[[DictConfig], None] | None
 ) -> DictConfig:
-    """Returns the configuration that a command line asks for, checked before any work."""
+    """Returns the configuration that a command line asks for, checked before any work starts."""
     parsed = parse_overrides(command)
     several = next((o for o in parsed if o.is_sweep_override() and not o.is_hydra_override()), None)
     if several is not None:
@@ -148,7 +148,7 @@ def _preflight(
 
 
 def end(stage: str, error: Exception) -> NoReturn:
-    """Ends the process with exit code 2 and one line that says why; an error of the program it raises again."""
+    """Ends the process with exit code 2 and one line that says why; re-raises an error that is a bug in the program."""
     mendable = fault(error)
     if mendable is None:
         raise error
@@ -157,5 +157,5 @@ def end(stage: str, error: Exception) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Prints a line on standard error, without the credentials that it may hold."""
+    """Prints a line on standard error, with credentials masked."""
     progress.write_line(credentials.mask(line), sys.stderr)

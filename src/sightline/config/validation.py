@@ -1,4 +1,4 @@
-"""Validation of a composed section by its schema: names, types, options, ranges."""
+"""Validation of a composed section against its schema: names, types, options, ranges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
         path: The section's key, for messages.
 
     Raises:
-        ConfigError: For a missing or unknown key, a value of the wrong type or outside its range.
+        ConfigError: For a missing or unknown key, or a value of the wrong type or outside its range.
     """
     choices = {f.name: f.metadata["options"] for f in dataclasses.fields(cast(Any, schema)) if "options" in f.metadata}
     try:
@@ -54,16 +54,16 @@ def typed(schema: type[T], node: DictConfig, path: str) -> T:
         except ConfigError as error:
             faults[name] = error
     if faults:
-        # Its own ranges before those of options, for the same reason; the options at fault stand in by their names.
+        # The section's own ranges before those of its options, for the same reason; placeholders replace bad options.
         _require_ranges(schema, config, {name: Option(given[name]["name"]) for name in faults}, path)
         raise next(iter(faults.values()))
     section = cast(T, _object(config, path))
-    params.settle(node, dataclasses.asdict(cast(Any, section)))  # for those who read it by no schema, as MLflow's runs
+    params.settle(node, dataclasses.asdict(cast(Any, section)))  # for readers without a schema, such as MLflow's runs
     return section
 
 
 def _require_ranges(schema: type, config: DictConfig, options: Mapping[str, Option], path: str) -> None:
-    """Checks a section's own ranges, with `options` in place of those that cannot be made."""
+    """Checks a section's own ranges, with `options` in place of the options that are invalid."""
     _require_values(OmegaConf.missing_keys(config) - options.keys(), path)
     nodes = {str(name): config[name] for name in config if name not in options}
     values = {name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()}
@@ -79,7 +79,7 @@ def _require_values(missing: set[str], path: str) -> None:
 
 
 def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]], path: str) -> None:
-    """Refuses a setting that belongs to another option of the choice: it would do nothing."""
+    """Refuses a setting that belongs to another option of the choice, as it would have no effect."""
     fields = {name: {field.name for field in dataclasses.fields(schema)} for name, schema in options.items()}
     for key in option.keys() - fields[option["name"]]:
         if owners := [name for name, known in fields.items() if key in known]:
@@ -90,7 +90,7 @@ def _require_own(option: Mapping[str, Any], options: Mapping[str, type[Option]],
 
 
 def _declared(schema: type, content: dict[str, Any], texts: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Returns a section with the text that stood in `params.yaml`, not the value, where the schema wants text."""
+    """Returns a section in which fields declared as text hold the text of `params.yaml` instead of the parsed value."""
     hints = get_type_hints(schema)
     return {k: _as_written(hints[k], v, texts[k], f"{path}.{k}") if k in hints else v for k, v in content.items()}
 
@@ -107,7 +107,7 @@ def _as_written(declared: Any, value: Any, text: Any, key: str) -> Any:
         return value
     if text is None or isinstance(text, str):
         return text
-    if isinstance(value, bool):  # from conf/, where it may have been `no`, or the command line
+    if isinstance(value, bool):  # from conf/, where it may have been written `no`, or from the command line
         raise ConfigError(f"{key}: {value!r} is not text; put quotes around text")
     return value
 
@@ -125,7 +125,7 @@ def _merge(schema: type, content: dict[str, Any], path: str) -> DictConfig:
 
 
 def _object(config: DictConfig, path: str) -> Any:
-    """Checks that nothing is missing, and the ranges, which the schemas hold in `__post_init__`."""
+    """Checks that no value is missing, and the ranges, which schemas check in `__post_init__`."""
     _require_values(OmegaConf.missing_keys(config), path)
     try:
         return OmegaConf.to_object(config)

@@ -1,1 +1,1 @@
-"""Foundations of all packages: files, errors, seeds, credentials, code digests, progress and the log."""
+"""Foundations of all packages: files, errors, seeds, credentials, code digests, progress and logging."""

@@ -1,4 +1,4 @@
-"""Clusters: a connection to Ray, the version of the code on a node, and what an engine's errors become."""
+"""Clusters: the connection to Ray, the version of the code on a node, and the messages of an engine's errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sightline.core.code_digest import MEMORY, CodeDigests
 from sightline.core.errors import UserError, how_to_install
 
 RETRIES = 5
-"""Nodes that may die under one task before the work is given up: the task itself may be what kills them."""
+"""Nodes that may die while running one task before it is given up: the task itself may be what kills them."""
 CONNECT = 10
 """Seconds to wait for a cluster's head."""
 
@@ -26,15 +26,15 @@ def ray_cluster(address: str | None, setting: str, address_setting: str) -> Iter
 
     Args:
         address: As "host:6379", "ray://host:10001" or "auto"; None starts a cluster on this machine.
-        setting: The setting that asks for Ray, for errors.
-        address_setting: The remedy that has it start one on this machine, for errors.
+        setting: The setting that asks for Ray, for error messages.
+        address_setting: How to have a cluster started on this machine instead, for error messages.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached, or it fails.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # would leave a token in the home folder
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise it leaves a token in the home folder
     try:
         ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -69,8 +69,8 @@ def _wait_for_port(address: str) -> None:
 
 
 def software_version(module: str, libraries: Sequence[str]) -> str:
-    """Returns a digest of a module's code, with all that it imports of the project, and of libraries' versions."""
-    memory = MEMORY if MEMORY.parent.is_dir() else None  # not on the nodes of a cluster, which have no project
+    """Returns a digest of a module's code, including its imports within the project, and of libraries' versions."""
+    memory = MEMORY if MEMORY.parent.is_dir() else None  # a cluster's nodes have no project folder to keep it in
     parts = [CodeDigests(memory=memory).digest(module)]
     for name in libraries:
         try:

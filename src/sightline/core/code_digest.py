@@ -1,20 +1,20 @@
-"""The code digest: which code a result depends on, as one SHA-256 per stage.
+"""The code digest: one SHA-256 per stage for the code that its results depend on.
 
-The digest of a module covers its import closure inside the project: the module, every module of the project that it
-imports, directly or not, wherever the import stands, and the files that stand beside these and are no Python
-(templates). It is taken of the syntax tree without comments and docstrings, so that only a change of what runs changes
-it. It keys what DVC reruns, the checkpoints of training, the preprocessing cache and the memory of `watch` alike.
+The digest of a module covers its import closure within the project: the module, every project module that it imports
+directly or indirectly, wherever the import statement is, and the non-Python files next to these modules (templates).
+It is computed from the syntax tree without comments and docstrings, so that only a change of code changes it. It is
+part of the key of DVC's stages, of training checkpoints, of the preprocessing cache and of the memory of `watch`.
 
-What counts as an import:
+These count as imports:
 
 - `import` and `from ... import`, at the top or inside a function; not below `if TYPE_CHECKING:`, which never runs;
-- a text that is the path of a module of the project, or of something in one (`"sightline.tracking.sync"`):
-  what `importlib.import_module`, Hydra's `_target_` and entry points take; with `*` in the place of a part, as the
-  registries of options have it, every module that fits;
-- `import_module(...)` of a name that is put together at run time: every module of the package that it is called in.
+- a string that is the path of a project module, or of something in one (`"sightline.tracking.sync"`), as passed to
+  `importlib.import_module`, Hydra's `_target_` and entry points; if a part is `*`, as in the registries of options,
+  every matching module;
+- `import_module(...)` of a name that is built at run time: every module of the package that contains the call.
 
-The package's own `sightline/__init__.py` counts, what it hands out does not: it is the way in for people, and no module
-of the project goes through it.
+The package's own `sightline/__init__.py` counts, but the names that it exports do not: they are for users, and no
+module of the project imports through it.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ MEMORY = files.STATE / "code.json"
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.([A-Za-z_]\w*|\*))+")
 _NAMED_BY_CALLERS = ("sightline.config.schema",)
-"""Modules that import by names which their callers give as texts, and which count there."""
+"""Modules that import names passed by their callers as strings; these count as imports of the callers."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = {"kind", "type_comment", "type_ignores"}
 
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """A module's source, as far as it matters to a digest.
+    """The parts of a module's source that matter to a digest.
 
     Attributes:
         digest: SHA-256 of its syntax tree without comments and docstrings.
-        names: Dotted names that it imports or may import; a part may be `*`, any name.
+        names: Dotted names that it imports or may import; a part may be `*`, which matches any name.
     """
 
     digest: str
@@ -56,12 +56,12 @@ class ModuleSource:
 
 
 class CodeDigests:
-    """Digests of the project's code, remembered by file size and modification time.
+    """Digests of the project's code, cached by file size and modification time.
 
     Args:
         package: Folder of the package `sightline`.
-        scripts: Folder of the stages' scripts, the package `pipeline`.
-        memory: File to remember in; None remembers nothing. It is safe to remove.
+        scripts: Folder of the stage scripts, the package `pipeline`.
+        memory: The cache file, which is safe to delete; None for no cache.
     """
 
     def __init__(self, package: Path = PACKAGE, scripts: Path = Path("pipeline"), memory: Path | None = MEMORY) -> None:
@@ -75,10 +75,10 @@ class CodeDigests:
         self._imports: dict[str, list[str]] = {}
 
     def digest(self, *modules: str) -> str:
-        """Returns the code digest of modules with all that they import, 64 hexadecimal digits.
+        """Returns the code digest of modules and everything that they import, 64 hexadecimal digits.
 
         Args:
-            modules: Dotted names, as `pipeline.train`.
+            modules: Dotted names, such as `pipeline.train`.
 
         Raises:
             ModuleNotFoundError: If the project has no such module.
@@ -90,7 +90,7 @@ class CodeDigests:
         return files.sha256("\n".join(parts).encode())
 
     def _beside(self, folder: Path) -> list[str]:
-        """Returns a folder's files that are no Python, each with its digest."""
+        """Returns a folder's non-Python files, each with its digest."""
         if folder not in self._resources:
             names = sorted(path.name for path in folder.iterdir() if _is_resource(path.name))
             paths = [path for path in map(folder.joinpath, names) if path.is_file()]
@@ -98,14 +98,14 @@ class CodeDigests:
         return self._resources[folder]
 
     def refresh(self) -> None:
-        """Looks at the files again, which may have changed since."""
+        """Forgets what was read, so that changed files are read again."""
         self._resources.clear()
         self._imports.clear()
         self._seen.clear()
         self._read.clear()
 
     def closure(self, *modules: str) -> dict[str, Path]:
-        """Returns the modules of the project that `modules` import, directly or not, themselves included, by name."""
+        """Returns the project modules that `modules` import, directly or indirectly, including themselves, by name."""
         found: dict[str, Path] = {}
         todo = list(modules)
         for name in modules:
@@ -120,7 +120,7 @@ class CodeDigests:
         return found
 
     def _imported(self, name: str, path: Path) -> list[str]:
-        """Returns the modules of the project that one imports itself, and the packages above it and them."""
+        """Returns the project modules that a module imports directly, and the packages that contain it and them."""
         if name not in self._imports:
             names = [name.rpartition(".")[0]]  # an import runs its `__init__.py` as well
             for imported in self._source(path).names if name != "sightline" else ():
@@ -145,7 +145,7 @@ class CodeDigests:
         return Path(module) if rest and os.path.isfile(module) else None  # noqa: PTH113
 
     def _matching(self, pattern: str) -> list[str]:
-        """Returns the modules of the project that a dotted name with `*` in it stands for."""
+        """Returns the project modules that match a dotted name with `*` in it."""
         first, *parts = pattern.split(".")
         names = [first]
         for part in parts:
@@ -154,7 +154,7 @@ class CodeDigests:
         return [name for name in names if self._file(name) is not None]
 
     def _children(self, name: str) -> list[str]:
-        """Returns the modules and packages that stand in a package."""
+        """Returns the modules and packages in a package."""
         path = self._file(name)
         if path is None or path.name != "__init__.py":
             return []
@@ -162,7 +162,7 @@ class CodeDigests:
         return [child for child in (f"{name}.{stem}" for stem in sorted(stems)) if self._file(child) is not None]
 
     def _source(self, path: Path) -> ModuleSource:
-        """Reads a file, or remembers it."""
+        """Returns a file's source, from the cache if the file is unchanged."""
         if path in self._read:
             return self._read[path]
         status = path.stat()
@@ -184,7 +184,7 @@ class CodeDigests:
 
     def _recall(self) -> dict[str, list[Any]]:
         if self._memory is not None:
-            # Another version of this file may digest otherwise: what it kept is none.
+            # Another version of this module may compute other digests, so its cache is not valid.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 kept = json.loads(self._memory.read_text())
                 if kept["by"] == _own_digest():
@@ -205,14 +205,14 @@ def read_source(text: bytes, name: str) -> ModuleSource:
         name: The module's dotted name; `package.__init__` for a package's own.
 
     Raises:
-        SyntaxError: If it is no Python.
+        SyntaxError: If it is not valid Python.
     """
     tree = ast.parse(text)
     return ModuleSource(statement_digest([tree]), tuple(sorted(_names(tree, name))))
 
 
 def statement_digest(nodes: Sequence[ast.AST]) -> str:
-    """Returns the SHA-256 of parts of a syntax tree, comments and docstrings aside."""
+    """Returns the SHA-256 of parts of a syntax tree, ignoring comments and docstrings."""
     parts: list[str] = []
     for node in nodes:
         _dump(node, parts)
@@ -220,7 +220,7 @@ def statement_digest(nodes: Sequence[ast.AST]) -> str:
 
 
 def _dump(node: Any, parts: list[str]) -> None:
-    """Writes down a syntax tree, in words that are the same for every version of Python: what is empty is left out."""
+    """Serializes a syntax tree the same way in every version of Python, which is why empty fields are left out."""
     if isinstance(node, ast.AST):
         parts.append(type(node).__name__)
         for field, value in ast.iter_fields(node):
@@ -256,7 +256,7 @@ def _names(tree: ast.AST, name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
-            # `from sightline.core import files` names a module, `from sightline.core.files import lock` a thing in one.
+            # `from sightline.core import files` imports a module, `from sightline.core.files import lock` a function.
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.fullmatch(node.value):
             found.add(node.value)
@@ -270,7 +270,7 @@ def _called(function: ast.expr) -> str:
 
 
 def _imports_unnamed(call: ast.Call) -> bool:
-    """Says whether a call is `import_module` of something else than the whole name of a module, written out."""
+    """Returns whether a call is `import_module` of anything but the full name of a module as a literal."""
     first = call.args[0] if call.args else None
     whole = isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith(".")
     return _called(call.func) == "import_module" and not whole
@@ -281,7 +281,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _is_resource(name: str) -> bool:
-    """Says whether the name is that of no Python, and not hidden or what editors leave."""
+    """Returns whether a file name is not that of Python code, a hidden file or an editor's backup."""
     return not name.startswith(".") and not name.endswith((".py", ".pyc", ".pyi", "~")) and name != "py.typed"
 
 

@@ -1,4 +1,4 @@
-"""Columns of text for a terminal: tables and lines that are broken at words where they are wider."""
+"""Columns of text for a terminal: tables and lines, wrapped at words where they are too wide."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NARROWEST = 8
 
 
 def terminal_width() -> int | None:
-    """Returns the number of characters in a line of the terminal; None where standard output is none."""
+    """Returns the width of the terminal in characters; None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def folded(line: str, width: int | None) -> str:
-    """Returns a line in lines of at most `width` characters, which go on below the beginning of its last column.
+    """Returns a line wrapped to at most `width` characters, with continuation lines indented to its last column.
 
-    Only a word that is longer by itself goes beyond. Columns are what two blanks or more divide.
+    Only a single word longer than that exceeds the width. Columns are separated by two or more spaces.
 
     >>> print(folded("colour  red, green and blue", 20))
     colour  red, green
@@ -38,13 +38,13 @@ def folded(line: str, width: int | None) -> str:
 def table(
     rows: Sequence[Sequence[str]], width: int | None = None, right: Collection[int] = (), indent: str = ""
 ) -> list[str]:
-    """Returns the lines of a table whose cells are broken at words where it is wider than the terminal.
+    """Returns the lines of a table, with cells wrapped at words if the table is wider than the terminal.
 
     Args:
-        rows: Its rows, of as many cells each.
-        width: Characters in a line; None breaks nothing.
-        right: Numbers of the columns that stand at their right edge.
-        indent: The beginning of each line.
+        rows: Its rows, all with the same number of cells.
+        width: Characters in a line; None wraps nothing.
+        right: Indices of the columns that are right-aligned.
+        indent: Text at the beginning of each line.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if width is not None:
@@ -65,7 +65,7 @@ def table(
 
 
 def _wrapped(text: str, width: int, first: str = "", further: str = "", whole: bool = True) -> list[str]:
-    """Breaks text at words; a longer word stays whole, or is broken as well."""
+    """Wraps text at words; `whole` says whether a word longer than the line stays in one piece."""
     return textwrap.wrap(
         text,
         max(width, 1),

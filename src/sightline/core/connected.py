@@ -1,4 +1,4 @@
-"""Connected components: what links connect, directly or not."""
+"""Connected components: groups of nodes that links connect, directly or indirectly."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 def connected_groups(links: Iterable[tuple[K, K]]) -> list[list[K]]:
-    """Returns the groups that links connect; each, like the groups themselves, in order of first appearance.
+    """Returns the groups that links connect; groups and their members are in order of first appearance.
 
-    A union-find with path halving: time and memory go to what has a link. SciPy's `connected_components` wants all
-    nodes numbered, and takes a tenth of a second to import.
+    A union-find with path halving: time and memory are spent only on nodes with a link. SciPy's `connected_components`
+    needs all nodes numbered, and takes a tenth of a second to import.
 
     >>> connected_groups([(1, 5), (2, 3), (5, 7)])
     [[1, 5, 7], [2, 3]]

@@ -1,4 +1,4 @@
-"""The CPU cores that a stage leaves idle: the number of threads is a setting, since the last bits depend on it."""
+"""Idle CPU cores of a stage: the number of threads is a setting, because the last bits of a result depend on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 FEW = 4
-"""On fewer cores there is not enough to be gained to speak of."""
+"""With fewer cores than this there is too little to gain for a hint."""
 
 
 def available() -> int:
@@ -15,12 +15,12 @@ def available() -> int:
 
 
 def idle(knob: str, threads: int, processes: int = 1) -> str | None:
-    """Returns a hint where at least half of the cores stay idle, else None.
+    """Returns a hint if at least half of the cores are idle, else None.
 
     Args:
-        knob: The setting of the number of threads, for the remedy.
+        knob: The name of the setting for the number of threads.
         threads: Its value.
-        processes: Number of processes that compute with so many threads each.
+        processes: Number of processes that use that many threads each.
     """
     cores = available()
     if cores < max(FEW, 2 * threads * processes):

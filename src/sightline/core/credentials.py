@@ -1,6 +1,6 @@
 """Credentials: taken from the environment, and kept out of everything that is written.
 
-A password never stands in the configuration, which DVC and MLflow record: a database's URL may be configured without
+A password never goes into the configuration, which DVC and MLflow record: a database's URL may be configured without
 one, and the password, or the whole URL, comes from the environment.
 """
 
@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote
 from sightline.core.errors import UserError
 
 DATABASE_URL = "SIGHTLINE_DATABASE_URL"
-"""Environment variable with a database's whole URL, for where the configuration names none."""
+"""Environment variable with a database's whole URL, used if the configuration has none."""
 
 DATABASE_PASSWORD = "SIGHTLINE_DATABASE_PASSWORD"  # noqa: S105 - a variable's name
-"""Environment variable with the password of the user that a database's URL names."""
+"""Environment variable with the password of the user in a database's URL."""
 
 MASK = "***"
 _SHORT = 4
@@ -32,7 +32,7 @@ _FORM = re.compile(
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s]+)(:\d{1,5})?")
 _IN_TEXT = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s\"<>]*)")
 _QUERY_ALONE = re.compile(r"(?<=\?)(?=[^\s\"<>]*=)[^\s\"<>]+")
-_CLOSING = ")'],.:;`"  # of the sentence that a URL stands in
+_CLOSING = ")'],.:;`"  # punctuation of the sentence around a URL
 _NAMES = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credential|signature|(?:api|access|private)[_-]?key)"
 _SHORT_NAMES = r"(?:sig|sas|jwt|hmac|auth[_-]?key|ssl[_-]?key|authorization)"
 _ASSIGNMENT = re.compile(
@@ -43,10 +43,10 @@ _ASSIGNMENT = re.compile(
 _WORD = re.compile(r"[A-Za-z][A-Za-z_.-]{0,39}")
 
 _WITH_USER = {*_PORTS, "sftp", "ssh", "hdfs", "webhdfs", "ftp", "smb", "abfs", "abfss", "wasb", "wasbs"}
-"""Kinds of URLs in which a name before the `@` is needed, and says no more than who asks, or in which container."""
+"""Schemes of URLs in which a name before the `@` is needed, and is no secret: it names a user or a container."""
 
 _WITH_QUERY = {*_PORTS, "http", "https"}
-"""Kinds of URLs in which what follows `?` or `#` is no part of a file's name."""
+"""Schemes of URLs in which the part after `?` or `#` does not belong to a file's name."""
 
 _KNOWN = """
     charset region versionid version generation format download raw dl lang ref rev revision prefix delimiter
@@ -71,22 +71,22 @@ _KNOWN = """
     workflowtype viewstatesharekey
 """
 _HARMLESS = frozenset(_KNOWN.split())
-"""Names in a query, in lower case, whose values are no credentials, of: the web and object stores, MySQL, PostgreSQL,
-SQLite, MongoDB, MLflow's page. Whatever is not among them may be one."""
+"""Names of query parameters, in lower case, whose values are not credentials: those of the web and object stores,
+MySQL, PostgreSQL, SQLite, MongoDB and MLflow's pages. Any other parameter may hold one."""
 
 
 @dataclass(frozen=True)
 class Url:
-    """A database's URL in its parts; its representation shows no credentials.
+    """The parts of a database's URL; its representation shows no credentials.
 
     Attributes:
         scheme: In lower case, e.g. `mysql+pymysql`.
         hosts: `host[:port]`, for MongoDB a comma-separated list of them; empty for SQLite.
         path: From the `/` on: the database's name, or SQLite's file.
-        user: As it stands in the URL (percent-encoded), or None.
-        password: As it stands in the URL (percent-encoded), or None.
-        query: The part behind the `?`.
-        setting: Its name beside the environment, for remedies: a key of the configuration, or a command's option.
+        user: As written in the URL (percent-encoded), or None.
+        password: As written in the URL (percent-encoded), or None.
+        query: The part after the `?`.
+        setting: The configuration key or command-line option that can also set the URL, for error messages.
     """
 
     scheme: str
@@ -104,42 +104,42 @@ class Url:
 
     @property
     def location(self) -> str:
-        """The URL without user, password and query: fit for messages, fingerprints and logs."""
+        """The URL without user, password and query: safe for messages, fingerprints and logs."""
         return f"{self.scheme}://{self.hosts}{self.path}"
 
     @property
     def address(self) -> str:
-        """`host:port` (a list of them for MongoDB), the port being the usual one where the URL names none."""
+        """`host:port` (a list of them for MongoDB), with the default port if the URL has none."""
         port = _PORTS.get(self.family) if self.scheme != "mongodb+srv" else None
         hosts = self.hosts.split(",") if self.hosts else []
         return ",".join(host if port is None or re.search(r":\d+$", host) else f"{host}:{port}" for host in hosts)
 
     def text(self) -> str:
-        """Returns the whole URL, with its credentials: for a driver, never for a person."""
+        """Returns the whole URL with its credentials: for a driver, never for display."""
         userinfo = "" if self.user is None else self.user + ("" if self.password is None else f":{self.password}") + "@"
         return f"{self.scheme}://{userinfo}{self.hosts}{self.path}" + (f"?{self.query}" if self.query else "")
 
     def secrets(self) -> list[str]:
-        """Returns what must not be shown: the password, and every value in the query, as written and decoded."""
+        """Returns the values that must not be shown: the password and all query values, as written and decoded."""
         values = [value for _, value in parse_qsl(self.query)]
         values += [pair.partition("=")[2] for pair in self.query.split("&")]
-        values += [pair for pair in self.query.split("&") if "=" not in pair.rstrip("=")]  # a token and nothing else
+        values += [pair for pair in self.query.split("&") if "=" not in pair.rstrip("=")]  # a bare token
         if self.password is not None:
             values += [self.password, unquote(self.password)]
-        elif self.user is not None:  # a token in the place of the user
+        elif self.user is not None:  # may be a token in place of a user name
             values += [self.user, unquote(self.user)]
         return sorted({value for value in values if value}, key=len, reverse=True)
 
 
 def parse_url(url: str, name: str = "the URL") -> Url:
-    """Takes a database's URL apart.
+    """Parses a database's URL.
 
     Args:
         url: `scheme://[user[:password]@]host[:port][,...]/path[?query]`.
-        name: Its name in messages, which never quote it.
+        name: A name for the URL in messages, which never quote it.
 
     Raises:
-        UserError: If it is not such a URL, or a password's special characters make it ambiguous.
+        UserError: If it is not such a URL, or special characters in a password make it ambiguous.
     """
     match = _FORM.match(url)
     if match is None:
@@ -153,10 +153,10 @@ def parse_url(url: str, name: str = "the URL") -> Url:
 
 
 def credential_in(url: str) -> str | None:
-    """Says which part of a URL must not be written down, as it is a credential or may be one; None if none is.
+    """Returns a description of the part of a URL that is or may be a credential; None if there is none.
 
-    A name before the `@` is one where URLs of this kind need none, and what stands in the query unless it is known to
-    be harmless. What cannot be read may be anything.
+    A name before the `@` counts as one if URLs of this scheme do not need it, and so does any part of the query that is
+    not known to be harmless. A URL that cannot be parsed may contain anything.
 
     >>> credential_in("https://host/a.zip?versionId=3&sig=x"), credential_in("mysql://user@host/images?charset=utf8")
     ('`sig`', None)
@@ -180,10 +180,10 @@ def credential_in(url: str) -> str | None:
 
 
 def require_harmless(url: str | None) -> None:
-    """Refuses a URL of the command line that holds what `credential_in` finds: others could read it there.
+    """Refuses a URL on the command line that contains a credential (see `credential_in`): others could read it there.
 
     Raises:
-        UserError: If it does.
+        UserError: If it contains one.
     """
     if url is not None and (part := credential_in(url)):
         raise UserError(
@@ -199,7 +199,7 @@ def _pieces(query: str) -> list[str]:
 
 
 _MLFLOW_PAGE = re.compile(r"/experiments/\d+/runs(/[0-9a-f]{32})?")
-"""A place in MLflow's page, which follows the `#` of its address."""
+"""The fragment of the address of a page in MLflow, after the `#`."""
 
 
 def _harmless(piece: str, family: str) -> bool:
@@ -208,24 +208,24 @@ def _harmless(piece: str, family: str) -> bool:
         return unquote(name).lower() in _HARMLESS
     if not piece or _MLFLOW_PAGE.fullmatch(piece):
         return True
-    return family not in _WITH_QUERY  # a `?` in the name of an object in a store, or a pattern
+    return family not in _WITH_QUERY  # a `?` in the name of an object in a store, or in a pattern
 
 
 def _named(piece: str) -> bool:
-    """Whether a piece has a value and a name that can be shown; a token alone may end in `=`."""
+    """Returns whether a piece has a value and a name that can be shown; a bare token may end in `=`."""
     name, _, value = piece.partition("=")
     return bool(value.strip("=")) and _WORD.fullmatch(name) is not None
 
 
 def database_url(configured: str | None, setting: str = "ingest.url") -> Url:
-    """Returns the URL of the database: the configured one, or the environment's; with the environment's password.
+    """Returns the URL of the database: the configured one or the environment's, with the environment's password.
 
     Args:
         configured: The value of `setting`, or None.
         setting: See `Url`.
 
     Raises:
-        UserError: If there is none, or it cannot be read.
+        UserError: If there is none, or it cannot be parsed.
     """
     given = configured or os.environ.get(DATABASE_URL)
     if not given:
@@ -240,15 +240,15 @@ def database_url(configured: str | None, setting: str = "ingest.url") -> Url:
 def mask(text: str, secrets: list[str] | None = None) -> str:
     """Returns `text` with credentials replaced by `***`.
 
-    Replaced are what every URL has before an `@`, and in its query unless it is known to be harmless; values that are
-    called a password, token or key; and `secrets`, which are found in their plain and percent-encoded forms.
+    Masked are: in every URL, the part before an `@`, and the query except for values known to be harmless; values with
+    a name like password, token or key; and `secrets`, in their plain and percent-encoded forms.
 
     >>> mask("mysql://root:hunter2@db/x?password=y&charset=utf8 failed")
     'mysql://***@db/x?password=***&charset=utf8 failed'
     """
     for secret in secrets or []:
         for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
-            # A short one, as a user "f" without a password, is no part of a longer word.
+            # A short one, such as a user "f" without a password, must not match within a longer word.
             whole = rf"(?<!\w){re.escape(form)}(?!\w)" if len(form) < _SHORT else re.escape(form)
             text = re.sub(whole, MASK, text)
     text = _IN_TEXT.sub(_masked_url, text)
@@ -259,7 +259,7 @@ def mask(text: str, secrets: list[str] | None = None) -> str:
 def _masked_url(match: re.Match[str]) -> str:
     scheme, rest = match["scheme"], match["rest"]
     user, at, place = rest.rpartition("@")
-    if at and re.search("[?#]", user):  # an @ in the query, or special characters in a password: who knows
+    if at and re.search("[?#]", user):  # an @ in the query, or special characters in a password: ambiguous
         return f"{scheme}://{MASK}"
     place, mark, query = re.match(r"([^?#]*)([?#]?)(.*)", place, re.DOTALL).groups()  # type: ignore[union-attr]
     family = scheme.lower().partition("+")[0]

@@ -1,4 +1,4 @@
-"""Rows of CSV (RFC 4180, lines ended as on Unix) that read back as they were written, whatever a cell holds."""
+"""Rows of CSV (RFC 4180, with Unix line endings) that read back as written, whatever a cell contains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TextIO
 def row_writer(stream: TextIO) -> Callable[[Sequence[object]], object]:
     """Returns a function that writes a row.
 
-    The standard library's writer quotes a carriage return only where lines end with one, and its reader ends the row
-    there all the same: a row that holds one is quoted as a whole.
+    The standard library's writer does not quote a carriage return unless lines end with one, yet its reader ends the
+    row there: a row that contains one is therefore quoted as a whole.
     """
     plain = csv.writer(stream, lineterminator="\n")
     quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)

@@ -1,7 +1,7 @@
-"""The rank of a process in distributed training, read from the environment, so that nothing heavy is imported.
+"""The rank of a process in distributed training, read from the environment without heavy imports.
 
-torchrun sets RANK and WORLD_SIZE, SLURM's srun SLURM_PROCID and SLURM_NTASKS. A process that neither of them started
-is the only one, or the first of those that it starts itself (`stages.train.ddp`).
+torchrun sets RANK and WORLD_SIZE; SLURM's srun sets SLURM_PROCID and SLURM_NTASKS. A process started by neither is
+either the only one, or the first of those that it starts itself (`stages.train.ddp`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 
 def rank() -> int:
-    """Returns this process's number among those that train together, from 0: the one that writes and reports."""
+    """Returns this process's rank among those that train together; rank 0 writes and reports."""
     for world, number in (("WORLD_SIZE", "RANK"), ("SLURM_NTASKS", "SLURM_PROCID")):
         if _from_environment(world) > 1:
             return _from_environment(number)
@@ -18,7 +18,7 @@ def rank() -> int:
 
 
 def started(world: int) -> bool:
-    """Returns whether `world` processes were started from outside, of which this is one."""
+    """Returns whether this is one of `world` processes that were started from outside."""
     return world > 1 and world in (_from_environment("WORLD_SIZE"), _from_environment("SLURM_NTASKS"))
 
 

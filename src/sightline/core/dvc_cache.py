@@ -1,4 +1,4 @@
-"""DVC's cache of a project, found and read without DVC, which takes half a second to import."""
+"""The DVC cache of a project, located and read without importing DVC, which takes half a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(".dvc")
 
 
 def caches(dvc: Path = FOLDER) -> Iterator[Path]:
-    """Yields where the cache of a project may be: by default, as the user's own configuration says, and the project's.
+    """Yields possible locations of a project's cache: the default one, then those configured by user and project.
 
     Args:
         dvc: The folder `.dvc` of the project.
@@ -23,26 +23,26 @@ def caches(dvc: Path = FOLDER) -> Iterator[Path]:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         try:
             parser.read(file, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):  # DVC itself says so
+        except (configparser.Error, UnicodeDecodeError):  # DVC itself reports it
             continue
         if place := parser.get("cache", "dir", fallback=None):
             yield file.parent / os.path.expanduser(place.strip("'\""))  # noqa: PTH111
 
 
 def cached_path(digest: str, dvc: Path = FOLDER) -> Path | None:
-    """Returns DVC's copy of what has a digest, of a folder the list of its files; None where there is none."""
+    """Returns the cached file for a digest; for a folder's digest, the list of its files. None if it is not cached."""
     places = (cache / "files" / "md5" / digest[:2] / digest[2:] for cache in caches(dvc))
     return next((place for place in places if place.is_file()), None)
 
 
 def listing(digest: str, dvc: Path = FOLDER) -> dict[str, str] | None:
-    """Returns the digests of a folder's files by relative path, from DVC's list of them; None where there is none."""
+    """Returns the digests of a folder's files by relative path, from DVC's list of them; None if it is not cached."""
     place = cached_path(digest, dvc)
     return None if place is None else {item["relpath"]: item["md5"] for item in json.loads(place.read_bytes())}
 
 
 def holds(digest: str, dvc: Path = FOLDER) -> bool:
-    """Says whether the cache has what has a digest; of a folder, every file of it."""
+    """Returns whether the cache has the content for a digest; for a folder, all of its files."""
     if not digest.endswith(".dir"):
         return cached_path(digest, dvc) is not None
     files = listing(digest, dvc)

@@ -1,7 +1,7 @@
-"""The files that DVC keeps in a project's folder: what a killed DVC leaves of them, and their repair.
+"""Files that DVC keeps in a project's folder, and their repair after DVC was killed.
 
-DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed while it does, it leaves them empty or cut, and then ends
-with code 255 at every start, until somebody mends them.
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. If it is killed while writing, it leaves them empty or truncated,
+and every later DVC command ends with code 255 until they are repaired.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from sightline.core.errors import UserError
 LOCK = Path("dvc.lock")
 KEPT = files.STATE / "dvc.lock"
 RWLOCK = Path(".dvc/tmp/rwlock")
-"""DVC's list of the files that its processes read and write, as long as they do."""
+"""DVC's list of the files that its running processes read and write."""
 
-_SECONDS = 3.0  # that another DVC gets to finish writing
+_SECONDS = 3.0  # that another DVC process gets to finish writing
 
 
 def begin_stage() -> None:
-    """Is called before anything else in a process that DVC runs as a stage: it will end when DVC does."""
+    """Prepares a process that DVC runs as a stage, before anything else: it will end when DVC does."""
     files.die_with_parent()
     if _orphaned():
         sys.exit("the dvc that started this stage has ended")
-    with contextlib.suppress(OSError):  # a full disk: what the stage writes itself will say so
+    with contextlib.suppress(OSError):  # a full disk: the stage's own writes will report it
         keep_lock()
 
 
 def keep_lock() -> None:
-    """Keeps a copy of `dvc.lock` while a stage runs: DVC has just read it, so it is sound, and writes it afterwards."""
+    """Keeps a copy of `dvc.lock` while a stage runs: DVC has just read it, so it is valid, and will rewrite it."""
     with contextlib.suppress(FileNotFoundError):  # the first stage of a new project
         now = LOCK.read_bytes()
         if not KEPT.is_file() or KEPT.read_bytes() != now:
@@ -47,15 +47,15 @@ def keep_lock() -> None:
 
 
 def _orphaned() -> bool:
-    """Says whether the DVC that started this process has ended before this process asked to end with it.
+    """Returns whether the DVC that started this process ended before this process asked to end with it.
 
-    Who then is its parent depends on the machine. But DVC notes in `RWLOCK` that it runs a stage, before it does.
+    The process's parent after that depends on the machine, but DVC records a stage in `RWLOCK` before it starts it.
     """
     try:
         noted = {blocker["pid"] for blocker in json.loads(RWLOCK.read_text())["write"].values()}
         return noted.isdisjoint(_ancestors())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False  # it cannot be known: another system, or another DVC has just been killed as well
+        return False  # unknown: another operating system, or another DVC process has just been killed as well
 
 
 def _ancestors() -> Iterator[int]:
@@ -66,20 +66,20 @@ def _ancestors() -> Iterator[int]:
 
 
 def repair() -> list[str]:
-    """Mends what a killed DVC left in the project's folder, which is the current one.
+    """Repairs the files that a killed DVC damaged in the project's folder, the current directory.
 
     Returns:
-        A line for each file that was mended.
+        A line for each repaired file.
 
     Raises:
-        UserError: If a file is damaged, and must not be touched.
+        UserError: If a file is damaged but cannot be repaired safely.
     """
     if not Path("dvc.yaml").is_file():
         raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
     done = []
     if _damaged_rwlock():
         with _guard():
-            if _damaged_rwlock():  # still, so that nobody is about to write it
+            if _damaged_rwlock():  # checked again under the lock, so that nobody is about to write it
                 _refuse_while_dvc_runs(RWLOCK)
                 RWLOCK.unlink()
                 done.append(f"{RWLOCK} was cut short when dvc was killed: removed")
@@ -91,7 +91,7 @@ def repair() -> list[str]:
 
 
 def damaged() -> list[Path]:
-    """Returns the files that a killed DVC has left damaged; `repair` mends them."""
+    """Returns the files that a killed DVC left damaged; `repair` repairs them."""
     return [path for path, is_damaged in ((RWLOCK, _damaged_rwlock), (LOCK, _damaged_lock)) if is_damaged()]
 
 
@@ -113,13 +113,13 @@ def _damaged_lock() -> bool:
         content = LOCK.read_bytes()
     except FileNotFoundError:
         return False
-    if KEPT.is_file() and KEPT.read_bytes() == content:  # as at the start of the last stage that ran
+    if KEPT.is_file() and KEPT.read_bytes() == content:  # unchanged since the last stage started
         return False
     return not _is_sound(content)
 
 
 def _is_sound(content: bytes) -> bool:
-    """Says whether it is a lock file, and whole: DVC's end with a line's end, and a cut one may read as another."""
+    """Returns whether this is a complete lock file: it ends with a newline, as a truncated one may still be valid."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
     from voluptuous import Invalid
@@ -134,9 +134,9 @@ def _is_sound(content: bytes) -> bool:
 
 
 def _restore() -> str:
-    """Puts the last sound `dvc.lock` in the place of the damaged one, and says where it comes from.
+    """Replaces the damaged `dvc.lock` by the last valid one, and returns a description of where that comes from.
 
-    What it lacks of the stages that have run since, DVC takes from its run cache.
+    For stages that have run since then, DVC finds the results in its run cache.
     """
     content = LOCK.read_bytes()
     if any(line.startswith((b"<<<<<<< ", b">>>>>>> ")) for line in content.splitlines()):
@@ -156,7 +156,7 @@ def _restore() -> str:
 
 @contextlib.contextmanager
 def _guard() -> Iterator[None]:
-    """Holds the lock under which DVC writes `RWLOCK`, or waits long enough for anybody to finish writing."""
+    """Holds the lock under which DVC writes `RWLOCK`, or waits long enough for any writer to finish."""
     with RWLOCK.with_name("rwlock.lock").open("a") as stream:
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
@@ -169,7 +169,7 @@ def _guard() -> Iterator[None]:
 
 
 def _refuse_while_dvc_runs(path: Path) -> None:
-    """Raises UserError if a DVC runs in this project: it would miss what it wrote there."""
+    """Raises UserError if DVC is running in this project: a repair would lose what it is writing."""
     import psutil
 
     here, mine = Path.cwd().resolve(), {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -188,13 +188,13 @@ def _refuse_while_dvc_runs(path: Path) -> None:
 
 @dataclass(frozen=True)
 class TrackedPath:
-    """A file or folder that DVC tracks by a file beside it.
+    """A file or folder tracked by DVC through a `.dvc` file next to it.
 
     Attributes:
-        path: The file or folder, which need not be there.
-        pointer: The file beside it: `data/birds.dvc` of `data/birds`.
-        md5: The digest of its content; of a folder it ends in `.dir`.
-        files: Number of files in the folder; 1 of a file.
+        path: The file or folder, which need not exist.
+        pointer: The `.dvc` file: `data/birds.dvc` for `data/birds`.
+        md5: The digest of its content; for a folder it ends in `.dir`.
+        files: Number of files in the folder; 1 for a file.
     """
 
     path: Path
@@ -204,10 +204,10 @@ class TrackedPath:
 
 
 def tracked(path: Path) -> TrackedPath | None:
-    """Returns what DVC tracks of a path: itself, or the nearest folder that it is in; None where it tracks nothing.
+    """Returns the tracked file or folder that a path belongs to, itself or the nearest parent; None if untracked.
 
     Raises:
-        UserError: If the file that says so cannot be read.
+        UserError: If a `.dvc` file cannot be read.
     """
     for place in (path, *path.parents) if path.is_absolute() else (path, *path.parents, *path.absolute().parents):
         pointer = place.with_name(f"{place.name}.dvc") if place.name not in ("", "..") else None
@@ -222,10 +222,10 @@ def tracked(path: Path) -> TrackedPath | None:
 
 
 def pointed(path: Path, pointer: Path, content: bytes) -> TrackedPath | None:
-    """Returns what the content of a file beside a path says of it; None where it is of another.
+    """Returns the tracked path described by the content of a `.dvc` file; None if it describes another path.
 
     Raises:
-        ValueError: If it is no file of DVC's.
+        ValueError: If it is not a DVC file.
     """
     import yaml
 
@@ -237,10 +237,10 @@ def pointed(path: Path, pointer: Path, content: bytes) -> TrackedPath | None:
 
 
 def pull_missing(path: Path) -> bool:
-    """Brings what DVC tracks at a path, or around it, from the remote if it is not here; says whether it has done so.
+    """Pulls the tracked file or folder that a path belongs to if it is missing; returns whether it did so.
 
     Raises:
-        UserError: If DVC cannot.
+        UserError: If DVC cannot pull it.
     """
     there = tracked(path)
     if there is None or os.path.lexists(there.path):

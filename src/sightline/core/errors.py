@@ -11,28 +11,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 DISTRIBUTION = "sightline-vision"
-"""The package's name where packages are kept; `sightline` is somebody else's there."""
+"""The package's name on package indexes, where `sightline` belongs to somebody else."""
 
 
 class UserError(Exception):
-    """Something outside the program is wrong. The message is one line that names the thing and the remedy."""
+    """An error outside the program. The message is one line that names the thing and the remedy."""
 
 
 class ConfigError(UserError):
-    """A configuration that cannot be used: the key, what is wrong, what is allowed."""
+    """A configuration that cannot be used; the message names the key, what is wrong and what is allowed."""
 
 
 class PrunedError(UserError):
-    """A job of a sweep that was worse than others after as many epochs, and was ended."""
+    """A job of a sweep that was stopped early because it did worse than others after as many epochs."""
 
 
 def ambiguous(beginning: str, things: str, names: Iterable[str]) -> UserError:
-    """Returns the error for the beginning of several names.
+    """Returns the error for a prefix that matches several names.
 
     Args:
-        beginning: The text that was given for one.
-        things: The things of these names, in the plural.
-        names: Their names, of which the first five are named.
+        beginning: The prefix that was given.
+        things: A noun for the named things, in the plural.
+        names: The matching names, of which the message lists the first five.
     """
     return UserError(
         f"{beginning}: several {things} begin with this; give more characters: {', '.join(sorted(names)[:5])}"
@@ -40,12 +40,12 @@ def ambiguous(beginning: str, things: str, names: Iterable[str]) -> UserError:
 
 
 def not_installed(package: str | None, extra: str) -> UserError:
-    """Returns the error for a package that one of the extras brings."""
+    """Returns the error for a missing package that an extra would install."""
     return UserError(f"{package} is not installed: {how_to_install(extra)}")
 
 
 def how_to_install(extra: str) -> str:
-    """Returns the command that installs an extra, from the clone or the wheel that this program was installed from."""
+    """Returns the command that installs an extra from the clone or wheel that this program was installed from."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution
     from urllib.parse import urlsplit
@@ -67,7 +67,7 @@ def how_to_install(extra: str) -> str:
 # --- errors of the machine -------------------------------------------------------------------------------------------
 
 WRITING = "while writing "
-"""Begins the note that `sightline.core.files` adds to an error: few that a full disk raises name the file."""
+"""Prefix of the note that `sightline.core.files` adds to errors: few errors of a full disk name the file."""
 
 _MESSAGES = {
     errno.ENOSPC: "the disk is full",
@@ -83,26 +83,26 @@ _MESSAGES = {
 }
 _PHRASES = {
     **{re.escape(os.strerror(code)): code for code in _MESSAGES},
-    "database or disk is full": errno.ENOSPC,  # SQLite, as the next three
+    "database or disk is full": errno.ENOSPC,  # SQLite, as are the next three
     "readonly database": errno.EROFS,
     "unable to open database file": errno.EACCES,
     "disk I/O error": errno.EIO,
-    "file write failed": errno.ENOSPC,  # torch keeps the reason to itself, in two ways; and so does NumPy
+    "file write failed": errno.ENOSPC,  # torch hides the reason, in two ways; so does NumPy
     "unexpected pos": errno.ENOSPC,
     r"\d requested and \d+ written": errno.ENOSPC,
 }
 UNNAMED = "standard output, or a temporary file"
-"""The place in messages where an error names no file and no writer of ours does."""
+"""The place in messages when neither the error nor the note of a writer names a file."""
 _FOREIGN = (OSError, RuntimeError, ImportError, SystemError)
-"""Python's own errors that libraries raise where the machine fails; all others are the program's."""
+"""Built-in exceptions that libraries raise when the machine fails; all other built-in ones are bugs."""
 _TEMPORARY = re.compile(r"\.([^/]+)\.\w+\.(?:tmp|old)(?=/|$)")
 
 
 def fault(error: BaseException) -> UserError | None:
-    """Returns what the user can mend as an error of one line, and None for an error of the program.
+    """Returns an error that the user can fix as a one-line UserError, and None for a bug in the program.
 
-    Beside a `UserError` itself these are faults of the machine, by whatever a library raises for them: a full disk, a
-    folder that must not be written, too many open files. The line names the path and what to do.
+    Apart from `UserError` itself, these are failures of the machine, whatever exception a library raises for them: a
+    full disk, a folder without write permission, too many open files. The line names the path and the remedy.
     """
     if isinstance(error, UserError):
         return error
@@ -116,12 +116,12 @@ def fault(error: BaseException) -> UserError | None:
 
 
 def is_shortage(error: OSError) -> bool:
-    """Says whether an error is of the machine and says nothing of the file: it is no reason to refuse that one."""
+    """Returns whether an error is a shortage of the machine, which is no reason to refuse the file being read."""
     return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields the error and what it was raised for, up to the first that only a fault of the program raises."""
+    """Yields the error and its causes, up to the first built-in exception that only a bug raises."""
     while error is not None and (isinstance(error, _FOREIGN) or not hasattr(builtins, type(error).__name__)):
         yield error
         error = error.__cause__ or error.__context__
@@ -135,7 +135,7 @@ def _code(error: BaseException) -> int | None:
 
 
 def _path(error: BaseException) -> Path | None:
-    """Returns the file that an error names, else the one that was being written, None where that is not known."""
+    """Returns the file that an error names, else the one that was being written; None if neither is known."""
     named = getattr(error, "filename", None)
     if not isinstance(named, str | bytes):
         notes = [note.removeprefix(WRITING) for note in getattr(error, "__notes__", ()) if note.startswith(WRITING)]
@@ -143,12 +143,12 @@ def _path(error: BaseException) -> Path | None:
         if not notes and not quoted:
             return None
         named = (notes or quoted)[0]
-    path = Path(_TEMPORARY.sub(r"\1", os.fsdecode(named)))  # by the name that it was to have
+    path = Path(_TEMPORARY.sub(r"\1", os.fsdecode(named)))  # the final name instead of the temporary one
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) and path != Path.cwd() else path
 
 
 def _remedy(code: int, path: Path | None) -> str:
-    """Returns what to do about a fault at `path`, to be put behind what is wrong."""
+    """Returns the remedy for a failure at `path`, to be appended to the description."""
     there = (path or Path()).absolute()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent

@@ -1,4 +1,4 @@
-"""Files written so that a crash at any point leaves the old content or the new, never a mixture."""
+"""Crash-safe file writes: a crash at any point leaves the old content or the new, never a mixture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 from sightline.core.errors import WRITING, UserError
 
 STATE = Path(".sightline")
-"""Folder in the project's root for what is neither input nor output: locks, checkpoints, memo files."""
+"""Folder in the project's root for files that are neither inputs nor outputs: locks, checkpoints, caches."""
 
 
 def canonical_json(value: Any) -> str:
@@ -40,7 +40,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_tree(root: Path) -> str:
-    """Returns one digest for a folder: of every file's relative path and content, in sorted order, less bytecode."""
+    """Returns one digest for a folder: of every file's relative path and content, in sorted order, except `.pyc`."""
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc"):
         digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_file(path)}\n".encode())
@@ -48,7 +48,7 @@ def sha256_tree(root: Path) -> str:
 
 
 def fsync_path(path: Path) -> None:
-    """Makes a file's content, or the names in a directory, durable (POSIX: a rename is one of the directory)."""
+    """Makes a file's content, or a directory's entries, durable (on POSIX a rename is a change of the directory)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,12 +56,12 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-# A temporary file or folder is locked by the process that writes it. The kernel lets go when that process ends, however
-# it ends: what can be locked was left by one that was killed. (Where the file system has no locks, all of it stays.)
+# The process that writes a temporary file or folder holds a lock on it, which the kernel releases however the process
+# ends: one that can be locked was abandoned. (On a file system without locks, none is ever removed.)
 
 
 def _make(prefix: str, suffix: str, parent: Path, folder: bool) -> tuple[Path, int]:
-    """Makes a temporary file or folder, and returns it with the descriptor that holds the lock on it."""
+    """Creates a temporary file or folder, and returns it with the file descriptor that holds its lock."""
     while True:
         if folder:
             path = Path(tempfile.mkdtemp(suffix, prefix, parent))
@@ -81,7 +81,7 @@ def _make(prefix: str, suffix: str, parent: Path, folder: bool) -> tuple[Path, i
         except BaseException:
             _remove(path)
             raise
-        # Before it was locked, another process took it for one left behind.
+        # Another process removed it as abandoned before it was locked: try again.
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def _temporary(prefix: str, suffix: str, parent: Path, folder: bool) -> Iterator
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str, suffix: str, parent: Path) -> Iterator[Path]:
-    """Yields a new folder that `remove_abandoned` leaves alone until the block ends; then it goes, if still there."""
+    """Yields a new folder that `remove_abandoned` leaves alone; it is removed after the block if it still exists."""
     with _temporary(prefix, suffix, parent, folder=True) as folder:
         yield folder
 
@@ -112,7 +112,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def _abandoned(path: Path) -> Iterator[bool]:
-    """Yields whether no living process owns a temporary file or folder; if so, none does while the block runs."""
+    """Yields whether no living process owns a temporary file or folder; if so, none can take it during the block."""
     held = os.open(path, os.O_RDONLY)
     try:
         try:
@@ -137,7 +137,7 @@ def remove_abandoned(path: Path) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Removes what killed processes left beside `path`, and puts its old content back where it had been moved away."""
+    """Removes what killed processes left next to `path`, and restores its old content if that had been moved away."""
     named = re.compile(rf"{re.escape(f'.{path.name}.')}\w+\.(tmp|old)")
     try:
         left = sorted(beside for beside in path.parent.iterdir() if named.fullmatch(beside.name))  # .old before .tmp
@@ -146,13 +146,13 @@ def _clear(path: Path) -> None:
     for beside in left:
         if beside.suffix == ".tmp":
             remove_abandoned(beside)
-        elif not (fresh := beside.with_suffix(".tmp")).exists():  # which has its name by now
+        elif not (fresh := beside.with_suffix(".tmp")).exists():  # it has already replaced `path`
             shutil.rmtree(beside, ignore_errors=True)
         else:
             with contextlib.suppress(OSError), _abandoned(fresh) as abandoned:
                 if abandoned and path.exists():
                     shutil.rmtree(beside, ignore_errors=True)
-                elif abandoned:  # killed between the two renames
+                elif abandoned:  # the process was killed between the two renames
                     beside.rename(path)
 
 
@@ -160,9 +160,9 @@ def _clear(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same directory, which replaces `path` when the block ends without an error.
 
-    The file is synced to disk before it is renamed, the directory after. A new file always takes the place of the
-    old one: where DVC has hard-linked its cache into the workspace, writing in place would change the cache. What
-    killed processes left half written goes first.
+    The file is synced to disk before the rename, and the directory after it. The old file is always replaced, never
+    written in place: DVC may have hard-linked it into its cache, which would change as well. Leftovers of killed
+    processes are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
@@ -176,7 +176,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def noting(path: Path) -> Iterator[None]:
-    """Adds to an error which file or folder was being written, the innermost: few that a full disk raises name it."""
+    """Adds a note to an error with the innermost file or folder being written: few errors of a full disk name it."""
     try:
         yield
     except Exception as error:
@@ -209,11 +209,11 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty directory beside `path`, which takes its place when the block ends without an error.
+    """Yields an empty directory next to `path`, which replaces it when the block ends without an error.
 
-    An error leaves `path` as it was. (A directory cannot replace a non-empty one in a single rename; between the two
-    renames only the old content under its temporary name exists, never half of the new.) The files are synced to disk
-    before that. What killed processes left beside `path` goes first.
+    An error leaves `path` as it was. (A rename cannot replace a non-empty directory; between the two renames only the
+    old content exists, under its temporary name, never half of the new.) The files are synced to disk before that.
+    Leftovers of killed processes next to `path` are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path)
@@ -232,7 +232,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             except BaseException:
                 old.rename(path)
                 raise
-            shutil.rmtree(old, ignore_errors=True)  # another process may be at it as well
+            shutil.rmtree(old, ignore_errors=True)  # another process may be removing it as well
         else:
             fresh.rename(path)
         fsync_path(path.parent)
@@ -274,12 +274,12 @@ def waiting_lock(name: str, root: Path = STATE) -> Iterator[None]:
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Asks the kernel to end this process when its parent ends (Linux; elsewhere nothing happens).
+    """Asks the kernel to kill this process when its parent ends (Linux only; elsewhere it does nothing).
 
-    `kill -9` of DVC otherwise leaves the stage running, and the next `dvc repro` starts a second writer beside it.
+    Otherwise `kill -9` of DVC leaves the stage running, and the next `dvc repro` starts a second writer.
 
     Args:
-        parent: The parent's process id, where it is known: if that has ended already, this process ends at once.
+        parent: The parent's process id, if known: if the parent has already ended, this process ends at once.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

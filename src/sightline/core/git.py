@@ -1,4 +1,4 @@
-"""git, the command: its answers to questions, and its work."""
+"""Calls of the `git` command: queries and actions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from sightline.core.errors import UserError
 
-_SECONDS = 60.0  # for an answer; one that takes longer is none
+_SECONDS = 60.0  # timeout of a query
 
 
 def stdout(*words: str, folder: Path | None = None) -> bytes | None:
-    """Returns the standard output of git; None where it fails, takes over a minute, or is not installed.
+    """Returns the standard output of git; None if it fails, takes over a minute, or is not installed.
 
     Args:
-        words: Its arguments, as "rev-parse", "HEAD".
-        folder: The folder to run it in; None is the working directory.
+        words: Its arguments, such as "rev-parse", "HEAD".
+        folder: The folder to run it in; None for the working directory.
     """
     try:
         done = subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False, timeout=_SECONDS)
@@ -25,21 +25,21 @@ def stdout(*words: str, folder: Path | None = None) -> bytes | None:
 
 
 def answer(*words: str, folder: Path | None = None) -> str | None:
-    """Returns the output of git as text without white space around it; None as `stdout`."""
+    """Returns the output of git as stripped text; None as for `stdout`."""
     content = stdout(*words, folder=folder)
     return None if content is None else content.decode(errors="replace").strip()
 
 
 def paths(*words: str) -> list[str]:
-    """Returns the paths that a command of git with `-z` lists; none as `stdout` has none."""
+    """Returns the paths that a git command with `-z` prints; an empty list if it fails."""
     return [path for path in (stdout(*words) or b"").decode(errors="surrogateescape").split("\0") if path]
 
 
 def run(*words: str, folder: Path | None = None) -> str:
-    """Runs git and returns its output as text without white space around it.
+    """Runs git and returns its output as stripped text.
 
     Raises:
-        UserError: If it fails, with the last line that it prints.
+        UserError: If it fails, with the last line of its output.
     """
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:

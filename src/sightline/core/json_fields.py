@@ -1,7 +1,7 @@
 """Fields of JSON files: values of the expected kind, or a ValueError that names the field.
 
-Who reads a file that may be damaged, or of another version, catches ValueError around these calls alone: a fault of
-the program (KeyError, TypeError) is then never reported as a fault of the file.
+Code that reads a file which may be damaged, or of another version, catches ValueError around these calls only: a bug
+(KeyError, TypeError) is then never reported as a damaged file.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
 
 
 def field(content: Any, name: str, kind: type[T]) -> T:
-    """Returns `content[name]`; a whole number is taken where a float is expected.
+    """Returns `content[name]`; an integer is accepted where a float is expected.
 
     Raises:
-        ValueError: If `content` is not an object, lacks the field, or has another kind of value there.
+        ValueError: If `content` is not an object, lacks the field, or has a value of another kind there.
 
     >>> field({"temperature": 2}, "temperature", float)
     2.0
@@ -53,10 +53,10 @@ def field(content: Any, name: str, kind: type[T]) -> T:
 
 
 def optional_field(content: Any, name: str, kind: type[T]) -> T | None:
-    """Returns `content[name]` as `field` does, None where it is null.
+    """Returns `content[name]` as `field` does, or None if it is null.
 
     Raises:
-        ValueError: As `field`; a missing field is not a null one.
+        ValueError: As for `field`; the field must be present, even if null.
     """
     if isinstance(content, dict) and name in content and content[name] is None:
         return None
@@ -67,7 +67,7 @@ def numbers(content: Any, name: str) -> list[float]:
     """Returns `content[name]`, a list of numbers.
 
     Raises:
-        ValueError: As `field`, and for anything else in the list.
+        ValueError: As for `field`, and for anything else in the list.
     """
     return [field({name: value}, name, float) for value in field(content, name, list)]
 

@@ -1,6 +1,6 @@
-"""JSON schemas and validation of JSON values, both from type annotations.
+"""JSON schemas, and validation of JSON values, both derived from type annotations.
 
-A TypedDict is a named object. `Annotated` adds a description (a text) and JSON schema's own keywords (`Keywords`):
+A TypedDict is a named object. `Annotated` adds a description (a string) and keywords of JSON Schema (`Keywords`):
 `Annotated[float, "Of the class.", Keywords(minimum=0)]`.
 """
 
@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 
 class Keywords:
-    """JSON schema's keywords for an annotation: a dictionary that can be hashed, as annotations must be."""
+    """Keywords of JSON Schema for an annotation: a hashable dictionary, because annotations must be hashable."""
 
     def __init__(self, **values: Any) -> None:
         self.values = values
@@ -28,8 +28,8 @@ def json_schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     """Returns the JSON schema of a type.
 
     Args:
-        hint: A simple type, a list, a union, a dictionary, a TypedDict, or one of these Annotated.
-        components: The schemas of TypedDicts are added here, by name, and referred to.
+        hint: A simple type, a list, a union, a dictionary, a TypedDict, or one of these in Annotated.
+        components: Schemas of TypedDicts, by name; new ones are added here and referred to by `$ref`.
 
     >>> schema_of(Annotated[float | None, "A share.", Keywords(maximum=1)], {})
     {'type': ['number', 'null'], 'description': 'A share.', 'maximum': 1}
@@ -79,9 +79,9 @@ def _fields(kind: type) -> dict[str, Any]:
 
 
 def invalid(value: Any, hint: Any, path: str) -> str | None:
-    """Returns what is wrong with a JSON value that should be of a type, in one line; None if nothing is.
+    """Returns what is wrong with a JSON value of an expected type, in one line; None if nothing is.
 
-    Only the kinds of types that requests are made of: texts, lists, TypedDicts and unions of them.
+    Only the types that requests use are supported: strings, lists, TypedDicts and unions of them.
 
     >>> invalid([1], list[str], "images")
     'images[0]: must be text'
@@ -115,7 +115,7 @@ def _invalid_fields(value: dict[str, Any], kind: type, parent: str) -> str | Non
 
 
 def _json_type(hint: Any) -> type:
-    """Returns the Python type of JSON values of a type."""
+    """Returns the Python type of a JSON value described by a type annotation."""
     while get_origin(hint) in (Annotated, NotRequired):
         hint = get_args(hint)[0]
     if is_typeddict(hint):

@@ -1,4 +1,4 @@
-"""Look-ahead: work on items done by threads before it is asked for, its results in order."""
+"""Look-ahead: threads work on items before their results are needed; results come in order."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ R = TypeVar("R")
 def map_ahead(
     work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int | None = None
 ) -> Generator[R, None, None]:
-    """Yields `work` of each item, in order. For work that lets go of Python's lock: the network, decoding, ONNX.
+    """Yields `work` of each item, in order. For work that releases the GIL: network access, decoding, ONNX.
 
     Args:
-        work: Is called in threads; what it raises ends the iteration.
-        items: Are taken `ahead` of what has been yielded, in the caller's thread.
+        work: Called in threads; an exception ends the iteration.
+        items: Consumed in the caller's thread, `ahead` of the results yielded so far.
         threads: Number of threads that work at once.
-        ahead: Items in work or done and waiting; None for as many as threads.
+        ahead: Items in progress or done and waiting; None for as many as threads.
     """
     most = threads if ahead is None else ahead
     waiting: deque[Future[R]] = deque()

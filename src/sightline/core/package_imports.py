@@ -1,4 +1,4 @@
-"""The import of large packages, without the searches for garbage that it would set off."""
+"""The import of large packages with garbage collection paused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sightline.core import progress
 
 @contextlib.contextmanager
 def loading(names: str) -> Iterator[None]:
-    """Says that a stage loads something, whose imports stand in the block.
+    """Reports that a stage loads packages, and pauses garbage collection while the block imports them.
 
-    A package of a million objects makes Python's collector go through all of them again and again: 1.6 of the 6.5 s
-    that PyTorch, Lightning and MLflow take. Nothing of it is garbage, so it waits, and leaves them out from then on.
+    Importing a million objects makes Python's collector scan all of them again and again: 1.6 of the 6.5 s that
+    PyTorch, Lightning and MLflow take. None of them is garbage, so they are also excluded from later collections.
 
     Args:
+        names: Names of the packages, in a word or two, for the progress line.
         names: Of the packages, in a word or two.
     """
     progress.step(f"loading {names}")
@@ -26,5 +27,5 @@ def loading(names: str) -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # or libraries complain, at the end, of what is still there
+        atexit.register(gc.unfreeze)  # otherwise libraries complain at exit about objects that are still alive
         gc.enable()

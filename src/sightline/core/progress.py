@@ -1,8 +1,8 @@
-"""Progress of long work, in one style: one line that moves on a terminal or in a notebook, a log line elsewhere.
+"""Progress of long work: a single line that is updated on a terminal or in a notebook, log lines elsewhere.
 
-A command that takes long opens a `stage`; what it calls says by `step` what begins, and counts by `track` or
-`Progress`. On a terminal and in a notebook all of these share the last line. In a pipe or a file a step is a line when
-it begins, and a count is one every `_INTERVAL` seconds in which nothing else was said.
+A long command opens a `stage`; the code it calls reports each new step with `step`, and counts with `track` or
+`Progress`. On a terminal and in a notebook all of these share the last line. In a pipe or a file a step is logged as it
+begins, and a count every `_INTERVAL` seconds unless something else was logged in between.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTEBOOK_WIDTH = 100  # characters
 
 
 class _TerminalState:
-    """State of this process: the stage that runs, its step and the line of it, and when a line was last written."""
+    """State of this process: the current stage, its step and the step's line, and when a line was last written."""
 
     stage = ""
     step = ""
@@ -41,7 +41,7 @@ class _TerminalState:
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Names the work that steps and counts belong to; within another stage it changes nothing."""
+    """Names the work that steps and counts belong to; within another stage it has no effect."""
     if _TerminalState.stage:
         yield
         return
@@ -54,17 +54,17 @@ def stage(name: str) -> Iterator[None]:
 
 
 def silence() -> None:
-    """Shows nothing from now on: in a worker, whose lines would mix with those of the process that it works for."""
+    """Shows nothing from now on: for a worker, whose lines would mix with those of its parent process."""
     _TerminalState.silent, _TerminalState.stage, _TerminalState.step, _TerminalState.line = True, "", "", None
 
 
 def in_stage() -> bool:
-    """Says whether a stage is open."""
+    """Returns whether a stage is open."""
     return bool(_TerminalState.stage)
 
 
 def step(name: str) -> None:
-    """Says what a stage does from now on ("": what has lines of its own); nothing where no stage is open."""
+    """Reports the step that a stage begins ("" if the step prints its own lines); does nothing outside a stage."""
     if not _TerminalState.stage:
         return
     _hide_step()
@@ -81,10 +81,10 @@ def track(
     """Yields `items`, and shows their count and speed once they have taken more than two seconds.
 
     Args:
-        items: The work.
-        name: In a word.
-        total: Of the units, where known.
-        unit: The noun for one of what is counted.
+        items: The items to iterate over.
+        name: A word for the count.
+        total: Total number of units, if known.
+        unit: The plural noun for the units counted.
         each: Number of units that an item counts for.
     """
     with Progress(name, total, unit) as progress:
@@ -94,13 +94,13 @@ def track(
 
 
 class Progress:
-    """A count that is shown once it has taken more than two seconds, with its speed and the time that is left.
+    """A count, shown once it has taken more than two seconds, with its speed and the time left.
 
     Args:
-        name: Of what is counted, in a word.
-        total: Of the units, where known.
-        unit: The noun for one of what is counted.
-        done: Units that were done before, as of a training that goes on: no time was spent on them.
+        name: A word for the count.
+        total: Total number of units, if known.
+        unit: The plural noun for the units counted.
+        done: Units done earlier, e.g. when training is resumed; they do not count towards the speed.
     """
 
     def __init__(self, name: str, total: float | None = None, unit: str = "images", done: float = 0) -> None:
@@ -114,18 +114,18 @@ class Progress:
         self._bar: tqdm[None] | None = None
 
     def advance(self, units: float) -> None:
-        """Counts units that are done."""
+        """Adds to the units done."""
         self.to(self._done + units)
 
     def to(self, done: float, name: str | None = None, note: str | None = None) -> None:
-        """Sets how many units are done.
+        """Sets the number of units done.
 
         Args:
             done: Units, from the beginning.
-            name: Another name, where that changes.
-            note: The text in place of the count.
+            name: A new name, if it changes.
+            note: Text to show instead of the count.
         """
-        done = done if self._total is None else min(done, self._total)  # the last may be less than a whole one
+        done = done if self._total is None else min(done, self._total)  # the last step may be a partial one
         self._name, self._note, step, self._done = name or self._name, note, done - self._done, done
         now = time.monotonic()
         if not self._drawn:
@@ -139,7 +139,7 @@ class Progress:
             self._bar = _bar(_title(self._name), self._total, self._form(now), done)
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         if self._bar is not None:
             self._bar.close()
             _show_step()
@@ -154,7 +154,7 @@ class Progress:
         return ("{desc}: " if self._total is None else "{desc} |{bar}| ") + self._state(now)
 
     def _state(self, now: float) -> str:
-        """Returns the count, or what is shown in its place, the mean speed, and the time that is left."""
+        """Returns the count, or the note in its place, the mean speed and the time left."""
         rate = (self._done - self._before) / max(now - self._began, 1e-9)
         of = "" if self._total is None else f" of {self._total:,.0f}"
         parts = [self._note or f"{self._done:,.0f}{of}", f"{rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s"]
@@ -166,9 +166,9 @@ class Progress:
 
 
 def write_line(line: str, stream: TextIO) -> None:
-    """Writes a line to standard output or standard error, above the line of progress that is being shown."""
+    """Writes a line to standard output or standard error, above the current progress line if there is one."""
     line = for_terminal(line)
-    if "tqdm" in sys.modules:  # else there is none
+    if "tqdm" in sys.modules:  # otherwise there is no progress line
         from tqdm import tqdm
 
         tqdm.write(line, file=stream)
@@ -179,7 +179,7 @@ def write_line(line: str, stream: TextIO) -> None:
 
 
 def _is_drawn() -> bool:
-    """Says whether standard error is a terminal, or the output of a notebook's cell, which takes a bar as well."""
+    """Returns whether standard error is a terminal or a notebook's cell output, both of which can show a bar."""
     return not _TerminalState.silent and (sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel."))
 
 
@@ -190,7 +190,7 @@ def _say(line: str) -> None:
 
 
 def _title(name: str) -> str:
-    """Returns what a line begins with: stage, step, and what is counted in it."""
+    """Returns the beginning of a line: stage, step, and the name of the count."""
     name = ", ".join(filter(None, (_TerminalState.step, name)))
     return f"{_TerminalState.stage}: {name}" if _TerminalState.stage else name
 
@@ -207,10 +207,10 @@ def _hide_step() -> None:
 
 
 def _bar(title: str, total: float | None, form: str, done: float = 0) -> tqdm[None]:
-    from tqdm import tqdm  # here: most runs have no terminal
+    from tqdm import tqdm  # imported here: most runs have no terminal
 
-    tqdm.monitor_interval = 0  # no thread of its own, which a process that forks must not have
-    size = shutil.get_terminal_size()  # some terminals say that they have none, and tqdm would show nothing there
+    tqdm.monitor_interval = 0  # no monitor thread: a process that forks must not have other threads
+    size = shutil.get_terminal_size()  # some terminals report a size of 0, and tqdm would show nothing there
     return tqdm(
         desc=title,
         total=total,

@@ -1,4 +1,4 @@
-"""The project's folder, also as seen from a copy of it in which DVC runs an experiment."""
+"""The project's folder, also from within a copy of it in which DVC runs an experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """Returns the project's root, relative where it is this folder.
+    """Returns the project's root; a relative path if it is the current directory.
 
     `dvc exp run --temp` and DVC's queue run in a copy below `.dvc/tmp`, which is removed afterwards.
     """
@@ -17,12 +17,12 @@ def project_root() -> Path:
 
 
 def located(path: str | Path) -> Path:
-    """Returns where a path of the configuration leads, from the project as from a copy that DVC runs an experiment in.
+    """Returns the location of a path from the configuration, also from a copy in which DVC runs an experiment.
 
-    `~` is the user's home: no shell has seen what params.yaml says.
+    `~` is expanded to the user's home here, because no shell has expanded params.yaml.
 
-    The copy holds what git and DVC track, as the experiment has recorded it: that comes first. What is tracked by
-    neither, as most sources of images, is only beside the project itself.
+    The copy contains the files tracked by git and DVC, as recorded by the experiment, so it is searched first.
+    Untracked files, such as most image sources, exist only in the project itself.
     """
     path = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such user
     elsewhere = project_root() / path

@@ -1,4 +1,4 @@
-"""The closed list of reasons for which an input is refused: the same words at ingestion and at prediction."""
+"""The closed list of reasons for rejecting an input, shared by ingestion and prediction."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class RejectionReason(StrEnum):
-    """The reason why an input did not become an image. The values stand in `rejected.parquet` and in predictions."""
+    """The reason why an input did not become an image. The values appear in `rejected.parquet` and in predictions."""
 
-    # What the bytes are
+    # Content of the file
     EMPTY = "empty"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
@@ -20,29 +20,29 @@ class RejectionReason(StrEnum):
     CORRUPT = "corrupt"
     BLANK = "blank"
     TOO_MANY_BITS = "too_many_bits"
-    OUT_OF_MEMORY = "out_of_memory"  # of this machine: the one reason that is not the input's alone
-    # Where they come from
+    OUT_OF_MEMORY = "out_of_memory"  # depends on this machine, the only reason that is not the input's alone
+    # Place of the file
     MISSING = "missing"
     UNREADABLE = "unreadable"
     UNSAFE_ENTRY = "unsafe_entry"
-    INCOMPLETE_ARCHIVE = "incomplete_archive"  # of prediction alone: ingestion takes no part for the whole
-    # What the source says about them
+    INCOMPLETE_ARCHIVE = "incomplete_archive"  # prediction only: ingestion rejects an incomplete archive as a whole
+    # The source's metadata
     NO_LABEL = "no_label"
     BAD_LABEL = "bad_label"
     CONFLICT = "conflict"
     DROPPED_LABEL = "dropped_label"
     BAD_SPLIT = "bad_split"
     DUPLICATE_ID = "duplicate_id"
-    # What a person has decided
+    # A person's decision
     REMOVED = "removed"
 
 
 class RejectionError(ValueError):
-    """An input that is refused, with its reason and a detail for a person.
+    """A rejected input, with the reason and a detail for people.
 
     Attributes:
         reason: One of the closed list.
-        detail: One line; never holds the input's bytes or a credential.
+        detail: One line; never contains the input's bytes or a credential.
     """
 
     def __init__(self, reason: RejectionReason, detail: str = "") -> None:

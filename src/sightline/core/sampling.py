@@ -1,4 +1,4 @@
-"""A sample that does not depend on order: the same records whatever came first."""
+"""An order-independent sample: the same records are chosen in whatever order they come."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def sample(
 ) -> Iterator[T]:
     """Yields `items`, or an even sample of `limit` of them, sorted by key.
 
-    Each class gives its share of them, one at least where the limit allows: those whose key's hash is smallest. So a
-    set that grows keeps nearly all of its sample. Memory holds `limit` items a class.
+    Each class contributes in proportion to its size, and at least one item if the limit allows: the items whose key has
+    the smallest hash. A growing set thus keeps nearly all of its sample. Memory holds up to `limit` items per class.
 
     Args:
-        items: The things to sample from.
-        limit: At most so many; None for all.
-        key: Gives each item's name; no two alike.
-        label: Its class, where that is known.
-        notes: Gets a line if some are left out.
+        items: The items to sample from.
+        limit: Maximum number of items; None for all.
+        key: Returns an item's unique name.
+        label: Returns its class, or None if that is unknown.
+        notes: A line is appended to it if items are left out.
     """
     if limit is None:
         yield from items
@@ -40,7 +40,7 @@ def sample(
         name = label(item)
         counts[name] = counts.get(name, 0) + 1
         smallest = kept.setdefault(name, [])
-        entry = (-_draw(key(item)), -total, item)  # the heap's first is the largest draw, and goes first
+        entry = (-_draw(key(item)), -total, item)  # the heap's first is the largest draw, which is dropped first
         (heapq.heappush if len(smallest) < limit else heapq.heappushpop)(smallest, entry)
     ranked = [
         (rank / counts[name], -draw, item)
@@ -57,12 +57,12 @@ def sample(
 def sample_filter(
     labelled: Iterable[tuple[str, str | None]], limit: int | None, notes: list[str] | None = None
 ) -> Callable[[str], bool]:
-    """Returns what says of an id whether it is in the sample, for sources that read from start to end.
+    """Returns a predicate for ids that are in the sample, for sources that read from start to end.
 
     Args:
-        labelled: Every id, with its class where that is known; not asked for where there is no limit.
-        limit: At most so many; None for all.
-        notes: Gets a line if some are left out.
+        labelled: Every id, with its class if known; not consumed if there is no limit.
+        limit: Maximum number of ids; None for all.
+        notes: A line is appended to it if ids are left out.
     """
     if limit is None:
         return lambda _: True

@@ -1,6 +1,6 @@
 """Random numbers as a pure function of (seed, purpose, epoch, sample, ...).
 
-A result then depends neither on the number of workers nor on batching, nor on where a run was interrupted.
+Results then depend neither on the number of workers, nor on batching, nor on where a run was interrupted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The inputs of a stage, held against the digests that DVC noted when another stage wrote them.
+"""The inputs of a stage, verified against the digests that DVC recorded when another stage wrote them.
 
-DVC itself knows a file by its size, time and inode: one that has been damaged without any of them is read as it is.
+DVC itself detects changes by size, mtime and inode: it would read a file that was damaged without changing these.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from sightline.core.errors import UserError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAMED_BY_CONTENT = "shard-"
-"""Beginnings of names of files whose readers hold what they read against the digest in the name: the large ones."""
+"""Prefix of the names of large files, whose readers verify the content against the digest in the name."""
 
 
 def require_intact() -> None:
-    """Refuses what is not as the stage before wrote it; does nothing in a process that DVC has not started.
+    """Refuses inputs that are not as the previous stage wrote them; does nothing unless DVC started this process.
 
-    By hand, a stage may well read what another has just written, of which DVC knows nothing.
+    A stage run by hand may well read what another has just written, which DVC has not recorded.
 
     Raises:
-        UserError: Naming the first such file, and what to do.
+        UserError: For the first such file, with the remedy.
     """
     stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     if not stage or not LOCK.is_file():
@@ -37,7 +37,7 @@ def require_intact() -> None:
     try:
         locked: dict[str, Any] = yaml.load(LOCK.read_bytes(), _LOADER)["stages"]  # noqa: S506 - a safe loader
         reads = yaml.load(Path("dvc.yaml").read_bytes(), _LOADER)["stages"][stage].get("deps", [])  # noqa: S506
-    except (OSError, yaml.YAMLError, LookupError, TypeError):  # DVC's to tell
+    except (OSError, yaml.YAMLError, LookupError, TypeError):  # DVC itself reports it
         return
     outs = ((maker, out) for maker, one in locked.items() for out in one.get("outs", []))
     made = {out["path"]: (maker, str(out.get("md5", ""))) for maker, out in outs}
@@ -59,7 +59,7 @@ def _require(path: Path, maker: str, digest: str) -> None:
 
 
 def _files(path: Path, digest: str) -> Iterator[tuple[Path, str]]:
-    """Yields the files of an output with their digests, but for those that are named by their content."""
+    """Yields the files of an output with their digests, except files that are named by their content."""
     if not digest.endswith(".dir"):
         yield path, digest
         return
@@ -71,7 +71,7 @@ def _files(path: Path, digest: str) -> Iterator[tuple[Path, str]]:
 
 
 def _cache() -> Path:
-    """Returns the folder of DVC's cache, as the project's configuration has it; to ask DVC itself takes a second."""
+    """Returns the folder of DVC's cache from the project's configuration; asking DVC itself would take a second."""
     folder = Path(".dvc")
     config = configparser.ConfigParser(interpolation=None)
     config.read([folder / "config", folder / "config.local"], encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The log of `sightline` on a terminal: notes on standard output, warnings on standard error, as plain lines.
+"""Logging of `sightline` to a terminal: notes on standard output, warnings on standard error, as plain lines.
 
-Library code logs by `logging.getLogger(__name__)`. The stages' scripts and the `sightline` command call `configure`;
-a notebook, or a program that uses the package as a library, sees what it configures itself.
+Library code logs with `logging.getLogger(__name__)`. The stage scripts and the `sightline` command call `configure`; a
+notebook, or a program that uses the package as a library, configures logging itself.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import sys
 from sightline.core import columns, credentials, progress
 
 ROOT = "sightline"
-"""The logger above those of all modules."""
+"""Name of the parent logger of all modules."""
 
 
 class TerminalHandler(logging.Handler):
-    """Writes each record as a line of its own, without credentials, past a progress bar that is being shown.
+    """Writes each record as a line of its own, with credentials masked, above a progress bar if one is shown.
 
-    What the line cannot be written for, as a full disk, goes up to the caller like that of any other output.
+    Errors while writing, such as a full disk, are raised to the caller, as for any other output.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Outside a stage the standard output may be a table that goes to another program.
+        # Outside a stage, standard output may be a table that is piped to another program.
         counts = record.name == progress.__name__ and not progress.in_stage()
         aside = record.levelno >= logging.WARNING or counts
-        stream = sys.stderr if aside else sys.stdout  # now, since tests replace them
+        stream = sys.stderr if aside else sys.stdout  # looked up now, because tests replace them
         line = credentials.mask(self.format(record))
-        # A warning may end with a command, which is to be copied in one piece.
+        # A warning may end with a command to copy, so it must not be wrapped.
         progress.write_line(line if aside else columns.folded(line, columns.terminal_width()), stream)
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Shows the records of `sightline.*` from `level` on; asked twice, it changes nothing.
+    """Shows the records of `sightline.*` from `level` on; calling it twice adds no second handler.
 
-    They do not go on to the root logger, whose handlers Hydra sets up for the libraries.
+    Records are not passed on to the root logger, whose handlers Hydra sets up for the libraries.
     """
     logger = logging.getLogger(ROOT)
     if not any(isinstance(handler, TerminalHandler) for handler in logger.handlers):

@@ -1,4 +1,4 @@
-"""Text: names of files and classes, in one Unicode form and fit to be written or shown; lists of names; sizes."""
+"""Text utilities: normalized and printable names of files and classes, lists of names, readable sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.core.rejection import RejectionError, RejectionReason
 
-# Controls but for tab and line feed, and what changes the direction of text or ends a line unseen.
+# Control characters except tab and line feed, and invisible characters that change the text's direction or end a line.
 _ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|#&~$]|:(?=//)")
 _LEFT_BEHIND = frozenset({
@@ -19,9 +19,9 @@ _LEFT_BEHIND = frozenset({
 
 
 def readable(name: str) -> str:
-    r"""Returns a file's name as text that can be written as UTF-8.
+    r"""Returns a file's name as text that can be encoded as UTF-8.
 
-    Bytes that are no UTF-8 become `\xNN`; half a pair of surrogates, which JSON can hold, becomes `\udNNN`.
+    Bytes that are not UTF-8 become `\xNN`; a lone surrogate, which JSON can contain, becomes `\udNNN`.
     """
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -30,7 +30,7 @@ def readable(name: str) -> str:
 
 
 def for_terminal(text: str) -> str:
-    r"""Returns a text without what a terminal obeys (colours, titles, directions): `\uNNNN` in its place, as in JSON.
+    r"""Returns text with terminal control characters (colours, titles, directions) as `\uNNNN`, as in JSON.
 
     >>> print(for_terminal("cat\x1b[31m"))
     cat\u001b[31m
@@ -39,7 +39,7 @@ def for_terminal(text: str) -> str:
 
 
 def for_markdown(text: object) -> str:
-    r"""Returns a text on one line that Markdown, HTML within it, or a row of a table shows as it is.
+    r"""Returns text on one line, escaped so that Markdown, HTML within it, or a table row shows it literally.
 
     >>> print(for_markdown("<b> [x](y)"))
     \<b\> \[x\](y)
@@ -48,7 +48,7 @@ def for_markdown(text: object) -> str:
 
 
 def composed(name: str) -> str:
-    r"""Returns a name in Unicode's normal form C: file systems, archives and keyboards write one name in several ways.
+    r"""Returns a name in Unicode normal form C: file systems, archives and keyboards differ in the form they use.
 
     >>> composed("cafe\u0301") == "caf\u00e9"
     True
@@ -57,10 +57,10 @@ def composed(name: str) -> str:
 
 
 def one_label(cell: Any) -> Any:
-    """Returns what a cell or a field says of the class, as it is.
+    """Returns a label from a cell or field unchanged.
 
     Raises:
-        RejectionError: If it holds several values: an image has one class, and a list would become a class of its own.
+        RejectionError: If it holds several values: an image has one class, and a list would become its own class.
     """
     if isinstance(cell, list | tuple | set | dict):
         held = ", ".join(f"{value!r}" for value in list(cell)[:3]) + (", ..." if len(cell) > 3 else "")
@@ -72,7 +72,7 @@ def one_label(cell: Any) -> Any:
 
 
 def label_of(cell: Any, as_text: Callable[[Any], str | None]) -> str | None:
-    """Returns what a cell or a field says of the class, as text; None where it says nothing, or several things."""
+    """Returns the label in a cell or field as text; None if there is none, or several."""
     try:
         return as_text(one_label(cell))
     except RejectionError:
@@ -80,13 +80,13 @@ def label_of(cell: Any, as_text: Callable[[Any], str | None]) -> str | None:
 
 
 def is_litter(path: str) -> bool:
-    """Says whether a path names what an operating system or a program left behind, and nobody's picture.
+    """Returns whether a path names a file left by an operating system or a program rather than a user's image.
 
-    That is whatever is hidden (a name, or a folder's name in the path, that begins with a dot), what macOS adds to
-    archives, and what Windows and network drives add to folders.
+    These are hidden files (a part of the path begins with a dot), files that macOS adds to archives, and files that
+    Windows and network drives add to folders.
 
     Args:
-        path: Relative to what the user named, with `/`.
+        path: Relative to the folder or archive that the user named, with `/`.
 
     >>> [is_litter(path) for path in ("cat/._1.png", ".git/x", "cat/Thumbs.db", "./cat/../1.png")]
     [True, True, True, False]
@@ -103,11 +103,11 @@ _BINARY = tuple((unit, 1024**power) for power, unit in ((4, "TiB"), (3, "GiB"), 
 
 
 def listed(names: Iterable[str], quote: Callable[[str], str] = repr) -> str:
-    """Returns names with commas between them: the first five, and how many more there are.
+    """Returns names separated by commas: the first five, and how many more there are.
 
     Args:
-        names: In the order in which they are listed.
-        quote: Writes a name; `str` leaves it as it is.
+        names: The names, in the order to list them.
+        quote: Formats a name; `str` leaves it as it is.
     """
     every = list(names)
     more = f" and {len(every) - 5:,} more" if len(every) > 5 else ""
@@ -115,11 +115,11 @@ def listed(names: Iterable[str], quote: Callable[[str], str] = repr) -> str:
 
 
 def readable_size(size: int, binary: bool = False) -> str:
-    """Returns a number of bytes in the unit that suits it, with two significant digits or more.
+    """Returns a number of bytes in a suitable unit, with two or more significant digits.
 
     Args:
         size: Bytes.
-        binary: Whether units are powers of 1024, as where a limit is given in GiB.
+        binary: Whether to use powers of 1024, as for a limit given in GiB.
 
     >>> readable_size(999), readable_size(12_345), readable_size(3_400_000), readable_size(120_000_000_000)
     ('999 B', '12 kB', '3.4 MB', '120 GB')
@@ -134,7 +134,7 @@ def readable_size(size: int, binary: bool = False) -> str:
 
 
 def number_in(text: str) -> float | None:
-    """Returns the number that a text is, or None."""
+    """Returns text as a number, or None if it is not one."""
     try:
         return float(text)
     except ValueError:

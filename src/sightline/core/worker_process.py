@@ -1,4 +1,4 @@
-"""A worker process: its start, its work, its end."""
+"""A worker process: start, work and end."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _open: set[Connection] = set()
 
 
 class WorkerTask(Protocol[Answer_co]):
-    """A piece of work that can be pickled, as its answer can."""
+    """A piece of work; both it and its answer can be pickled."""
 
     def run(self, out: Path) -> Answer_co:
-        """Does it; what it writes goes into the folder `out`."""
+        """Does the work, and writes files only into the folder `out`."""
 
 
 def forks() -> bool:
-    """Says whether a worker would be a copy of this process, which is there at once: a new one imports for a while.
+    """Returns whether a worker would be a fork of this process, which is ready at once; a new one has to import first.
 
-    Only where this process has one thread: a copy has every lock, but not the thread that would release it. The one
-    of jemalloc, which comes with Arrow, is no matter: jemalloc holds its locks itself while a process is copied.
+    Only if this process has a single thread: a fork copies every lock, but not the thread that would release it.
+    jemalloc's thread, which comes with Arrow, is safe: jemalloc holds its own locks during a fork.
     """
     try:
         others = [thread for thread in _THREADS.iterdir() if thread.name != str(os.getpid())]
         return all((thread / "comm").read_text().strip() == _JEMALLOC for thread in others)
-    except OSError:  # another system; or a thread that has just ended, so that there were several
+    except OSError:  # another system; or a thread that has just ended, so there were several
         return False
 
 
 class Worker:
-    """A process that runs tasks, one after the other, and is ready for them once it has imported their code."""
+    """A process that runs tasks one after the other; it is ready once it has imported their code."""
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -59,7 +59,7 @@ class Worker:
             theirs.close()
 
     def wait_until_ready(self) -> None:
-        """Waits until it can take a task; EOFError or OSError if it ends before."""
+        """Waits until it can take a task; raises EOFError or OSError if it ends before that."""
         self._pipe.recv()
 
     def run(self, task: WorkerTask[Answer_co], out: Path) -> Answer_co:
@@ -69,22 +69,22 @@ class Worker:
         return answer
 
     def send(self, task: WorkerTask[Any], out: Path) -> None:
-        """Hands over a task: `receive` has its answer, and `fileno` can be read when that is there."""
+        """Hands over a task: `receive` returns its answer, and `fileno` becomes readable when the answer is there."""
         self._pipe.send((task, out))
 
     def receive(self) -> Any:
-        """Returns the answer to the task before, as `run` does."""
+        """Returns the answer to the last task, or raises as `run` does."""
         answer = self._pipe.recv()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def fileno(self) -> int:
-        """Returns what `multiprocessing.connection.wait` waits for: that it is ready, has an answer, or has ended."""
+        """Returns the descriptor for `multiprocessing.connection.wait`: readable when ready, answered or ended."""
         return self._pipe.fileno()
 
     def cause_of_end(self, remedy: str) -> str:
-        """Waits for its end and returns the cause, in words; `remedy` is what helps where memory ran out."""
+        """Waits for it to end and returns the cause in words; `remedy` is the advice if it ran out of memory."""
         code = self._process.wait()
         if code >= 0:
             return f"exit code {code}"
@@ -92,12 +92,12 @@ class Worker:
         return f"killed by signal {-code}{hint}"
 
     def kill(self) -> None:
-        """Ends it, whatever it does."""
+        """Ends it, whatever it is doing."""
         self._process.kill()
         self._process.wait()
 
     def close(self) -> None:
-        """Ends it and closes the pipe, which no thread may be reading from."""
+        """Ends it and closes the pipe; no other thread may be reading from the pipe."""
         self.kill()
         self._close_pipe()
 
@@ -107,7 +107,7 @@ class Worker:
 
 
 class WorkerGroup:
-    """Workers that end together, when a `with` block does."""
+    """Workers that end together at the end of a `with` block."""
 
     def __init__(self) -> None:
         self._workers: list[Worker] = []
@@ -121,17 +121,17 @@ class WorkerGroup:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers, whatever they do."""
+        """Ends the workers, whatever they are doing."""
         while self._workers:
             self._workers.pop().close()
 
 
 class _Program:
     def __init__(self, theirs: Connection) -> None:
-        # Not by `multiprocessing`, whose "spawn" would run the main script again.
+        # Not with `multiprocessing`, whose "spawn" would run the main script again.
         code = f"import sys; import {__name__} as worker; worker.{serve_tasks.__name__}(*map(int, sys.argv[1:]))"
         command = [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid())]
-        # The processes are the parallelism: without threads of its own NumPy starts sooner.
+        # The processes already run in parallel, and NumPy starts faster without threads.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
         self.wait = self._process.wait
@@ -147,7 +147,7 @@ class _Fork:
         self._process.start()
 
     def wait(self) -> int:
-        with self._ended:  # of two threads that wait, the system tells but one how it ended
+        with self._ended:  # the system reports the exit code to only one of two waiting threads
             self._process.join()
         return self._process.exitcode or 0
 
@@ -157,16 +157,16 @@ class _Fork:
 
 def _copied(theirs: Connection, stage: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for pipe in _open:  # the stage's ends: as long as one is open, its worker does not see the stage end
+    for pipe in _open:  # the stage's ends: while any is open, its worker does not notice that the stage has ended
         pipe.close()
     serve_tasks(theirs.fileno(), stage)
 
 
 def serve_tasks(descriptor: int, stage: int) -> None:
-    """Runs a worker: takes tasks, and answers each with its result or an exception, as long as the stage is there."""
+    """Runs a worker: takes tasks and answers each with its result or an exception until the stage ends."""
     files.die_with_parent(stage)
     progress.silence()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process handles it
     import cv2
 
     cv2.setNumThreads(1)
@@ -177,7 +177,7 @@ def serve_tasks(descriptor: int, stage: int) -> None:
                 task, out = pipe.recv()
                 try:
                     answer = task.run(out)
-                except Exception as error:  # by its text: not every exception survives pickling
+                except Exception as error:  # sent as text: not every exception survives pickling
                     answer = fault(error) or RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
                 pipe.send(answer)
         except (EOFError, ConnectionError):  # the stage has ended

@@ -1,1 +1,1 @@
-"""The data sets that flow between the stages: raw shards, processed shards, predictions."""
+"""The datasets that flow between the stages: raw shards, processed shards, predictions."""

@@ -1,6 +1,6 @@
-"""Conversion between Arrow's arrays, Python's texts and NumPy's numbers.
+"""Conversion between Arrow arrays, Python strings and NumPy numbers.
 
-Arrow's own `array` and `to_numpy` import pandas where it is installed: 0.2 s and 36 MB, for a stage of a second.
+Arrow's own `array` and `to_numpy` import pandas if it is installed: 0.2 s and 36 MB, in a stage that takes a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 
 def strings(values: Sequence[str | None]) -> pa.StringArray:
-    """Returns texts; None becomes null."""
+    """Returns an array of strings; None becomes null."""
     encoded = [b"" if value is None else value.encode() for value in values]
     present = [value is not None for value in values]
     valid = None if all(present) else _buffer(np.packbits(present, bitorder="little"))
@@ -22,18 +22,18 @@ def strings(values: Sequence[str | None]) -> pa.StringArray:
 
 
 def binaries(values: Sequence[bytes]) -> pa.BinaryArray:
-    """Returns bytes, none of which is null."""
+    """Returns an array of bytes, without nulls."""
     return pa.Array.from_buffers(pa.binary(), len(values), [None, *_ends_and_bytes(values)])
 
 
 def _ends_and_bytes(values: Sequence[bytes]) -> tuple[pa.Buffer, pa.Buffer]:
-    """Returns where each value begins and the last ends, of 32 bits, and all of them; ValueError above 2 GiB."""
+    """Returns the 32-bit offsets of the values and their concatenated bytes; raises ValueError above 2 GiB."""
     ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
     return integers(ends).buffers()[1], pa.py_buffer(b"".join(values))
 
 
 def integers(values: npt.NDArray[Any]) -> pa.Int32Array:
-    """Returns whole numbers, [n], of 32 bits; ValueError where they need more."""
+    """Returns integers, [n], as int32; raises ValueError if any does not fit."""
     short = values.astype(np.int32)
     if not np.array_equal(short, values):
         raise ValueError("numbers of more than 32 bits")
@@ -41,14 +41,14 @@ def integers(values: npt.NDArray[Any]) -> pa.Int32Array:
 
 
 def whole_numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Returns whole numbers, none of which is null, as an array that cannot be written to."""
+    """Returns a column of integers without nulls as a read-only array."""
     whole = _whole(column)
     kind = np.dtype(str(whole.type))
     return np.frombuffer(whole.buffers()[1], kind)[whole.offset :][: len(whole)] if len(whole) else np.empty(0, kind)
 
 
 def valid(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Returns the positions of values that are not null."""
+    """Returns the positions of non-null values."""
     whole = _whole(column)
     if not whole.null_count:
         return np.arange(len(whole))

@@ -1,4 +1,4 @@
-"""The kinds of findings that the audit of a raw set looks for, in the words of the terminal and of the report."""
+"""The kinds of findings that the audit of a raw set looks for, worded for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class FindingKind:
     """A kind of finding.
 
     Attributes:
-        name: Its key in the part `audit` of `ingest.json`, where its count and the first examples stand.
-        noun: The noun for what is counted: "image" or "group".
-        words: The finding about these.
-        remark: Their fate, or the remedy.
-        parts: Prefixes of the keys of its counts and examples, where there are several.
+        name: Its key in the part `audit` of `ingest.json`, which has its count and first examples.
+        noun: The noun for the unit counted: "image" or "group".
+        words: The finding, in words that follow the noun.
+        remark: What happens to the images, or the remedy.
+        parts: Prefixes of the keys of its counts and examples, if there are several.
     """
 
     name: str
@@ -33,12 +33,12 @@ class FindingKind:
         return f"{self.noun}s {self.words}"
 
     def count(self, audit: Mapping[str, Any]) -> int:
-        """Returns how many the audit has counted; ValueError for what is no audit."""
+        """Returns the number of findings in an audit; raises ValueError if `audit` is not an audit."""
         counts = field(audit, self.name, dict)
         return sum(field(counts, f"{part}{self.noun}s", int) for part in self.parts)
 
     def examples(self, audit: Mapping[str, Any]) -> list[str | list[str]]:
-        """Returns the first of them: an image's id, or the ids of a group."""
+        """Returns the first findings: an image's id, or the ids of a group."""
         content = field(audit, self.name, dict)
         return [example for part in self.parts for example in field(content, f"{part}examples", list)]
 

@@ -1,7 +1,7 @@
-"""Corrections of labels by people: rows of a text file, keyed by an image's content, laid over whatever a source says.
+"""Corrections of labels by people: rows of a text file, keyed by an image's content, that override any source.
 
-Rows are appended and never changed, and a later one wins, so the file is also the history of who decided what. It is
-plain CSV, one line a row, so that git keeps it and shows what has changed.
+Rows are appended and never changed, and a later one wins, so the file is also a history of who decided what. It is
+plain CSV, one line per row, so that git can store it and show changes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _MEANING_OF = {"\\": "\\", "n": "\n", "r": "\r"}
 
 
 class ReviewDecision(StrEnum):
-    """A person's decision on an image. The values are what stands in the file."""
+    """A person's decision on an image. The values are those in the file."""
 
     LABEL = "label"  # `new`, a class that the source has
     NEW_CLASS = "new-class"  # `new`, which other rows may then name as well
     ACCEPT = "accept"  # the label is right
-    NONE = "none"  # the picture shows none of the classes: it is left out
-    REMOVE = "remove"  # the picture is of no use: it is left out
-    UNDO = "undo"  # the last decision on the image is taken back; the one before it, if any, holds again
+    NONE = "none"  # the image shows none of the classes: it is left out
+    REMOVE = "remove"  # the image is unusable: it is left out
+    UNDO = "undo"  # takes back the last decision on the image; the one before it, if any, applies again
 
 
 _LABELS = (ReviewDecision.LABEL, ReviewDecision.NEW_CLASS)
@@ -51,11 +51,11 @@ class Correction:
     """A row of the file.
 
     Attributes:
-        sha256: Of the image's encoded bytes: every copy of it is meant, under whatever id.
+        sha256: SHA-256 of the image's encoded bytes: the decision applies to every copy of it, under any id.
         decision: The decision.
-        old: The label that the person saw; empty where there was none.
-        new: The label from then on; empty where the image is left out.
-        reason: The reason that it was looked at for, or the words of the person.
+        old: The label that the person saw; empty if there was none.
+        new: The label from then on; empty if the image is left out.
+        reason: Why the image was reviewed, or the person's comment.
         when: UTC, as 2026-11-27T21:30:00Z.
         who: Name of the person.
     """
@@ -70,12 +70,12 @@ class Correction:
 
     @property
     def changes(self) -> bool:
-        """Whether the set may be another for it."""
+        """Whether the decision may change the set."""
         return self.decision in (*_LABELS, *_OUT)
 
     @property
     def removes(self) -> bool:
-        """Whether the image is left out for it."""
+        """Whether the image is left out because of it."""
         return self.decision in _OUT
 
 
@@ -89,10 +89,10 @@ class _CutShortError(ValueError):
 
 
 class CorrectionFile:
-    """The file, appended to by whoever reviews and read by ingestion.
+    """The file of corrections: reviews append to it, and ingestion reads it.
 
     Args:
-        path: Need not be there: then there is no correction.
+        path: The file; if it does not exist, there are no corrections.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,40 +102,40 @@ class CorrectionFile:
         """Returns all rows, oldest first.
 
         Raises:
-            UserError: If a row is none; it is named by its line.
+            UserError: If a row is invalid; the message names its line.
         """
         return [row for row, _ in self._numbered()]
 
     def current(self) -> dict[str, Correction]:
-        """Returns what holds for each image, by digest.
+        """Returns the correction that applies to each image, by digest.
 
         Raises:
-            UserError: If a row is none.
+            UserError: If a row is invalid.
         """
         return current(self.rows())
 
     def lines(self) -> dict[str, int]:
-        """Returns the line of each image's last row, by digest."""
+        """Returns the line number of each image's last row, by digest."""
         return {row.sha256: number for row, number in self._numbered()}
 
     def state(self) -> FileState:
-        """Returns size and time of the file, which change with every row; zeros where there is none."""
+        """Returns the size and mtime of the file, which change with every row; zeros if it does not exist."""
         try:
             return _state(self.path.stat())
         except FileNotFoundError:
             return 0, 0
 
     def append(self, rows: Iterable[Correction]) -> tuple[FileState, FileState]:
-        """Adds rows; when it returns they are on disk.
+        """Appends rows; they are on disk when it returns.
 
-        All of them are one write, and writers wait for each other. A row that a killed writer left half written goes:
-        nobody was told that it was kept.
+        All of them go into a single write, and concurrent writers wait for each other. A partial row left by a killed
+        writer is removed: its writer never reported it as saved.
 
         Returns:
             The file's state before and after.
 
         Raises:
-            OSError: If they cannot be written; then none of them is there.
+            OSError: If they cannot be written; then none of them is in the file.
         """
         added = list(rows)
         if not added:
@@ -198,7 +198,7 @@ class CorrectionFile:
                 yield _parsed(line), number
             except _CutShortError as error:
                 if torn and number == len(lines):
-                    return  # of a writer that was killed, or still writes
+                    return  # left by a writer that was killed or is still writing
                 raise UserError(f"{self.path}, line {number}: {error}; fix the line or remove it") from None
             except ValueError as error:
                 raise UserError(f"{self.path}, line {number}: {error}; fix the line or remove it") from None
@@ -209,7 +209,7 @@ def _state(stat: os.stat_result) -> FileState:
 
 
 def _cut_torn(descriptor: int) -> int:
-    """Ends the file with a whole line, and returns its size."""
+    """Makes the file end with a complete line, and returns its size."""
     size = os.fstat(descriptor).st_size
     if not size or os.pread(descriptor, 1, size - 1) == b"\n":
         return size
@@ -222,18 +222,18 @@ def _cut_torn(descriptor: int) -> int:
         os.ftruncate(descriptor, start)
         return start
     except ValueError:
-        pass  # written by hand, and wrong: whoever reads the file is told
-    os.write(descriptor, b"\n")  # whole, as an editor may leave it
+        pass  # an invalid row written by hand: reading the file reports it
+    os.write(descriptor, b"\n")  # a complete row without its newline, as an editor may leave it
     return size + 1
 
 
 def _line(cell: str) -> str:
-    r"""Returns a cell without ends of lines, which become `\n` and `\r`: a row is one line of the file."""
+    r"""Returns a cell with line breaks escaped as `\n` and `\r`: a row is one line of the file."""
     return _SPECIAL.sub(lambda found: _ESCAPE_OF[found.group()], cell)
 
 
 def _cell(text: str) -> str:
-    """Returns the cell that `_line` wrote."""
+    """Returns the original of a cell that `_line` has escaped."""
     return _ESCAPED.sub(lambda found: _MEANING_OF[found.group(1)], text)
 
 
@@ -280,7 +280,7 @@ def new_classes(rows: Iterable[Correction]) -> set[str]:
 
 
 def current(rows: Iterable[Correction]) -> dict[str, Correction]:
-    """Returns what holds for each image after these rows: the last one; accepting a corrected label keeps it."""
+    """Returns the correction that applies to each image: the last one, but accepting a corrected label keeps it."""
     held: dict[str, Correction] = {}
     for row in standing(rows):
         if row.decision is not ReviewDecision.ACCEPT or row.sha256 not in held or held[row.sha256].removes:
@@ -289,6 +289,6 @@ def current(rows: Iterable[Correction]) -> dict[str, Correction]:
 
 
 def digest_of_changes(held: dict[str, Correction]) -> str | None:
-    """Returns a digest of what changes a set, whoever decided it and when; None where nothing does."""
+    """Returns a digest of the changes to a set, regardless of who decided them and when; None if there are none."""
     lines = sorted(f"{row.sha256} {row.removes} {row.new}\n" for row in held.values() if row.changes)
     return files.sha256("".join(lines).encode()) if lines else None

@@ -1,8 +1,8 @@
-"""Settings as they were when something was made: a section of the configuration, flat, and a record of it beside data.
+"""Settings that a dataset was made with: a flattened section of the configuration, recorded next to the data.
 
-MLflow's account of a model's data comes from these records. The command line and params.yaml tell what would be made
-now; the images on disk may be older. A record is an output of its stage and no dependency of the next: another
-number of workers, or another way to the same images, trains nothing anew.
+MLflow's record of a model's data comes from these files. The command line and params.yaml describe what would be made
+now; the images on disk may be older. A record is an output of its stage but not a dependency of the next one: a
+different number of workers, or another way to get the same images, does not retrain anything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNKNOWN = "not known: {} is not what {} describes"
 def flat_params(config: DictConfig, *sections: str) -> dict[str, str]:
     """Returns a configuration as flat parameters: `train.model.name`, `train.lr`, ...
 
-    What comes from the environment stays unresolved, and credentials in URLs are taken out.
+    Values from the environment stay unresolved, and credentials in URLs are removed.
 
     Args:
         config: The whole composed configuration.
@@ -47,7 +47,7 @@ def flat_params(config: DictConfig, *sections: str) -> dict[str, str]:
 
 
 def _hide_environment(node: Any) -> None:
-    """Replaces every value that reads an environment variable by the text that says so."""
+    """Replaces every value that reads an environment variable by the text of its interpolation, without the `$`."""
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)
         if isinstance(child, Container) and not child._is_none() and not child._is_missing():
@@ -60,10 +60,10 @@ def _hide_environment(node: Any) -> None:
 
 
 def save_settings(path: Path, config: DictConfig, section: str, digest: str, made_from: str | None = None) -> None:
-    """Writes which settings a set was made with.
+    """Writes the settings that a dataset was made with.
 
     Args:
-        path: `RAW` or `PROCESSED`, below where the set was written.
+        path: `RAW` or `PROCESSED`, below the folder that the set was written to.
         config: The whole composed configuration.
         section: The section of the stage that made it.
         digest: The set's digest.
@@ -74,20 +74,20 @@ def save_settings(path: Path, config: DictConfig, section: str, digest: str, mad
 
 
 def raw_digest(folder: Path) -> str:
-    """Returns a digest of a raw set: of its files' names, which for shards follow from content, and other content."""
+    """Returns a digest of a raw set: of file names (which for shards follow from content) and other files' content."""
     parts = [(p.name, "" if p.name.startswith("shard-") else files.sha256_file(p)) for p in sorted(folder.iterdir())]
     return files.sha256(json.dumps(parts).encode())
 
 
 def load_settings(root: Path, digest: str) -> dict[str, str]:
-    """Returns the settings that a processed set was made with, those of its raw set included.
+    """Returns the settings that a processed set was made with, including those of its raw set.
 
     Args:
         root: The project's root.
         digest: The processed set's digest.
 
     Returns:
-        Flat parameters; for a section whose record is gone, or of another set, one that says so.
+        Flat parameters; a section whose record is missing, or of another set, has a text that says so instead.
     """
     processed = _settings_file(root / PROCESSED)
     if processed.get("digest") != digest:

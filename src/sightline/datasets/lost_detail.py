@@ -1,4 +1,4 @@
-"""The detail and colour of the original images that preprocessing gives up, in one line."""
+"""The detail and colour of the original images that preprocessing discards, in one line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 _COLOURS = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 _GREYS = ("1", "L", "LA", "I", "F")
 _MATERIAL = 2
-"""Times that a side may be shortened before it is worth a line: enlargements and small reductions lose little."""
+"""Factor by which a side may shrink before it is reported: enlargements and small reductions lose little."""
 
 
 def lost(audit: Mapping[str, Any], size: int, channels: int) -> str | None:
-    """Says what most images are and what the settings make of them, where that takes detail or colour away.
+    """Describes most images and what the settings make of them, if that discards detail or colour.
 
     Args:
         audit: The part `audit` of `ingest.json`: `sizes` and `modes` of the images.
         size: Height and width after preprocessing, in pixels.
-        channels: 1 (grey) or 3 (RGB), likewise.
+        channels: Channels after preprocessing: 1 (grey) or 3 (RGB).
 
     Returns:
-        None where nothing of weight is lost.
+        One line; None if nothing significant is lost.
 
     >>> sides = {side: {"min": 100, "median": 100, "max": 100} for side in ("width", "height")}
     >>> lost({"sizes": sides, "modes": {"RGB": 9}}, 16, 1)

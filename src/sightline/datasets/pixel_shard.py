@@ -1,4 +1,4 @@
-"""A shard of a processed set: pixels in a `.npy` file that is named by the digest of what it holds."""
+"""A shard of a processed set: pixels in a `.npy` file named by the digest of its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"shard-([0-9a-f]{16})\.npy")
 
 @dataclass(frozen=True)
 class PixelFile:
-    """The content of a file of pixels.
+    """A description of a file of pixels.
 
     Attributes:
         shape: [rows, height, width, channels].
@@ -34,12 +34,12 @@ class PixelFile:
 
 
 def shard_digest(pixels: bytes, shape: tuple[int, ...]) -> str:
-    """Returns the digest of a file's pixels, of which `pixels` is the SHA-256, and shape."""
+    """Returns the digest of a file from its shape and `pixels`, the SHA-256 of its pixels."""
     return hashlib.sha256(pixels + str(shape).encode()).hexdigest()
 
 
 def describe_shard(path: Path) -> PixelFile:
-    """Reads a whole file and says what it holds; ValueError or OSError where it is none."""
+    """Reads a whole file and returns its description; raises ValueError or OSError if it is not a shard."""
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     rows, height, width, channels = pixels.shape
     shape = (rows, height, width, channels)
@@ -47,7 +47,7 @@ def describe_shard(path: Path) -> PixelFile:
 
 
 def require_intact_shard(path: Path) -> None:
-    """Refuses a shard that does not hold what it is named by; a process reads each once, unless it changes.
+    """Refuses a shard whose content does not match its name; a process reads each once, unless it changes.
 
     Raises:
         UserError: If it is damaged.
@@ -61,7 +61,7 @@ def require_intact_shard(path: Path) -> None:
 
 
 @functools.cache
-def _is_intact(path: Path, inode: int, size: int, changed: int) -> bool:  # noqa: ARG001 - what tells a file from the next
+def _is_intact(path: Path, inode: int, size: int, changed: int) -> bool:  # noqa: ARG001 - part of the cache's key
     try:
         return describe_shard(path).name == path.name
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Predictions of a classifier on a split, one row per image: as Parquet, for whoever compares classifiers."""
+"""Predictions of a classifier on a split, one row per image, as Parquet for comparing classifiers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Predictions:
     """A file's columns: ids, true and predicted classes [n] int64, probabilities [n, K] float64.
 
     Attributes:
-        classes: K names, where the file tells them.
+        classes: K names, if the file has them.
     """
 
     ids: list[str]
@@ -57,7 +57,7 @@ def save_predictions(
 ) -> None:
     """Writes one row per image, in the order given: id, label, predicted, probabilities (a list of K).
 
-    The class names stand in the file's metadata under `classes`, as JSON, so that it can be read without the set.
+    The class names go into the file's metadata under `classes`, as JSON, so that it can be read without the dataset.
     """
     table = pa.table(
         {
@@ -72,13 +72,13 @@ def save_predictions(
 
 
 def load_predictions(path: Path | BytesIO) -> Predictions:
-    """Returns what `write` wrote, from a file or its content.
+    """Returns what `save_predictions` wrote, from a file or its content.
 
     Raises:
-        ValueError, OSError: If it is something else. (Arrow's errors are among these.)
+        ValueError, OSError: If it is something else. (Arrow's errors are subclasses of these.)
     """
     table = pq.read_table(path, schema=SCHEMA)
-    if missing := [name for name in SCHEMA.names if table[name].null_count]:  # a column that is not there is null
+    if missing := [name for name in SCHEMA.names if table[name].null_count]:  # a missing column is read as null
         raise ValueError(f"no values in {', '.join(missing)}")
     class_list = json.loads((pq.read_schema(path).metadata or {}).get(CLASSES.encode(), "null"))
     if not isinstance(class_list, list | None):

@@ -1,7 +1,7 @@
 """The processed set, from preprocessing to training, evaluation and export: fixed-size pixels in memory-mapped shards.
 
-A processed set is a folder of `shard-<digest>.npy` files (uint8, [rows, height, width, channels]), one `index.parquet`
-that says what each row is, the class map and the preprocessing transform.
+A processed set is a folder with `shard-<digest>.npy` files (uint8, [rows, height, width, channels]), an
+`index.parquet` that describes each row, the class map and the preprocessing transform.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Split:
         return height, width, channels
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A data loader's process opens the shards itself: pickled, a memory map would become a copy of its content.
+        # A data loader's process opens the shards itself: pickling a memory map would copy its content.
         return open_split, self._origin
 
     def images(self, positions: Sequence[int] | npt.NDArray[np.int64] | slice = slice(None)) -> Images:
@@ -92,7 +92,7 @@ class Split:
 
 
 class ProcessedSet:
-    """A folder written by the preprocess stage, opened by memory map.
+    """A folder written by the preprocess stage, opened as memory maps.
 
     Attributes:
         root: The folder.
@@ -126,18 +126,18 @@ class ProcessedSet:
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """Per-channel mean and standard deviation of the training split, in 0..1, as the transform states them."""
+        """Per-channel mean and standard deviation of the training split, in 0..1, as stored in the transform."""
         stated = json.loads(self.transform.read_text())["statistics"]
         return stated["mean"], stated["std"]
 
     @property
     def digest(self) -> str:
-        """SHA-256 that stands for the whole set: its index, which names shards by content, class map and transform."""
+        """SHA-256 of the whole set: of its index, which names shards by content, the class map and the transform."""
         parts = [files.sha256_file(self.root / name) for name in (INDEX, CLASSES, TRANSFORM)]
         return files.sha256("".join(parts).encode())
 
     def split_digest(self, name: str) -> str:
-        """SHA-256 that stands for the images of one split and their labels, whatever the preprocessing made of them."""
+        """SHA-256 of the raw images of one split and their labels, independent of preprocessing."""
         table = self.index.filter(pc.equal(self.index["split"], name))
         rows = zip(*(table[column].to_pylist() for column in ("id", "label", "sha256")), strict=True)
         return files.sha256(json.dumps([self.classes, *rows]).encode())
@@ -146,7 +146,7 @@ class ProcessedSet:
         """Returns the rows of the split "train", "val" or "test"; it may be empty.
 
         Raises:
-            UserError: If a shard that it has images in does not hold what was written.
+            UserError: If a shard with images of this split has changed since it was written.
         """
         table = self.index.filter(pc.equal(self.index["split"], name))
         for shard in pc.unique(table["shard"]).to_pylist():
@@ -163,15 +163,16 @@ class ProcessedSet:
 
     @property
     def unknown(self) -> ProcessedSet | None:
-        """The set of pictures of none of the classes, in the folder `unknown` beside it or in it; None without.
+        """The set of images that show none of the classes, in the folder `unknown` next to this set or in it, or None.
 
-        Its split "val" is the half that may set a threshold or train, "test" the half that judges; labels mean nothing.
+        Its split "val" is the half that may set a threshold or be trained on, "test" the half for evaluation; labels
+        have no meaning.
         """
         places = (self.root.parent / UNKNOWN, self.root / UNKNOWN)
         return next((ProcessedSet(place) for place in places if (place / INDEX).is_file()), None)
 
     def originals(self, name: str) -> npt.NDArray[np.int64]:
-        """Returns the places in a split of its images that are no augmented copies."""
+        """Returns the positions in a split of its original images, without augmented copies."""
         table = self.index.filter(pc.equal(self.index["split"], name))
         return np.flatnonzero(pc.equal(table["id"], table["origin"]).to_numpy()).astype(np.int64)
 

@@ -10,14 +10,14 @@ from sightline.datasets.raw_set import RawImage, raw_shards
 
 
 def raw_images(root: Path, ids: Collection[str]) -> Iterator[RawImage]:
-    """Yields the raw images with these ids, some hundred of the folder in memory at a time.
+    """Yields the raw images with these ids, with a few hundred in memory at a time.
 
     Args:
         root: Folder written by the ingest stage.
-        ids: Ids of images, each once.
+        ids: Ids of images, without duplicates.
 
     Raises:
-        UserError: If some are not there, once the others have been yielded.
+        UserError: If some do not exist; raised after the others have been yielded.
     """
     wanted, count = set(ids), 0
     for shard in raw_shards(root):

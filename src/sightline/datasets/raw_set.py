@@ -1,9 +1,9 @@
 """The raw set, from ingestion to preprocessing: image records, and the Parquet shards that hold them.
 
-Shards follow content: records are sorted by id, a shard ends where a hash of the record says so (content-defined
-chunking), and a shard is named by the digest of what it holds. A set's shards are thus a pure function of the set:
-built at once or grown image by image, in any order of arrival, the files are the same, and one image more leaves all
-but one or two of them untouched.
+Sharding depends on content: records are sorted by id, a hash of a record decides whether a shard ends there
+(content-defined chunking), and a shard is named by the digest of its content. A set's shards are thus a pure function
+of the set: built at once or grown image by image, in any order of arrival, the files are the same, and adding an image
+changes only one or two of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sightline.datasets import raw_shard_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# PyArrow is imported where a file is read or written: sources import the records alone, and `watch` runs every time.
+# PyArrow is imported where files are read or written: sources need only the records, and `watch` runs every time.
 
 SPLITS = ("train", "val", "test")
 CLASSES = "classes.json"
@@ -51,12 +51,12 @@ class ImageRecord:
     """One labelled image as a source gives it.
 
     Attributes:
-        id: Unique in the set and stable over time; the set is sorted by it (code points).
-        data: The encoded file (JPEG, PNG, ...), as it is.
-        label: The class name; None where the source has none, which is a reason to reject the record.
-        split: "train", "val" or "test" where the source has a split of its own.
-        group: Records of one group (a patient, a film) are kept in one split.
-        path: Its place in the source, for messages.
+        id: Unique in the set and stable over time; the set is sorted by it (by code point).
+        data: The encoded file (JPEG, PNG, ...), unchanged.
+        label: The class name; None if the source has none, in which case the record is rejected.
+        split: "train", "val" or "test" if the source defines splits.
+        group: Records of one group (a patient, a film) are kept in the same split.
+        path: Its path in the source, for messages.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Rejection:
     """An input that did not become an image.
 
     Attributes:
-        id: The input's id, or the name by which it is found.
+        id: The input's id, or another name to find it by.
         reason: One of the closed list.
         detail: One human-readable line.
     """
@@ -83,7 +83,7 @@ class Rejection:
 
 
 class RawImage(NamedTuple):
-    """One row of a raw shard: a record that has been checked. `width` and `height` are in pixels, as seen."""
+    """A row of a raw shard: a checked record. `width` and `height` are in pixels, as displayed."""
 
     id: str
     data: bytes
@@ -97,10 +97,10 @@ class RawImage(NamedTuple):
     height: int
 
     def ends_shard(self) -> bool:
-        """Says whether a shard ends with this row: a pure function of the row's id and size.
+        """Returns whether a shard ends with this row: a pure function of the row's id and size.
 
-        A row ends its shard with probability 1/TARGET_ROWS, or size/TARGET_BYTES where that is more, so that shards
-        of photographs and of thumbnails alike have a bounded expected size.
+        A row ends its shard with probability 1/TARGET_ROWS, or size/TARGET_BYTES if that is larger, so that shards
+        have a bounded expected size for photographs and thumbnails alike.
         """
         draw = int.from_bytes(hashlib.blake2b(self.id.encode(), digest_size=8, person=b"shard").digest(), "big")
         return draw < max(1 / TARGET_ROWS, len(self.data) / TARGET_BYTES) * 2**64
@@ -136,17 +136,17 @@ class RawShard:
 
 
 def raw_shards(root: Path) -> list[RawShard]:
-    """Returns the raw shards below `root`, in order of name (a content digest: any fixed order will do)."""
+    """Returns the raw shards in `root`, in order of name (a digest of the content: any fixed order will do)."""
     return [RawShard(path) for path in sorted(root.glob(SHARD_GLOB))]
 
 
 def write_raw_shards(images: Iterable[RawImage], root: Path) -> list[RawShard]:
-    """Writes images, which must come sorted by id, as content-defined Parquet shards below `root`.
+    """Writes images, which must be sorted by id, as content-defined Parquet shards into `root`.
 
     Memory holds one shard at a time.
 
     Raises:
-        ValueError: If the images are not sorted by id, or an id comes twice.
+            ValueError: If the images are not sorted by id, or an id is repeated.
     """
     shards: list[RawShard] = []
     rows: list[RawImage] = []
@@ -179,7 +179,7 @@ def _write_shard(rows: list[RawImage], root: Path) -> RawShard:
     arrays["image"] = pa.StructArray.from_arrays(image, fields=list(schema.field("image").type))
     table = pa.table([arrays[name] for name in schema.names], schema=schema)
     path = root / f"shard-{raw_shard_file.digest_of(table)}.parquet"
-    # Encoded images do not compress; small row groups let a reader hold a few hundred rows, not the shard.
+    # Encoded images do not compress; small row groups let a reader hold a few hundred rows instead of the shard.
     pq.write_table(
         table,
         path,
@@ -207,7 +207,7 @@ def read_rejected(root: Path) -> list[Rejection]:
     """Returns the rejections of a raw set, as `write_rejected` sorted them.
 
     Raises:
-        UserError: If there is no such set.
+        UserError: If the file is missing.
     """
     import pyarrow.parquet as pq
 
@@ -219,7 +219,7 @@ def read_rejected(root: Path) -> list[Rejection]:
 
 
 def write_near(members: Iterable[tuple[str, str]], path: Path) -> None:
-    """Writes (id, name of its group) of the images that have near duplicates, one image of each content."""
+    """Writes (id, name of its group) of the images that have near duplicates; of identical images only one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -242,7 +242,7 @@ def read_near(path: Path) -> dict[str, str]:
 
 
 def write_classes(classes: list[str], path: Path) -> None:
-    """Writes the class map: the sorted class names; a class's index is its place in the list."""
+    """Writes the class map: the sorted class names; a class's index is its position in the list."""
     files.write_json(path, {"classes": sorted(classes)})
 
 

@@ -1,8 +1,8 @@
-"""The files of raw shards: their schema, and the digest of all that their rows hold, which names them.
+"""The files of raw shards: their schema, and the digest of their rows, which names them.
 
-A shard is held against both when it is read. Parquet's own checksums tell flipped bits in its pages, those of the
-pictures included; the digest tells everything else: rows or columns that a damaged header leaves out, a shard that
-bears another's name.
+Both are checked when a shard is read. Parquet's own checksums detect flipped bits in its pages, including the images;
+the digest detects everything else: rows or columns that are lost because of a damaged header, or a shard under
+another's name.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# PyArrow is imported where a file is read, as in `records`.
+# PyArrow is imported where a file is read, as in `raw_set`.
 
 TEXTS = ("id", "label", "split", "group", "sha256", "format")
 NUMBERS = ("width", "height")
 _COLUMNS = [*TEXTS, *NUMBERS, "image.path"]
 
-# The `Image` feature of Hugging Face `datasets`: the shards load there as pictures, with no configuration.
+# The `Image` feature of Hugging Face `datasets`: the shards load there as images, without configuration.
 _HF_FEATURES = {
     "image": {"_type": "Image"},
     **{name: {"dtype": "string", "_type": "Value"} for name in ("id", "label", "split", "group", "sha256", "format")},
@@ -59,9 +59,9 @@ def shard_schema() -> pa.Schema:
 
 
 def digest_of(table: pa.Table) -> str:
-    """Returns the digest of a raw shard's rows, 16 hexadecimal digits: of everything but the pictures' bytes.
+    """Returns the digest of a raw shard's rows, 16 hexadecimal digits: of everything but the images' bytes.
 
-    These have a digest of their own in each row, so that the shard's covers them.
+    Each row contains the digest of its image's bytes, so the shard's digest covers them too.
     """
     import numpy as np
 
@@ -76,14 +76,14 @@ def digest_of(table: pa.Table) -> str:
 
 
 def _parts(texts: Any) -> Iterator[bytes]:
-    """Yields the length of each text, -1 for none, then all of them: as arrays, not as Python's objects."""
+    """Yields the lengths of the strings, -1 for null, then their bytes: as buffers, not as Python objects."""
     import numpy as np
     import pyarrow as pa
 
     texts = pa.concat_arrays(texts.chunks) if isinstance(texts, pa.ChunkedArray) else texts
     if not len(texts):
         return
-    # By the buffers: for a scalar, and to make an array of NumPy's, Arrow imports pandas, which takes a second.
+    # From the buffers: for scalars and for conversion to NumPy, Arrow imports pandas, which takes a second.
     lengths = np.diff(_ends(texts)).astype("<i4")
     if texts.null_count:
         lengths[np.frombuffer(texts.is_null().cast(pa.uint8()).buffers()[1], np.uint8)[: len(texts)] == 1] = -1
@@ -94,7 +94,7 @@ def _parts(texts: Any) -> Iterator[bytes]:
 
 
 def _ends(texts: pa.Array) -> npt.NDArray[np.int32]:
-    """Returns where each text begins in the array's bytes, and where the last ends."""
+    """Returns the offset of each string in the array's bytes, and the end of the last."""
     import numpy as np
 
     return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
@@ -102,7 +102,7 @@ def _ends(texts: pa.Array) -> npt.NDArray[np.int32]:
 
 @contextlib.contextmanager
 def open_parquet(shard: Path) -> Iterator[pq.ParquetFile]:
-    """Opens a file of Parquet with its checksums compared. Let nothing but reading stand in the block.
+    """Opens a Parquet file with checksum verification. The block must do nothing but read.
 
     Raises:
         UserError: If it is missing or damaged.
@@ -120,13 +120,13 @@ def open_parquet(shard: Path) -> Iterator[pq.ParquetFile]:
 
 
 def damaged_error(shard: Path, reason: str) -> UserError:
-    """Returns the error of a shard that is not as it was written."""
+    """Returns the error for a shard that is not as it was written."""
     detail = " ".join(reason.split())[:100]
     return UserError(f"{shard} is damaged ({detail}): run the ingest stage again (dvc repro -f -s ingest)")
 
 
 def read_columns(shard: Path) -> pa.Table:
-    """Returns all columns of a raw shard but the pictures, in order of its schema, held against the shard's name.
+    """Returns all columns of a raw shard but the images, in order of its schema, verified against the shard's name.
 
     Raises:
         UserError: If it is missing or damaged.

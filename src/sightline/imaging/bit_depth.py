@@ -30,7 +30,7 @@ _SWAPPED = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK")  # of which Pillow reads both
 
 
 def has_16_bits(image: Image.Image) -> bool:
-    """Says whether a file that is opened, but not loaded, says that its samples have 16 bits and nothing nearer."""
+    """Returns whether a file that is opened, but not loaded, says that its samples have 16 bits and nothing nearer."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return int(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))[0]) == ALL_BITS
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:

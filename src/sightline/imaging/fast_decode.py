@@ -172,7 +172,7 @@ def _header(data: bytes) -> tuple[tuple[int, int, int], int] | None:
 
 
 def _harmless(kind: int, body: bytes) -> bool:
-    """Says whether an application's segment is of a known kind, in order, and says nothing about the pixels."""
+    """Returns whether an application's segment is of a known kind, in order, and says nothing about the pixels."""
     match kind:
         case 0xE0:
             return body.startswith(_JFIF) and len(body) >= 14

@@ -47,7 +47,7 @@ class SourceWithAdditions:
 
 
 def holds_images(folder: Path | None) -> bool:
-    """Says whether there is a folder of additions with a class in it, or DVC tracks one that has not been pulled."""
+    """Returns whether there is a folder of additions with a class in it, or DVC tracks one that has not been pulled."""
     if folder is None:
         return False
     if folder.is_dir():

@@ -28,7 +28,7 @@ class Boundary:
         self._root = root
 
     def holds(self, target: str) -> bool:
-        """Says whether a path without links lies inside."""
+        """Returns whether a path without links lies inside."""
         if os.path.commonpath([target, self.real]) == self.real:
             return True
         return any(

@@ -134,7 +134,7 @@ def own_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str:
 
 
 def is_here(path: Path) -> bool:
-    """Says whether to look at a path itself: it is there, or nothing else tells its content."""
+    """Returns whether to look at a path itself: it is there, or nothing else tells its content."""
     tracked = dvc_files.tracked(path)
     return tracked is None or os.path.lexists(tracked.path)
 

@@ -53,7 +53,7 @@ def _words(name: str) -> list[str]:
 
 
 def is_called_split(name: str) -> bool:
-    """Says whether a name says split and nothing else, as `training_set` does and `bullet_train` does not."""
+    """Returns whether a name says split and nothing else, as `training_set` does and `bullet_train` does not."""
     return split_in(name) is not None and all(word in _SPLITS or word in _GENERIC for word in _words(name))
 
 

@@ -42,7 +42,7 @@ class _Readable(Protocol):
 
 
 def is_tar(start: bytes) -> bool:
-    """Says whether a file that starts so (512 bytes) is a tar archive, or compressed as one may be."""
+    """Returns whether a file that starts so (512 bytes) is a tar archive, or compressed as one may be."""
     if start.startswith(_COMPRESSED):
         return True
     try:

@@ -62,7 +62,7 @@ def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:
 
 
 def _is_folder(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    """Says whether what is called as a folder is one: a flipped bit makes a file's name end with a slash."""
+    """Returns whether what is called as a folder is one: a flipped bit makes a file's name end with a slash."""
     try:
         with archive.open(entry) as unpacked:
             return not unpacked.read(1)

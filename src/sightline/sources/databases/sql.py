@@ -52,7 +52,7 @@ _ENDED_BY_SERVER = (1053, 1927)
 
 
 def is_sql(url: Url) -> bool:
-    """Says whether the URL is of a database that this module reaches."""
+    """Returns whether the URL is of a database that this module reaches."""
     return url.family in _DRIVERS
 
 
@@ -151,7 +151,7 @@ def user_errors(url: Url, remedy: str) -> Iterator[None]:
 
 
 def is_lost(error: sa.exc.DBAPIError) -> bool:
-    """Says whether the connection broke, or the server ended it: reading can go on with a new one."""
+    """Returns whether the connection broke, or the server ended it: reading can go on with a new one."""
     state = str(getattr(error.orig, "sqlstate", None) or "")
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     return error.connection_invalidated or state.startswith(("08", "57P")) or code in _ENDED_BY_SERVER
