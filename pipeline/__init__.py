@@ -1,4 +1,4 @@
-"""One thin script a stage: configuration in, one library call, files out."""
+"""One thin script per stage: configuration in, one library call, files out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-# The code beside these scripts, not that of the folder from which Sightline was installed: a git worktree, and the copy
-# in which DVC runs an experiment (`--temp`, `--queue`), run what they record. The environment hands it on to workers.
+# Use the code next to these scripts, not that of the folder from which Sightline was installed: a git worktree, or a
+# copy in which DVC runs an experiment (`--temp`, `--queue`), runs the code that it records. Workers inherit the path.
 _SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 _OTHERS = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", _SOURCE)]
 sys.path.insert(0, _SOURCE)
 os.environ["PYTHONPATH"] = os.pathsep.join([_SOURCE, *_OTHERS])
 
-if os.environ.get("DVC_STAGE"):  # before the imports of the scripts, which take seconds
+if os.environ.get("DVC_STAGE"):  # before the scripts' imports, which take seconds
     from sightline.core.dvc_files import begin_stage
 
     begin_stage()

@@ -17,8 +17,8 @@ OUTPUT = Path("reports/baselines")
 
 
 def run(config: BaselineConfig, context: Context) -> None:
-    """Writes `reports/baselines`, whole or not at all."""
-    with loading("scikit-learn"):  # here, so that --help and a bad configuration answer at once
+    """Writes `reports/baselines`, completely or not at all."""
+    with loading("scikit-learn"):  # imported here, so that --help and configuration errors are fast
         from sightline.datasets.processed_set import ProcessedSet
         from sightline.stages.baseline import console
         from sightline.stages.baseline.baseline_job import MethodResult
@@ -27,7 +27,7 @@ def run(config: BaselineConfig, context: Context) -> None:
     def report(result: MethodResult) -> None:
         progress.write_line(f"baseline: {console.method_line(result)}", sys.stdout)
 
-    with team(config) as workers:  # before anything is read: see there
+    with team(config) as workers:  # before anything is read: see `team`
         if line := cpu_threads.idle("baseline.threads", config.threads, len(workers) or 1):
             progress.write_line(f"baseline: {line}", sys.stdout)
         data, out = ProcessedSet(context.root / DATA), context.output / OUTPUT
@@ -37,7 +37,7 @@ def run(config: BaselineConfig, context: Context) -> None:
     if not scored:
         return
 
-    with loading("MLflow"):  # after the results are written: it takes seconds to import
+    with loading("MLflow"):  # after the results are written, because the import takes seconds
         from sightline import tracking
         from sightline.metrics.headline_metrics import headline, sentence
     progress.step("adding the runs to MLflow")

@@ -19,7 +19,7 @@ OUTPUT = Path("reports")
 
 
 def run(config: EvaluateConfig, context: Context) -> None:
-    """Scores the test split once and writes everything that is to be known about it."""
+    """Scores the test split once, and writes all results and the report."""
     with loading("PyTorch"):
         from sightline.datasets.processed_set import ProcessedSet
         from sightline.models.inference import Predictor

@@ -15,7 +15,7 @@ OUTPUT = Path("reports/metrics.json")
 
 
 def main() -> None:
-    """Writes them; it has no settings, so that nothing is composed."""
+    """Writes the headline metrics; the stage has no settings, so nothing is composed."""
     try:
         with files.lock("headline"):
             write_headline(DETAIL, MODEL, OUTPUT)

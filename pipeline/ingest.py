@@ -1,6 +1,6 @@
 """ingest: the source's images -> data/raw (checked shards, class map, list of what was refused, audit).
 
-Pictures of none of the classes (`ingest.unknown`) -> data/raw_unknown, with an empty class map where there are none.
+Images that show none of the classes (`ingest.unknown`) -> data/raw_unknown, with an empty class map if there are none.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MEMORY = files.STATE / "ingest-classes.json"
 
 
 def run(config: IngestConfig, context: Context) -> None:
-    """Writes `data/raw` and `data/raw_unknown`, whole or not at all."""
+    """Writes `data/raw` and `data/raw_unknown`, completely or not at all."""
     progress.step("opening the source")
-    from sightline.stages.ingest import console  # here, so that --help and a bad configuration answer at once
+    from sightline.stages.ingest import console  # imported here, so that --help and configuration errors are fast
     from sightline.stages.ingest.demands import require_trainable
     from sightline.stages.ingest.stage import ingest
     from sightline.stages.ingest.unknown_ingest import ingest_unknown

@@ -1,6 +1,6 @@
 """preprocess: data/raw -> data/processed (fixed-size pixels in memory-mapped shards, index, transform).
 
-Pictures of none of the classes: data/raw_unknown -> data/unknown, with an empty class map where there are none.
+Images that show none of the classes: data/raw_unknown -> data/unknown, with an empty class map if there are none.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ UNKNOWN = Path("data/unknown")
 
 
 def run(config: PreprocessConfig, context: Context) -> None:
-    """Writes `data/processed` and `data/unknown`, whole or not at all."""
-    # Here, so that --help and a bad configuration answer at once.
+    """Writes `data/processed` and `data/unknown`, completely or not at all."""
+    # Imported here, so that --help and configuration errors are fast.
     progress.step("images")
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.preprocess.cache import FOLDER

@@ -1,7 +1,7 @@
 """train: data/processed -> models/model.safetensors, models/model.json, reports/history.csv, and an MLflow run.
 
-A run by hand to find a fault (`train.debug`) leaves the project's model alone. Below DVC it is an
-experiment like any other: recorded as what it is, and undone by `dvc checkout` or the next `dvc repro`.
+A debug run (`train.debug`) started by hand leaves the project's model alone. Started by DVC, it is an experiment like
+any other: recorded as a debug run, and undone by `dvc checkout` or the next `dvc repro`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEBUG = Path("debug")
 
 def run(config: TrainConfig, context: Context) -> None:
     """Trains and writes the model."""
-    # Here, since these take ten seconds to import: --help and a bad configuration answer at once.
+    # Imported here, because it takes ten seconds: --help and configuration errors are fast.
     with loading("PyTorch"):
         from sightline.stages.train import hardware
         from sightline.stages.train.stage import TrainingRun
@@ -34,7 +34,7 @@ def run(config: TrainConfig, context: Context) -> None:
 
     start = json.loads((context.root / WEIGHTS).read_bytes())["start"] if config.start_from is not None else None
     training = TrainingRun(context.root / DATA, config, start)
-    if distributed.rank() > 0:  # started by torchrun or srun beside the first, which writes and reports
+    if distributed.rank() > 0:  # started by torchrun or srun; rank 0 writes and reports
         training.join()
         return
     output = place(config, context)
@@ -46,12 +46,12 @@ def run(config: TrainConfig, context: Context) -> None:
 
 
 def place(config: TrainConfig, context: Context) -> Path:
-    """Returns the folder that the outputs are written below, and says so where they are those of a debug run."""
+    """Returns the folder to write outputs below, and prints a note for a debug run."""
     debug = config.debug
     if not debug.active:
         return context.output
     kind = "train.debug_options" if debug.name == "none" else f"train.debug={debug.name}"
-    if os.environ.get("DVC_STAGE"):  # which asks for its outputs
+    if os.environ.get("DVC_STAGE"):  # DVC requires the stage's outputs
         say(f"{kind}: a debug run; models/ contains its model until params.yaml no longer sets it")
         return context.output
     say(f"{kind}: a debug run; it writes to {DEBUG}, and models/ stays unchanged")

@@ -1,9 +1,9 @@
 """watch: cheap fingerprints of the source (data/source.json) and of weights made elsewhere (data/weights.json).
 
-It also digests each stage's code and settings (data/stages.json). A stage reruns only when what it reads there changes.
+It also digests each stage's code and settings (data/stages.json). A stage reruns only if its entries there change.
 
-It runs at every `dvc repro`, so it also is the place where the configuration of all stages is checked, before any work.
-Fingerprints are of content, which is read once: what has not changed since is known by its size, times and inode.
+It runs at every `dvc repro`, so it also checks the configuration of all stages, before any work starts. Fingerprints
+depend on content, which is read only once: a file with the same size, times and inode is considered unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(config: IngestConfig, context: Context) -> None:
-    """Watches, and remembers that the configuration is good."""
+    """Writes the fingerprints, and remembers that the configuration is valid."""
     watched = config_cache.WatchedConfig.of(config, context.config)
     earlier_results.refuse_earlier()
     look(watched, context.output)
@@ -31,10 +31,10 @@ def run(config: IngestConfig, context: Context) -> None:
 
 
 def main() -> None:
-    """Watches; with the configuration that was found good before, if nothing of it has changed."""
+    """Writes the fingerprints; if nothing has changed, with the configuration that was found valid before."""
     watched = config_cache.remembered() if len(sys.argv) == 1 else None
     if watched is None:
-        # Here, since Hydra would be most of the time that a `dvc repro` with nothing to do takes.
+        # Imported here: Hydra would take most of the time of a `dvc repro` with nothing to do.
         from sightline.config.sections import check
         from sightline.config.stage_runner import stage_main
 

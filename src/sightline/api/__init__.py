@@ -1,1 +1,1 @@
-"""The Python interface: each stage as a function, its results as objects to look at and to go on with."""
+"""The Python interface: each stage as a function, with its results as objects to inspect and pass on."""

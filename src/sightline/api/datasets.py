@@ -1,4 +1,4 @@
-"""Sets of images as objects: the folders that ingestion and preprocessing write, read back for a notebook."""
+"""Datasets as objects: the folders that ingestion and preprocessing write, read back for a notebook."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 SHOWN = 12
-"""Images of a contact sheet: one of each of the first classes."""
+"""Maximum number of images in a contact sheet: one of each of the first classes."""
 CLASSES_SHOWN = 30
-"""Classes that a table counts, at most."""
+"""Maximum number of classes in a table."""
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """Checked images as they came, with their classes: what `sightline.ingest` makes.
+    """Checked original images with their classes: the result of `sightline.ingest`.
 
     Attributes:
-        path: Its folder. What the ingest stage wrote is opened by `RawDataset("data/raw")`.
-        settings: The settings that it was made with, as flat parameters; empty where they are not known.
-        notes: Remarks for a person on the place that it came from; empty where that is not known.
+        path: Its folder. The ingest stage's output can be opened with `RawDataset("data/raw")`.
+        settings: The settings that it was made with, as flat parameters; empty if unknown.
+        notes: Human-readable notes on the source; empty if unknown.
     """
 
     path: Path
@@ -62,12 +62,12 @@ class RawDataset:
         return int(self.summary["accepted"])
 
     def __iter__(self) -> Iterator[RawImage]:
-        """Yields the images, encoded as they came, some hundred in memory at a time."""
+        """Yields the images, encoded as in the source, with a few hundred in memory at a time."""
         for shard in raw_set.raw_shards(self.path):
             yield from shard.images()
 
     def to_pandas(self) -> pd.DataFrame:
-        """Returns one row per image, sorted by id, with all that is known of it but the image itself."""
+        """Returns one row per image, sorted by id, with all its metadata but not the image itself."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -109,12 +109,12 @@ class RawDataset:
 
 @dataclass(frozen=True)
 class ProcessedDataset:
-    """Images of one size, in splits, ready to train on: what `sightline.preprocess` makes.
+    """Images of one size, in splits, ready for training: the result of `sightline.preprocess`.
 
     Attributes:
-        path: Its folder. What the preprocess stage wrote is opened by `ProcessedDataset("data/processed")`.
-        raw: The raw images that it was made from; export and a part of the evaluation need them.
-        settings: The settings that it was made with, as flat parameters; empty where they are not known.
+        path: Its folder. The preprocess stage's output can be opened with `ProcessedDataset("data/processed")`.
+        raw: The raw images that it was made from; needed for export and part of the evaluation.
+        settings: The settings that it was made with, as flat parameters; empty if unknown.
     """
 
     path: Path
@@ -126,7 +126,7 @@ class ProcessedDataset:
 
     @functools.cached_property
     def files(self) -> ProcessedSet:
-        """The set as the stages see it."""
+        """The set as the stages use it."""
         return ProcessedSet(self.path)
 
     @property
@@ -151,7 +151,7 @@ class ProcessedDataset:
         return self.files.split(_split(split)).labels
 
     def to_pandas(self) -> pd.DataFrame:
-        """Returns one row per image, sorted by id: its label as a name, its split, what it was made from."""
+        """Returns one row per image, sorted by id: its class name, its split, and the id of its raw image."""
         table = self.files.index.to_pandas()
         return table.assign(label=np.array(self.classes, object)[table["label"]])[["id", "label", "split", "origin"]]
 

@@ -30,10 +30,10 @@ HISTORY = "history.csv"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained network: what `sightline.train` makes.
+    """A trained network: the result of `sightline.train`.
 
     Attributes:
-        path: Its folder. What the train stage wrote is opened by `TrainedModel("models")`.
+        path: Its folder. The train stage's output can be opened with `TrainedModel("models")`.
     """
 
     path: Path
@@ -48,14 +48,14 @@ class TrainedModel:
 
     @functools.cached_property
     def predictor(self) -> Predictor:
-        """The network as a function; read once, computing with the threads that it was trained with."""
+        """The network as a function; loaded once, using as many threads as it was trained with."""
         from sightline.models.inference import Predictor
 
         return Predictor.load(self.path)
 
     @functools.cached_property
     def info(self) -> ModelInfo:
-        """The content of `model.json`: architecture, settings of the training, best epoch, what it was made from."""
+        """The content of `model.json`: architecture, training settings, best epoch, lineage."""
         from sightline.models.model_info import ModelInfo
 
         return ModelInfo.read(self.path / "model.json")
@@ -73,15 +73,15 @@ class TrainedModel:
         return pd.read_csv(self.path / HISTORY)
 
     def probabilities(self, images: Images) -> Floats:
-        """Maps prepared images [n, height, width, channels] uint8 to probabilities [n, K], not calibrated."""
+        """Maps preprocessed images [n, height, width, channels] uint8 to uncalibrated probabilities [n, K]."""
         return self.predictor(images)
 
     def explain(self, images: Images, classes: npt.NDArray[np.int64] | None = None) -> Explanation:
-        """Says where in prepared images the network sees a class.
+        """Explains which parts of preprocessed images the network uses as evidence for a class.
 
         Args:
             images: [n, height, width, channels] uint8.
-            classes: [n] the class to explain of each; None for the one that the network takes it for.
+            classes: [n] the class to explain for each image; None for the predicted ones.
         """
         from sightline.stages.evaluate.explain import explainer
 
@@ -104,14 +104,14 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Heat maps of what speaks for a class.
+    """Heat maps of the evidence for a class.
 
     Attributes:
-        method: The method that made them: Grad-CAM or occlusion.
-        meaning: A sentence on what they show.
+        method: The method used: Grad-CAM or occlusion.
+        meaning: A sentence that explains the maps.
         images: [n, height, width, channels] uint8.
         classes: [n] names of the classes explained.
-        maps: [n, height, width] in 0..1: the larger, the more the place speaks for the class.
+        maps: [n, height, width] in 0..1: larger values mean more evidence for the class.
     """
 
     method: str
@@ -141,12 +141,12 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """A model's scores on the test images: what `sightline.evaluate` makes.
+    """A model's scores on the test images: the result of `sightline.evaluate`.
 
     Attributes:
         path: Its folder, with `report.html`, tables and figures.
         model: The model that was evaluated.
-        data: The set that it was evaluated on.
+        data: The dataset that it was evaluated on.
     """
 
     path: Path
@@ -155,16 +155,16 @@ class ModelEvaluation:
 
     @functools.cached_property
     def metrics(self) -> Mapping[str, float]:
-        """The numbers of `metrics_detail.json`."""
+        """The metrics in `metrics_detail.json`."""
         return dict(json.loads((self.path / "metrics_detail.json").read_bytes()))
 
     @property
     def report(self) -> Path:
-        """The report, a page that stands alone."""
+        """The report, a self-contained HTML page."""
         return self.path / "report.html"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Returns one row per test image: id, label and prediction as names, the prediction's probability."""
+        """Returns one row per test image: id, true and predicted class names, the prediction's probability."""
         import pandas as pd
 
         from sightline.datasets import predictions
@@ -196,11 +196,11 @@ class ModelEvaluation:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A bundle, all that prediction needs: what `sightline.export` makes.
+    """A bundle with everything that prediction needs: the result of `sightline.export`.
 
     Attributes:
-        path: Its folder; copy it to wherever it is to predict, and open it by `sightline.load`.
-        notes: Lines on what was compared and measured before it was written.
+        path: Its folder; copy it to wherever predictions are made, and open it with `sightline.load`.
+        notes: Lines on the checks and measurements made before it was written.
     """
 
     path: Path

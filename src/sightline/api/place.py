@@ -1,4 +1,4 @@
-"""The place of a result: a folder that is named by what is in it, and never changes."""
+"""The location of a result: a folder that is named by a digest of its content, and never changes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from sightline.core import files
 
 RUNS = Path("sightline-runs")
-"""Working folder where none is named, below the working directory."""
+"""Default working folder, below the working directory."""
 _PREFIX, _SUFFIX = ".result.", ".tmp"
 
 
 @dataclass
 class Place:
-    """The place where a result is made, and the one where it is in the end.
+    """The folder in which a result is made, and later its final folder.
 
     Attributes:
-        path: While the block of `new_place` runs, a folder to fill, which does not exist yet; then the result's.
+        path: Inside the block of `new_place`, a folder to create and fill; afterwards, the result's folder.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class Place:
 def new_place(folder: str | Path | None, kind: str) -> Iterator[Place]:
     """Yields a place to write a result to; when the block ends without an error, it is named `<kind>-<digest>`.
 
-    Equal results thus have one folder, and none is ever replaced: what was returned earlier stays what it was.
+    Equal results thus share one folder, and none is ever replaced: results returned earlier never change.
 
     Args:
         folder: The working folder; None for `RUNS`.
@@ -50,7 +50,7 @@ def new_place(folder: str | Path | None, kind: str) -> Iterator[Place]:
 
 
 def _digest(folder: Path) -> str:
-    """Digests a result's files; shards of sets are named by their content."""
+    """Returns the digest of a result's files; shards are already named by their content."""
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     parts = [(str(p.relative_to(folder)), "" if p.name.startswith("shard-") else files.sha256_file(p)) for p in written]
     return files.sha256(json.dumps(parts).encode())

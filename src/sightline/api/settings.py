@@ -1,4 +1,4 @@
-"""Keyword arguments as a section of the configuration: the same knobs, defaults and errors as in `params.yaml`."""
+"""Keyword arguments as a section of the configuration: the same settings, defaults and errors as in `params.yaml`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ T = TypeVar("T")
 
 
 def section(name: str, schema: type[T], knobs: Mapping[str, Any]) -> tuple[T, DictConfig]:
-    """Returns a stage's section, checked, and the whole configuration that it is part of.
+    """Returns a stage's section, checked, and the whole configuration that contains it.
 
     Args:
         name: The section's name: `train`.
         schema: Its dataclass.
-        knobs: Settings other than those of `conf/`, by the keys of `params.yaml`: `{"model": "cnn"}`.
+        knobs: Settings that differ from `conf/`, by the keys of `params.yaml`: `{"model": "cnn"}`.
 
     Raises:
-        ConfigError: For an unknown knob or option, or a value of the wrong type or outside its range.
+        ConfigError: For an unknown setting or option, or a value of the wrong type or outside its range.
     """
     conf = conf_folder()
     content = {name: {key: _plain(value) for key, value in knobs.items()}}
@@ -34,7 +34,7 @@ def section(name: str, schema: type[T], knobs: Mapping[str, Any]) -> tuple[T, Di
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as YAML could have held it: NumPy's numbers as Python's, paths as text."""
+    """Returns a value as YAML could represent it: NumPy's numbers as Python's, paths as text."""
     if isinstance(value, Mapping):
         return {key: _plain(child) for key, child in value.items()}
     if isinstance(value, list | tuple):

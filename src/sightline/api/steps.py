@@ -1,13 +1,12 @@
 """The stages as functions.
 
-Each takes the knobs of its section of `params.yaml` as keyword arguments, by the same names (`denoise="gaussian",
-denoise_options={"sigma": 1.0}`), with the defaults of `conf/` (the working directory's, where it is a project, else
-those installed), and gives the results that the stage gives, bit for bit. `params.yaml` itself is not read.
+Each takes the settings of its section of `params.yaml` as keyword arguments with the same names (`denoise="gaussian",
+denoise_options={"sigma": 1.0}`), with the defaults of `conf/` (that of the working directory if it is a project, else
+the installed one), and gives exactly the same results as the stage, bit for bit. `params.yaml` itself is not read.
 
 Results are folders `<kind>-<digest>` in a working folder: `folder`, else that of the input, else `./sightline-runs`.
-They are written whole or not at all and never replaced. Caches and an interrupted training's checkpoints are kept in
-`./.sightline`, as those of the stages. What there is to say on the way, a line per epoch and all else, is logged by
-`sightline` as INFO.
+They are written completely or not at all, and never replaced. Caches and the checkpoints of interrupted trainings are
+kept in `./.sightline`, like those of the stages. Progress, such as a line per epoch, is logged by `sightline` as INFO.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def _report(stage: str, lines: Iterable[str]) -> None:
-    """Logs what the stage prints at its end."""
+    """Logs the lines that the stage prints at its end."""
     for line in lines:
         _log.info(f"{stage}: {line}")
 
@@ -43,13 +42,13 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
     """Reads and checks labelled images.
 
     Args:
-        source: A folder with a folder per class, an archive of one, a list of images (CSV, Parquet ...), a URL of one
-            of these or of a database, or the name of a source ("digits", "idx") with the knob `path` or `url`.
+        source: A folder with one folder per class, an archive of one, a list of images (CSV, Parquet ...), a URL of one
+            of these or of a database, or the name of a source ("digits", "idx") with the setting `path` or `url`.
         folder: The working folder.
-        knobs: Settings other than those of `conf/ingest/`: `limit=1000`, `labels="names.yaml"`.
+        knobs: Settings that differ from `conf/ingest/`: `limit=1000`, `labels="names.yaml"`.
 
     Raises:
-        UserError: If the source cannot be read, or no classifier can be trained on what it holds.
+        UserError: If the source cannot be read, or its images are not enough to train a classifier.
     """
     from sightline.sources import open_source
     from sightline.stages.ingest import console
@@ -77,10 +76,10 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
     Args:
         raw: The images.
         folder: The working folder.
-        knobs: Settings other than those of `conf/preprocess/`: `size=64`, `channels=1`, `denoise="gaussian"`.
+        knobs: Settings that differ from `conf/preprocess/`: `size=64`, `channels=1`, `denoise="gaussian"`.
 
     Raises:
-        UserError: If a split that is asked for stays empty, or nothing is left to train on.
+        UserError: If a requested split would be empty, or nothing is left to train on.
     """
     from sightline.stages.preprocess.cache import FOLDER
     from sightline.stages.preprocess.config import PreprocessConfig
@@ -103,16 +102,16 @@ def preprocess(raw: RawDataset, *, folder: Folder = None, **knobs: Any) -> Proce
 
 
 def train(data: ProcessedDataset, *, folder: Folder = None, track: bool = False, **knobs: Any) -> TrainedModel:
-    """Trains a network; the same call goes on where an interrupted one was.
+    """Trains a network; repeating an interrupted call resumes it.
 
     Args:
         data: The images.
         folder: The working folder.
-        track: Whether the training becomes a run in MLflow, at MLFLOW_TRACKING_URI or in ./mlflow.db.
-        knobs: Settings other than those of `conf/train/`: `model="resnet18"`, `lr=0.001`, `max_epochs=10`.
+        track: Whether to record the training as a run in MLflow, at MLFLOW_TRACKING_URI or in ./mlflow.db.
+        knobs: Settings that differ from `conf/train/`: `model="resnet18"`, `lr=0.001`, `max_epochs=10`.
 
     Raises:
-        UserError: If a split is empty, the hardware asked for is not there, or the training diverged.
+        UserError: If a split is empty, the requested hardware is not available, or the training diverged.
     """
     from sightline.stages.train.config import TrainConfig
     from sightline.stages.train.stage import TrainingRun
@@ -141,13 +140,13 @@ def evaluate(
 
     Args:
         model: The model.
-        data: The images; slices and robustness are measured where it knows the raw ones.
+        data: The images; slices and robustness are only measured if it has its raw images.
         folder: The working folder.
-        track: Whether the numbers are added to the model's run in MLflow.
-        knobs: Settings other than those of `conf/evaluate/`: `robustness_images=0`.
+        track: Whether to add the metrics to the model's run in MLflow.
+        knobs: Settings that differ from `conf/evaluate/`: `robustness_images=0`.
 
     Raises:
-        UserError: If there is no test image, or model and data have different classes.
+        UserError: If there are no test images, or model and data have different classes.
     """
     from sightline.models.inference import Predictor
     from sightline.stages.evaluate import console
@@ -181,16 +180,16 @@ def evaluate(
 
 
 def export(evaluation: ModelEvaluation, *, folder: Folder = None, track: bool = False, **knobs: Any) -> ExportedModel:
-    """Writes a model as a bundle, once it has been compared with the trained network on real images.
+    """Writes a model as a bundle, after comparing it with the trained network on real images.
 
     Args:
-        evaluation: The model with its scores and its calibration, which the bundle states.
+        evaluation: The model with its scores and its calibration, which become part of the bundle.
         folder: The working folder.
-        track: Whether the bundle is added to the model's run in MLflow.
-        knobs: Settings other than those of `conf/export/`: `formats=["openvino"]`, `license="Apache-2.0"`.
+        track: Whether to add the bundle to the model's run in MLflow.
+        knobs: Settings that differ from `conf/export/`: `formats=["openvino"]`, `license="Apache-2.0"`.
 
     Raises:
-        UserError: If the bundle does not predict as the trained network does, or the raw images are not known.
+        UserError: If the bundle's predictions differ from the trained network's, or the raw images are unknown.
     """
     from sightline.stages.export.config import ExportConfig
     from sightline.stages.export.result import export_lines

@@ -1,4 +1,4 @@
-"""A split as a dataset of torch."""
+"""A split as a PyTorch dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sightline.datasets.processed_set import Split
 
 
 class TorchSplit(Dataset[tuple[torch.Tensor, int]]):
-    """Pairs of a uint8 image [channels, height, width] and its class index; loaders' processes map the files anew."""
+    """Pairs of a uint8 image [channels, height, width] and its class index; loader processes reopen the files."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -18,6 +18,6 @@ class TorchSplit(Dataset[tuple[torch.Tensor, int]]):
         return len(self._split)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
-        place = range(len(self))[position]  # which raises IndexError, and takes negative ones
+        place = range(len(self))[position]  # raises IndexError, and supports negative positions
         image = torch.from_numpy(self._split.images([place])[0])
         return image.permute(2, 0, 1).contiguous(), int(self._split.labels[place])

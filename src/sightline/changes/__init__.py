@@ -1,1 +1,1 @@
-"""Changes of a project since its last results: the stages that are out of date, and what makes them so."""
+"""Changes of a project since its last results: the stages that are out of date, and the reasons."""

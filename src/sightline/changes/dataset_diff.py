@@ -17,7 +17,7 @@ REJECTED, NEAR = "data/raw/rejected.parquet", "data/raw/near.parquet"
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image of a set: the class's name, the split, the SHA-256 of its file."""
+    """An image of a dataset: its class name, its split, the SHA-256 of its file."""
 
     label: str
     split: str
@@ -26,12 +26,12 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class DatasetState:
-    """A dataset as the stages left it.
+    """A dataset as the stages wrote it.
 
     Attributes:
         images: The images by id, without augmented copies.
-        rejected: Reasons of the refused inputs, by id.
-        near: Name of the group of near duplicates, by id.
+        rejected: Reasons of the rejected inputs, by id.
+        near: Name of the near-duplicate group, by id.
     """
 
     images: Mapping[str, LabelledImage]
@@ -40,10 +40,10 @@ class DatasetState:
 
     @classmethod
     def read(cls, revision: Revision) -> DatasetState:
-        """Reads it from the outputs of `ingest` and `preprocess`.
+        """Reads the state from the outputs of `ingest` and `preprocess`.
 
         Raises:
-            UserError: If they cannot be had.
+            UserError: If they are not available.
         """
         classes = json.loads(revision.require(CLASSES))["classes"]
         index = _table(revision.require(INDEX))
@@ -59,7 +59,7 @@ class DatasetState:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Numbers of images of one class in one split."""
+    """Counts of the images of one class in one split."""
 
     label: str
     split: str
@@ -71,19 +71,19 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class DatasetDiff:
-    """The images that differ between two states; ids, sorted.
+    """The images that differ between two states; sorted lists of ids.
 
     Attributes:
         before: The earlier state.
         after: The later one.
-        added: In the later one only, with bytes that the earlier one did not have.
-        removed: In the earlier one only, as `added`.
-        renamed: (old id, new id) of images that go by another name now.
-        relabelled: Of another class now.
-        replaced: Other bytes under the same id.
-        moved: In another split now.
-        refused: Inputs that are refused now and were not.
-        accepted: Inputs that were refused and are not now.
+        added: Only in the later state, with bytes that the earlier one did not have.
+        removed: Only in the earlier state, with bytes that the later one does not have.
+        renamed: (old id, new id) of images that have a new id.
+        relabelled: Images that have another class now.
+        replaced: Images with other bytes under the same id.
+        moved: Images that are in another split now.
+        refused: Inputs that are rejected now and were not before.
+        accepted: Inputs that were rejected before and are not now.
         near: Added images with a near duplicate.
     """
 
@@ -116,7 +116,7 @@ class DatasetDiff:
         )
 
     def kinds(self) -> list[str]:
-        """Returns how many images differ in which way, with the first of them; none where nothing differs."""
+        """Returns a line for each kind of difference, with its count and first images; empty if there are none."""
         kinds = [
             ("added", self.added),
             ("removed", self.removed),
@@ -133,7 +133,7 @@ class DatasetDiff:
     def counts(self) -> list[ClassCount]:
         """Returns the counts of each class and split whose images differ.
 
-        An image that changed its class or its split was removed from one and added to the other.
+        An image that changed class or split counts as removed from one and added to the other.
         """
         names = dict(self.renamed)
         old = {names.get(id_, id_): (image.label, image.split) for id_, image in self.before.images.items()}

@@ -1,4 +1,4 @@
-"""Changes since a commit: functions of the project's code, and files of its configuration."""
+"""Changes since a commit in the project's functions, and in its configuration files."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from sightline.core.code_digest import statement_digest
 
 
 def commit_of(path: str) -> str | None:
-    """Returns the commit in which a file was last changed; None where git knows none, or it has changed since."""
+    """Returns the commit that last changed a file; None if git knows none, or the file has uncommitted changes."""
     if git.stdout("diff", "--quiet", "HEAD", "--", path) is None:
         return None
     return git.answer("log", "-1", "--format=%H", "--", path) or None
 
 
 def file_at(commit: str, path: str) -> bytes | None:
-    """Returns what a commit has of a file below the working directory; None where it has none."""
+    """Returns the content of a file below the working directory at a commit; None if it has none."""
     return git.stdout("show", f"{commit}:./{path}")
 
 
 def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[str]]:
-    """Returns the functions and classes that differ from those of a commit, comments and docstrings aside.
+    """Returns the functions and classes that differ from those at a commit, ignoring comments and docstrings.
 
     Args:
         commit: The commit to compare with.
-        modules: Files of the project, below the working directory; others are left out.
+        modules: Files of the project; those outside the working directory are ignored.
 
     Returns:
-        Their names by file, as `{"src/sightline/core/files.py": ["lock"]}`; no names for a file of which only
-        statements outside of functions differ, or that is new or gone.
+        Their names by file, e.g. `{"src/sightline/core/files.py": ["lock"]}`; an empty list for a file that is new or
+        deleted, or in which only statements outside of functions and classes differ.
     """
     changed = {}
     for name in _touched(commit, modules):
@@ -48,7 +48,7 @@ def changed_definitions(commit: str, modules: Iterable[Path]) -> dict[str, list[
 
 
 def changed_values(commit: str, paths: Iterable[Path]) -> list[str]:
-    """Returns the YAML files of which values, and not comments alone, differ from those of a commit."""
+    """Returns the YAML files whose values, not just comments, differ from those at a commit."""
     names = _touched(commit, paths)
     return [name for name in names if _values(file_at(commit, name)) != _values(Path(name).read_bytes())]
 
@@ -58,7 +58,7 @@ def _values(text: bytes | None) -> Any:
 
 
 def _touched(commit: str, paths: Iterable[Path]) -> list[str]:
-    """Returns those of the files below the working directory that differ from a commit, by name."""
+    """Returns the names of the files below the working directory that differ from a commit."""
     here = Path.cwd().resolve()
     inside = {path.resolve().relative_to(here).as_posix() for path in paths if path.resolve().is_relative_to(here)}
     changed = git.paths("diff", "--name-only", "-z", "--relative", commit)
@@ -67,7 +67,7 @@ def _touched(commit: str, paths: Iterable[Path]) -> list[str]:
 
 
 def _definitions(text: bytes) -> dict[str, str]:
-    """Returns a digest for each function, method and rest of a class, by name, and for the module's rest, under ""."""
+    """Returns digests by name: of functions, methods and the rest of classes, and "" for the rest of the module."""
     found: dict[str, str] = {}
 
     def collect(owner: ast.Module | ast.ClassDef, name: str) -> None:

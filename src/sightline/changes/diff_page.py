@@ -1,4 +1,4 @@
-"""A project's difference as a page: the tables of the text, and the images that differ, in pictures."""
+"""A project's difference as a page: the tables of the text, and galleries of the images that differ."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sightline.reporting.render import render
 
 TEMPLATE = "diff.html.j2"
 MOST_SHOWN = 24
-"""Pictures of each kind."""
+"""Maximum number of images per gallery."""
 _SHARDS = "data/raw"
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image of the page: PNG or JPEG, None where it cannot be had; whether its pixels are squares; its words."""
+    """An image on the page: PNG or JPEG or None if unavailable, whether to show its pixels as squares, id, caption."""
 
     image: bytes | None
     pixelated: bool
@@ -32,7 +32,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images that differ in one way: the heading, how many there are, the first of them."""
+    """Images that differ in one way: the heading, their number, and the first of them."""
 
     title: str
     count: int
@@ -97,7 +97,7 @@ def _thumbnail(data: bytes | None, id_: str, caption: str) -> Thumbnail:
 
 
 def _raw_images(revision: Revision, ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields (id, encoded file) of raw images; only row groups that hold one are read."""
+    """Yields (id, encoded file) of raw images; reads only row groups that contain one."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""A project's difference in words: for the terminal, and in Markdown for a pull request."""
+"""A project's difference as text: for the terminal, and in Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sightline.core.text import for_markdown, readable_size
 from sightline.reporting.formatting import p_value, points
 
 MOST_ROWS = 12
-"""Rows of a table; the page has all."""
+"""Maximum number of rows in a table; the page has all."""
 TEXTS = ("metric", "class", "split", "parameter", "output", "time", "verdict")
-"""Columns of texts, which begin at one edge; numbers end at one."""
+"""Columns with text, which is left-aligned; numbers are right-aligned."""
 _SIZES = ("data/raw", "data/processed", "models/model.safetensors", "models/bundle")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the text: a heading, sentences, and a table, which may have no rows."""
+    """A part of the text: a heading, sentences, and a table, which may be empty."""
 
     title: str
     sentences: Sequence[str] = ()
@@ -30,7 +30,7 @@ class Section:
 
 
 def sections(diff: ProjectDiff) -> Iterator[Section]:
-    """Yields the parts that have something to say: where nothing differs, how many images there are."""
+    """Yields the sections that have content; if nothing differs, just the number of images."""
     if diff.metrics and not diff.empty:
         sentences = [answers_sentence(diff.answers)] if diff.answers else []
         metrics = [metric_row(change) for change in diff.metrics]
@@ -57,7 +57,7 @@ def sections(diff: ProjectDiff) -> Iterator[Section]:
 
 
 def terminal(diff: ProjectDiff, width: int | None = None) -> list[str]:
-    """Returns lines for a terminal of that width; None breaks none."""
+    """Returns lines wrapped to the width of a terminal; None for no wrapping."""
     lines = [heading(diff)]
     for section in sections(diff):
         lines += ["", section.title, *(columns.folded(f"  {sentence}", width) for sentence in section.sentences)]
@@ -70,7 +70,7 @@ def terminal(diff: ProjectDiff, width: int | None = None) -> list[str]:
 
 
 def markdown(diff: ProjectDiff) -> list[str]:
-    """Returns lines of Markdown, in which what comes from the data is escaped."""
+    """Returns lines of Markdown, with text from the data escaped."""
     lines = [f"### {for_markdown(heading(diff))}"]
     for section in sections(diff):
         lines += ["", f"**{section.title}**", "", *(f"- {for_markdown(sentence)}" for sentence in section.sentences)]
@@ -83,7 +83,7 @@ def markdown(diff: ProjectDiff) -> list[str]:
 
 
 def heading(diff: ProjectDiff) -> str:
-    """Returns what was compared, and whether anything differs."""
+    """Returns a line on what was compared, and whether anything differs."""
     if diff.empty and not diff.missing:
         return f"Nothing differs between {diff.before.name} and {diff.after.name}"
     return f"From {diff.before.name} to {diff.after.name}"
@@ -108,7 +108,7 @@ def metric_row(change: MetricChange) -> tuple[str, str, str, str, str]:
 
 
 def answers_sentence(answers: PairedChange) -> str:
-    """Returns what the images say that both have scored."""
+    """Returns a sentence on the accuracy on the images that both states have scored."""
     low, high = answers.interval
     images = (
         f"the same {answers.images:,} test images"
@@ -123,7 +123,7 @@ def answers_sentence(answers: PairedChange) -> str:
 
 
 def data_sentences(data: DatasetDiff) -> list[str]:
-    """Returns how many images there are, and how many differ in which way."""
+    """Returns sentences on the number of images, and on how many differ in which way."""
     counts = f"{len(data.before.images):,} -> {len(data.after.images):,} images"
     return [counts, *data.kinds()] if data.kinds() else [f"{counts}, the same"]
 

@@ -21,11 +21,11 @@ class MetricChange:
     """One metric before and after.
 
     Attributes:
-        title: Its name for people.
+        title: Its display name.
         before: Its earlier value.
         after: Its later value.
-        interval: 95 % interval of the difference, later minus earlier; None where the two have no intervals.
-        real: Whether the difference is more than chance; None where it cannot be said.
+        interval: 95 % interval of the difference, later minus earlier; None if the metric has no intervals.
+        real: Whether the difference is more than chance; None if that is unknown.
     """
 
     title: MetricTitle
@@ -46,16 +46,16 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class PairedChange:
-    """The answers to the test images that both states have, unchanged.
+    """The predictions for the test images that both states share, unchanged.
 
     Attributes:
         images: Number of images.
-        difference: Accuracy after minus before, on these.
+        difference: Later minus earlier accuracy on these images.
         interval: Its 95 % interval (Tango's).
         p: McNemar's exact two-sided p-value.
-        to_right: Ids of the images that were answered wrong before, and right after.
-        to_wrong: The other way round.
-        same_split: Whether the two test splits are these images and no others.
+        to_right: Ids of images that were predicted wrong before, and right after.
+        to_wrong: Ids of images that were predicted right before, and wrong after.
+        same_split: Whether both test splits consist of exactly these images.
     """
 
     images: int
@@ -75,11 +75,11 @@ class PairedChange:
 
 
 def changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[MetricChange]:
-    """Returns the main metrics that both have, with the unpaired interval of each difference.
+    """Returns the main metrics that both states have, with the unpaired interval of each difference.
 
-    The interval is made of the two metrics' own: Zou and Donner (2008), "Construction of confidence limits about effect
-    measures", Statistics in Medicine 27. It takes the two for independent: where they scored the same images, it is
-    wider than need be.
+    The interval is computed from the two metrics' own intervals: Zou and Donner (2008), "Construction of confidence
+    limits about effect measures", Statistics in Medicine 27. It assumes independence: for scores on the same images, it
+    is wider than necessary.
     """
     found = []
     for name, title in known(after).items():
@@ -98,7 +98,7 @@ def changes(before: Mapping[str, float], after: Mapping[str, float]) -> list[Met
 
 
 def paired_change(before: Predictions, after: Predictions, old: DatasetState, new: DatasetState) -> PairedChange | None:
-    """Compares the answers to the test images that both have, with the same bytes and label; None without any."""
+    """Compares predictions for the test images that both have, with the same bytes and label; None without any."""
     places = [{id_: place for place, id_ in enumerate(answers.ids)} for answers in (before, after)]
     common = [
         id_

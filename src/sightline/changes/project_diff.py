@@ -1,4 +1,4 @@
-"""The difference between two states of the project: parameters, data, metrics, answers, sizes."""
+"""The difference between two states of the project: parameters, data, metrics, predictions, sizes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DETAIL, METRICS = "reports/metrics_detail.json", "reports/metrics.json"
 PREDICTIONS, PARAMS, LOCK = "reports/predictions.parquet", "params.yaml", "dvc.lock"
 MODEL = "models/model.json"
 TIMES = {"epoch_seconds": "an epoch of training, s", "latency_ms": "one image by the exported network, ms"}
-"""Metrics of a training's run in MLflow: no output of a stage holds a time, which differs from run to run."""
+"""Metrics of a training's run in MLflow: stages write no times to their outputs, because they differ between runs."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ValueChange:
-    """A value by its name, before and after, as text; empty where there was or is none."""
+    """A named value before and after, as text; empty if it is not set."""
 
     name: str
     before: str
@@ -44,12 +44,12 @@ class ProjectDiff:
     Attributes:
         before: The earlier state.
         after: The later one.
-        params: Knobs of params.yaml.
-        data: The dataset; None where one of the two cannot be had.
-        metrics: The main metrics; none where one of the two has none.
-        answers: The answers to the test images that both have; None without these.
-        sizes: Sizes of the stages' outputs in bytes, of those that differ, as (path, before, after).
-        times: Of two different models, the times that MLflow has of both.
+        params: Changed settings of params.yaml.
+        data: The dataset; None if that of a state is not available.
+        metrics: The main metrics; empty if a state has none.
+        answers: The predictions for the test images that both states share; None without any.
+        sizes: (path, before, after) of stage outputs that differ, sizes in bytes.
+        times: For two different models, the times that MLflow has for both.
         missing: Lines on what could not be compared, with the remedy.
     """
 
@@ -74,7 +74,7 @@ def compare_projects(before: Revision, after: Revision) -> ProjectDiff:
     """Compares two states of the project.
 
     Raises:
-        UserError: If a state is no project.
+        UserError: If a state is not a project.
     """
     missing: dict[Revision, list[str]] = {before: [], after: []}
     states = [_tried(missing, DatasetState.read, revision) for revision in missing]
@@ -103,7 +103,7 @@ def compare_projects(before: Revision, after: Revision) -> ProjectDiff:
 
 
 def _tried(missing: dict[Revision, list[str]], read: Callable[[Revision], T], revision: Revision) -> T | None:
-    """Reads something of a state, or notes what is missing: the other parts can be compared all the same."""
+    """Reads part of a state, or notes that it is missing: the other parts can still be compared."""
     try:
         return read(revision)
     except UnavailableError as error:
@@ -112,7 +112,7 @@ def _tried(missing: dict[Revision, list[str]], read: Callable[[Revision], T], re
 
 
 def _metrics(revision: Revision) -> dict[str, float]:
-    """Returns all metrics, or, where only git can be asked, the headline."""
+    """Returns all metrics or, if only those in git are available, the headline metrics."""
     detail = revision.read(DETAIL)
     if detail is not None:
         return dict(json.loads(detail))
@@ -160,15 +160,15 @@ def _model_digest(revision: Revision) -> str | None:
 
 
 def _time_changes(before: str | None, after: str | None) -> list[ValueChange]:
-    """Returns the times of two models, by their digests; none where MLflow does not have both.
+    """Returns the times of two models, by their digests; empty if MLflow does not have both.
 
     Raises:
-        UserError: If there is no MLflow to be asked.
+        UserError: If MLflow is not available.
     """
     if before is None or after is None or before == after:
         return []
     found: list[dict[str, str]] = [{}, {}]
-    for run in reversed(read_runs()):  # so that the newest says it
+    for run in reversed(read_runs()):  # oldest first, so that the newest wins
         for times, digest in zip(found, (before, after), strict=True):
             if run.tags.get(MODEL_TAG) == digest:
                 times |= {name: f"{run.metrics[name]:.3g}" for name in TIMES if name in run.metrics}

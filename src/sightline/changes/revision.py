@@ -1,4 +1,4 @@
-"""A state of the project: the working folder, or what a commit recorded, its data from DVC's cache or remote."""
+"""A state of the project: the working folder, or a commit, with its data from DVC's cache or remote."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class UnavailableError(UserError):
 
 
 class Revision:
-    """Files of the project as they are, or as they were at a commit.
+    """Files of the project as they are now, or as they were at a commit.
 
     Args:
-        commit: A commit as git takes it, `HEAD~1` or a tag; None is the working folder.
+        commit: A commit that git understands, `HEAD~1` or a tag; None for the working folder.
 
     Raises:
-        UserError: If there is no such commit, or no project of DVC.
+        UserError: If there is no such commit, or it is not a DVC project.
     """
 
     def __init__(self, commit: str | None) -> None:
@@ -36,10 +36,10 @@ class Revision:
         self.name = WORKING_FOLDER if commit is None else commit
         self._opened: Any = None
         if commit is not None:
-            self._recorded()  # otherwise it would be found out at the first file
+            self._recorded()  # fails now rather than when the first file is read
 
     def _recorded(self) -> Any:
-        """Returns what git and DVC have recorded: of the working folder, by its dvc.lock, what is not in it as well."""
+        """Returns the files recorded by git and DVC; for the working folder, including missing ones in its dvc.lock."""
         from dvc.api import DVCFileSystem
         from dvc.exceptions import DvcException
         from dvc.scm import SCMError
@@ -53,19 +53,19 @@ class Revision:
         return self._opened
 
     def open(self, path: str) -> BinaryIO | None:
-        """Opens a file; None where this state has none, or it can neither be found here nor in a remote."""
+        """Opens a file; None if this state does not have it, or it is neither here nor in a remote."""
         if self.commit is None and Path(path).is_file():
             return Path(path).open("rb")
         from dvc_data.index.index import DataIndexDirError
 
         try:
-            # Whole: what DVC streams from a remote cannot always be searched, and Parquet begins at its end.
+            # Read completely: a stream from a remote may not support seeking, and Parquet is read from its end.
             return io.BytesIO(self._recorded().read_bytes(path))
         except (FileNotFoundError, DataIndexDirError):
             return None
 
     def read(self, path: str) -> bytes | None:
-        """Returns a file's content; None as `open` does."""
+        """Returns a file's content; None as for `open`."""
         stream = self.open(path)
         if stream is None:
             return None
@@ -76,7 +76,7 @@ class Revision:
         """Returns a file's content.
 
         Raises:
-            UnavailableError: If it cannot be had.
+            UnavailableError: If it is not available.
         """
         content = self.read(path)
         if content is None:
@@ -84,7 +84,7 @@ class Revision:
         return content
 
     def names(self, folder: str, suffix: str) -> Iterator[str]:
-        """Yields the paths of a folder's files with a suffix, sorted; none where there is no such folder."""
+        """Yields the paths of a folder's files with a suffix, sorted; none if there is no such folder."""
         from dvc_data.index.index import DataIndexDirError
 
         try:

@@ -1,4 +1,4 @@
-"""The change of a source since the state in dvc.lock, in words: its files by name where both states' lists are here."""
+"""A description of how the source changed since dvc.lock: by file names if the file lists of both states are here."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from sightline.core.project import located
 from sightline.stages.watch.fingerprint import SOURCE, content_memory
 
 _LONG = 32
-"""Characters of a value that is a digest, or as little to be read."""
+"""Number of characters above which a value is shortened: a digest, or something just as unreadable."""
 _DIGEST = re.compile(r"[0-9a-f]{32,64}(\.dir)?")
 _DIGESTED = {
     "digest": "ids, labels, splits, groups or checksums",
     "labels": "the list of labels",
     "corrections": "the decisions on images",
 }
-"""The things whose digests a fingerprint holds beside that of the content, by key."""
+"""The content behind the other digests in a fingerprint, by key."""
 _LATER = "once dvc repro has run, sightline diff names the images"
 
 
 def source_words(
     now: Mapping[str, Any], before: Mapping[str, Any] | None, locked: str | None, path: str | None, has_remote: bool
 ) -> str:
-    """Says what of a source's fingerprint is another, and what would tell more.
+    """Describes what differs in a source's fingerprint, and how to find out more.
 
     Args:
         now: The fingerprint, as `watch` would write it.
-        before: The fingerprint of the state in dvc.lock; None where it is not here.
+        before: The fingerprint of the state in dvc.lock; None if it is not here.
         locked: The MD5 of that file.
-        path: The source's place, as the configuration has it.
-        has_remote: Whether DVC has a remote to bring the earlier fingerprint from.
+        path: The source's location, as configured.
+        has_remote: Whether DVC has a remote from which the earlier fingerprint could be fetched.
     """
     there = dvc_files.tracked(located(path)) if path is not None else None
     former = _former(there, now, locked) if there is not None else None
@@ -71,7 +71,7 @@ def _is_digest(value: Any) -> bool:
 
 
 def _beside(key: str) -> str:
-    """Returns the setting that names files read beside the source, to begin what is said of them; else nothing."""
+    """Returns the setting of files read in addition to the source, as a prefix of their description; else nothing."""
     first = key.partition(".")[0]
     return "" if first == "fingerprint" else f"ingest.{first} "
 
@@ -88,7 +88,7 @@ def _short(text: str) -> str:
 
 
 def _files(before: str, after: str, counts: Mapping[str, int]) -> str:
-    """Returns how many files there were and are, and which differ; empty where nothing is known of one of the two."""
+    """Returns the number of files before and now, and which differ; empty if nothing is known about one of them."""
     memory = content_memory()
     old, new = memory.kept_list(before), memory.kept_list(after)
     known = [counts.get(digest) if states is None else len(states) for digest, states in ((before, old), (after, new))]
@@ -113,5 +113,5 @@ def _former(there: dvc_files.TrackedPath, now: Mapping[str, Any], locked: str | 
 
 
 def _of(fingerprint: Mapping[str, Any], former: dvc_files.TrackedPath) -> dict[str, Any]:
-    """Returns the fingerprint of a source when DVC tracked it so."""
+    """Returns the fingerprint that a source had when DVC tracked it in that state."""
     return {**fingerprint, "fingerprint": {"md5": former.md5}}

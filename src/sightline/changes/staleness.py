@@ -1,8 +1,8 @@
-"""The stages that are out of date, and what makes each so.
+"""The stages that are out of date, and the reasons.
 
-It is what `dvc repro` would find, told beforehand: the look that `watch` takes at the source and the code goes into a
-folder of its own, and is compared with dvc.lock. Nothing is run, pulled or written, and outputs that are not here are
-no reason: they can be had from a remote, or made again.
+This predicts what `dvc repro` would run: the fingerprints that `watch` takes of source and code are written to a
+temporary folder and compared with dvc.lock. Nothing is run, pulled or written to the project, and missing outputs are
+not a reason: they can be pulled from a remote, or made again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class StaleStage:
 
     Attributes:
         name: The stage.
-        reasons: Its own changes; none where only a stage before it has changed.
-        after: The stages before it that are out of date: it runs if they write something else than before.
+        reasons: Its own changes; empty if only an earlier stage has changed.
+        after: Earlier stages that are out of date: this stage runs if their outputs change.
     """
 
     name: str
@@ -46,13 +46,13 @@ class StaleStage:
 
 
 def stale_stages() -> list[StaleStage]:
-    """Compares the project, which is the current folder, with its dvc.lock.
+    """Compares the project in the current folder with its dvc.lock.
 
     Returns:
-        The stages that are out of date, in the order of their work; none where `dvc repro` would run none.
+        The stages that are out of date, in execution order; empty if `dvc repro` would run none.
 
     Raises:
-        UserError: If this is no project, its configuration is bad, its source cannot be reached, or dvc.lock is
+        UserError: If this is not a project, its configuration is invalid, its source cannot be reached, or dvc.lock is
             damaged.
     """
     with loading("DVC"):
@@ -67,7 +67,7 @@ def stale_stages() -> list[StaleStage]:
         look.look(watched, Path(folder))
         try:
             with Repo() as repo:
-                # Not `repo.index`, for which DVC goes through every folder that git has, the images' among them.
+                # Not `repo.index`, for which DVC walks every folder in git, including those with images.
                 return _stale(repo, Index.from_file(repo, "dvc.yaml"), Path(folder), watched.ingest.path)
         except DvcException as error:
             raise UserError(f"dvc: {' '.join(str(error).split())}; sightline repair fixes a damaged dvc.lock") from None
@@ -79,7 +79,7 @@ def stale_stages() -> list[StaleStage]:
 def _watched() -> config_cache.WatchedConfig:
     watched = config_cache.remembered()
     if watched is None:
-        # Here, since Hydra would be most of the time.
+        # Imported here, because Hydra would take most of the time.
         from sightline.config.compose import compose, read_params, saved_overrides, typed
         from sightline.config.sections import check
 
@@ -95,15 +95,15 @@ def _stale(repo: Any, index: Any, now: Path, source: str | None) -> list[StaleSt
 
     Args:
         repo: The repository.
-        index: The stages of its dvc.yaml.
-        now: The folder of the files that `watch` would write.
-        source: The source's place, as the configuration has it.
+        index: The stages in its dvc.yaml.
+        now: The folder with the files that `watch` would write.
+        source: The source's location, as configured.
     """
-    index.outs_trie  # noqa: B018 - raises where two stages write the same
+    index.outs_trie  # noqa: B018 - raises if two stages write the same path
     makers = {out.def_path: out for stage in index.stages for out in stage.outs}
     before = {stage: _makers_read(stage, makers) for stage in index.stages}
     stale: dict[str, StaleStage] = {}
-    # Not the order of DVC's graph: the package that it is made with takes a tenth of a second to import.
+    # Not in the order of DVC's graph, because the package behind it takes a tenth of a second to import.
     for stage in TopologicalSorter(before).static_order():
         if stage.name == _WATCH:
             continue
@@ -116,7 +116,7 @@ def _stale(repo: Any, index: Any, now: Path, source: str | None) -> list[StaleSt
 
 
 def _makers_read(stage: Any, makers: Mapping[str, Any]) -> list[Any]:
-    """Returns the stages that write what a stage reads."""
+    """Returns the stages whose outputs a stage reads."""
     paths = [PurePosixPath(dep.def_path) for dep in stage.deps]
     places = [str(place) for path in paths for place in (path, *path.parents)]
     return list(dict.fromkeys(makers[place].stage for place in places if place in makers))
@@ -141,7 +141,7 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, Any], source
             else:
                 knobs_changed |= path == PARAMS and bool(changed)
                 yield from changed.values()
-    if "settings" in digests and not knobs_changed:  # a knob says more than the digest that changes with it
+    if "settings" in digests and not knobs_changed:  # a changed setting says more than the digest that covers it
         yield _changed_settings(stage.name)
     if "code" in digests:
         yield _changed_code(stage.name)
@@ -154,7 +154,7 @@ def _reasons(stage: Any, repo: Any, now: Path, makers: Mapping[str, Any], source
 
 
 def _other_output(out: Any) -> str:
-    """Says how an output differs from the lock's: as after `git pull`, or by hand."""
+    """Describes how an output differs from the lock: from another commit, as after `git pull`, or changed by hand."""
     there = out.get_hash()
     if not (out.use_cache and there and dvc_cache.holds(there.value)):
         return "has changed since the stage wrote it"
@@ -167,7 +167,7 @@ def _other_output(out: Any) -> str:
 def _changed_params(
     names: Iterable[str], locked: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterable[tuple[str, str]]:
-    """Yields the dotted names of parameters that are others than in the lock, with what each was and is."""
+    """Yields the dotted names of parameters that differ from the lock, with the old and new value of each."""
     before = by_dotted_name({name: locked.get(name) for name in names})
     after = by_dotted_name({name: values.get(name, _under(values, name)) for name in names})
     for key in {**before, **after}:
@@ -178,7 +178,7 @@ def _changed_params(
 
 
 def _under(values: Any, name: str) -> Any:
-    """Returns what stands under a dotted name."""
+    """Returns the value at a dotted name."""
     for part in name.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
@@ -223,21 +223,21 @@ def _changed_file(dep: Any, repo: Any, now: Path, makers: Mapping[str, Any], sou
 
 
 def _earlier(repo: Any, path: str, md5: str | None) -> Any:
-    """Returns the fingerprint that the lock knows, from the working tree or DVC's cache, or None."""
+    """Returns the fingerprint in the lock, from the working tree or DVC's cache, or None."""
     places = [Path(path), *([Path(repo.cache.local.oid_to_path(md5))] if md5 else [])]
     kept = next((place for place in places if place.is_file() and _md5(place) == md5), None)
     return None if kept is None else json.loads(kept.read_bytes())
 
 
 def _md5(path: Path) -> str:
-    from dvc_data.hashfile.hash import fobj_md5  # as DVC does it
+    from dvc_data.hashfile.hash import fobj_md5  # the same digest as DVC's
 
     with path.open("rb") as file:
         return str(fobj_md5(file))
 
 
 def stale_lines(stale: list[StaleStage]) -> list[str]:
-    """Returns what is out of date in words, a line for each reason."""
+    """Returns lines that say what is out of date, one per reason."""
     result = [f"{stage.name}: {reason}" for stage in stale for reason in stage.reasons]
     followers = [stage.name for stage in stale if not stage.reasons]
     if followers:

@@ -1,4 +1,4 @@
-"""Values of nested settings by their dotted names, and as text."""
+"""Values of nested settings by dotted name, and as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def by_dotted_name(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the values of nested mappings by their dotted names."""
+    """Returns the values of nested mappings by dotted name."""
     if isinstance(values, Mapping) and (values or not prefix):
         return {
             k: v

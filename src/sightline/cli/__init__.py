@@ -1,6 +1,6 @@
-"""The `sightline` command: one short function per verb, which imports heavy packages only when it runs.
+"""The `sightline` command: one short function per verb; heavy packages are imported only when a verb runs.
 
-Each module holds verbs of one kind; importing it registers them.
+Each module contains verbs of one kind and registers them when it is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sightline.cli.base import app
 from sightline.cli.checkout import run_own_code
 from sightline.core import terminal_log
 
-# In the order in which a user meets them.
+# In the order in which a user needs them.
 for _verbs in ("init", "project", "data", "review", "training", "sweeps", "runs", "bundles", "predict", "drift"):
     import_module(f"sightline.cli.{_verbs}")
 
@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     run_own_code()
     terminal_log.configure()
     app()

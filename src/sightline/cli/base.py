@@ -17,25 +17,25 @@ DATA, TRAIN, MODELS, SERVE = "Data", "Train", "Models", "Serve"
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Prints what may hold names from the data, as everything may: none of them gives orders to the terminal."""
+    """Prints text with control characters escaped, because any text may contain names from the data."""
     typer.echo(for_terminal(text), err=err)
 
 
 def require_project() -> None:
-    """Ends the command where the current folder is no project's.
+    """Ends the command if the current folder is not a project's.
 
     Raises:
-        UserError: With what to do.
+        UserError: With the remedy.
     """
     if not Path("dvc.yaml").is_file():
         raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
 
 
 class _Group(TyperGroup):
-    """Turns a fault that the user can mend into one line and exit code 2, and lists the verbs in groups."""
+    """Turns an error that the user can fix into one line and exit code 2, and lists the verbs in groups."""
 
     def format_commands(self, _: Any, formatter: Any) -> None:
-        for group in (DATA, TRAIN, MODELS, SERVE, None):  # None: a verb that somebody's own module has added
+        for group in (DATA, TRAIN, MODELS, SERVE, None):  # None: verbs added by third-party modules
             verbs = [command for command in self.commands.values() if command.rich_help_panel == group]  # type: ignore[attr-defined]
             if verbs:
                 with formatter.section(group or "Other"):
@@ -56,7 +56,7 @@ app = typer.Typer(
     cls=_Group,
     help="Reproducible image recognition: from labelled images to a model in production.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # boxes would turn a one-line fault into five
+    rich_markup_mode=None,  # its boxes would turn a one-line error into five lines
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -92,8 +92,8 @@ def extend(
 ) -> None:
     """Write a bundle with additional classes, in seconds, from about ten images of each.
 
-    It is an answer until the next training (train.start_from), and says so wherever it is used: the new classes are
-    told by their means, and what the old ones lose by them is not measured.
+    The bundle is meant to bridge the time until the next training (train.start_from), and says so wherever it is used:
+    new classes are recognized by their mean features, and the accuracy lost on the old classes is not measured.
     """
     try:
         from sightline.predict import load

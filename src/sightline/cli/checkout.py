@@ -1,8 +1,8 @@
-"""The code that the command runs: that of the git worktree, or of the experiment's copy, that it is given in.
+"""The choice of the code that the command runs: that of the git worktree or experiment copy in which it is called.
 
-The command is installed once, from one checkout of the project. In another one of the same repository its verbs would
-read that one's files by the code of the first. No other folder's code is run: what lies in a folder is not trusted
-merely because one stands in it.
+The command is installed once, from one checkout of the project. Called in another worktree of the same repository, it
+would otherwise read that worktree's files with the first checkout's code. Code of unrelated folders is never run: being
+in a folder is no reason to trust its content.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ INSTALLED = Path(__file__).resolve().parents[3]
 
 
 def own_code(here: Path, installed: Path = INSTALLED) -> Path | None:
-    """Returns the `src` to run in place of the installed one, or None where that is the right one.
+    """Returns the `src` to run instead of the installed one; None if the installed one is right.
 
     Args:
-        here: The folder that the command is given in.
+        here: The folder in which the command is called.
         installed: The root of the checkout that it was installed from.
     """
     code = here / "src"
@@ -30,7 +30,7 @@ def own_code(here: Path, installed: Path = INSTALLED) -> Path | None:
 
 
 def repository_of(root: Path) -> Path | None:
-    """Returns the git folder that a checkout and its worktrees have in common; None where there is none."""
+    """Returns the git folder shared by a checkout and its worktrees; None if there is none."""
     git = root / ".git"
     if git.is_dir():
         return git.resolve()
@@ -38,7 +38,7 @@ def repository_of(root: Path) -> Path | None:
         folder = Path(git.read_text().removeprefix("gitdir:").strip())
     except (OSError, UnicodeDecodeError):
         return None
-    # <common>/worktrees/<name>, which points back: a file that only claims to be a worktree is none.
+    # <common>/worktrees/<name> points back here: a file that only claims to be a worktree does not count.
     try:
         known = Path((root / folder / "gitdir").read_text().strip())
     except (OSError, UnicodeDecodeError):
@@ -47,7 +47,7 @@ def repository_of(root: Path) -> Path | None:
 
 
 def run_own_code() -> None:
-    """Begins the command anew with the code that belongs to this folder, where that is not the running one."""
+    """Restarts the command with the code that belongs to this folder, if that is not the running one."""
     code = own_code(Path.cwd().resolve())
     if code is not None:
         others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

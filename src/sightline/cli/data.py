@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sightline.datasets.raw_set import Rejection
 
 RAW_SET = Path("data/raw")
-"""The folder that the ingest stage writes, in the project's."""
+"""The folder that the ingest stage writes, relative to the project's."""
 
 
 class FolderLayout(StrEnum):

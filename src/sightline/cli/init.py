@@ -1,4 +1,4 @@
-"""The verb that begins a project: init."""
+"""The verb that creates a project: init."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def init(
             scaffold.require_commits(folder)
     try:
         plan = project_plan.plan(images, settings or [], project_plan.first if yes else _ask, seconds)
-    except UserError as error:  # what is said of images ends with a command, which is to work as it stands
+    except UserError as error:  # the message ends with a command, which should work when copied
         raise UserError(str(error).replace(" DIR ", f" {shlex.quote(str(folder or 'my-project'))} ")) from None
     width = terminal_width()
     for line in [*plan.images.lines(), *plan.machine.lines(), *plan.notes]:
@@ -99,7 +99,7 @@ def _search(plan: ProjectPlan) -> DoubtSearch:
 
 
 def _try(search: DoubtSearch, folder: Path) -> None:
-    """Runs the search; where it fails or is interrupted, the project stays as the rules chose it."""
+    """Runs the search; if it fails or is interrupted, the project keeps the rules' choices."""
     from sightline.core import terminal_log
     from sightline.project_setup import doubt_search
 
@@ -117,7 +117,7 @@ def _try(search: DoubtSearch, folder: Path) -> None:
 
 
 def _ask(possible: list[Interpretation]) -> Interpretation:
-    """Asks which reading of a source is meant; without a terminal that is an error, since a guess would be silent."""
+    """Asks how to read a source; without a terminal that is an error, because a guess would go unnoticed."""
     ways = [f"{number}: {reading.words}" for number, reading in enumerate(possible, 1)]
     if not sys.stdin.isatty():
         raise UserError(f"--images can be read in {len(ways)} ways ({'; '.join(ways)}): --yes takes the first")

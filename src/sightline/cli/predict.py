@@ -28,7 +28,7 @@ class Format(StrEnum):
 
 
 class NetworkForm(StrEnum):
-    """The forms of a bundle's network."""
+    """The formats of a bundle's network."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -128,7 +128,7 @@ def predict(
     opened = load.load(bundle, model.value, threads)
     if opened.extended:
         echo(f"extended, not trained: {', '.join(opened.extended)}; predictions of these are a first guess", err=True)
-    question = opened.question(top_k, threshold, abstain, coverage)  # refused before any image is read
+    question = opened.question(top_k, threshold, abstain, coverage)  # invalid options fail before any image is read
     if abstain and opened.extended and question.threshold is None:
         echo(f"--abstain only applies to images unlike all classes: {opened.lacking('threshold')}", err=True)
     if abstain and not opened.tells_novelty:
@@ -142,7 +142,7 @@ def predict(
             inputs, top_k, threshold, batch_size, workers, database, abstain, coverage, backend.value, address
         )
     )
-    if output is not None or not sys.stdout.isatty():  # else the rows are the progress
+    if output is not None or not sys.stdout.isatty():  # otherwise the printed rows show the progress
         from sightline.core.progress import track
 
         predictions = track(predictions, "predicting")
@@ -228,10 +228,10 @@ def _explained(output: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _destination(output: str | None) -> Iterator[TextIO]:
-    """Opens where predictions go: a file, which appears when it is complete, or standard output."""
+    """Opens the destination of predictions: a file, which appears only when it is complete, or standard output."""
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # A name must not end a run because the terminal's encoding lacks one of its letters.
+            # A name with a character that the terminal's encoding lacks must not end the run.
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return

@@ -134,9 +134,9 @@ def repair() -> None:
 
 
 def _repair(sources: bool) -> bool:
-    """Repairs what needs it, reports it, and returns whether there was anything."""
+    """Repairs what is damaged, reports it, and returns whether there was anything to repair."""
     try:
-        import dvc  # noqa: F401 - only whether it is there
+        import dvc  # noqa: F401 - only to check that it is installed
 
         from sightline.core import dvc_files
         from sightline.stages.watch import earlier_results

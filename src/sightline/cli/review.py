@@ -13,7 +13,7 @@ from sightline.core.errors import UserError, not_installed
 
 
 class ExchangeFormat(StrEnum):
-    """The formats of other tools that decisions go to and come from."""
+    """The formats in which decisions are exchanged with other tools."""
 
     LABEL_STUDIO = "label-studio"
     COCO = "coco"
@@ -96,7 +96,7 @@ def _serve(project: object, port: int) -> None:
         raise not_installed(error.name, "serve") from None
 
     assert isinstance(project, ReviewProject)  # noqa: S101 - for the type checker
-    config = ServeConfig(port=port)  # this machine alone: from another, `ssh -L`
+    config = ServeConfig(port=port)  # on this machine only: from elsewhere, use `ssh -L`
     served = review_application(project, config, BUNDLE if BUNDLE.is_dir() else None)
     waiting = sum(project.desk.decision(item.sha256) is None for item in project.desk.items)
     run_application(

@@ -18,10 +18,10 @@ def adopt(
 ) -> None:
     """Write the settings of a sweep's best job, or of a run, to params.yaml.
 
-    SWEEP is the name that the sweep prints, or its beginning; where it went by several metrics, say which --job. RUN is
-    the id or name of any run in MLflow, or the name of DVC's experiment. Comments and quotes stay; a comment of
-    `sightline init` that gave the reason for a value that goes says so. `dvc repro` then makes the model, from DVC's
-    run cache where it is there.
+    SWEEP is the name that the sweep prints, or the beginning of it; a sweep with several metrics needs --job. RUN is
+    the id or name of any run in MLflow, or the name of a DVC experiment. Comments and quotes are kept; a comment in
+    which `sightline init` gave the reason for a replaced value is marked as such. `dvc repro` then makes the model, or
+    takes it from DVC's run cache.
     """
     try:
         from sightline.sweep.adoption import adopt as adopt_job

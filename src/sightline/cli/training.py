@@ -94,7 +94,7 @@ def find_batch_size(changes: Changes = None) -> None:
 
 
 def _training(changes: list[str] | None) -> tuple[Any, Any, Any, Any]:
-    """Returns the composed configuration with changes, its train section, the processed set, and its settings."""
+    """Returns the composed configuration with changes, its train section, the processed set, and the set's settings."""
     try:
         from sightline.config import compose, other_sections
         from sightline.datasets import data_settings

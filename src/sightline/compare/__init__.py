@@ -1,1 +1,1 @@
-"""Comparison of two models on the same test set: whether one is better, by how much, and where."""
+"""Comparison of two models on the same images: whether one is better, by how much, and where."""

@@ -15,7 +15,7 @@ from sightline.reporting.formatting import p_value, points
 from sightline.reporting.metric_titles import MetricTitle, known
 
 SIGNIFICANT = 0.05
-"""Below this p-value a difference is called one."""
+"""P-value below which a difference is considered real."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class MetricPair:
 
     @property
     def main(self) -> bool:
-        """Whether a first look should see it."""
+        """Whether it belongs to the main metrics."""
         return self.metric.main
 
     @property
     def better(self) -> int:
-        """1 where the first is better, -1 where the second is, 0 where what is shown is equal."""
+        """1 if the first is better, -1 if the second is, 0 if they are equal as displayed."""
         if self.metric.shown(self.a) == self.metric.shown(self.b):
             return 0
         return self.metric.sign if self.a > self.b else -self.metric.sign
@@ -48,12 +48,12 @@ class Comparison:
         difference: Accuracy of a minus that of b.
         interval: Its 95 % interval, paired (Tango's score interval).
         p: McNemar's exact two-sided p-value.
-        both_right: Images that both answered right.
-        only_a: Places of the images that only a answered right.
-        only_b: Places of the images that only b answered right.
-        both_wrong: Images that neither answered right.
-        metrics: Each metric of both.
-        recalls: By class, the recall of both and the number of test images.
+        both_right: Number of images that both predicted right.
+        only_a: Positions of the images that only a predicted right.
+        only_b: Positions of the images that only b predicted right.
+        both_wrong: Number of images that neither predicted right.
+        metrics: Each metric of both models.
+        recalls: For each class, the recall of both and the number of images.
     """
 
     difference: float
@@ -67,7 +67,7 @@ class Comparison:
     recalls: list[tuple[float, float, int]]
 
     def verdict(self, a: str, b: str) -> str:
-        """Returns a sentence: which is better, or that these images cannot tell."""
+        """Returns a sentence: which model is better, or that these images do not show it."""
         low, high = self.interval
         lead = f"{points(self.difference)} points of accuracy, 95 % interval {points(low)} to {points(high)}"
         tested = f"McNemar's p {p_value(self.p)}"
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def compare_models(a: RunPredictions, b: RunPredictions) -> Comparison:
-    """Compares two models that `scored.require_same` has let pass."""
+    """Compares two models that `run_predictions.require_same` has accepted."""
     right_a, right_b = a.correct, b.correct
     difference, low, high = paired.difference(right_a, right_b)
     numbers = [
@@ -99,12 +99,12 @@ def compare_models(a: RunPredictions, b: RunPredictions) -> Comparison:
 
 
 def comparison_lines(pair: RunPair, outcome: Comparison, width: int | None = None) -> list[str]:
-    """Returns what the terminal shows: the settings that differ, the metrics, who errs where, the verdict.
+    """Returns the lines for the terminal: differing settings, metrics, counts of errors, and the verdict.
 
     Args:
         pair: The two models.
         outcome: Their comparison.
-        width: Characters in a line of the terminal; None breaks no line.
+        width: Characters in a line of the terminal; None for no wrapping.
     """
     a, b = pair.a, pair.b
     heads = ("", "first", "second")

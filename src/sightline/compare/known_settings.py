@@ -1,4 +1,4 @@
-"""Settings that a run was made with, as far as a commit or a folder tells of them."""
+"""Settings that a run was made with, as far as a commit or a folder records them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sightline.core import git
 
 
 def commit_settings(commit: str) -> dict[str, str]:
-    """Returns the settings that `params.yaml` and `conf/` of a commit make; nothing where these cannot be read now."""
+    """Returns the settings from a commit's `params.yaml` and `conf/`; empty if they cannot be read any more."""
     from sightline.config import params
     from sightline.config.compose import compose, saved_overrides
     from sightline.config.location import conf_folder
     from sightline.core.errors import ConfigError
     from sightline.datasets.data_settings import flat_params
 
-    own = git.stdout("cat-file", "-e", f"{commit}:./conf") is not None  # else the installed one
+    own = git.stdout("cat-file", "-e", f"{commit}:./conf") is not None  # else the installed one is used
     packed = git.stdout("archive", commit, "params.yaml", *(["conf"] if own else []))
     if packed is None:
         return {}
@@ -37,7 +37,7 @@ def commit_settings(commit: str) -> dict[str, str]:
 
 
 def is_evaluated(root: Path, info: Path) -> bool:
-    """Returns whether it was this model that the project's reports were last made of, as far as dvc.lock tells."""
+    """Returns whether the project's reports are of this model, as far as dvc.lock says."""
     import hashlib
 
     from ruamel.yaml import YAML
@@ -51,7 +51,7 @@ def is_evaluated(root: Path, info: Path) -> bool:
 
 
 def model_settings(info: Mapping[str, Any], root: Path) -> dict[str, str]:
-    """Returns the settings that a `model.json` tells of, and those of the data that it was trained on."""
+    """Returns the settings in a `model.json`, and those of the data that the model was trained on."""
     from sightline.datasets.data_settings import load_settings
 
     settings: dict[str, str] = {}

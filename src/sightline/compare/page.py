@@ -1,4 +1,4 @@
-"""Comparison page: one HTML file, with the look of the evaluation report."""
+"""Comparison page: one HTML file, in the style of the evaluation report."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from sightline.reporting.render import Picture, picture, render
 
 TEMPLATE = "compare.html.j2"
 MOST_SHOWN = 24
-"""Images shown, or named, of each kind."""
+"""Maximum number of images shown, or named, per kind."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Images that only one of the two answered right: how many, the first of them with pictures, or by name alone."""
+    """Images that only one of the two models predicted right: their number, and the first ones as cards or ids."""
 
     count: int
     cards: Sequence[Card] = ()
@@ -42,7 +42,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class ModelColumn:
-    """One model's part of the page: its name, what is known of the run, its figures by name."""
+    """One model's column on the page: its name, facts about the run, its figures by name."""
 
     name: str
     about: Sequence[tuple[str, str]]
@@ -53,9 +53,9 @@ def render_page(pair: RunPair, outcome: Comparison, data: Path | None = None) ->
     """Returns the page.
 
     Args:
-        pair: Both models' answers.
+        pair: Both models' predictions.
         outcome: Their comparison.
-        data: A processed set; where it holds the images, they are shown.
+        data: A processed set; if it contains the images, they are shown.
     """
     a, b = pair.a, pair.b
     split = find_images(data, a) if data else None
@@ -98,7 +98,7 @@ def _column(scored: RunPredictions) -> ModelColumn:
 
 
 def _differing(places: Labels, loser: RunPredictions, split: Split | None) -> Disagreement:
-    """Describes the images at `places`, which `loser` alone answered wrong, by what it predicted."""
+    """Describes the images at `places`, which only `loser` predicted wrong, with its most confident errors first."""
     worst = sorted(examples(loser, places), key=lambda e: (-e.probability, e.id))[:MOST_SHOWN]
     if split is None:
         return Disagreement(len(places), ids=[example.id for example in worst])
@@ -106,7 +106,7 @@ def _differing(places: Labels, loser: RunPredictions, split: Split | None) -> Di
 
 
 def find_images(data: Path, scored: RunPredictions) -> Split | None:
-    """Returns the split of a processed set that was scored; None where the set is not there or is another."""
+    """Returns the split of a processed set that was scored; None if the set does not exist or is a different one."""
     try:
         processed = ProcessedSet(data)
     except UserError:

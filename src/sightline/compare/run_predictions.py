@@ -1,4 +1,4 @@
-"""A run's answers to the images of a split, read from a file, and whether those of two runs can be compared."""
+"""A run's predictions for the images of a split, read from a file, and the check that two runs are comparable."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class RunPredictions:
     """Predictions of one run on a split.
 
     Attributes:
-        name: The model's name for people.
+        name: The model's display name.
         ids: [n], sorted.
         labels: [n] true classes.
         probabilities: [n, K].
-        classes: K names; indices where the file has no names.
-        about: (name, value) of what is known of the run.
-        named: Whether the file has names.
+        classes: K names; indices if the file has no names.
+        about: (name, value) of known facts about the run.
+        named: Whether the file has class names.
     """
 
     name: str
@@ -57,7 +57,7 @@ def read_run(path: Path, name: str, about: list[tuple[str, str]]) -> RunPredicti
         stored = predictions.load_predictions(path)
         order = sorted(range(len(stored.ids)), key=stored.ids.__getitem__)
         ids, labels = [stored.ids[i] for i in order], stored.labels[order]
-        # Stored in single precision: the rows are brought to a sum of 1 again.
+        # They are stored in single precision, so rows are normalized to sum to 1 again.
         probabilities = stored.probabilities[order] / stored.probabilities[order].sum(axis=1, keepdims=True)
         base.require_probabilities(labels, probabilities)
         classes = stored.classes or [str(i) for i in range(probabilities.shape[1])]
@@ -73,7 +73,7 @@ def _line(error: Exception) -> str:
 
 
 def require_same(a: RunPredictions, b: RunPredictions) -> None:
-    """Checks that two runs answered the same questions.
+    """Checks that two runs predicted the same images.
 
     Raises:
         UserError: If images, labels or classes differ, saying how many.

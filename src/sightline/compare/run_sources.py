@@ -1,6 +1,6 @@
-"""Sources of a run's predictions: a folder of reports, a commit, MLflow. A test split's, a validation split's, or both.
+"""Sources of a run's predictions for the test split, the validation split, or both: a folder, a commit, MLflow.
 
-A name says which model it is, whatever the run was called by: `cnn lr=0.002 (HEAD~1)`.
+Display names identify the model, however the user referred to the run: `cnn lr=0.002 (HEAD~1)`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from sightline.runs import run_difference
 
 TEST, VALIDATION = "test", "validation"
 FILES = {TEST: "predictions.parquet", VALIDATION: "val_predictions.parquet"}
-"""The file of predictions on each split, the one to compare by first."""
+"""The file with the predictions for each split; the preferred split comes first."""
 
 
 class RunSource(ABC):
     """A run that has predictions.
 
     Attributes:
-        name: The model's name for people.
-        about: (name, value) of what is known of it.
-        settings: Flat: `train.lr` and the like, as far as they are known.
+        name: The model's display name.
+        about: (name, value) of known facts about it.
+        settings: Flat settings, `train.lr` and so on, as far as they are known.
     """
 
     name: str
@@ -55,7 +55,7 @@ class RunPair:
         a: The first's predictions.
         b: The second's.
         split: Their split: "test" or "validation".
-        settings: (setting, value of the first, value of the second) of those that differ.
+        settings: (setting, value of the first, value of the second) for settings that differ.
         settings_known: Whether the settings of both are known.
     """
 
@@ -70,7 +70,7 @@ def load_pair(first: str, second: str) -> RunPair:
     """Finds two runs, and reads their predictions of a split that both have.
 
     Raises:
-        UserError: If one cannot be found, they have no split in common, or answered other images.
+        UserError: If one cannot be found, they have no split in common, or their images differ.
     """
     one, other = open_run(first), open_run(second)
     if one.name == other.name:
@@ -88,8 +88,8 @@ def open_run(reference: str) -> RunSource:
     """Finds a run.
 
     Args:
-        reference: A folder with predictions, itself or in its `reports/`; a commit of this project, as `HEAD~1`; else
-            what `tracking.find_run` takes: a run's id or name, `models:/name@alias`, `models:/name/version`.
+        reference: A folder with predictions, itself or in its `reports/`; a commit of this project, such as `HEAD~1`;
+            or whatever `tracking.find_run` accepts: a run's id or name, `models:/name@alias`, `models:/name/version`.
 
     Raises:
         UserError: If there is no such run, or it has no predictions.
@@ -102,7 +102,7 @@ def open_run(reference: str) -> RunSource:
 
 
 def common_split(a: RunSource, b: RunSource) -> str:
-    """Returns the split to compare two runs by: the test split where both have predictions for it.
+    """Returns the split on which to compare two runs: the test split if both have predictions for it.
 
     Raises:
         UserError: If there is none.
@@ -118,13 +118,13 @@ def common_split(a: RunSource, b: RunSource) -> str:
 
 
 class FolderRun(RunSource):
-    """The reports of a checkout, or of the Python functions.
+    """The reports of a checkout, or a folder written by the Python functions.
 
     Args:
         folder: The folder, or its `reports/`.
 
     Raises:
-        UserError: If there are no predictions, or those of a project are of another model than stands beside them.
+        UserError: If there are no predictions, or a project's reports belong to another model than its current one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -148,11 +148,11 @@ class FolderRun(RunSource):
 
 
 class CommitRun(RunSource):
-    """A commit: the predictions that its `dvc.lock` names, from DVC's cache or remote.
+    """A commit: the predictions in its `dvc.lock`, from DVC's cache or remote.
 
     Args:
-        reference: The model as the user named it.
-        commit: Its full name.
+        reference: The commit as the user gave it.
+        commit: Its full hash.
     """
 
     def __init__(self, reference: str, commit: str) -> None:
@@ -189,7 +189,7 @@ class MlflowRun(RunSource):
     """A run in MLflow.
 
     Args:
-        reference: A run, as `tracking.find_run` takes it.
+        reference: A run, in any form that `tracking.find_run` accepts.
 
     Raises:
         UserError: If there is none.
@@ -229,7 +229,7 @@ class MlflowRun(RunSource):
 
     @contextlib.contextmanager
     def _fetched(self, *artifacts: str) -> Iterator[Path | None]:
-        """Yields a copy of the first of some artifacts that the run has."""
+        """Yields a copy of the first of these artifacts that the run has, or None."""
         from sightline import tracking
 
         with tempfile.TemporaryDirectory() as temporary:
@@ -238,11 +238,11 @@ class MlflowRun(RunSource):
 
 
 def _called(settings: Mapping[str, str], reference: str) -> str:
-    """Returns a model's name: network and learning rate, and where it was found."""
+    """Returns a model's display name: network, learning rate and reference."""
     model = settings.get("train.model.name")
     return f"{model} lr={float(settings['train.lr']):g} ({reference})" if model else reference
 
 
 def _commit(reference: str) -> str | None:
-    """Returns the full name of a commit of the repository that this is; None for what is none."""
+    """Returns the full hash of a commit in the current repository; None if it is not a commit."""
     return git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")

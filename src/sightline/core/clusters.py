@@ -27,7 +27,7 @@ def ray_cluster(address: str | None, setting: str, address_setting: str) -> Iter
     Args:
         address: As "host:6379", "ray://host:10001" or "auto"; None starts a cluster on this machine.
         setting: The setting that asks for Ray, for error messages.
-        address_setting: How to have a cluster started on this machine instead, for error messages.
+        address_setting: The change that starts a cluster on this machine instead, for error messages.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached, or it fails.

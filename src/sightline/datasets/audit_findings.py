@@ -17,7 +17,7 @@ class FindingKind:
         name: Its key in the part `audit` of `ingest.json`, which has its count and first examples.
         noun: The noun for the unit counted: "image" or "group".
         words: The finding, in words that follow the noun.
-        remark: What happens to the images, or the remedy.
+        remark: The consequence for the images, or the remedy.
         parts: Prefixes of the keys of its counts and examples, if there are several.
     """
 

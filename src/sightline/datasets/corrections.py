@@ -55,7 +55,7 @@ class Correction:
         decision: The decision.
         old: The label that the person saw; empty if there was none.
         new: The label from then on; empty if the image is left out.
-        reason: Why the image was reviewed, or the person's comment.
+        reason: The reason for reviewing the image, or the person's comment.
         when: UTC, as 2026-11-27T21:30:00Z.
         who: Name of the person.
     """

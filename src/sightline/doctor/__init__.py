@@ -1,1 +1,1 @@
-"""Examination of an installation and of a project: what would stand in the way of a run, each with its remedy."""
+"""Checks of an installation and a project: problems that would prevent a run, each with its remedy."""

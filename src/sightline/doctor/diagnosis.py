@@ -1,4 +1,4 @@
-"""Diagnoses: the lines of an examination."""
+"""Diagnoses: the results of checks, one line each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.Enum):
-    """The weight of a finding: a `FAULT` stops a command, a `WARNING` costs time, space or trust."""
+    """The severity of a finding: a `FAULT` makes a command fail, a `WARNING` costs time, space or trust."""
 
     GOOD = "ok"
     WARNING = "warning"
@@ -16,13 +16,13 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One line of the examination.
+    """The result of one check.
 
     Attributes:
-        level: Its weight.
-        subject: The thing that was looked at.
+        level: Its severity.
+        subject: The thing that was checked.
         text: The finding.
-        remedy: A command, or what else to do; empty where nothing is to be done.
+        remedy: A command, or other advice; empty if there is nothing to do.
     """
 
     level: Level
@@ -31,7 +31,7 @@ class Diagnosis:
     remedy: str = ""
 
     def line(self) -> str:
-        """Returns it in words."""
+        """Returns it as a line of text."""
         return f"{self.level.value:<8} {self.subject}: {self.text}" + (f": {self.remedy}" if self.remedy else "")
 
 

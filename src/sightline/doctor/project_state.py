@@ -17,12 +17,12 @@ from sightline.doctor.diagnosis import Diagnosis, fault, good, warning
 
 WRITTEN = ("data", "models", "reports", ".sightline", ".dvc/tmp")
 LEAST_FREE = 2 * 10**9
-"""Bytes: a few times what the default data, their shards and checkpoints take."""
-_SECONDS = 5.0  # that a server gets to answer
+"""Bytes: a few times the size of the default data with its shards and checkpoints."""
+_SECONDS = 5.0  # timeout for a server's answer
 
 
 def examine() -> Iterator[Diagnosis]:
-    """Yields the diagnoses; one alone where this is no project."""
+    """Yields the diagnoses; only one if this is not a project."""
     if not Path("dvc.yaml").is_file():
         yield warning("project", f"{Path.cwd()} contains no dvc.yaml", "run it in the project's folder")
         return
@@ -33,7 +33,7 @@ def examine() -> Iterator[Diagnosis]:
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
     except ModuleNotFoundError:
-        return  # the installation says that it is missing
+        return  # reported by the checks of the installation
     yield _lock_files()
     try:
         with Repo() as repo:
@@ -96,7 +96,7 @@ def _tracking() -> Diagnosis:
 
 
 def _links(repo: Any) -> Diagnosis:
-    """Tells how outputs get from the cache into the folder: by link or by copy."""
+    """Checks whether outputs are linked or copied from the cache."""
     from dvc.fs import LocalFileSystem
 
     wanted = repo.cache.local.cache_types
@@ -125,10 +125,10 @@ def _remotes(repo: Any) -> Iterator[Diagnosis]:
         scheme = url.partition("://")[0] if "://" in url else "local"
         try:
             odb = repo.cloud.get_remote_odb(name)
-            odb.fs.exists(odb.path)  # of a store that does not answer it raises
+            odb.fs.exists(odb.path)  # raises if the store does not answer
         except ModuleNotFoundError:
             yield fault("remote", f"{name} ({url}) needs a package that is not installed", how_to_install(scheme))
-        except Exception as error:  # of each file system another
+        except Exception as error:  # each file system raises its own
             text = " ".join(str(error).split())
             remedy = (
                 how_to_install(scheme)

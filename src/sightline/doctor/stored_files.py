@@ -1,4 +1,4 @@
-"""The files that a project stands on, against their digests: outputs, DVC's copies, checkpoints, people's decisions."""
+"""The files that a project depends on, verified by digest: outputs, DVC's copies, checkpoints, corrections."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from sightline.core.stage_inputs import md5_of_folder
 from sightline.datasets.corrections import CorrectionFile
 
 CORRECTIONS = "data/corrections.csv"
-"""As `conf/ingest/default.yaml` has it."""
+"""The default in `conf/ingest/default.yaml`."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that is not as it was written, and what mends it."""
+    """A file that has changed since it was written, and the remedy."""
 
     path: Path
     remedy: str
 
     def __str__(self) -> str:
-        """One line."""
+        """Returns one line."""
         return f"{self.path} has changed since it was written: {self.remedy}"
 
 
 @dataclass(frozen=True)
 class RecordedFile:
-    """A file of a stage's output: its stage, the output it is in, its place, its MD5, DVC's copy."""
+    """A file in a stage's output: stage, output, path, MD5, and DVC's copy."""
 
     stage: str
     output: Path
@@ -44,12 +44,12 @@ class RecordedFile:
     copy: Path
 
     def damage(self) -> Iterator[Damage]:
-        """Yields what is damaged of it; a file that is not here is not damaged (`dvc pull` or `dvc repro` makes it)."""
+        """Yields its damage; a missing file is not damaged (`dvc pull` or `dvc repro` makes it)."""
         copy_is_sound = self.copy.is_file() and _md5(self.copy) == self.md5
         if self.copy.is_file() and not copy_is_sound:
             yield Damage(self.copy, f"rm -rf {self.copy} {self.output} && dvc repro {self.stage}")
         elif self.path.is_file() and not self._is_linked() and _md5(self.path) != self.md5:
-            # Removed first: DVC takes a file that has its size, time and inode for what it was.
+            # Removed first: DVC considers a file unchanged if its size, mtime and inode are.
             mending = f"dvc checkout {self.output}" if copy_is_sound else f"dvc repro {self.stage}"
             yield Damage(self.path, f"rm -f {self.path} && {mending}")
 
@@ -58,7 +58,7 @@ class RecordedFile:
 
 
 def damages() -> tuple[int, list[Damage]]:
-    """Returns how many files of the project in the current folder were read, and what of them is damaged.
+    """Returns the number of files read in the project in the current folder, and the damaged ones.
 
     Raises:
         UserError: If there is no readable `dvc.lock`.
@@ -81,7 +81,7 @@ def _corrections_path() -> Path:
 
 
 def _corrections(path: Path) -> Iterator[Damage]:
-    """Yields the damage of the file of people's decisions: rows that git has must stay, since they are only added."""
+    """Yields damage to the file of corrections: rows are only ever appended, so committed ones must still be there."""
     if not path.is_file():
         return
     committed = git.stdout("show", f"HEAD:./{path}")
@@ -96,7 +96,7 @@ def _corrections(path: Path) -> Iterator[Damage]:
 
 
 def _recorded(found: list[Damage]) -> Iterator[RecordedFile]:
-    """Yields the files of all outputs; the list of a folder's files is a file of DVC's cache, and may be damaged."""
+    """Yields the files of all outputs; a folder's list of files is itself in DVC's cache, and may be damaged."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

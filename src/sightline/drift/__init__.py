@@ -1,1 +1,1 @@
-"""Drift: whether incoming images are still like those that a model was held against: test and validation images."""
+"""Drift: whether incoming images still resemble those that a model was tested on, the test and validation images."""

@@ -1,4 +1,4 @@
-"""Drift page: the tests, and the images that speak most for a drift, as one HTML file."""
+"""Drift page: the tests, and the images with the strongest evidence of drift, as one HTML file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class DriftImage:
-    """An image of the page: PNG or JPEG, whether its pixels are squares, its name, its value or predicted class."""
+    """An image on the page: PNG or JPEG, whether to show its pixels as squares, its name, its value or class."""
 
     image: bytes
     pixelated: bool
@@ -33,8 +33,8 @@ def render_page(drift: Drift, reference: Reference, incoming: IncomingImages, cl
 
     Args:
         drift: The comparison.
-        reference: The reference that was compared with.
-        incoming: The incoming images; those that are shown are read again.
+        reference: The bundle's reference.
+        incoming: The incoming images; those shown are read again.
         classes: The class names.
     """
     titles = {**TITLES, CLASSES: "predicted classes", NOVEL: "share of images unlike all classes"}
@@ -51,7 +51,7 @@ def _images(reference: Reference, incoming: IncomingImages, statistic: str, clas
         try:
             data = item.read()
             pixels = decode.decode(data) if isinstance(data, bytes) else convert.in_channels(data, 3)
-        except RejectionError:  # gone or changed since
+        except RejectionError:  # deleted or changed since then
             continue
         label = classes[int(seen.classes[place])]
         if statistic == NOVEL and seen.novelty is not None:

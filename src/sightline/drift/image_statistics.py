@@ -1,4 +1,4 @@
-"""Statistics of one image, of its pixels and of the model's answer, that drift is looked for in."""
+"""Statistics of a single image that are tested for drift: of its pixels and of the model's prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pixel_statistics(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Returns the statistics of an image's pixels, [6] float32, in the order of `PIXELS`.
 
     Args:
-        image: [height, width, 3] uint8, RGB, as it was decoded: before any preprocessing.
+        image: [height, width, 3] uint8, RGB, as decoded: before any preprocessing.
     """
     grey = shrunk(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8))
     mean, deviation = (float(value.item()) / 255 for value in cv2.meanStdDev(grey))

@@ -1,4 +1,4 @@
-"""Reference of a bundle: the statistics of test and validation images, which its model was not fitted to."""
+"""Reference of a bundle: statistics of test and validation images, which its model was not fitted to."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sightline.predict.manifest import REFERENCE
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of images, and the classes that a model predicted for them: NumPy's archive of these arrays.
+    """Statistics of images, and the classes that a model predicted for them; stored as a NumPy archive.
 
     Attributes:
         statistics: [n, 7] float32, in the order of `image_statistics.NAMES`.
         classes: [n] int64, indices of the predicted classes.
-        novelty: [n] float32, above 1 for what is like none of the classes; None where the model does not tell.
+        novelty: [n] float32, above 1 for images unlike all classes; None if the model does not detect novelty.
     """
 
     statistics: npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ class Reference:
     novelty: npt.NDArray[np.float32] | None = None
 
     def to_bytes(self) -> bytes:
-        """Returns the content of the file; the same for the same statistics."""
+        """Returns the file's content; equal statistics give equal bytes."""
         stream = io.BytesIO()
         arrays = {"statistics": self.statistics, "classes": self.classes.astype(np.int32)}
         if self.novelty is not None:
@@ -38,10 +38,10 @@ class Reference:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Reference:
-        """Reads the content of the file.
+        """Parses the file's content.
 
         Raises:
-            UserError: If it is none, or one of another version.
+            UserError: If it is not a reference, or is from another version.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Comparison of incoming images with a bundle's reference: one test for each statistic, corrected for their number."""
+"""Comparison of incoming images with a bundle's reference: one test per statistic, corrected for multiple testing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sightline.predict.manifest import BATCH_SIZE, REFERENCE
 from sightline.predict.python_inputs import ImageInput
 
 CLASSES = "classes"
-"""The statistic of the predicted classes."""
+"""The name of the statistic of predicted classes."""
 NOVEL = "novel"
-"""The statistic of the share of images unlike all classes."""
+"""The name of the statistic for the share of images unlike all classes."""
 FEWEST = 10
-"""Incoming images below which no test is made."""
+"""Minimum number of incoming images for a test."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class StatisticDrift:
 
     Attributes:
         name: One of `image_statistics.NAMES`, `classes`, or `novel`.
-        size: Distance of the two samples, 0 to 1: the Kolmogorov-Smirnov statistic, of the classes the total
-            variation distance, of the share of novel images the difference.
+        size: Effect size, 0 to 1: the Kolmogorov-Smirnov statistic; for the classes, the total variation distance; for
+            the share of novel images, the difference.
         p: The test's p-value, corrected for the number of tests.
-        before: Mean of the reference, of the novel images their share; None for the classes.
-        after: Mean of the incoming images; None for the classes.
+        before: Mean of the reference; for novel images, their share; None for the classes.
+        after: The same for the incoming images; None for the classes.
         drifted: Whether p is below alpha.
     """
 
@@ -62,7 +62,7 @@ class IncomingImages:
     Attributes:
         items: [n] the images.
         reference: Their statistics and predicted classes.
-        rejected: Number of further images, which could not be read.
+        rejected: Number of further images that could not be read.
     """
 
     items: list[Input]
@@ -76,11 +76,11 @@ class Drift:
 
     Attributes:
         statistics: The tests, in the order of `image_statistics.NAMES`, then the classes, and the share of novel images
-            where the model tells them.
+            if the model detects them.
         images: Number of incoming images.
         reference: Number of images in the reference.
         rejected: Number of incoming images that could not be read.
-        alpha: The share of false alarms that was allowed.
+        alpha: The allowed false alarm rate.
     """
 
     statistics: list[StatisticDrift]
@@ -99,7 +99,7 @@ def reference_of(bundle: Bundle) -> Reference:
     """Returns a bundle's reference.
 
     Raises:
-        UserError: If it has none: the bundle is of an older version, or an extended one.
+        UserError: If it has none: the bundle is from an older version, or is an extended one.
     """
     if bundle.reference is None:
         raise UserError(bundle.lacking(REFERENCE))
@@ -112,9 +112,9 @@ def measure_incoming(
     """Measures incoming images; memory holds a few batches of them.
 
     Args:
-        bundle: The bundle whose answers are measured as well.
-        images: As of `Bundle.predict`.
-        database: As of `Bundle.predict`.
+        bundle: The bundle, whose predictions are measured as well.
+        images: As for `Bundle.predict`.
+        database: As for `Bundle.predict`.
         max_bytes: Largest file that is read.
     """
     inputs: list[Input] = []
@@ -143,7 +143,7 @@ def measure_incoming(
 
 
 def _look_at(bundle: Bundle, item: Input) -> tuple[Input, npt.NDArray[np.float32], npt.NDArray[np.uint8]] | None:
-    """Returns an image, its pixels' statistics and what the network takes; None where it cannot be read."""
+    """Returns an image, its pixel statistics and the network's input; None if it cannot be read."""
     try:
         data = item.read()
         pixels = decode.decode(data) if isinstance(data, bytes) else convert.in_channels(data, 3)
@@ -156,13 +156,13 @@ def compare_samples(reference: Reference, incoming: IncomingImages, num_classes:
     """Compares incoming images with a reference.
 
     Args:
-        reference: Of the bundle.
+        reference: The bundle's reference.
         incoming: The incoming images.
         num_classes: K.
-        alpha: The share of false alarms that is allowed, of all tests together, 0 to 1.
+        alpha: The allowed false alarm rate over all tests together, 0 to 1.
 
     Raises:
-        UserError: If there are too few images to say anything.
+        UserError: If there are too few images for a test.
     """
     seen = incoming.reference
     if len(seen.classes) < FEWEST:
@@ -190,11 +190,10 @@ def compare_samples(reference: Reference, incoming: IncomingImages, num_classes:
 
 
 def telling(reference: Reference, incoming: IncomingImages, statistic: str, count: int) -> list[int]:
-    """Returns the places of the incoming images that speak most for a drift, most first.
+    """Returns the positions of the incoming images with the strongest evidence of drift, strongest first.
 
-    These are those whose value has the fewest of the reference on its far side, on the side to which the mean moved; of
-    the predicted classes, images of the class whose share has grown most, the most certain first; of the
-    novel images, the most novel.
+    These are the images with the most extreme values in the direction in which the mean moved; for predicted classes,
+    those of the class whose share has grown most, most confident first; for novel images, the most novel.
     """
     seen = incoming.reference
     if statistic == NOVEL and seen.novelty is not None:
@@ -212,7 +211,7 @@ def telling(reference: Reference, incoming: IncomingImages, statistic: str, coun
 
 
 def drift_lines(drift: Drift) -> Iterator[str]:
-    """Yields what the terminal shows: a row for each statistic, and the verdict."""
+    """Yields the lines for the terminal: a row per statistic, and the verdict."""
     yield f"{'statistic':<11} {'reference':>9} {'incoming':>9} {'size':>6} {'p':>7}"
     for s in drift.statistics:
         means = f"{_mean(s.before):>9} {_mean(s.after):>9}"

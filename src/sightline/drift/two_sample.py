@@ -1,4 +1,4 @@
-"""Tests of whether two samples are drawn from one distribution, with NumPy alone."""
+"""Tests of whether two samples come from the same distribution, using only NumPy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def kolmogorov_smirnov(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating])
 
     The statistic is the largest difference of the two empirical distribution functions, 0 to 1. The p-value is the
     asymptotic one with Stephens' correction for small samples (Press et al., "Numerical recipes", 3rd edition, section
-    14.3.3); with equal values among the samples, as of sizes in pixels, it errs on the safe side.
+    14.3.3); with ties among the values, such as sizes in pixels, it is conservative.
 
     Args:
         a: [n >= 1] values.
@@ -32,7 +32,7 @@ def kolmogorov_smirnov(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating])
     statistic = float(np.abs(below[0] - below[1]).max())
     root = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
     scaled = (root + 0.12 + 0.11 / root) * statistic
-    if scaled < 0.2:  # where the series converges slowly, and the value is 1 to twelve digits
+    if scaled < 0.2:  # the series converges slowly here, and the value is 1 to twelve digits
         return statistic, 1.0
     k = np.arange(1, _TERMS)
     p = 2 * float(((-1.0) ** (k - 1) * np.exp(-2 * (k * scaled) ** 2)).sum())
@@ -44,14 +44,14 @@ def class_shift(
 ) -> tuple[float, float]:
     """Returns the total variation distance of two samples of classes, and the p-value of a permutation test of it.
 
-    The distance is half the sum of the differences of the classes' shares, 0 to 1. The test is exact for any numbers of
-    images: both samples are thrown together and drawn again (Good, "Permutation, parametric and bootstrap tests").
+    The distance is half the sum of the absolute differences of the class shares, 0 to 1. The test is valid for any
+    number of images: both samples are pooled and drawn again (Good, "Permutation, parametric and bootstrap tests").
 
     Args:
         a: [n >= 1] class indices.
         b: [m >= 1] class indices.
-        num_classes: K, above every index.
-        seed: Of the permutations.
+        num_classes: K, larger than every index.
+        seed: Seed of the permutations.
     """
     counts_a, counts_b = (np.bincount(part, minlength=num_classes) for part in (a, b))
     distance = _variation(counts_a[None], counts_b[None])[0]
@@ -68,7 +68,7 @@ def _variation(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> npt.ND
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected for their number, so that one below alpha is a false alarm in a share alpha at most.
+    """Returns p-values corrected for multiple testing: the chance of any false alarm below alpha is at most alpha.
 
     Holm (1979), "A simple sequentially rejective multiple test procedure".
 

@@ -1,8 +1,8 @@
-"""Samples of 16 bits: the number of bits that a picture uses, and the 8 of them that become its pixels.
+"""16-bit samples: the number of bits that an image uses, and the choice of the 8 bits that become its pixels.
 
-Cameras and scanners write 10, 12 or 14 bits into files of 16, and no file says so: of 12 bits, the high 8 of 16 are 16
-grey levels. Pillow hands over 16-bit grey as it is, but of 16-bit colour the high bytes alone. The low ones are had by
-opening the file a second time and telling Pillow that its bytes are the other way round.
+Cameras and scanners write 10, 12 or 14 bits into 16-bit files, and no file says so: of 12 bits, the high 8 of 16 are
+just 16 grey levels. Pillow returns 16-bit grey unchanged, but only the high bytes of 16-bit colour. To get the low
+bytes, the file is opened a second time and Pillow is told the opposite byte order.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from sightline.core.rejection import RejectionError, RejectionReason
 
 ALL_BITS, FEWEST_BITS = 16, 8
 FEW_BITS = 14
-"""A picture that needs no more bits than these was hardly made for 16."""
+"""An image that needs no more bits than this was probably not made for 16."""
 
 GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _BITS_PER_SAMPLE = 258
 _NATIVE = "L" if sys.byteorder == "little" else "B"
 _OTHER = {"B": "L", "L": "B"}
 _NO_COLOUR = ("A", "a", "X")  # bands
-_SWAPPED = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK")  # of which Pillow reads both orders of bytes
+_SWAPPED = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK")  # modes that Pillow reads in both byte orders
 
 
 def has_16_bits(image: Image.Image) -> bool:
-    """Returns whether a file that is opened, but not loaded, says that its samples have 16 bits and nothing nearer."""
+    """Returns whether an opened, not yet loaded file declares 16-bit samples, and no smaller maximum."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return int(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))[0]) == ALL_BITS
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return False
     args = image.tile[0].args
-    if image.format == "PPM":  # of another maximum, Pillow has scaled them
+    if image.format == "PPM":  # Pillow has already scaled samples with any other maximum
         return args == "I;16B" or (isinstance(args, tuple) and args[-1] == 2**ALL_BITS - 1)
     return ";16" in str(args)
 
 
 @dataclass(frozen=True)
 class EightBitImage:
-    """The 8 bits of an image's samples that become its pixels.
+    """An image reduced to the 8 bits of its samples that become its pixels.
 
     Attributes:
-        image: The image: in grey as it was, in colour already in these bits.
-        bits: Number of bits of the largest sample, transparency left out, 8..16.
+        image: The image: in grey as it was, in colour already reduced to these bits.
+        bits: Number of bits of the largest sample, ignoring transparency, 8..16.
         shift: Number of bits by which samples are shifted to the right.
     """
 
@@ -57,15 +57,15 @@ class EightBitImage:
 
 
 def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[], Image.Image]) -> EightBitImage:
-    """Chooses the bits of a loaded image whose file says that its samples have 16.
+    """Chooses the bits of a loaded image whose file declares 16-bit samples.
 
     Args:
-        image: As Pillow loads it; in colour that is the high 8 bits.
-        sample_bits: Number of bits of white, 8..16; None: as many as the image uses, where these are few.
+        image: The image as Pillow loads it; in colour that is the high 8 bits.
+        sample_bits: Number of bits of white, 8..16; None: as many as the image uses, if that is `FEW_BITS` or fewer.
         again: Opens the file once more.
 
     Raises:
-        RejectionError: If the image has samples beyond white, or is of a kind of which Pillow gives no low bits.
+        RejectionError: If the image has samples beyond white, or is of a kind for which Pillow gives no low bits.
     """
     in_grey = image.mode in GREY or image.mode == "I"
     low = None if in_grey or sample_bits == ALL_BITS else _with_low_bytes(again())
@@ -89,7 +89,7 @@ def in_eight_bits(image: Image.Image, sample_bits: int | None, again: Callable[[
 
 
 def eight_bits(samples: npt.NDArray[np.integer], shift: int) -> npt.NDArray[np.uint8]:
-    """Returns samples of `shift` + 8 bits in 8."""
+    """Reduces samples of `shift` + 8 bits to 8 bits."""
     return (samples >> shift).astype(np.uint8)
 
 
@@ -102,7 +102,7 @@ def _used_bits(image: Image.Image, in_grey: bool) -> int:
 
 
 def _combined(high: Image.Image, low: Image.Image, shift: int) -> Image.Image:
-    """Returns an image of 8 bits from two that hold the samples' high and low bytes; transparency keeps the high."""
+    """Combines the samples' high and low bytes into an 8-bit image; transparency keeps its high bytes."""
     low.load()
     bands = []
     for band in high.getbands():
@@ -117,14 +117,14 @@ def _combined(high: Image.Image, low: Image.Image, shift: int) -> Image.Image:
 
 
 def _with_low_bytes(image: Image.Image) -> Image.Image | None:
-    """Has an opened image load its samples' low bytes; None where Pillow knows one order of bytes only."""
+    """Makes an opened image load its samples' low bytes; None if Pillow supports only one byte order."""
     if not isinstance(image, ImageFile.ImageFile) or not all(_swap(image, place) for place in range(len(image.tile))):
         return None
     return image
 
 
 def _swap(image: ImageFile.ImageFile, place: int) -> bool:
-    """Turns the order of bytes of a part of an opened image; says whether Pillow knows the other."""
+    """Swaps the byte order of a tile of an opened image; returns whether Pillow supports the other order."""
     tile = image.tile[place]
     args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
     mode, _, kind = str(args[0]).partition(";16")

@@ -1,4 +1,4 @@
-"""The pixels of an opened image: of 8 bits, without transparency, upright."""
+"""Conversion of an opened image to pixels: 8 bits, without transparency, upright."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _BAND_PIXELS = 2**17
 _SHRUNK_SIDE = 64
 _MODES_8 = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
 MODES = _MODES_8 | bit_depth.GREY
-"""Kinds of pixel whose black and white are defined, by Pillow's names; "I" is none but in a PPM file."""
+"""Pixel modes, by Pillow's names, whose black and white are defined; for "I" they are only in a PPM file."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
-_LUMA = np.array([[19595, 38470, 7471, 2**15]], np.float32) / 2**16  # Pillow's; the last is added, and rounds
+_LUMA = np.array([[19595, 38470, 7471, 2**15]], np.float32) / 2**16  # Pillow's weights; the last is added for rounding
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes, by orientation: 1 left and right, 0 top and bottom
 
 
 def stored_pixels(image: Image.Image, channels: int, background: Sequence[int], shift: int | None = None) -> Pixels:
-    """Returns a loaded image as stored, in 8 bits, its transparent pixels laid over `background`.
+    """Returns a loaded image as stored, in 8 bits, with transparent pixels blended onto `background`.
 
     Args:
         image: The image.
         channels: 1 or 3.
         background: (red, green, blue), 0..255.
-        shift: Number of bits by which samples of 16 bits in grey are shifted to the right; None: as the file says.
+        shift: Number of bits by which 16-bit grey samples are shifted to the right; None: as the file says.
 
     Raises:
-        Exception: Whatever Pillow raises.
+        Exception: Any exception that Pillow raises.
     """
     mode = "L" if channels == 1 else "RGB"
     declared, white_is_zero = _depth(image)
     depth = (declared if shift is None else shift, white_is_zero)
     width, height = image.size
-    # In bands, so that memory holds the image twice at most, however many conversions its kind of pixel needs.
+    # In bands, so that memory holds at most two copies of the image, however many conversions its mode needs.
     out = np.empty((height, width, channels), np.uint8)
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
@@ -54,7 +54,7 @@ def stored_pixels(image: Image.Image, channels: int, background: Sequence[int], 
 
 
 def in_channels(array: Pixels, channels: int) -> Pixels:
-    """Brings decoded pixels to 1 or 3 channels, by the conversions of `flat`; in memory of its own where it must."""
+    """Converts decoded pixels to 1 or 3 channels, as `_flatten` would; the result is contiguous, a copy if need be."""
     if array.shape[2] == channels:
         return np.ascontiguousarray(array)
     if channels == 3:
@@ -63,10 +63,10 @@ def in_channels(array: Pixels, channels: int) -> Pixels:
 
 
 def _grey(array: Pixels) -> Pixels:
-    """Returns Pillow's luma of [height, width, 3] uint8, as [height, width, 1]: the same numbers, sooner.
+    """Returns Pillow's luma of [height, width, 3] uint8, as [height, width, 1]: the same numbers, faster.
 
-    Its weights are whole numbers of 2^-16, so that every product and every sum up to 255.5 has no more than the 24 bits
-    that float32 holds: exact in any order, and cut off to whole numbers as Pillow does.
+    Its weights are multiples of 2^-16, so every product and every sum up to 255.5 fits into the 24-bit significand of
+    float32: exact in any order, and truncated to integers as Pillow does it.
     """
     import cv2
 
@@ -80,7 +80,7 @@ def _grey(array: Pixels) -> Pixels:
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
-    """Returns how far to shift samples of more than 8 bits to the right, and whether their white is 0."""
+    """Returns the right shift for samples of more than 8 bits, and whether their white is 0."""
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in bit_depth.GREY:
         bits = int(image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0])
         return bits - 8, image.tag_v2.get(_PHOTOMETRIC) == 0
@@ -113,10 +113,10 @@ def _flatten(image: Image.Image, depth: tuple[int, bool], background: Sequence[i
 
 
 def orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1..8; 1 where there is none or the EXIF block, no part of the pixels, is broken."""
+    """Returns the EXIF orientation, 1..8; 1 if there is none, or the EXIF block (not part of the pixels) is broken."""
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # as in `images`: a parser of untrusted bytes
+    except Exception:  # a parser of untrusted bytes may raise anything
         return 1
     return turn if turn in range(1, 9) else 1
 
@@ -125,7 +125,7 @@ def upright(image: Pixels, turn: int) -> Pixels:
     """Turns an image upright by its EXIF orientation, 1..8 (the table of EXIF 2.32 section 4.6.4)."""
     if turn == 1:
         return image
-    import cv2  # few images need it; it turns large ones several times faster than NumPy
+    import cv2  # imported here because few images need it; several times faster than NumPy on large ones
 
     turned = cv2.transpose(image) if turn >= 5 else image
     if turn in _FLIPS:
@@ -134,10 +134,10 @@ def upright(image: Pixels, turn: int) -> Pixels:
 
 
 def shrunk(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Averages blocks of pixels, squares but in the thinnest images, so that the longer side gets 64 to 127 pixels.
+    """Averages blocks of pixels (squares except in very thin images) so that the longer side gets 64 to 127 pixels.
 
     Args:
-        grey: [height, width] uint8; one whose longer side is below 128 pixels is returned as it is.
+        grey: [height, width] uint8; returned unchanged if its longer side is below 128 pixels.
     """
     import cv2
 

@@ -1,11 +1,11 @@
-"""Common corruptions of pictures, at five severities: what cameras, weather and compression do.
+"""Common corruptions of images in five severities: the effects of cameras, weather and compression.
 
 Hendrycks and Dietterich (2019), "Benchmarking neural network robustness to common corruptions and perturbations":
-ten of their corruptions, with the parameters that they published for three sizes of image, CIFAR-10-C (32 pixels),
-Tiny ImageNet-C (64) and ImageNet-C (224). An image gets those of the size that it is nearest to.
+ten of their corruptions, with the parameters that they published for three image sizes, CIFAR-10-C (32 pixels),
+Tiny ImageNet-C (64) and ImageNet-C (224). An image gets the parameters of the size closest to its own.
 
-The same image, name, severity and seed give the same pixels; severities of one seed share their random numbers, so
-that a higher one adds to a lower one.
+The same image, name, severity and seed give the same pixels; severities with the same seed share their random numbers,
+so a higher severity adds to a lower one.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Floats = npt.NDArray[np.float32]
 SEVERITIES = 5
 
 LONGEST_SIDE = 256
-"""Larger images are to be shrunk to it first: the parameters are lengths in pixels of images of 224."""
+"""Larger images should be shrunk to this size first: the parameters are lengths in pixels of images of 224."""
 
-# Geometric means of 32 and 64, and of 64 and 224: sides from which the next set of parameters is nearer.
+# Geometric means of 32 and 64, and of 64 and 224: sides from which on the next set of parameters is closer.
 _MIDDLES = (45, 120)
 
-# By name: the five severities for images of about 32, of about 64 and of about 224 pixels.
+# By name: the five severities for images of about 32, 64 and 224 pixels.
 _PARAMETERS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]] = {
-    # Standard deviation of the noise, of 0..1.
+    # Standard deviation of the noise, relative to levels in 0..1.
     "gaussian_noise": ((0.04, 0.06, 0.08, 0.09, 0.10), (0.04, 0.08, 0.12, 0.15, 0.18), (0.08, 0.12, 0.18, 0.26, 0.38)),
-    # Photons of a white pixel.
+    # Photons per white pixel.
     "shot_noise": ((500, 250, 100, 75, 50), (250, 100, 50, 30, 15), (60, 25, 12, 5, 3)),
-    # Share of samples that turn black or white.
+    # Fraction of samples that turn black or white.
     "impulse_noise": ((0.01, 0.02, 0.03, 0.05, 0.07), (0.01, 0.02, 0.05, 0.08, 0.14), (0.03, 0.06, 0.09, 0.17, 0.27)),
     # Radius of the disk, and standard deviation of the blur that smooths its edge, in pixels.
     "defocus_blur": (
@@ -47,17 +47,17 @@ _PARAMETERS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]]
         ((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
         ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
     ),
-    # Radius (half the longest way) and standard deviation of the way, in pixels.
+    # Radius (half the maximum length of the motion) and standard deviation along it, in pixels.
     "motion_blur": (
         ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
         ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
         ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
     ),
-    # Added to the value of HSV, of 0..1.
+    # Added to the value of HSV, in 0..1.
     "brightness": ((0.05, 0.1, 0.15, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5), (0.1, 0.2, 0.3, 0.4, 0.5)),
-    # What remains of the contrast.
+    # Remaining fraction of the contrast.
     "contrast": ((0.75, 0.5, 0.4, 0.3, 0.15), (0.4, 0.3, 0.2, 0.1, 0.05), (0.4, 0.3, 0.2, 0.1, 0.05)),
-    # Strength of the fog, and how fast its detail decays.
+    # Strength of the fog, and the rate at which its detail decays.
     "fog": (
         ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
         ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
@@ -65,7 +65,7 @@ _PARAMETERS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]]
     ),
     # JPEG quality, of 100.
     "jpeg": ((80, 65, 58, 50, 40), (65, 58, 50, 40, 25), (25, 18, 15, 10, 7)),
-    # Share of the resolution that remains.
+    # Remaining fraction of the resolution.
     "pixelate": ((0.95, 0.9, 0.85, 0.75, 0.65), (0.9, 0.8, 0.7, 0.6, 0.5), (0.6, 0.5, 0.4, 0.3, 0.25)),
 }
 
@@ -79,13 +79,13 @@ def corrupt(image: Pixels, name: str, severity: int, seed: int) -> Pixels:
         image: [height, width, 1 or 3] uint8.
         name: One of `NAMES`.
         severity: 1..5.
-        seed: All randomness is a function of it; see `seeds.derive`.
+        seed: Determines all randomness; see `seeds.derive`.
 
     Returns:
-        [height, width, channels] uint8, in memory of its own.
+        [height, width, channels] uint8, a new array.
 
     Raises:
-        ValueError: For another name or severity.
+        ValueError: For an unknown name or severity.
     """
     if name not in _PARAMETERS or not 1 <= severity <= SEVERITIES:
         raise ValueError(
@@ -102,7 +102,7 @@ def corrupt(image: Pixels, name: str, severity: int, seed: int) -> Pixels:
 
 
 def shrink(image: Pixels) -> Pixels:
-    """Returns the image with a longer side of at most `LONGEST_SIDE`, averaged down."""
+    """Returns the image with its longer side reduced to at most `LONGEST_SIDE`, by averaging over areas."""
     height, width, channels = image.shape
     if max(height, width) <= LONGEST_SIDE:
         return image
@@ -135,7 +135,7 @@ def _motion_blur(x: Floats, way: tuple[int, float], rng: np.random.Generator) ->
 
 
 def _brightness(x: Floats, more: float, rng: np.random.Generator) -> Floats:  # noqa: ARG001 - as every corruption
-    # In HSV, a higher value at the same hue and saturation is the same colour scaled; black becomes grey.
+    # In HSV, a higher value at the same hue and saturation scales the colour; black becomes grey.
     value = x.max(axis=2, keepdims=True)
     brighter = np.minimum(value + more, 1)
     lit: Floats = np.where(value > 0, x * brighter / np.maximum(value, 1e-6), brighter)
@@ -192,7 +192,7 @@ def _filtered(x: Floats, kernel: Floats, border: int) -> Floats:
 
 @functools.cache
 def _disk(radius: float, smooth: float) -> Floats:
-    """Returns the kernel of a lens out of focus: a disk of that radius with a smoothed edge."""
+    """Returns the kernel of an out-of-focus lens: a disk of that radius with a smoothed edge."""
     reach = np.arange(-int(radius) - 2, int(radius) + 3)
     disk = (reach[:, None] ** 2 + reach**2 <= radius**2).astype(np.float32)
     size = (3, 3) if radius <= 8 else (5, 5)
@@ -200,7 +200,7 @@ def _disk(radius: float, smooth: float) -> Floats:
 
 
 def _way(radius: int, deviation: float, angle: float) -> Floats:
-    """Returns the kernel of a camera that moves: half a Gaussian along a line at `angle` degrees, as ImageMagick's."""
+    """Returns the kernel of a moving camera: half a Gaussian along a line at `angle` degrees, like ImageMagick's."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * deviation**2))
     turn = np.deg2rad(angle)
@@ -211,10 +211,10 @@ def _way(radius: int, deviation: float, angle: float) -> Floats:
 
 
 def _plasma(side: int, decay: float, rng: np.random.Generator) -> Floats:
-    """Returns a cloud, [size, size] in 0..1, size being the power of two not below `side` (and 2).
+    """Returns a cloud, [size, size] in 0..1, with size the smallest power of two that is at least `side` (and 2).
 
     The diamond-square algorithm on a torus (Fournier, Fussell and Carpenter (1982), "Computer rendering of stochastic
-    models"), whose randomness falls by `decay` at each halving of the step.
+    models"), with randomness that falls by a factor of `decay` each time the step is halved.
     """
     size = max(2, 1 << (side - 1).bit_length())
     cloud = np.zeros((size, size))

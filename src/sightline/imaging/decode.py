@@ -1,8 +1,8 @@
-"""Decoding: the one place where bytes become pixels, for every stage and for serving.
+"""Decoding: the only place where bytes become pixels, for every stage and for serving.
 
-Pillow decides what a file's pixels are: decoders disagree (of 642 files of Pillow's own test corpus that Pillow and
-OpenCV both read, 34 differ by more than 20 grey levels), so that a second opinion would be a second model input.
-Where there can be but one, `fast_decode` comes to it sooner.
+Pillow defines the pixels of a file: decoders disagree (of 642 files in Pillow's own test corpus that Pillow and OpenCV
+both read, 34 differ by more than 20 grey levels), so another decoder would give the model other inputs. For files that
+have only one correct decoding, `fast_decode` gives the same result faster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sightline.imaging.image_file import Info, Limits, open_image, rejecting
 T = TypeVar("T")
 
 _DEFAULT = Limits()
-# Pillow brings the samples of these PNG layouts to 8 bits, but leaves the transparent colour as the file has it.
+# Pillow scales the samples of these PNG layouts to 8 bits, but leaves the transparent colour as it is in the file.
 _PNG_KEY_SCALE = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
 
 
@@ -33,26 +33,26 @@ def decode(
     limits: Limits | None = None,
     sample_bits: int | None = bit_depth.ALL_BITS,
 ) -> Pixels:
-    """Decodes an image strictly: a truncated or damaged file is refused, never half decoded.
+    """Decodes an image strictly: a truncated or damaged file is rejected, never partly decoded.
 
-    The EXIF orientation is applied. Samples of more than 8 bits are scaled, by the high 8 of their bits, never clipped.
-    Transparent pixels, of an alpha channel or a palette, are laid over `background`. Grey is the luma of ITU-R BT.601.
-    Embedded colour profiles are ignored: CMYK is converted by the textbook formula. The pictures that follow the first
-    in a camera's JPEG (MPO: previews, depth) are no frames.
+    The EXIF orientation is applied. Samples of more than 8 bits are reduced to their high 8 bits, never clipped.
+    Transparent pixels, from an alpha channel or a palette, are blended onto `background`. Grey is the luma of ITU-R
+    BT.601. Embedded colour profiles are ignored: CMYK is converted by the textbook formula. Further images in a
+    camera's JPEG (MPO: previews, depth) do not count as frames.
 
     Args:
         data: The encoded file.
         channels: 1 for grey, 3 for RGB.
         background: (red, green, blue), 0..255.
-        limits: Limits of what is accepted.
-        sample_bits: Number of bits of white in files of 16-bit samples, 8..16; None: as many as the image uses, where
-            it uses 14 or fewer. Files whose samples have fewer bits say so themselves.
+        limits: Limits on what is accepted.
+        sample_bits: Number of bits of white in files of 16-bit samples, 8..16; None: as many as the image uses, if it
+            uses 14 or fewer. Files with fewer bits per sample declare them.
 
     Returns:
-        [height, width, channels] uint8, in memory of its own.
+        [height, width, channels] uint8, a new array.
 
     Raises:
-        RejectionError: With the reason, for any bytes that do not become an image.
+        RejectionError: With the reason, for any bytes that cannot be decoded.
     """
     return decode_with_info(data, channels, background, limits, sample_bits)[1]
 
@@ -64,7 +64,7 @@ def decode_with_info(
     limits: Limits | None = None,
     sample_bits: int | None = bit_depth.ALL_BITS,
 ) -> tuple[Info, Pixels]:
-    """Returns what an image is, and what `decode` returns."""
+    """Returns the properties of an image, and its pixels as from `decode`."""
     if channels not in (1, 3):
         raise ValueError(f"channels: {channels} is neither 1 nor 3")
     limits = limits or _DEFAULT
@@ -74,7 +74,7 @@ def decode_with_info(
 
 
 def _decode_quickly(data: bytes, channels: int, limits: Limits) -> tuple[Info, Pixels] | None:
-    """Does what `_decode_by_pillow` does for small plain files; returns None for all others."""
+    """Returns the same as `_decode_by_pillow` for small plain files; None for all others."""
     if len(data) > limits.max_bytes:
         return None
     found = fast_decode.decode(data, limits.formats, limits.max_pixels)
@@ -93,14 +93,14 @@ def _decode_by_pillow(
     sample_bits: int | None,
 ) -> tuple[Info, Pixels]:
     info, out, turn = _bearing_metadata(data, lambda data: _stored(data, channels, background, limits, sample_bits))
-    out = convert.upright(out, turn)  # once the opened file has been let go
+    out = convert.upright(out, turn)  # after the opened file has been released
     return dataclasses.replace(info, width=out.shape[1], height=out.shape[0]), out
 
 
 def _stored(
     data: bytes, channels: int, background: Sequence[int], limits: Limits, sample_bits: int | None
 ) -> tuple[Info, Pixels, int]:
-    """Returns what an image is, as stored; the pixels as stored; and the EXIF orientation."""
+    """Returns the properties of an image as stored, its pixels as stored, and the EXIF orientation."""
     image, info = open_image(data, limits)
     scale = 1.0
     if info.format == "PNG":
@@ -118,7 +118,7 @@ def _stored(
 
 
 def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:
-    """Returns `work` of a file; a PNG of which Pillow finds texts or profile too large is taken without them.
+    """Returns `work` of a file; a PNG whose texts or profile are too large for Pillow is retried without them.
 
     Raises:
         RejectionError: With the reason, whatever `work` raises.
@@ -136,7 +136,7 @@ def _bearing_metadata(data: bytes, work: Callable[[bytes], T]) -> T:
 
 
 def encode_png(image: Pixels) -> bytes:
-    """Encodes [height, width, 1 or 3] uint8 as PNG: the same bytes for the same pixels (and version of zlib)."""
+    """Encodes [height, width, 1 or 3] uint8 as PNG: the same bytes for the same pixels (and zlib version)."""
     stream = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(stream, "PNG", compress_level=6)
     return stream.getvalue()
@@ -152,5 +152,5 @@ def _scale_png_key(image: Image.Image, scale: float) -> None:
     if scale != 1 and isinstance(key, int | tuple):
         scaled = [int(v * scale) for v in (key if isinstance(key, tuple) else (key,))]
         del image.info["transparency"]
-        if max(scaled) <= 255:  # else no pixel has that colour
+        if max(scaled) <= 255:  # otherwise no pixel has that colour
             image.info["transparency"] = tuple(scaled) if isinstance(key, tuple) else scaled[0]

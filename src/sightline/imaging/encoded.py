@@ -1,4 +1,4 @@
-"""Encoded images as cells of tables, fields of documents and JSON hold them: bytes, or text that stands for some."""
+"""Encoded images in table cells, document fields and JSON: bytes, or text that represents bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def image_bytes(value: Any) -> bytes | None:
         value: Bytes, text (see `from_text`), or an `Image` feature of Hugging Face's `datasets`.
 
     Raises:
-        RejectionError: If the text stands for no bytes, or the cell holds something else.
+        RejectionError: If the text does not represent bytes, or the cell holds something else.
     """
     if isinstance(value, dict):
         value = value.get("bytes")
@@ -35,7 +35,7 @@ def image_bytes(value: Any) -> bytes | None:
 
 
 def from_text(text: str) -> bytes:
-    r"""Returns the bytes that a text stands for: base64, of either alphabet, in lines or not, or a data URL.
+    r"""Returns the bytes that text represents: base64 in either alphabet, with or without line breaks, or a data URL.
 
     >>> from_text("iVBO\nRw==\n"), from_text("data:image/png;base64,iVBORw=="), from_text("data:,%89PNG")
     (b'\x89PNG', b'\x89PNG', b'\x89PNG')
@@ -50,5 +50,5 @@ def from_text(text: str) -> bytes:
         text = urllib.parse.unquote(text)
     try:
         return base64.b64decode("".join(text.split()).translate(_URL_SAFE), validate=True)
-    except (binascii.Error, ValueError):  # ValueError: letters beyond ASCII
+    except (binascii.Error, ValueError):  # ValueError: characters outside ASCII
         raise RejectionError(RejectionReason.NOT_AN_IMAGE, "text that is not base64") from None

@@ -1,14 +1,14 @@
-"""Small plain PNG and JPEG files, decoded without Pillow's bookkeeping, to the very pixels that Pillow gives.
+"""Fast decoding of small plain PNG and JPEG files, to exactly the same pixels as Pillow.
 
-Of the time that Pillow takes for a thumbnail, a quarter to a third is decoding. Two kinds of file are taken here,
-recognised from their bytes alone; everything else, whatever is unusual or damaged, is left to `imaging.decode`:
+Of the time that Pillow takes for a thumbnail, decoding is a quarter to a third; the rest is overhead. Two kinds of file
+are accepted here, recognized from their bytes alone; anything unusual or damaged is left to `imaging.decode`:
 
-- PNG of 8 bits, grey or RGB, not interlaced, with no chunk but those of header, pixels and end, each checked: where no
-  row is filtered, as ingestion writes arrays, the pixels stand in the inflated stream as they are; else OpenCV undoes
-  the filters, for which the format knows one way.
-- JPEG, baseline, of 8 bits, grey or YCbCr in the usual samplings, each of its segments in order: decoded by
-  libjpeg-turbo with the exact inverse transform and smooth upsampling, as in Pillow's wheels. A file in which it finds
-  anything to warn of is none of them. Tests hold it to Pillow's pixels in the versions of `requirements.lock`.
+- PNG, 8 bits, grey or RGB, not interlaced, with only header, pixel and end chunks, whose checksums are verified. If no
+  row is filtered, as in the arrays that ingestion encodes, the inflated stream contains the pixels unchanged; otherwise
+  OpenCV undoes the filters, which the format defines exactly.
+- JPEG, baseline, 8 bits, grey or YCbCr in the usual samplings, with all segments in order: decoded by libjpeg-turbo
+  with the exact inverse transform and smooth upsampling, as in Pillow's wheels. A file for which it gives a warning is
+  not accepted. Tests compare the pixels with Pillow's, in the versions of `requirements.lock`.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ import simplejpeg
 from sightline.imaging.convert import Pixels
 
 MOST_PIXELS = 2**20
-"""Above, Pillow's bookkeeping is of no account, and `sightline.imaging.decode` holds less in memory."""
+"""For larger images, Pillow's overhead does not matter, and `sightline.imaging.decode` needs less memory."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3}  # by colour type
 _IHDR = struct.Struct(">I4sIIBBBBBI")
 _CHUNK = struct.Struct(">I4s")
-_MOST_FILTER, _MOST_FILTERED = 4, 2**14  # Paeth's; bytes of the inflated stream
+_MOST_FILTER, _MOST_FILTERED = 4, 2**14  # Paeth's filter; bytes of the inflated stream
 _UINT32 = struct.Struct(">I")
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOF, _SOS = (0xC0, 0xC1), 0xDA
-_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE})  # of Huffman codes, of quantisation; restart interval; comment
+_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE})  # Huffman codes, quantization tables, restart interval, comment
 _JFIF, _EXIF, _ICC, _PHOTOSHOP = b"JFIF\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _XMP = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
 _ORIENTATION = 274
 _SHORT, _RATIONAL = 3, 5
-# Entries that Pillow reads from an EXIF block, by tag, and the only type of theirs that is in order.
+# Entries that Pillow reads from an EXIF block, by tag, with the only type that is valid for them.
 _READ = {_ORIENTATION: _SHORT, 0x011A: _RATIONAL, 0x011B: _RATIONAL, 0x0128: _SHORT}
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a value, by its type
-_FIRST = (0x11, 0x21, 0x22)  # how often the first component is sampled, for once of the others
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes per value, by type
+_FIRST = (0x11, 0x21, 0x22)  # sampling factors of the first component, when the others have 1x1
 _YCBCR = {bytes((1, first, 2, 0x11, 3, 0x11)) for first in _FIRST}
 
 
@@ -51,8 +51,8 @@ def decode(data: bytes, formats: Collection[str], most: int) -> tuple[str, Pixel
 
     Args:
         data: The file.
-        formats: Those that are allowed; a file of another one is not decoded.
-        most: As many pixels as are allowed.
+        formats: The allowed formats; files of other formats are not decoded.
+        most: Maximum number of pixels.
     """
     if "PNG" in formats and (pixels := decode_png(data, most)) is not None:
         return "PNG", pixels, 1
@@ -62,11 +62,11 @@ def decode(data: bytes, formats: Collection[str], most: int) -> tuple[str, Pixel
 
 
 def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
-    """Returns [height, width, 1 or 3] uint8 in memory of its own; None for a file that is not of the kind.
+    """Returns [height, width, 1 or 3] uint8, a new array; None for a file that is not of this kind.
 
     Args:
         data: The file.
-        most: As many pixels as are allowed.
+        most: Maximum number of pixels.
     """
     if len(data) < 57 or not data.startswith(_PNG):
         return None
@@ -77,7 +77,7 @@ def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     if not 0 < width * height <= min(most, MOST_PIXELS) or zlib.crc32(data[12:29]) != checksum:
         return None
     stride = 1 + width * channels
-    if len(data) > 2 * height * stride + 1024:  # in more parts, or of more bytes, than such pixels take
+    if len(data) > 2 * height * stride + 1024:  # more chunks, or more bytes, than such pixels need
         return None
     whole, parts, at = memoryview(data), [], 33
     while True:
@@ -97,7 +97,7 @@ def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     stream = b"".join(parts)
     try:
         rows = inflate.decompress(stream, 1)
-        if rows != b"\0" and height * stride > _MOST_FILTERED:  # to inflate it twice would take longer than Pillow
+        if rows != b"\0" and height * stride > _MOST_FILTERED:  # inflating it twice would take longer than Pillow
             return None
         rows += inflate.decompress(inflate.unconsumed_tail, height * stride)
     except zlib.error:
@@ -107,7 +107,7 @@ def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
     lines = np.frombuffer(rows, np.uint8).reshape(height, stride)
     filters = lines[:, 0]
     if filters.any():
-        # The stream says how far back it refers. OpenCV takes it at its word, and complains on standard error.
+        # The stream declares its window size. OpenCV trusts it, and complains on standard error if it is too small.
         window = 1 << (stream[0] >> 4) + 8
         known = filters.max() <= _MOST_FILTER and len(rows) <= min(window, _MOST_FILTERED)
         return _unfiltered(data, (height, width, channels)) if known else None
@@ -115,8 +115,8 @@ def decode_png(data: bytes, most: int = MOST_PIXELS) -> Pixels | None:
 
 
 def _unfiltered(data: bytes, shape: tuple[int, int, int]) -> Pixels | None:
-    """Decodes a PNG of which all is known but how its filters are undone: for that there is but one way."""
-    import cv2  # few sets need it where nothing else has imported it
+    """Decodes a PNG that has been checked except for its filtered rows, which can be undone in only one way."""
+    import cv2  # few datasets need it unless something else has imported it already
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.reshape(*pixels.shape[:2], -1).shape != shape:
@@ -125,11 +125,11 @@ def _unfiltered(data: bytes, shape: tuple[int, int, int]) -> Pixels | None:
 
 
 def decode_jpeg(data: bytes, most: int = MOST_PIXELS) -> tuple[Pixels, int] | None:
-    """Returns [height, width, 1 or 3] uint8 as stored, and the EXIF orientation, 1..8; None if not of the kind.
+    """Returns [height, width, 1 or 3] uint8 as stored, and the EXIF orientation, 1..8; None if not of this kind.
 
     Args:
         data: The file.
-        most: As many pixels as are allowed.
+        most: Maximum number of pixels.
     """
     if not data.startswith(_SOI) or not data.endswith(_EOI):
         return None
@@ -139,13 +139,13 @@ def decode_jpeg(data: bytes, most: int = MOST_PIXELS) -> tuple[Pixels, int] | No
     shape, turn = found
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB" if shape[2] == 3 else "GRAY", fastdct=False, fastupsample=False)
-    except ValueError:  # with its warnings as errors, which is its default
+    except ValueError:  # includes libjpeg's warnings, which it treats as errors by default
         return None
     return (pixels, turn) if pixels.shape == shape else None
 
 
 def _header(data: bytes) -> tuple[tuple[int, int, int], int] | None:
-    """Walks the segments before the pixels; returns (height, width, channels) and the orientation."""
+    """Walks the segments before the pixels; returns (height, width, channels) and the orientation; None if unusual."""
     shape: tuple[int, int, int] | None = None
     turn, exif, at = 1, False, 2
     while at + 4 <= len(data):
@@ -155,7 +155,7 @@ def _header(data: bytes) -> tuple[tuple[int, int, int], int] | None:
             return None
         at += 2 + length
         if kind == _SOS:
-            # All components in one scan, as baseline files have it.
+            # All components must be in one scan, as in baseline files.
             return (shape, turn) if shape and body[:1] == bytes([shape[2]]) and len(body) == 4 + 2 * shape[2] else None
         if kind in _SOF:
             shape = _frame(body) if shape is None else None
@@ -172,11 +172,11 @@ def _header(data: bytes) -> tuple[tuple[int, int, int], int] | None:
 
 
 def _harmless(kind: int, body: bytes) -> bool:
-    """Returns whether an application's segment is of a known kind, in order, and says nothing about the pixels."""
+    """Returns whether an application segment is of a known kind, valid, and does not affect the pixels."""
     match kind:
         case 0xE0:
             return body.startswith(_JFIF) and len(body) >= 14
-        case 0xE1:  # XMP may have an orientation, too
+        case 0xE1:  # XMP may contain an orientation, too
             return body.startswith(_XMP) and b"Orientation" not in body
         case 0xE2:
             return body.startswith(_ICC) and len(body) >= 14
@@ -186,7 +186,7 @@ def _harmless(kind: int, body: bytes) -> bool:
 
 
 def _in_order(photoshop: bytes) -> bool:
-    """Walks the resources of a Photoshop segment; all of it must be such."""
+    """Returns whether a Photoshop segment consists of valid resources only."""
     at = len(_PHOTOSHOP)
     while at < len(photoshop):
         if photoshop[at : at + 4] != b"8BIM" or at + 7 > len(photoshop):
@@ -205,20 +205,20 @@ def _in_order(photoshop: bytes) -> bool:
 
 
 def _frame(body: bytes) -> tuple[int, int, int] | None:
-    """Returns (height, width, channels) of a frame's header."""
+    """Returns (height, width, channels) from a frame header; None if it is unusual."""
     if len(body) < 9 or body[0] != 8:
         return None
     height, width, components = body[1] << 8 | body[2], body[3] << 8 | body[4], body[5]
     if len(body) != 6 + 3 * components or not width * height:
         return None
-    sampled = b"".join(body[at : at + 2] for at in range(6, len(body), 3))  # each component's name and sampling
+    sampled = b"".join(body[at : at + 2] for at in range(6, len(body), 3))  # each component's id and sampling factors
     if (components == 1 and body[7] in _FIRST) or (components == 3 and sampled in _YCBCR):
         return height, width, components
     return None
 
 
 def _orientation(tiff: bytes) -> int | None:
-    """Returns the orientation in an EXIF block, 1 where it has none; None for a block that is not plainly in order."""
+    """Returns the orientation in an EXIF block, 1 if it has none; None for a block that is not clearly valid."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 14:
         return None

@@ -1,6 +1,6 @@
-"""Image files, opened by Pillow: the limits, what the header says, and the reason where a file is rejected.
+"""Image files opened with Pillow: limits, checks of the header, and the reasons for rejecting a file.
 
-Bytes are not trusted: what can be rejected is rejected from the header, and whatever a decoder raises becomes a reason.
+Bytes are not trusted: whatever can be rejected from the header is, and any exception of a decoder becomes a reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import PIL
 from PIL import (
-    BmpImagePlugin,  # noqa: F401  (each plugin registers its format; Pillow would else import all forty)
+    BmpImagePlugin,  # noqa: F401  (each plugin registers its format; Pillow would otherwise import all forty)
     GifImagePlugin,  # noqa: F401
     Image,
     JpegImagePlugin,  # noqa: F401
@@ -33,18 +33,18 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import convert, unsupported_formats
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""The formats that can be allowed, by Pillow's names; PPM stands for the family PBM, PGM and PPM."""
+"""The formats that can be allowed, by Pillow's names; PPM stands for the family of PBM, PGM and PPM."""
 
-# What Pillow and libtiff find odd in a file is either refused here or of no account: nothing of it goes to standard
-# error. Once, at import, since `catch_warnings` changes the process's filters and is not safe in a server's threads.
+# Anything odd that Pillow and libtiff report about a file is either rejected here or harmless, so their messages are
+# silenced. At import, because `catch_warnings` changes process-wide filters, which is not safe in a server's threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
-for _folder in ("pillow.libs", "PIL/.dylibs"):  # where Pillow's wheels for Linux and macOS keep theirs
+for _folder in ("pillow.libs", "PIL/.dylibs"):  # the libraries in Pillow's wheels for Linux and macOS
     for _library in (Path(PIL.__file__).parent.parent / _folder).glob("libtiff*"):
         ctypes.CDLL(str(_library)).TIFFSetErrorHandler(None)
 
 MAX_SECONDS = 30.0
-"""Seconds that one image may take, wherever one is waited for; the slowest of Pillow's hostile files takes 0.2."""
+"""Maximum seconds to wait for one image; the slowest of Pillow's hostile test files takes 0.2."""
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack requires|not enough|image file is", re.I)
@@ -52,13 +52,13 @@ _TRUNCATED = re.compile(r"truncat|unexpected end|premature|end of file|unpack re
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of what is accepted, checked from the header before anything is decoded.
+    """Limits on what is accepted, checked from the header before anything is decoded.
 
     Attributes:
         max_pixels: Width times height; at most 178,956,970, Pillow's own limit.
         max_bytes: Size of the encoded file.
         max_frames: Frames of an animation or pages of a document.
-        first_frame: Takes the first frame where there are more than `max_frames`, instead of refusing.
+        first_frame: Whether to use the first frame if there are more than `max_frames`, instead of rejecting the file.
         formats: Some of `FORMATS`.
     """
 
@@ -78,20 +78,20 @@ class Limits:
 
 
 ANY_SIZE = Limits(max_pixels=MAX_PIXELS, max_bytes=2**40, max_frames=2**20, first_frame=True)
-"""For images that ingestion has let in: it has held each against the limits that the user set."""
+"""For images that ingestion has accepted: it has already applied the user's limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """The facts of an image that its header and its pixels tell.
+    """The properties of an image, from its header and its pixels.
 
     Attributes:
         format: One of `FORMATS`.
-        width: In pixels, as seen: with the EXIF orientation applied.
-        height: In pixels, as seen.
-        mode: Pillow's name for the kind of pixel, as "L", "RGB", "P", "CMYK", "I;16".
-        frames: Counted no further than one more than is allowed.
-        bits: Of a file whose samples have 16 bits, how many the largest needs, 8..16; None for all others.
+        width: In pixels, as displayed: with the EXIF orientation applied.
+        height: In pixels, as displayed.
+        mode: Pillow's name for the pixel mode, such as "L", "RGB", "P", "CMYK", "I;16".
+        frames: Number of frames; counting stops at one more than is allowed.
+        bits: For 16-bit samples, the number of bits that the largest one needs, 8..16; None for all other files.
     """
 
     format: str
@@ -104,7 +104,7 @@ class Info:
 
 @contextlib.contextmanager
 def rejecting() -> Iterator[None]:
-    """Turns what a decoder raises into a reason. Only calls of Pillow and reads of its attributes stand inside."""
+    """Turns a decoder's exceptions into rejections. The block must only call Pillow and read its attributes."""
     try:
         yield
     except RejectionError:
@@ -121,10 +121,10 @@ def rejecting() -> Iterator[None]:
 
 
 def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
-    """Opens an image file and checks its header; no pixel is decoded yet.
+    """Opens an image file and checks its header; no pixels are decoded yet.
 
     Raises:
-        RejectionError: If it is not accepted. What else Pillow raises, `rejecting` turns into one.
+        RejectionError: If it is not accepted. Pillow's own exceptions must be turned into one by `rejecting`.
     """
     if not data:
         raise RejectionError(RejectionReason.EMPTY, "0 bytes")
@@ -134,7 +134,7 @@ def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
         )
     try:
         image = Image.open(io.BytesIO(data), formats=limits.formats)
-    except Exception as error:  # a text may begin as a picture does, and raises what a damaged one would
+    except Exception as error:  # text may begin like an image, and then raises the same error as a damaged image
         if fault := unsupported_formats.refusal(data):
             raise fault from None
         if isinstance(error, UnidentifiedImageError):
@@ -162,7 +162,7 @@ def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:
 
 
 def _unidentified(data: bytes, limits: Limits) -> RejectionError:
-    """Says why no allowed format reads the file: by its signature alone, no other decoder sees the bytes."""
+    """Returns why no allowed format can read the file, from its signature: no other decoder gets to see the bytes."""
     Image.init()
     start = data[:16].ljust(16, b"\0")  # plugins unpack numbers from it
     names = [name for name, (_, accept) in Image.OPEN.items() if accept and accept(start) is True]
@@ -180,7 +180,7 @@ def _format(image: Image.Image) -> str:
 
 
 def _frames(image: Image.Image, most: int) -> int:
-    """Counts frames up to `most` + 1: a GIF's must be walked through, and there may be millions."""
+    """Counts frames up to `most` + 1: a GIF has to be read to count them, and there may be millions."""
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return 1
     return 2 if most == 1 else min(int(getattr(image, "n_frames", 1)), most + 1)

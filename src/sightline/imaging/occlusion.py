@@ -1,7 +1,7 @@
-"""Occlusion sensitivity: which parts of an image a score depends on, without gradients.
+"""Occlusion sensitivity: the parts of an image that a score depends on, found without gradients.
 
-A grey patch is moved over the image; where the score of a class falls, the network had looked (Zeiler and Fergus,
-Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2). Works for any model that can be asked.
+A grey patch is moved over the image; where it lowers the score of a class, the network uses what it covers (Zeiler and
+Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2). Works for any model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating[Any]]
 
 CELLS = 8
-"""The image is divided into so many cells each way; the patch covers two by two, and moves by one: 49 runs."""
+"""Number of cells in each direction; the patch covers two by two, and moves by one: 49 runs."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class OcclusionMap:
     """The dependence of an image's score on its parts.
 
     Attributes:
-        falls: [CELLS, CELLS] float32: by how much the score falls where that cell is covered, mean over the patches
-            that cover it; 0 where it rises.
-        lowest: The score under the worst patch.
-        worst: The place of the patch that matters most: row and column of its first cell, 0 to CELLS - 2.
+        falls: [CELLS, CELLS] float32: how much the score falls when a cell is covered, as the mean over the patches
+            that cover it; a rise counts as 0.
+        lowest: The lowest score under any patch.
+        worst: The position of the patch with the lowest score: row and column of its first cell, 0 to CELLS - 2.
     """
 
     falls: npt.NDArray[np.float32]
@@ -39,13 +39,13 @@ class OcclusionMap:
 def occlusion_map(
     scores: Callable[[Images], Scores], image: Images, score: float, filling: Images, batch_size: int = 16
 ) -> OcclusionMap:
-    """Covers parts of an image in turn.
+    """Covers parts of an image in turn, and measures how the score falls.
 
     Args:
-        scores: Images [n, height, width, channels] uint8 -> the score of the class that is explained, [n].
+        scores: Maps images [n, height, width, channels] uint8 to scores [n] of the class to explain.
         image: [height, width, channels] uint8.
         score: The score of the whole image.
-        filling: [channels] uint8, the levels that cover a part.
+        filling: [channels] uint8, the levels of the patch.
         batch_size: Images per run of the network.
     """
     height, width = image.shape[:2]

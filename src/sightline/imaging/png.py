@@ -1,4 +1,4 @@
-"""Pixels to PNG, for sources that hold pixels and no files: the same bytes on every machine."""
+"""PNG encoding for sources that have pixels rather than files: the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import struct
 import zlib
 
 _COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's greyscale and truecolour
-_STORED = 65_535  # bytes that one stored block of deflate holds
+_STORED = 65_535  # maximum bytes in a stored block of deflate
 
 
 def encode(pixels: bytes, height: int, width: int, channels: int) -> bytes:
     """Returns an uncompressed PNG (RFC 2083).
 
-    Uncompressed, since compressed bytes depend on the version of zlib, and digests of images must not.
+    Not compressed, because compressed bytes depend on the version of zlib, and digests of images must not.
 
     Args:
         pixels: height x width x channels bytes, row by row.

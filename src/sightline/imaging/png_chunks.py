@@ -1,4 +1,4 @@
-"""Chunks of a PNG: those that must be sound, and those that can be left out."""
+"""Chunks of a PNG: the check of critical ones, and the removal of metadata."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MOST_TEXT = 16 * 2**20
 
 
 def require_sound(data: bytes) -> None:
-    """Refuses a PNG with a critical chunk missing or damaged: Pillow checks no checksum of the pixels.
+    """Rejects a PNG with a missing or damaged critical chunk: Pillow does not verify the checksums of the pixels.
 
     Raises:
-        RejectionError: If it is one.
-        struct.error: If the file ends before a chunk does.
+        RejectionError: If a critical chunk is missing or damaged.
+        struct.error: If the file ends inside a chunk's header.
     """
     for kind, start, end in _chunks(data):
         if not kind[0] & _CRITICAL and not _is_sound(data, start, end):
@@ -29,13 +29,13 @@ def require_sound(data: bytes) -> None:
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """Returns a PNG without its texts and colour profile, but for texts that may hold the orientation.
+    """Returns a PNG without its texts and colour profile, except for texts that may contain the orientation.
 
-    Those are unpacked, 16 MiB of them at most, since Pillow refuses one of more than 1 MiB if, and only if, it is
+    Those are decompressed, up to 16 MiB in all, because Pillow rejects a text of more than 1 MiB if, and only if, it is
     compressed.
 
     Returns:
-        The file, the same in its pixels; None for one that has no such chunks, is damaged, or is not a PNG.
+        The file with the same pixels; None if it has no such chunks, is damaged, or is not a PNG.
     """
     parts, dropped, left = [_SIGNATURE], False, _MOST_TEXT
     try:
@@ -56,7 +56,7 @@ def without_metadata(data: bytes) -> bytes | None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the kind of each chunk and where it begins and ends, up to the last."""
+    """Yields the type, start and end of each chunk, up to the end chunk."""
     at, kind = len(_SIGNATURE), b""
     if not data.startswith(_SIGNATURE):
         raise RejectionError(RejectionReason.CORRUPT, "not a PNG")
@@ -75,7 +75,7 @@ def _is_sound(data: bytes, start: int, end: int) -> bool:
 
 
 def _orienting(kind: bytes, body: bytes, most: int) -> bytes:
-    """Returns the content of an uncompressed chunk with a text that may hold the orientation; empty if it is none."""
+    """Returns the content of an uncompressed chunk for a text that may contain the orientation; empty for others."""
     keyword, _, rest = body.partition(b"\0")
     if keyword not in _ORIENTING:
         return b""
@@ -90,7 +90,7 @@ def _orienting(kind: bytes, body: bytes, most: int) -> bytes:
         inflate = zlib.decompressobj()
         try:
             text = inflate.decompress(text, most)
-        except zlib.error:  # as Pillow has it: it is no text
+        except zlib.error:  # Pillow ignores such a text as well
             return b""
         if not inflate.eof:
             return b""

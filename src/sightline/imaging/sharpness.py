@@ -1,4 +1,4 @@
-"""Sharpness of an image: how much its edges stand out."""
+"""Sharpness of an image, measured by its edges."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 
 def sharpness(grey: npt.NDArray[np.uint8]) -> float:
-    """Returns the standard deviation of the Laplacian of [height, width] uint8, low where the image is blurred.
+    """Returns the standard deviation of the Laplacian of [height, width] uint8, which is low for blurred images.
 
     Pech-Pacheco et al. (2000), "Diatom autofocusing in brightfield microscopy". To compare images of different sizes,
-    bring them to one size first, as `sightline.imaging.convert.shrunk` does.
+    scale them to one size first, as `sightline.imaging.convert.shrunk` does.
     """
-    edges = cv2.Laplacian(grey, cv2.CV_16S)  # whole numbers up to 4 * 255, as are their sums: exact
+    edges = cv2.Laplacian(grey, cv2.CV_16S)  # integers up to 4 * 255, as are their sums: exact
     share = 1 / edges.size
     mean = cv2.sumElems(edges)[0] * share
     return math.sqrt(max(cv2.norm(edges, cv2.NORM_L2SQR) * share - mean * mean, 0.0))

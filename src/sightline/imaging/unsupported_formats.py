@@ -1,4 +1,4 @@
-"""File formats that are not accepted, recognised by their first bytes, each with a remedy."""
+"""Unsupported file formats, recognized by their first bytes, each with a remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sightline.core.rejection import RejectionError, RejectionReason
 
 _START = 1024
-_PLAIN_PNM = re.compile(rb"P[1-6]\s+(\d|#)")  # a picture in letters and numbers
+_PLAIN_PNM = re.compile(rb"P[1-6]\s+(\d|#)")  # an image as text
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _HTML = re.compile(rb"\s*(<!doctype html|<html[\s>])", re.IGNORECASE)
@@ -44,7 +44,7 @@ _ARCHIVES = (
     (0, b"Rar!\x1a\7"),
     (257, b"ustar"),
 )
-# The major brands of ISO base media files; a file of another brand is a film.
+# The major brands of ISO base media files; a file of any other brand is a video.
 _BRANDS = {
     **dict.fromkeys(
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"),
@@ -54,7 +54,7 @@ _BRANDS = {
     b"crx ": _RAW,
 }
 _FILM = "a video", "`ffmpeg -i FILE FILE-%04d.png`"
-# Files that stand where a picture is to be fetched to.
+# Files that stand in for images that have not been downloaded.
 _POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "Git LFS", "git lfs pull"),
     (b"/annex/objects/", "git-annex", "git annex get ."),
@@ -64,7 +64,7 @@ _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 
 
 def refusal(data: bytes) -> RejectionError | None:
-    """Returns why a file that no decoder takes is refused, if its kind is known.
+    """Returns the rejection of a file that no decoder accepts, if its format is known.
 
     Args:
         data: The file.
@@ -81,25 +81,25 @@ def refusal(data: bytes) -> RejectionError | None:
 
 
 def unsupported(name: str, remedy: str = "") -> RejectionError:
-    """Returns the refusal of a format that cannot be read.
+    """Returns the rejection of a format that cannot be read.
 
     Args:
         name: The format.
-        remedy: A command that converts one, if one is known.
+        remedy: A command that converts it, if one is known.
     """
     by = f", as {remedy} does" if remedy else ""
     return RejectionError(RejectionReason.UNSUPPORTED_FORMAT, f"{name}: convert it to JPEG or PNG{by}")
 
 
 def require_no_preview(data: bytes, tags: Mapping[int, Any]) -> None:
-    """Refuses a TIFF of which the first picture is but a preview of what it holds, as cameras' raw files are.
+    """Rejects a TIFF whose first image is only a preview of its content, as in cameras' raw files.
 
     Args:
         data: The file.
-        tags: Those of its first picture.
+        tags: The tags of its first image.
 
     Raises:
-        RejectionError: If it is one.
+        RejectionError: If it is such a file.
     """
     is_preview = tags.get(_NEW_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags
     if data[8:11] == b"CR\2" or _DNG_VERSION in tags or is_preview:
@@ -110,7 +110,7 @@ def _is_text(start: bytes) -> bool:
     try:
         text = start.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(start) - 3 or len(start) < _START:  # else a letter is cut where the start ends
+        if error.start < len(start) - 3 or len(start) < _START:  # otherwise the end of `start` splits a character
             return False
         text = start[: error.start].decode("utf-8")
     return bool(text) and not _CONTROL.search(text) and not _PLAIN_PNM.match(start)

@@ -1,4 +1,4 @@
-"""Pictures that were labelled here, read beside any source: a folder per class in the project."""
+"""Images that were labelled in this project, read in addition to any source: one folder per class."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _RULES = LayoutRules("classes")
 
 
 class SourceWithAdditions:
-    """A source, and after it the pictures of a folder; their ids begin with the folder's name.
+    """A source, followed by the images of a folder, whose ids begin with the folder's name.
 
     Args:
         source: The source.
-        folder: The folder, which holds `class/image`.
-        max_bytes: A larger file is rejected without being read.
+        folder: The folder, with images at `class/image`.
+        max_bytes: Larger files are rejected without being read.
     """
 
     def __init__(self, source: Source, folder: Path, max_bytes: int) -> None:
@@ -33,11 +33,11 @@ class SourceWithAdditions:
 
     @property
     def notes(self) -> list[str]:
-        """Human-readable notes of both, once records have been asked for."""
+        """Human-readable notes of both; complete once all records have been read."""
         return [*(self._source.notes if isinstance(self._source, SourceWithNotes) else []), *self._added.notes]
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
-        """Returns the source's; that of the folder is `additions`' own."""
+        """Returns the source's fingerprint; for the folder's see `additions_fingerprint`."""
         return self._source.fingerprint(memory)
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
@@ -47,7 +47,7 @@ class SourceWithAdditions:
 
 
 def holds_images(folder: Path | None) -> bool:
-    """Returns whether there is a folder of additions with a class in it, or DVC tracks one that has not been pulled."""
+    """Returns whether there is a folder of additions with a class in it, or one that DVC tracks but has not pulled."""
     if folder is None:
         return False
     if folder.is_dir():
@@ -57,14 +57,14 @@ def holds_images(folder: Path | None) -> bool:
 
 
 def with_additions(source: Source, folder: Path | None, max_bytes: int) -> Source:
-    """Returns the source, with the additions where there are any."""
+    """Returns the source with the additions, if there are any."""
     return SourceWithAdditions(source, folder, max_bytes) if folder is not None and holds_images(folder) else source
 
 
 def additions_fingerprint(
     folder: Path | None, max_bytes: int, memory: ContentMemory = NO_MEMORY
 ) -> dict[str, Any] | None:
-    """Returns what changes when the additions do; None where there are none."""
+    """Returns a fingerprint that changes when the additions do; None if there are none."""
     if folder is None or not holds_images(folder):
         return None
     return FolderSource(folder, max_bytes, rules=_RULES).fingerprint(memory)

@@ -22,7 +22,7 @@ from sightline.sources.layout_rules import AUTO, LayoutRules
 from sightline.sources.tree_option import TreeOption
 
 _FREE_BYTES = 2**30
-"""An archive that unpacks to no more than this is no bomb, whatever its ratio."""
+"""An archive that unpacks to no more than this is not a bomb, whatever its ratio."""
 
 _REMEDY = "raise ingest.source.max_ratio if you trust it"
 
@@ -30,13 +30,13 @@ _REMEDY = "raise ingest.source.max_ratio if you trust it"
 @SOURCES.register("archive")
 @dataclass
 class ArchiveOption(TreeOption):
-    """A zip or tar (.gz, .xz, .zst) that holds such a folder; read without unpacking.
+    """A zip or tar (.gz, .xz, .zst) of a folder with one folder per class; read without unpacking it to disk.
 
     Attributes:
         path: The archive.
-        url: The archive behind a URL; instead of `path`.
+        url: The URL of the archive, instead of `path`.
         max_entries: An archive with more entries is refused.
-        max_ratio: An archive may unpack to this many times its size, or to 1 GiB where that is more.
+        max_ratio: An archive may unpack to this many times its size, or to 1 GiB if that is more.
     """
 
     max_entries: int
@@ -57,14 +57,14 @@ class ArchiveSource:
 
     Args:
         file: The archive.
-        max_bytes: A larger entry is rejected without being unpacked.
+        max_bytes: Larger entries are rejected without being unpacked.
         max_entries: An archive with more entries is refused.
-        max_ratio: So many times its size, or 1 GiB where that is more, may an archive unpack to.
-        limit: At most so many entries, an even sample of all.
-        rules: Rules by which the tree in it is read.
+        max_ratio: An archive may unpack to this many times its size, or to 1 GiB if that is more.
+        limit: Maximum number of entries, sampled evenly from all; None for all.
+        rules: Rules for reading the folder tree in the archive.
 
     Attributes:
-        notes: Human-readable notes on how the tree was read, once records have been asked for.
+        notes: Human-readable notes on how the tree was read; complete once all records have been read.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The base of all sources of images, and their registry."""
+"""The base class of all sources of images, and their registry."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SourceConfig(Protocol):
     """The part of the configuration that a source reads.
 
     Attributes:
-        source: The option that was chosen.
-        limit: At most so many inputs; None for all.
-        max_bytes: A larger input is rejected without being read.
-        patterns: Patterns that read the images' paths; only sources that have paths are asked.
+        source: The chosen option.
+        limit: Maximum number of inputs; None for all.
+        max_bytes: Larger inputs are rejected without being read.
+        patterns: Patterns that are applied to the images' paths; only sources with paths use them.
     """
 
     @property
@@ -34,21 +34,21 @@ class SourceConfig(Protocol):
 
 
 class Source(Protocol):
-    """A source of labelled images: a folder, an archive, a list, a database, a built-in set.
+    """A source of labelled images: a folder, an archive, a list, a database, a built-in dataset.
 
-    A source reads and never writes, and opens nothing before one of its methods is called.
+    A source reads and never writes, and opens nothing until one of its methods is called.
     """
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
-        """Returns what changes when the source's content changes, cheaply; JSON values, no credentials.
+        """Returns JSON values that change when the source's content changes; cheap, and without credentials.
 
-        The same content gives the same on every machine.
+        The same content gives the same fingerprint on every machine.
 
         Args:
-            memory: Content digests of files on disk from the last look.
+            memory: Content digests of files on disk from the last run.
 
         Raises:
-            UserError: If the source cannot be reached; one line naming it and the remedy.
+            UserError: If the source cannot be reached; one line with its name and the remedy.
         """
         ...
 
@@ -63,13 +63,13 @@ class Source(Protocol):
 
 @dataclass
 class SourceOption(Option, ABC):
-    """Base of the options: the settings of a source, their checks, and how it is opened.
+    """Base class of the options: the settings of a source, their checks, and how to open it.
 
     Attributes:
         has_paths: Whether its images have paths, from which a pattern can read class, group and split.
-        one_class_remedy: The remedy where all images turn out to be of one class.
-        no_training_remedy: The remedy where the source's own splits leave no image to train on.
-        no_label_remedy: The remedy where no input has a class; empty for the source's own words alone.
+        one_class_remedy: The remedy if all images turn out to be of one class.
+        no_training_remedy: The remedy if the source's own splits leave no image to train on.
+        no_label_remedy: The remedy if no input has a class; empty if the source's own messages are enough.
     """
 
     has_paths: ClassVar[bool] = False
@@ -79,15 +79,15 @@ class SourceOption(Option, ABC):
 
     @abstractmethod
     def open(self, config: SourceConfig) -> Source:
-        """Returns the source. It opens nothing before one of its methods is called.
+        """Returns the source. It opens nothing until one of its methods is called.
 
         Args:
-            config: The ingest section, for the limits that hold for all sources.
+            config: The ingest section, for the limits that apply to all sources.
         """
 
 
 SOURCES: Registry[SourceOption] = Registry("ingest/source", modules="sightline.sources.*")
-"""Every module of this package registers what it defines."""
+"""Importing any module of this package registers the sources that it defines."""
 
 
 @runtime_checkable
@@ -95,7 +95,7 @@ class SourceWithNotes(Protocol):
     """A source with notes on what it read.
 
     Attributes:
-        notes: Human-readable lines, once records have been asked for.
+        notes: Human-readable lines; complete once all records have been read.
     """
 
     notes: list[str]

@@ -1,7 +1,7 @@
-"""The digest of what lies at a path: DVC's own, with a memory of the files that have not changed since.
+"""The content digest of a path, the same as DVC's, with a memory of files that have not changed since.
 
-The digest of a file is its MD5, that of a folder the MD5 of DVC's list of its files. So a folder that DVC tracks has
-the digest that stands in its `.dvc` file, on every machine, whether it has been pulled or not.
+The digest of a file is its MD5, that of a folder the MD5 of DVC's list of its files. A folder that DVC tracks therefore
+has the digest in its `.dvc` file on every machine, whether it has been pulled or not.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from sightline.sources.tree import TreeEntry
 T = TypeVar("T")
 
 _MOST_LISTS = 4
-_PART = 4096  # files of a list that are made into text at a time
+_PART = 4096  # files of a list that are serialized at a time
 
 
 class ContentMemory:
-    """Digests of files, kept from one look to the next, and lists of the files that digests of sources stand for.
+    """Digests of files, kept from one run to the next, and the lists of files behind digests of sources.
 
     Args:
-        folder: The folder that keeps them; None keeps nothing.
+        folder: The folder to keep them in; None to keep nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
     def digest(self, states: Mapping[str, str]) -> str:
-        """Returns a digest of what tells a change of each file, and keeps that list.
+        """Returns a digest of the state of each file, and keeps the list of states.
 
         Args:
-            states: By relative path, in an order that is the same on every machine.
+            states: State by relative path, in an order that is the same on every machine.
         """
         digest = files.sha256("".join(f"{path}\0{state}\n" for path, state in states.items()).encode())
         self.keep_list(digest, states.items())
         return digest
 
     def keep_list(self, digest: str, states: Iterable[tuple[str, str]]) -> None:
-        """Keeps what is behind a source's digest: what tells a change of each file, with its relative path.
+        """Keeps the list behind a source's digest: the state of each file, with its relative path.
 
-        Only the lists used last are kept; that of the state in dvc.lock is, whenever it is compared with another.
+        Only the most recently used lists are kept; the list for the state in dvc.lock is used in every comparison.
         """
         if self._folder is None:
             return
         file = self._list_file(self._folder, digest)
-        with contextlib.suppress(OSError):  # a full disk: what is written next says so
+        with contextlib.suppress(OSError):  # a full disk: the next write reports it
             if file.is_file():
                 file.touch()
             else:
@@ -67,10 +67,10 @@ class ContentMemory:
                 old.unlink()
 
     def kept_list(self, digest: str) -> dict[str, str] | None:
-        """Returns what was kept by `keep_list`, or is in DVC's cache; None where neither is here."""
+        """Returns a list kept by `keep_list`, or from DVC's cache; None if it is in neither."""
         file = self._list_file(self._folder, digest) if self._folder else None
         if file is not None:
-            with contextlib.suppress(OSError, ValueError):  # nothing kept, or cut short
+            with contextlib.suppress(OSError, ValueError):  # not kept, or truncated
                 kept: dict[str, str] = json.loads(file.read_text(encoding="ascii"))
                 file.touch()
                 return kept
@@ -81,11 +81,11 @@ class ContentMemory:
         return folder / "lists" / f"{digest}.json"
 
     def below(self, root: Path, in_order: bool = False) -> contextlib.AbstractContextManager[KnownDigests]:
-        """Yields what is known of the files below a folder, and keeps what is then.
+        """Yields the known digests of files below a folder, and keeps the updated ones at the end.
 
         Args:
             root: The folder, or the file.
-            in_order: Whether its files are asked for in ascending order of path.
+            in_order: Whether its files will be requested in ascending order of path.
         """
         name = f"{files.sha256(os.fsencode(root.absolute()))[:16]}.jsonl"
         return known_digests(root, self._folder / name if self._folder else None, in_order)
@@ -95,21 +95,21 @@ NO_MEMORY = ContentMemory()
 
 
 def fingerprint(path: Path, memory: ContentMemory = NO_MEMORY) -> dict[str, str]:
-    """Returns the digest of a file or folder; where it is in a folder that DVC tracks, and unchanged, of that folder.
+    """Returns the digest of a file or folder; if it belongs to an unchanged folder tracked by DVC, that folder's.
 
     Args:
-        path: May be missing where DVC tracks it.
-        memory: Content digests of its files from the last look.
+        path: The file or folder; it may be missing if DVC tracks it.
+        memory: Content digests of its files from the last run.
     """
     digest = tracked_digest(path, memory)
     return {"md5": digest or (_folder(path, memory)[1] if path.is_dir() else _file(path, memory))}
 
 
 def tracked_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str | None:
-    """Returns the digest by which DVC tracks a path, or a folder that it is in; None where it is not as tracked.
+    """Returns the digest of the tracked file or folder that a path belongs to; None if untracked or changed.
 
     Raises:
-        UserError: If it is of another commit, as DVC's cache has it: somebody else's change has come, not yet its data.
+        UserError: If the data is from another commit, according to DVC's cache: a change was pulled without its data.
     """
     tracked = dvc_files.tracked(path)
     if tracked is None:
@@ -129,18 +129,18 @@ def tracked_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str | None:
 
 
 def own_digest(path: Path, memory: ContentMemory = NO_MEMORY) -> str:
-    """Returns the digest that DVC would give to a file or a folder."""
+    """Returns the digest that DVC would compute for a file or a folder."""
     return _folder(path, memory)[0] if path.is_dir() else _file(path, memory)
 
 
 def is_here(path: Path) -> bool:
-    """Returns whether to look at a path itself: it is there, or nothing else tells its content."""
+    """Returns whether to look at a path itself: it exists, or DVC does not track it."""
     tracked = dvc_files.tracked(path)
     return tracked is None or os.path.lexists(tracked.path)
 
 
 def how_to_get(path: Path) -> str:
-    """Returns the remedy for a path that is missing although DVC tracks it; empty for others."""
+    """Returns the remedy for a missing path that DVC tracks; empty for others."""
     tracked = dvc_files.tracked(path)
     return "" if tracked is None or os.path.lexists(path) else f"run `dvc pull {tracked.pointer}`"
 
@@ -152,7 +152,7 @@ def _file(path: Path, memory: ContentMemory) -> str:
 
 
 def _folder(root: Path, memory: ContentMemory) -> tuple[str, str]:
-    """Returns the digest of all files below a folder, and of those that count as inputs."""
+    """Returns the digest of all files below a folder, and that of the files that count as inputs."""
     paths: list[str] = []
     states: list[str] = []
     litter: set[str] = set()
@@ -178,7 +178,7 @@ def _state(entry: TreeEntry, known: KnownDigests) -> str:
 
 
 def _listed(paths: list[str], states: list[str], without: set[str], memory: ContentMemory) -> str:
-    """Returns the digest of a list of files, as DVC writes and digests it."""
+    """Returns the digest of a list of files, serialized and digested as DVC does it."""
     order = sorted(range(len(paths)), key=paths.__getitem__)
 
     def items() -> Iterator[tuple[str, str]]:
@@ -196,7 +196,7 @@ def _listed(paths: list[str], states: list[str], without: set[str], memory: Cont
 
 
 def _object(items: Iterable[tuple[str, str]]) -> Iterator[bytes]:
-    """Yields a JSON object part by part."""
+    """Yields a JSON object in parts."""
     separator = "{"
     for part in _parts(items):
         yield f"{separator}{json.dumps(dict(part))[1:-1]}".encode()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sightline.datasets.raw_set import Rejection
 
 _SIDE = 8
-_LEVELS = 16  # a pixel counts the inked dots of a 4x4 cell
+_LEVELS = 16  # a pixel's value is the number of inked dots in a 4x4 cell
 
 
 @SOURCES.register("digits")
@@ -34,15 +34,15 @@ class DigitsOption(SourceOption):
 
 
 class DigitsSource:
-    """1,797 images, 8x8 grey, 10 classes: the UCI set of handwritten digits that scikit-learn carries.
+    """1,797 images, 8x8 grey, 10 classes: the UCI dataset of handwritten digits that scikit-learn ships.
 
     Its file is read directly: importing scikit-learn would take two seconds.
 
     Args:
-        limit: At most so many images, an even sample of each class.
+        limit: Maximum number of images, sampled evenly from each class; None for all.
 
     Attributes:
-        notes: Human-readable notes on what was read, once records have been asked for.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     def __init__(self, limit: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A single file that holds images or lists them: on disk, or behind a URL."""
+"""A single file that contains or lists images: on disk, or at a URL."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sightline.sources.content import NO_MEMORY, ContentMemory
 
 
 class SourceFile(Protocol):
-    """A file that can be opened several times; `name` is for messages and holds no credentials."""
+    """A file that can be opened several times; `name` is for messages and contains no credentials."""
 
     name: str
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
-        """Opens it for reading; seekable.
+        """Opens it for reading, as a seekable stream.
 
         Raises:
             UserError: If it cannot be opened.
@@ -30,7 +30,7 @@ class SourceFile(Protocol):
         ...
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
-        """Returns its content's digest or, of a service, what that says of it."""
+        """Returns its content's digest or, for a remote file, what the service reports about its content."""
         ...
 
 
@@ -39,7 +39,7 @@ class LocalFile:
 
     Args:
         path: The file.
-        knob: The setting that names it, for messages.
+        knob: The setting with its path, for messages.
     """
 
     def __init__(self, path: Path, knob: str = "ingest.path") -> None:
@@ -65,15 +65,15 @@ class LocalFile:
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
         if content.is_here(self._path):
-            self.open().close()  # says why it cannot be read
+            self.open().close()  # raises the reason why it cannot be read
         return content.fingerprint(self._path, memory)
 
 
 class RemoteFile:
-    """A file behind a URL that fsspec knows; to be read it is copied to the temporary folder, once.
+    """A file at a URL that fsspec supports; to be read it is downloaded to the temporary folder, once.
 
-    A zip is read from its end, and any archive is read more than once: not every server can do the first, and over a
-    network neither is fast.
+    A zip is read from its end, and any archive is read more than once: not every server supports the former, and
+    neither is fast over a network.
     """
 
     def __init__(self, url: str) -> None:
@@ -102,7 +102,7 @@ class RemoteFile:
 
 
 def source_file(path: str | None, url: str | None) -> SourceFile:
-    """Returns the file at a path or, where that is None, behind a URL."""
+    """Returns the file at a path or, if that is None, at a URL."""
     if path is not None:
         return LocalFile(Path(path))
     if url is None:

@@ -1,4 +1,4 @@
-"""A folder that has one folder per class."""
+"""A folder with one folder per class."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from sightline.sources.tree_option import TreeOption
 @SOURCES.register("folder")
 @dataclass
 class FolderOption(TreeOption):
-    """A folder that has one folder per class: `root/class/**/image` or `root/{train,val,test}/class/**/image`.
+    """A folder with one folder per class: `root/class/**/image` or `root/{train,val,test}/class/**/image`.
 
     Attributes:
         path: The root.
-        url: The root behind a URL that fsspec knows (`s3://bucket/birds`); instead of `path`.
+        url: The root as a URL that fsspec supports (`s3://bucket/birds`), instead of `path`.
     """
 
     def open(self, config: SourceConfig) -> Source:
@@ -38,16 +38,16 @@ class FolderOption(TreeOption):
 
 
 class FolderSource:
-    """Every file below a root is an input: an image, or a row in the list of rejections.
+    """Every file below a root is an input: it becomes an image, or a row in the list of rejections.
 
     Args:
-        root: Holds `class/**/image` or `{train,val,test}/class/**/image`.
-        max_bytes: A larger file is rejected without being read.
-        limit: At most so many files, an even sample of all.
-        rules: Rules by which the tree is read.
+        root: The root, with images at `class/**/image` or `{train,val,test}/class/**/image`.
+        max_bytes: Larger files are rejected without being read.
+        limit: Maximum number of files, sampled evenly from all; None for all.
+        rules: Rules for reading the folder tree.
 
     Attributes:
-        notes: Human-readable notes on how the tree was read, once records have been asked for.
+        notes: Human-readable notes on how the tree was read; complete once all records have been read.
     """
 
     def __init__(self, root: Path, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:

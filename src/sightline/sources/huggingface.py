@@ -1,4 +1,4 @@
-"""Sets as Hugging Face's `datasets` stores them: Parquet, or the Arrow files of `save_to_disk`."""
+"""Datasets as stored by Hugging Face's `datasets`: Parquet, or the Arrow files of `save_to_disk`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _INFO = "dataset_info.json"
 @SOURCES.register("huggingface")
 @dataclass
 class HuggingfaceOption(SourceOption):
-    """Parquet files with an `Image` feature, or a folder as `datasets` saves one.
+    """Parquet files with an `Image` feature, or a folder saved by `datasets`.
 
     Attributes:
         path: A Parquet file, a folder of them, or a folder written by `save_to_disk`.
         image_column: Column with the `Image` feature.
-        label_column: Column of the class: text, or a `ClassLabel` whose names the files hold.
+        label_column: Column of the class: text, or a `ClassLabel` whose names are in the files.
         group_column: Column of the group whose images stay in one split, or null.
-        id_column: Column of the id, or null: the file's name and the row's number.
+        id_column: Column of the id; null for the file's name and the row's number.
     """
 
     path: str | None
@@ -60,15 +60,15 @@ class HuggingfaceOption(SourceOption):
 
 
 class HuggingfaceSource:
-    """Every row is an input. A file's or folder's name tells the split (`train-00000-of-00001.parquet`, `test/...`).
+    """Every row is an input. The split is read from file or folder names (`train-00000-of-00001.parquet`, `test/...`).
 
     Args:
-        option: The source's settings: the place of the files, and their columns.
-        max_bytes: A larger file, where a row names one instead of holding the image, is rejected.
-        limit: At most so many rows, an even sample of each class.
+        option: The source's settings: the location of the files, and their columns.
+        max_bytes: If a row refers to a file instead of containing the image, larger files are rejected.
+        limit: Maximum number of rows, sampled evenly from each class; None for all.
 
     Attributes:
-        notes: Human-readable notes on what was read, once records have been asked for.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     def __init__(self, option: HuggingfaceOption, max_bytes: int, limit: int | None = None) -> None:
@@ -154,7 +154,7 @@ class HuggingfaceSource:
         return tree.read_file(Path(real), self._max_bytes)
 
     def _class_names(self, file: Path) -> list[str] | None:
-        """Returns the names of a `ClassLabel`, from the file's own metadata or the description beside it."""
+        """Returns the names of a `ClassLabel`, from the file's own metadata or the description next to it."""
         metadata = _schema(file).metadata or {}
         features: Any = {}
         with contextlib.suppress(ValueError, KeyError, AttributeError):
@@ -208,7 +208,7 @@ def _opened(file: Path) -> Iterator[Any]:
             return
         with pa.memory_map(str(file)) as stream:
             try:
-                reader = pa.ipc.open_stream(stream)  # what `datasets` writes
+                reader = pa.ipc.open_stream(stream)  # the format that `datasets` writes
             except pa.ArrowInvalid:
                 stream.seek(0)
                 opened = pa.ipc.open_file(stream)

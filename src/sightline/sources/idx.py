@@ -1,4 +1,4 @@
-"""IDX files, as MNIST and its relatives come in (http://yann.lecun.com/exdb/mnist, "the IDX file format")."""
+"""IDX files, the format of MNIST and its relatives (http://yann.lecun.com/exdb/mnist, "the IDX file format")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROLES = {
     "label",
     "y",
     "targets",
-}  # words that tell one of a pair from the other
+}  # words that distinguish the two files of a pair
 _BLOCK = 2**20
 _MAX_SIDE = 2**15
 
@@ -54,11 +54,11 @@ class _Pair:
 @SOURCES.register("idx")
 @dataclass
 class IdxOption(SourceOption):
-    """IDX files as MNIST comes in: `*-images-idx3-ubyte[.gz]` beside `*-labels-idx1-ubyte[.gz]`.
+    """IDX files, the format of MNIST: `*-images-idx3-ubyte[.gz]` next to `*-labels-idx1-ubyte[.gz]`.
 
     Attributes:
-        path: The folder. Files that begin with `train` give the split "train", with `t10k` or `test` "test".
-        class_names: Names of the classes in order of their number; empty to call them by number.
+        path: The folder. Files that begin with `train` form the split "train", those with `t10k` or `test` "test".
+        class_names: Names of the classes in order of their number; empty to use the numbers as names.
     """
 
     path: str | None
@@ -74,16 +74,16 @@ class IdxOption(SourceOption):
 class IdxSource:
     """Images and their labels, in pairs of files, compressed or not.
 
-    A file's name tells by `idx3` (`idx4` for colours) that it holds images, by `idx1` that it holds labels; a pair's
-    names are alike but for words as `images` and `labels`, `X` and `y`. They tell splits where one of them is `train`.
+    A file with `idx3` in its name (`idx4` for colour) contains images, one with `idx1` labels; the names of a pair are
+    the same except for words like `images` and `labels`, `X` and `y`. They define splits if one of them is `train`.
 
     Args:
-        root: The folder that holds them.
-        class_names: Names in order of the class's number; empty to call them by number.
-        limit: At most so many images, an even sample of each class.
+        root: The folder with the files.
+        class_names: Names of the classes in order of their number; empty to use the numbers as names.
+        limit: Maximum number of images, sampled evenly from each class; None for all.
 
     Attributes:
-        notes: Human-readable notes on what was read, once records have been asked for.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     def __init__(self, root: Path, class_names: list[str], limit: int | None = None) -> None:
@@ -99,7 +99,7 @@ class IdxSource:
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
         pairs = self._pairs()
-        counts = [_checked_count(pair) for pair in pairs]  # before anything is taken from any of them
+        counts = [_checked_count(pair) for pair in pairs]  # checks all pairs before reading from any
         labelled = (
             (_id(pair, number), self._name(label))
             for pair, count in zip(pairs, counts, strict=True)
@@ -125,7 +125,7 @@ class IdxSource:
             name = path.name.removesuffix(".gz")
             if (
                 match and path.is_file() and not is_litter(name) and name not in files
-            ):  # sorted, the file that is not compressed comes first
+            ):  # in sorted order the uncompressed file comes first
                 files[name] = match["stem"], path, match["dimensions"] == "1"
         images = [(stem, path) for stem, path, is_labels in files.values() if not is_labels]
         labels = [(stem, path) for stem, path, is_labels in files.values() if is_labels]
@@ -156,7 +156,7 @@ def _prefix(stem: str) -> str:
 
 
 def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -> Path:
-    """Returns the file that is called as this one is, but for the words for its role."""
+    """Returns the other file of a pair: the one whose name differs only in the words for its role."""
     key = [word for word in _words(stem) if word not in _ROLES]
     partners = [other for name, other in others if [word for word in _words(name) if word not in _ROLES] == key]
     if len(partners) == 1:
@@ -172,7 +172,7 @@ def _partner(stem: str, path: Path, others: list[tuple[str, Path]], role: str) -
 
 
 def _shapes(images: IO[bytes], labels: IO[bytes], pair: _Pair) -> tuple[int, tuple[int, int, int]]:
-    """Reads the headers; returns how many images there are to be, and their (height, width, channels)."""
+    """Reads the headers; returns the number of images and their (height, width, channels)."""
     count, *shape = _header(images, pair.images)
     (labelled, *rest) = _header(labels, pair.labels)
     if rest or labelled != count:
@@ -186,7 +186,7 @@ def _shapes(images: IO[bytes], labels: IO[bytes], pair: _Pair) -> tuple[int, tup
 
 
 def _checked_count(pair: _Pair) -> int:
-    """Returns the number of a pair's images, once both files are known to hold what their headers tell of."""
+    """Returns the number of images in a pair, after checking that both files are as long as their headers say."""
     with _open(pair.images) as images, _open(pair.labels) as labels:
         count, shape = _shapes(images, labels, pair)
         for stream, path, size in ((images, pair.images, count * math.prod(shape)), (labels, pair.labels, count)):
@@ -199,7 +199,7 @@ def _checked_count(pair: _Pair) -> int:
 
 
 def _size(stream: IO[bytes], path: Path, most: int) -> int:
-    """Returns how many bytes follow, or a number above `most`; read to its end, gzip compares its checksum."""
+    """Returns the number of bytes left, or one above `most`; reading gzip to its end verifies the checksum."""
     if path.suffix != ".gz":
         return path.stat().st_size - stream.tell()
     size = 0

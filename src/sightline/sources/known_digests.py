@@ -1,7 +1,7 @@
-"""Digests of files that have not changed since the last look, kept in a file with a line for each.
+"""Digests of files that have not changed since the last run, kept in a file with one line per file.
 
-The lines are in the order of the look. Where the next look comes by the files in the same order, it reads them as it
-goes: memory holds one line, however many files there are.
+The lines are in the order in which files were visited. If the next run visits them in the same order, it reads the
+lines as it goes: memory holds a single line, however many files there are.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from sightline.core.progress import track
 
 _BLOCK = 2**20
 _END = b'"]\n'
-"""The end of a line, after the digest."""
+"""The end of a line, following the digest."""
 _SETTLED = 2 * 10**9
-"""Nanoseconds after which a file that has changed again has another time, on any file system."""
+"""Nanoseconds after which another change gives a file another time, on any file system."""
 
 
 def _line_start(path: str, size: int, stamp: Sequence[int]) -> bytes:
-    """Returns the line of a file up to its digest: what `json.dumps` would write, in a third of its time."""
+    """Returns the line of a file up to its digest: the same as `json.dumps`, in a third of the time."""
     return f'[{encode_basestring_ascii(path)}, {size}, {", ".join(map(str, stamp))}, "'.encode()
 
 
 class EarlierLook:
-    """The files of the last look, as they were.
+    """The files and digests of the last run.
 
     Args:
-        lines: Of each file a JSON array: relative path, size, times and inode, digest.
-        in_order: Whether paths are asked for in ascending order, which the lines have: then none needs to be kept.
+        lines: For each file a JSON array: relative path, size, times and inode, digest.
+        in_order: Whether paths are requested in ascending order, like the lines: then no line needs to be kept.
 
     Attributes:
-        skipped: Whether there was a file that was not asked for in its turn.
+        skipped: Whether the last run had a file that was not requested in its place.
     """
 
     def __init__(self, lines: Iterator[bytes], in_order: bool) -> None:
@@ -48,15 +48,15 @@ class EarlierLook:
         self._in_order = in_order
         self._lines = lines
         self._line = next(lines, b"")
-        self._path: str | None = None  # of that line, once it is read
+        self._path: str | None = None  # path in `_line`, once that has been parsed
         self._passed: dict[str, bytes] = {}
 
     def line_of(self, path: str, start: bytes) -> bytes | None:
-        """Returns the line of a path, which is asked for once; None where the last look did not see it.
+        """Returns the line of a path, which is requested only once; None if it was not in the last run.
 
         Args:
-            path: Relative.
-            start: The line up to its digest, if the file is as it was: so it is found without being taken apart.
+            path: Relative path.
+            start: The line up to its digest if the file is unchanged, so that the line need not be parsed.
         """
         line = self._line
         if line.startswith(start) and line.endswith(_END):
@@ -81,14 +81,14 @@ class EarlierLook:
 
     @property
     def at_end(self) -> bool:
-        """Whether there is no further file."""
+        """Whether all files have been visited."""
         return not self._line
 
     def _go_on(self) -> None:
         self._line, self._path = next(self._lines, b""), None
 
     def _next_path(self) -> str | None:
-        """Returns the path of the next line; None where that was cut short, or is not ours."""
+        """Returns the path of the next line; None if the line is truncated or invalid."""
         if self._path is None:
             with contextlib.suppress(ValueError, LookupError, TypeError):
                 path, *_, digest = json.loads(self._line)
@@ -98,15 +98,15 @@ class EarlierLook:
 
 
 class KnownDigests:
-    """Digests of the files below a folder, of those that have not changed taken from before.
+    """Digests of the files below a folder, taken from the last run if a file is unchanged.
 
     Args:
         root: The folder.
-        earlier: The last look.
-        now: The file for the lines of this one; None for none.
+        earlier: The last run.
+        now: The file for the lines of this run; None to write none.
 
     Attributes:
-        changed: Whether a file is not what it was.
+        changed: Whether any file is new or has changed.
     """
 
     def __init__(self, root: Path, earlier: EarlierLook, now: IO[bytes] | None = None) -> None:
@@ -116,13 +116,13 @@ class KnownDigests:
         self._now = now
 
     def md5(self, path: str, size: int, stamp: Sequence[int], shown: bool = False) -> str:
-        """Returns the MD5 of the file at a relative path; OSError if it cannot be read.
+        """Returns the MD5 of the file at a relative path; raises OSError if it cannot be read.
 
         Args:
             path: Relative to the root.
             size: In bytes.
-            stamp: The values that change with its content: see `tree.stamp`.
-            shown: Whether progress is shown.
+            stamp: Values that change with its content: see `tree.stamp`.
+            shown: Whether to show progress.
         """
         start = _line_start(path, size, stamp)
         line = self._earlier.line_of(path, start)
@@ -132,12 +132,12 @@ class KnownDigests:
             self.changed = True
             digest = self._computed(path, size, shown)
             if time.time_ns() - max(stamp[:2]) < _SETTLED:
-                return digest  # it may change once more within the same tick of the clock
+                return digest  # not kept: the file may change again within the same clock tick
             line = start + digest.encode() + _END
         if self._now:
             try:
                 self._now.write(line)
-            except OSError:  # a full disk: what is written next says so
+            except OSError:  # a full disk: the next write reports it
                 self._now = None
         return digest
 
@@ -150,7 +150,7 @@ class KnownDigests:
         return content.hexdigest()
 
     def keep(self, file: Path) -> None:
-        """Replaces the lines of the last look, unless they are the same, or could not be written."""
+        """Replaces the lines of the last run, unless they are the same or could not be written."""
         same = not self.changed and not self._earlier.skipped and self._earlier.at_end
         if self._now and not same and (self._now.tell() or file.exists()):
             with contextlib.suppress(OSError), files.atomic_file(file) as temporary, temporary.open("wb") as stream:
@@ -160,12 +160,12 @@ class KnownDigests:
 
 @contextlib.contextmanager
 def known_digests(root: Path, file: Path | None, in_order: bool) -> Iterator[KnownDigests]:
-    """Yields what is known of the files below a folder, and keeps what is then.
+    """Yields the known digests of files below a folder, and keeps the updated ones at the end.
 
     Args:
         root: The folder.
-        file: The file of all that; None keeps nothing.
-        in_order: Whether the files are asked for in ascending order of path.
+        file: The file that keeps them; None to keep nothing.
+        in_order: Whether the files will be requested in ascending order of path.
     """
     if file is None:
         yield KnownDigests(root, EarlierLook(iter(()), in_order))
@@ -173,11 +173,11 @@ def known_digests(root: Path, file: Path | None, in_order: bool) -> Iterator[Kno
     with contextlib.ExitStack() as stack:
         earlier: Iterator[bytes] = iter(())
         now = None
-        with contextlib.suppress(OSError):  # there is none
+        with contextlib.suppress(OSError):  # the file does not exist
             earlier = stack.enter_context(file.open("rb"))
-        with contextlib.suppress(OSError):  # a full disk, or one that must not be written: nothing is kept
+        with contextlib.suppress(OSError):  # a full or read-only disk: nothing is kept
             file.parent.mkdir(parents=True, exist_ok=True)
-            now = tempfile.TemporaryFile(dir=file.parent)  # noqa: SIM115 - closed below: it may have no room to
+            now = tempfile.TemporaryFile(dir=file.parent)  # noqa: SIM115 - closed below: the disk may be full
         try:
             known = KnownDigests(root, EarlierLook(earlier, in_order), now)
             yield known

@@ -1,4 +1,4 @@
-"""The layout of a tree of images: the class and the split that follow from a path (the ImageFolder convention)."""
+"""The layout of a tree of images: how a path gives the class and the split (the ImageFolder convention)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPLITS = {
 }  # fmt: skip
 
 LAYOUTS = ("auto", "classes", "splits")
-"""The ways to read a tree: as it looks, its first folders as classes, or as splits."""
+"""Ways to read a tree: detect it, or take its first folders as classes, or as splits."""
 
 _GENERIC = frozenset({
     "set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "seg", "split", "part", "folder",
@@ -30,7 +30,7 @@ _GENERIC = frozenset({
 
 
 def split_of(name: str) -> str | None:
-    """Returns the split that `name` stands for, or None.
+    """Returns the split that `name` denotes, or None.
 
     >>> split_of("Validation"), split_of("cats")
     ('val', None)
@@ -39,7 +39,7 @@ def split_of(name: str) -> str | None:
 
 
 def split_in(name: str) -> str | None:
-    """Returns the split that a word of `name` stands for; None where there is none, or more than one.
+    """Returns the split that a word of `name` denotes; None if there is none, or more than one.
 
     >>> split_in("training_set"), split_in("seg_test"), split_in("val2017"), split_in("train_or_test")
     ('train', 'test', 'val', None)
@@ -53,20 +53,20 @@ def _words(name: str) -> list[str]:
 
 
 def is_called_split(name: str) -> bool:
-    """Returns whether a name says split and nothing else, as `training_set` does and `bullet_train` does not."""
+    """Returns whether a name denotes only a split, as `training_set` does and `bullet_train` does not."""
     return split_in(name) is not None and all(word in _SPLITS or word in _GENERIC for word in _words(name))
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The class and split of a file, by its path.
+    """The class and split of a file, derived from its path.
 
     Attributes:
-        id: The path without the folders that wrap all, in Unicode's normal form C.
-        label: The class, in that form; None for a file that is in no class's folder.
+        id: The path without the wrapper folders, in Unicode normal form C.
+        label: The class, in that form; None for a file that is not in a class's folder.
         split: "train", "val" or "test", or None.
         fault: The reason why there is no label.
-        group: The group, as a pattern says; images of one group stay in one split.
+        group: The group found by a pattern; images of one group stay in one split.
     """
 
     id: str
@@ -78,7 +78,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SplitFolder:
-    """A folder that is a split: which, and the folders between it and its classes, if any."""
+    """A folder that is a split: the split's name, and the folders between it and its classes, if any."""
 
     name: str
     inner: tuple[str, ...] = ()
@@ -89,11 +89,11 @@ class Layout:
     """The shape of a tree of images, `[wrapper/...][split/]class/**/image`.
 
     Attributes:
-        wrapper: Folders above the split or the class that hold all images, as archives and downloads often have.
-        splits: The folders that are splits; none where the next folder is the class.
-        class_depth: Number of folders that make a class's name.
-        twins: Folders of which there are two that differ in their Unicode form alone.
-        patterns: Patterns that read the whole path, and not the folders.
+        wrapper: Folders above the splits or classes that contain all images, as archives and downloads often have.
+        splits: The folders that are splits; empty if the next folder is the class.
+        class_depth: Number of folders that form a class's name.
+        twins: Folders that exist twice, under names that differ only in their Unicode form.
+        patterns: Patterns that are applied to the whole path instead of using the folders.
     """
 
     wrapper: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class Layout:
         """Returns the class and split of the file at `path`."""
         whole = composed(path)
         if self.twins and path.rpartition("/")[0] != (folder := whole.rpartition("/")[0]) and folder in self.twins:
-            identity = path  # the other folder may hold a file of this name
+            identity = path  # the twin folder may have a file with the same name
         else:
             identity = whole
         parts = tuple(whole.split("/"))
@@ -131,7 +131,7 @@ class Layout:
         asked = self.patterns
         if asked.split:
             split = asked.split.value(path)
-            split = split and (split_in(split) or split)  # ingestion refuses what is none
+            split = split and (split_in(split) or split)  # ingestion rejects a value that is not a split
         group = asked.group.value(path) if asked.group else None
         if asked.label:
             label = asked.label.value(path)
@@ -141,12 +141,12 @@ class Layout:
         return Place(identity, "/".join(folders[: self.class_depth]), split, group=group)
 
     def lost(self, folders: Iterable[str], words: str) -> list[str]:
-        """Returns a line that names the classes whose folders these are, and what the folders are, if there are any."""
+        """Returns a note that names the classes of these folders and describes the folders; empty if there are none."""
         lost = [f"class {label!r} ({folder})" for folder in sorted(folders) if (label := self.class_of(folder))]
         return [f"no image of {listed(lost, str)}: the folder is {words}"] if lost else []
 
     def class_of(self, folder: str) -> str | None:
-        """Returns the class whose folder `folder` itself is, or None."""
+        """Returns the class whose top folder `folder` is, or None."""
         if self.patterns.label:
             return None
         inside, outside = self.place(f"{folder}/x").label, self.place(folder).label

@@ -1,4 +1,4 @@
-"""The rules by which the layout of a tree of images is found: in a folder, an archive or behind a URL alike."""
+"""The rules for detecting the layout of a tree of images, shared by folders, archives and URLs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FolderNode:
     """A folder of a tree of images.
 
     Attributes:
-        folders: Those in it that hold images at any depth, by name in Unicode's normal form C.
+        folders: Subfolders with images at any depth, by name in Unicode normal form C.
     """
 
     __slots__ = ("folders",)
@@ -25,25 +25,25 @@ class FolderNode:
         self.folders: dict[str, FolderNode] = {}
 
     def chain(self) -> list[tuple[tuple[str, ...], FolderNode]]:
-        """Returns the folder, and those below that it merely wraps: the folders between, and each."""
+        """Returns this folder and the nested single subfolders below it, each with its path from here."""
         out: list[tuple[tuple[str, ...], FolderNode]] = [((), self)]
         while (only := out[-1][1].only()) and only[1].folders:
             out.append(((*out[-1][0], only[0]), only[1]))
         return out
 
     def only(self) -> tuple[str, FolderNode] | None:
-        """Returns the one folder in it, with its name; None where there are more, or none."""
+        """Returns the only subfolder, with its name; None if there are several, or none."""
         return next(iter(self.folders.items())) if len(self.folders) == 1 else None
 
 
 @dataclass(frozen=True)
 class LayoutRules:
-    """Rules by which trees of images are read, wherever they are.
+    """Rules for reading trees of images, wherever they are.
 
     Attributes:
-        layout: "classes" (the first folders are), "splits" (those called so are, others are left out), or "auto".
-        class_depth: Number of folders that make a class's name: 2 takes `animal/cat` for one.
-        patterns: Patterns that read the whole path. Where that is the class, folders can be splits alone.
+        layout: "classes" (the first folders are), "splits" (folders named so are, others are left out), or "auto".
+        class_depth: Number of folders that form a class's name: 2 makes `animal/cat` a single class.
+        patterns: Patterns that are applied to the whole path. If one gives the class, folders can only be splits.
     """
 
     layout: str = "auto"
@@ -51,21 +51,20 @@ class LayoutRules:
     patterns: PathPatterns = NO_PATTERNS
 
     def read(self, paths: Iterable[str], folders: Iterable[str] = ()) -> tuple[Layout, list[str]]:
-        """Finds the layout of a tree; memory holds its folders, not its files.
+        """Detects the layout of a tree; memory holds its folders, not its files.
 
-        Only files that are called as images count. Folders are splits where all their siblings are called so, or
-        where at least two are and hold the same classes.
+        Only files with an image's extension count. Folders are splits if all their siblings are named like splits, or
+        if at least two are and contain the same classes.
 
         Args:
-            paths: Of all files.
-            folders: Of folders that count although no file was seen in them.
+            paths: Paths of all files.
+            folders: Folders that count even if no file was seen in them.
 
         Returns:
-            The layout, and notes on what is not obvious in it.
+            The layout, and notes on anything that is not obvious about it.
 
         Raises:
-            UserError: If it can be read in two ways; the line says how to tell which is meant. If a pattern is found
-                in no path.
+            UserError: If the layout is ambiguous; the line says how to resolve that. If a pattern matches no path.
         """
         root = FolderNode()
         survey = PatternSurvey(self.patterns)
@@ -111,7 +110,7 @@ class LayoutRules:
 
 
 AUTO = LayoutRules()
-"""Trees are read as they look."""
+"""Detects the layout of trees."""
 
 
 def _images(paths: Iterable[str]) -> Iterator[str]:
@@ -139,7 +138,7 @@ def _fill(root: FolderNode, paths: Iterable[str], folders: Iterable[str]) -> fro
 
 
 def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
-    """Returns which folders are splits, and of which name; none where they are classes."""
+    """Returns the folders that are splits, with the split's name; empty if they are classes."""
     like = {name: split for name in sorted(here.folders) if (split := split_in(name))}
     if asked:
         if not like:
@@ -158,7 +157,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
         )
     if full and all(map(split_of, here.folders)):
         return full
-    if len(set(full.values())) > 1 or sum(map(is_called_split, full)) > 1:  # several splits, or parts of one
+    if len(set(full.values())) > 1 or sum(map(is_called_split, full)) > 1:  # several splits, or parts of the same one
         return _alike(here, full, rest)
     for name in filter(is_called_split, full):
         inside = set(here.folders[name].folders)
@@ -169,7 +168,7 @@ def _splits(here: FolderNode, asked: bool) -> dict[str, str]:
 
 
 def _splits_alone(here: FolderNode) -> dict[str, str]:
-    """Returns which folders are splits where the class is in no folder, so that only their names can tell."""
+    """Returns the folders that are splits when no folder is a class, so that only their names are known."""
     called = {name: split for name in sorted(here.folders) if is_called_split(name) and (split := split_in(name))}
     rest = sorted(set(here.folders) - set(called))
     if rest and len(set(called.values())) > 1:
@@ -178,7 +177,7 @@ def _splits_alone(here: FolderNode) -> dict[str, str]:
 
 
 def _alike(here: FolderNode, full: dict[str, str], rest: list[str]) -> dict[str, str]:
-    """Returns the folders that are named like splits if they hold the same classes, and no other does."""
+    """Returns the folders that are named like splits if they contain the same classes, and no other folder does."""
     classes = {name: {inside for _, folder in here.folders[name].chain() for inside in folder.folders} for name in full}
     for name in full:
         if not classes[name] & set().union(*(classes[other] for other in full if other != name)):
@@ -210,7 +209,7 @@ def _unwrapped(here: FolderNode, chosen: Mapping[str, str]) -> dict[str, SplitFo
         others = {i for other in chains if other != name for _, folder in chains[other] for i in folder.folders}
         shared = (place for place, (_, folder) in enumerate(chain) if others & set(folder.folders))
         level[name] = next(shared, 0)
-    # One class in all is no class, but one more folder around all of a split.
+    # A single folder at this level is not a class but another wrapper around all images of the splits.
     while len({i for name, chain in chains.items() for i in chain[level[name]][1].folders}) == 1 and all(
         len(chain) > level[name] + 1 for name, chain in chains.items()
     ):

@@ -1,4 +1,4 @@
-"""MongoDB: a collection of documents that hold images, or a GridFS bucket."""
+"""MongoDB: a collection of documents that contain images, or a GridFS bucket."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sightline.sources.base import SOURCES, Source, SourceConfig, SourceOption
 from sightline.sources.option_checks import require_no_credentials
 
 FORBIDDEN_OPERATORS = ("$where", "$function", "$accumulator")
-"""MongoDB's operators that run JavaScript on the server."""
+"""MongoDB operators that run JavaScript on the server."""
 
 
 @SOURCES.register("mongodb")
 @dataclass
 class MongodbOption(SourceOption):
-    """A MongoDB collection of documents that hold images, or a GridFS bucket.
+    """A MongoDB collection of documents that contain images, or a GridFS bucket.
 
     Attributes:
         url: `mongodb://user@host/database`, without a password; null takes SIGHTLINE_DATABASE_URL.
-        database: The database; null for the one that the URL names.
+        database: The database; null for the one in the URL.
         collection: The collection, or the bucket.
-        gridfs: Whether `collection` is a GridFS bucket. Fields are then looked for in a file's document, and in its
+        gridfs: Whether `collection` is a GridFS bucket. Fields are then looked up in a file's document and in its
             `metadata`.
         id_field: Field of the image's id. Dots reach into embedded documents, here and below.
         image_field: Field of the encoded image (binary); not used with GridFS.
@@ -31,10 +31,10 @@ class MongodbOption(SourceOption):
         split_field: Field of the split, or null. A document without it has no split of its own.
         group_field: Field of the group whose images stay in one split, or null.
         changed_field: Field of a document's last change, or null; makes watching cheap.
-        checksum_field: Field of a digest of the image, or null; makes watching notice an image that was replaced.
+        checksum_field: Field of a digest of the image, or null; lets `watch` notice that an image was replaced.
         filter: The documents to read, in MongoDB's query language (Extended JSON for ids and dates).
-        projection: The fields to read of a document in place of those named above, or null.
-        max_bytes: A larger GridFS file is rejected without being read.
+        projection: The fields to read from a document instead of those named above, or null.
+        max_bytes: Larger GridFS files are rejected without being read.
     """
 
     url: str | None

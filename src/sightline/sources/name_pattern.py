@@ -1,7 +1,7 @@
-r"""A regular expression that takes a part of a file's path for its class, its group or its split.
+r"""A regular expression that reads a file's class, group or split from its path.
 
-`ingest.class_from: {pattern: '([^/_]+)_\d+\.jpg$'}` reads `photos/wren_12.jpg` as a wren. The expressions are those of
-RE2, which PyArrow brings: their time grows with the path's length alone, whatever the expression, so none can hang.
+`ingest.class_from: {pattern: '([^/_]+)_\d+\.jpg$'}` reads `photos/wren_12.jpg` as a wren. The syntax is that of RE2,
+which is part of PyArrow: whatever the expression, its time is linear in the path's length, so none can hang.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class NamePattern:
     """The setting `class_from`, `group_from` or `split_from`.
 
     Attributes:
-        pattern: Searched for in a file's path below the source's root, with `/`; the first named group in it, else the
-            first group, is the value. None where nothing is asked for.
+        pattern: Searched for in a file's path below the source's root, with `/`; the value is the first named group or,
+            if there is none, the first group. None for no pattern.
     """
 
     pattern: str | None
 
     def check(self, knob: str) -> None:
-        """Raises ValueError, with the knob's name, for an expression that cannot be used."""
+        """Raises ValueError, with the setting's name, if the expression cannot be used."""
         if self.pattern is not None:
             text, name = _with_one_name(self.pattern)
             require(
@@ -42,7 +42,7 @@ class NamePattern:
                 )
 
     def value(self, path: str) -> str | None:
-        r"""Returns the part of a path that it finds; None where it is not found, or empty.
+        r"""Returns the part of a path that matches; None if nothing matches, or the match is empty.
 
         >>> NamePattern(r"([^/_]+)_\d+").value("photos/wren_12.jpg")
         'wren'
@@ -50,7 +50,7 @@ class NamePattern:
         return _value(self.pattern, path) if self.pattern is not None else None
 
 
-@functools.lru_cache(maxsize=4096)  # a path is looked at more than once: for the layout, a sample, the record
+@functools.lru_cache(maxsize=4096)  # a path is evaluated more than once: for the layout, a sample, the record
 def _value(pattern: str, path: str) -> str | None:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -76,7 +76,7 @@ def _fault(pattern: str) -> str:
 
 @functools.lru_cache
 def _with_one_name(pattern: str) -> tuple[str, str | None]:
-    """Returns the expression with a name for the group that counts and none that is unnamed, and that name."""
+    """Returns the expression with a name for the chosen group and no other unnamed groups, and that name."""
     groups = list(_groups(pattern))
     named = [group for group in groups if group.name]
     chosen = next(iter(named or groups), None)
@@ -95,7 +95,7 @@ class _Capture(NamedTuple):
 
 
 def _groups(pattern: str) -> Iterator[_Capture]:
-    """Yields the groups that capture."""
+    """Yields the capturing groups."""
     at, in_class = 0, False
     while at < len(pattern):
         letter, rest = pattern[at], pattern[at + 1 :]
@@ -119,12 +119,12 @@ def _groups(pattern: str) -> Iterator[_Capture]:
 
 @dataclass(frozen=True)
 class PathPatterns:
-    """Patterns that read paths in place of what the source has itself.
+    """Patterns that read values from paths, replacing the source's own values.
 
     Attributes:
-        label: Of the class, or None.
-        group: Of the group whose images stay in one split, or None.
-        split: Of the split, or None.
+        label: Pattern for the class, or None.
+        group: Pattern for the group whose images stay in one split, or None.
+        split: Pattern for the split, or None.
     """
 
     label: NamePattern | None = None
@@ -132,7 +132,7 @@ class PathPatterns:
     split: NamePattern | None = None
 
     def used(self) -> dict[str, NamePattern]:
-        """Returns the patterns that are asked for, by their knob."""
+        """Returns the patterns in use, by setting."""
         every = {"class_from": self.label, "group_from": self.group, "split_from": self.split}
         return {knob: pattern for knob, pattern in every.items() if pattern}
 
@@ -147,7 +147,7 @@ _WITHOUT = {
 
 
 class PatternSurvey:
-    """The number of paths that each pattern is found in.
+    """Counts the paths that each pattern does not match.
 
     Args:
         patterns: The patterns to look for.
@@ -160,7 +160,7 @@ class PatternSurvey:
         self._paths = 0
 
     def watched(self, paths: Iterable[str]) -> Iterator[str]:
-        """Yields paths as they are, and counts."""
+        """Yields paths unchanged, and counts them."""
         for path in paths:
             self._paths += 1
             for knob, pattern in self._patterns.items():
@@ -170,10 +170,10 @@ class PatternSurvey:
             yield path
 
     def notes(self) -> list[str]:
-        """Returns a line on each pattern that was not found in some paths.
+        """Returns a line for each pattern that did not match some of the paths.
 
         Raises:
-            UserError: If one was found in none.
+            UserError: If a pattern matched none.
         """
         lines = []
         for knob, missed in self._missed.items():

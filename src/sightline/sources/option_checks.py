@@ -7,7 +7,7 @@ from sightline.core.credentials import DATABASE_PASSWORD, DATABASE_URL, credenti
 
 
 def require_one_place(path: str | None, url: str | None) -> None:
-    """Raises ValueError unless a source has one place to read from, and no credentials in its URL."""
+    """Raises ValueError unless a source has exactly one location, and no credentials in its URL."""
     require(path is None or url is None, "path: set ingest.path or ingest.url, not both")
     require(path is not None or url is not None, "path: has no value; set ingest.path (or ingest.url)")
     if url is not None:
@@ -26,8 +26,8 @@ def require_one_place(path: str | None, url: str | None) -> None:
 
 
 def require_no_credentials(url: str | None) -> None:
-    """Raises ValueError if a database's URL holds a password or the like."""
-    # Configuration is recorded by DVC (dvc.lock) and MLflow (parameters), whatever it was composed from.
+    """Raises ValueError if a database's URL contains a password or another credential."""
+    # The configuration is recorded by DVC (dvc.lock) and MLflow (parameters), whatever it was composed from.
     part = None if url is None else credential_in(url)
     require(
         part is None,

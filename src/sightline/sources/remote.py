@@ -1,4 +1,4 @@
-"""Files behind a URL, by fsspec. Credentials come from the environment, as each service's own tools take them."""
+"""Files at a URL, read through fsspec. Credentials come from the environment, as each service's own tools read them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from sightline.core.credentials import mask
 from sightline.core.errors import UserError, how_to_install
 from sightline.core.rejection import RejectionError
 
-# fsspec's names for what tells that a file has changed, as the services call it: by its content, by its time.
+# Keys in fsspec's file info that change with a file's content, or with its time; their names differ by service.
 _CONTENT = ("ETag", "etag", "md5Hash", "Content-MD5")
 _TIME = ("LastModified", "last_modified", "Last-Modified", "updated", "mtime")
 
 _EXTRAS = {"s3": "remote", "s3a": "remote", "http": "remote", "https": "remote", "gs": "gcs", "gcs": "gcs"}
 
 THREADS = 16
-"""Requests at once: a network's answer takes its time."""
+"""Concurrent requests, because each one waits for the network."""
 
 
 class UrlNotFoundError(UserError):
-    """A URL at which there is nothing."""
+    """Nothing exists at a URL."""
 
 
 def location(url: str) -> str:
-    """Returns a human-readable URL: without what stands before an `@` or behind a `?`, where credentials are.
+    """Returns a printable URL: without the parts before an `@` and after a `?`, which may be credentials.
 
-    Not on the web, a `?` may be one of a pattern, or of a file's name.
+    Except on the web, a `?` may belong to a pattern or a file's name.
     """
     place, mark, rest = url.partition("?")
     kept = mark + rest if not place.startswith(("http://", "https://")) and "=" not in rest else ""
@@ -35,7 +35,7 @@ def location(url: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """Returns fsspec's file system for a URL, and the path in it.
+    """Returns fsspec's file system for a URL, and the path within it.
 
     Raises:
         UserError: If the package for this kind of URL is not installed.
@@ -54,7 +54,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def user_errors(url: str) -> Iterator[None]:
-    """Turns what a service's client raises into one line without credentials. Only calls of fsspec stand inside."""
+    """Turns a service client's exceptions into one line without credentials. The block must only call fsspec."""
     try:
         yield
     except (UserError, RejectionError):
@@ -66,13 +66,13 @@ def user_errors(url: str) -> Iterator[None]:
     except Exception as error:  # clients raise their own: botocore, aiohttp, google, ...
         kind = type(error).__name__
         if type(error).__module__ == "builtins" and not isinstance(error, OSError | ValueError):
-            raise  # a fault of this program
+            raise  # a bug in this program
         remedy = "check the address, the network, and the credentials in the environment"
         raise UserError(f"cannot read {location(url)} ({kind}); {remedy}") from None
 
 
 def state(info: dict[str, Any]) -> dict[str, Any]:
-    """Returns what fsspec says of a file's content: its size, and what changes with it; its time if nothing else."""
+    """Returns a remote file's size and the values that change with its content or, failing that, its time."""
     by_content = [key for key in _CONTENT if info.get(key)]
     keys = by_content or [key for key in _TIME if info.get(key)]
     changes = {key.lower(): str(info[key]).strip('"') for key in keys}

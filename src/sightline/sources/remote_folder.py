@@ -1,4 +1,4 @@
-"""A folder that has one folder per class, behind a URL."""
+"""A folder with one folder per class, at a URL."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sightline.sources.layout_rules import AUTO, LayoutRules
 
 
 class RemoteFolderSource:
-    """Every file below a URL is an input, as in `FolderSource`; memory holds the listing.
+    """Every file below a URL is an input, as for `FolderSource`; memory holds the listing.
 
     Args:
-        url: Of the root.
-        max_bytes: A larger file is rejected; without being read, where the service tells sizes.
-        limit: At most so many files, an even sample of all.
-        rules: Rules by which the tree is read.
+        url: URL of the root.
+        max_bytes: Larger files are rejected; without being read, if the service reports sizes.
+        limit: Maximum number of files, sampled evenly from all; None for all.
+        rules: Rules for reading the folder tree.
 
     Attributes:
-        notes: Human-readable notes on how the tree was read, once records have been asked for.
+        notes: Human-readable notes on how the tree was read; complete once all records have been read.
     """
 
     def __init__(self, url: str, max_bytes: int, limit: int | None = None, rules: LayoutRules = AUTO) -> None:
@@ -87,6 +87,6 @@ class RemoteFolderSource:
             listing = {unquote(name) if web else name: info for name, info in names.items()}
             listing = {name: info for name, info in listing.items() if name and not is_litter(name)}
             if not listing:
-                fs.ls(root)  # says why, where there is a reason
+                fs.ls(root)  # raises the reason, if there is one
                 raise FileNotFoundError
         return fs, dict(sorted(listing.items()))

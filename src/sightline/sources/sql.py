@@ -1,4 +1,4 @@
-"""SQL databases: a table, or a query's result, in MySQL, MariaDB, PostgreSQL or SQLite."""
+"""SQL databases: a table, or the result of a query, in MySQL, MariaDB, PostgreSQL or SQLite."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sightline.sources.option_checks import require_no_credentials
 @SOURCES.register("sql")
 @dataclass
 class SqlOption(SourceOption):
-    """A table, or a query's result, in MySQL, MariaDB, PostgreSQL or SQLite.
+    """A table, or the result of a query, in MySQL, MariaDB, PostgreSQL or SQLite.
 
     Attributes:
         url: `mysql://user@host/database`, `postgresql://...` or `sqlite:///file`, without a password; null takes
             SIGHTLINE_DATABASE_URL.
-        schema: The table's schema; null for the user's own.
-        table: The table; null where `query` is given.
-        query: A SELECT that gives the columns named below, or null. It is run as it stands, in a read-only session.
-        id_column: Column of the image's id: text or whole numbers.
+        schema: The table's schema; null for the user's default.
+        table: The table; null if `query` is given.
+        query: A SELECT with the columns named below, or null. It runs unchanged, in a read-only session.
+        id_column: Column of the image's id: text or integers.
         image_column: Column of the encoded image (BLOB, BYTEA).
         label_column: Column of the class.
         split_column: Column of the split, or null.
         group_column: Column of the group whose images stay in one split, or null.
         changed_column: Column of a row's last change, or null; makes watching cheap.
-        checksum_column: Column of a digest of the image, or null; makes watching notice an image that was replaced.
-            "auto" is the column `sha256` of a table that has one, as those made by `sightline load` do.
+        checksum_column: Column of a digest of the image, or null; lets `watch` notice that an image was replaced.
+            "auto" is the column `sha256` if the table has one, as those made by `sightline load` do.
     """
 
     url: str | None

@@ -33,24 +33,24 @@ from sightline.sources.table_rows import TableFormat, TableRow, read_rows
 @SOURCES.register("table")
 @dataclass
 class TableOption(SourceOption):
-    """A list of images: CSV, TSV, text with blanks, Parquet or JSON lines, told apart by the file's ending.
+    """A list of images: CSV, TSV, space-separated text, Parquet or JSON lines, depending on the file's extension.
 
     Attributes:
         path: The list.
-        url: The list behind a URL; instead of `path`.
+        url: The URL of the list, instead of `path`.
         root: Folder that image paths are relative to; null for the list's own folder.
-        columns: Names of the first columns of a text list without a header line; empty where it has one.
-        separator: The text between the cells of a text list; null: a comma (.csv), a tab (.tsv), blanks (.txt).
-        path_column: Column that names the image file; null where another column holds the image.
-        bytes_column: Column that holds the encoded image (Parquet; base64 text or data URLs in the others), or null.
-        pixel_columns: Column that holds the pixels' levels, 0 to 255; `*`: each of the columns that no other setting
-            names holds one, as in Kaggle's MNIST; or null.
-        pixel_shape: Height, width and, for colours, 3 of such images; empty for a grey square.
-        label_column: Column of the class; `ingest.class_from` takes its place.
+        columns: Names of the first columns of a text list without a header line; empty if it has one.
+        separator: The separator between the cells of a text list; null: comma (.csv), tab (.tsv), spaces (.txt).
+        path_column: Column with the path of the image file; null if another column contains the image.
+        bytes_column: Column with the encoded image (Parquet; base64 text or data URLs in other formats), or null.
+        pixel_columns: Column with all pixel levels, 0 to 255; `*` if each column that no other setting names holds one,
+            as in Kaggle's MNIST; or null.
+        pixel_shape: Height, width and, for colour, 3 of such images; empty for a grey square.
+        label_column: Column of the class; `ingest.class_from` overrides it.
         split_column: Column of the split, or null.
         group_column: Column of the group whose images stay in one split, or null.
-        id_column: Column of the id, or null: the path, or the row's number where there is none.
-        unlisted: Whether files below `root` that no row names are reported; not of a sample (`ingest.limit`).
+        id_column: Column of the id; null for the path or, without one, the row's number.
+        unlisted: Whether to report image files next to listed ones that no row names; not with `ingest.limit`.
     """
 
     path: str | None
@@ -95,16 +95,16 @@ class TableOption(SourceOption):
 
 
 class TableSource:
-    """Every row is an input, and so is every image file beside listed ones that no row names.
+    """Every row is an input, and so is every unlisted image file in the same folder as a listed one.
 
     Args:
         option: The table and its columns.
-        max_bytes: A larger file is rejected without being read.
-        limit: At most so many rows, an even sample of all; memory holds their ids.
-        patterns: Patterns that read the paths, in place of columns.
+        max_bytes: Larger files are rejected without being read.
+        limit: Maximum number of rows, sampled evenly from all; memory holds their ids. None for all.
+        patterns: Patterns that are applied to the paths, in place of columns.
 
     Attributes:
-        notes: Human-readable notes on what was read, once records have been asked for.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     def __init__(
@@ -133,13 +133,13 @@ class TableSource:
         column = self._option.path_column
         if column is None:
             return self._file.fingerprint(memory)
-        rows = itertools.count()  # of those that name a file
+        rows = itertools.count()  # counts the rows that name a file
         paths = (path for path, _ in zip(self._paths(column), rows, strict=False))
         images = self._files.fingerprint(paths, memory)
         return {**self._file.fingerprint(memory), **images, "rows": next(rows)}
 
     def _tracked(self, memory: ContentMemory) -> str | None:
-        """Returns the digest of the folder that DVC tracks with the list and all that it names in it, if so it is."""
+        """Returns the digest of the DVC-tracked folder with both the list and its files; None if there is none."""
         option = self._option
         if option.path is None or "://" in (option.root or ""):
             return None
@@ -175,7 +175,7 @@ class TableSource:
             yield ImageRecord(identity, data, values["label"], values["split"], values["group"], origin)
         if self._option.unlisted and self._option.path_column is not None and self._limit is None:
             for path in self._files.unlisted(listed):
-                if path in rejected:  # a row does name it
+                if path in rejected:  # a row names it after all
                     continue
                 yield Rejection(
                     composed(path),
@@ -187,13 +187,13 @@ class TableSource:
         return read_rows(self._file, self._columns, self._format, every=self._option.pixel_columns == EVERY)
 
     def _identity(self, row: TableRow, number: int) -> str:
-        """Returns what a row is called: by its id, else its path as it stands there, else its number."""
+        """Returns a row's name: its id, else its path as written there, else its number."""
         named = table_cells.cell_text(_cell(row, self._option.id_column))
-        # What a list gives as a URL may hold a signature; rejections are written and printed.
+        # A URL in a list may contain a signature; rejections are written and printed.
         return named or mask(table_cells.cell_text(_cell(row, self._option.path_column)) or f"row-{number:07}")
 
     def _read(self, path: str | None, row: dict[str, Any]) -> dict[str, str | None]:
-        """Returns label, split and group, from the path where a pattern is given, else from the row."""
+        """Returns label, split and group, from the path if a pattern is given, else from the row."""
         option, patterns = self._option, self._patterns
         text = composed(path) if path is not None else self._identity(row, 0)
         values: dict[str, str | None] = {}
@@ -208,7 +208,7 @@ class TableSource:
         return values
 
     def _survey(self) -> set[int]:
-        """Returns the numbers of the rows that are taken, and notes how many; without reading any image."""
+        """Returns the numbers of the chosen rows, and adds notes, without reading any image."""
         names: list[str] = []
         rows: list[tuple[str, str | None]] = []
         for number, row in enumerate(self._rows(), 1):
@@ -233,7 +233,7 @@ class TableSource:
                 if not isinstance(row, RejectionError) and (path := self._path(row)) is not None:
                     yield path
             except RejectionError:
-                continue  # ingestion lists it as rejected
+                continue  # ingestion reports it as rejected
 
     def _path(self, row: dict[str, Any]) -> str | None:
         if self._option.path_column is None:

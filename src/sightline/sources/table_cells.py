@@ -9,9 +9,9 @@ from sightline.core.text import readable
 
 
 def cell_text(value: Any) -> str | None:
-    """Returns a cell as text, None where it is empty; 3 and 3.0, as which libraries read it back, are one.
+    """Returns a cell as text, None if it is empty; 3 and 3.0 give the same, as libraries differ in how they read 3.
 
-    >>> text(3.0), text(" cat "), text(""), text(float("nan"))
+    >>> cell_text(3.0), cell_text(" cat "), cell_text(""), cell_text(float("nan"))
     ('3', 'cat', None, None)
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -20,4 +20,4 @@ def cell_text(value: Any) -> str | None:
         value = int(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    return readable(str(value).strip()) or None  # JSON can hold what no file of ours can
+    return readable(str(value).strip()) or None  # JSON can contain surrogates, which cannot be written as UTF-8

@@ -1,4 +1,4 @@
-"""The files that a table names: in a folder on disk, or behind a URL."""
+"""The files that a table names: in a folder on disk, or at a URL."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sightline.sources.content import NO_MEMORY, ContentMemory
 from sightline.sources.layout import IMAGE_SUFFIXES
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
-"""The beginning of Windows' absolute paths, with its backslashes turned."""
+"""The beginning of an absolute Windows path, with forward slashes."""
 
 
 class TableFiles(Protocol):
-    """Reads files by the paths that a table gives."""
+    """Reads files by the paths given in a table."""
 
     def place(self, path: str) -> str:
-        """Returns a path relative to the root, as the files there are spelt.
+        """Returns a path relative to the root, spelled like the files there.
 
         A table may come from another system: with backslashes, in another Unicode form, with `~` or as a URL.
 
@@ -39,15 +39,15 @@ class TableFiles(Protocol):
         ...
 
     def read(self, path: str) -> bytes:
-        """Returns the content at a placed path, or raises RejectionError."""
+        """Returns the content at a path returned by `place`, or raises RejectionError."""
         ...
 
     def unlisted(self, listed: set[str]) -> Iterator[str]:
-        """Yields the image files that lie in one folder with a listed one, and are not listed."""
+        """Yields the image files that are in the same folder as a listed one but are not listed."""
         ...
 
     def fingerprint(self, paths: Iterable[str], memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:
-        """Returns what changes when one of these files does, or one comes to lie beside them, cheaply."""
+        """Returns a cheap fingerprint that changes when these files change, or when one is added to their folders."""
         ...
 
 
@@ -65,13 +65,13 @@ class LocalTableFiles:
         if "://" in path:
             path = _on_disk(path)
         try:
-            path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - a user that is not known is no error
+            path = self._spelt(os.path.expanduser(path))  # noqa: PTH111 - an unknown user is not an error here
             real = os.path.realpath(self._root / path)
         except ValueError:  # a NUL
             raise RejectionError(RejectionReason.UNSAFE_ENTRY, "not a valid file name") from None
         if os.path.commonpath([real, self._real]) == self._real:
             return Path(os.path.relpath(real, self._real)).as_posix()
-        if self._boundary.holds(real):  # a link into DVC's cache; the folder that it lies in has to be inside, too
+        if self._boundary.holds(real):  # a link into DVC's cache; the folder of the link must be inside as well
             parent, name = os.path.split(self._root / path)
             real = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
         if os.path.commonpath([real, self._real]) != self._real:
@@ -81,7 +81,7 @@ class LocalTableFiles:
         return Path(os.path.relpath(real, self._real)).as_posix()
 
     def _spelt(self, path: str) -> str:
-        """Returns the spelling of a path under which there is a file; the last one tried if there is none."""
+        """Returns the spelling of a path for which a file exists; the last one tried if there is none."""
         if os.path.lexists(self._root / path):
             return path
         path = path.replace("\\", "/")
@@ -96,12 +96,12 @@ class LocalTableFiles:
         return spelt
 
     def _names(self, folder: str) -> dict[str, str]:
-        """Returns the names in a folder, by their composed form."""
+        """Returns the names in a folder, by their normalized form."""
         if folder not in self._spellings:
             place = self._root / folder
             try:
                 names = os.listdir(place)  # noqa: PTH208 - names, not paths
-            except OSError:  # then nothing there is spelt otherwise; to read the file says why
+            except OSError:  # no other spellings are known then; reading the file reports the reason
                 names = []
             self._spellings[folder] = {composed(readable(name)): name for name in names}
         return self._spellings[folder]
@@ -145,7 +145,7 @@ class LocalTableFiles:
 
 
 class RemoteTableFiles:
-    """Files below a URL. Those that are not listed stay unknown: a service may hold millions."""
+    """Files below a URL. Unlisted files are not reported: a service may have millions."""
 
     def __init__(self, url: str, max_bytes: int) -> None:
         self._url = url.rstrip("/")
@@ -194,7 +194,7 @@ class RemoteTableFiles:
 
 
 def _on_disk(url: str) -> str:
-    """Returns the path that a URL of a file on this machine means; refuses the URL of a service, naming the remedy."""
+    """Returns the path in a `file://` URL; refuses the URL of a service, with the remedy."""
     if url.startswith("file://"):
         return unquote(url.removeprefix("file://"))
     service = "/".join(remote.location(url).split("/")[:3])
@@ -204,7 +204,7 @@ def _on_disk(url: str) -> str:
 
 
 def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:
-    """Returns the spelling of a path under which a service has a file, and what it says of it."""
+    """Returns the spelling of a path for which a service has a file, and fsspec's information about it."""
     for form in dict.fromkeys((path, composed(path), unicodedata.normalize("NFD", path))):
         try:
             return form, fs.info(f"{root}/{form}")
@@ -214,5 +214,5 @@ def _first(fs: Any, root: str, path: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def open_table_files(root: str, max_bytes: int) -> TableFiles:
-    """Returns what reads files below a folder or a URL."""
+    """Returns the reader of files below a folder or a URL."""
     return RemoteTableFiles(root, max_bytes) if "://" in root else LocalTableFiles(Path(root), max_bytes)

@@ -11,16 +11,16 @@ from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.imaging import png
 
 EVERY = "*"
-"""All columns that no other setting names."""
+"""Stands for all columns that no other setting names."""
 
 
 class PixelCells:
-    """The encoded image of a row.
+    """Encoder of images from the pixel levels in a row.
 
     Args:
-        column: The column whose cell holds all levels, as a list or as text with blanks or commas between them; `*`
-            where each of the columns that no other setting names holds one.
-        shape: Height, width and, for colours, 3; empty for a grey square.
+        column: The column whose cell holds all levels, as a list or as text separated by spaces or commas; `*` if each
+            column that no other setting names holds one level.
+        shape: Height, width and, for colour, 3; empty for a grey square.
         named: The columns that other settings name.
     """
 
@@ -33,7 +33,7 @@ class PixelCells:
         """Returns the image as PNG.
 
         Raises:
-            RejectionError: If the cells are not its pixels.
+            RejectionError: If the cells do not form such an image.
         """
         if self._column == EVERY:
             cells: Iterable[Any] = (cell for name, cell in row.items() if name not in self._named)
@@ -60,7 +60,7 @@ def _flat(cell: Any) -> Iterator[Any]:
 
 
 def _levels(cells: list[Any]) -> bytes:
-    if set(map(type, cells)) <= {str, int}:  # nearly always, and ten times as fast
+    if set(map(type, cells)) <= {str, int}:  # the usual case, ten times as fast
         with contextlib.suppress(ValueError):
             return bytes(map(int, cells))
     return bytes(map(_level, cells))

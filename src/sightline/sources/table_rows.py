@@ -1,4 +1,4 @@
-"""Rows of tables, read one by one: text tables (CSV, TSV, with blanks), JSON lines, Parquet."""
+"""Rows of tables, read one by one: text tables (CSV, TSV, space-separated), JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 TableRow = dict[str, Any] | RejectionError
 
-_BATCH = 64  # rows of Parquet in memory at a time; each may hold an image
+_BATCH = 64  # Parquet rows in memory at a time; each may contain an image
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": " "}
 
 
 @dataclass(frozen=True)
 class TableFormat:
-    """The format of a table, beyond what its ending tells.
+    """The format of a table, as far as the file's extension does not determine it.
 
     Attributes:
-        names: Of the first columns of a text table without a header line; empty where its first line names them.
-        separator: The text between the cells of a text table; None for what its ending tells.
+        names: Names of the first columns of a text table without a header line; empty if its first line has them.
+        separator: The separator between the cells of a text table; None for the one implied by the extension.
     """
 
     names: tuple[str, ...] = ()
@@ -40,22 +40,22 @@ class TableFormat:
 
 
 PLAIN = TableFormat()
-"""A table whose ending and first line tell all."""
+"""A table whose extension and first line determine its format."""
 
 
 def read_rows(
     table: SourceFile, columns: dict[str, str | None], form: TableFormat = PLAIN, every: bool = False
 ) -> Iterator[TableRow]:
-    """Yields rows as mappings of column names to cells; in a row's place, why it cannot be read.
+    """Yields rows as mappings from column name to cell, or an error in place of a row that cannot be read.
 
     Args:
-        table: The table; its ending tells its format.
-        columns: For each setting that names a column, the column; it must be there.
+        table: The table; its extension determines its format.
+        columns: Column by the setting that names it; these columns must exist.
         form: Its format.
-        every: Whether the other columns are wanted, too.
+        every: Whether to read all other columns as well.
 
     Raises:
-        UserError: If it is no such table, or a column is not there.
+        UserError: If it is not such a table, or a column does not exist.
     """
     suffix = PurePosixPath(table.name).suffix.lower()
     wanted = {setting: column for setting, column in columns.items() if column is not None}
@@ -72,7 +72,7 @@ def read_rows(
 
 
 def _text_rows(table: SourceFile, wanted: dict[str, str], separator: str, names: Sequence[str]) -> Iterator[TableRow]:
-    csv.field_size_limit(2**31 - 1)  # a cell may hold an image in base64
+    csv.field_size_limit(2**31 - 1)  # a cell may contain an image in base64
     reader = None
     with table.open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
         try:
@@ -83,7 +83,7 @@ def _text_rows(table: SourceFile, wanted: dict[str, str], separator: str, names:
                 rows = itertools.chain([header], reader)
                 header = [*names, *(f"column {number}" for number in range(len(names) + 1, len(header) + 1))]
             _require(table, wanted, header)
-            # A row that is too short has no cell in the last columns, one that is too long none for what is left.
+            # A row that is too short gets None in the last columns; surplus cells are ignored.
             yield from (dict(itertools.zip_longest(header, row[: len(header)])) for row in rows if row)
         except csv.Error as error:
             raise UserError(f"{table.name}: line {reader.line_num if reader else 1}: {error}") from None
@@ -119,19 +119,19 @@ def _parquet(table: SourceFile, wanted: dict[str, str], every: bool) -> Iterator
                 for batch in parquet_batches(file, names):
                     yield from batch.to_pylist()
         except (pa.ArrowException, OSError, LookupError, ValueError, OverflowError) as error:
-            if fault(error):  # of the machine, and not of the file
+            if fault(error):  # a failure of the machine, not of the file
                 raise
             raise UserError(f"{table.name}: not readable as Parquet: {' '.join(str(error).split())}") from None
 
 
 def parquet_batches(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a Parquet file, a few at a time; memory holds what is encoded of one row group.
+    """Yields the rows of a Parquet file, a few at a time; memory holds one encoded row group.
 
     Args:
         file: The file.
-        columns: Names of those that are wanted; None for all.
+        columns: Names of the columns to read; None for all.
     """
-    for group in range(file.num_row_groups):  # asked for all of them, Arrow lets go of none before the last
+    for group in range(file.num_row_groups):  # if asked for all groups at once, Arrow would keep them until the last
         yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns)
 
 

@@ -1,4 +1,4 @@
-"""Datasets of torchvision, read by its own classes."""
+"""Datasets of torchvision, read with its own classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Splits = dict[str | None, dict[str, Any]]
 
 _BY_FLAG: _Splits = {"train": {"train": True}, "test": {"train": False}}
 _BY_NAME: _Splits = {"train": {"split": "train"}, "test": {"split": "test"}}
-# How each class is asked for its splits. EuroSAT comes without.
+# The arguments that select a split of each dataset. EuroSAT has no splits.
 _SPLITS: dict[str, _Splits] = {
     "MNIST": _BY_FLAG,
     "FashionMNIST": _BY_FLAG,
@@ -39,13 +39,13 @@ _SPLITS: dict[str, _Splits] = {
 @SOURCES.register("torchvision")
 @dataclass
 class TorchvisionOption(SourceOption):
-    """A set that torchvision knows, by the name of torchvision's class.
+    """A dataset of torchvision, by the name of its class there.
 
     Attributes:
-        path: Folder that holds the set, or that it is downloaded to.
+        path: Folder that contains the dataset, or that it is downloaded to.
         dataset: The class: MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, CIFAR100, SVHN, STL10, Flowers102, EuroSAT.
-        variant: The part of EMNIST (byclass, bymerge, balanced, letters, digits, mnist); null for other sets.
-        download: Whether a set that is not there may be fetched from the internet.
+        variant: The part of EMNIST (byclass, bymerge, balanced, letters, digits, mnist); null for other datasets.
+        download: Whether a missing dataset may be downloaded from the internet.
     """
 
     path: str | None
@@ -62,15 +62,15 @@ class TorchvisionOption(SourceOption):
 
 
 class TorchvisionSource:
-    """A set of torchvision's, with its own split. Importing torchvision takes seconds, and is done for images only.
+    """A dataset of torchvision, with its own splits. torchvision takes seconds to import, so only `records` does that.
 
     Args:
-        option: The source's settings: the set, its place, and whether it may be fetched.
-        max_bytes: A larger file is rejected without being read.
-        limit: At most so many images, an even sample of each class.
+        option: The source's settings: the dataset, its location, and whether it may be downloaded.
+        max_bytes: Larger files are rejected without being read.
+        limit: Maximum number of images, sampled evenly from each class; None for all.
 
     Attributes:
-        notes: Human-readable notes on what was read, once records have been asked for.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     def __init__(self, option: TorchvisionOption, max_bytes: int, limit: int | None = None) -> None:
@@ -81,7 +81,7 @@ class TorchvisionSource:
         self.notes: list[str] = []
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is read
-        """Returns the set's name: published sets do not change."""
+        """Returns the dataset's name: published datasets do not change."""
         return {"dataset": self._option.dataset, "variant": self._option.variant}
 
     def records(self) -> Iterator[ImageRecord | Rejection]:
@@ -125,14 +125,14 @@ class TorchvisionSource:
             raise UserError("ingest.source=torchvision: torchvision is not installed; install torchvision") from None
         try:
             return getattr(datasets, option.dataset)(str(self._root), download=option.download, **arguments)
-        except ImportError as error:  # scipy, for the labels of some
+        except ImportError as error:  # scipy, for the labels of some datasets
             raise UserError(
                 f"ingest.source.dataset={option.dataset}: needs a package that is not installed: {error}"
             ) from None
         except (
             OSError,
             RuntimeError,
-        ) as error:  # what torchvision raises where files are missing, or no network is there
+        ) as error:  # raised by torchvision for missing files, or without a network
             if option.download:
                 raise UserError(
                     f"ingest.source.dataset={option.dataset}: cannot be fetched ({type(error).__name__}); without a "
@@ -149,7 +149,7 @@ def _id(split: str | None, number: int) -> str:
 
 
 def _targets(dataset: Any) -> list[int] | None:
-    """Returns the classes' numbers, where the set keeps them apart from its images."""
+    """Returns the class numbers, if the dataset stores them separately from its images."""
     for name in ("targets", "labels", "_labels"):  # a tensor (MNIST), lists and arrays
         if (found := getattr(dataset, name, None)) is not None:
             return [int(number) for number in found]
@@ -157,8 +157,8 @@ def _targets(dataset: Any) -> list[int] | None:
 
 
 def _files(dataset: Any) -> list[tuple[Path, int]] | None:
-    """Returns the files of a set that keeps its images as files: they are taken as they are."""
-    if hasattr(dataset, "samples"):  # ImageFolder and what is built on it
+    """Returns the files of a dataset that stores images as files, which are used unchanged; else None."""
+    if hasattr(dataset, "samples"):  # ImageFolder and its subclasses
         return [(Path(path), target) for path, target in dataset.samples]
     if hasattr(dataset, "_image_files"):  # Flowers102
         return [(Path(path), target) for path, target in zip(dataset._image_files, dataset._labels, strict=True)]

@@ -1,8 +1,8 @@
-"""Images of a folder that DVC tracks, fetched as the raw shards that hold most of them instead of one by one.
+"""Images of a folder that DVC tracks, fetched in the raw shards that contain most of them instead of one by one.
 
-A machine that starts from nothing, as a runner of CI, has neither the images nor an earlier raw set. The shards that
-dvc.lock names hold the files of the images as they are, a thousand in one object: from these DVC's cache is filled, and
-DVC fetches no more than what they do not hold.
+A machine that starts from scratch, such as a CI runner, has neither the images nor an earlier raw set. The shards that
+dvc.lock names contain the image files unchanged, a thousand per object: DVC's cache is filled from them, and DVC then
+fetches only the files that they lack.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from sightline.datasets.raw_set import SHARD_GLOB, RawShard
 
 RAW = "data/raw"
 FEWEST = 1000
-"""Files of a folder from which on a second call of DVC costs less than it spares."""
+"""Number of files in a folder from which on a second call of DVC costs less than it saves."""
 
 
 def pull_images(path: Path, setting: str | None) -> str:
-    """Brings what DVC tracks at a path, or around it, from the remote if it is not here.
+    """Pulls the tracked file or folder that a path belongs to, if it is missing.
 
     Args:
-        path: The place of the images.
-        setting: `ingest.path` as the configuration has it: shards of another place are left alone.
+        path: The location of the images.
+        setting: `ingest.path` as configured: shards made from another location are not used.
 
     Returns:
-        What was done in words; empty where there was nothing to do.
+        A description of what was done; empty if nothing was.
 
     Raises:
-        UserError: If DVC cannot.
+        UserError: If DVC cannot pull them.
     """
     there = dvc_files.tracked(path)
     held = 0
@@ -47,18 +47,18 @@ def pull_images(path: Path, setting: str | None) -> str:
 
 
 def _fill_cache(setting: str | None) -> int:
-    """Puts the images of the shards in dvc.lock into DVC's cache; returns how many came so."""
+    """Adds the images in the shards of dvc.lock to DVC's cache; returns how many were added."""
     digest = _locked_shards(setting)
-    if digest is None or dvc_cache.cached_path(digest):  # a clone that is kept has the images, too
+    if digest is None or dvc_cache.cached_path(digest):  # a clone with the raw set in its cache has the images, too
         return 0
     command = [sys.executable, "-m", "dvc", "fetch", "--quiet", RAW]
     if subprocess.run(command, capture_output=True, check=False).returncode:
-        return 0  # never pushed; of a remote that cannot be reached, the pull of the images says so
+        return 0  # never pushed; if the remote cannot be reached, pulling the images reports it
     cache, count = list(dvc_cache.caches())[-1], 0
     shards = {name: md5 for name, md5 in (dvc_cache.listing(digest) or {}).items() if Path(name).match(SHARD_GLOB)}
     with tempfile.TemporaryDirectory() as folder:
         for name, md5 in track(shards.items(), "unpacking shards", len(shards)):
-            shard = Path(folder) / name  # a shard is held against its name, which the cache does not have
+            shard = Path(folder) / name  # a shard is verified against its name, which it does not have in the cache
             shard.symlink_to(Path(str(dvc_cache.cached_path(md5))).resolve())
             for image in RawShard(shard).images():
                 count += _put(cache, image.data)
@@ -66,7 +66,7 @@ def _fill_cache(setting: str | None) -> int:
 
 
 def _locked_shards(setting: str | None) -> str | None:
-    """Returns the digest of dvc.lock's raw set; None where there is none, or it came from another place."""
+    """Returns the digest of the raw set in dvc.lock; None if there is none, or it was made from another location."""
     import yaml
 
     try:
@@ -79,7 +79,7 @@ def _locked_shards(setting: str | None) -> str | None:
 
 
 def _put(cache: Path, data: bytes) -> bool:
-    """Puts a file's content into DVC's cache, as DVC does; returns whether it was not there."""
+    """Adds a file's content to DVC's cache, as DVC does; returns whether it was not there before."""
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     place = cache / "files" / "md5" / digest[:2] / digest[2:]
     if place.exists():
@@ -87,6 +87,6 @@ def _put(cache: Path, data: bytes) -> bool:
     place.parent.mkdir(parents=True, exist_ok=True)
     half = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     half.write_bytes(data)
-    half.chmod(0o444)  # by which DVC knows that it is whole
+    half.chmod(0o444)  # DVC takes this as a sign that the file is complete
     half.replace(place)
     return True

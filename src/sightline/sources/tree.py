@@ -17,11 +17,11 @@ from sightline.sources.boundary import Boundary
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """Something in a tree that is not a folder, or a folder that holds nothing or is a link.
+    """An entry in a tree: anything but a folder, or a folder that is empty, unreadable or a link.
 
     Attributes:
-        path: Relative to the root, with `/`; bytes that are no UTF-8 stay surrogates, as the system calls want them.
-        size: In bytes; of what a link points to.
+        path: Relative to the root, with `/`; bytes that are not UTF-8 stay surrogates, as system calls need them.
+        size: In bytes; for a link, the size of its target.
         stamp: A value that changes with its content: see `stamp`.
         fault: The reason why it cannot be read, or None.
         folder: Whether it is a folder.
@@ -38,21 +38,21 @@ NO_STAMP = (0, 0, 0)
 
 
 def stamp(status: os.stat_result) -> tuple[int, int, int]:
-    """Returns what changes with a file's content: times of its last change and of that of its entry (ns), its inode."""
+    """Returns values that change with a file's content: mtime and ctime in nanoseconds, and the inode."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def walk(root: Path, empty: bool = False, litter: bool = False, stamped: bool = True) -> Iterator[TreeEntry]:
-    """Yields everything below `root` but folders and litter, sorted by path; memory holds one folder's names a level.
+    """Yields everything below `root` except folders and litter, sorted by path; memory holds one folder per level.
 
-    A link to a file is followed where it stays inside the root, or leads to DVC's copy of the file. A link to a folder
-    is not: it could lead in a circle.
+    A link to a file is followed if it stays inside the root, or leads to DVC's copy of the file. A link to a folder is
+    not followed: it could be circular.
 
     Args:
         root: A folder.
-        empty: Whether to yield the folders with nothing in them, too.
-        litter: Whether to yield what an operating system or a program left behind, too.
-        stamped: Whether to ask for size and stamp of plain files, too: a call of the system for each.
+        empty: Whether to yield empty folders as well.
+        litter: Whether to yield files left by an operating system or a program as well.
+        stamped: Whether to determine size and stamp of plain files as well, which takes a system call each.
     """
     yield from _walk(root, "", Boundary(root), empty, litter, stamped)
 
@@ -60,7 +60,7 @@ def walk(root: Path, empty: bool = False, litter: bool = False, stamped: bool = 
 def _walk(root: Path, folder: str, boundary: Boundary, empty: bool, litter: bool, stamped: bool) -> Iterator[TreeEntry]:
     try:
         with os.scandir(root / folder) as entries:
-            # With a folder's name taken as "name/", the paths come in the order of their code points as a whole.
+            # Sorting a folder as "name/" puts the paths as a whole into code-point order.
             kept = [entry for entry in entries if litter or not is_litter(entry.name)]
             inside = sorted(kept, key=lambda e: e.name + "/" if e.is_dir(follow_symlinks=False) else e.name)
     except OSError as error:
@@ -107,10 +107,10 @@ def read_file(path: Path | str, max_bytes: int) -> bytes:
     """Reads a regular file of at most `max_bytes`.
 
     Raises:
-        RejectionError: If it is larger, gone, no regular file, or cannot be read.
+        RejectionError: If it is larger, missing, not a regular file, or cannot be read.
     """
     try:
-        # Not waiting for the writer of a pipe that has taken the file's place since it was listed.
+        # Without O_NONBLOCK this would wait for a writer if a pipe has replaced the file since it was listed.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             status = os.fstat(descriptor)

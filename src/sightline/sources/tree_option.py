@@ -1,4 +1,4 @@
-"""The settings that sources of a tree of folders share: where it is, and how it is read."""
+"""The settings shared by sources that read a tree of folders: its location, and how to read it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sightline.sources.option_checks import require_one_place
 
 @dataclass
 class TreeOption(SourceOption):
-    """Base of the options that read a tree of folders.
+    """Base class of the options that read a tree of folders.
 
     Attributes:
-        path: The root, or the file that holds the tree.
-        url: The same behind a URL; instead of `path`.
-        layout: The meaning of the first folders: `classes`, `splits`, or `auto` to find out.
-        class_depth: Number of folders that make a class's name.
+        path: The root, or the file that contains the tree.
+        url: The URL of the same, instead of `path`.
+        layout: The meaning of the first folders: `classes`, `splits`, or `auto` to detect it.
+        class_depth: Number of folders that form a class's name.
     """
 
     path: str | None
@@ -29,7 +29,7 @@ class TreeOption(SourceOption):
     class_depth: int
 
     has_paths: ClassVar[bool] = True
-    # Where classes are deeper, notes of the layout say so, and how to read them.
+    # If classes are deeper in the tree, the layout's notes say so, and how to read them.
     one_class_remedy: ClassVar[str] = (
         "add a folder with images of another class beside it, or name the folder that holds a folder per class"
     )
@@ -45,5 +45,5 @@ class TreeOption(SourceOption):
         require(self.class_depth >= 1, f"class_depth: must be at least 1, not {self.class_depth}")
 
     def rules(self, config: SourceConfig) -> LayoutRules:
-        """Returns how the tree is read."""
+        """Returns the rules for reading the tree."""
         return LayoutRules(self.layout, self.class_depth, config.patterns)

@@ -1,4 +1,4 @@
-"""Pictures of none of the classes, read beside any source: a folder or an archive, whatever the folders in it."""
+"""Images that show none of the classes, read in addition to any source: a folder or archive of any structure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sightline.sources.layout import Layout
 from sightline.sources.layout_rules import LayoutRules
 
 KNOB = "ingest.unknown"
-_MAX_ENTRIES, _MAX_RATIO = 2_000_000, 100  # as conf/ingest/source/archive.yaml has them
+_MAX_ENTRIES, _MAX_RATIO = 2_000_000, 100  # as in conf/ingest/source/archive.yaml
 
 
 class UnknownConfig(Protocol):
-    """The part of the configuration that says where they are."""
+    """The part of the configuration with the locations of images."""
 
     @property
     def path(self) -> str | None: ...
@@ -34,17 +34,17 @@ class UnknownConfig(Protocol):
 
 
 class _AnyPlace(LayoutRules):
-    """Every file is a picture, wherever it lies; its folders mean nothing."""
+    """Every file is an image, wherever it is; folders have no meaning."""
 
     def read(self, paths: Iterable[str], folders: Iterable[str] = ()) -> tuple[Layout, list[str]]:  # noqa: ARG002
         return Layout(class_depth=0), []
 
 
 def unknown_source(config: UnknownConfig) -> Source | None:
-    """Returns the pictures that are none of the classes; None where there are none. Their records' labels are empty.
+    """Returns the source of images that show none of the classes, with empty labels; None if not configured.
 
     Raises:
-        UserError: If they lie where images of classes are read, or are neither a folder nor a file.
+        UserError: If they are in a folder whose images have classes, or do not exist.
     """
     if config.unknown is None:
         return None

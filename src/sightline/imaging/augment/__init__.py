@@ -1,1 +1,1 @@
-"""Augmentation, shared by preprocessing (copies of training images) and training (anew in every epoch)."""
+"""Augmentation, shared by preprocessing (copies of training images) and training (new draws in every epoch)."""

@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 Augmentation = Callable[[Image, int], Image]
 
-_SHEAR = 17.0  # degrees: the 0.3 of RandAugment's table, as are the other largest strengths
+_SHEAR = 17.0  # degrees: 0.3 in RandAugment's table, which the other maximum strengths are from as well
 _SHIFT = 0.45
 _TURN = 30.0
 _LIGHT = 0.9
 
 
 def build(policy: Option, shape: tuple[int, int, int]) -> Augmentation | None:
-    """Builds the function (image, seed) -> image of a policy; None where nothing is to be done.
+    """Builds the function (image, seed) -> image of a policy; None if the policy changes nothing.
 
     The result is a pure function of image and seed. (Albumentations' own seed depends on the number of workers, and
-    starts all transforms of a list with the same random numbers: a flip would always come with the same turn.)
+    gives all transforms of a list the same random numbers: a flip would always come with the same rotation.)
 
     Args:
         policy: One of `options.POLICIES`.
-        shape: [H, W, C] of every image; with 2 or 4 channels the last is a mask, which moves with the picture but
-            keeps its levels.
+        shape: [H, W, C] of every image; with 2 or 4 channels the last is a mask, which moves with the image but keeps
+            its levels.
     """
     if not isinstance(policy, BasicAugment | RandAugment | TrivialAugment):
         return None
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
-    import albumentations as A  # noqa: N812 (its own convention; 5 s of import that "none" does without)
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would check online for a newer version
+    import albumentations as A  # noqa: N812 (its own convention; the import takes 5 s, which "none" avoids)
     import cv2
 
-    cv2.setNumThreads(0)  # the processes around this one are the parallelism
+    cv2.setNumThreads(0)  # parallelism comes from the surrounding processes
     rgb = shape[2] >= 3
     steps: list[albumentations.BasicTransform] = [A.HorizontalFlip(p=policy.flip)] if policy.flip else []
     drawn = 0
@@ -101,7 +101,7 @@ def _mix(A: Any, policy: BasicAugment, shape: tuple[int, int, int], rgb: bool) -
 
 
 def _operations(A: Any, low: float, high: float, rgb: bool) -> list[tuple[Any, ...]]:  # noqa: N803
-    """Returns RandAugment's operations (Cubuk et al. 2020, figure 2), those with a direction as both of its signs."""
+    """Returns RandAugment's operations (Cubuk et al. 2020, figure 2); directed ones as pairs of both signs."""
     import cv2
 
     border = cv2.BORDER_REPLICATE

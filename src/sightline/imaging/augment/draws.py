@@ -1,4 +1,4 @@
-"""Random draws of augmentation on tensors: each a pure function of the seed, the epoch and the sample."""
+"""Random draws for augmentation on tensors: each a pure function of seed, epoch and sample."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sightline.core import seeds
 
 
 def sample_hashes(ids: list[str]) -> npt.NDArray[np.int64]:
-    """Returns [n] int64 hashes of sample ids, the same whatever other samples there are."""
+    """Returns [n] int64 hashes of sample ids, each independent of the other samples."""
     return np.array([seeds.derive(0, "sample", name) for name in ids], np.int64)
 
 
 def keys(hashes: npt.NDArray[np.int64], seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Returns [n] int64 keys of samples in an epoch: what all their random draws are a function of."""
+    """Returns [n] int64 keys of samples in an epoch, which determine all their random draws."""
     return hashes ^ np.int64(salt(seed, epoch))
 
 
 def salt(seed: int, epoch: int) -> int:
-    """Returns what turns a sample's hash into its key in an epoch, by exclusive or: 63 bits."""
+    """Returns a 63-bit value whose exclusive or with a sample's hash gives the sample's key in an epoch."""
     return seeds.derive(seed, "augment", epoch)
 
 
@@ -31,15 +31,15 @@ def _signed(value: int) -> int:
 class Draws:
     """Uniform draws in [0, 1), independent for each sample and each call, by the SplitMix64 generator.
 
-    Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". int64 arithmetic wraps around in
-    torch, on every device, as the generator wants of its unsigned numbers.
+    Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators". int64 arithmetic in torch wraps
+    around on every device, which is what the generator needs from its unsigned numbers.
 
     Args:
         keys: [N] int64.
     """
 
     BLOCK = 8
-    """Draws made at once: a GPU takes as long for one as for eight, nearly all of it the launch of the operations."""
+    """Number of draws made at once: eight take a GPU as long as one, nearly all of it launch overhead."""
 
     def __init__(self, keys: torch.Tensor) -> None:
         self._keys = keys
@@ -68,5 +68,5 @@ class Draws:
 
     @staticmethod
     def _shift(value: torch.Tensor, bits: int) -> torch.Tensor:
-        """Shifts right without sign, which torch's shift would keep."""
+        """Shifts right with zeros; torch's own shift would extend the sign."""
         return (value >> bits) & ((1 << (64 - bits)) - 1)

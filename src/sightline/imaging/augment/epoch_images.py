@@ -1,4 +1,4 @@
-"""Images as training sees them in its epochs: augmented by its policy, with the draws that it makes."""
+"""Images as the network sees them in each epoch of training: augmented by the policy, with the same draws."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _POSITIVE = 2**63 - 1
 
 
 def epoch_images(images: Images, ids: Sequence[str], policy: Option, engine: str, seed: int, epoch: int) -> Images:
-    """Returns images [n, height, width, channels] uint8 as they go into the network in an epoch, counted from 0.
+    """Returns images [n, height, width, channels] uint8 as the network gets them in an epoch, counted from 0.
 
     Args:
-        images: [n, height, width, channels] uint8, prepared.
-        ids: [n] their ids, which the draws are a function of.
-        policy: The augmentation: `train.augment`.
+        images: [n, height, width, channels] uint8, preprocessed.
+        ids: [n] their ids, which determine the draws.
+        policy: The augmentation policy: `train.augment`.
         engine: `train.augment_on`: batch or albumentations.
         seed: `train.seed`.
         epoch: The epoch.

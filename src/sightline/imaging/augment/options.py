@@ -1,6 +1,6 @@
-"""Augmentation policies: the options and their ranges; imports nothing heavy.
+"""Augmentation policies: the options and their ranges; no heavy imports.
 
-The same names serve online (`conf/train/augment/`) and offline (`conf/preprocess/augment/`).
+The same names are used online (`conf/train/augment/`) and offline (`conf/preprocess/augment/`).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ POLICIES: Registry[Option] = Registry("train/augment")
 @POLICIES.register("none")
 @dataclass
 class NoAugment(Option):
-    """Leaves images as they are."""
+    """Leaves images unchanged."""
 
 
 @POLICIES.register("light", "standard", "digits", "cutout")
 @dataclass
 class BasicAugment(Option):
-    """A fixed list of changes, each by a random amount; 0 switches a part off.
+    """A fixed list of changes, each by a random amount; 0 turns a change off.
 
     Attributes:
         flip: Probability of a horizontal flip.
-        crop: Largest share of the area that a random crop cuts away; the rest is brought back to full size.
-        translate: Largest shift as a share of the image's size.
+        crop: Largest fraction of the area that a random crop cuts away; the rest is scaled back to full size.
+        translate: Largest shift as a fraction of the image's size.
         rotate: Largest rotation, in degrees.
         scale: Largest relative change of size.
         brightness: Largest relative change of brightness.
         contrast: Largest relative change of contrast.
         saturation: Largest relative change of saturation; RGB only.
-        cutout: Side of one erased square as a share of the image's (DeVries and Taylor 2017), at probability 1/2.
+        cutout: Side of one erased square as a fraction of the image's (DeVries and Taylor 2017), with probability 1/2.
     """
 
     flip: float
@@ -58,7 +58,7 @@ class BasicAugment(Option):
 @POLICIES.register("randaugment")
 @dataclass
 class RandAugment(Option):
-    """Some operations drawn from a fixed list, all at one strength (Cubuk et al. 2020).
+    """Some operations drawn from a fixed list, all with the same strength (Cubuk et al. 2020).
 
     Attributes:
         flip: Probability of a horizontal flip, before the operations.
@@ -80,7 +80,7 @@ class RandAugment(Option):
 @POLICIES.register("trivialaugment")
 @dataclass
 class TrivialAugment(Option):
-    """One operation of RandAugment's list at a random strength: nothing to tune (Mueller and Hutter 2021).
+    """One operation of RandAugment's list with a random strength: nothing to tune (Mueller and Hutter 2021).
 
     Attributes:
         flip: Probability of a horizontal flip, before the operation.

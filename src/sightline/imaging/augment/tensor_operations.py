@@ -1,4 +1,4 @@
-"""Operations of augmentation on batches of images: float32 tensors [N, H, W, C], levels 0..255."""
+"""Augmentation operations on batches of images: float32 tensors [N, H, W, C], levels 0..255."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def autocontrast(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def equalize(pixels: torch.Tensor) -> torch.Tensor:
-    """Maps each level to the share of pixels below it, a channel at a time (histogram equalisation)."""
+    """Maps each level to the fraction of pixels below it, separately per channel (histogram equalization)."""
     count, height, width, channels = pixels.shape
     planes = pixels.round().permute(0, 3, 1, 2).reshape(count * channels, height * width)
-    # Rank among the plane's own pixels: the cumulative histogram without building one.
+    # Rank among the plane's own pixels: the cumulative histogram without computing a histogram.
     ordered = planes.sort(dim=1).values.contiguous()
     ranks = torch.searchsorted(ordered, planes.contiguous(), right=True).float()
     least = torch.searchsorted(ordered, ordered[:, :1].contiguous(), right=True).float()
@@ -41,7 +41,7 @@ def sharpen(pixels: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
 
 
 def posterize(pixels: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """Drops the low bits of each level, up to four of them."""
+    """Drops up to four low bits of each level."""
     step = column(2 ** (4 * strength).round())
     return (pixels / step).floor() * step
 
@@ -52,7 +52,7 @@ def solarize(pixels: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
 
 
 def column(values: torch.Tensor) -> torch.Tensor:
-    """Returns [N] values as [N, 1, 1, 1]: one for each image of a batch."""
+    """Returns [N] values as [N, 1, 1, 1]: one per image of a batch."""
     return values[:, None, None, None]
 
 
@@ -64,7 +64,7 @@ def saturate(pixels: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def cutout(pixels: torch.Tensor, share: float, draws: Draws) -> torch.Tensor:
-    """Erases a square, `share` of the image's side, in every second image (DeVries and Taylor 2017)."""
+    """Erases a square, `share` of the image's side, in half of the images (DeVries and Taylor 2017)."""
     height, width = pixels.shape[1:3]
     on = draws.uniform() < 0.5
     top, left = (
@@ -82,14 +82,14 @@ def cutout(pixels: torch.Tensor, share: float, draws: Draws) -> torch.Tensor:
 def affine(
     size: torch.Tensor, angle: torch.Tensor, flip: torch.Tensor, shear: torch.Tensor, dx: torch.Tensor, dy: torch.Tensor
 ) -> torch.Tensor:
-    """Returns [N, 2, 3] matrices from places in the result to places in the image, both in -1..1."""
+    """Returns [N, 2, 3] matrices that map coordinates in the result to coordinates in the image, both in -1..1."""
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = [size * cos * flip, size * (shear - sin), dx, size * sin * flip, size * cos, dy]
     return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
 def warp(pixels: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Samples [N, H, W, C] images bilinearly; beyond the border its pixels go on."""
+    """Samples [N, H, W, C] images bilinearly; beyond the border, border pixels are repeated."""
     planes = pixels.permute(0, 3, 1, 2)
     grid = torch.nn.functional.affine_grid(matrix, list(planes.shape), align_corners=False)
     warped = torch.nn.functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
@@ -104,4 +104,4 @@ PHOTOMETRIC: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torc
     "solarize": lambda pixels, strength, _: solarize(pixels, strength),
     "saturation": lambda pixels, _, signed: saturate(pixels, 1 + MAX_CHANGE * signed),
 }
-"""RandAugment's changes of colour, of (pixels, strength [N] in 0..1, strength [N] in -1..1)."""
+"""RandAugment's changes of colour, as functions of (pixels, strength [N] in 0..1, signed strength [N] in -1..1)."""

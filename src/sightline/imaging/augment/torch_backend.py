@@ -1,6 +1,6 @@
-"""Augmentation of whole batches of tensors, where the network computes.
+"""Augmentation of whole batches of tensors, on the device that the network runs on.
 
-Every sample has draws of its own, a pure function of its key: no generator's state, no order, no batch size matters.
+The draws of each sample are a pure function of its key: they do not depend on generator state, order or batch size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BatchAugmentation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def build(policy: Option) -> BatchAugmentation | None:
-    """Builds a policy's function on batches; None where nothing is to be done.
+    """Builds a policy's function on batches; None if the policy changes nothing.
 
     Args:
         policy: One of `options.POLICIES`.
@@ -42,7 +42,7 @@ def _mix(policy: BasicAugment, images: torch.Tensor, keys: torch.Tensor) -> torc
     pixels, mask = _split_mask(images)
     flip = torch.where(draws.uniform() < policy.flip, -1.0, 1.0)
     one = torch.ones(count, device=images.device)
-    # What the result shows of the image, in units of its size: a crop shows less, a larger scale as well.
+    # The visible part of the image, relative to its size: a crop reduces it, and so does a larger scale.
     shown = (1 - policy.crop * draws.uniform()).sqrt()
     room = 1 - shown
     angle = torch.deg2rad(draws.between(-policy.rotate, policy.rotate))
@@ -91,7 +91,7 @@ _NAMES = [
 def _drawn(
     flip: float, operations: int, magnitude: float | None, images: torch.Tensor, keys: torch.Tensor
 ) -> torch.Tensor:
-    """Applies `operations` drawn operations of RandAugment's list, at a fixed strength or (None) a drawn one."""
+    """Applies `operations` operations drawn from RandAugment's list, with a fixed strength or (None) a random one."""
     draws = Draws(keys)
     pixels, mask = _split_mask(images)
     turned = (draws.uniform() < flip)[:, None, None, None]
@@ -138,7 +138,7 @@ def _apply(
 
 
 def _split_mask(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Splits off the mask that a segmentation has added as a channel: it moves along, and keeps its levels."""
+    """Splits off the mask that segmentation has added as a channel: it moves with the image and keeps its levels."""
     pixels = images.float()
     return (pixels[..., :-1], pixels[..., -1:]) if images.shape[3] in (2, 4) else (pixels, None)
 

@@ -1,1 +1,1 @@
-"""The preprocessing transform: the one way from decoded pixels to the network's input."""
+"""The preprocessing transform: the only way from decoded pixels to the network's input."""

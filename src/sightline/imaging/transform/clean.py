@@ -1,4 +1,4 @@
-"""Cleaning: the transform's first step, and the colours in which the result is given."""
+"""Cleaning: the transform's first step, and the colour space of the result."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 CLEAN: Registry[Step] = Registry("preprocess/clean")
 CLEAN.register("none")(Nothing)
 
-_BLOCK_PIXELS = 2**16  # looked at together: most borders end within
+_BLOCK_PIXELS = 2**16  # examined at a time: most borders end within that
 
 
-# Presets of the same step: each is named after its purpose, and any of its values can be set.
+# Presets of the same step: each is named after its purpose, and any value can be changed.
 @CLEAN.register("standard", "trim", "grey", "hsv", "lab")
 @dataclass
 class Clean(Step):
-    """Trims borders, drops blank images, bounds the size, and says in which colours the result is given.
+    """Trims borders, drops blank images, limits the size, and sets the colour space of the result.
 
-    Transparency needs no option: decoding lays every image over the background.
+    Transparency needs no option: decoding blends every image onto the background.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 6.2 (HSV); CIE 15:2004 (L*a*b*); ITU-R BT.601 (grey).
 
     Attributes:
-        trim_borders: Cuts away each side's rows or columns that are all of that side's colour, as frames and
-            letterboxes are; an image that would vanish stays whole.
+        trim_borders: Whether to cut away each side's rows or columns that are all of that side's colour, such as frames
+            and letterboxes; an image that would vanish stays whole.
         trim_tolerance: Largest distance of a pixel from its side's colour, in levels of each channel, 0..127.
-        drop_blank: Refuses images of one colour, with the reason "blank".
+        drop_blank: Whether to reject images of a single colour, with the reason "blank".
         blank_tolerance: Largest spread of the levels of a channel in a blank image, 0..127.
-        max_side: In pixels, 16..16384; larger images are first shrunk to it (areas, shape kept), which bounds what the
-            later steps cost; 0 for no bound.
-        color: Of the result: "keep" (grey or RGB as decoded), "grey", "hsv" (hue over 0..255), "lab", or one channel
-            of these. The steps before it work in RGB, and the conversion comes last: to average hues of 0 and 255,
+        max_side: In pixels, 16..16384; larger images are first shrunk to it (area averaging, same aspect ratio), which
+            limits the cost of later steps; 0 for no limit.
+        color: Colour space of the result: "keep" (grey or RGB as decoded), "grey", "hsv" (hue over 0..255), "lab", or
+            one channel of these. Earlier steps work in RGB, and the conversion comes last: averaging hues of 0 and 255,
             both red, would give green.
     """
 
@@ -57,10 +57,10 @@ class Clean(Step):
         require_one_of("color", self.color, COLORS)
 
     def __call__(self, image: Pixels) -> Pixels:
-        """Returns the cleaned image, [h, w, c] uint8; its colours as they were.
+        """Returns the cleaned image, [h, w, c] uint8, still in its original colours.
 
         Raises:
-            RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
+            RejectionError: With RejectionReason.BLANK, if blank images are to be dropped and this is one.
         """
         import numpy as np
 
@@ -77,10 +77,10 @@ class Clean(Step):
 
 
 def trim(image: Pixels, tolerance: int) -> Pixels:
-    """Cuts each side's rows or columns that lie, all their pixels, within `tolerance` of that side's median colour.
+    """Cuts each side's rows or columns whose pixels are all within `tolerance` of that side's median colour.
 
-    Rows first, then columns of what is left, so that letterboxes, pillarboxes and frames are all seen. An image that
-    would vanish is returned whole.
+    Rows first, then columns of the rest, so that letterboxes, pillarboxes and frames are all found. An image that would
+    vanish is returned whole.
     """
     import numpy as np
 
@@ -94,7 +94,7 @@ def trim(image: Pixels, tolerance: int) -> Pixels:
 
 
 def _same(image: Pixels, tolerance: int) -> int:
-    """Counts the rows from the top that are all of the first row's colour; a row of one pixel tells nothing."""
+    """Counts the rows from the top that are all of the first row's colour; single-pixel rows are inconclusive."""
     import numpy as np
 
     if len(image) == 0 or image.shape[1] < 2:

@@ -1,4 +1,4 @@
-"""Colours in which the transform's result is given: converted last, since the steps before work in RGB."""
+"""Colour space of the transform's result: converted last, because earlier steps work in RGB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SINGLE = {name: (space, at) for space in ("hsv", "lab") for at, name in enumera
 
 
 def convert(image: Pixels, color: str) -> Pixels:
-    """Converts [h, w, 3] uint8 RGB to one of `COLORS`; further channels (a mask) are kept behind."""
+    """Converts [h, w, 3] uint8 RGB to one of `COLORS`; further channels (a mask) are kept at the end."""
     import cv2
     import numpy as np
 
@@ -30,7 +30,7 @@ def convert(image: Pixels, color: str) -> Pixels:
 
 
 def channel_names(color: str, channels: int) -> list[str]:
-    """Returns what the channels of `convert` hold, for an image decoded to `channels`."""
+    """Returns the names of the channels that `convert` returns for an image decoded to `channels`."""
     if color == "keep":
         return ["grey"] if channels == 1 else ["red", "green", "blue"]
     return _NAMES.get(color, [color])

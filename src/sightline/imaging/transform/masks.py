@@ -1,4 +1,4 @@
-"""Operations on masks that the segmentations share."""
+"""Operations on masks, shared by the segmentation methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def border(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def side_of(bright: Mask, foreground: str) -> Mask:
-    """Returns the mask of the side that is foreground; "auto": the side that is rarer on the image's border."""
+    """Returns the mask of the foreground side; "auto" takes the side with fewer pixels on the image's border."""
     if foreground == "auto":
         edge = border(bright)
         foreground = "dark" if 2 * np.count_nonzero(edge) > edge.size else "bright"
@@ -25,12 +25,12 @@ def side_of(bright: Mask, foreground: str) -> Mask:
 
 
 def three_channels(image: Pixels) -> Pixels:
-    """Returns [h, w, 3]: a grey image three times, another as it is."""
+    """Returns [h, w, 3]: a grey image repeated three times, any other unchanged."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
 def crop(image: Pixels, mask: Mask, margin: float) -> Pixels:
-    """Cuts to the mask's box, widened on each side by `margin` times its longer side."""
+    """Crops to the mask's bounding box, widened on each side by `margin` times its longer side."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     extra = round(margin * max(bottom - top, right - left))

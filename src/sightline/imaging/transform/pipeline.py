@@ -1,6 +1,6 @@
-"""The preprocessing transform: decoded pixels in, the network's input out; the only preprocessing there is.
+"""The preprocessing transform, from decoded pixels to the network's input: the only preprocessing there is.
 
-The stage that prepares the training set, prediction, the server and the web page run it from one file.
+The preprocess stage, prediction, the server and the web page all load it from the same file.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Transform:
-    """A pure function from decoded images to arrays of one fixed shape, built from configuration or from JSON.
+    """A pure function from decoded images to arrays of a fixed shape, built from the configuration or from JSON.
 
-    Equal images give equal bits, whatever the process, the thread or what was done before.
+    Equal images give equal bits, regardless of process, thread or earlier calls.
 
     Attributes:
         size: Height and width of the result in pixels.
-        channels: Channels that decoding gives: 1 for grey, 3 for RGB.
+        channels: Channels of the decoded image: 1 for grey, 3 for RGB.
         sample_bits: Number of bits of white in files of 16-bit samples.
-        background: A level for each channel; under transparent pixels, outside masks, around padded images.
+        background: A level for each channel; used under transparent pixels, outside masks and around padded images.
         clean: First step.
         denoise: Second step.
         enhance: Third step.
         segment: Fourth step.
         resize: Last step.
-        statistics: Of the training set, where known.
+        statistics: Statistics of the training set, if known.
     """
 
     size: int
@@ -114,7 +114,7 @@ class Transform:
 
     @property
     def channel_names(self) -> list[str]:
-        """The content of each channel of every result, as ["red", "green", "blue"] or ["grey", "mask"]."""
+        """The content of each channel of every result, such as ["red", "green", "blue"] or ["grey", "mask"]."""
         masked = isinstance(self.segment, Foreground) and self.segment.use == "channel"
         return channel_names(self._color, self.channels) + ["mask"] * masked
 
@@ -127,41 +127,41 @@ class Transform:
         """Returns the preprocessed image.
 
         Args:
-            image: [h, w, channels] uint8, as `images.decode` gives it; any h and w from 1.
+            image: [h, w, channels] uint8, as from `decode.decode`; h and w at least 1.
 
         Returns:
             [size, size, shape[2]] uint8.
 
         Raises:
-            RejectionError: With RejectionReason.BLANK, where blank images are to be dropped.
+            RejectionError: With RejectionReason.BLANK, if blank images are to be dropped and this is one.
         """
         return self.run(image)[0]
 
     def decode(self, data: bytes, limits: Limits | None = None) -> Pixels:
-        """Returns the preprocessed image of an encoded file: `images.decode`, then the steps.
+        """Returns the preprocessed image of an encoded file: decodes it, then applies the steps.
 
         Raises:
-            RejectionError: With the reason, for bytes that do not become an image.
+            RejectionError: With the reason, for bytes that cannot be decoded.
         """
         return self(self.open(data, limits))
 
     def open(self, data: bytes, limits: Limits | None = None) -> Pixels:
-        """Returns an encoded file's pixels as the steps want them: [h, w, channels] uint8.
+        """Returns an encoded file's pixels as input for the steps: [h, w, channels] uint8.
 
         Raises:
-            RejectionError: With the reason, for bytes that do not become an image.
+            RejectionError: With the reason, for bytes that cannot be decoded.
         """
         return images.decode(data, self.channels, self._rgb, limits, self.sample_bits)
 
     def run(self, image: Pixels) -> tuple[Pixels, list[str]]:
-        """Returns the preprocessed image and what is to be counted: SEGMENT_FALLBACK."""
+        """Returns the preprocessed image, and notes for the caller to count: SEGMENT_FALLBACK or none."""
         states, notes = self._states(image)
         result = states[-1][1]
-        # Where no step had anything to do, the caller still gets memory of its own.
+        # If no step changed anything, the caller still gets a copy.
         return result.copy() if np.may_share_memory(result, image) else result, notes
 
     def trace(self, image: Pixels) -> list[tuple[str, Pixels]]:
-        """Returns the original and the result of every step that does something, by name: for contact sheets."""
+        """Returns the original and the result of every active step, by name, for contact sheets."""
         states, _ = self._states(image)
         idle = {name for name, option in self.steps.items() if option.name == "none"}
         return [(name, state) for name, state in states if name not in idle]
@@ -189,7 +189,7 @@ class Transform:
         return self.background * 3 if self.channels == 1 else self.background
 
     def with_statistics(self, mean: Sequence[float], std: Sequence[float]) -> Transform:
-        """Returns the same transform with the training set's statistics (0..1 units, one number a channel)."""
+        """Returns the same transform with the training set's statistics (0..1 units, one number per channel)."""
         if len(mean) != self.shape[2] or len(std) != self.shape[2]:
             raise ValueError(f"statistics: {len(mean)} and {len(std)} numbers for {self.shape[2]} channels")
         if not all(0 <= value <= 1 for value in (*mean, *std)):
@@ -198,11 +198,11 @@ class Transform:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the result, 64 hexadecimal digits: of the JSON without the statistics."""
+        """SHA-256 of everything that determines the result, 64 hexadecimal digits: the JSON without the statistics."""
         return files.sha256(files.canonical_json(dataclasses.replace(self, statistics=None).to_dict()).encode())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the transform as plain data, with all that a reader must know to use or rebuild it."""
+        """Returns the transform as plain data, with everything that a reader needs to use or rebuild it."""
         return {
             "version": VERSION,
             "size": self.size,
@@ -245,10 +245,10 @@ class Transform:
 
     @classmethod
     def load(cls, path: Path) -> Transform:
-        """Rebuilds the transform from a file of `save` alone.
+        """Rebuilds the transform from a file written by `save`.
 
         Raises:
-            ValueError: If the file holds no transform.
+            ValueError: If the file does not contain a transform.
         """
         return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
 

@@ -1,4 +1,4 @@
-"""Resizing: the options of the transform's last step but the colours, each a class with its work."""
+"""Resizing: the options of the transform's last step before colour conversion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Resize(Option):
-    """Base of the ways to bring an image to a fixed size."""
+    """Base class of the ways to bring an image to a fixed size."""
 
     def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:
         """Returns the image at its fixed size, [size, size, c] uint8.
@@ -22,7 +22,7 @@ class Resize(Option):
         Args:
             image: [h, w, c] uint8.
             size: Height and width of the result in pixels.
-            background: A level for each channel, where the image does not fill the result.
+            background: A level for each channel, for areas that the image does not fill.
         """
         raise NotImplementedError
 
@@ -33,13 +33,13 @@ RESIZE: Registry[Resize] = Registry("preprocess/resize")
 @RESIZE.register("stretch")
 @dataclass
 class Stretch(Resize):
-    """Scales width and height each to fit: every pixel is seen, shapes are distorted.
+    """Scales width and height independently to fit: keeps every pixel, but distorts shapes.
 
     Shrinking averages over areas, so that every pixel counts; enlarging is bilinear.
     Source: Quiring et al., Adversarial Preprocessing: image-scaling attacks, USENIX Security 2020 (why areas).
     """
 
-    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - as every way to resize
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - common signature
         """Returns the image at its fixed size, [size, size, c] uint8."""
         from sightline.imaging.transform.ops import scale
 
@@ -49,7 +49,7 @@ class Stretch(Resize):
 @RESIZE.register("pad")
 @dataclass
 class Pad(Resize):
-    """Scales to fit inside and fills the rest with the background (letterbox): every pixel is seen, shapes are kept."""
+    """Scales to fit inside and fills the rest with the background (letterbox): keeps every pixel and all shapes."""
 
     def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:
         """Returns the image at its fixed size, [size, size, c] uint8."""
@@ -68,9 +68,9 @@ class Pad(Resize):
 @RESIZE.register("crop")
 @dataclass
 class Crop(Resize):
-    """Cuts the square from the middle and scales it: shapes are kept, what lies at the far ends is lost."""
+    """Crops the central square and scales it: keeps shapes, but loses both ends of the longer side."""
 
-    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - as every way to resize
+    def __call__(self, image: Pixels, size: int, background: Sequence[int]) -> Pixels:  # noqa: ARG002 - common signature
         """Returns the image at its fixed size, [size, size, c] uint8."""
         import numpy as np
 

@@ -1,8 +1,8 @@
-"""The base of the transform's steps, and range checks that their options share.
+"""The base class of the transform's steps, and the range checks that their options share.
 
-An option of a step is one class: its fields, their ranges, its documentation and its work (`__call__`). Importing the
-class costs nothing, since a configuration is checked against it before any work starts: OpenCV and NumPy are imported
-by the work alone.
+An option of a step is one class: its fields, their ranges, its documentation and its implementation (`__call__`).
+Importing the class is cheap, because a configuration is checked against it before any work starts: OpenCV and NumPy are
+imported only when a step runs.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Step(Option):
-    """Base of the steps that make an image of an image. Lengths are in pixels, levels in 0..255, fractions in 0..1."""
+    """Base class of steps from image to image. Lengths are in pixels, levels in 0..255, fractions in 0..1."""
 
     def __call__(self, image: Pixels) -> Pixels:
         """Returns the changed image, [h, w, c] uint8.
 
         Args:
-            image: [h, w, c] uint8, with 1 channel (grey) or 3 (red, green, blue); never written to.
+            image: [h, w, c] uint8, with 1 channel (grey) or 3 (red, green, blue); never modified.
 
         Raises:
-            RejectionError: If the option refuses the image.
+            RejectionError: If the option rejects the image.
         """
         raise NotImplementedError
 
 
 @dataclass
 class Nothing(Step):
-    """Leaves the image as it is."""
+    """Leaves the image unchanged."""
 
     def __call__(self, image: Pixels) -> Pixels:
         """Returns the image itself."""
@@ -42,7 +42,7 @@ class Nothing(Step):
 
 
 def between(field: str, value: float, low: float, high: float) -> None:
-    """Raises ValueError unless `value` is in low..high, both included."""
+    """Raises ValueError unless `value` is in low..high, inclusive."""
     require(low <= value <= high, f"{field}: {value} is not in {low}..{high}")
 
 

@@ -19,14 +19,14 @@ STEPS: dict[str, Registry[Any]] = {
     "segment": SEGMENT,
     "resize": RESIZE,
 }
-"""The steps in the order in which they run."""
+"""The steps in execution order."""
 
 OLD_NAMES = {("resize", "squash"): "stretch"}
-"""Names of options in sets and bundles written before a renaming, which are still read: (step, old name) -> name."""
+"""Old option names in datasets and bundles, which can still be read: (step, old name) -> current name."""
 
 
 def current_names(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Returns the steps of a transform's JSON, each option under the name that it has now."""
+    """Returns the steps of a transform's JSON, with each option under its current name."""
     return {
         step: {**option, "name": OLD_NAMES.get((step, str(option.get("name"))), option.get("name"))}
         for step, option in steps.items()

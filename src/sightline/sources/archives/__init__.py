@@ -25,20 +25,20 @@ _UNREAD = {
 def open_archive(
     stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str] | None = None
 ) -> Iterator[Member]:
-    """Yields the files in an archive, whose kind follows from its content, not its name; folders are left out.
+    """Yields the files in an archive, without its folders; the kind of archive is detected from its content.
 
-    After the last member of an archive of which nothing is missing, it ends; else it raises. What a zip's own digests
-    and a compression's tell is compared; a plain tar has digests of its headers alone.
+    The iteration ends normally only if the archive is complete; otherwise it raises. The checksums of a zip and of
+    compressed data are verified; a plain tar has checksums of its headers only.
 
     Args:
         stream: The archive; seekable.
         name: Its name in messages.
-        max_bytes: A larger member is rejected without being unpacked.
-        budget: Bytes and files that may be unpacked in all.
-        folders: Gets the names of the folders that the archive names by themselves, with the members around them.
+        max_bytes: Larger members are rejected without being unpacked.
+        budget: Bytes that may be unpacked in all.
+        folders: The names of folders with an entry of their own are added to it, as members around them are read.
 
     Raises:
-        UserError: If it is no archive, is damaged, or unpacks to more than the budget.
+        UserError: If it is not an archive, is damaged, or unpacks to more than the budget.
     """
     start = stream.read(512)
     for signature, (kind, command) in _UNREAD.items():
@@ -46,7 +46,7 @@ def open_archive(
             raise UserError(
                 f"{name}: a file of {kind}, which is not supported: unpack it (`{command}`), and name the folder"
             )
-    # A zip may begin with anything, and its directory, at the end, may be that of another zip within a tar.
+    # A zip may begin with anything, and a zip at the end of a tar makes the tar look like a zip.
     is_zip = start.startswith(_ZIP) or (not is_tar(start) and _is_zip(stream))
     stream.seek(0)
     return (read_zip if is_zip else read_tar)(stream, name, max_bytes, budget, set() if folders is None else folders)
@@ -55,5 +55,5 @@ def open_archive(
 def _is_zip(stream: IO[bytes]) -> bool:
     try:
         return zipfile.is_zipfile(stream)
-    except zipfile.BadZipFile:  # one of several parts: it is read as a zip, which says so
+    except zipfile.BadZipFile:  # one of several parts: reading it as a zip reports that
         return True

@@ -1,4 +1,4 @@
-"""Members of archives: the budget for unpacking them, and the check that their names are safe."""
+"""Members of archives: the budget for unpacking them, and the check for safe names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sightline.core.rejection import RejectionError, RejectionReason
 
 REMEDY = "download it again, or unpack what can still be read (`{}`) and name the folder instead"
-"""The remedy for an archive that is damaged: what it held cannot be known, so no part is taken for the whole."""
+"""The remedy for a damaged archive: its full content is unknown, so a part is never taken for the whole."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -19,8 +19,8 @@ class Member:
     """A file in an archive.
 
     Attributes:
-        path: Without `./`; as the archive has it where it is not safe.
-        read: Unpacks it, once, before the next member is asked for; raises RejectionError.
+        path: Without `./`; unchanged if it is not safe.
+        read: Unpacks the file; to be called once, before the next member is requested; raises RejectionError.
         fault: The reason why it cannot be read, or None.
     """
 
@@ -31,18 +31,18 @@ class Member:
 
 @dataclass
 class UnpackBudget:
-    """Bytes that may still be unpacked.
+    """The number of bytes that may still be unpacked.
 
     Attributes:
-        left: So many.
-        remedy: The remedy for an archive that needs more, for its message.
+        left: The number of bytes.
+        remedy: The remedy for an archive that needs more, for error messages.
     """
 
     left: int
     remedy: str = "unpack it yourself if you trust it"
 
     def spend(self, count: int) -> bool:
-        """Takes `count` bytes; says whether they were there."""
+        """Spends `count` bytes; returns whether they were still available."""
         self.left -= count
         return self.left >= 0
 
@@ -58,11 +58,11 @@ def rejected_member(path: str, reason: RejectionReason, detail: str) -> Member:
 
 
 def safe_path(name: str) -> str:
-    """Returns the path that a name stands for, without `./` and doubled slashes.
+    """Returns the normalized path of a name, without `./` and doubled slashes.
 
     Raises:
-        RejectionError: If it leads out of the folder that an archive would be unpacked to. Nothing is, but
-            who made such an archive meant harm.
+        RejectionError: If it leads out of the folder that the archive would be unpacked to. Nothing is unpacked to
+            disk, but such a name is a sign of a malicious archive.
     """
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
         raise RejectionError(RejectionReason.UNSAFE_ENTRY, "an absolute path")

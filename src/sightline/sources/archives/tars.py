@@ -19,11 +19,11 @@ from sightline.core.text import readable
 from sightline.sources.archives.member import REMEDY, Member, UnpackBudget, rejected_member, safe_path
 
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
-_ZSTD_SKIPPABLE = tuple(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))  # pzstd begins with one
+_ZSTD_SKIPPABLE = tuple(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))  # pzstd files begin with one
 _ZSTD = (b"\x28\xb5\x2f\xfd", *_ZSTD_SKIPPABLE)
 _COMPRESSED = (_GZIP, _BZIP2, _XZ, *_ZSTD)
-_ZSTD_HEADER = 18  # bytes of the longest header of a frame
-_ZSTD_REPEATED = 1  # the kind of a block of one byte, repeated
+_ZSTD_HEADER = 18  # maximum size of a frame header in bytes
+_ZSTD_REPEATED = 1  # type of a block that is one byte repeated
 _ENDS_EARLY = "the compressed data ends too early"
 _BLOCK = 2**16
 _XZ_MEMORY = 256 * 2**20
@@ -42,7 +42,7 @@ class _Readable(Protocol):
 
 
 def is_tar(start: bytes) -> bool:
-    """Returns whether a file that starts so (512 bytes) is a tar archive, or compressed as one may be."""
+    """Returns whether a file with these first 512 bytes is a tar archive, or compressed as a tar archive may be."""
     if start.startswith(_COMPRESSED):
         return True
     try:
@@ -53,12 +53,12 @@ def is_tar(start: bytes) -> bool:
 
 
 def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str]) -> Iterator[Member]:
-    """Yields the members in the order of the archive, reading it once from start to end; folders go into `folders`."""
+    """Yields the members in the archive's order, in a single pass; adds folder names to `folders`."""
     with _user_errors(name):
         unpacked = _MeteredStream(_unpacked(stream, name), name, budget)
         with tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
             for entry in archive:
-                archive.members = []  # else it keeps every header
+                archive.members = []  # otherwise it keeps every header
                 if entry.isdir():
                     folders.add(readable(entry.name).removeprefix("./").strip("/"))
                 else:
@@ -67,7 +67,7 @@ def read_tar(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget,
 
 
 def _require_nothing_more(archive: tarfile.TarFile) -> None:
-    """Reads on behind the end marker: members may follow one made of damage, and gzip and xz compare digests there."""
+    """Reads past the end marker: damage may look like one before further members, and gzip and xz verify checksums."""
     stream: Any = archive.fileobj
     while block := stream.read(_BLOCK):
         if block.count(0) != len(block):
@@ -76,7 +76,7 @@ def _require_nothing_more(archive: tarfile.TarFile) -> None:
 
 @contextlib.contextmanager
 def _user_errors(name: str) -> Iterator[None]:
-    # A tar has no directory: what follows a damaged place cannot be found, so it is no matter of one member.
+    # A tar has no directory: nothing after damage can be found, so the whole archive is refused, not one member.
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, _zstd_error()) as error:
@@ -113,8 +113,8 @@ def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> bytes:
 class _Header(tarfile.TarInfo):
     """A member's header.
 
-    tarfile takes a header that is damaged, cut or missing for the archive's end unless it is the first: all that
-    follows would be lost unsaid. It reads long names into memory whole, so they are measured before.
+    tarfile treats a damaged, truncated or missing header as the archive's end unless it is the first: all later members
+    would be lost silently. It also reads long names into memory whole, so their size is checked first.
     """
 
     @classmethod
@@ -135,7 +135,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _MeteredStream:
-    """Counts what is unpacked."""
+    """Counts unpacked bytes against the budget."""
 
     def __init__(self, stream: _Readable, name: str, budget: UnpackBudget) -> None:
         self._stream = stream
@@ -170,14 +170,14 @@ def _unpacked(stream: IO[bytes], name: str) -> _Readable:
 
 
 def _require_whole_frames(stream: IO[bytes]) -> None:
-    """Walks over the frames of a file of zstd (RFC 8878, section 3.1), and back to its beginning.
+    """Walks over the frames of a zstd file (RFC 8878, section 3.1), and seeks back to its beginning.
 
-    zstandard's reader takes the end of the file for the end of the data, also within a frame: a checksum that is
-    missing there would go unnoticed.
+    zstandard's reader takes the end of the file as the end of the data even within a frame: a missing checksum would go
+    unnoticed.
 
     Raises:
         EOFError: If the file ends within a frame.
-        zstandard.ZstdError: If something in it is no frame.
+        zstandard.ZstdError: If the file contains something that is not a frame.
     """
     import zstandard
 
@@ -215,7 +215,7 @@ def _zstd_error() -> type[Exception]:
 
 
 class _Xz:
-    """Unpacks xz with a limit on memory, which lzma.open does not offer: an archive may ask for 4 GiB."""
+    """Unpacks xz with a memory limit, which lzma.open does not support: an archive may request 4 GiB."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -17,24 +17,24 @@ from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.sources.archives.member import REMEDY, Member, UnpackBudget, rejected_member, safe_path
 
-_END = struct.Struct("<4s6xH10x")  # the end of the directory: its signature, the number of its entries
-_ZIP64 = 0xFFFF  # in its place, where there are more: zipfile then compares the directory's size and place
+_END = struct.Struct("<4s6xH10x")  # end of the directory: signature, number of entries
+_ZIP64 = 0xFFFF  # stands for a larger number of entries: zipfile then checks the directory's size and position
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _METHODS = (
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
-)  # the others are rare, and LZMA takes as much memory as the entry says
+)  # the others are rare, and LZMA uses as much memory as the entry requests
 
 
 def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget, folders: set[str]) -> Iterator[Member]:
-    """Yields the members in the order of the directory; puts the folders into `folders`."""
+    """Yields the members in the order of the directory; adds folder names to `folders`."""
     try:
         archive = zipfile.ZipFile(stream)
         if fault := _fault(archive, stream):
             raise zipfile.BadZipFile(fault)
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        # The system's word for a place in front of the file is "Invalid argument".
+        # The system reports a position before the start of the file as "Invalid argument".
         outside = isinstance(error, OSError) and error.errno == errno.EINVAL
         detail = "its directory leads out of it" if outside else " ".join(str(error).split())
         raise UserError(f"{name}: a damaged zip archive: {detail}; {REMEDY.format('unzip')}") from None
@@ -47,7 +47,7 @@ def read_zip(stream: IO[bytes], name: str, max_bytes: int, budget: UnpackBudget,
 
 
 def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:
-    """Says what zipfile does not notice: a directory that is another archive's, or of which a part is left out."""
+    """Returns a fault that zipfile misses: a directory that is incomplete or belongs to another archive; else None."""
     entries = archive.infolist()
     stream.seek(-_END.size - len(archive.comment), os.SEEK_END)
     signature, count = _END.unpack(stream.read(_END.size))
@@ -62,7 +62,7 @@ def _fault(archive: zipfile.ZipFile, stream: IO[bytes]) -> str | None:
 
 
 def _is_folder(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    """Returns whether what is called as a folder is one: a flipped bit makes a file's name end with a slash."""
+    """Returns whether an entry named like a folder is one: a flipped bit can make a file's name end with a slash."""
     try:
         with archive.open(entry) as unpacked:
             return not unpacked.read(1)
@@ -95,7 +95,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int, bu
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: UnpackBudget) -> bytes:
-    # zipfile unpacks no more than the size that was checked, and refuses entries that overlap where it knows how to.
+    # zipfile unpacks no more than the checked size, and, in versions that can tell, refuses overlapping entries.
     if not budget.spend(entry.file_size):
         raise RejectionError(RejectionReason.UNSAFE_ENTRY, f"the archive unpacks to too much data; {budget.remedy}")
     try:
@@ -112,9 +112,9 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: UnpackBudget
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """Returns the name, read as UTF-8 where it is, which many programs write without saying so."""
+    """Returns the name, decoded as UTF-8 if that is valid: many programs write UTF-8 without setting the flag."""
     name = entry.orig_filename
     if not entry.flag_bits & _UTF8:
-        with contextlib.suppress(UnicodeError):  # it stays in zip's default code page
+        with contextlib.suppress(UnicodeError):  # keeps zip's default code page
             name = name.encode("cp437").decode("utf-8")
     return name if "/" in name or ".." in name else name.replace("\\", "/")

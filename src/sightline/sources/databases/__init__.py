@@ -1,6 +1,6 @@
-"""Databases as sources and as targets: what SQL and MongoDB have in common.
+"""Databases as sources and as targets: the code that SQL and MongoDB share.
 
-`sql.py` and `mongo.py` need their extras installed; this module does not.
+`sql.py` and `mongo.py` need their extras to be installed; this module does not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
 
 class RetryBudget:
-    """Counts failures in a row to go on reading, and waits longer after each: in all some 13 seconds."""
+    """Counts failures in a row before reading is given up, waiting longer after each: some 13 seconds in all."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -29,11 +29,11 @@ class RetryBudget:
         return self._failures > 0
 
     def progress(self) -> None:
-        """Notes that something was read."""
+        """Resets the count, as something was read."""
         self._failures = 0
 
     def exhausted(self) -> bool:
-        """Returns True if there is no point in trying again; otherwise waits, and counts the failure."""
+        """Returns True if another attempt is pointless; otherwise waits and counts the failure."""
         if self._failures == len(_DELAYS):
             return True
         time.sleep(_DELAYS[self._failures])
@@ -42,10 +42,10 @@ class RetryBudget:
 
 
 def as_text(value: Any) -> str | None:
-    """Returns an id or a label as text, the same from every database.
+    """Returns an id or a label as text, the same for every database.
 
-    Bytes are taken for UTF-8, or else written in hexadecimal; a whole floating-point number (which is how JavaScript
-    stores 7) as a whole number.
+    Bytes are decoded as UTF-8 or, if that fails, written in hexadecimal; a float with an integer value (JavaScript
+    stores 7 as one) becomes an integer.
     """
     if value is None or isinstance(value, str):
         return value
@@ -71,7 +71,7 @@ def unreachable_error(url: Url, error: Exception) -> UserError:
 def driver_message(url: Url, error: Exception) -> str:
     """Returns the driver's error message as one short line without credentials.
 
-    The driver's exception itself must not travel on: its text, or its cause's, may quote the URL or a statement.
+    The driver's exception itself must not be chained: its text, or its cause's, may quote the URL or a statement.
     """
     text = " ".join(mask(str(error), url.secrets()).split())
     return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,4 +1,4 @@
-"""Digests of a database's content, by which `watch` notices changes."""
+"""Digests of a database's content, with which `watch` notices changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightline.sources.databases import as_text
 
 
 def set_digest(rows: Iterable[Iterable[Any]]) -> tuple[int, str]:
-    """Returns the number of rows, and 64 hexadecimal digits that stand for their set: the same in any order."""
+    """Returns the number of rows and an order-independent digest of them, 64 hexadecimal digits."""
     count = total = 0
     for row in track(rows, "watching"):
         text = json.dumps([as_text(value) for value in row], ensure_ascii=False)

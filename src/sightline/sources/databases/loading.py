@@ -1,4 +1,4 @@
-"""Loading a folder or archive of images into a database, to try that source."""
+"""Loading a folder or archive of images into a database, to try it as a source."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _IN_COMMAND = {
     "raise ingest.source.max_entries if you trust it": _UNPACK,
     "raise ingest.source.max_ratio if you trust it": _UNPACK,
 }
-"""Remedies of the configuration, and what the command has in their place."""
+"""Remedies worded for the configuration, and their replacements for the command."""
 
 
 def fill_database(
     path: Path, url: str | None, table: str, gridfs: bool = False, rules: LayoutRules = AUTO
 ) -> tuple[int, list[Rejection], list[str]]:
-    """Puts the labelled images of a folder or archive into a database; again, or after a crash, with the same result.
+    """Writes the labelled images of a folder or archive to a database; repeating it, even after a crash, is safe.
 
     Args:
         path: A folder with one folder per class, or an archive of one.
         url: The database, without a password; None takes it from the environment.
         table: Table, collection or GridFS bucket.
         gridfs: Whether to use GridFS (MongoDB).
-        rules: Rules by which the tree of folders is read.
+        rules: Rules for reading the folder tree.
 
     Returns:
-        How many images were written, the inputs that were rejected, and notes on how the tree was read.
+        The number of images written, the rejected inputs, and notes on how the tree was read.
 
     Raises:
         UserError: If the folder or the database cannot be used.
     """
-    if not path.exists():  # before the database is made
+    if not path.exists():  # checked before the database is created
         raise UserError(f"SOURCE: cannot read {path}: no such file or folder")
     limits = Limits()
     source = (
@@ -72,7 +72,7 @@ def fill_database(
 
 
 def _as_options(line: str) -> str:
-    """Names the command's options in place of the configuration's keys."""
+    """Replaces the configuration's keys in a line by the command's options."""
     for setting, option in _IN_COMMAND.items():
         line = line.replace(setting, option)
     return line

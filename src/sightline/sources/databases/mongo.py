@@ -26,12 +26,12 @@ __all__ = ["LOST", "Client", "bson", "connect", "database", "gridfs", "pymongo",
 Client = pymongo.MongoClient[dict[str, Any]]
 
 LOST = (AutoReconnect, CursorNotFound)
-"""The connection broke, or the server forgot the cursor (after ten minutes of silence): reading can go on."""
+"""The connection broke, or the server closed the cursor (after ten idle minutes): reading can be resumed."""
 
 
 @contextlib.contextmanager
 def connect(url: Url) -> Iterator[Client]:
-    """Yields a client that has reached its server. Its threads do not survive a fork: connect after it.
+    """Yields a client that has reached its server. Its threads do not survive a fork: connect after forking.
 
     Raises:
         UserError: If the server cannot be reached, or refuses the user.
@@ -41,11 +41,11 @@ def connect(url: Url) -> Iterator[Client]:
     settings: dict[str, Any] = {name: value for name, value in timeouts.items() if name.lower() not in given}
     try:
         client: Client = pymongo.MongoClient(url.text(), appname="sightline", **settings)
-    except (PyMongoError, OSError, TypeError, ValueError) as error:  # missing certificates, settings that are none
+    except (PyMongoError, OSError, TypeError, ValueError) as error:  # missing certificates, invalid settings
         raise UserError(f"{url.location}: {driver_message(url, error)}") from None
     with client:
         try:
-            # A command that needs the user's rights: `ping` would answer before the login is checked.
+            # A command that requires authentication: `ping` would succeed before the login is checked.
             client.admin.command("listDatabases", nameOnly=True, authorizedDatabases=True)
         except PyMongoError as error:
             raise unreachable_error(url, _short(error)) from None
@@ -53,10 +53,10 @@ def connect(url: Url) -> Iterator[Client]:
 
 
 def database(client: Client, url: Url, name: str | None) -> Any:
-    """Returns the database called `name`, or else the one that the URL names.
+    """Returns the database called `name` or, if that is None, the one in the URL.
 
     Raises:
-        UserError: If neither names one.
+        UserError: If neither names a database.
     """
     name = name or unquote(url.path.removeprefix("/"))
     if not name:
@@ -67,10 +67,10 @@ def database(client: Client, url: Url, name: str | None) -> Any:
 
 @contextlib.contextmanager
 def user_errors(url: Url, remedy: str) -> Iterator[None]:
-    """Turns the database's errors while the block runs into one line without credentials.
+    """Turns the database's errors in the block into one line without credentials.
 
     Raises:
-        UserError: In place of every exception of pymongo.
+        UserError: In place of any pymongo exception.
     """
     try:
         yield
@@ -79,5 +79,5 @@ def user_errors(url: Url, remedy: str) -> Iterator[None]:
 
 
 def _short(error: Exception) -> Exception:
-    """Returns the fault without pymongo's description of the whole topology."""
+    """Returns the error without pymongo's description of the whole topology."""
     return Exception(str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured")[0])

@@ -27,21 +27,21 @@ _BRACKETS = (
     ("minKey",), ("null",), ("int", "long", "double", "decimal"), ("string", "symbol"), ("object",), ("array",),
     ("binData",), ("objectId",), ("bool",), ("date",), ("timestamp",), ("regex",), ("maxKey",),
 )  # fmt: skip
-"""BSON's types in MongoDB's sort order. `$gt` compares only within one of these brackets."""
+"""BSON types in MongoDB's sort order. `$gt` compares only within one of these brackets."""
 
 
 @dataclass(frozen=True)
 class MongodbSource:
-    """Reads documents in order of `_id`, which every document has once, and goes on from the last after a lost link.
+    """Reads documents in order of `_id`, which is unique, and resumes after the last one if the connection is lost.
 
-    Nothing is opened before one of the methods is called.
+    It opens nothing until one of its methods is called.
 
     Attributes:
-        option: The source's settings: what to read.
-        limit: At most so many documents, an even sample of each class; memory holds their ids.
-        setting: The name of the setting with the URL, for remedies.
-        remedy: The remedy where the database refuses.
-        notes: Human-readable notes on what was read, once records have been asked for.
+        option: The source's settings.
+        limit: Maximum number of documents, sampled evenly from each class; memory holds their ids. None for all.
+        setting: The name of the setting with the URL, for error messages.
+        remedy: The remedy if the database refuses a query.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     option: MongodbOption
@@ -51,7 +51,7 @@ class MongodbSource:
     notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
-        """Returns the number of documents, the largest id, and what tells a change: see `docs/databases.md`."""
+        """Returns the number of documents, the largest id and change indicators: see `docs/databases.md`."""
         option = self.option
         url = database_url(option.url, self.setting)
         with mongo.connect(url) as client, mongo.user_errors(url, self.remedy):
@@ -73,7 +73,7 @@ class MongodbSource:
                     option.group_field,
                     option.checksum_field,
                 ]
-                # A replaced GridFS file has another date of upload: no further column is needed.
+                # Replacing a GridFS file changes its upload date, so no checksum field is needed.
                 names += ["length", "uploadDate"] if option.gridfs else []
                 result["digest"] = set_digest(reader.fields([name for name in names if name]))[1]
         return result
@@ -93,7 +93,7 @@ class MongodbSource:
 
 
 class _Reader:
-    """One reading of the source, over one client."""
+    """A single pass over the source with one client."""
 
     def __init__(self, client: mongo.Client, url: Url, option: MongodbOption, remedy: str) -> None:
         self._url, self._option, self._remedy = url, option, remedy
@@ -118,7 +118,7 @@ class _Reader:
             return [identity for identity, _ in chosen]
 
     def all(self, wanted: Document) -> Iterator[Document]:
-        """Yields every document that a filter selects once, in order of `_id`."""
+        """Yields every document that matches a filter, once, in order of `_id`."""
         retries = RetryBudget()
         chosen = wanted
         while True:
@@ -136,7 +136,7 @@ class _Reader:
                     raise
 
     def fields(self, names: list[str]) -> Iterator[list[Any]]:
-        """Yields some fields of every document, in any order."""
+        """Yields the `_id` and the named fields of every document, in any order."""
         projection = None if self._option.gridfs else dict.fromkeys(names, 1)
         for document in self.documents.find(self.filter, projection):
             yield [document["_id"], *(self._field(document, name) for name in names)]
@@ -173,7 +173,7 @@ class _Reader:
         return value
 
     def _file(self, bucket: Any, document: Document) -> bytes | RejectionReason:
-        """Returns a GridFS file's content, or why there is none."""
+        """Returns a GridFS file's content, or the reason why it cannot be read."""
         if document.get("length", 0) > self._option.max_bytes:
             return RejectionReason.TOO_MANY_BYTES
         retries = RetryBudget()
@@ -186,12 +186,12 @@ class _Reader:
                     raise unreachable_error(self._url, error) from None
             except mongo.gridfs.errors.NoFile:
                 return RejectionReason.MISSING
-            except mongo.gridfs.errors.CorruptGridFile:  # chunks are missing, or too many
+            except mongo.gridfs.errors.CorruptGridFile:  # missing or surplus chunks
                 return RejectionReason.TRUNCATED
 
 
 def _beyond(last: Any) -> Document:
-    """Returns the filter for ids that sort after `last`, of its own type and of the types behind it."""
+    """Returns the filter for ids that sort after `last`: larger ones in its bracket, and all in later brackets."""
     bracket = next(i for i, names in enumerate(_BRACKETS) if _type_of(last) in names)
     behind = [name for names in _BRACKETS[bracket + 1 :] for name in names]
     others = [{"_id": {"$type": behind}}] if behind else []
@@ -199,7 +199,7 @@ def _beyond(last: Any) -> Document:
 
 
 def _type_of(value: Any) -> str:
-    """Returns the BSON type that a value read from the server had, as `$type` calls it (any of its bracket's)."""
+    """Returns the BSON type of a value read from the server, by its `$type` name (any name of the same bracket)."""
     bson = mongo.bson
     types: list[tuple[type | tuple[type, ...], str]] = [
         (bool, "bool"), (str, "string"), (bytes, "binData"), (uuid.UUID, "binData"), (bson.ObjectId, "objectId"),
@@ -210,7 +210,7 @@ def _type_of(value: Any) -> str:
 
 
 def _get(document: Document, name: str) -> Any:
-    """Returns the field, reaching into embedded documents by dots; None where there is none."""
+    """Returns a field, following dots into embedded documents; None if it does not exist."""
     value: Any = document
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""Upserts into MongoDB's collections and GridFS buckets."""
+"""Upserts into MongoDB collections and GridFS buckets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Row = Mapping[str, Any]
 
 
 def upsert(batches: Iterable[list[Row]], url: Url, collection: str, key: Sequence[str]) -> Iterator[int]:
-    """Writes batches of rows as documents, and yields how many rows each had.
+    """Writes batches of rows as documents, and yields the number of rows in each.
 
     Args:
-        batches: The rows; None stands for a field that is left out.
+        batches: The rows; a field that is None is left out.
         url: The database.
         collection: The collection.
-        key: The fields that make `_id`: one gives its value, more a document of them.
+        key: The fields that make up `_id`: a single one gives its value, several a document of them.
 
     Raises:
         UserError: If the database cannot be reached, or refuses the rows.
@@ -38,10 +38,10 @@ def upsert(batches: Iterable[list[Row]], url: Url, collection: str, key: Sequenc
 
 
 def put_files(rows: Iterable[Row], url: Url, bucket: str) -> int:
-    """Puts images into a GridFS bucket, their labels into the files' `metadata`; one that is there is left alone.
+    """Writes images to a GridFS bucket, with labels in the files' `metadata`; unchanged files are left alone.
 
     Raises:
-        UserError: If the database cannot be reached, or refuses them.
+        UserError: If the database cannot be reached, or refuses the images.
     """
     with connect(url) as client, user_errors(url, f"check the bucket {bucket} and the user's rights"):
         target = database(client, url, None)
@@ -52,7 +52,7 @@ def put_files(rows: Iterable[Row], url: Url, bucket: str) -> int:
             metadata = {name: row[name] for name in names if row[name] is not None}
             there = target[f"{bucket}.files"].find_one({"_id": row["id"]}, {"metadata": 1})
             if there is None or there.get("metadata") != metadata:
-                # A file cannot be replaced in place; a load that was cut short may have left chunks without a file.
+                # A file cannot be replaced in place; an interrupted load may have left chunks without a file.
                 with contextlib.suppress(gridfs.errors.NoFile):
                     store.delete(row["id"])
                 store.upload_from_stream_with_id(row["id"], row["id"], row["image"], metadata=metadata)

@@ -40,28 +40,28 @@ _DRIVERS = {
     "sqlite": "sqlite",
 }
 
-# What an image's reader may be paused for, in seconds: the server otherwise ends a stream that nobody reads (after 60).
+# How long the reader of a stream may pause, in seconds: by default the server ends an unread stream after 60.
 _SLOW_READER = 6 * 3600
 
 
-# How long MySQL is waited for between two packets: a sort without an index comes before the first.
+# How long to wait for MySQL between two packets: a sort without an index takes place before the first.
 _QUERY_SECONDS = 1800
 
 _ENDED_BY_SERVER = (1053, 1927)
-"""MySQL's and MariaDB's codes for a shutdown and a killed connection."""
+"""MySQL and MariaDB error codes for a shutdown and a killed connection."""
 
 
 def is_sql(url: Url) -> bool:
-    """Returns whether the URL is of a database that this module reaches."""
+    """Returns whether the URL is that of a database that this module supports."""
     return url.family in _DRIVERS
 
 
 @contextlib.contextmanager
 def engine(url: Url, write: bool = False) -> Iterator[sa.Engine]:
-    """Yields an engine whose connections are made anew each time, and are read-only unless `write`.
+    """Yields an engine that opens a new connection each time; connections are read-only unless `write`.
 
     Raises:
-        UserError: If the database is of another kind, its file or its driver is missing.
+        UserError: If the database is not supported, or its file or driver is missing.
     """
     if not is_sql(url) or url.scheme not in (url.family, _DRIVERS[url.family]):
         raise UserError(f"{url.scheme}: not a supported SQL database; write {', '.join(_DRIVERS)}")
@@ -70,7 +70,7 @@ def engine(url: Url, write: bool = False) -> Iterator[sa.Engine]:
         made = sa.create_engine(target, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise UserError(f"{url.family} needs the driver {error.name}: {how_to_install('sql')}") from None
-    except (TypeError, ValueError) as error:  # a setting in the query that is of the wrong kind
+    except (TypeError, ValueError) as error:  # a setting in the query of the wrong type
         raise UserError(f"{url.location}: {driver_message(url, error)}") from None
     sa.event.listen(made, "connect", _prepare(made.dialect.name, write))
     try:
@@ -83,7 +83,7 @@ def _server(url: Url) -> tuple[sa.URL, dict[str, Any]]:
     target = sa.make_url(Url(_DRIVERS[url.family], url.hosts, url.path, url.user, url.password, url.query).text())
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
     if url.family in ("mysql", "mariadb"):
-        # A hostile server can answer any statement by asking for a local file. These settings win over the URL's.
+        # A malicious server can answer any statement by requesting a local file. These settings override the URL's.
         arguments |= {"local_infile": False, "charset": "utf8mb4", "read_timeout": CONNECT_SECONDS}
         target = target.difference_update_query(["local_infile", "charset", "read_default_file", "init_command"])
     return target, arguments
@@ -95,7 +95,7 @@ def _sqlite(url: Url, write: bool) -> tuple[sa.URL, dict[str, Any]]:
         raise UserError("sqlite: write sqlite:///relative/file or sqlite:////absolute/file")
     if not write:
         path = str(located(path))
-    if not write and not Path(path).is_file():  # SQLite would make an empty one
+    if not write and not Path(path).is_file():  # SQLite would create an empty one
         raise UserError(f"{url.location}: there is no such file")
     query = {"uri": "true", "mode": "rwc" if write else "ro"}
     return sa.URL.create("sqlite", database=f"file:{quote(path)}", query=query), {"timeout": CONNECT_SECONDS}
@@ -110,7 +110,7 @@ def _prepare(dialect: str, write: bool) -> Any:
 
     def prepare(connection: Any, _record: Any) -> None:
         if dialect == "mysql":
-            connection._read_timeout = _QUERY_SECONDS  # PyMySQL's connect_timeout ends before the greeting
+            connection._read_timeout = _QUERY_SECONDS  # connecting is over: PyMySQL applies it to the greeting too
         if not write:
             with contextlib.closing(connection.cursor()) as cursor:
                 for statement in read_only:
@@ -131,7 +131,7 @@ def connect(made: sa.Engine, url: Url) -> Iterator[sa.Connection]:
         connection = made.connect()
     except sa.exc.SQLAlchemyError as error:
         raise unreachable_error(url, _cause(error)) from None
-    except (OSError, TypeError, ValueError) as error:  # certificates that are not there, settings that are none
+    except (OSError, TypeError, ValueError) as error:  # missing certificates, invalid settings
         raise unreachable_error(url, error) from None
     with connection:
         yield connection
@@ -139,10 +139,10 @@ def connect(made: sa.Engine, url: Url) -> Iterator[sa.Connection]:
 
 @contextlib.contextmanager
 def user_errors(url: Url, remedy: str) -> Iterator[None]:
-    """Turns the database's complaints while the block runs into one line without credentials.
+    """Turns the database's errors in the block into one line without credentials.
 
     Raises:
-        UserError: In place of every exception of SQLAlchemy.
+        UserError: In place of any SQLAlchemy exception.
     """
     try:
         yield
@@ -151,7 +151,7 @@ def user_errors(url: Url, remedy: str) -> Iterator[None]:
 
 
 def is_lost(error: sa.exc.DBAPIError) -> bool:
-    """Returns whether the connection broke, or the server ended it: reading can go on with a new one."""
+    """Returns whether the connection broke, or the server ended it: reading can be resumed with a new one."""
     state = str(getattr(error.orig, "sqlstate", None) or "")
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     return error.connection_invalidated or state.startswith(("08", "57P")) or code in _ENDED_BY_SERVER
@@ -159,10 +159,10 @@ def is_lost(error: sa.exc.DBAPIError) -> bool:
 
 @contextlib.contextmanager
 def abandoned_stream(connection: sa.Connection, cursor: Any) -> Iterator[None]:
-    """Throws a stream and its connection away if the block ends before the stream does.
+    """Discards a stream and its connection if the block ends before the stream does.
 
-    PyMySQL would read a stream to its end before it lets go of it, however long that is, and complain about a broken
-    one from its destructor, on standard error.
+    PyMySQL would otherwise read the stream to its end before closing it, however long that is, and its destructor would
+    complain about a broken stream on standard error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Images in a table, or in a query's result, of MySQL, MariaDB, PostgreSQL or SQLite."""
+"""Images in a table, or in the result of a query, of MySQL, MariaDB, PostgreSQL or SQLite."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from sightline.sources.databases.sql import abandoned_stream, connect, engine, i
 from sightline.sources.sql import SqlOption
 
 ID_PAGE = 100_000
-"""Ids that are fetched, and held (some 25 MB), at a time: finding them may cost the server a scan of its table."""
+"""Number of ids fetched and held (some 25 MB) at a time: finding them may cost the server a table scan."""
 
 PAGE_BYTES = 8 * 2**20
-"""Content that is fetched at a time, by the size of what came before."""
+"""Content fetched at a time, estimated from the sizes of the previous images."""
 
 RowKey = str | bytes
-"""The id as the database sorts it: text in code-point order, on MySQL its UTF-8 bytes."""
+"""The id as the database sorts it: text in code-point order, or its UTF-8 bytes on MySQL."""
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class SqlSource:
-    """Reads a table in keyset pages, a query as a stream; either goes on after a lost connection.
+    """Reads a table in keyset pages, and a query as a stream; both resume after a lost connection.
 
-    Rows come in the order of their ids' code points, whatever the column's collation, so that every database gives
-    the same sequence. Nothing is opened before one of the methods is called.
+    Rows come in the code-point order of their ids, whatever the column's collation, so every database gives the same
+    sequence. It opens nothing until one of its methods is called.
 
     Attributes:
-        option: The source's settings: what to read.
-        limit: At most so many rows, an even sample of each class; memory holds their ids.
-        setting: The name of the setting with the URL, for remedies.
-        remedy: The remedy where the database knows no such table or column.
-        notes: Human-readable notes on what was read, once records have been asked for.
+        option: The source's settings.
+        limit: Maximum number of rows, sampled evenly from each class; memory holds their ids. None for all.
+        setting: The name of the setting with the URL, for error messages.
+        remedy: The remedy if the database has no such table or column.
+        notes: Human-readable notes on what was read; complete once all records have been read.
     """
 
     option: SqlOption
@@ -55,7 +55,7 @@ class SqlSource:
     notes: list[str] = field(default_factory=list, compare=False)
 
     def fingerprint(self, memory: ContentMemory = NO_MEMORY) -> dict[str, Any]:  # noqa: ARG002 - nothing is on disk
-        """Returns the number of rows, the largest id, and what tells a change: see `docs/databases.md`."""
+        """Returns the number of rows, the largest id and change indicators: see `docs/databases.md`."""
         url = database_url(self.option.url, self.setting)
         columns = [self.option.label_column, self.option.split_column, self.option.group_column]
         with engine(url) as made, connect(made, url) as connection, user_errors(url, self.remedy):
@@ -78,7 +78,7 @@ class SqlSource:
         return result
 
     def _checksum_column(self, connection: sa.Connection) -> str | None:
-        """Returns the column that tells a replaced image: for "auto", the one that `sightline load` makes, if any."""
+        """Returns the column that reveals a replaced image; for "auto", the one that `sightline load` makes, if any."""
         option = self.option
         if option.checksum_column != AUTO:
             return option.checksum_column
@@ -108,7 +108,7 @@ class SqlSource:
             while True:
                 try:
                     with made.connect() as connection:
-                        # A group is complete, or not given at all: rows under one id stay together over a broken link.
+                        # Rows with the same id are yielded together or not at all, even if the connection is lost.
                         for key, rows in itertools.groupby(table.rows(connection, after), key=lambda row: row[0]):
                             yield from (_record(row) for row in sorted(rows, key=_content_order))
                             after = key
@@ -124,7 +124,7 @@ class SqlSource:
 
 
 class _Table:
-    """The statements that read one table or query."""
+    """The statements for reading a table or query."""
 
     def __init__(self, option: SqlOption, dialect: str) -> None:
         names = [option.id_column, option.image_column, option.label_column, option.split_column, option.group_column]
@@ -135,8 +135,8 @@ class _Table:
         self.sample: set[RowKey] | None = None
         self.is_query = option.query is not None
         if option.query is not None:
-            # A text as a subquery of a statement with parameters: a second statement in it is a syntax error.
-            text = sa.text(option.query.strip().rstrip(";").replace(":", r"\:") + "\n")  # after a comment
+            # As a subquery of a statement with parameters: a second statement in the text is a syntax error.
+            text = sa.text(option.query.strip().rstrip(";").replace(":", r"\:") + "\n")  # it may end with a comment
             self.source: sa.FromClause = text.columns(*columns).subquery("images")
         else:
             schema = sa.quoted_name(option.schema, quote=True) if option.schema else None
@@ -159,7 +159,7 @@ class _Table:
         return sa.select(self.key, self.label).where(self.id.is_not(None))
 
     def rows(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
-        """Yields `(key, id, image, label, split, group)` in order of key, from the one after `after` on."""
+        """Yields `(key, id, image, label, split, group)` in order of key, starting after `after`."""
         return self._stream(connection, after) if self.is_query else self._pages(connection, after)
 
     def _after(self, after: RowKey | None) -> sa.ColumnElement[bool]:
@@ -172,7 +172,7 @@ class _Table:
             yield from (row for row in result if self.sample is None or row.key in self.sample)
 
     def _pages(self, connection: sa.Connection, after: RowKey | None) -> Iterator[Sequence[Any]]:
-        """Fetches pages of ids, and the images to them by the table's own index: no scan of the table for each page."""
+        """Fetches pages of ids, then their images through the table's index, to avoid a table scan for every page."""
         size = 16
         while True:
             ids = sa.select(self.key, self.id).where(self._after(after)).distinct().order_by(self.key)
@@ -188,24 +188,24 @@ class _Table:
                 start += size
                 keys = {row.key for row in page}
                 chosen = sa.select(self.key, *self.wanted).where(self.id.in_([row[1] for row in page]))
-                # Under the column's collation `a` may equal `A`: the key tells them apart.
+                # The column's collation may treat `a` and `A` as equal; the key distinguishes them.
                 rows = [row for row in connection.execute(chosen) if row.key in keys]
-                connection.commit()  # no transaction stays open while the reader is busy
+                connection.commit()  # keeps no transaction open while the reader is busy
                 yield from sorted(rows, key=lambda row: row.key)
                 size = max(1, min(500, PAGE_BYTES * len(rows) // (sum(len(row[2] or b"") for row in rows) + 1)))
 
 
 def _binary_text(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
     if dialect == "mysql":
-        # Bytes, not the collation utf8mb4_bin: that one ignores trailing spaces, and would take `a` and `a ` for one.
+        # Bytes rather than the collation utf8mb4_bin, which ignores trailing spaces and so confuses `a` and `a `.
         text = sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
-        # A number's or a binary string's bytes as they are: read as UTF-8, many would become the same `?`.
+        # Numbers and binary strings keep their bytes: read as UTF-8, many would become the same `?`.
         return sa.case((sa.func.charset(column) == "binary", sa.cast(column, sa.BINARY)), else_=text)
     return sa.collate(sa.cast(column, sa.Text), "C" if dialect == "postgresql" else "BINARY")
 
 
 def _content_order(row: Sequence[Any]) -> tuple[str, str]:
-    """Puts rows that share an id in an order of their own: the database's may change from one time to the next."""
+    """Returns a sort key for rows with the same id, whose order in the database may change between queries."""
     return sha256(row[2] if isinstance(row[2], bytes) else str(row[2]).encode()), as_text(row[3]) or ""
 
 

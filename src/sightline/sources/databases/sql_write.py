@@ -10,7 +10,7 @@ from sightline.core.errors import UserError
 from sightline.sources.databases.sql import connect, engine, mysql, postgresql, sa, sqlite, user_errors
 
 MAX_ID = 512
-"""Characters of an id: with a model's digest it still fits into an index of MySQL's (3,072 bytes)."""
+"""Maximum characters of an id: together with a model's digest it still fits into a MySQL index (3,072 bytes)."""
 
 Row = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ def upsert(
     columns: Callable[[sa.Dialect], list[sa.Column[Any]]],
     key: Sequence[str],
 ) -> Iterator[int]:
-    """Writes batches of rows, each in a transaction, and yields how many rows each had; makes the table if need be.
+    """Writes batches of rows, one transaction each, and yields the number of rows in each; creates a missing table.
 
     Raises:
         UserError: If the database cannot be reached, or refuses the rows.
@@ -38,7 +38,7 @@ def upsert(
             for row in batch:
                 if len(row["id"]) > MAX_ID:
                     raise UserError(f"id {row['id'][:60]!r}... has {len(row['id'])} characters; {MAX_ID} are allowed")
-            # In one statement an id may stand only once: the last counts, as it would one by one.
+            # A statement may contain an id only once: the last row wins, as it would one by one.
             unique = {tuple(row[part] for part in key): dict(row) for row in batch}
             with user_errors(url, remedy), connection.begin():
                 connection.execute(statement, list(unique.values()))
@@ -46,7 +46,7 @@ def upsert(
 
 
 def _add_missing(table: sa.Table, connection: Any) -> None:
-    """Adds the columns that a table of an older version lacks."""
+    """Adds the columns that a table from an older version lacks."""
     there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
     quoted = connection.dialect.identifier_preparer.format_table(table)
     for column in table.columns:
@@ -66,7 +66,7 @@ def _statement(table: sa.Table, key: Sequence[str], dialect: str) -> Any:
 
 def image_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
     """Returns the columns of a table of images."""
-    binary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")  # BLOB, the default, ends at 64 KiB
+    binary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")  # the default, BLOB, is limited to 64 KiB
     return [
         sa.Column("id", _id_type(dialect), primary_key=True),
         sa.Column("image", binary, nullable=False),
@@ -90,7 +90,7 @@ def prediction_columns(dialect: sa.Dialect) -> list[sa.Column[Any]]:
 
 
 def _id_type(dialect: Any) -> sa.types.TypeEngine[Any]:
-    """Returns a type whose values are equal only when their bytes are: case, accents and trailing spaces count."""
+    """Returns a type whose values are equal only if their bytes are: case, accents and trailing spaces matter."""
     if dialect.name == "mysql":
         collation = "utf8mb4_nopad_bin" if dialect.is_mariadb else "utf8mb4_0900_bin"
         return mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation=collation)

@@ -1,6 +1,6 @@
-"""Writing to databases: images, so that anyone can try reading them from there, and predictions.
+"""Writing to databases: images, to try them as a source, and predictions.
 
-Every write is an upsert: writing the same rows again, or going on after a crash, gives the same content.
+Every write is an upsert: writing the same rows again, or resuming after a crash, gives the same content.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sightline.core.credentials import Url, database_url
 from sightline.core.errors import UserError
 
 PREDICTION_FIELDS = ("id", "model", "label", "probability", "reason", "detail", "novelty", "class_set")
-"""Fields of a prediction: image, model's digest, class and its probability, or why the image was rejected; novelty, and
-the set of classes as a JSON array."""
+"""Fields of a prediction: image, the model's digest, class and its probability, or why the image was rejected; novelty,
+and the set of classes as a JSON array."""
 
 _BATCH_ROWS = 500
 _BATCH_BYTES = 4 * 2**20  # a server's max_allowed_packet may be as low as 16 MiB
@@ -23,13 +23,13 @@ Row = Mapping[str, Any]
 
 
 def load_images(records: Iterable[Any], url: str | None, table: str = "images", gridfs: bool = False) -> int:
-    """Puts labelled images into a table or collection, made where there is none.
+    """Writes labelled images to a table or collection, which is created if it does not exist.
 
     Args:
-        records: `ImageRecord`s: what has an `id`, `data`, `label`, `split` and `group`.
-        url: The database, as a command's --url names it; None takes it from the environment.
+        records: `ImageRecord`s, or other objects with `id`, `data`, `label`, `split` and `group`.
+        url: The database, from the command's --url; None takes it from the environment.
         table: Name of the table, collection or GridFS bucket.
-        gridfs: Put the images into a GridFS bucket (MongoDB alone; needed for those above some 16 MB).
+        gridfs: Whether to write the images to a GridFS bucket (MongoDB only; needed for images above some 16 MB).
 
     Returns:
         The number of images written.
@@ -52,11 +52,11 @@ def load_images(records: Iterable[Any], url: str | None, table: str = "images", 
 
 
 def write_predictions(rows: Iterable[Row], url: str | None, table: str = "predictions") -> int:
-    """Writes predictions to a table or collection, made where there is none. A row's key is its `id` and `model`.
+    """Writes predictions to a table or collection, which is created if needed. A row's key is its `id` and `model`.
 
     Args:
-        rows: Mappings with some of `PREDICTION_FIELDS`; `id` and `model` must be there.
-        url: The database, as a command's --url names it; None takes it from the environment.
+        rows: Mappings with some of `PREDICTION_FIELDS`; `id` and `model` are required.
+        url: The database, from the command's --url; None takes it from the environment.
         table: Name of the table or collection.
 
     Returns:
@@ -96,7 +96,7 @@ def _prediction(row: Row) -> Row:
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Yields lists of rows that a server takes at once."""
+    """Yields lists of rows that are small enough for one request."""
     batch: list[Row] = []
     size = 0
     for row in rows:

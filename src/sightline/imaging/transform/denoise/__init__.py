@@ -1,4 +1,4 @@
-"""Denoising: the options of the transform's second step, a module for each method."""
+"""Denoising: the options of the transform's second step, one module per method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoising by averages and medians of neighbours."""
+"""Denoising by averages and medians of neighbouring pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @DENOISE.register("median")
 @dataclass
 class Median(Step):
-    """Replaces each pixel by the median of its square: removes salt-and-pepper noise and keeps edges.
+    """Replaces each pixel by the median of the square around it: removes salt-and-pepper noise and keeps edges.
 
     Source: Tukey, Exploratory Data Analysis, 1977; Gonzalez and Woods, Digital Image Processing, section 5.3.
 
@@ -40,7 +40,7 @@ class Median(Step):
 @DENOISE.register("gaussian")
 @dataclass
 class Gaussian(Step):
-    """Weighs the neighbours by a normal distribution: removes mild noise of any kind, and blurs edges.
+    """Weights neighbours by a normal distribution: removes mild noise of any kind, but blurs edges.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 3.5.
 
@@ -63,14 +63,14 @@ class Gaussian(Step):
 @DENOISE.register("bilateral")
 @dataclass
 class Bilateral(Step):
-    """Averages neighbours that are near and of like colour: removes mild noise and keeps edges; fast.
+    """Averages nearby pixels of similar colour: removes mild noise and keeps edges; fast.
 
     Source: Tomasi and Manduchi, Bilateral filtering for gray and color images, ICCV 1998.
 
     Attributes:
-        diameter: Of the neighbourhood in pixels, odd, 3..25.
-        sigma_color: Distance that counts as like, in grey levels, 1..200; about twice the noise's standard deviation.
-        sigma_space: Distance that counts as near, in pixels, 0.1..50.
+        diameter: Diameter of the neighbourhood in pixels, odd, 3..25.
+        sigma_color: Scale of similarity, in grey levels, 1..200; about twice the noise's standard deviation.
+        sigma_space: Scale of nearness, in pixels, 0.1..50.
     """
 
     diameter: int

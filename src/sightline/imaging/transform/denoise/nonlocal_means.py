@@ -1,4 +1,4 @@
-"""Denoising by non-local means, at a strength that is given or estimated."""
+"""Denoising by non-local means, with a given or an estimated strength."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STRIP = 8192  # columns
 @DENOISE.register("nonlocal_means")
 @dataclass
 class NonLocalMeans(Step):
-    """Averages pixels whose surroundings look alike: the best of these for noise of known strength; slow.
+    """Averages pixels with similar surroundings: the best option for noise of known strength; slow.
 
     Source: Buades, Coll and Morel, A non-local algorithm for image denoising, CVPR 2005.
 
     Attributes:
         strength: Grey levels, 1..100; about 1.2 times the noise's standard deviation.
-        patch_size: Side of the surroundings compared, in pixels, odd, 3..15.
-        search_size: Side of the window searched, in pixels, odd, 5..41; cost grows with its square.
+        patch_size: Side of the compared surroundings, in pixels, odd, 3..15.
+        search_size: Side of the search window, in pixels, odd, 5..41; cost grows with its square.
     """
 
     strength: float
@@ -47,13 +47,13 @@ class NonLocalMeans(Step):
 @DENOISE.register("auto")
 @dataclass
 class AutoDenoise(Step):
-    """Estimates the noise of each image and removes that much by non-local means: sets of mixed quality.
+    """Estimates the noise of each image and removes it by non-local means: for datasets of mixed quality.
 
     Source: Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81, 1994 (the estimate).
 
     Attributes:
-        min_sigma: Grey levels, 0..50; an image whose noise is estimated below it stays as it is.
-        strength: Of the non-local means, as a multiple of the estimated standard deviation, 0.1..5.
+        min_sigma: Grey levels, 0..50; an image with less estimated noise stays unchanged.
+        strength: Strength of the non-local means, as a multiple of the estimated standard deviation, 0.1..5.
         patch_size: See `NonLocalMeans`.
         search_size: See `NonLocalMeans`.
     """
@@ -78,10 +78,10 @@ class AutoDenoise(Step):
 
 
 def estimate_noise(image: Pixels) -> float:
-    """Estimates the standard deviation of the noise, in grey levels: 0 for images below 2x2.
+    """Estimates the standard deviation of the noise, in grey levels; 0 for images smaller than 2x2.
 
-    The median absolute diagonal detail of the finest Haar wavelet level, over all channels, divided by 0.6745: edges
-    are rare there, noise is not (Donoho and Johnstone, Biometrika 81, 1994).
+    The median absolute diagonal detail of the finest Haar wavelet level, over all channels, divided by 0.6745: it
+    contains few edges but all of the noise (Donoho and Johnstone, Biometrika 81, 1994).
     """
     import numpy as np
 
@@ -99,14 +99,14 @@ def _nonlocal_means(image: Pixels, strength: float, patch_size: int, search_size
 
     from sightline.imaging.transform.ops import with_channels
 
-    # In strips: OpenCV keeps 4 bytes for each column and each place of the search window, 2 KB for a pixel of an image
-    # that is one pixel high. A strip sees all that its pixels are compared with, so that no bit differs.
+    # In strips: OpenCV needs 4 bytes for each column and each position of the search window, 2 KB per pixel of an image
+    # one pixel high. A strip includes everything that its pixels are compared with, so no bit of the result differs.
     reach = patch_size // 2 + search_size // 2
     out = np.empty_like(image)
     for left in range(0, image.shape[1], _STRIP):
         begin, end = max(0, left - reach), left + _STRIP + reach
         strip = np.ascontiguousarray(image[:, begin:end])
-        # On the three channels at once: OpenCV's variant for colour goes through 8-bit Lab and loses 0.6 to 1.5 dB.
+        # All three channels at once: OpenCV's variant for colour goes through 8-bit Lab and loses 0.6 to 1.5 dB.
         done = with_channels(cv2.fastNlMeansDenoising(strip, None, strength, patch_size, search_size))
         out[:, left : left + _STRIP] = done[:, left - begin :][:, :_STRIP]
     return out

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @DENOISE.register("total_variation")
 @dataclass
 class TotalVariation(Step):
-    """Finds the image of least total variation near the given one: flat regions with sharp edges, texture is lost.
+    """Finds an image of minimal total variation near the given one: flat regions and sharp edges, but no texture.
 
     Source: Rudin, Osher and Fatemi, Physica D 60, 1992; solved as in Chambolle, J. Math. Imaging and Vision 20, 2004.
 
@@ -41,12 +41,12 @@ class TotalVariation(Step):
 def _total_variation(plane: Plane, weight: float, iterations: int) -> Plane:
     """Solves the model of Rudin, Osher and Fatemi by Chambolle's projection, [h, w] in grey levels.
 
-    Written out here: OpenCV has only the L1 variant, 4 to 9 dB worse on Gaussian noise, and scikit-image would bring
-    SciPy to every deployment for these lines.
+    Implemented here because OpenCV has only the L1 variant, 4 to 9 dB worse on Gaussian noise, and scikit-image would
+    add SciPy to every deployment for these few lines.
     """
     import numpy as np
 
-    step = np.float32(0.25)  # the greatest for which the projection converges
+    step = np.float32(0.25)  # the largest step for which the projection converges
     dual = np.zeros((2, *plane.shape), np.float32)
     gradient = np.zeros_like(dual)
     result = plane

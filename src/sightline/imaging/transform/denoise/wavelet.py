@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 @DENOISE.register("wavelet")
 @dataclass
 class Wavelet(Step):
-    """Shrinks small wavelet coefficients, by thresholds that follow the noise found: fine grain, strength unknown.
+    """Shrinks small wavelet coefficients with thresholds that follow the estimated noise: fine grain, unknown strength.
 
     Source: Chang, Yu and Vetterli, Adaptive wavelet thresholding (BayesShrink), IEEE Trans. Image Processing 9, 2000.
 
     Attributes:
         wavelet: One of "haar", "db2", "sym4", "bior4.4".
-        levels: Of the decomposition, 1..6; fewer where the image is too small.
-        strength: Multiplies the thresholds, 0.1..5; 1 is the paper's.
+        levels: Levels of the decomposition, 1..6; fewer if the image is too small.
+        strength: Multiplies the thresholds, 0.1..5; 1 is the paper's value.
     """
 
     wavelet: str
@@ -43,9 +43,9 @@ class Wavelet(Step):
         return by_channel(image, self._shrink)
 
     def _shrink(self, plane: Plane) -> Plane:
-        """Soft-thresholds the details of an orthogonal wavelet transform by BayesShrink, [h, w] in grey levels."""
+        """Soft-thresholds the details of a wavelet transform by BayesShrink, [h, w] in grey levels."""
         import numpy as np
-        import pywt  # 0.15 s, for this option alone
+        import pywt  # 0.15 s, needed for this option only
 
         deepest = pywt.dwtn_max_level(plane.shape, self.wavelet)
         if deepest == 0:

@@ -1,4 +1,4 @@
-"""Enhancement: the options of the transform's third step, a module for each kind."""
+"""Enhancement: the options of the transform's third step, one module per kind."""
 
 from __future__ import annotations
 

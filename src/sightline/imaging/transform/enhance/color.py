@@ -1,4 +1,4 @@
-"""Correction of colours."""
+"""Colour correction."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 @ENHANCE.register("white_balance")
 @dataclass
 class WhiteBalance(Step):
-    """Scales the channels to equal means (grey world): removes a colour cast; wrong where one colour fills the image.
+    """Scales the channels to equal means (grey world): removes a colour cast; wrong if one colour fills the image.
 
     Source: Buchsbaum, A spatial processor model for object colour perception, J. Franklin Institute 310, 1980.
 
     Attributes:
-        max_gain: Greatest factor for a channel, and the inverse of the least, 1..16.
+        max_gain: Largest factor for a channel; its inverse is the smallest, 1..16.
     """
 
     max_gain: float

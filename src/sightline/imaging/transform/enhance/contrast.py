@@ -1,4 +1,4 @@
-"""Contrast: mappings of the luminance, of the whole image or of parts of it."""
+"""Contrast: mappings of the luminance, for the whole image or for tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AutoContrast(Step):
     Source: Gonzalez and Woods, Digital Image Processing, section 3.2 (contrast stretching).
 
     Attributes:
-        cutoff: Fraction of the pixels to let go at each end, 0..0.4.
+        cutoff: Fraction of pixels to clip at each end, 0..0.4.
     """
 
     cutoff: float
@@ -46,7 +46,7 @@ class AutoContrast(Step):
 @ENHANCE.register("equalize")
 @dataclass
 class Equalize(Step):
-    """Spreads the luminance so that all levels are equally frequent: the most contrast, and the least natural look.
+    """Spreads the luminance so that all levels are equally frequent: maximum contrast, but the least natural look.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 3.3.
     """
@@ -63,13 +63,13 @@ class Equalize(Step):
 @ENHANCE.register("clahe")
 @dataclass
 class Clahe(Step):
-    """Equalises the histogram tile by tile, limited: brings out local contrast under uneven light.
+    """Equalizes the histogram tile by tile with limited contrast: brings out local contrast under uneven light.
 
     Source: Zuiderveld, Contrast Limited Adaptive Histogram Equalization, Graphics Gems IV, 1994.
 
     Attributes:
-        clip_limit: Greatest slope of the mapping, as a multiple of the uniform histogram's, 1..40.
-        tiles: Tiles along each side, 1..64; fewer where the image has fewer pixels.
+        clip_limit: Maximum slope of the mapping, as a multiple of the uniform histogram's, 1..40.
+        tiles: Tiles along each side, 1..64; fewer if the image has fewer pixels.
     """
 
     clip_limit: float
@@ -92,7 +92,7 @@ class Clahe(Step):
 @ENHANCE.register("gamma")
 @dataclass
 class Gamma(Step):
-    """Raises each channel to a power: brightens (below 1) or darkens (above 1) the middle, black and white stay.
+    """Raises each channel to a power: brightens (below 1) or darkens (above 1) the mid-tones; black and white stay.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 3.2 (power-law transformation).
 

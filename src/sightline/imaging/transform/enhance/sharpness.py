@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 @ENHANCE.register("unsharp")
 @dataclass
 class Unsharp(Step):
-    """Adds what a blur takes away: sharpens soft images, and their noise with them.
+    """Adds the detail that a blur removes: sharpens soft images, and their noise as well.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 3.6 (unsharp masking).
 
     Attributes:
-        sigma: Of the blur in pixels, 0.1..20: the size of the details to bring out.
-        amount: Share of the difference that is added, 0..5.
-        threshold: Grey levels, 0..255; smaller differences are left alone, so that noise is not sharpened.
+        sigma: Standard deviation of the blur in pixels, 0.1..20: the size of the details to sharpen.
+        amount: Fraction of the difference that is added, 0..5.
+        threshold: Grey levels, 0..255; smaller differences are ignored, so that noise is not sharpened.
     """
 
     sigma: float

@@ -1,4 +1,4 @@
-"""Segmentation: the options of the transform's fourth step, a module for each method."""
+"""Segmentation: the options of the transform's fourth step, one module per method."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _USES = ("mask", "crop", "channel")
 
 @dataclass
 class Segmentation(Option):
-    """Base of the step's options."""
+    """Base class of the step's options."""
 
     def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:
         """Finds the foreground and applies it.
 
         Args:
             image: [h, w, c] uint8.
-            background: A level for each channel, for what is masked out.
+            background: A level for each channel, for masked-out pixels.
 
         Returns:
-            The image, and whether no foreground could be told from the background.
+            The image, and whether no foreground could be separated from the background.
         """
         raise NotImplementedError
 
@@ -40,23 +40,23 @@ SEGMENT: Registry[Segmentation] = Registry("preprocess/segment", modules="sightl
 @SEGMENT.register("none")
 @dataclass
 class NoSegmentation(Segmentation):
-    """Leaves the image as it is."""
+    """Leaves the image unchanged."""
 
-    def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:  # noqa: ARG002 - as every segmentation
+    def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:  # noqa: ARG002 - common signature
         """Returns the image itself."""
         return image, False
 
 
 @dataclass
 class Foreground(Segmentation):
-    """Base of the segmentations: which pixels are foreground, and what is done with it.
+    """Base class of the segmentation methods: finding the foreground, and applying its mask.
 
-    Where the mask is empty or full the image stays as it is, and that is counted.
+    If the mask is empty or full the image stays unchanged, which is reported.
 
     Attributes:
-        use: "mask" replaces the background by the transform's, "crop" cuts to the foreground's box, "channel" adds the
-            mask as a last channel (0 or 255).
-        margin: Added on each side of the box, as a fraction of its longer side, 0..1; for "crop" alone.
+        use: "mask" replaces the background by the transform's, "crop" crops to the foreground's bounding box, "channel"
+            adds the mask as a last channel (0 or 255).
+        margin: Added on each side of the box, as a fraction of its longer side, 0..1; for "crop" only.
     """
 
     use: str
@@ -67,10 +67,10 @@ class Foreground(Segmentation):
         between("margin", self.margin, 0, 1)
 
     def find(self, image: Pixels) -> Mask:
-        """Returns the mask of the foreground, [h, w] bool; all or nothing where it cannot be told.
+        """Returns the mask of the foreground, [h, w] bool; all or nothing if it cannot be found.
 
         Args:
-            image: [h, w, c] uint8, its longer side at most `max_side` where the option has that field.
+            image: [h, w, c] uint8, its longer side at most `max_side` if the option has that field.
         """
         raise NotImplementedError
 
@@ -88,11 +88,11 @@ class Foreground(Segmentation):
         return np.asarray(full, np.bool_)
 
     def __call__(self, image: Pixels, background: Sequence[int]) -> tuple[Pixels, bool]:
-        """Finds the foreground and applies it, as `use` says.
+        """Finds the foreground and applies it according to `use`.
 
         Returns:
-            The image, with a channel more for `use: channel`, and whether the mask was empty or full: then the image
-            is unchanged (and the extra channel all foreground).
+            The image, with an additional channel for `use: channel`, and whether the mask was empty or full: then the
+            image is unchanged (and the additional channel marks everything as foreground).
         """
         import numpy as np
 

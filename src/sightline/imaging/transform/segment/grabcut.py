@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from sightline.imaging.transform.masks import Mask
     from sightline.imaging.transform.ops import Pixels
 
-_SMALLEST_CUT = 8  # px; below it GrabCut has too few pixels to learn five colours of either side
+_SMALLEST_CUT = 8  # px; with fewer pixels GrabCut cannot learn five colours of each side
 
 
 @SEGMENT.register("grabcut")
 @dataclass
 class GrabCut(Foreground):
-    """Learns the colours of border and middle and cuts where they part: photographs of one object; slow.
+    """Learns the colours of border and centre and cuts between them: for photographs of a single object; slow.
 
     Source: Rother, Kolmogorov and Blake, GrabCut, ACM Trans. Graphics 23, 2004.
 
     Attributes:
-        border: Width of the frame that is surely background, as a fraction of the shorter side, 0.01..0.4.
-        iterations: Of learning and cutting, 1..10.
+        border: Width of the frame that is certain background, as a fraction of the shorter side, 0.01..0.4.
+        iterations: Iterations of learning and cutting, 1..10.
         max_side: See `KMeans`.
     """
 
@@ -51,7 +51,7 @@ class GrabCut(Foreground):
         inset = max(1, round(self.border * min(height, width)))
         box = (inset, inset, width - 2 * inset, height - 2 * inset)
         mask = np.zeros((height, width), np.uint8)
-        cv2.setRNGSeed(0)  # the state is the thread's own
+        cv2.setRNGSeed(0)  # the state is per thread
         cv2.grabCut(
             three_channels(image),
             mask,

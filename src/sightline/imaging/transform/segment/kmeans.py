@@ -1,4 +1,4 @@
-"""Segmentation by clusters of colours."""
+"""Segmentation by clustering colours."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 @SEGMENT.register("kmeans")
 @dataclass
 class KMeans(Foreground):
-    """Clusters the colours; those commoner on the border than in the image are background: objects of several colours.
+    """Clusters the colours; those more common on the border than in the image are background: multicoloured objects.
 
     Source: Lloyd, Least squares quantization in PCM, IEEE Trans. Information Theory 28, 1982; colours in CIE L*a*b*.
 
     Attributes:
-        clusters: 2..8.
-        max_side: In pixels, 32..1024; the mask of a larger image is found on a copy of this size.
+        clusters: Number of clusters, 2..8.
+        max_side: In pixels, 32..1024; for larger images the mask is computed on a copy of this size.
     """
 
     clusters: int
@@ -46,7 +46,7 @@ class KMeans(Foreground):
         colors = image if channels == 1 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2Lab))
         samples = colors.reshape(-1, channels).astype(np.float32)
         stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 0.5)
-        cv2.setRNGSeed(0)  # the state is the thread's own; the first centres are drawn from it
+        cv2.setRNGSeed(0)  # the state is per thread, and initial centres are drawn from it
         _, labels, _ = cv2.kmeans(samples, self.clusters, None, stop, 3, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
         plane = np.asarray(labels).reshape(height, width)
         edge = border(plane)

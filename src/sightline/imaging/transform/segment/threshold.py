@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @SEGMENT.register("threshold")
 @dataclass
 class Threshold(Foreground):
-    """Divides the luminance at one level: for an object on an evenly lit, plain background.
+    """Splits the luminance at one level: for an object on an evenly lit, plain background.
 
     Source: Otsu, A threshold selection method from gray-level histograms, 1979; Zack, Rogers and Latt, Automatic
     measurement of sister chromatid exchange frequency, 1977 (triangle).
 
     Attributes:
         method: "otsu" for two peaks in the histogram, "triangle" for one peak and a tail, "fixed" for `level`.
-        level: Grey level, 0..254; brighter pixels are on the bright side; for "fixed" alone.
-        foreground: The side that is foreground: "bright", "dark", or "auto": the side that is rarer on the border.
+        level: Grey level, 0..254; brighter pixels are on the bright side; for "fixed" only.
+        foreground: "bright", "dark", or "auto" for the side with fewer pixels on the border.
     """
 
     method: str
@@ -54,12 +54,12 @@ class Threshold(Foreground):
 @SEGMENT.register("adaptive")
 @dataclass
 class Adaptive(Foreground):
-    """Compares each pixel with the weighted mean around it: text and line art under uneven light.
+    """Compares each pixel with the weighted mean around it: for text and line art under uneven light.
 
     Source: Gonzalez and Woods, Digital Image Processing, section 10.3 (variable thresholding).
 
     Attributes:
-        block_size: Side of the surroundings in pixels, odd, 3..255; wider than a stroke.
+        block_size: Side of the neighbourhood in pixels, odd, 3..255; wider than a stroke.
         offset: Grey levels below the mean at which a pixel is still bright, -100..100.
         foreground: See `Threshold`.
     """

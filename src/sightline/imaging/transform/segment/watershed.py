@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 @SEGMENT.register("watershed")
 @dataclass
 class Watershed(Foreground):
-    """Floods from the cores of an Otsu mask up to the edges: outlines that a threshold alone leaves ragged.
+    """Floods from the cores of an Otsu mask up to the edges: cleaner outlines than a threshold alone.
 
     Source: Meyer, Color image segmentation, 1992; Beucher and Meyer, The morphological approach to segmentation, 1993.
 
     Attributes:
-        core: Depth of what is surely foreground, as a fraction of the greatest depth, 0.05..0.95.
+        core: Depth from which on pixels are certain foreground, as a fraction of the maximum depth, 0.05..0.95.
         foreground: See `Threshold`.
         max_side: See `KMeans`.
     """
