@@ -1,4 +1,4 @@
-"""sweep: many trainings over values of any knob up to training; no stage of DVC's, it runs beside them."""
+"""sweep: many trainings over values of any setting up to training; it is not a DVC stage, but runs next to them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class MetricChange:
 
     @property
     def verdict(self) -> str:
-        """Returns the verdict in words."""
+        """The verdict in words."""
         if self.real is None:
             return "no interval"
         if not self.real:
@@ -68,7 +68,7 @@ class PairedChange:
 
     @property
     def verdict(self) -> str:
-        """Returns the verdict in words."""
+        """The verdict in words."""
         if self.p >= SIGNIFICANT:
             return "cannot be told apart"
         return "better" if self.difference > 0 else "worse"

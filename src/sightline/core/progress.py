@@ -25,7 +25,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0  # seconds until a count is shown
-_INTERVAL = 15.0  # seconds between the lines of a count, where there is no terminal
+_INTERVAL = 15.0  # seconds between the lines of a count without a terminal
 _NOTEBOOK_WIDTH = 100  # characters
 
 

@@ -24,6 +24,6 @@ def located(path: str | Path) -> Path:
     The copy contains the files tracked by git and DVC, as recorded by the experiment, so it is searched first.
     Untracked files, such as most image sources, exist only in the project itself.
     """
-    path = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no such user
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises if there is no such user
     elsewhere = project_root() / path
     return elsewhere if not path.exists() and elsewhere.exists() else path
