@@ -94,7 +94,7 @@ OTHER: dict[str, Any] = {
     "dask.address": "tcp://host:8786", "ray.address": "host:6379",
     "methods": ["majority", "dense"], "reference": "hog_svm",
     "augment_on": "albumentations", "cache_in_memory": "never", "gradient_clip": 1.0, "monitor": "val_accuracy",
-    "class_weights": "inverse", "num_workers": 1, "blocks": 1, "convnext.variant": "small",
+    "class_weights": "inverse", "num_workers": 1, "blocks": 1, "stem": "half", "convnext.variant": "small",
     "efficientnet.variant": "b1", "mobilenet_v3.variant": "large", "vit.variant": "s", "vit.patch_size": 4,
     "weights": "weights.safetensors", "dense.hidden": [16], "pool": "mean", "model_name": "resnet18",
     "arguments": {"drop_rate": 0.1}, "depth": 10, "lr": 0.003, "betas": [0.8, 0.9], "milestones": [0.25],

@@ -46,9 +46,16 @@ def test_any_size_and_channels_become_logits(
 
 
 @settings(deadline=None, max_examples=20)
-@given(width=st.integers(1, 6), blocks=st.integers(1, 6), size=st.integers(1, 40))
-def test_a_cnn_of_any_depth_takes_images_smaller_than_its_pooling(width: int, blocks: int, size: int) -> None:
-    option = Cnn("cnn", width=width, blocks=blocks, hidden=4, dropout=0.0)
+@given(
+    width=st.integers(1, 6),
+    blocks=st.integers(1, 6),
+    size=st.integers(1, 40),
+    stem=st.sampled_from(["full", "half"]),
+)
+def test_a_cnn_of_any_depth_takes_images_smaller_than_its_pooling(
+    width: int, blocks: int, size: int, stem: str
+) -> None:
+    option = Cnn("cnn", width=width, blocks=blocks, hidden=4, dropout=0.0, stem=stem)
     assert build_classifier(option, (size, size, 1), 3, [0.5], [0.5]).eval()(pictures(2, (size, size, 1))).shape == (
         2,
         3,
@@ -66,6 +73,26 @@ def test_a_cnn_is_as_deep_as_the_image_is_large(size: tuple[int, int], blocks: i
         build_classifier(Cnn("cnn", 4, of, 8, 0.0), (*size, 1), 3, [0.5], [0.5]).state_dict() for of in (None, blocks)
     )
     assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "sides"),
+    [
+        ((47, 80), "auto", [47, 47, 24, 24, 12, 12, 6, 6]),
+        ((48, 80), "auto", [24, 24, 12, 12, 6, 6, 3, 3]),
+        ((64, 64), "full", [64, 64, 32, 32, 16, 16, 8, 8]),
+        ((16, 16), "half", [8, 8, 4, 4]),
+    ],
+)
+def test_a_cnn_halves_large_images_at_once(size: tuple[int, int], stem: str, sides: list[int]) -> None:
+    option = Cnn("cnn", 4, None, 8, 0.0, stem)
+    classifier = build_classifier(option, (*size, 1), 3, [0.5], [0.5]).eval()
+    heights: list[int] = []
+    for module in classifier.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, __, out: heights.append(out.shape[2]))
+    classifier(pictures(1, (*size, 1)))
+    assert heights == sides
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -169,6 +196,11 @@ def test_a_network_is_one_class_whose_head_is_its_last_linear_layer() -> None:
         (Cnn, {"width": 1, "blocks": 0, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, not 0"),
         (Cnn, {"width": 1, "blocks": 1, "hidden": -1, "dropout": 0.0}, "hidden: must be positive, not -1"),
         (Cnn, {"width": 1, "blocks": 1, "hidden": 1, "dropout": 1.0}, "dropout: must be in"),
+        (
+            Cnn,
+            {"width": 1, "blocks": 1, "hidden": 1, "dropout": 0.0, "stem": "no"},
+            "stem: 'no' is not one of auto, full",
+        ),
         (Dense, {"hidden": [3, 0], "dropout": 0.0}, "hidden: units must be positive"),
         (Dense, {"hidden": [3], "dropout": -0.1}, "dropout: must be in"),
     ],

@@ -16,6 +16,8 @@ import torch
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.models import saved_model
+from sightline.models.architectures.cnn import Cnn
+from sightline.models.classifier import build_classifier
 from sightline.models.inference import Predictor
 from sightline.models.model_info import TrainingLineage
 from tests.models.conftest import OPTIONS, make, pictures
@@ -188,6 +190,19 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: bytes) -> Non
     assert line.startswith(f"{tmp_path / saved_model.INFO} is damaged (")
     assert line.endswith("): run the train stage again")
     assert "\n" not in line
+
+
+def test_a_cnn_saved_before_stems_existed_computes_at_the_images_size(tmp_path: Path) -> None:
+    shape = (64, 64, 3)
+    full = Cnn("cnn", 4, None, 8, 0.0, "full")
+    classifier = build_classifier(full, shape, len(CLASSES), [0.5] * 3, [0.2] * 3).eval()
+    saved_model.save_model(tmp_path, classifier, full, shape, CLASSES)
+    info = json.loads((tmp_path / saved_model.INFO).read_text())
+    assert info["architecture"].pop("stem") == "full"
+    (tmp_path / saved_model.INFO).write_text(json.dumps(info))
+    loaded, _ = saved_model.load_model(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(loaded(pictures(2, shape)), classifier(pictures(2, shape)))
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,19 @@ class CnnNetwork(nn.Module):
         blocks: Number of blocks; each halves height and width (while there is something to halve).
         hidden: Units of the dense layer.
         dropout: Probability of dropping a unit of the dense layer.
+        half: Whether the first convolution has stride 2. The last block then has no pooling, so that the final size
+            stays the same.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, width: int, blocks: int, hidden: int, dropout: float
+        self,
+        in_channels: int,
+        num_classes: int,
+        width: int,
+        blocks: int,
+        hidden: int,
+        dropout: float,
+        half: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -30,9 +39,11 @@ class CnnNetwork(nn.Module):
         for block in range(blocks):
             out = width * 2**block
             for _ in range(2):
-                layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+                stride = 2 if half and not layers else 1
+                layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
                 channels = out
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            if not half or block < blocks - 1:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes)

@@ -77,14 +77,7 @@ class ModelInfo:
         Raises:
             ValueError: If `architecture` is that of no network.
         """
-        settings = {**self.architecture, **({"weights": None} if "weights" in self.architecture else {})}
-        name = str(settings.get("name"))
-        if name not in MODELS:
-            raise ValueError(f"architecture: there is no network {name!r}")
-        try:
-            return MODELS[name](**settings)
-        except TypeError as error:  # a setting that the network does not have, or of another type
-            raise ValueError(f"architecture: {error}") from None
+        return network_option(self.architecture)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -136,6 +129,22 @@ class ModelInfo:
             "weights_sha256": self.weights_sha256,
             **{key: value for key, value in lineage.items() if value},
         }
+
+
+def network_option(architecture: Mapping[str, Any]) -> ModelOption:
+    """Returns the option of a network's settings, to build it with random weights.
+
+    Raises:
+        ValueError: If they are those of no network.
+    """
+    settings = {**architecture, **({"weights": None} if "weights" in architecture else {})}
+    name = str(settings.get("name"))
+    if name not in MODELS:
+        raise ValueError(f"architecture: there is no network {name!r}")
+    try:
+        return MODELS[name](**settings)
+    except TypeError as error:  # a setting that the network does not have, or of another type
+        raise ValueError(f"architecture: {error}") from None
 
 
 _LINEAGE = {field.name: field.name for field in dataclasses.fields(TrainingLineage)} | {

@@ -7,7 +7,7 @@ A network is one class in a module of `sightline.models.architectures`: its fiel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sightline.config.schema import Option, Registry, require
 from sightline.models import packaged_weights
@@ -28,6 +28,13 @@ class ModelOption(Option):
             num_classes: Number of logits.
         """
         raise NotImplementedError(f"{type(self).__name__} has no build()")
+
+    def fitted_to(self, height: int, width: int) -> Self:  # noqa: ARG002  # of options that depend on it
+        """Returns the option with a value for every setting that is chosen by the images' size.
+
+        Two options that differ only in how such a setting is written then compare equal.
+        """
+        return self
 
     def head(self, network: nn.Module) -> str:
         """Returns the name of the network's head, which makes logits of the embedding: its last linear layer."""

@@ -5,6 +5,7 @@ PyTorch is imported by `begin` alone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.core import files
 from sightline.core.errors import UserError
 from sightline.core.project import project_root
-from sightline.models.model_info import INFO, WEIGHTS, ModelInfo
+from sightline.models.model_info import INFO, WEIGHTS, ModelInfo, network_option
 
 if TYPE_CHECKING:
     from sightline.models.classifier import Classifier
@@ -46,8 +47,15 @@ class StartModel:
         Raises:
             UserError: Naming the settings that differ.
         """
-        theirs = {**self.info.architecture, "weights": None}  # what it began with no longer matters
-        _require_equal(theirs, {**architecture, "weights": None}, "has another network", "train.model")
+        height, width, _ = self.info.shape
+        try:  # without the weights that it began with: they no longer matter
+            theirs, ours = (
+                dataclasses.asdict(network_option(each).fitted_to(height, width))
+                for each in (self.info.architecture, architecture)
+            )
+        except ValueError as error:
+            raise UserError(f"{KEY}: that model cannot be built ({error}): set {KEY}: null") from None
+        _require_equal(theirs, ours, "has another network", "train.model")
         if preparation is None:
             return
         if not self.info.lineage.preparation:

@@ -111,6 +111,18 @@ def test_watch_pins_it_until_the_images_change(
     assert weights_fingerprint(promoted, {"images": 2})["start"] == found(tmp_path / "next") != first
 
 
+def test_a_setting_that_an_older_model_lacks_is_no_other_network_where_it_makes_no_difference(champion: Path) -> None:
+    info = ModelInfo.read(champion / "model.json")
+    ours = train_config(**LONG).model
+    old = {key: value for key, value in info.architecture.items() if key != "stem"}
+    start_model.StartModel("0" * 64, champion, dataclasses.replace(info, architecture=old)).check(
+        dataclasses.asdict(ours)
+    )
+    large = dataclasses.replace(info, architecture=old, shape=(64, 64, 1))
+    with pytest.raises(UserError, match=r"has another network \(stem 'full', not 'half'\): use its settings"):
+        start_model.StartModel("0" * 64, champion, large).check(dataclasses.asdict(ours))
+
+
 def test_what_does_not_fit_is_one_line(sets: tuple[ProcessedSet, ProcessedSet], champion: Path, tmp_path: Path) -> None:
     digest = found(champion)
     with pytest.raises(UserError, match=r"^train.start_from: that model has another network \(width 4, not 8\): use"):

@@ -59,7 +59,9 @@ class SiftSvmBaseline(BaselineMethod):
             self.notes.append(f"fitted on {len(rows):,} of {len(labels):,} training images (kernel_images)")
         images, labels = images[rows], labels[rows]
         some = stratified_sample(labels, config.vocabulary_images, config.seed, "vocabulary")
-        found = np.concatenate([descriptors(image, config.sift_side) for image in images[some]])
+        of_images = [descriptors(image, config.sift_side) for image in images[some]]
+        found, numbers = np.concatenate(of_images), [len(each) for each in of_images]
+        del of_images
         # Threads add up their parts of a mean in the order in which they end, which is another one every time.
         with threadpool_limits(1, "openmp"):
             self._assign = MiniBatchKMeans(
@@ -69,7 +71,12 @@ class SiftSvmBaseline(BaselineMethod):
                 n_init=1,
                 random_state=derive(config.seed, "words") % 2**32,
             ).fit(found)
-        self._model.fit(self._features(images), labels)
+        features = np.empty((len(images), self._assign.n_clusters), np.float32)
+        features[some] = histograms(self._assign.predict(found), numbers, self._assign.n_clusters)
+        rest = np.setdiff1d(np.arange(len(images)), some)
+        if len(rest):
+            features[rest] = self._features(images[rest])
+        self._model.fit(features, labels)
 
     def predict_proba(self, images: Images) -> Floats:
         return self._model.predict_proba(self._features(images))
