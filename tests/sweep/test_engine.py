@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,29 @@ def test_a_finished_job_runs_in_no_other_sweep_however_it_is_written(
     assert len(engine.finished_jobs()) == 3
     _, ran = start(monkeypatch, "train.lr=0.1,0.2", "train.seed=1", name="three")
     assert ran == [0.1, 0.2]
+
+
+def test_of_two_sweeps_at_once_one_trains_the_job_that_both_have(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slowly(task: JobTask) -> JobOutcome:
+        began.set()
+        assert go_on.wait(30)
+        return by_rate(task)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, caplog.at_level(logging.INFO, "sightline"):
+        first = pool.submit(start, monkeypatch, "train.lr=0.1", answer=slowly)
+        assert began.wait(30)
+        threading.Timer(0.3, go_on.set).start()
+        engine, ran = start(monkeypatch, "train.lr=0.1,0.2", name="two")
+        assert first.result(timeout=30)[1] == [0.1]
+    assert ran == [0.2]
+    assert [job.result["val_loss"] for job in engine.finished_jobs()] == [0.1, 0.2]
+    waiting, known = (next(line for line in caplog.messages if word in line) for word in ("waiting", "[1/2]"))
+    assert waiting.endswith("which another sweep runs now")
+    assert known == "[1/2] lr=0.1  val_loss 0.1  known"
 
 
 def test_a_job_is_named_before_its_images_and_its_training_take_their_time(
@@ -117,23 +141,27 @@ def test_the_time_is_kept_and_what_was_stopped_runs_at_the_next_start(
     assert sorted(start(monkeypatch, "train.lr=0.1,0.2,0.3")[1]) == [0.2, 0.3]
 
 
-def test_a_job_that_is_worse_than_others_were_is_pruned(project: Path) -> None:
+def test_a_job_ends_where_it_is_worse_than_half_of_all_jobs_the_ended_ones_included(project: Path) -> None:
     import optuna
 
-    engine, study = make("one", "train.lr=0.1,0.2,0.3", "sweep.pruner=median")
+    engine, study = make("one", f"train.lr={','.join(f'0.{i}' for i in range(1, 10))}", "sweep.pruner=median")
     engine.plan()
-    pruned = []
-    for loss in (0.1, 0.2, 0.9):
+    epochs = []  # that each job was given, of 4; no job is judged by the first
+    for losses in (0.9, 0.6), (0.9, 0.5), (0.9, 0.4), (0.9, 0.3), (0.9, 0.9), (0.9, 0.8), (0.9, 0.48), (0.1, 0.9):
         asked = study.ask()
         found = optuna.load_study(
-            study_name="one", storage=open_storage(study_location()), pruner=pruner_named("median", 3)
+            study_name="one", storage=open_storage(study_location()), pruner=pruner_named("median", 4)
         )  # as a job's process does
         trial = optuna.Trial(found, found.trials[asked.number]._trial_id)
-        trial.report(loss, 0)
-        pruned.append(trial.should_prune())
-        study.tell(asked, TrialState.PRUNED if pruned[-1] else TrialState.COMPLETE, {"val_loss": loss})
-    assert pruned == [False, False, True]
-    assert len(study.finished()) == 3
+        for epoch, loss in enumerate((*losses, losses[1], losses[1])):
+            trial.report(loss, epoch)
+            if pruned := trial.should_prune():
+                break
+        epochs.append(epoch + 1)
+        study.tell(asked, TrialState.PRUNED if pruned else TrialState.COMPLETE, {"val_loss": min(losses)})
+    # The first four have nothing to be judged by; 0.48 is worse than half that ran to the end, not than half of all.
+    assert epochs == [4, 4, 4, 4, 2, 2, 4, 4]
+    assert len(study.finished()) == 8
 
 
 SHARED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import signal
@@ -105,8 +106,10 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     first = space.present(base.config) if sampler == "tpe" else None
     fork_server.shared_server()  # before there is a connection, a lock or a thread
     storage = open_storage(place)
-    slots.remove_abandoned()
-    with files.lock(f"sweep-{name}"):
+    with contextlib.ExitStack() as held:
+        with files.waiting_lock(slots.LOCK):
+            slots.remove_abandoned()
+            held.enter_context(files.lock(f"sweep-{name}"))
         drawn = space.distributions(not grid)
         study = SweepStudy(storage, name, metrics, drawn, sampler, settings.seed, settings.n_trials)
         with progress.stage("sweep"):

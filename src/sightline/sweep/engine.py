@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import json
 import logging
 import math
 import re
@@ -16,9 +17,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sightline.core import progress
+from sightline.core import files, progress
 from sightline.core.errors import UserError
-from sightline.sweep import executors
+from sightline.sweep import executors, job_models
 from sightline.sweep.config import SweepConfig
 from sightline.sweep.executors import Place
 from sightline.sweep.job import JobFactory, JobOutcome, JobTask, SweepJob
@@ -245,9 +246,22 @@ class SweepEngine:
             self._slots.prepare(task.job)
             if self._later is not None:
                 return self._later.run(task, place.run)
+            return self._trained(task, place)
         except Exception as error:
             return JobOutcome("stopped") if self._slots.stopping else JobOutcome.failed(error)
-        return place.run(task)
+
+    def _trained(self, task: JobTask, place: Place) -> JobOutcome:
+        """Trains, unless another sweep of the project has trained the same since this one began, or does so now."""
+        result = task.output / job_models.RESULT
+        with job_models.job_lock(task.output, lambda: self._slots.stopping):
+            if result.is_file():
+                found: dict[str, float] = json.loads(result.read_bytes())
+                if found.keys() >= set(self._study.metrics):
+                    return JobOutcome("complete", found, known=True)
+            outcome = place.run(task)
+            if outcome.state == "complete":
+                files.write_json(result, outcome.result)
+            return outcome
 
     def _task(self, trial: optuna.Trial, job: SweepJob) -> JobTask:
         folder = (JOBS / job.digest).absolute()
@@ -271,7 +285,8 @@ class SweepEngine:
             return
         if outcome.state == "complete":
             self._known[running.job.digest] = self._study.name, outcome.result
-        self._record(running.trial, outcome, time.monotonic() - running.begun)
+        origin = "known" if outcome.known else ""
+        self._record(running.trial, outcome, time.monotonic() - running.begun, origin)
 
     def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, origin: str = "") -> None:
         """Tells the study how a job ended, and prints its line."""

@@ -86,11 +86,13 @@ class JobOutcome:
         state: "complete", "pruned", "failed", or "stopped" where the next start goes on with it.
         result: Metrics of the best epoch, megabytes, seconds; empty unless it is complete.
         reason: Of a failure, one line.
+        known: Whether another sweep of the project has found the result.
     """
 
     state: str
     result: dict[str, float] = field(default_factory=dict)
     reason: str = ""
+    known: bool = False
 
     @staticmethod
     def failed(error: BaseException) -> JobOutcome:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shutil
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sightline.core import files
@@ -15,16 +19,47 @@ from sightline.sweep.job import SweepJob
 from sightline.sweep.slots import Slots
 from sightline.tracking.find_run import download
 
+log = logging.getLogger(__name__)
+
 JOBS = files.STATE / "sweeps"
 """Folder of each job's log, answers to the validation images, and (of the best ones) model, by digest."""
 ENTERED = "in_run_cache"
 """The mark of a job whose model is in DVC's cache."""
+RESULT = "training.json"
+"""The file with the metrics of a training, in the folder of its digest."""
 PARTS = {
     "models/model.safetensors": "model/model.safetensors",
     "models/model.json": "model/model.json",
     "reports/history.csv": "history.csv",
 }
 """The files that training writes, and the artifact of its run that is the same as each."""
+
+
+@contextlib.contextmanager
+def job_lock(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
+    """Holds a training for one sweep of the project; another that has the same one waits.
+
+    Args:
+        folder: The training's folder.
+        stopping: Says whether to give up.
+
+    Raises:
+        LockedError: If it is to stop while another sweep holds the training.
+    """
+    with contextlib.ExitStack() as held:
+        waits = False
+        while True:
+            try:
+                held.enter_context(files.lock("training", folder))
+                break
+            except files.LockedError:
+                if stopping():
+                    raise
+            if not waits:
+                log.info(f"sweep: waiting for job {folder.name}, which another sweep runs now")
+            waits = True
+            time.sleep(0.2)
+        yield
 
 
 def fetch_job_model(folder: Path, run_id: str | None) -> bool:

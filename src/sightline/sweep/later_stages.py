@@ -23,10 +23,6 @@ from sightline.tracking import runs, sweep_runs
 from sightline.tracking.mlflow_store import provenance
 from sightline.tracking.tracker import Tracker
 
-RESULT = "training.json"
-"""The file with the metrics of a job's training, in the folder of that training's digest."""
-
-
 class LaterStages:
     """The stages of jobs beyond a training.
 
@@ -62,7 +58,8 @@ class LaterStages:
         job, result = task.job, {}
         if self._extent.trains:
             with self._locks[job.training]:
-                trained = self._trained(task, train)
+                with job_models.job_lock(JOBS / job.training, lambda: self._slots.stopping):
+                    trained = self._trained(task, train)
             if trained.state != "complete":
                 return trained
             result = trained.result
@@ -75,7 +72,7 @@ class LaterStages:
         """Trains, unless that has been done; the model is in DVC's cache then, or in the training's folder."""
         training = task.job.training
         folder = (JOBS / training).absolute()
-        result = folder / RESULT
+        result = folder / job_models.RESULT
         if result.is_file():
             ids = sweep_runs.job_runs(self._parent, {training: None})
             if (folder / job_models.ENTERED).is_file() or job_models.fetch_job_model(folder, ids.get(training)):
@@ -98,8 +95,10 @@ class LaterStages:
     def _measured(self, task: JobTask) -> dict[str, float]:
         job, folder = task.job, JOBS / task.job.training
         slot = self._slots.folder(job)
-        if self._extent.trains and not (folder / job_models.ENTERED).is_file():
-            job_models.enter(self._slots, job, folder)
+        if self._extent.trains:
+            with job_models.job_lock(folder, lambda: self._slots.stopping):
+                if not (folder / job_models.ENTERED).is_file():
+                    job_models.enter(self._slots, job, folder)
         (slot / "params.yaml").write_text(job.params, encoding="utf-8")
         last = "export" if self._extent.stage == "promote" else self._extent.stage
         self._slots.dvc(slot, "repro", last, log=task.log)

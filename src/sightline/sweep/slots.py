@@ -24,6 +24,8 @@ CARRIED = ("conf", "src", "pipeline")
 """Folders of which files that git does not know yet are taken along: a new option, a new module."""
 SHARED = (files.STATE / "checkpoints", files.STATE / "memo")
 """Folders that slots have in common with the project: interrupted trainings, and preprocessed images by content."""
+LOCK = "sweep-slots"
+"""The lock of a project's sweeps for git, which does not wait for its own, and for the slots that a killed one left."""
 PATIENCE = 10.0
 """Seconds that DVC may take to end when it is done."""
 
@@ -48,7 +50,8 @@ class Slots:
         self._ready: set[str] = set()
         self._running: set[ServedProcess] = set()
         self.stopping = False
-        self._tree = _tree()
+        with files.waiting_lock(LOCK):
+            self._tree = _tree()
 
     def folder(self, job: SweepJob) -> Path:
         """Returns the slot of a job's data."""
@@ -79,7 +82,7 @@ class Slots:
             return True
 
     def _make(self, folder: Path, job: SweepJob) -> None:
-        with self._guard:  # git's own lock is not waited for
+        with self._guard, files.waiting_lock(LOCK):
             git.run("worktree", "add", "--quiet", "--detach", "--no-checkout", "--force", str(folder), "HEAD")
             git.run("read-tree", "--reset", "-u", self._tree, folder=folder)
         for name in git.paths("ls-files", "-z", "--others", "--exclude-standard", "--", *CARRIED):

@@ -22,6 +22,8 @@ try:
 except ModuleNotFoundError as missing:
     raise not_installed(missing.name, "sweep") from None
 
+from sightline.sweep.median_pruner import MedianPruner
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
@@ -42,7 +44,7 @@ def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
     """
     if name == "median":
         # No job is judged by the first quarter of its epochs: batch norm's statistics of a few steps say little.
-        return optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=epochs // 4)
+        return MedianPruner(warm_up=epochs // 4)
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
     return optuna.pruners.NopPruner()

@@ -113,9 +113,10 @@ class TrainingRun:
             _log.info(f"train: {origin}: {len(self.start['kept'])} classes that it knows, new: {new or 'none'}")
         if hint := size_hint(config.model, max(data.shape[:2])):
             _log.info(f"train: {hint}")
-        # Two runs of one training would write each other's checkpoints; a sweep's jobs are not under the stage's lock.
+        # Two runs of one training would write each other's checkpoints. A sweep's jobs are not under the stage's lock, and
+        # have a folder of their own, but the project's checkpoints.
         forget_abandoned(self.checkpoints)
-        with files.lock(f"train-{self.checkpoints.name}"):
+        with files.lock(f"train-{self.checkpoints.name}", CHECKPOINTS):
             if isinstance(config.recipe, Probe):
                 fitted = fit_probe(data, config, log)
             else:
@@ -164,5 +165,5 @@ def forget_abandoned(mine: Path) -> None:
     for folder in CHECKPOINTS.glob("*/") if CHECKPOINTS.is_dir() else ():
         last_used = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
         if folder.name != mine.name and time.time() - last_used > DAYS_KEPT * 86400:
-            with contextlib.suppress(files.LockedError), files.lock(f"train-{folder.name}"):
+            with contextlib.suppress(files.LockedError), files.lock(f"train-{folder.name}", CHECKPOINTS):
                 shutil.rmtree(folder)

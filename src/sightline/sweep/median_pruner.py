@@ -1,0 +1,46 @@
+"""The median rule: a job ends where it is worse than half of all jobs were by the same epoch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+
+class MedianPruner(optuna.pruners.BasePruner):
+    """Ends a job whose best value so far is worse than the median of all jobs by the same epoch.
+
+    Optuna's own compares with the jobs that ran to the end alone. Each job that passes is a good one, so that the bar
+    rises with each until hardly any passes. Here a job that was ended earlier counts, as worse than any that goes on.
+
+    Args:
+        warm_up: Epochs in which no job is ended.
+        fewest: Jobs that must have got as far before one is ended.
+    """
+
+    def __init__(self, warm_up: int, fewest: int = 4) -> None:
+        self._warm_up, self._fewest = warm_up, fewest
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Says whether a job ends, after it has reported an epoch's value."""
+        epoch = trial.last_step
+        if epoch is None or epoch < self._warm_up:
+            return False
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        others = []
+        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+            if epoch in other.intermediate_values:
+                others.append(_best(sign * value for step, value in other.intermediate_values.items() if step <= epoch))
+            elif other.state == TrialState.PRUNED and other.last_step is not None and other.last_step < epoch:
+                others.append(-math.inf)
+        return len(others) >= self._fewest and (
+            _best(sign * value for value in trial.intermediate_values.values()) < statistics.median(others)
+        )
+
+
+def _best(values: Iterable[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=-math.inf)
