@@ -21,7 +21,15 @@ from omegaconf import DictConfig, OmegaConf
 from sightline import tracking
 from sightline.config.compose import compose
 from sightline.core.errors import UserError
-from sightline.tracking import Tracker, flat_params, offline_queue, resume_by_model, run_view, start_training
+from sightline.tracking import (
+    Tracker,
+    flat_params,
+    offline_queue,
+    resume_by_model,
+    run_view,
+    start_training,
+    sweep_runs,
+)
 from sightline.tracking.sweep_runs import job_runs, job_tags, sweep_run
 
 ROOT = Path(__file__).parents[2]
@@ -348,7 +356,14 @@ def test_a_sweep_has_one_run_whose_jobs_are_its_children(store: Any, config: Dic
     again.finish()
     assert store.get_run(parent.run_id).info.status == "FINISHED"
     assert store.get_run(job.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
-    assert sweep_run("def", "sweep train.lr").run_id != parent.run_id
+    other = sweep_run("def", "sweep train.lr")  # which has the same job, and no child
+    assert other.run_id != parent.run_id
+    experiment = sweep_runs.experiment_of(other)
+    sweep_runs.announce_sweep(other, "def", ["train.lr"], {"best_val_loss": True}, experiment, [job.run_id])
+    view = json.loads(store.get_experiment(experiment).tags["mlflow.sharedViewState.sightline-sweep-def"])
+    shown = store.search_runs([experiment], view["searchFilter"])
+    assert [run.info.run_id for run in shown] == [job.run_id]
+    assert shown[0].data.tags["mlflow.parentRunId"] == parent.run_id
 
 
 # --- MLflow away ---------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from sightline.tracking import runs, sweep_runs
 from sightline.tracking.mlflow_store import provenance
 from sightline.tracking.tracker import Tracker
 
+
 class LaterStages:
     """The stages of jobs beyond a training.
 
@@ -57,9 +58,9 @@ class LaterStages:
         """
         job, result = task.job, {}
         if self._extent.trains:
-            with self._locks[job.training]:
-                with job_models.job_lock(JOBS / job.training, lambda: self._slots.stopping):
-                    trained = self._trained(task, train)
+            lock = job_models.job_lock(JOBS / job.training, lambda: self._slots.stopping)
+            with self._locks[job.training], lock:
+                trained = self._trained(task, train)
             if trained.state != "complete":
                 return trained
             result = trained.result

@@ -180,7 +180,8 @@ class Session:
             metrics = {metric_of_run(metric): DIRECTIONS[metric] == "minimize" for metric in self._study.metrics}
             later = self._factory.extent.later
             params = [param_of_run(knob.name, later) for knob in self._space.knobs]
-            sweep_runs.announce_sweep(self._tracker, self._name, params, metrics, experiment)
+            ids = [each.job.run_id for each in ranked if each.job.run_id is not None]
+            sweep_runs.announce_sweep(self._tracker, self._name, params, metrics, experiment, ids)
 
     def _print(self, ranked: list[RankedJob]) -> None:
         metrics = self._study.metrics

@@ -5,6 +5,7 @@ It has no script: pointing and choosing are matters of style sheets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ TEMPLATE = "sweep.html.j2"
 WIDTH, HEIGHT, TOP, BOTTOM, MARGIN = 1000, 380, 50, 350, 90
 MOST_FILTERED = 12
 """Values of a knob up to which each can be taken out of the picture."""
+WIDE = 50
+"""Ratio of a knob's greatest value to its least from which its axis is logarithmic; else learning rates crowd."""
 MOST_LISTED = 50
 """Jobs in the description of the run."""
 
@@ -220,11 +223,17 @@ def _distinct(values: Sequence[str]) -> list[str]:
 
 
 def _scale(values: Sequence[str]) -> dict[str, float]:
-    """Places a knob's values on its axis, 0 (below) to 1: the first ones in even steps, many numbers to scale."""
+    """Places a knob's values on its axis, 0 (below) to 1: few in even steps, many numbers to scale.
+
+    >>> [round(share, 2) for share in _scale([f"{10**-i * 1.01:.3g}" for i in range(13)]).values()][::4]
+    [0.0, 0.33, 0.67, 1.0]
+    """
     found = _distinct(values)
     numbers = [number_in(value) for value in found]
     if len(found) > MOST_FILTERED and all(number is not None for number in numbers):
-        low, high = float(numbers[0] or 0.0), float(numbers[-1] or 0.0)
+        low, high = float(found[0]), float(found[-1])
+        if low > 0 and high > WIDE * low:
+            return {value: math.log(float(value) / low) / math.log(high / low) for value in found}
         return {value: (float(value) - low) / (high - low) for value in found}
     return {value: (i + 0.5) / len(found) for i, value in enumerate(found)}
 

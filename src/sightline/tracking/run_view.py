@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 
 import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from sightline.core import credentials
 from sightline.tracking.uris import own_uri, sqlite_file, store_uri
@@ -68,7 +67,7 @@ def set_sweep_view(
     client: mlflow.MlflowClient,
     experiment: str,
     view: str,
-    parent: str,
+    jobs: str,
     params: Sequence[str],
     metrics: Sequence[str],
     ascending: bool,
@@ -79,7 +78,7 @@ def set_sweep_view(
         client: A client.
         experiment: The experiment's id.
         view: The view's name, for the address.
-        parent: The sweep's run.
+        jobs: The condition that finds them, in MLflow's words.
         params: The parameters that the jobs differ by.
         metrics: The metrics that they are judged by, as their runs have them.
         ascending: Whether the least of the first metric is the best.
@@ -97,7 +96,6 @@ def set_sweep_view(
     charts: list[dict[str, object]] = [{**chart, "type": "PARALLEL", "uuid": f"{view}-parallel", **parallel}]
     charts += [{**chart, "type": "BAR", "uuid": f"{view}-{name}", "metricKey": name} for name in metrics]
     columns = [*(f"metrics.`{name}`" for name in metrics), *(f"params.`{name}`" for name in params)]
-    jobs = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"
     shown: dict[str, object] = {"compareRunCharts": charts, "compareRunSections": [{**section, "isGenerated": False}]}
     shown |= {"searchFilter": jobs, "runsHiddenMode": "SHOW_ALL"}
     set_view(client, experiment, view, columns, metrics[0], ascending, **shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import mlflow
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -15,6 +15,9 @@ from sightline.tracking.runs import begin_run, reach
 from sightline.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
+
+_MEMBER = f"{SWEEP_JOB_TAG}.in."
+"""The tag of a job's run for each sweep that has the job: the run is the child of one, and in the views of all."""
 
 
 def sweep_run(sweep: str, name: str) -> Tracker:
@@ -46,7 +49,7 @@ def job_tags(parent: Tracker, sweep: str, digest: str) -> dict[str, str]:
         digest: The job's.
     """
     above = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent.run_id is not None else {}
-    return {**above, SWEEP_JOB_TAG: digest, f"{SWEEP_JOB_TAG}.sweep": sweep}
+    return {**above, SWEEP_JOB_TAG: digest, f"{SWEEP_JOB_TAG}.sweep": sweep, f"{_MEMBER}{sweep}": "true"}
 
 
 def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
@@ -79,7 +82,12 @@ def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
 
 
 def announce_sweep(
-    tracker: Tracker, sweep: str, params: Sequence[str], metrics: Mapping[str, bool], experiment: str
+    tracker: Tracker,
+    sweep: str,
+    params: Sequence[str],
+    metrics: Mapping[str, bool],
+    experiment: str,
+    jobs: Collection[str] = (),
 ) -> None:
     """Gives a sweep a view of its own in MLflow's page, and says where it is to be seen.
 
@@ -89,14 +97,20 @@ def announce_sweep(
         params: The parameters that its jobs differ by.
         metrics: The metrics that they are judged by, as their runs have them, and whether less of each is better.
         experiment: The experiment's id.
+        jobs: The ids of its jobs' runs, those of other sweeps among them.
     """
     if tracker.run_id is None:
         return
     view = f"{run_view.VIEW}-sweep-{sweep}"
     try:
         with mlflow_calls():
+            client, member = tracker.client, f"{_MEMBER}{sweep}"
+            wanted = f"tags.`{member}` = 'true'"
+            own = {run.info.run_id for run in client.search_runs([experiment], wanted, max_results=50_000)}
+            for job in set(jobs) - own:
+                client.set_tag(job, member, "true")
             first = next(iter(metrics.values()))
-            run_view.set_sweep_view(tracker.client, experiment, view, tracker.run_id, params, list(metrics), first)
+            run_view.set_sweep_view(client, experiment, view, wanted, params, list(metrics), first)
     except TrackingError as error:
         tracker.give_up(error)
     else:

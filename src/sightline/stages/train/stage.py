@@ -113,8 +113,8 @@ class TrainingRun:
             _log.info(f"train: {origin}: {len(self.start['kept'])} classes that it knows, new: {new or 'none'}")
         if hint := size_hint(config.model, max(data.shape[:2])):
             _log.info(f"train: {hint}")
-        # Two runs of one training would write each other's checkpoints. A sweep's jobs are not under the stage's lock, and
-        # have a folder of their own, but the project's checkpoints.
+        # Two runs of one training would write each other's checkpoints: a sweep's jobs are not under the stage's lock,
+        # and have the project's checkpoints in the folders in which they train.
         forget_abandoned(self.checkpoints)
         with files.lock(f"train-{self.checkpoints.name}", CHECKPOINTS):
             if isinstance(config.recipe, Probe):
