@@ -19,11 +19,11 @@ from optuna.trial import TrialState
 
 from sightline.config.location import stage_command
 from sightline.core import progress
-from sightline.sweep import slots
+from sightline.sweep import executors, slots
 from sightline.sweep.job import JobOutcome, JobTask
 from sightline.sweep.study import pruner_named
 from sightline.sweep.study_storage import VARIABLE, open_storage, study_location
-from tests.sweep.fakes import by_rate, make, start
+from tests.sweep.fakes import FakePlace, by_rate, make, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,17 +69,21 @@ def test_of_two_sweeps_at_once_one_trains_the_job_that_both_have(
         assert go_on.wait(30)
         return by_rate(task)
 
+    first, _ = make("one", "train.lr=0.1,0.3")
+    first.plan()
+    ran: list[float] = []
+    monkeypatch.setattr(executors, "places", lambda *_: [FakePlace(slowly, ran)])
+    waits = SimpleNamespace(sleep=lambda _: go_on.set() or time.sleep(0.01))
+    monkeypatch.setattr("sightline.sweep.job_models.time", waits)
     with concurrent.futures.ThreadPoolExecutor(1) as pool, caplog.at_level(logging.INFO, "sightline"):
-        first = pool.submit(start, monkeypatch, "train.lr=0.1", answer=slowly)
-        assert began.wait(30)
-        threading.Timer(0.3, go_on.set).start()
-        engine, ran = start(monkeypatch, "train.lr=0.1,0.2", name="two")
-        assert first.result(timeout=30)[1] == [0.1]
-    assert ran == [0.2]
+        running = pool.submit(first.run)
+        assert began.wait(30), running.exception(0)
+        engine, more = start(monkeypatch, "train.lr=0.1,0.2", name="two")
+        running.result(timeout=30)
+    assert (ran, more) == ([0.1, 0.3], [0.2])
     assert [job.result["val_loss"] for job in engine.finished_jobs()] == [0.1, 0.2]
-    waiting, known = (next(line for line in caplog.messages if word in line) for word in ("waiting", "[1/2]"))
-    assert waiting.endswith("which another sweep runs now")
-    assert known == "[1/2] lr=0.1  val_loss 0.1  known"
+    assert [line for line in caplog.messages if line.endswith("which another sweep runs now")]
+    assert "[1/2] lr=0.1  val_loss 0.1  known" in caplog.messages
 
 
 def test_a_job_is_named_before_its_images_and_its_training_take_their_time(
