@@ -16,8 +16,8 @@ from sightline.core import cpu_threads, files
 from sightline.core.errors import ConfigError, UserError
 from sightline.datasets import predictions
 from sightline.imaging import corruptions
-from sightline.stages.baseline import console, side_by_side
-from sightline.stages.baseline.baseline_job import MethodResult, training_images
+from sightline.stages.baseline import console, side_by_side, stage
+from sightline.stages.baseline.baseline_job import Job, MethodResult, training_images
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 from sightline.stages.baseline.side_by_side import Team
 from sightline.stages.baseline.stage import run_methods
@@ -188,6 +188,15 @@ def test_new_processes_where_this_one_has_threads(
     caplog.set_level("INFO")
     assert run_methods(data, configuration(minutes=1e-9), tmp_path / "late") == []
     assert "left out after 1e-09 minutes (baseline.minutes): majority, pixels_logreg, dense" in caplog.text
+
+
+def test_processes_begin_the_slow_methods_first_unless_some_may_be_left_out() -> None:
+    def order(**knobs: float) -> list[str]:
+        config = configuration(**knobs)
+        return [job.name for job in stage._begun_first([Job(n, Path(), config, None) for n in config.methods], config)]
+
+    assert order() == ["dense", "sift_svm", "hog_svm", "pixels_logreg", "majority"]
+    assert order(minutes=5) == ["majority", "pixels_logreg", "dense", "hog_svm", "sift_svm"]
 
 
 def test_the_environment_says_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:

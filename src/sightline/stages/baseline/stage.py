@@ -25,6 +25,20 @@ def job_names(config: BaselineConfig) -> list[str]:
     return [*config.methods, *([CURVE] if config.learning_curve is not None else [])]
 
 
+def _begun_first(jobs: list[Job], config: BaselineConfig) -> list[Job]:
+    """Returns the jobs in the order in which worker processes begin them.
+
+    First the reference, which also answers for corrupted images, then the others from the end of the list, where the
+    default has the slow ones: begun last, one of these would keep a single process at work. Where `minutes` may leave
+    some out, the order is the configuration's.
+    """
+    if config.minutes is not None:
+        return jobs
+    order = jobs[::-1]
+    order.sort(key=lambda job: job.name != config.reference)
+    return order
+
+
 def team(config: BaselineConfig) -> Team:
     """Returns worker processes for the jobs; none where a method is known to this process alone."""
     ours = all(METHODS[name].__module__.startswith("sightline.") for name in config.methods)
@@ -74,7 +88,8 @@ def run_methods(
         def alone(job: Job) -> JobAnswer:
             return job.do(inputs or Inputs.load(data, config), folder)
 
-        for job, answer in workers.run(jobs, folder, None if config.minutes is None else 60 * config.minutes, alone):
+        order = _begun_first(jobs, config) if len(workers) else jobs
+        for job, answer in workers.run(order, folder, None if config.minutes is None else 60 * config.minutes, alone):
             answers[job.name] = answer
             for note in answer.notes:
                 logger.info("baseline: %s: %s", job.name, note)

@@ -1,0 +1,170 @@
+"""The Pareto front of the networks: accuracy, latency and size, in 32-bit floats and 8-bit integers.
+
+    python benchmarks/pareto.py FOLDER [--networks cnn_16 dense ...] [--epochs 50] [--seconds 300]
+
+Photographs of hands at 64 pixels (folder SIGHTLINE_SHARED_DATA), prepared in FOLDER. Each network trains there with one
+thread and the settings of docs/results.md, for 50 epochs, or as many as fit into 300 seconds of CPU time at the speed
+of its first steps; a network of which not even five fit is left untrained. A model in FOLDER is not trained again, so
+that a stopped run goes on. Then all networks are called in turns, one image and one thread, on ONNX Runtime. `*` marks
+the front: no other row is at least as good in accuracy on the test split, latency and size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pretrained import pictures
+
+import sightline
+from sightline.api.settings import section
+from sightline.datasets.processed_set import ProcessedSet, Split
+from sightline.models.classifier import Classifier, build_classifier
+from sightline.models.saved_model import load_model
+from sightline.predict.inference_model import open_session
+from sightline.stages.export import latency
+from sightline.stages.export.int8 import calibration_images, to_int8
+from sightline.stages.export.onnx import INPUT, to_onnx
+from sightline.stages.train.config import TrainConfig
+from sightline.stages.train.stage import TrainingRun
+from sightline.stages.train.tuner import images_per_second
+
+SIDE = 64
+FEWEST = 5
+SETTINGS: dict[str, Any] = {
+    "trainer": "cpu",
+    "threads": 1,
+    "schedule": "one_cycle",
+    "lr": 0.005,
+    "patience": 1000,
+    "augment": "digits",
+}
+PACKAGE = {"model": "efficientnet_lite0", "model_options": {"weights": "package"}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cnn_8": {"model": "cnn", "model_options": {"width": 8}},
+    "cnn_16": {"model": "cnn", "model_options": {"width": 16}},
+    "cnn_16_full": {"model": "cnn", "model_options": {"width": 16, "stem": "full"}},
+    "cnn_32": {"model": "cnn", "model_options": {"width": 32}},
+    "dense": {"model": "dense"},
+    "resnet9_16": {"model": "resnet9", "model_options": {"width": 16}},
+    "resnet9": {"model": "resnet9"},
+    "wide_resnet_10_1": {"model": "wide_resnet", "model_options": {"depth": 10, "widen_factor": 1}},
+    "wide_resnet": {"model": "wide_resnet"},
+    "mobilenet_v3": {"model": "mobilenet_v3"},
+    "efficientnet_lite0_probe": {**PACKAGE, "recipe": "probe"},
+    "efficientnet_lite0_finetune": {**PACKAGE, "recipe": "finetune", "lr": 0.002},
+    "resnet18": {"model": "resnet18"},
+}
+"""Settings of each row's training; the first that is measured with width 16 is the unit of the latencies."""
+
+
+@dataclass
+class Form:
+    """A network in one form. Attributes: accuracy on the test split, None untrained; seconds an image; bytes."""
+
+    network: str
+    form: str
+    accuracy: float | None
+    seconds: float
+    size: int
+
+    def beats(self, other: Form) -> bool:
+        """Says whether it is at least as good in everything, and better in something."""
+        if self.accuracy is None or other.accuracy is None:
+            return False
+        ours, theirs = ((-each.accuracy, each.seconds, each.size) for each in (self, other))
+        return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
+
+
+def prepared(folder: Path) -> ProcessedSet:
+    """Returns the processed set in a folder."""
+    raw = sightline.ingest(pictures("hands", folder), folder=folder)
+    return ProcessedSet(sightline.preprocess(raw, size=SIDE, channels=3, folder=folder).path)
+
+
+def train(data: ProcessedSet, name: str, folder: Path, epochs: int, seconds: float) -> None:
+    """Trains a network for so many epochs, or what fits into the seconds; leaves a note of the epochs and the time."""
+    settings, _ = section("train", TrainConfig, {**SETTINGS, **NETWORKS[name]})
+    count = len(data.originals("train"))
+    wall, cpu = time.perf_counter(), time.process_time()
+    speed = 0.0 if settings.recipe.name == "probe" else images_per_second(data, settings)
+    share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # of a core, which other programs use as well
+    possible = int(seconds * speed / share / count) if speed else epochs
+    note: dict[str, Any] = {"epochs": min(epochs, possible)}
+    if note["epochs"] >= FEWEST:
+        begun = time.process_time()
+        run = TrainingRun(data.root, dataclasses.replace(settings, max_epochs=note["epochs"]))
+        run.run(folder / "model", folder / "history.csv")
+        note["cpu_seconds"] = round(time.process_time() - begun, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "note.json").write_text(json.dumps(note))
+    print(f"{name}: {note}", flush=True)
+
+
+def network(name: str, folder: Path, data: ProcessedSet) -> tuple[Classifier, bool]:
+    """Returns the trained network; without one, the same with random weights, and False."""
+    if (folder / "model").is_dir():
+        return load_model(folder / "model")[0], True
+    settings, _ = section("train", TrainConfig, NETWORKS[name])
+    return build_classifier(settings.model, (SIDE, SIDE, 3), len(data.classes), [0.5] * 3, [0.25] * 3).eval(), False
+
+
+def forms(names: list[str], folder: Path, data: ProcessedSet) -> list[Form]:
+    """Measures the networks in both forms, called in turns."""
+    test, calibration = data.split("test"), calibration_images(data.split("train"), 500)
+    sessions, found = {}, []
+    for name in names:
+        classifier, trained = network(name, folder / name, data)
+        fp32 = to_onnx(classifier, (SIDE, SIDE, 3), 20)
+        for form, model in {"fp32": fp32, "int8": to_int8(fp32, calibration)}.items():
+            session = sessions[name, form] = open_session(model, 1)
+            found.append(Form(name, form, accuracy(session, test) if trained else None, 0.0, len(model)))
+    calls = {" ".join(key): (lambda x, s=session: s.run(None, {INPUT: x})) for key, session in sessions.items()}
+    measured = latency.latencies(calls, test.images()[:64])
+    return [dataclasses.replace(each, seconds=measured[f"{each.network} {each.form}"][1]) for each in found]
+
+
+def accuracy(session: Any, test: Split) -> float:
+    """Returns the share of a split's images that a session classifies correctly."""
+    answers = np.concatenate([session.run(None, {INPUT: image[None]})[0] for image in test.images()])
+    return float((answers.argmax(axis=1) == test.labels).mean())
+
+
+def main() -> None:
+    """Trains what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--train-only", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    data = prepared(given.folder)
+    for name in given.networks:
+        if not (given.folder / name / "note.json").exists():
+            train(data, name, given.folder / name, given.epochs, given.seconds)
+    if given.train_only:
+        return
+    found = forms(given.networks, given.folder, data)
+    unit = next((each for each in found if each.network == "cnn_16"), found[0])
+    print(f"1 is {unit.network} in fp32, {1000 * unit.seconds:.3f} ms")
+    print("| network | form | accuracy | latency | MB | epochs, CPU time | front |\n" + "| --- " * 7 + "|")
+    for each in found:
+        note = json.loads((given.folder / each.network / "note.json").read_text())
+        right = "-" if each.accuracy is None else f"{each.accuracy:.4f}"
+        effort = f"{note['epochs']}, {note['cpu_seconds']:.0f} s" if "cpu_seconds" in note else "-"
+        front = "*" if each.accuracy is not None and not any(other.beats(each) for other in found) else ""
+        cells = [f"`{each.network}`", each.form, right, f"{each.seconds / unit.seconds:.2f}", f"{each.size / 1e6:.2f}"]
+        print("| " + " | ".join([*cells, effort, front]) + " |")
+
+
+if __name__ == "__main__":
+    main()
