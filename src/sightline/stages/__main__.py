@@ -1,6 +1,6 @@
-"""A stage's script by its name, in any project: `python -m sightline.stages train`, with all that the script takes.
+"""Entry point that runs a stage's script by name in any project: `python -m sightline.stages train [KEY=VALUE]`.
 
-In a clone it is `python -m pipeline.train`; a project that `sightline init` made has no scripts of its own.
+A clone can also use `python -m pipeline.train`; a project made by `sightline init` has no scripts of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sightline.config.location import scripts_folder
 
 
 def main() -> None:
-    """Runs the script of the stage that the first word names."""
+    """Runs the script of the stage named by the first argument."""
     if os.environ.get("DVC_STAGE"):  # before the imports of the script, which take seconds
         from sightline.core.dvc_files import begin_stage
 

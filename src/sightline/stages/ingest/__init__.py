@@ -1,1 +1,1 @@
-"""Images from wherever they are, checked, into raw shards."""
+"""The ingest stage: reads images from a source, checks them and writes raw shards."""

@@ -1,4 +1,4 @@
-"""The audit of a raw set: faults that a machine can see before anything is trained on it."""
+"""The audit of a raw set: problems that can be detected automatically before training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sightline.datasets.audit_findings import FINDINGS
 from sightline.stages.ingest.sorter import ImageSorter
 
 EXAMPLES = 10
-"""Findings of a kind that are named; all are counted."""
+"""Maximum number of examples listed for each kind of finding; all findings are counted."""
 
 _SUFFIXES = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP",
@@ -24,13 +24,13 @@ _COMMON_SIZES = "SELECT width || 'x' || height, count(*) FROM image GROUP BY 1 O
 
 
 def audit(sorter: ImageSorter) -> dict[str, Any]:
-    """Collects faults of the accepted images that are no reason to reject one; hands the sorter the near duplicates.
+    """Collects problems of accepted images that do not justify rejection, and passes near duplicates to the sorter.
 
     Returns:
-        JSON values, a function of the set alone: `images` (by class and split), `sizes`, `modes`, `formats`; and for
-        each kind of finding how many there are, and the first of them by id: `exact_duplicates`, `two_labels` (the same
-        bytes), `two_splits` (of the source's own splits: the same bytes, near duplicates, a group of the source's),
-        `near_duplicates` (groups of one image of each content), `few_bits` (of files with 16-bit samples),
+        JSON values that depend only on the set: `images` (by class and split), `sizes`, `modes`, `formats`; and for
+        each kind of finding its count and the first examples by id: `exact_duplicates`, `two_labels` (identical bytes
+        under two labels), `two_splits` (identical bytes, near duplicates or a source group that cross the source's own
+        splits), `near_duplicates` (groups with one image per distinct content), `few_bits` (files with 16-bit samples),
         `wrong_extension`, `dark`, `bright`, `blurred`, `odd_shape`.
     """
     db = sorter.db
@@ -82,7 +82,7 @@ def _near_groups(db: sqlite3.Connection) -> list[list[str]]:
     from sightline.stages.ingest.image_quality import HASH_BYTES
     from sightline.stages.ingest.near_duplicates import near_groups, near_pairs
 
-    # One of each content; without its id, so that memory holds 32 bytes an image.
+    # One image per distinct content, without its id: memory holds only 32 bytes per image.
     db.execute("CREATE TABLE unique_image AS SELECT min(id) AS id, phash FROM image GROUP BY sha256 ORDER BY 1")
     joined = bytearray()
     for (phash,) in db.execute("SELECT phash FROM unique_image ORDER BY rowid"):
@@ -108,15 +108,15 @@ def _two_splits(db: sqlite3.Connection, near: list[list[str]]) -> dict[str, Any]
 
 
 def _splits(db: sqlite3.Connection, identity: str) -> set[str]:
-    """Returns the splits that the source gives an image and those with the same bytes."""
+    """Returns the splits that the source assigns to an image and to all images with the same bytes."""
     same = "SELECT DISTINCT split FROM image WHERE sha256 = (SELECT sha256 FROM image WHERE id = ?)"
     return {split for (split,) in db.execute(same, [identity]) if split is not None}
 
 
 def _few_bits(db: sqlite3.Connection) -> dict[str, Any]:
-    """Finds files with 16-bit samples that use no more than 14 bits; `bits` is how many the most of them use."""
+    """Finds files with 16-bit samples that use at most 14 bits; `bits` is the largest number any of them uses."""
     from sightline.imaging.bit_depth import (
-        FEW_BITS,  # here, as above: the stage is to answer at once where there is a fault
+        FEW_BITS,  # imported here, as above, so that the stage reports configuration errors without delay
     )
 
     clause = "FROM image WHERE bits <= ?"
@@ -157,7 +157,7 @@ def finding_lines(audit: Mapping[str, Any]) -> list[str]:
 
 
 def _advice(kind: str, audit: Mapping[str, Any]) -> str:
-    """Returns what to do about findings of a kind, where it can be said in numbers."""
+    """Returns advice on findings of a kind if it includes concrete numbers; otherwise an empty string."""
     if kind != "few_bits":
         return ""
     bits = audit[kind]["bits"]

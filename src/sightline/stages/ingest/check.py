@@ -1,4 +1,4 @@
-"""The check that bytes are an image. It runs in workers, and sees untrusted bytes."""
+"""The check that bytes are an acceptable image. It runs in worker processes, on untrusted bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.stages.ingest.image_quality import measure_quality
 
 
 def check_image(data: bytes, limits: Limits) -> CheckResult:
-    """Decodes an image strictly and says what it is, or why it is rejected."""
+    """Decodes an image strictly; returns its properties, or the reason for rejecting it."""
     try:
         info, pixels = decode.decode_with_info(data, channels=1, limits=limits, sample_bits=None)
         quality = measure_quality(pixels[:, :, 0])

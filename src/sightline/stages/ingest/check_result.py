@@ -1,4 +1,4 @@
-"""The result of checking an image. Stands alone, so that the stage reads results without loading a decoder."""
+"""The result of checking an image, in its own module so that the stage can read results without loading a decoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sightline.core.rejection import RejectionReason
 
 
 class CheckedImage(NamedTuple):
-    """An image that was decoded to its last byte: a tuple, which goes through a pipe sooner than a data class.
+    """An image that was decoded completely. A tuple, because it passes through a pipe faster than a data class.
 
     Attributes:
         sha256: Of the encoded bytes.
@@ -16,8 +16,8 @@ class CheckedImage(NamedTuple):
         width: In pixels, as seen.
         height: In pixels, as seen.
         mode: Pillow's name for the kind of pixel.
-        bits: Of a file whose samples have 16 bits, how many the largest needs; None for all others.
-        flags: Flags of its quality (`image_quality.FLAGS`).
+        bits: Number of bits that the largest sample needs, for files with 16-bit samples; None for all others.
+        flags: Quality flags (a subset of `image_quality.FLAGS`).
         phash: Perceptual hash (`image_quality.phash`).
     """
 
@@ -32,7 +32,7 @@ class CheckedImage(NamedTuple):
 
 
 class CheckFailure(NamedTuple):
-    """Bytes that are no acceptable image: one of the closed list of reasons, and a human-readable line."""
+    """Bytes that are not an acceptable image: the reason, and a human-readable line of detail."""
 
     reason: RejectionReason
     detail: str

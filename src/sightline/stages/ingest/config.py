@@ -1,4 +1,4 @@
-"""Schema of the section `ingest`. Imports nothing heavy: `watch` reads it at every run."""
+"""Schema of the section `ingest`. It imports nothing heavy because `watch` reads it on every run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sightline.sources.base import SOURCES, SourceOption
 from sightline.sources.name_pattern import NamePattern, PathPatterns
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Pillow's names of the formats that can be allowed; PPM stands for PGM, PBM and PNM, too."""
+"""Pillow's names of the formats that can be allowed; PPM includes PGM, PBM and PNM."""
 
 
 @dataclass
 class IngestConfig:
-    """The `ingest` section. What each knob means stands beside it in `conf/ingest/default.yaml`."""
+    """The `ingest` section. Each setting is explained in `conf/ingest/default.yaml`."""
 
     path: str | None
     url: str | None
@@ -72,6 +72,6 @@ class IngestConfig:
 
     @property
     def patterns(self) -> PathPatterns:
-        """The patterns that read the images' paths."""
+        """The patterns that extract class, group and split from image paths."""
         every = (self.class_from, self.group_from, self.split_from)
         return PathPatterns(*(pattern if pattern.pattern is not None else None for pattern in every))

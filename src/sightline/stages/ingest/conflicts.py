@@ -1,4 +1,4 @@
-"""Conflicts: pictures under two labels, and ids that come more than once."""
+"""Conflicts: images with two labels, and ids that occur more than once."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ORDER BY sha256
 
 
 def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
-    """Rejects the pictures that are under two labels, and of those that come twice under one id all but one.
+    """Rejects images with two labels, and all but one of the images that share an id.
 
     Args:
-        sorter: All images that were accepted.
-        conflicts: "drop" rejects a picture wherever it stands; "keep" only where one id has both labels, since an
-            image has one class; "fail" ends the stage.
+        sorter: All accepted images.
+        conflicts: "drop" rejects every occurrence of an image with two labels; "keep" rejects it only where a single id
+            has both labels, since an image has one class; "fail" ends the stage.
 
     Returns:
-        JSON values: how many `pictures` are under two labels, and the `first` of them, by id.
+        JSON values: the number of `pictures` with two labels, and the `first` of them by id.
 
     Raises:
-        UserError: For a conflict, if conflicts are to end the stage.
+        UserError: If there is a conflict and `conflicts` is "fail".
     """
     db = sorter.db
     db.execute("CREATE INDEX by_content ON image (sha256)")
@@ -53,7 +53,7 @@ def resolve_conflicts(sorter: ImageSorter, conflicts: str) -> dict[str, Any]:
 
 
 def _conflict(db: sqlite3.Connection, sha256: str) -> tuple[str, str, str]:
-    """Returns the smallest id of a content, a line on its labels, and the content."""
+    """Returns the smallest id with this content, a line that lists its labels, and the content's digest."""
     ids: dict[str, str] = {}
     for identity, label in _rows(db, sha256):
         ids[label] = min(identity, ids.get(label, identity))
@@ -67,7 +67,7 @@ def _rows(db: sqlite3.Connection, sha256: str) -> list[tuple[str, str]]:
 
 
 def _disputed(db: sqlite3.Connection, sha256: str, every: bool) -> set[str]:
-    """Returns the ids under which a content is not to stand: every one, or those that have two labels for it."""
+    """Returns the ids to reject for a content: all of its ids, or only those that have two labels for it."""
     labels: dict[str, set[str]] = {}
     for identity, label in _rows(db, sha256):
         labels.setdefault(identity, set()).add(label)

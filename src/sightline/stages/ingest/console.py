@@ -13,7 +13,7 @@ from sightline.stages.ingest import audit
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns the lines on a set: its counts, and what deserves a look."""
+    """Returns the lines that describe a set: its counts, and everything worth checking."""
     rejected = sum(summary["rejected"].values())
     shards = f"{summary['shards']} shard{'s' if summary['shards'] > 1 else ''}"
     lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {shards}"]
@@ -30,7 +30,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         )
     if lost := summary["lost_classes"]:
         lines.append(f"all images of {listed(lost)} were rejected")
-    if left_out := summary["rejected"].get("conflict", 0):  # those that are kept are the audit's to name
+    if left_out := summary["rejected"].get("conflict", 0):  # the audit reports those that were kept
         conflicts = summary["conflicts"]
         lines.append(
             f"{conflicts['pictures']:,} image(s) with two labels, {left_out:,} input(s) left out by "
@@ -44,7 +44,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def unknown_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns the lines on the pictures that are none of the classes."""
+    """Returns the lines that describe the images of none of the classes."""
     rejected, first = sum(summary["rejected"].values()), summary["first_rejected"]
     lines = [f"{summary['accepted']:,} images of none of the classes (ingest.unknown)"]
     if rejected:
@@ -55,7 +55,7 @@ def unknown_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def correction_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns a line on what people decided on single images; none where they decided nothing."""
+    """Returns a line that counts the corrections; an empty list if there are none."""
     counts = summary.get("corrections")
     if not counts:
         return []
@@ -66,7 +66,7 @@ def correction_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _alike(summary: dict[str, Any]) -> list[list[str]]:
-    """Returns the groups of classes whose names differ in case, spaces, hyphens or underscores alone."""
+    """Returns the groups of classes whose names differ only in case, spaces, hyphens or underscores."""
     groups: dict[str, list[str]] = {}
     for name in summary["classes"]:
         groups.setdefault(re.sub(r"[\s_-]+", " ", name.strip().casefold()), []).append(name)
@@ -74,11 +74,12 @@ def _alike(summary: dict[str, Any]) -> list[list[str]]:
 
 
 def class_changes(classes: list[str], memory: Path) -> list[str]:
-    """Returns lines on the classes that appeared and disappeared since the last time, and remembers the present ones.
+    """Returns lines that name classes added or gone since the last ingestion, and saves the current classes.
 
     Args:
-        classes: Of the set that was just written.
-        memory: The file of the last set's classes, outside what the stage writes: DVC removes that before each run.
+        classes: The classes of the set that was just written.
+        memory: File with the previous set's classes. It is not one of the stage's outputs, which DVC removes before
+            each run.
     """
     before = set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set(classes)
     files.write_json(memory, sorted(classes))

@@ -1,4 +1,4 @@
-"""The overlay of corrections: what people decided on single images, in the place of what the source says of them."""
+"""The overlay of corrections: decisions on individual images, which override the labels of the source."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDec
 
 
 class CorrectionOverlay:
-    """Applies a file of corrections to images by the digest of their content, whatever the source.
+    """Applies a file of corrections to images by the digest of their content, for any source.
 
     Args:
-        path: The file; None, or one that is not there, corrects nothing.
+        path: The file; None or a missing file corrects nothing.
 
     Attributes:
-        former: The labels of the source that were changed, by the images' ids.
+        former: By image id, the source's labels that were changed.
 
     Raises:
-        UserError: If a row of the file is none.
+        UserError: If the file has an invalid row.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -35,22 +35,22 @@ class CorrectionOverlay:
         self._counts: Counter[str] = Counter()
 
     def label_of_unlabelled(self, data: bytes) -> str | None:
-        """Returns the label that a person gave to an image that has none in the source."""
+        """Returns the label from the corrections for an image that has none in the source; None if there is none."""
         if not self._held:
             return None
         row = self._held.get(files.sha256(data))
         return row.new if row is not None and row.changes and not row.removes else None
 
     def apply(self, sha256: str, label: str, identity: str) -> str:
-        """Returns an image's label, as corrected.
+        """Returns an image's corrected label.
 
         Args:
-            sha256: Of its bytes.
-            label: The source's.
-            identity: The image's id.
+            sha256: Digest of its bytes.
+            label: Its label in the source.
+            identity: Its id.
 
         Raises:
-            RejectionError: If a person has taken the image out of the set.
+            RejectionError: If a correction removes the image from the set.
         """
         row = self._held.get(sha256)
         if row is None:
@@ -68,13 +68,13 @@ class CorrectionOverlay:
         return row.new
 
     def require_classes(self, known: Collection[str]) -> None:
-        """Refuses a label that no class of the source has, unless a row names it as a new class.
+        """Refuses a corrected label that is not a class of the source, unless a row declares it as a new class.
 
         Args:
-            known: The source's classes, as `ingest.labels` maps them.
+            known: The source's classes, after mapping by `ingest.labels`.
 
         Raises:
-            UserError: With the row, and what to write in it.
+            UserError: With the line number and the remedy.
         """
         classes = {*known, *self._new}
         for sha256 in sorted(self._met):
@@ -87,9 +87,9 @@ class CorrectionOverlay:
                 )
 
     def summary(self) -> dict[str, Any]:
-        """Returns how many images were relabelled and confirmed, and how many corrections fit no image; or nothing.
+        """Returns the numbers of relabelled and confirmed images and of unmatched corrections; {} without corrections.
 
-        Those that were removed are counted as rejections. An image that is not there needs no removing.
+        Removed images are counted as rejections. A removal that matches no image does not count as unmatched.
         """
         if not self._held:
             return {}

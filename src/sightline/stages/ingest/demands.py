@@ -1,4 +1,4 @@
-"""The requirements of training on a raw set, checked before any work is put into it."""
+"""The requirements that a raw set must meet to train on it, checked before later stages spend time on it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sightline.core.text import listed
 from sightline.stages.ingest.config import IngestConfig
 
 _LEAST = 3
-"""Images that a class needs where no split is given: one each to train, validate and test."""
+"""Images that a class needs if the source names no splits: one each to train, validate and test."""
 
 
 def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
-    """Ends the stage where no classifier can be trained on the set, whatever the settings of later stages.
+    """Ends the stage if no classifier can be trained on the set under any settings of later stages.
 
     Args:
-        summary: Of the set, as `ingest` returns it.
+        summary: The set's summary, as `ingest` returns it.
         config: The ingest section.
 
     Raises:
-        UserError: With what is wanting and the remedy.
+        UserError: With what is missing and the remedy.
     """
     classes: dict[str, int] = summary["classes"]
     splits: dict[str, dict[str, int]] = summary["audit"]["images"]
@@ -44,7 +44,7 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
             f"{option}: no image to train on: all {summary['accepted']:,} are {listed(sorted(named))} in the source; "
             f"add its training images, or {config.source.no_training_remedy}"
         )
-    # An even sample may well miss the few training images of a class: it is for trying things out.
+    # A limited sample may miss the few training images of a class; it is only for quick trials.
     lacking = [name for name, has in splits.items() if not has.keys() & {"train", "unsplit"}]
     if lacking and config.limit is None:
         first = lacking[0]

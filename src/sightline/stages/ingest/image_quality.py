@@ -1,4 +1,4 @@
-"""Image quality: the flags and the perceptual hash that the audit goes by."""
+"""Image quality: the flags and the perceptual hash that the audit uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BRIGHT_ABOVE = 0.95  # the 5th percentile of brightness
 _BLURRED_BELOW = 0.29  # 1 - exp(-variance of the Laplacian / 100)
 _ODD_BELOW = 0.35  # the shorter side over the longer
 
-# In whole grey levels, which NumPy compares without making floats of an image.
+# In whole grey levels, which NumPy compares without converting the image to floats.
 _NOT_DARK, _NOT_BRIGHT = math.ceil(_DARK_BELOW * 255), math.floor(_BRIGHT_ABOVE * 255)
 
 _HASH_SIDE = 16
@@ -35,10 +35,10 @@ HASH_BYTES = _HASH_SIDE * _HASH_SIDE // 8
 
 @dataclass(frozen=True, slots=True)
 class ImageQuality:
-    """The striking features of an image.
+    """Quality flags and perceptual hash of an image.
 
     Attributes:
-        flags: Some of `FLAGS`.
+        flags: A subset of `FLAGS`.
         phash: Perceptual hash, 32 bytes; similar images differ in few bits.
     """
 
@@ -47,7 +47,7 @@ class ImageQuality:
 
 
 def measure_quality(grey: Grey) -> ImageQuality:
-    """Measures an image, brought to a longer side of 64 to 127 pixels where it is larger.
+    """Measures an image; a larger one is first shrunk to a longer side of 64 to 127 pixels.
 
     Args:
         grey: [height, width] uint8.
@@ -65,17 +65,17 @@ def measure_quality(grey: Grey) -> ImageQuality:
 
 
 def phash(grey: Grey) -> bytes:
-    """Returns the perceptual hash of [height, width] uint8: 256 signs of the 16x16 lowest frequencies of its DCT.
+    """Returns the perceptual hash of [height, width] uint8: one bit for each of the 16x16 lowest DCT frequencies.
 
-    Each frequency is held against the median (Zauner, "Implementation and benchmarking of perceptual image hash
-    functions", 2010, section 3.2.1), with 256 bits in place of 64, so that small drawings of one kind stay apart.
+    Each coefficient is compared with the median (Zauner, "Implementation and benchmarking of perceptual image hash
+    functions", 2010, section 3.2.1). The hash has 256 bits instead of 64 to tell similar small drawings apart.
     """
     return _phash(shrunk(grey))
 
 
 def _phash(grey: Grey) -> bytes:
     rows, columns = _cosines(grey.shape[0]), _cosines(grey.shape[1])
-    # Whole numbers below 2^53: exact in any order of summation, thus the same bits on every processor.
+    # Whole numbers below 2^53: sums are exact in any order, and so the bits are the same on every processor.
     lowest = rows @ grey.astype(np.float64) @ columns.T
     middle = np.partition(lowest, lowest.size // 2, axis=None)[lowest.size // 2]
     return np.packbits(lowest >= middle).tobytes()
@@ -83,9 +83,9 @@ def _phash(grey: Grey) -> bytes:
 
 @functools.lru_cache(maxsize=512)
 def _cosines(size: int) -> npt.NDArray[np.float64]:
-    """Returns the 16 lowest base functions of the DCT-II as [16, size] whole numbers.
+    """Returns the 16 lowest basis functions of the DCT-II as [16, size] whole numbers.
 
-    A side of fewer than 32 pixels counts as if it had been interpolated to 32: it has not 16 frequencies of its own.
+    A side shorter than 32 pixels is treated as if it had been interpolated to 32, since it has too few frequencies.
     """
     full = max(size, 2 * _HASH_SIDE)
     angles = np.pi * np.outer(np.arange(_HASH_SIDE), 2 * np.arange(full) + 1) / (2 * full)

@@ -13,8 +13,8 @@ class LabelMap:
     """Maps the source's labels to the set's.
 
     Attributes:
-        unused: Labels that the file names and that have not come yet.
-        seen: Labels of the set that have come, whatever became of their images.
+        unused: Labels in the file that no image has had so far.
+        seen: Labels of the set that have occurred so far, including those of images rejected later.
     """
 
     def __init__(self, mapping: dict[str, str | None]) -> None:
@@ -24,17 +24,17 @@ class LabelMap:
 
     @classmethod
     def load(cls, path: Path | None) -> LabelMap:
-        """Reads a YAML (or JSON) mapping of labels to labels; one that maps to null is dropped.
+        """Reads a YAML (or JSON) mapping from labels to labels; a label that maps to null is dropped.
 
         Raises:
-            UserError: If there is no such file, or something else in it.
+            UserError: If the file cannot be read, or is not such a mapping.
         """
         if path is None:
             return cls({})
-        import yaml  # here: `watch` is at every `dvc repro`, and a tenth of it would be this
+        import yaml  # here because `watch` runs on every `dvc repro`, and this import would be a tenth of its time
 
         try:
-            # As text: a class called 1, no or 2024-01-01 is called so.
+            # Everything as text: a class may be called 1, no or 2024-01-01.
             content = yaml.load(path.expanduser().read_text(encoding="utf-8"), Loader=yaml.BaseLoader) or {}  # noqa: S506 - text only
         except OSError as error:
             raise UserError(f"ingest.labels: cannot read {path}: {error.strerror}") from None
@@ -50,7 +50,7 @@ class LabelMap:
         return cls(mapping)
 
     def apply(self, label: str) -> str:
-        """Returns the set's label, in Unicode's normal form C.
+        """Returns the set's label for a label of the source, in Unicode normalization form C.
 
         Raises:
             RejectionError: If the file drops the label.

@@ -1,4 +1,4 @@
-"""A sorter of images by id in constant memory, which finds ids that come twice."""
+"""A sorter of images by id in constant memory, which detects duplicate ids."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CREATE TABLE rejection (id, reason, detail);
 CREATE TABLE near (id, near_group);
 """
 _INSERT = f"INTO image (rowid, {_NAMES}) VALUES (?{', ?' * len(_COLUMNS)})"
-_BATCH = 256  # images that go into the table by one call
+_BATCH = 256  # images inserted into the table in one call
 
 
 class ImageSorter:
-    """A temporary SQLite file: what goes in in any order comes out sorted by id (UTF-8 bytes, thus code points).
+    """A temporary SQLite file: images are added in any order and read sorted by id (UTF-8 bytes, that is, code points).
 
-    Of two images with one id one is kept, and the other a claim, which `resolve_conflicts` rejects. The images' bytes
-    stand in a file beside it, in the order in which they came. Both files are removed when the block ends.
+    Of two images with the same id, one is kept and the other becomes a claim, which `resolve_conflicts` rejects. The
+    images' bytes are in a second file, in order of arrival. Both files are removed when the `with` block ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class ImageSorter:
 
     def __enter__(self) -> ImageSorter:
         self._db = sqlite3.connect(self._path, isolation_level=None)
-        # Nothing here outlives the process, so nothing needs to survive a crash.
+        # The files do not outlive the process, so they need not survive a crash.
         self._db.executescript(
             "PRAGMA page_size=32768; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-32768;"
         )
@@ -55,10 +55,10 @@ class ImageSorter:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The connection, for questions about all that was added.
+        """The connection, for queries about everything added so far.
 
-        Tables: `image` (what is known of each, and where its bytes stand), `claim`, `rejection`, and `near`, which
-        `link` fills.
+        Tables: `image` (an image's properties, and the position of its bytes in the second file), `claim`, `rejection`,
+        and `near`, which `link` fills.
         """
         if self._pending:
             self._insert_pending()
@@ -69,12 +69,12 @@ class ImageSorter:
     ) -> None:
         self._db.close()
         self._path.unlink()
-        with contextlib.suppress(OSError):  # of a full disk: what is not written yet is of no use to anybody
+        with contextlib.suppress(OSError):  # of a full disk: the unwritten rest is no longer needed
             self._content.close()
         self._content_path.unlink()
 
     def add(self, record: ImageRecord, label: str, split: str | None, checked: CheckedImage) -> None:
-        """Takes an image; of two with the same id one: by what they are, not by which came first."""
+        """Adds an image. Which of two images with the same id is kept depends on their content, not on their order."""
         size = self._content.write(record.data)
         self._rows += 1
         self._pending.append((
@@ -97,7 +97,7 @@ class ImageSorter:
                 self._claim(values)
 
     def _claim(self, values: tuple[Any, ...]) -> None:
-        """Takes an image whose id another has."""
+        """Adds an image whose id is already taken."""
         _, identity, label, split, _, _, sha256, *_ = values
         query = "SELECT rowid, sha256, label, split FROM image WHERE id = ?"
         row, *other = self._db.execute(query, [identity]).fetchone()
@@ -107,7 +107,7 @@ class ImageSorter:
         self._db.execute("INSERT INTO claim VALUES (?, ?, ?)", (identity, sha256, label))
 
     def reject(self, rejection: Rejection) -> None:
-        """Takes a rejection."""
+        """Adds a rejection."""
         row = (rejection.id, str(rejection.reason), rejection.detail)
         self._db.execute("INSERT INTO rejection VALUES (?, ?, ?)", row)
 
@@ -127,16 +127,16 @@ class ImageSorter:
             yield Rejection(identity, RejectionReason(reason), detail)
 
     def link(self, groups: Iterable[Sequence[str]]) -> None:
-        """Takes groups of near duplicates: sorted ids, one of each content."""
+        """Stores groups of near duplicates: sorted ids, one per distinct content."""
         rows = ((identity, group[0]) for group in groups for identity in group)
         self.db.executemany("INSERT INTO near VALUES (?, ?)", rows)
 
     def near(self) -> Iterator[tuple[str, str]]:
-        """Yields (id, smallest id of its group of near duplicates), sorted, of the images that have any."""
+        """Yields (id, smallest id of its group), sorted, for the images that have near duplicates."""
         yield from self.db.execute("SELECT * FROM near ORDER BY id")
 
     def count(self, query: str) -> dict[str, int]:
-        """Returns the answer to a query for names and numbers, sorted by name."""
+        """Returns the result of a query for names and numbers, sorted by name."""
         return {str(name): int(number) for name, number in sorted(self.db.execute(query))}
 
 

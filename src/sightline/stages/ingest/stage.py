@@ -1,4 +1,4 @@
-"""Ingestion: every input of a source becomes a row of a shard or of `rejected.parquet`, never both, never none."""
+"""Ingestion: every input of a source becomes a row either of a shard or of `rejected.parquet`."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def ingest(source: Source, config: IngestConfig, out: Path, knob: str | None = N
 
     Args:
         source: The source of the images.
-        config: The section `ingest`: what is let in.
-        out: An empty folder: gets `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
-            `ingest.json`, and `former_labels.json` where people changed labels.
+        config: The `ingest` section.
+        out: An empty folder, to which `shard-*.parquet`, `classes.json`, `rejected.parquet`, `near.parquet` and
+            `ingest.json` are written, and `former_labels.json` if corrections changed labels.
         knob: The setting that names the source, for messages; None for `ingest.source`.
 
     Returns:
-        What stands in `ingest.json`, a pure function of the set, the configuration and what people decided on single
-        images (`corrections`, where there are any); and the source's `notes`.
+        The content of `ingest.json`, a pure function of the set, the configuration and the corrections (counted in
+        `corrections` if there are any); and the source's `notes`.
 
     Raises:
-        UserError: If the source cannot be reached, or what it holds cannot make a set.
+        UserError: If the source cannot be reached, or its images do not make a valid set.
     """
     labels = LabelMap.load(located(config.labels) if config.labels else None)
     overlay = CorrectionOverlay(located(config.corrections) if config.corrections else None)
@@ -82,12 +82,12 @@ def ingest(source: Source, config: IngestConfig, out: Path, knob: str | None = N
         raw_set.write_near(sorter.near(), out / raw_set.NEAR)
     raw_set.write_classes(list(classes), out / raw_set.CLASSES)
     files.write_json(out / raw_set.SUMMARY, summary)
-    # Of the place that the set came from, so no part of it: the same set from elsewhere gives the same files.
+    # Notes are about the set's origin, so they are not written: the same set from elsewhere gives the same files.
     return {**summary, "notes": list(source.notes) if isinstance(source, SourceWithNotes) else []}
 
 
 def limits_of(config: IngestConfig) -> dict[str, Any]:
-    """Returns what `config` allows of an image: the arguments of `sightline.imaging.image_file.Limits`."""
+    """Returns the limits for an image as arguments of `sightline.imaging.image_file.Limits`."""
     return {
         "max_pixels": config.max_pixels,
         "max_bytes": config.max_bytes,
@@ -100,7 +100,7 @@ def limits_of(config: IngestConfig) -> dict[str, Any]:
 def _gate(
     inputs: Iterable[SourceItem], labels: LabelMap, overlay: CorrectionOverlay
 ) -> Iterator[tuple[SourceItem, bytes | None]]:
-    """Rejects what is wrong with a record apart from its bytes, and hands on the bytes of the others."""
+    """Rejects records with a bad label or split, and yields the others with their bytes for checking."""
     for record in inputs:
         if isinstance(record, Rejection):
             yield record, None
@@ -150,7 +150,7 @@ def _first(sorter: ImageSorter) -> str | None:
 def _require_a_set(
     classes: dict[str, int], rejected: dict[str, int], sorter: ImageSorter, config: IngestConfig, knob: str | None
 ) -> None:
-    """Ends the stage where what came in is not what the configuration asks for."""
+    """Ends the stage if the set does not meet the configured requirements."""
     rejections, accepted = sum(rejected.values()), sum(classes.values())
     total = accepted + rejections
     named = knob or f"ingest.source={config.source.name}"
@@ -165,7 +165,7 @@ def _require_a_set(
         unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
         remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
         raise UserError(f"{named}: all {total:,} inputs were rejected ({reasons}){example}{remedy}")
-    unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # what a person has removed is no fault
+    unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # removals by a correction are intended
     of = f" of {knob}" if knob else ""
     if unwanted and config.on_reject == "fail":
         raise UserError(

@@ -1,4 +1,4 @@
-"""Pictures of none of the classes, checked as the images are: a raw set of its own, which no class comes of."""
+"""Ingestion of images of none of the classes: checked like labelled images, into a raw set without classes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sightline.stages.ingest.config import IngestConfig
 from sightline.stages.ingest.stage import ingest
 
 LABEL = "none of these"
-"""The label of these pictures, in place of a class."""
+"""The label of these images, in place of a class."""
 
 
 class _SourceWithoutClasses:
-    """A source's pictures without what its folders say of them; those that are images of a class are rejected.
+    """A source's images without their labels, groups and splits; those that belong to a class are rejected.
 
     Args:
         source: The source.
-        known: The class of each image of the labelled set, by the digest of its bytes.
+        known: By digest of the bytes, the class of each image of the labelled set.
     """
 
     def __init__(self, source: Source, known: Mapping[str, str]) -> None:
@@ -46,18 +46,18 @@ class _SourceWithoutClasses:
 
 
 def ingest_unknown(config: IngestConfig, labelled: Path, out: Path) -> dict[str, Any] | None:
-    """Writes the raw set of the pictures that `ingest.unknown` names; where it names none, an empty class map.
+    """Writes the raw set of the images that `ingest.unknown` names, or just an empty class map if it is not set.
 
     Args:
         config: The ingest section.
-        labelled: The raw set of the labelled images, as it has just been written.
+        labelled: Folder of the raw set of labelled images, already written.
         out: An empty folder.
 
     Returns:
-        As `ingest` does; None without such pictures.
+        The result of `ingest`; None if `ingest.unknown` is not set.
 
     Raises:
-        UserError: If there are none in that place, or too many of its inputs are rejected.
+        UserError: If there are no images in that place, or too many of its inputs are rejected.
     """
     source = unknown_source(config)
     if source is None:

@@ -1,4 +1,4 @@
-"""A pool of processes that check images: a decoder that crashes, or never ends, costs one image and not the stage."""
+"""A pool of processes that check images: a decoder that crashes or hangs costs one image, not the whole stage."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Chunk = list[bytes | None]
 
 CHUNK_ITEMS = 64
 CHUNK_BYTES = 2**17
-"""A chunk is complete with the image that reaches this: a few small chunks fit into a pipe, a photograph may not."""
+"""A chunk ends with the image that reaches this size: a few small chunks fit into a pipe, a photograph may not."""
 TIMEOUT = MAX_SECONDS
-"""Seconds that a chunk, or an image by itself, may take."""
+"""Seconds that a chunk, or an image checked on its own, may take."""
 
 _HELD_BYTES = 64 * 2**20
-_MOST = 8  # reading and writing, which one process does, keep no more of them busy
-_END_SECONDS = 10.0  # in which a process ends that has closed its pipe
-_AHEAD = 3  # chunks that a process has before it: it never waits for the next
+_MOST = 8  # one process does the reading and writing, which keeps no more workers busy
+_END_SECONDS = 10.0  # time for a process that has closed its pipe to end
+_AHEAD = 3  # chunks queued for each process, so that it never waits for the next one
 
 
 class CheckPool:
-    """A pool of worker processes. `imap` keeps the order of what it is given, and holds a few chunks in memory.
+    """A pool of worker processes. `imap` preserves the order of its items, and holds a few chunks in memory.
 
     Args:
-        limits: Limits of what is accepted of an image.
-        count: Number of processes; None is one a core, at most 8; 0 checks in this process.
+        limits: Arguments of `Limits`: what is accepted of an image.
+        count: Number of processes; None means one per core, at most 8; 0 checks in this process.
         timeout: Seconds that one image may take.
     """
 
@@ -51,7 +51,7 @@ class CheckPool:
         self._all: list[_Worker] = []
 
     def __enter__(self) -> CheckPool:
-        if self._count:  # it imports decoders while the source is opened
+        if self._count:  # start one now: it imports decoders while the source is opened
             self._all.append(_Worker(self._limits, self._timeout))
         return self
 
@@ -62,7 +62,7 @@ class CheckPool:
             worker.stop()
 
     def imap(self, items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[T, CheckResult | None]]:
-        """Checks the bytes of each item (None: nothing to check), and yields the items with what came of them."""
+        """Checks the bytes of each item (None: nothing to check), and yields the items with their results."""
         if self._count == 0:
             from sightline.imaging.image_file import Limits
             from sightline.stages.ingest.check import check_image
@@ -73,7 +73,7 @@ class CheckPool:
         waiting: deque[tuple[list[T], int, _Worker]] = deque()
         held = 0
         for number, (chunk, data, size) in enumerate(_chunks(items)):
-            if len(self._all) < self._count:  # a small set starts no more of them than it has chunks
+            if len(self._all) < self._count:  # a small set starts no more workers than it has chunks
                 self._all.append(_Worker(self._limits, self._timeout))
             worker = self._all[number % self._count]
             worker.give(data)
@@ -103,10 +103,9 @@ def _chunks(items: Iterable[tuple[T, bytes | None]]) -> Iterator[tuple[list[T], 
 
 
 class _Worker:
-    """One process at the other end of a pipe, replaced when it dies. Answers come in the order of the chunks.
+    """One process at the other end of a pipe, replaced when it dies. It answers in the order of the chunks.
 
-    A thread does the sending: it waits where the pipe is full, so that `give` never does, not even for a process that
-    hangs.
+    A separate thread sends the chunks, so that `give` never blocks on a full pipe, even if the process hangs.
     """
 
     def __init__(self, limits: dict[str, Any], timeout: float) -> None:
@@ -129,12 +128,12 @@ class _Worker:
         self._ready = False
 
     def give(self, chunk: Chunk) -> None:
-        """Hands a chunk over, to be checked after those that were given before."""
+        """Queues a chunk for checking."""
         self._given.append(chunk)
         self._outbox.put(chunk)
 
     def take(self) -> list[CheckResult | None]:
-        """Returns what came of the first chunk. If the process dies or lingers over it, finds the image that did it."""
+        """Returns the results of the oldest chunk. If the process dies or times out, finds the image that caused it."""
         chunk = self._given[0]
         try:
             outcomes = self._answer()
@@ -166,10 +165,10 @@ class _Worker:
         return outcomes
 
     def _restart(self, error: Exception) -> CheckResult:
-        """Starts the process anew; returns what ended the one before."""
+        """Restarts the process; returns the failure that ended the previous one."""
         if not isinstance(error, TimeoutError):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)  # it ends by itself, with the code that the message names
+                self._process.wait(_END_SECONDS)  # let it exit, for the exit code in the message
         code = self._process.poll()
         self.stop()
         self._start()
@@ -190,15 +189,15 @@ class _Worker:
 
 
 def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
-    """Sends what comes, until None does or the process dies: `take` notices that, and has all checked again."""
+    """Sends queued messages until a None, or until the process dies; `take` notices that and queues the chunks again."""
     with contextlib.suppress(ConnectionError):
         while (message := outbox.get()) is not None:
             pipe.send(message)
 
 
 def run_worker(descriptor: int, stage: int) -> None:
-    """Runs a worker: takes the limits, then lists of bytes, and answers each list, till the pipe or the stage ends."""
-    files.die_with_parent(stage)  # a decoder that never ends would not see the pipe close
+    """Runs a worker: receives the limits, then lists of bytes, and answers each list until the pipe or stage ends."""
+    files.die_with_parent(stage)  # a decoder that hangs would not see the pipe close
     from sightline.imaging.image_file import Limits
     from sightline.stages.ingest.check import check_image
 

@@ -1,8 +1,8 @@
-"""The preprocess stage: from raw shards to training-ready pixels, by the preprocessing transform."""
+"""The preprocess stage: turns raw shards into training-ready pixels with the preprocessing transform."""
 
 import os
 
-# Arrow's own allocator keeps most of what its many short reads have used. Both libraries look when they are imported.
+# Arrow's own allocator keeps most of the memory of its many short reads. Both variables are read on import.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-# Nothing here is linear algebra, and without OpenBLAS's threads a worker can be a copy of this one.
+# Nothing here needs linear algebra, and without OpenBLAS's threads a worker can be forked from this process.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -22,7 +22,7 @@ from sightline.stages.preprocess.tasks import ShardSummary
 MARK = "#aug"
 """A copy's id is its origin's, this mark, and its number from 1."""
 
-_SECONDS = 0.0005  # an image; most of them take less
+_SECONDS = 0.0005  # estimated time per copy; most take less
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class CopyPlan:
 
     Attributes:
         tasks: One for each shard with training images.
-        origins: For each task, its rows of the index of the originals.
-        copies: Of each row.
+        origins: For each task, its rows in the index of the originals.
+        copies: Number of copies of each row.
     """
 
     tasks: list[CopyTask]
@@ -41,14 +41,14 @@ class CopyPlan:
 
 
 def plan_copies(index: pa.Table, config: PreprocessConfig, out: Path) -> CopyPlan:
-    """Returns the tasks for copies of the training images; none where no copies are asked for.
+    """Returns the tasks for copies of the training images; an empty plan if no copies are configured.
 
-    A copy depends on its origin's pixels and id, on its number and on the policy: on no other image.
+    A copy depends on its origin's pixels and id, its number, the seed and the policy, but on no other image.
 
     Args:
         index: Rows of the originals, in the columns of `INDEX_SCHEMA`.
         config: The preprocess section.
-        out: Holds the originals' pixels.
+        out: Folder with the originals' pixels.
     """
     policy, copies = policy_and_copies(config.augment)
     plan = CopyPlan([], [], copies)
@@ -66,7 +66,7 @@ def plan_copies(index: pa.Table, config: PreprocessConfig, out: Path) -> CopyPla
 
 
 def index_copies(index: pa.Table, plan: CopyPlan, shards: Sequence[ShardSummary]) -> list[pa.Table]:
-    """Returns the rows of the copies, in the columns of `INDEX_SCHEMA`, a table for each of their shards.
+    """Returns the rows of the copies in the columns of `INDEX_SCHEMA`, one table per shard of copies.
 
     Args:
         index: Rows of the originals.
@@ -82,7 +82,7 @@ def index_copies(index: pa.Table, plan: CopyPlan, shards: Sequence[ShardSummary]
 
 
 def _rows(origins: pa.Table, copies: int, shard: str) -> pa.Table:
-    """Returns the index of a shard of copies: the origins' rows, each so many times, under new ids."""
+    """Returns the index of a shard of copies: each row of an origin repeated `copies` times, under new ids."""
     count = origins.num_rows * copies
     repeated = origins.take([place for place in range(origins.num_rows) for _ in range(copies)])
     ids = [f"{identity}{MARK}{1 + place % copies}" for place, identity in enumerate(repeated["id"].to_pylist())]

@@ -1,14 +1,14 @@
-"""Balance of groups over splits, by size and by class, one group after the other: the source's, or every image.
+"""Balanced assignment of groups to splits, by size and by class: of the source's groups, or of all groups.
 
-A large group that its hash draws into the test split takes that far past its share, and of a class with eight groups
-every fourth would have no validation image. So groups are placed as patients are in a clinical trial, as they come
-(Pocock and Simon, 1975: minimization): in order of their first image's id, each where its hash says if the shares stay
-close to what is asked, and else where they come closest.
+With a hash alone, a single large group could push the test split far past its share, and one in four classes of eight
+groups would have no validation image. So groups are assigned sequentially, as patients are in a clinical trial (Pocock
+and Simon, 1975: minimization): in order of their first image's id, each to the split that its hash selects if the
+shares stay close to the requested ones, and otherwise to the split that brings them closest.
 
-What a set does when it grows decides the rest. Groups of one class are placed without a look at other classes, so that
-what comes to one class moves nothing in another; groups of several classes among themselves. A group's place follows
-from those before it, so that groups with larger ids move nothing. Sizes count as powers of two, so that a group that
-gets a few images more rarely moves one.
+Assignments should stay stable when a set grows. Groups of one class are placed independently of other classes, so that
+new images of one class move nothing in another; groups with several classes are balanced among themselves. A group's
+split depends only on the groups before it, so that new groups with larger ids move nothing. Sizes are rounded to powers
+of two, so that a few more images in a group rarely move another one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 TOLERANCE, CLASS_TOLERANCE = 0.02, 0.05
-"""By so much of the images, of a class's images, a share may be off before the hash is overruled."""
+"""Deviation of a split's share, of all images and of a class's images, above which the hash is overruled."""
 SLACK = 1.0
-"""The excess over the best place's cost at which the hash's place is still taken, in squares of the group's size."""
+"""The hash's choice is still taken if its cost exceeds the best one's by at most this, in squared group sizes."""
 PHASE = 1.0
-"""The number of groups of the first one's size that a class may seem to begin with, in a part that it draws.
+"""Maximum size of a class's random virtual head start in one split, in sizes of the class's first group.
 
-Else all classes would begin alike, with two groups for training, and many classes of three groups leave validation
-nearly empty.
+Without it all classes would start alike, with two groups for training, and a set of many classes of three groups each
+would have a nearly empty validation split.
 """
 
 _ALL = ""
@@ -42,13 +42,13 @@ def balance(
     """Divides groups into parts.
 
     Args:
-        groups: (code, images by class) in the order in which they are placed.
-        numbers: [codes] what each group drew, in [0, 1).
-        shares: Of the images that each part is to have; they add up to 1.
-        phase: The numbers that a class draws, twice in [0, 1).
+        groups: (code, number of images by class) in the order of placement.
+        numbers: [codes] float64, each group's draw in [0, 1).
+        shares: Requested share of each part; they add up to 1.
+        phase: Returns the two draws of a class by its name, each in [0, 1).
 
     Returns:
-        By code, the place of its part in `shares`.
+        By group code, the index of its part in `shares`.
     """
     ends = np.cumsum(shares)[:-1]
     streams: dict[str, _Stream] = {}
@@ -65,12 +65,12 @@ def balance(
 
 
 class _Stream:
-    """Groups that are placed with a look at each other.
+    """A sequence of groups that are balanced against each other.
 
     Args:
-        shares: The share that each part is to have.
-        first: The part that seems to have some images already.
-        size: Number of images that it seems to have.
+        shares: Requested share of each part.
+        first: The part with a virtual head start.
+        size: The head start, in images.
     """
 
     def __init__(self, shares: Sequence[float], first: int, size: float) -> None:
@@ -82,8 +82,8 @@ class _Stream:
         """Returns the part of the next group.
 
         Args:
-            sizes: Its images by class.
-            drawn: The part that its hash puts it into.
+            sizes: Its number of images by class.
+            drawn: The part that its hash selects.
         """
         size, shares, parts = sum(sizes.values()), self._shares, self._parts
         whole = {_ALL: size} if len(sizes) == 1 else {_ALL: size, **sizes}
@@ -96,7 +96,7 @@ class _Stream:
             for part in parts:
                 excess = have[part] - shares[part] * total
                 fits = fits and abs(excess + count * (part == drawn)) <= most
-                # The sum of squares of what is off, each by its share, less what is the same for all places.
+                # The share-weighted sum of squared deviations, without the terms that are the same for all parts.
                 cost[part] += count / size * (2 * excess / count + 1) / shares[part]
         best = min(parts, key=lambda part: (cost[part], (part - drawn) % len(shares)))
         chosen = drawn if fits or cost.get(drawn, math.inf) <= cost[best] + SLACK else best

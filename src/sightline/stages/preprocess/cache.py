@@ -1,8 +1,8 @@
-"""The cache of pixels: a folder of shards by what they were made from, outside DVC's outputs.
+"""The cache of pixels: a folder of shards, keyed by what they were made from, outside DVC's outputs.
 
-An entry is a folder that appears whole, by a rename: the pixels, and their summary. Its pixels are hard-linked
-into the processed set, where the file system has links, so that they take no room of their own. Nothing is ever
-written in place.
+An entry is a folder with the pixels and their summary, created atomically by a rename. If the file system supports
+hard links, its pixels are linked into the processed set and take no additional space. Files are never modified in
+place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUMMARY = "summary"
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One entry, for show. `bytes` is its size, `used` when a run last needed it (seconds since the epoch)."""
+    """One entry's size in `bytes`, and when a run last `used` it (seconds since the epoch)."""
 
     key: str
     bytes: int
@@ -38,8 +38,8 @@ class PixelCache:
     """A cache.
 
     Args:
-        root: Its folder; made where there is none.
-        limit: In bytes, to which a run prunes it when it ends; with 0 nothing is looked up or kept.
+        root: Its folder; created when needed.
+        limit: Size in bytes to which a run prunes it at the end; 0 disables lookups and storing.
     """
 
     def __init__(self, root: Path = FOLDER, limit: int | None = None) -> None:
@@ -47,10 +47,10 @@ class PixelCache:
         self.limit = limit
 
     def fetch(self, key: str, to: Path) -> ShardSummary | None:
-        """Makes an entry's pixels appear in the folder `to`, under the name of their content.
+        """Links or copies an entry's pixels into the folder `to`, named by their content.
 
         Returns:
-            Its summary; None where there is no entry, or a damaged one.
+            Its summary; None if there is no entry, or it is damaged.
         """
         summary = self.find(key)
         if summary and summary.pixels.shape[0] and not self.link(key, to / summary.pixels.name):
@@ -58,11 +58,11 @@ class PixelCache:
         return summary
 
     def find(self, key: str, use: bool = True) -> ShardSummary | None:
-        """Returns an entry's summary; None where there is none, or one that is damaged, which is removed.
+        """Returns an entry's summary; None if there is no entry, or it is damaged and therefore removed.
 
         Args:
-            key: The entry's.
-            use: Whether this is a use of the entry, which keeps it from being pruned soon.
+            key: The entry's key.
+            use: Whether to mark the entry as used now, which delays its pruning.
         """
         if self.limit == 0:
             return None
@@ -74,7 +74,7 @@ class PixelCache:
                 raise ValueError("summary")
             summary = ShardSummary.from_bytes(body)
             stat = (folder / PIXELS).stat()
-            # As DVC does: a file with the size and the time it was written with is the file that was written.
+            # Like DVC, trust a file whose size and modification time are unchanged.
             as_written = (stat.st_size, stat.st_mtime_ns) == (int(size), int(written))
             if not as_written and pixel_shard.describe_shard(folder / PIXELS) != summary.pixels:
                 raise ValueError("pixels")
@@ -86,12 +86,12 @@ class PixelCache:
         return summary
 
     def use(self, key: str) -> None:
-        """Notes that an entry is used now."""
+        """Marks an entry as used now."""
         with contextlib.suppress(OSError):  # another run has removed it, or it is another user's
             os.utime(self.root / key)
 
     def store(self, key: str, pixels: Path, summary: ShardSummary) -> None:
-        """Makes an entry of a file of pixels, which it shares with the file system's help, and its summary."""
+        """Stores a file of pixels, as a hard link if possible, and its summary as an entry."""
         if self.limit == 0:
             return
         self.root.mkdir(parents=True, exist_ok=True)
@@ -108,10 +108,7 @@ class PixelCache:
                     raise
 
     def link(self, key: str, to: Path) -> bool:
-        """Makes an entry's pixels appear at `to`, as a hard link or else a copy; returns whether they are there.
-
-        They are not where another run has removed the entry.
-        """
+        """Links or copies an entry's pixels to `to`; returns False if another run has removed the entry."""
         try:
             _link(self.pixels(key), to)
         except FileExistsError:  # two shards with the same pixels
@@ -121,7 +118,7 @@ class PixelCache:
         return True
 
     def pixels(self, key: str) -> Path:
-        """Returns where an entry's pixels are."""
+        """Returns the path of an entry's pixels."""
         return self.root / key / PIXELS
 
     def names(self) -> list[str]:
@@ -129,11 +126,11 @@ class PixelCache:
         return os.listdir(self.root) if self.limit != 0 and self.root.is_dir() else []  # noqa: PTH208 (no object for each of thousands)
 
     def entries(self) -> list[CacheEntry]:
-        """Returns all entries, those used last first."""
+        """Returns all entries, the most recently used first."""
         return self._entries(self.names())
 
     def last_used_first(self, keys: Iterable[str]) -> list[str]:
-        """Returns those of the keys that have an entry, those used last first."""
+        """Returns those of the keys that have an entry, the most recently used first."""
         return [entry.key for entry in self._entries(keys)]
 
     def _entries(self, keys: Iterable[str]) -> list[CacheEntry]:
@@ -148,12 +145,12 @@ class PixelCache:
         return sorted(found, key=lambda entry: (-entry.used, entry.key))
 
     def prune(self, limit: int) -> tuple[int, int]:
-        """Removes the entries used longest ago until the rest has at most `limit` bytes.
+        """Removes the least recently used entries until the rest has at most `limit` bytes.
 
-        What a killed run left half made is removed first, what a living one is making stays.
+        Unfinished entries of killed runs are removed too; those of running processes stay.
 
         Returns:
-            How many were removed, and their bytes.
+            Number of removed entries, and their size in bytes.
         """
         held = removed = freed = 0
         for entry in self.entries():
@@ -171,7 +168,7 @@ class PixelCache:
 
 
 def _link(source: Path, to: Path) -> None:
-    """Makes a file appear at `to`, as a hard link or else a copy; FileExistsError where one is there."""
+    """Creates `to` as a hard link to a file, or else as a copy; raises FileExistsError if linking finds it there."""
     try:
         os.link(source, to)
     except (FileExistsError, FileNotFoundError):

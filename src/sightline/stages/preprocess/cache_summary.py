@@ -10,7 +10,7 @@ from sightline.stages.preprocess.cache import CacheEntry, PixelCache
 
 
 def cache_lines(cache: PixelCache) -> list[str]:
-    """Returns a line for each transform (or kind of copies) whose shards the cache holds, those used last first."""
+    """Returns a line for each transform, and one for copies, in the cache; the most recently used come first."""
     entries = cache.entries()
     if not entries:
         return [f"{cache.root} is empty"]

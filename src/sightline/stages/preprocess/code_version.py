@@ -1,4 +1,4 @@
-"""The version of the code that makes pixels, as a part of the cache's keys."""
+"""The version of the code that produces pixels, part of the cache's keys."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ LIBRARIES = {
 
 @functools.cache
 def version(kind: str) -> str:
-    """Returns a digest of the code that makes "pixels" or "copies", and of the versions of the libraries it calls."""
+    """Returns a digest of the code that produces "pixels" or "copies" and of the versions of the libraries it uses."""
     return clusters.software_version(MODULES[kind], LIBRARIES[kind])

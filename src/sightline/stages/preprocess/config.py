@@ -25,21 +25,21 @@ class PreprocessConfig:
         denoise: Second step.
         enhance: Third step.
         segment: Fourth step.
-        resize: Last step: how an image comes to its fixed size.
-        augment: The policy by which copies of training images are varied.
-        backend: The executor of the work; the result does not depend on it.
+        resize: Last step, which brings images to a fixed size.
+        augment: The augmentation policy for copies of training images.
+        backend: Where the work runs; the result does not depend on it.
         size: Height and width of every image, in pixels.
         channels: 1 (grey) or 3 (RGB).
-        sample_bits: Number of bits of white in files of 16-bit samples, 8 to 16.
+        sample_bits: Number of bits of the white level in files with 16-bit samples, 8 to 16.
         background: Grey level, 0 to 255, behind transparent pixels and around letterboxed images.
         copies: Number of augmented copies of each training image, which the options of `augment` read.
-        augment_seed: Another seed, other copies.
-        val_fraction: Share of images for validation, 0 to below 1.
-        test_fraction: Share of images for the test.
-        split_seed: Another seed, another split.
+        augment_seed: Seed of the augmented copies.
+        val_fraction: Share of images for validation, in [0, 1).
+        test_fraction: Share of images for the test, in [0, 1).
+        split_seed: Seed of the split.
         fold: "k of n" for cross-validation, or None.
-        balance: The unit that is divided evenly: "groups" of the source, each other image by its hash alone; or all
-            "images".
+        balance: "groups" balances the source's groups, and splits all other images by hash alone; "images" balances
+            all images.
         leaks: Treatment of images of the source's training split that have a duplicate in its test split.
         memo_gib: Size limit of the cache, in GiB.
     """

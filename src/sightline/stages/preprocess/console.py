@@ -1,4 +1,4 @@
-"""Lines of preprocessing for the terminal."""
+"""Terminal output of preprocessing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sightline.stages.preprocess.config import PreprocessConfig
 
 
 def set_lines(summary: dict[str, Any], config: PreprocessConfig, raw: Path) -> list[str]:
-    """Returns what to say of a processed set: the counts, and what a person should look at.
+    """Returns the lines that describe a processed set: the counts, and everything worth checking.
 
     Args:
-        summary: The set's.
+        summary: The processed set's summary.
         config: The preprocess section.
         raw: Folder written by the ingest stage.
 
     Raises:
-        UserError: If its summary is missing or damaged.
+        UserError: If the raw set's summary is missing or damaged.
     """
     counts = ", ".join(f"{count:,} {split}" for split, count in summary["images_per_split"].items())
     copies = f" and {summary['augmented_copies']:,} augmented copies" if summary["augmented_copies"] else ""

@@ -1,4 +1,4 @@
-"""The task that makes augmented copies of rows of pixels: a pure function, the same in every process."""
+"""The task that makes augmented copies of rows of pixels: a pure function with the same result in every process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class CopyTask(Task):
 
     Attributes:
         policy: The augmentation policy as plain data.
-        copies: Of each row.
-        seed: All randomness is a function of it, the row's id and the copy's number.
+        copies: Number of copies of each row.
+        seed: All randomness is derived from it, the row's id and the copy's number.
         rows: The rows to copy.
         ids: Their ids.
     """
@@ -36,11 +36,11 @@ class CopyTask(Task):
 
     @property
     def images(self) -> int:
-        """The number of copies that it makes."""
+        """The number of copies that the task makes."""
         return len(self.rows) * self.copies
 
     def write(self, out: Path) -> ShardSummary:
-        """Writes the copies to `out`, row by row, a row's copies one after the other."""
+        """Writes the copies to `out`, row by row, with all copies of a row together."""
         pixels = np.load(self.source, mmap_mode="r")
         height, width, channels = pixels.shape[1:]
         option = augment_options.POLICIES[self.policy["name"]](**self.policy)

@@ -8,11 +8,11 @@ from sightline.core.errors import UserError
 from sightline.core.text import listed
 
 _NOTABLE = 0.05
-"""A larger deviation of a share is reported."""
+"""Larger deviations of a share are reported."""
 
 
 def require_splits(summary: dict[str, Any]) -> None:
-    """Ends the stage where a split that was asked for has no image, or fewer than two classes can be learned.
+    """Ends the stage if a requested split has no image, or fewer than two classes have training images.
 
     Raises:
         UserError: With the remedy that fits the cause.
@@ -36,7 +36,7 @@ def require_splits(summary: dict[str, Any]) -> None:
 
 
 def split_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns what a person should know about the splits of a processed set."""
+    """Returns lines about the splits of a processed set that are worth knowing."""
     result = []
     division = summary["division"]
     pool = sum(summary["images_per_split"].get(split, 0) for split in ("train", *division["asked"]))
@@ -79,7 +79,7 @@ def _why(summary: dict[str, Any]) -> str:
 
 
 def _is_grouped(summary: dict[str, Any]) -> bool:
-    """Says whether the groups, and not the number of images, are why shares cannot be met."""
+    """Returns whether the groups, rather than the number of images, prevent the requested shares."""
     return bool(summary["division"]["effective_groups"] < summary["images"] / 2)
 
 

@@ -1,4 +1,4 @@
-"""Groups of images that stay in one split: the same bytes, one `group` of the source, near duplicates."""
+"""Groups of images that stay in one split: identical bytes, one `group` of the source, or near duplicates."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _PART = 4096
 
 @dataclass(frozen=True)
 class Groups:
-    """The images that stay together.
+    """Groups of images that stay together.
 
     Attributes:
-        codes: [n] each image's group, 0 to number of groups - 1.
+        codes: [n] int64, each image's group, 0 to number of groups - 1.
         digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
-        first: [groups] position of an image of each group, whose digest is the group's key.
-        names: By group, the key of those that have another one.
-        balanced: Those that are placed with a look at each other, in order of their first image's id: those of `names`,
-            or all.
+        first: [groups] int64, position of an image of each group, whose digest is the group's key.
+        names: By group, the keys of the groups whose key is not a digest.
+        balanced: The groups to balance over the splits, in order of their first image's id: those in `names`, or all.
     """
 
     codes: Codes
@@ -44,7 +43,7 @@ class Groups:
         return int(np.count_nonzero(np.bincount(self.codes) > 1))
 
     def sizes(self) -> dict[str, int]:
-        """Returns how many groups there are, the images of the largest, and how many equal ones draw as evenly."""
+        """Returns the numbers of groups, of images in the largest, and of equally large groups that split as evenly."""
         counts = np.bincount(self.codes)
         effective = int(counts.sum()) ** 2 / max(1, int(np.square(counts).sum()))
         return {
@@ -54,11 +53,11 @@ class Groups:
         }
 
     def keys(self) -> Iterator[bytes]:
-        """Yields of each group what the draw of its split depends on.
+        """Yields the key of each group, from which its split is drawn.
 
-        That is of the image with the smallest id, the source's group, else the digest of the bytes.
+        The key comes from the image with the smallest id: its source group, or else the digest of its bytes.
         """
-        # Part by part: as Python's objects, those of all images would be most of what the stage holds in memory.
+        # Part by part: as Python objects, the digests of all images would take most of the stage's memory.
         digests = np.frombuffer(self.digests, "S64")
         for begin in range(0, len(self), _PART):
             part: list[bytes] = digests[self.first[begin : begin + _PART]].tolist()
@@ -75,20 +74,20 @@ def group_images(
     places: Mapping[str, int],
     balance_all: bool = False,
 ) -> Groups:
-    """Groups images with the same bytes, group of the source or near-duplicate group, and what these links connect.
+    """Groups images that have the same bytes, source group or near-duplicate group, directly or through others.
 
-    Time and memory in Python go to the images that have such a link, not to all.
+    Python time and memory grow only with the number of images that have such a link.
 
     Args:
-        ids: [n] of all images; of none where nothing below links any, and not all are balanced.
+        ids: [n] ids of all images; may be empty if there are no links below and `balance_all` is False.
         digests: SHA-256 of each image's bytes, 64 hexadecimal digits each.
-        source_groups: By position, the source's group, of the images for which it has one.
-        near: By id, the near-duplicate group of one image of each content that has near duplicates.
-        places: By id, the position of at least the images named in `near`; an id without one is ignored.
-        balance_all: Whether all groups are balanced, single images too, and not the source's alone.
+        source_groups: By position, the source's group, for the images that have one.
+        near: By id, the near-duplicate group, for one image of each content that has near duplicates.
+        places: By id, the position of at least the images in `near`; ids without a position are ignored.
+        balance_all: Whether to balance all groups, including single images, and not only the source's groups.
     """
     firsts, contents = _contents(digests)
-    # The letters keep a source's group apart from a near-duplicate group of the same name.
+    # The prefixes distinguish a source group from a near-duplicate group of the same name.
     links = [(position, f"g{name}") for position, name in source_groups.items()]
     links += [(places[identity], f"n{name}") for identity, name in near.items() if identity in places]
     if not links and not balance_all:
@@ -114,15 +113,15 @@ def group_images(
 
 
 def _contents(digests: Buffer) -> tuple[Codes, Codes]:
-    """Numbers the contents of images in order of their first appearance.
+    """Numbers the distinct contents of images in order of first appearance.
 
     Args:
-        digests: [n] 64 hexadecimal digits each.
+        digests: [n] digests of 64 hexadecimal digits each.
 
     Returns:
-        [contents] position of each content's first image, and [n] which content each image has.
+        [contents] position of each content's first image, and [n] the number of each image's content.
     """
-    # Numbers sort far faster than texts; the whole digests of the few with the same 8 digits are compared below.
+    # Integers sort far faster than strings; full digests are compared below for the few that share 8 digits.
     heads = np.frombuffer(digests, "<u8")[::8]
     order = np.argsort(heads, kind="stable")
     alike = np.flatnonzero(np.diff(heads[order]) == 0)

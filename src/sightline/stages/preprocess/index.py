@@ -23,8 +23,8 @@ def write_index(parts: Sequence[pa.Table], path: Path) -> None:
     ids = table["id"]
     if not pc.all(pc.less_equal(ids.slice(0, len(ids) - 1), ids.slice(1))).as_py():
         table = table.sort_by("id")
-    # Dictionaries only where values repeat, and no attempt to make digests shorter: each costs more than the rest of
-    # writing. Nobody searches this file by its statistics.
+    # Dictionaries only for repeated values, and no compression of digests: either would cost more than the rest of the
+    # writing. No reader filters this file by column statistics.
     pq.write_table(
         table,
         path,
@@ -35,7 +35,7 @@ def write_index(parts: Sequence[pa.Table], path: Path) -> None:
 
 
 class Moments:
-    """Per-channel mean and standard deviation of uint8 pixels: exact, so that no order of adding matters.
+    """Per-channel mean and standard deviation of uint8 pixels, exact and so independent of the order of additions.
 
     Args:
         shape: [H, W, C] of every image.
@@ -47,18 +47,18 @@ class Moments:
         self.count = 0
 
     def add(self, sums: Sums) -> None:
-        """Adds images, by their sums [n, C, 2]."""
+        """Adds images by their sums, [n, C, 2] int64."""
         self.count += len(sums)
-        # As Python's integers: they do not overflow, however large the set.
+        # Python integers do not overflow, however large the set.
         for total, more in zip(self._totals, sums.sum(axis=0).tolist(), strict=True):
             total[0] += more[0]
             total[1] += more[1]
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
-        """Returns mean and (population) standard deviation per channel, in 0..1, rounded to 6 digits."""
+        """Returns the mean and population standard deviation per channel, in [0, 1], rounded to 6 digits."""
         number = self.count * self._pixels
         means = [round(total / number / 255, 6) for total, _ in self._totals]
-        # Whole numbers until the last step: the difference of two large squares would lose the digits that matter.
+        # Integers until the last step: as floats, the difference of two large squares would lose precision.
         variances = [(number * squares - total * total) / number**2 for total, squares in self._totals]
         return means, [round(variance**0.5 / 255, 6) for variance in variances]
 
@@ -69,13 +69,13 @@ def split_summary(
     classes: Sequence[str],
     counts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Counts images per split and class, and how far each split's class shares are from the whole set's.
+    """Counts images per split and class, and measures how far class shares of each split deviate from the whole set's.
 
     Args:
-        labels: [n] class index of each image in the index, copies left out.
-        splits: [n] its split's place in `SPLITS`.
+        labels: [n] class index of each image in the index, without copies.
+        splits: [n] each image's split, as its position in `SPLITS`.
         classes: Class names in order of index.
-        counts: More to say.
+        counts: Further entries of the summary.
     """
     table = np.zeros((len(SPLITS), len(classes)), np.int64)
     np.add.at(table, (splits, labels), 1)

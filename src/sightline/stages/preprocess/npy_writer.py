@@ -1,4 +1,4 @@
-"""Files of pixels: `.npy`, uint8 [rows, height, width, channels], written image by image in constant memory."""
+"""Writer of pixel files (`.npy`, uint8 [rows, height, width, channels]), image by image in constant memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sightline.datasets.pixel_shard import PixelFile, shard_digest
 
 Image = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
-"""[rows, channels, 2]: sum of an image's levels in each channel, and sum of their squares. Whole numbers, so that
-totals are exact in whatever order they are added."""
+"""[rows, channels, 2]: sum of an image's levels in each channel, and sum of their squares. As integers, totals are
+exact in any order of addition."""
 
 _BUFFER = 2**18
 
 
 class PixelWriter:
-    """Writes a new file of pixels; when the block ends it is on the disk, and `file` and `sums` say what it holds.
+    """Writes a new file of pixels. At the end of the `with` block it is on disk, described by `file` and `sums`.
 
     Args:
         path: Must not exist: DVC links its cache into the workspace, where nothing may be written in place.
@@ -78,7 +78,7 @@ class PixelWriter:
         if not self._held:
             return
         images = self._buffer[: self._held]
-        # Channel by channel: NumPy sums short strides slowly. Whole numbers below 2^53, so that floats are exact.
+        # Channel by channel, since NumPy sums short strides slowly. Below 2^53, sums of integers are exact in floats.
         planes = images.reshape(self._held, -1, self._shape[2]).transpose(0, 2, 1).astype(np.float64, order="C")
         totals = np.stack([planes.sum(axis=2), np.einsum("ncp,ncp->nc", planes, planes)], axis=2)
         self._sums.append(totals.astype(np.int64))

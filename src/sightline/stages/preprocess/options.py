@@ -1,4 +1,4 @@
-"""Augmented copies of training images: the options."""
+"""The options of augmented copies of training images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _check_copies(copies: int) -> None:
 
 @dataclass
 class NoCopies(NoAugment):
-    """No augmented copies. Attributes: copies, which is 0."""
+    """No augmented copies. Attributes: copies, always 0."""
 
     copies: int
 
@@ -31,7 +31,7 @@ AUGMENT.register("none")(NoCopies)
 
 
 def _with_copies(policy: type[Option]) -> type[Option]:
-    """Returns the option of a policy for copies: the policy's fields, and `copies` of each training image."""
+    """Returns the option of a policy for copies: the policy's fields, plus `copies` of each training image."""
 
     def check(self: Any) -> None:
         policy.__post_init__(self)  # type: ignore[attr-defined]
@@ -46,6 +46,6 @@ for _policy in {POLICIES[name] for name in POLICIES if name != "none"}:
 
 
 def policy_and_copies(option: Option) -> tuple[dict[str, Any], int]:
-    """Returns one of `AUGMENT` as its policy (one of `imaging.augment.options.POLICIES`, plain) and its copies."""
+    """Splits an option of `AUGMENT` into its policy (of `imaging.augment.options.POLICIES`, as a dict) and copies."""
     policy = dataclasses.asdict(option)
     return policy, policy.pop("copies")

@@ -1,4 +1,4 @@
-"""The task that turns a raw shard into pixels: a pure function, the same in every process and on every machine."""
+"""The task that turns a raw shard into pixels: a pure function with the same result in every process and machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightline.stages.preprocess.tasks import ShardSummary, Task
 
 @dataclass(frozen=True)
 class CachedPixels:
-    """The place of a raw image's pixels, made earlier by the same transform: a row of a file of pixels."""
+    """Location of a raw image's pixels from an earlier run of the same transform: a row of a file of pixels."""
 
     path: Path
     row: int
@@ -34,7 +34,7 @@ class PixelTask(Task):
     Attributes:
         transform: The transform as plain data.
         contents: SHA-256 of each of the shard's images, 32 bytes each, in order.
-        cached: By place, images that need no work.
+        cached: By position in the shard, the images that are cached already.
     """
 
     transform: dict[str, Any]
@@ -44,7 +44,7 @@ class PixelTask(Task):
 
     @property
     def images(self) -> int:
-        """The number of images that it makes, rejected ones included."""
+        """The number of images that the task processes, including rejected ones."""
         return len(self.contents) // 32
 
     def write(self, out: Path) -> ShardSummary:
@@ -70,7 +70,7 @@ class PixelTask(Task):
                         result, image_notes = transform.run(transform.open(data, ANY_SIZE))
                     except (
                         RejectionError
-                    ) as rejection:  # ingestion let it in, but the transform may reject blank images
+                    ) as rejection:  # ingestion accepted the image, but the transform may reject blank ones
                         rejected.setdefault(str(rejection.reason), []).append(place)
                         continue
                 for note in image_notes:
@@ -94,11 +94,11 @@ def encoded_images(shard: Path) -> Iterator[bytes]:
 
 
 def _images(shard: Path, known: Container[int] = ()) -> Iterator[tuple[Any, int]]:
-    """Yields where in Arrow's memory each image is: an array, and a place there. Not all are wanted as bytes.
+    """Yields an Arrow array and a position in it for each image, without converting unneeded ones to bytes.
 
     Args:
         shard: The file.
-        known: Places of images that are not wanted; a row group of no others is not read, and has no array.
+        known: Positions of images that are not needed. A row group with no others is not read; its array is None.
     """
     with open_parquet(shard) as file:
         begin = 0

@@ -1,4 +1,4 @@
-"""The plan of the pixels: a task for each raw shard."""
+"""The plan of pixel tasks: one for each raw shard."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sightline.stages.preprocess.raw_table import RawSet, content_key
 
 _PROBES = 8
 _MUCH = 2**24
-"""Bytes of encoded images that take longer than the start of a new process."""
+"""Bytes of encoded images whose processing takes longer than starting a new process."""
 
 
 def expected_tasks(raw: Path, transform: Transform, cache: PixelCache) -> int:
-    """Estimates, before the raw set is read, how many shards will have to be worked on: 0 where it is little work."""
+    """Estimates, before the raw set is read, how many shards need processing; 0 if it is little work."""
     shards = raw_shards(raw)
     prefix = _key_prefix(transform)
     held = sum(key.startswith(prefix) for key in cache.names())
@@ -32,14 +32,14 @@ def expected_tasks(raw: Path, transform: Transform, cache: PixelCache) -> int:
 
 
 def _key_prefix(transform: Transform) -> str:
-    """Returns the beginning of the keys of all results of a transform."""
+    """Returns the common prefix of the keys of all results of a transform."""
     return files.sha256(f"{code_version.version('pixels')} {transform.digest}".encode())[:16] + "-"
 
 
 def plan_pixels(images: RawSet, transform: Transform, cache: PixelCache) -> list[PixelTask]:
-    """Returns a task for each shard, in order; single images that were worked on before will be copied.
+    """Returns a task for each shard, in order; images found in other cache entries are marked as cached.
 
-    A shard's key is made of what its pixels are made from and no more: neither its ids, nor its labels, nor its splits.
+    A shard's key depends only on what determines its pixels, not on its ids, labels or splits.
     """
     prefix, plain = _key_prefix(transform), transform.to_dict()
     contents = [images.contents_of(shard) for shard in range(len(images.shards))]
@@ -70,13 +70,16 @@ def split(contents: bytes) -> list[bytes]:
 def cached_images(
     cache: PixelCache, prefix: str, used: Collection[str], missing: Sequence[bytes]
 ) -> dict[bytes, CachedPixels]:
-    """Finds images that were preprocessed before, in shards that the set no longer has: those that one image left.
+    """Finds images that were preprocessed before as part of other shards, such as earlier versions of changed ones.
 
     Args:
-        cache: The cache to look in.
-        prefix: The beginning of the entries' keys.
-        used: Keys of the set's own entries.
-        missing: Digests of the images that are looked for, as in `ShardSummary.contents`, shard by shard.
+        cache: The cache to search.
+        prefix: Prefix of the entries' keys.
+        used: Keys of the set's current shards, whose entries are not searched.
+        missing: Digests of the images to find, as in `ShardSummary.contents`, shard by shard.
+
+    Returns:
+        By digest, the location of the pixels of each image found.
     """
     left = {key for key in cache.names() if key.startswith(prefix)} - set(used)
     wanted = {digest for contents in missing for digest in split(contents)} if left else set()
@@ -99,7 +102,7 @@ def cached_images(
 
 
 def seconds_per_image(shard: Path, transform: Transform) -> float:
-    """Tries the transform on a few images: two processes for the work of a moment would cost more than they save."""
+    """Times the transform on a few images, since more processes would not pay for very little work."""
     times = []
     for data in pixel_task.encoded_images(shard):
         begin = time.perf_counter()
@@ -108,5 +111,5 @@ def seconds_per_image(shard: Path, transform: Transform) -> float:
         times.append(time.perf_counter() - begin)
         if len(times) == _PROBES or sum(times) > 0.1:
             break
-    # The least: the first ones find caches cold, and the machine may be busy.
+    # The minimum, since caches are cold at first and the machine may be busy.
     return min(times)

@@ -1,6 +1,7 @@
-"""A contact sheet: images before and after every step, and in training, to choose options by looking.
+"""A contact sheet of images before and after every step and in training, to help choose options.
 
-Drawn on demand and no output of the stage: every later stage would else depend on fonts and on this file.
+It is drawn on demand and is not an output of the stage, because then every later stage would depend on fonts and on
+this file.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from sightline.stages.preprocess.raw_table import RawSet
 from sightline.stages.preprocess.stage import build_transform
 
 COPIES = 3
-"""Augmented copies shown of each image at most."""
+"""Maximum number of augmented copies shown of each image."""
 EPOCHS = 3
-"""Epochs of training in which each image is shown."""
+"""Number of training epochs for which each image is shown."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TrainingAugmentation:
 
 
 def sample_images(images: RawSet, count: int, seed: int = 0) -> list[tuple[str, str, bytes]]:
-    """Returns (id, label, encoded bytes) of some images: class after class in turn, in each by a hash of the id."""
+    """Returns (id, label, encoded bytes) of a sample: evenly from all classes, within a class by a hash of the id."""
     labels = images.table["label"].to_pylist()
     by_label: dict[str, list[tuple[bytes, int]]] = {}
     for place, identity in enumerate(images.table["id"].to_pylist()):
@@ -64,7 +65,7 @@ def _bytes_of(images: RawSet, place: int) -> bytes:
 def rows_of(
     chosen: Sequence[tuple[str, str, bytes]], config: PreprocessConfig, training: TrainingAugmentation | None = None
 ) -> Iterator[SheetRow]:
-    """Yields the sheet's rows, with what `training` makes of each image in its first epochs."""
+    """Yields the sheet's rows, including each image as `training` augments it in the first epochs."""
     transform = build_transform(config)
     policy, copies = policy_and_copies(config.augment)
     augmentation = None
@@ -99,15 +100,15 @@ def preview(
         raw: Folder written by the ingest stage.
         config: The preprocess section.
         out: The file.
-        count: Largest number of images.
-        seed: Another seed, other images.
-        training: Shows what training makes of them; None leaves that out.
+        count: Maximum number of images.
+        seed: Seed of the sample.
+        training: The augmentation to show; None omits it.
 
     Returns:
-        How many images are on it, and a line for each that cannot be read.
+        The number of images on the sheet, and a line for each that cannot be read.
 
     Raises:
-        UserError: If there are no images, or none that can be read.
+        UserError: If there are no images, or none can be read.
     """
     images = RawSet.read(raw)
     found = list(rows_of(sample_images(images, count, seed), config, training))

@@ -1,4 +1,4 @@
-"""The raw set without its pictures, as columns: what there is for every image must not cost Python's time for each."""
+"""The raw set's metadata as columns, so that per-image data needs no Python object and no loop per image."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _COLUMNS = ["id", "label", "split", "group", "sha256"]
 
 @dataclass(frozen=True)
 class RawSet:
-    """A raw set, its shards in order of their first id: all rows together are sorted by id.
+    """A raw set. Its shards are in order of their first id, so that all rows together are sorted by id.
 
     Attributes:
         root: The folder.
         classes: Class names in order of index.
         shards: The shards' files.
-        begins: [shards + 1] the first row of each shard, and the number of rows.
+        begins: [shards + 1] int64, the first row of each shard, then the total number of rows.
         table: Columns `id`, `label`, `split`, `group` and `sha256` of all rows.
     """
 
@@ -54,8 +54,7 @@ class RawSet:
         paths = [shard.path for shard in raw_shards(root)]
         if not paths:
             raise UserError(f"{root} holds no images: run the ingest stage, or look at its rejected.parquet")
-        # Files are read beside each other: their columns are too short for several threads to share one, or to be
-        # fetched before they are asked for.
+        # Files are read in parallel, since their columns are too short for several threads per file or for prefetching.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             tables = [table.select(_COLUMNS) for table in pool.map(read_columns, paths)]
         order = sorted(range(len(paths)), key=lambda shard: str(tables[shard]["id"][0]))
@@ -69,7 +68,7 @@ class RawSet:
     @functools.cached_property
     def digests(self) -> memoryview:
         """SHA-256 of each image's bytes, 64 hexadecimal digits each."""
-        # Of one length, the texts lie end to end in Arrow's buffer: no object in Python for each.
+        # Strings of equal length are contiguous in Arrow's buffer, so no Python object per image is needed.
         column = pa.concat_arrays(self.table["sha256"].chunks)
         return memoryview(column.buffers()[2])[64 * column.offset :][: 64 * len(self)]
 
@@ -83,7 +82,7 @@ class RawSet:
         return self.contents[32 * self.begins[shard] : 32 * self.begins[shard + 1]]
 
     def labels(self) -> npt.NDArray[np.int32]:
-        """Returns each image's class index, [n].
+        """Returns each image's class index, [n] int32.
 
         Raises:
             UserError: If a label is not in the class map.
@@ -94,17 +93,17 @@ class RawSet:
         return whole_numbers(found).astype(np.int32)
 
     def splits(self) -> npt.NDArray[np.int8]:
-        """Returns each image's split in the source, [n], as its place in `SPLITS`; `LEFT_OUT` where it has none."""
+        """Returns each image's split in the source, [n] int8, as its position in `SPLITS`; `LEFT_OUT` if none."""
         found = pc.index_in(self.table["split"], strings(SPLITS))
         splits = np.full(len(self), LEFT_OUT, np.int8)
         splits[valid(found)] = whole_numbers(found.drop_null())
         return splits
 
     def groups(self, balance_all: bool = False) -> Groups:
-        """Returns which images belong together.
+        """Returns the groups of images that stay together.
 
         Args:
-            balance_all: Whether all groups are balanced, and not the source's alone.
+            balance_all: Whether to balance all groups, and not only the source's.
         """
         column = self.table["group"]
         having = valid(column)
@@ -116,5 +115,5 @@ class RawSet:
 
 
 def content_key(contents: bytes) -> str:
-    """Returns a name for a sequence of contents."""
+    """Returns a digest of a sequence of contents, as part of a cache key."""
     return hashlib.sha256(contents).hexdigest()[:24]

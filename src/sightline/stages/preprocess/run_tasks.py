@@ -1,4 +1,4 @@
-"""The run of tasks: what the cache holds is taken from it, the rest is run, and all is put in its place."""
+"""Execution of tasks: takes results from the cache if possible, and runs the other tasks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sightline.stages.preprocess.tasks import Executor, ShardSummary, Task, unfi
 
 
 def run_tasks(tasks: Sequence[Task], cache: PixelCache, executor: Executor, out: Path) -> list[ShardSummary]:
-    """Makes every task's pixels stand in `out`, under the name of their content.
+    """Puts every task's pixels into `out`, in files named by their content.
 
     Args:
-        tasks: In any order; those of one key are one.
-        cache: Earlier results, to which the new ones are added as they come.
+        tasks: In any order; tasks with the same key run once.
+        cache: Earlier results, to which new ones are added as they are finished.
         executor: Runs the tasks whose results the cache lacks.
         out: Folder for the pixels.
 

@@ -18,7 +18,7 @@ class Fold:
         """Reads "k of n".
 
         Raises:
-            ValueError: If the text is not that.
+            ValueError: If the text does not have that form.
         """
         found = re.fullmatch(r"\s*(\d{1,4})\s+of\s+(\d{1,4})\s*", text)
         if not found or not 1 <= int(found[1]) <= int(found[2]) or int(found[2]) < 2:
@@ -32,10 +32,10 @@ class SplitPlan:
 
     Attributes:
         val_fraction: Share of groups for validation, 0 to 1.
-        test_fraction: Share of groups for the test; without effect where folds are asked for.
-        seed: Another seed, another, independent split.
-        fold: This fold of the images is for the test; over all n folds each image is once. Where the source has a test
-            split of its own, the fold is for validation instead.
+        test_fraction: Share of groups for the test, 0 to 1; ignored if `fold` is set.
+        seed: Seed of the split; different seeds give independent splits.
+        fold: The fold of images that becomes the test split; over all n folds each image is in it once. If the source
+            has its own test split, the fold becomes the validation split instead.
         leaks: Treatment of an image that the source put into a split although its group has members in a more
             protected one (test before val before train): "drop" leaves it out, "keep" keeps it, "fail" ends the stage.
     """

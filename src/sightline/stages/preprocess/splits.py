@@ -1,11 +1,11 @@
-"""The split into training, validation and test images: a hash decides, so that an image never moves when others come.
+"""The split into training, validation and test images, by a hash, so that it is stable when images are added.
 
-What holds when a set grows, the source naming no splits: an image stays where it is unless an image with a smaller id
-joins its group, by a near duplicate or an exact duplicate in another group of the source. So images that come with
-larger ids, as numbered and dated files and database keys do, move nothing; but one that links two groups takes the
-later group's images to the earlier's split. They cannot all stay: two near duplicates that came alone may have been
-put apart, and a leak would be worse than a move. The source's own groups are balanced as well, and so is every image of
-a small set if it is asked for, which costs them some of that: see `balance`.
+If the source names no splits, this holds when a set grows: an image stays in its split unless an image with a smaller
+id joins its group, through a near duplicate or through an exact duplicate in another group of the source. So new images
+with larger ids (numbered or dated files, database keys) move nothing, with one exception: an image that links two
+groups moves the later group's images to the earlier group's split. This cannot be avoided, because two near duplicates
+may have been put into different splits before, and a leak is worse than a move. The source's groups are also balanced,
+as are all images of a small set on request, which makes their splits somewhat less stable: see `balance`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class SplitAssignment:
     """The splits of a set.
 
     Attributes:
-        splits: [n] place in `SPLITS` of each image; `LEFT_OUT` for those that are in none.
-        leaks: [m] positions of the images that the source put into a less protected split than others of their group.
+        splits: [n] int8, each image's position in `SPLITS`; `LEFT_OUT` for images that are in no split.
+        leaks: [m] int64, positions of images that the source put into a less protected split than others of their
+            group.
     """
 
     splits: npt.NDArray[np.int8]
@@ -59,18 +60,18 @@ def assign(
     labels: npt.NDArray[np.int32] | None = None,
     classes: Sequence[str] = ("",),
 ) -> SplitAssignment:
-    """Assigns a split to every image, group by group; splits that the source names stay.
+    """Assigns a split to every image, group by group; the source's own splits are kept.
 
-    A source that names a split for some images means it: where it sets a test split aside, no further images are
-    taken for one. Images without a split join the most protected one of their group. Where the source has no test or
-    no validation split, that one is taken from its training images.
+    If the source has a test split, no further images are drawn for one; the same holds for validation. Images without a
+    split join the most protected split of their group. A missing test or validation split is drawn from the training
+    images.
 
     Args:
-        given: [n] the source's split, as its place in `SPLITS`; `LEFT_OUT` where it names none.
+        given: [n] int8, the source's split as its position in `SPLITS`; `LEFT_OUT` if it names none.
         groups: The images' groups.
-        plan: The splits that are asked for.
-        labels: [n] class index of each image; None where all are of one.
-        classes: The classes' names in order of index.
+        plan: The requested splits.
+        labels: [n] int32, class index of each image; None if all are of one class.
+        classes: Class names in order of index.
     """
     named = set(np.flatnonzero(np.bincount(given, minlength=LEFT_OUT)[:LEFT_OUT]).tolist())
     rank = _PROTECTION[given]
@@ -85,7 +86,7 @@ def assign(
     rank = np.where(given == LEFT_OUT, safest, rank)
     split = np.where(safest == _PROTECTION[LEFT_OUT], drawn, _BY_PROTECTION[rank])
     leak = rank != safest
-    # All of a group's training images go to another split together, or none.
+    # A group's training images move to a drawn split all together or not at all.
     split = np.where((rank == _PROTECTION[TRAIN]) & ~leak, drawn, split)
     if plan.leaks == "drop":
         split = np.where(leak, LEFT_OUT, split)
@@ -93,7 +94,7 @@ def assign(
 
 
 def asked(given: npt.NDArray[np.int8], plan: SplitPlan) -> dict[str, float]:
-    """Returns the share that each split that is drawn is to have, of the images that are drawn from."""
+    """Returns the requested share of each split that is drawn, relative to the images it is drawn from."""
     named = {SPLITS[place] for place in np.unique(given[given != LEFT_OUT]).tolist()}
     wanted = {"val": plan.val_fraction, "test": plan.test_fraction}
     if plan.fold is not None:
@@ -107,13 +108,13 @@ _Contents = dict[int, dict[str, int]]
 def _contents(
     groups: Groups, free: npt.NDArray[np.bool_], labels: npt.NDArray[np.int32] | None, classes: Sequence[str]
 ) -> _Contents:
-    """Returns the groups that are balanced in order, with their number of images by class.
+    """Returns the groups to balance, in order, with their number of images by class.
 
     Args:
         groups: The images' groups.
-        free: [groups] whether a group is in none of the source's splits that are kept as they are.
-        labels: [n] class index of each image; None where all are of one.
-        classes: The classes' names in order of index.
+        free: [groups] whether a group has no image in the source's validation or test split.
+        labels: [n] class index of each image; None if all are of one class.
+        classes: Class names in order of index.
     """
     result: _Contents = {code: {} for code in groups.balanced if free[code]}
     if result:
@@ -130,10 +131,10 @@ def _contents(
 
 
 def _parts(groups: Groups, plan: SplitPlan, purpose: bytes, shares: list[float], contents: _Contents) -> Codes:
-    """Draws one of several parts for every group; those in `contents` are balanced.
+    """Draws one of several parts for every group; the groups in `contents` are balanced.
 
     Returns:
-        [groups] place in `shares` of each group's part.
+        [groups] int64, index in `shares` of each group's part.
     """
     numbers = draws(groups.keys(), plan.seed, purpose)
     parts = np.searchsorted(np.cumsum(shares)[:-1], numbers, side="right")
@@ -148,7 +149,7 @@ def _parts(groups: Groups, plan: SplitPlan, purpose: bytes, shares: list[float],
 
 
 def _drawn(groups: Groups, plan: SplitPlan, named: set[int], contents: _Contents) -> npt.NDArray[np.int8]:
-    """Draws every group's split among those that the source does not name itself."""
+    """Draws every group's split from those that the source does not have."""
     out = np.full(len(groups), TRAIN, np.int8)
     test = 0.0 if TEST in named else plan.test_fraction
     val = 0.0 if VAL in named else plan.val_fraction
@@ -160,7 +161,7 @@ def _drawn(groups: Groups, plan: SplitPlan, named: set[int], contents: _Contents
         if VAL not in named:
             out[held] = VAL
         return out
-    # A number of its own, so that validation images come from all other folds alike.
+    # A separate draw, so that validation images come equally from all other folds.
     val /= 1 - 1 / plan.fold.n
     others = {code: classes for code, classes in contents.items() if not held[code]}
     out[_parts(groups, plan, b"fold-val", [val, 1 - val], others) == 0] = VAL

@@ -1,4 +1,4 @@
-"""The preprocess stage: a raw set becomes a processed set."""
+"""The preprocess stage: turns a raw set into a processed set."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build_transform(config: PreprocessConfig) -> Transform:
 
 
 def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> dict[str, Any]:
-    """Plans a task for each shard, runs those that were not run before, and collects a processed set.
+    """Plans a task for each shard, runs those that are not cached, and writes a processed set.
 
     Args:
         raw: Folder written by the ingest stage.
@@ -59,8 +59,8 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
         cache: Folder of the results of earlier runs; None keeps nothing.
 
     Returns:
-        The summary that also stands in `preprocess.json`. All that is written is a pure function of the raw set and
-        the configuration; neither the cache nor the backend has a say in it.
+        The summary, which is also written to `preprocess.json`. All output is a pure function of the raw set and the
+        configuration, independent of the cache and the backend.
 
     Raises:
         UserError: If there are no raw shards, or nothing is left to train on.
@@ -105,7 +105,7 @@ def preprocess(raw: Path, config: PreprocessConfig, out: Path, cache: Path | Non
 def cache_and_executor(
     raw: Path, transform: Transform, config: PreprocessConfig, cache: Path | None
 ) -> Iterator[tuple[PixelCache, Executor]]:
-    """Opens the cache of earlier results in a folder, None for none, and the place where the rest is made."""
+    """Opens the cache of earlier results (disabled if `cache` is None) and the backend's executor."""
     pixels = PixelCache(cache, int(config.memo_gib * 2**30)) if cache else PixelCache(limit=0)
     with config.backend.open(expected_tasks(raw, transform, pixels)) as executor:
         yield pixels, executor
@@ -134,11 +134,11 @@ class OriginalsIndex:
     """The index of the originals.
 
     Attributes:
-        table: In the columns of `INDEX_SCHEMA`.
+        table: The index in the columns of `INDEX_SCHEMA`.
         labels: [n] class indices.
-        splits: [n] places in `SPLITS`.
-        shard: [n] number of each row's shard.
-        row: [n] its row there.
+        splits: [n] positions in `SPLITS`.
+        shard: [n] number of each image's shard.
+        row: [n] its row in that shard.
         shards: Number of shards.
     """
 
@@ -150,7 +150,7 @@ class OriginalsIndex:
     shards: int
 
     def rows_of(self, split: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Yields, shard by shard, the rows of a split."""
+        """Yields a split's rows for each shard in turn."""
         chosen = self.splits == split
         ends = np.searchsorted(self.shard, np.arange(self.shards + 1))
         for begin, end in itertools.pairwise(ends):
@@ -158,7 +158,7 @@ class OriginalsIndex:
 
 
 def index_originals(images: RawSet, shards: Sequence[ShardSummary], assigned: SplitAssignment) -> OriginalsIndex:
-    """Says what each row of the shards is: of all images that the transform let pass and that are in a split."""
+    """Builds the index of all images that the transform accepted and that are in a split."""
     kept = [shard.kept for shard in shards]
     places = np.concatenate([begin + rows for begin, rows in zip(images.begins[:-1], kept, strict=True)])
     shard = np.repeat(np.arange(len(shards)), [len(rows) for rows in kept])
@@ -166,7 +166,7 @@ def index_originals(images: RawSet, shards: Sequence[ShardSummary], assigned: Sp
     used = assigned.splits[places] != LEFT_OUT
     places, shard, row = places[used], shard[used], row[used]
     labels, splits = images.labels()[places], assigned.splits[places]
-    # Mostly that is all of them, in order.
+    # Usually these are all images, in order, and the table need not be copied.
     chosen = images.table if len(places) == len(images) else images.table.take(integers(places))
     ids = chosen["id"]
     columns = {

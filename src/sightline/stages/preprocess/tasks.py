@@ -1,4 +1,4 @@
-"""Tasks of preprocessing and their results: each makes one file of pixels of one other file."""
+"""Tasks of preprocessing and their results: each task makes one file of pixels from one input file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sightline.stages.preprocess.npy_writer import Sums
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """The result of a task, but for the pixels themselves.
+    """The result of a task, except for the pixels themselves.
 
     Attributes:
         pixels: The file's shape and digest.
-        sums: Of each image's levels, for the statistics.
-        contents: SHA-256 of each raw image, 32 bytes each, in order, the rejected ones included; empty for copies.
-        rejected: Places of the raw images that the transform rejected, by reason.
-        notes: Places of the raw images to which a note of the transform applies, by note.
+        sums: Each image's sums of levels and of squared levels, for the statistics.
+        contents: SHA-256 of each raw image, 32 bytes each, in order, including rejected ones; empty for copies.
+        rejected: By reason, the positions of the raw images that the transform rejected.
+        notes: By note of the transform, the positions of the raw images to which it applies.
     """
 
     pixels: PixelFile
@@ -36,12 +36,12 @@ class ShardSummary:
 
     @property
     def kept(self) -> npt.NDArray[np.int64]:
-        """Places of the raw images that became rows, in order."""
+        """Positions of the raw images that became rows, in order."""
         gone = [place for places in self.rejected.values() for place in places]
         return np.delete(np.arange(len(self.contents) // 32), gone)
 
     def to_bytes(self) -> bytes:
-        """Returns the summary as a line of JSON and, since there is a number for every image, packed arrays."""
+        """Returns the summary as a line of JSON followed by packed arrays of the per-image values."""
         head = {
             "shape": list(self.pixels.shape),
             "digest": self.pixels.digest,
@@ -52,7 +52,7 @@ class ShardSummary:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShardSummary:
-        """Rebuilds a summary from `to_bytes`; ValueError or KeyError where the bytes are none."""
+        """Rebuilds a summary from `to_bytes`; raises ValueError or KeyError if the bytes are not a summary."""
         line, _, rest = data.partition(b"\n")
         head = json.loads(line)
         n, height, width, channels = head["shape"]
@@ -63,12 +63,12 @@ class ShardSummary:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A pure function of one file: the same bits in every process and on every machine.
+    """A pure function of one file, with the same bits in every process and on every machine.
 
     Attributes:
-        key: Of the result in the cache: a digest of all that the result depends on.
+        key: Cache key of the result: a digest of everything that it depends on.
         source: The file that the task reads.
-        seconds: Time that it may take, roughly: whether more workers pay depends on it, no result does.
+        seconds: Estimated run time, used only to schedule tasks and to decide on the number of workers.
     """
 
     key: str
@@ -81,14 +81,14 @@ class Task(ABC):
     @property
     @abstractmethod
     def images(self) -> int:
-        """The number of images that it makes, rejected ones included."""
+        """The number of images that the task makes, including rejected ones."""
 
     @abstractmethod
     def write(self, out: Path) -> ShardSummary:
         """Writes the pixels to the new file `out`."""
 
     def run(self, out: Path) -> ShardSummary:
-        """Makes the pixels, which then stand at `unfinished(self, out)`."""
+        """Writes the pixels to `unfinished(self, out)`."""
         return self.write(unfinished(self, out))
 
 
@@ -96,10 +96,10 @@ Result = tuple[Task, ShardSummary]
 
 
 class Executor(Protocol):
-    """A place where tasks are run."""
+    """A runner of tasks."""
 
     def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
-        """Yields each task's result, in any order; its pixels then stand at `unfinished(task, out)`.
+        """Yields each task's result, in any order, after its pixels are written to `unfinished(task, out)`.
 
         Raises:
             UserError: If a worker or a cluster ends before the work does.
@@ -107,5 +107,5 @@ class Executor(Protocol):
 
 
 def unfinished(task: Task, out: Path) -> Path:
-    """Returns where in the folder `out` a task's pixels are written, before they get the name of their content."""
+    """Returns the path in `out` to which a task's pixels are written before they are renamed by their content."""
     return out / f".{task.key}.npy"

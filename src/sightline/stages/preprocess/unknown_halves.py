@@ -1,4 +1,4 @@
-"""Pictures of none of the classes, through the transform of the images: a processed set of two halves."""
+"""Preprocessing of images of none of the classes, with the same transform: a processed set of two halves."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sightline.stages.preprocess.stage import build_transform, cache_and_executo
 
 
 def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Path | None = None) -> str | None:
-    """Writes a processed set of the pictures; where there are none, an empty class map.
+    """Writes a processed set of the images, or just an empty class map if there are none.
 
-    The split `val` is the half that may set a threshold or train, `test` the half that judges. A hash of its bytes
-    decides where a picture goes, and copies and near duplicates of it go with it; a picture more moves one at most.
+    The split `val` is the half for setting a threshold or training, `test` the half for evaluation. A hash of its bytes
+    decides an image's half, and its copies and near duplicates go with it; an added image moves at most one group.
 
     Args:
         raw: Folder written by the ingest stage.
@@ -33,7 +33,7 @@ def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Pa
         cache: Folder of the results of earlier runs; None keeps nothing.
 
     Returns:
-        A line on them; None where there are none.
+        A line that describes them; None if there are none.
 
     Raises:
         UserError: If the transform rejects all of them.
@@ -58,7 +58,7 @@ def preprocess_unknown(raw: Path, config: PreprocessConfig, out: Path, cache: Pa
 
 
 def halves(groups: Groups) -> npt.NDArray[np.int8]:
-    """Returns for each picture the place in `SPLITS` of its half; of an odd number of groups one more sets."""
+    """Returns each image's half as a position in `SPLITS`, [n] int8; of an odd number of groups one more is `val`."""
     drawn = draws(groups.keys(), 0, b"unknown")
     first = np.zeros(len(groups), bool)
     first[np.argsort(drawn, kind="stable")[: (len(groups) + 1) // 2]] = True

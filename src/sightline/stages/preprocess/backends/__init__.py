@@ -1,4 +1,4 @@
-"""Backends of preprocessing: where its tasks run. Each gives the same pixels, bit for bit."""
+"""Backends of preprocessing, which run its tasks. All of them give the same pixels, bit for bit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Backend(Option):
     """Base of the backends."""
 
     def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:
-        """Returns a context that runs tasks until it ends.
+        """Returns a context manager whose value runs tasks.
 
         Args:
-            expected: Number of tasks that there will be, as far as can be told before the raw set is read.
+            expected: Estimated number of tasks, before the raw set is read.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Tasks on clusters: nodes need no disk in common, since bytes go there and pixels come back."""
+"""Tasks on clusters: nodes need no shared disk, since each task is sent with its bytes and returns its pixels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from sightline.stages.preprocess.tasks import Result, ShardSummary, Task
 
 Parcel = tuple["Task", bytes, str]
-"""Task, content of the file that it reads, the code's version."""
+"""Task, content of the file that it reads, version of the code."""
 Answer = tuple[str, "ShardSummary | None", bytes]
-"""The version of the node's code, the summary, the file of pixels."""
+"""Version of the node's code, the summary (None if the versions differ), content of the file of pixels."""
 
 
 def parcel(task: Task) -> Parcel:
-    """Packs a task, with all that a node must have to run it."""
+    """Packs a task with everything that a node needs to run it."""
     return task, task.source.read_bytes(), version(task.kind)
 
 
@@ -29,7 +29,7 @@ def run_parcel(packed: Parcel) -> Answer:
     import cv2
 
     task, content, wanted = packed
-    if (own := version(task.kind)) != wanted:  # would be other pixels, perhaps
+    if (own := version(task.kind)) != wanted:  # the pixels might differ
         return own, None, b""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -40,10 +40,10 @@ def run_parcel(packed: Parcel) -> Answer:
 
 
 def unpack(task: Task, answer: Answer, out: Path, cluster: str) -> Result:
-    """Writes the pixels that a node sent back to the folder `out`, and returns the result.
+    """Writes the pixels returned by a node to the folder `out`, and returns the result.
 
     Raises:
-        UserError: If the node's code is another.
+        UserError: If the node's code has another version.
     """
     from sightline.stages.preprocess.tasks import unfinished
 

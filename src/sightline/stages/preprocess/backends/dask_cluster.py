@@ -1,4 +1,4 @@
-"""The backend on a Dask cluster. Dask runs a task again whose worker died."""
+"""The Dask backend. Dask retries a task whose worker died."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 @BACKEND.register("dask")
 @dataclass
 class Dask(Backend):
-    """A Dask cluster. Attributes: its scheduler's address, as "tcp://host:8786"; None starts one here."""
+    """A Dask cluster. Attributes: its scheduler's address, such as "tcp://host:8786"; None starts a local cluster."""
 
     address: str | None
 
     def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:  # noqa: ARG002 - other backends start that many workers
-        """Returns the backend itself, which joins the cluster only where there are tasks."""
+        """Returns the backend itself, which connects to the cluster only when there are tasks."""
         return contextlib.nullcontext(self)
 
     def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
-        """Yields each task's result. Twice as many as the cluster has threads are under way: memory holds no more.
+        """Yields each task's result. To bound memory, at most two tasks per thread of the cluster are in flight.
 
         Raises:
             UserError: If Dask is not installed, the scheduler cannot be reached, or a task cannot be run.
@@ -43,7 +43,7 @@ class Dask(Backend):
             raise UserError(f"preprocess.backend=dask: Dask is not installed: {how_to_install('dask')}") from None
         with contextlib.ExitStack() as stack:
             if self.address is None:
-                # One thread a worker: Pillow and the steps hold Python's lock between their calls.
+                # One thread per worker: Pillow and the steps hold the GIL between their calls.
                 here = distributed.LocalCluster(
                     n_workers=os.cpu_count(),
                     threads_per_worker=1,
@@ -72,7 +72,7 @@ def _run(distributed: Any, client: Any, tasks: Sequence[Task], out: Path) -> Ite
     def submit() -> None:
         task = waiting.popleft()
         with warnings.catch_warnings():
-            # A parcel is part of the call on purpose: what had been scattered would be lost with its worker.
+            # The parcel is deliberately an argument of the call: scattered data would be lost with its worker.
             warnings.filterwarnings("ignore", message=r"(?s)Sending large graph")
             future = client.submit(cluster.run_parcel, cluster.parcel(task), pure=False, retries=clusters.RETRIES)
         under_way[future] = task

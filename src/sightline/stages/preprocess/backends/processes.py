@@ -1,4 +1,4 @@
-"""The backend on this machine: this process, and workers beside it where there is enough to do for them."""
+"""The local backend: this process, plus worker processes if there is enough work for them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sightline.stages.preprocess.tasks import Executor, Result, Task
 
 WORTH_WORKERS = 0.5
-"""Seconds of work below which this process does it alone: a new process takes about as long to start."""
+"""Seconds of work below which this process works alone: a new process takes about as long to start."""
 _FEWER = "Set fewer preprocess.backend.workers"
 
 
 @BACKEND.register("processes")
 @dataclass
 class Processes(Backend):
-    """This machine. Attributes: number of processes; None is one a core."""
+    """This machine. Attributes: number of processes; None means one per core."""
 
     workers: int | None
 
@@ -36,7 +36,7 @@ class Processes(Backend):
         require(self.workers is None or self.workers >= 1, f"workers: must be at least 1, not {self.workers}")
 
     def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:
-        """Returns the pool; where tasks are expected its workers start, while this process reads the raw set."""
+        """Returns the pool; if tasks are expected, its workers start while this process reads the raw set."""
         processes = os.cpu_count() or 1 if self.workers is None else self.workers
         return WorkerPool(processes, min(processes, expected) - 1)
 
@@ -45,19 +45,19 @@ class WorkerPool(WorkerGroup):
     """This process and its workers.
 
     Args:
-        processes: At most, this one included.
-        start: Workers to start at once.
+        processes: Maximum number of processes, including this one.
+        start: Number of workers to start immediately.
     """
 
     def __init__(self, processes: int, start: int = 0) -> None:
         super().__init__()
         self._processes = processes
-        with contextlib.suppress(OSError):  # no more can be had: `run` asks for one again and says so
+        with contextlib.suppress(OSError):  # no more processes can be started: `run` tries again and reports it
             for _ in range(start):
                 self._workers.append(Worker())
 
     def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
-        """Yields each task's result, as `Executor.run`; memory holds one image and a few rows of results a process.
+        """Yields each task's result, as `Executor.run` does. Each process holds one image and a few rows of results.
 
         The workers end with the last task.
 
@@ -67,7 +67,7 @@ class WorkerPool(WorkerGroup):
         import cv2
 
         cv2.setNumThreads(1)  # the processes are the parallelism
-        # The longest first: whoever is last then waits for a short one.
+        # The longest first, so that the wait for the last task is short.
         waiting = deque(sorted(tasks, key=lambda task: -task.seconds))
         if sum(task.seconds for task in tasks) >= WORTH_WORKERS:
             while len(self._workers) < min(self._processes, len(tasks)) - 1:
@@ -81,7 +81,7 @@ class WorkerPool(WorkerGroup):
             for thread in threads:
                 thread.start()
             for _ in tasks:
-                # What the workers have done first; then this process does one itself, or waits for theirs.
+                # Finished results first; without any, this process runs a task itself or waits for the workers.
                 result = None if results.empty() else results.get()
                 task = _next(waiting) if result is None else None
                 if task:
@@ -91,7 +91,7 @@ class WorkerPool(WorkerGroup):
                     raise result
                 yield result
         finally:
-            waiting.clear()  # after an error nothing more is begun
+            waiting.clear()  # after an error no further task is started
             for worker in self._workers:
                 worker.kill()
             for thread in threads:
@@ -114,15 +114,15 @@ def _next(waiting: deque[Task]) -> Task | None:
 
 
 def _feed(worker: Worker, waiting: deque[Task], out: Path, results: queue.SimpleQueue[Result | Exception]) -> None:
-    """Gives a worker one task after the other, in a thread of its own, until there is none or the worker ends."""
+    """Feeds a worker one task after the other, in a separate thread, until none is left or the worker dies."""
     task = None
     try:
-        worker.wait_until_ready()  # only now is a task taken from the others
+        worker.wait_until_ready()  # before taking a task that another worker could run
         while task := _next(waiting):
             results.put((task, worker.run(task, out)))
     except (EOFError, OSError):
         if task or waiting:
             at_work = f" while it worked on {task.source.name}" if task else ""
             results.put(UserError(f"a worker process ended{at_work} ({worker.cause_of_end(_FEWER)})"))
-    except Exception as error:  # of the task
+    except Exception as error:  # raised by the task
         results.put(error)

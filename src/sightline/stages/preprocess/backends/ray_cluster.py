@@ -1,4 +1,4 @@
-"""The backend on a Ray cluster. Ray runs a task again whose node died."""
+"""The Ray backend. Ray retries a task whose node died."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 @BACKEND.register("ray")
 @dataclass
 class Ray(Backend):
-    """A Ray cluster. Attributes: its address, as "host:6379", "ray://host:10001" or "auto"; None starts one here."""
+    """A Ray cluster. Attributes: its address: "host:6379", "ray://host:10001" or "auto"; None starts a local one."""
 
     address: str | None
 
     def open(self, expected: int) -> contextlib.AbstractContextManager[Executor]:  # noqa: ARG002 - other backends start that many workers
-        """Returns the backend itself, which joins the cluster only where there are tasks."""
+        """Returns the backend itself, which connects to the cluster only when there are tasks."""
         return contextlib.nullcontext(self)
 
     def run(self, tasks: Sequence[Task], out: Path) -> Iterator[Result]:
-        """Yields each task's result. Twice as many as the cluster has CPUs are under way: memory holds no more.
+        """Yields each task's result. To bound memory, at most two tasks per CPU of the cluster are in flight.
 
         Raises:
             UserError: If Ray is not installed, the cluster cannot be reached, or a task cannot be run on it.
