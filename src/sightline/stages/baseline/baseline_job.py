@@ -1,4 +1,4 @@
-"""A job of the baseline stage: a method that is fitted and scored, or a learning curve."""
+"""A job of the baseline stage: fits and scores a method, or computes the learning curve."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class MethodResult:
     """Scores of one method.
 
     Attributes:
-        name: The method's.
+        name: The method's name.
         title: Short description.
-        numbers: Metrics on the test split, by name.
-        bytes: Of the numbers that it predicts with.
+        numbers: By name, metrics on the test split.
+        bytes: Size of the fitted parameters.
         parameters: The settings that it was fitted with.
-        fit_seconds: To tune and fit it, feature extraction included.
-        predict_seconds: For all test images.
+        fit_seconds: Time to tune and fit it, including feature extraction.
+        predict_seconds: Time to predict all test images.
     """
 
     name: str
@@ -51,7 +51,7 @@ class MethodResult:
     predict_seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """Returns what is the same at every run: all but the times."""
+        """Returns the reproducible values: the main metrics, without the times."""
         kept = ("accuracy", "accuracy_low", "accuracy_high", "f1_macro")
         numbers = {name: self.numbers[name] for name in kept}
         return {"title": self.title, **numbers, "bytes": self.bytes, "parameters": self.parameters}
@@ -59,14 +59,14 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The data that every job works on.
+    """The data that all jobs share.
 
     Attributes:
         data: The processed set.
         images: Training images [n, h, w, c] uint8.
-        labels: [n] their classes.
+        labels: [n] classes of the training images.
         test: The test split.
-        pictures: Its images [m, h, w, c] uint8.
+        pictures: Images of the test split, [m, h, w, c] uint8.
     """
 
     data: ProcessedSet
@@ -84,13 +84,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Job:
-    """A method that is fitted and scored, or a learning curve: the same bits in every process.
+    """A job that fits and scores a method or computes the learning curve, with the same bits in every process.
 
     Attributes:
-        name: The method's, or "learning curve".
+        name: The method's name, or "learning curve".
         data: Folder of the processed set.
         config: The section `baseline` of the configuration.
-        raw: Folder written by the ingest stage; None measures nothing on corrupted images.
+        raw: Folder written by the ingest stage; None skips the evaluation on corrupted images.
     """
 
     name: str
@@ -99,12 +99,12 @@ class Job:
     raw: Path | None
 
     def run(self, out: Path) -> JobAnswer:
-        """Does the work in a process of its own."""
-        with files.noting(out):  # here, since another process gets an error's text alone
+        """Runs the job in a worker process."""
+        with files.noting(out):  # here, because only an error's text reaches the parent process
             return self.do(Inputs.load(ProcessedSet(self.data), self.config), out)
 
     def do(self, inputs: Inputs, out: Path) -> JobAnswer:
-        """Does the work; the answers of a method go into the folder `out`."""
+        """Runs the job; a method's predictions go into the folder `out`."""
         config, data = self.config, inputs.data
         with fixed_threads(config.threads):
             if self.name == CURVE:
@@ -121,7 +121,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobAnswer:
-    """The answer of a job. Attributes: the method's scores; entries of the summary; remarks for the user."""
+    """The result of a job. Attributes: the method's scores; entries of the summary; remarks for the user."""
 
     result: MethodResult | None
     summary: dict[str, Any]
@@ -136,10 +136,10 @@ def _learning_curve(images: Images, labels: Labels, data: ProcessedSet, config: 
 
 
 def training_images(data: ProcessedSet, config: BaselineConfig) -> tuple[Images, Labels]:
-    """Returns the training images [n, h, w, c] and labels [n], at most `train_images`.
+    """Returns at most `train_images` training images, [n, h, w, c] uint8, and their labels, [n].
 
-    Augmented copies are left out: an image and its copy, one in each of two folds, would make the choice of settings
-    an easy one.
+    Augmented copies are left out: with an image in one fold and its copy in another, cross-validation would be too
+    optimistic.
     """
     split = data.split("train")
     originals = data.originals("train")
@@ -163,7 +163,7 @@ def _score(
 def _corrupted(
     method: BaselineMethod, data: ProcessedSet, test: Split, raw: Path, config: BaselineConfig
 ) -> dict[str, Any]:
-    """Returns the method's error rates on corrupted test images, and what identifies these."""
+    """Returns the method's error rates on corrupted test images, and an identifier of the sample."""
     result = evaluate_corruptions(
         method.predict_proba,
         data,
@@ -179,7 +179,7 @@ def _corrupted(
 
 @contextlib.contextmanager
 def fixed_threads(number: int) -> Iterator[None]:
-    """Fixes the number of threads of the numerical libraries; OpenCV works on whole images in threads of ours."""
+    """Fixes the number of threads of the numerical libraries; OpenCV gets one, since our own threads call it."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -1,4 +1,4 @@
-"""Settings of the baseline stage; `conf/baseline/default.yaml` has their values and meanings."""
+"""Settings of the baseline stage, which are explained in `conf/baseline/default.yaml`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _LEAST = {
     "pixels_side": 1,
     "epochs": 1,
     "hog_cells": 2,  # a block is 2 x 2 cells
-    "sift_side": 16,  # SIFT looks at a neighbourhood of 16 x 16 samples
+    "sift_side": 16,  # SIFT uses a neighbourhood of 16 x 16 samples
     "words": 2,
     "vocabulary_images": 1,
     "seed": 0,

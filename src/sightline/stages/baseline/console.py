@@ -9,14 +9,14 @@ from sightline.stages.baseline.baseline_job import MethodResult
 
 
 def method_line(result: MethodResult) -> str:
-    """Returns a line on a method that has just been scored."""
+    """Returns a line with the score of a method."""
     low, high = result.numbers["accuracy_low"], result.numbers["accuracy_high"]
     seconds = result.fit_seconds + result.predict_seconds
     return f"{result.name}: accuracy {result.numbers['accuracy']:.4f} ({low:.4f} to {high:.4f}), {seconds:.1f} s"
 
 
 def method_lines(results: Sequence[MethodResult]) -> list[str]:
-    """Returns a table of the methods, at most 80 columns wide, with the seconds, which no file of the stage holds."""
+    """Returns a table of the methods, at most 80 columns wide, with the times, which are not in the stage's files."""
     if not results:
         return []
     head = ("method", "accuracy", "95 % interval", "size", "fit", "predict")

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Features = npt.NDArray[np.float32]
 
 BATCH = 256
-"""Images whose features are computed together: memory holds some hundred of what comes in between."""
+"""Images whose features are computed together; this limits the memory for intermediate results."""
 
 
 def in_batches(compute: Callable[[Images], Features], images: Images, threads: int) -> Features:
-    """Returns features [n, ...] of images, computed a batch at a time; the number of threads does not change them."""
+    """Returns features [n, ...] of images, computed in batches; the number of threads does not affect them."""
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(track(pool.map(compute, batches), "features", len(images), each=BATCH)))
 
 
 def reduced(images: Images, side: int) -> Images:
-    """Returns images [n, h, w, c] whose longer side is at most `side` px, each pixel the mean of those it replaces."""
+    """Returns images [n, h, w, c] with a longer side of at most `side` px; larger ones are reduced by averaging."""
     height, width, channels = images.shape[1:]
     if max(height, width) <= side:
         return images
@@ -42,9 +42,9 @@ def reduced(images: Images, side: int) -> Images:
 
 
 def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Returns an image [h, w, c] as [h, w]: the brightness of its first three channels, or the first channel alone.
+    """Returns the brightness [h, w] of the first three channels of an image [h, w, c], or its first channel.
 
-    What comes after them is a mask, as `preprocess.segment` can add it.
+    Any further channel is a mask, which `preprocess.segment` can add.
     """
     if image.shape[2] < 3:
         return np.ascontiguousarray(image[..., 0])
@@ -54,10 +54,10 @@ def grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 class PixelStandardizer:
-    """Pixels as standardised numbers: each channel with mean 0 and standard deviation 1 over the training images.
+    """Standardised pixels: each channel has mean 0 and standard deviation 1 over the training images.
 
     Args:
-        side: px; larger images are reduced to it.
+        side: Maximum longer side in px; larger images are reduced to it.
     """
 
     def __init__(self, side: int) -> None:
@@ -66,18 +66,18 @@ class PixelStandardizer:
         self.std: Features = np.zeros(0, np.float32)
 
     def fit(self, images: Images) -> Features:
-        """Learns means and deviations, and returns the images' numbers [n, h * w * c]."""
+        """Computes means and standard deviations, and returns the standardised images, [n, h * w * c] float32."""
         small = reduced(images, self._side)
         levels = np.arange(256)
         counts = [np.bincount(small[..., c].reshape(-1), minlength=256) for c in range(small.shape[3])]
         mean = [np.average(levels, weights=count) for count in counts]
         var = [np.average((levels - m) ** 2, weights=count) for m, count in zip(mean, counts, strict=True)]
         self.mean = np.array(mean, np.float32)
-        self.std = np.maximum(np.sqrt(var), 1).astype(np.float32)  # 1 of 255 levels: a channel may hold one value
+        self.std = np.maximum(np.sqrt(var), 1).astype(np.float32)  # at least 1 of 255: a channel may be constant
         return self._numbers(small)
 
     def __call__(self, images: Images) -> Features:
-        """Returns images' numbers [n, h * w * c]."""
+        """Returns standardised images, [n, h * w * c] float32."""
         return self._numbers(reduced(images, self._side))
 
     def _numbers(self, images: Images) -> Features:

@@ -1,6 +1,6 @@
-"""The learning curve of a method: how its accuracy grows with the number of labelled images, and whether it still does.
+"""The learning curve of a method: its accuracy by number of labelled images, and whether more would still help.
 
-All is scored on the validation split: the test split is scored once, by what is fitted on all images.
+It is scored on the validation split; the test split is used only once, for the methods fitted on all images.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from sightline.stages.baseline.config import BaselineConfig
 from sightline.stages.baseline.method import METHODS, BaselineMethod
 
 DRAWS = 3
-"""Draws of the images for each number of them: the mean of so many is shown."""
+"""Number of random draws for each number of images, over which the accuracy is averaged."""
 
 
 def learning_curve(images: Images, labels: Labels, validation: Split, config: BaselineConfig, classes: int) -> Any:
     """Fits `config.learning_curve` on 5, 10, 20, 50 ... images of each class, and on all.
 
     Args:
-        images: The training images [n, h, w, c], without augmented copies.
-        labels: [n] their classes.
-        validation: The split that every fit is scored on; with at least one image.
+        images: The training images [n, h, w, c] uint8, without augmented copies.
+        labels: [n] classes of the images.
+        validation: The split that every fit is scored on, with at least one image.
         config: The section `baseline` of the configuration.
-        classes: Their number.
+        classes: Number of classes.
 
     Returns:
-        JSON values: `method`, `title`, `images` scored; `points`, of each the images `per_class` (a class that has
-        fewer gives all), how many they are together, and the `accuracy` of each draw, the last of all images; and
-        `doubling`: what all images give more than half of them, with its 95 % interval, on the same images.
+        JSON values: `method`, `title`, `split`, number of `images` scored; `points`, each with the number of images
+        `per_class` (all of a class that has fewer), the total number of `images` and the `accuracy` of each draw, the
+        last point for all images; and `doubling`: the gain in accuracy of all images over half of them, with its 95 %
+        interval, on the same validation images.
     """
     name = str(config.learning_curve)
     method = METHODS[name](config, classes)
     pictures, truth = validation.images(), validation.labels
     most = int(np.bincount(labels).max())
-    everything = _correct(method, images, labels, pictures, truth)  # first: what it learns of pixels is of all of them
+    everything = _correct(method, images, labels, pictures, truth)  # first, so that pixel statistics are of all images
     points = []
     for count in counts_below(most):
         draws = [_draw(labels, count, config.seed, draw) for draw in range(DRAWS)]
@@ -65,7 +66,7 @@ def counts_below(most: int) -> list[int]:
 
 
 def _draw(labels: Labels, count: int, seed: int, draw: int) -> npt.NDArray[np.intp]:
-    """Returns the positions of `count` images of each class, drawn so that more of them hold the fewer."""
+    """Returns the positions of `count` images of each class; smaller draws are subsets of larger ones."""
     random = np.random.default_rng(derive(seed, "learning curve", draw))
     order = random.permutation(len(labels))
     return np.sort(np.concatenate([order[labels[order] == label][:count] for label in np.unique(labels)]))

@@ -1,4 +1,4 @@
-"""A baseline method: fitted on images and labels, asked for probabilities; and the registry of all of them."""
+"""Interface of the baseline methods, which are fitted on labelled images and predict probabilities; their registry."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class BaselineMethod(ABC):
     """A classifier of images.
 
-    A method is registered under its name, which is what `baseline.methods` lists. Its module is imported whenever a
-    configuration is checked: heavy libraries (scikit-learn, OpenCV) are imported inside the functions that need them.
+    A method is registered under the name that `baseline.methods` lists. Its module is imported whenever a configuration
+    is checked, so heavy libraries (scikit-learn, OpenCV) must be imported inside the functions that need them.
 
     Attributes:
         title: Short description, for tables.
         config: The section `baseline` of the configuration.
-        num_classes: Of the whole set; some may have no training image.
-        notes: Remarks for the user on how it was fitted, a line each.
+        num_classes: Number of classes of the whole set; some may have no training image.
+        notes: Remarks for the user on how it was fitted, one line each.
     """
 
     title: ClassVar[str]
@@ -38,9 +38,9 @@ class BaselineMethod(ABC):
 
     @abstractmethod
     def fit(self, images: Images, labels: Labels) -> None:
-        """Learns from images [n, h, w, c] uint8, n >= 1, and their class indices [n]; some classes may have none.
+        """Fits the method on images [n, h, w, c] uint8, n >= 1, and their class indices [n]; classes may be missing.
 
-        Once more, it learns anew, for the learning curve: from a part of the images that it had before.
+        Another call fits it anew. The learning curve does that, with subsets of the images of the first call.
         """
 
     @abstractmethod
@@ -49,15 +49,15 @@ class BaselineMethod(ABC):
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
-        """Returns the settings that it was fitted with: what cross-validation chose, and how many images it saw."""
+        """Returns the settings that it was fitted with: those that cross-validation chose, and the number of images."""
 
     @abstractmethod
     def arrays(self) -> Iterable[npt.NDArray[Any]]:
-        """Yields the numbers that it predicts with; their bytes are its size."""
+        """Returns the fitted parameters, whose total size in bytes is the method's size."""
 
     @property
     def size(self) -> int:
-        """Bytes of the numbers that the fitted method predicts with."""
+        """Size of the fitted parameters in bytes."""
         return sum(array.nbytes for array in self.arrays())
 
 

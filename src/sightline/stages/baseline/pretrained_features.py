@@ -1,4 +1,4 @@
-"""Features of images by a pretrained network, for the baseline methods that classify them."""
+"""Features of images from a pretrained network, for baseline methods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class PretrainedFeatures:
-    """The embeddings of images, by a network with the weights of an installed package.
+    """Embeddings of images from a network with the weights of an installed package.
 
     Args:
-        network: Its name, of `models.packaged_weights.DISTRIBUTIONS`.
-        num_classes: Of the whole set: with it, the network is the one that training begins with, and what was computed
-            there is not computed here again.
-        threads: CPU threads.
+        network: Its name, a key of `models.packaged_weights.DISTRIBUTIONS`.
+        num_classes: Number of classes of the whole set. It makes the network identical to the one that training starts
+            with, so that features are shared through the cache.
+        threads: Number of CPU threads.
     """
 
     def __init__(self, network: str, num_classes: int, threads: int) -> None:
@@ -29,7 +29,7 @@ class PretrainedFeatures:
         self._frozen: FrozenFeatures | None = None
 
     def fit(self, images: Images) -> Features:
-        """Returns the features of training images; those of the first call give means and deviations of channels."""
+        """Returns the features of training images; the first call sets the channels' means and standard deviations."""
         if self._frozen is not None:
             return self(images)
         import torch
@@ -46,7 +46,7 @@ class PretrainedFeatures:
         return self(images)
 
     def __call__(self, images: Images) -> Features:
-        """Returns the embeddings [n, D]."""
+        """Returns the embeddings, [n, D]."""
         from sightline.models.frozen_features import batches_of
 
         if self._frozen is None:
@@ -55,7 +55,7 @@ class PretrainedFeatures:
 
 
 def _moments(images: Images) -> tuple[Floats, Floats]:
-    """Returns mean and standard deviation of each channel, in 0..1, as the preprocessing transform states them."""
+    """Returns mean and standard deviation of each channel in 0..1, as in the preprocessing transform."""
     levels = np.arange(256)
     counts = np.stack([np.bincount(images[..., c].reshape(-1), minlength=256) for c in range(images.shape[3])])
     mean = counts @ levels / counts.sum(axis=1)

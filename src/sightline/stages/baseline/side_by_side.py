@@ -1,4 +1,4 @@
-"""Jobs of the baseline stage side by side: a worker process a core, each with `baseline.threads` threads."""
+"""Parallel execution of the baseline stage's jobs: a worker process per core, each with `baseline.threads` threads."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sightline.core.errors import UserError
 from sightline.core.worker_process import Worker, WorkerGroup
 
 PROCESSES = "SIGHTLINE_NUM_WORKERS"
-"""The environment variable with the number of processes; without it, one a core."""
+"""The environment variable with the number of processes; the default is one per core."""
 
 
 class BaselineJob(Protocol):
-    """A piece of the stage's work that waits for no other."""
+    """An independent piece of the stage's work."""
 
     @property
     def name(self) -> str:
-        """The name of its object, for messages."""
+        """The job's name, for messages."""
 
     def run(self, out: Path) -> Any:
-        """Does it; what it writes goes into the folder `out`."""
+        """Runs the job, which writes its files into the folder `out`."""
 
 
 Job = TypeVar("Job", bound=BaselineJob)
 
 
 def process_count() -> int:
-    """Returns how many processes may work: no result depends on it."""
+    """Returns the number of worker processes, which affects no result."""
     text = os.environ.get(PROCESSES, "").strip()
     if text and not text.isdecimal():
         raise UserError(f"{PROCESSES} is {text!r}, which is not a number of processes: unset it, or set 1")
@@ -40,13 +40,13 @@ def process_count() -> int:
 
 
 class Team(WorkerGroup):
-    """Worker processes; none where one process is enough: this one then does the work.
+    """Worker processes; none if one process is enough, in which case this process does the work.
 
-    Made before the stage reads anything: workers are then copies of it, which are there at once (see `forks`).
+    Create it before the stage reads anything: workers are then forked, which is fast (see `forks`).
 
     Args:
-        jobs: Number of jobs that there will be.
-        count: Of processes, at most; None is as many as the machine or the environment says.
+        jobs: Expected number of jobs.
+        count: Maximum number of processes; None means `process_count()`.
     """
 
     def __init__(self, jobs: int, count: int | None = None) -> None:
@@ -66,16 +66,16 @@ class Team(WorkerGroup):
     def run(
         self, jobs: Sequence[Job], out: Path, seconds: float | None, alone: Callable[[Job], Any]
     ) -> Iterator[tuple[Job, Any]]:
-        """Yields jobs with their answers, as they come. The first ones are begun first.
+        """Yields jobs with their results as they finish. Jobs are started in order.
 
         Args:
-            jobs: The work.
-            out: The folder for what they write.
-            seconds: After so many no other job is begun; those that are left are not yielded.
-            alone: Does a job in this process, where there are no workers.
+            jobs: The jobs.
+            out: The folder for the files that they write.
+            seconds: Time limit after which no job is started; jobs not started are not yielded. None for no limit.
+            alone: Runs a job in this process, if there are no workers.
 
         Raises:
-            UserError: If a worker ends. What a job raises is raised as well.
+            UserError: If a worker dies. Exceptions of jobs are raised as well.
         """
         began = time.monotonic()
         waiting = list(jobs)
@@ -89,7 +89,7 @@ class Team(WorkerGroup):
                 progress.step(f"{job.name}, {jobs.index(job) + 1} of {len(jobs)}")
                 yield job, alone(job)
             return
-        busy: dict[int, tuple[Worker, Job | None]] = {}  # without a job: until it is ready
+        busy: dict[int, tuple[Worker, Job | None]] = {}  # the job is None until the worker is ready
         for worker in self._workers:
             first = following() if worker in self._ready else None
             if first:

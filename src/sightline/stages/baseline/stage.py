@@ -40,7 +40,7 @@ def _begun_first(jobs: list[Job], config: BaselineConfig) -> list[Job]:
 
 
 def team(config: BaselineConfig) -> Team:
-    """Returns worker processes for the jobs; none where a method is known to this process alone."""
+    """Returns worker processes for the jobs; none if a method is registered only in this process."""
     ours = all(METHODS[name].__module__.startswith("sightline.") for name in config.methods)
     return Team(len(job_names(config)) if ours else 1)
 
@@ -55,23 +55,22 @@ def run_methods(
 ) -> list[MethodResult]:
     """Fits and scores the chosen methods.
 
-    The folder `out`, whole or not at all, holds `baselines.json` and `<method>.parquet` with its answers. The same
-    input gives the same bytes, whatever the number of processes.
+    The folder `out` is written atomically, with `baselines.json` and each method's predictions in `<method>.parquet`.
+    The same input gives the same bytes, regardless of the number of processes.
 
     Args:
         data: The processed set.
         config: The section `baseline` of the configuration.
         out: The folder to write.
-        raw: Folder written by the ingest stage, for the reference's errors on corrupted images; without it there are
-            none.
-        workers: The processes that do it, from `team`; None does it in this one.
-        report: Takes each method's scores as they come; None leaves them for the end.
+        raw: Folder written by the ingest stage, for the reference's errors on corrupted images; None skips them.
+        workers: Worker processes from `team`; None runs everything in this process.
+        report: Called with each method's scores as soon as they are available; None for no calls.
 
     Returns:
-        The methods' scores, in the order of the configuration; of fewer where `config.minutes` were over.
+        The methods' scores, in the order of the configuration, without those that `config.minutes` left no time for.
 
     Raises:
-        UserError: If the training or the test split has no image, raw images are missing, or a worker ends.
+        UserError: If the training or the test split has no image, raw images are missing, or a worker dies.
     """
     if config.methods and config.robustness_images and config.reference not in config.methods:
         logger.info(

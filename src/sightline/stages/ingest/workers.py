@@ -189,7 +189,7 @@ class _Worker:
 
 
 def _send_all(outbox: SimpleQueue[Any], pipe: Connection) -> None:
-    """Sends queued messages until a None, or until the process dies; `take` notices that and queues the chunks again."""
+    """Sends queued messages until a None, or until the process dies, in which case `take` queues the chunks again."""
     with contextlib.suppress(ConnectionError):
         while (message := outbox.get()) is not None:
             pipe.send(message)

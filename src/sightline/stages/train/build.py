@@ -1,4 +1,4 @@
-"""Construction of the parts of a training: the network with its loss, and the loaders of the two splits it sees."""
+"""Construction of the parts of a training run: the network with its loss, and the loaders of its two splits."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler, bal
 
 
 def check_splits(data: ProcessedSet, batch_size: int, world: int) -> None:
-    """Checks that there is something to train and to validate on, for each of `world` processes.
+    """Checks that there are enough training and validation images for each of `world` processes.
 
     Raises:
-        UserError: If not.
+        UserError: If there are not.
     """
     for name, split, wanted in (("training", "train", 2 * world), ("validation", "val", world)):
         count = len(data.split(split))
@@ -47,8 +47,8 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
 
     Args:
         data: The processed set.
-        config: The train section; `start_from` is None for fresh (or pretrained) weights, or the folder of the model
-            that has been found (`TrainingRun` does).
+        config: The train section; `start_from` is None for random or pretrained weights, or else the folder of a model
+            (`TrainingRun` resolves other references).
     """
     torch.manual_seed(seeds.derive(config.seed, "weights"))
     classifier = build_classifier(config.model, data.shape, len(data.classes), *data.statistics)
@@ -74,15 +74,15 @@ def network(data: ProcessedSet, config: TrainConfig) -> ClassifierModule:
         exposure=None if config.debug.overfit else exposure(data, config),
     )
     if config.trainer.compile:
-        classifier.network.compile()  # in place: the names in the state stay as they are
+        classifier.network.compile()  # in place, which keeps the names in the state dict
     return module
 
 
 def exposure(data: ProcessedSet, config: TrainConfig) -> OutlierExposure | None:
-    """Returns the pictures of none of the classes that the network learns from; None where it learns from none.
+    """Returns the images of none of the classes for outlier exposure; None if `unknown_weight` is 0.
 
     Raises:
-        UserError: If it is to, and there are none.
+        UserError: If `unknown_weight` is set but there are no such images.
     """
     if not config.unknown_weight:
         return None
@@ -95,7 +95,7 @@ def exposure(data: ProcessedSet, config: TrainConfig) -> OutlierExposure | None:
 def loaders(
     data: ProcessedSet, config: TrainConfig, rank: int = 0, world: int = 1
 ) -> tuple[TimedDataLoader | DirectLoader, DirectLoader]:
-    """Returns the loaders of training and validation, for one of `world` processes."""
+    """Returns the loaders of the training and validation splits for one of `world` processes."""
     train, val = data.split("train"), data.split("val")
     overfit = config.debug.overfit
     policy = None if overfit or config.augment_on == "batch" else config.augment
@@ -119,7 +119,7 @@ def loaders(
 def _loader(
     config: TrainConfig, samples: SampleDataset, batches: EpochBatchSampler, rank: int
 ) -> TimedDataLoader | DirectLoader:
-    """Returns the training split's loader: with processes that augment, or read ahead, only where there is a point."""
+    """Returns the training split's loader, with worker processes only where they pay: to augment or to read ahead."""
     place = device(config.trainer, rank % max(1, torch.cuda.device_count()))
     if samples.augments:
         if config.cache_in_memory == "always":
@@ -132,7 +132,7 @@ def _loader(
 
 
 def device(hardware_option: TrainerOption, local_rank: int = 0) -> torch.device:
-    """Returns the device that a process computes on."""
+    """Returns the device that a process uses."""
     accelerator = hardware_option.accelerator
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return torch.device("cuda", local_rank)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash, a full disk and a power cut, and are not read if a bit of them has changed."""
+"""Checkpoint files that survive crashes, full disks and power cuts, and are rejected if a bit of them has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sightline.core import files
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
-"""The last one before `LAST`, for the case that this is damaged."""
+"""The checkpoint before `LAST`, in case that one is damaged."""
 BEST = "best.ckpt"
 
 _DIGITS = 64  # of a SHA-256 in hexadecimal
@@ -25,17 +25,18 @@ _CHUNK = 2**20
 
 
 class DamagedError(Exception):
-    """A checkpoint is not as it was written."""
+    """A checkpoint is not the same as when it was written."""
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best epoch so far as `BEST`, and remembers how good it was.
+    """Keeps the best epoch so far as `BEST`, and remembers its score.
 
-    Whole, not the weights alone: only then are averaged weights in the place of those of the last step.
+    The file is a full checkpoint and not only the weights, because only then does Lightning store averaged weights in
+    place of the last step's.
 
     Args:
         folder: The folder for the file.
-        monitor: The metric that says which epoch is best.
+        monitor: The metric that determines the best epoch.
         mode: "min" or "max".
     """
 
@@ -43,8 +44,8 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(folder, Path(BEST).stem, monitor=monitor, mode=mode, enable_version_counter=False)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Lightning forgets how good the best epoch was where the folder has another path, so in a project that was
-        # moved any later epoch took its place.
+        # Lightning discards the best score if the folder's path has changed, so that after moving a project any later
+        # epoch would replace the best one.
         best = str(Path(self.dirpath or "") / BEST)
         models = dict.fromkeys([best], *state_dict["best_k_models"].values()) if state_dict["best_k_models"] else {}
         paths = {"dirpath": self.dirpath, "best_k_models": models}
@@ -53,10 +54,10 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, syncs it, and renames it; reads it if its digest is that of its content.
+    """Writes checkpoints atomically (temporary file, sync, rename) with a digest, and verifies the digest on reading.
 
-    Lightning's own way goes through $TMPDIR and a move, without a sync: on a full disk it was seen to destroy the
-    checkpoint that was there before. And torch compares no checksum: of 300 flipped bits 287 were loaded as weights.
+    Lightning itself writes to $TMPDIR and moves the file without a sync: on a full disk, this destroyed the previous
+    checkpoint. And torch verifies no checksum: of 300 flipped bits, 287 were loaded as weights.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -71,10 +72,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 @contextmanager
 def _previous(path: Path) -> Iterator[None]:
-    """Keeps what `path` was as `PREVIOUS`, once the block has replaced it."""
+    """Keeps the old file of `path` as `PREVIOUS` after the `with` block has replaced it."""
     held = path.with_name(f".{PREVIOUS}.tmp")
     held.unlink(missing_ok=True)  # left by a kill
-    with suppress(OSError):  # there is none yet; or a file system without hard links, where none is kept
+    with suppress(OSError):  # no checkpoint yet; or a file system without hard links, where no previous one is kept
         os.link(path, held)
     try:
         yield
@@ -85,13 +86,13 @@ def _previous(path: Path) -> Iterator[None]:
 
 
 def seal(path: Path) -> None:
-    """Adds the digest of a file of `torch.save` to it.
+    """Appends its digest to a file written by `torch.save`.
 
-    Such a file is a zip archive, and a zip archive ends with a comment: that is where the digest goes. So a kill
-    cannot part the two, and torch reads the file as before.
+    Such a file is a zip archive, whose trailing comment holds the digest. So content and digest are never separated,
+    and torch can still read the file.
     """
     with path.open("r+b") as stream:
-        stream.seek(-2, os.SEEK_END)  # the comment's length, of which torch.save writes none
+        stream.seek(-2, os.SEEK_END)  # the comment's length; torch.save writes no comment
         if stream.read() != b"\0\0":
             raise ValueError(f"{path} was not written by torch.save")
         stream.seek(-2, os.SEEK_END)
@@ -102,10 +103,10 @@ def seal(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU; nothing in it is executed.
+    """Reads a checkpoint onto the CPU, without executing any code in it.
 
     Raises:
-        DamagedError: If a byte of it is not as it was written.
+        DamagedError: If any byte of it has changed.
     """
     size = path.stat().st_size - _DIGITS
     with path.open("rb") as stream:
@@ -127,5 +128,5 @@ def _digest(path: Path, size: int) -> bytes:
 
 
 def set_aside(path: Path) -> Path:
-    """Gives a damaged checkpoint another name, under which nothing looks for it, and returns that."""
+    """Renames a damaged checkpoint, so that it is not found again, and returns its new path."""
     return path.replace(path.with_name(f"{path.name}.damaged"))

@@ -1,4 +1,4 @@
-"""The state of a training: reported every epoch, and saved so that an interrupted run resumes from it."""
+"""The state of a training run, reported every epoch and saved so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 MINUTES_BETWEEN_SAVES = 5.0
-MOST_STALL = 0.1  # of an epoch's time spent waiting for data, before it is said
+MOST_STALL = 0.1  # share of an epoch's time spent waiting for data above which it is reported
 
 LogMetrics = Callable[[Mapping[str, float], int], None]
-"""Takes an epoch's metrics and its number, from 0."""
+"""Receives an epoch's metrics and its number, from 0."""
 EpochMetrics = dict[str, float]
 
 
@@ -33,16 +33,16 @@ class TrainingCheckpoint(Checkpoint):
     """Keeps one row of metrics per epoch, and the checkpoint to resume from.
 
     The checkpoint is written at the end of every epoch, within an epoch every few minutes, and on SIGTERM and Ctrl-C,
-    after which the process ends (a second signal ends it at once). Never after an epoch's last batch: what follows it
-    belongs to the epoch, and the save at its end comes soon.
+    after which the process ends (a second signal ends it at once). It is not written right after an epoch's last batch,
+    because validation still belongs to the epoch and the save at its end follows soon.
 
-    It is a `Checkpoint` so that Lightning calls it after the other callbacks and the module, when all that an epoch
-    has to say is said.
+    It subclasses `Checkpoint` so that Lightning calls it after the other callbacks and the module, when all metrics of
+    the epoch have been logged.
 
     Args:
         folder: The folder for `last.ckpt`.
-        loader: The training split's loader: how long it was waited for is told every epoch.
-        log: Called with every epoch's metrics, after they are safe.
+        loader: The training split's loader, whose waiting time is reported every epoch.
+        log: Called with every epoch's metrics, after they have been saved.
         shown: Whether to print one line per epoch.
     """
 
@@ -85,7 +85,7 @@ class TrainingCheckpoint(Checkpoint):
         if done == trainer.num_training_batches or not whole_step:
             return
         due = self._signal is not None or time.monotonic() - self._saved_at > 60 * MINUTES_BETWEEN_SAVES
-        # Processes that train together save together: a signal may have reached one of them, and clocks differ.
+        # All processes must save together, although a signal may have reached only one of them and clocks differ.
         if trainer.strategy.reduce_boolean_decision(due, all=False) if trainer.world_size > 1 else due:
             self._save(trainer, (trainer.current_epoch, done))
 
@@ -143,7 +143,7 @@ class TrainingCheckpoint(Checkpoint):
 
 
 def write_history(rows: list[EpochMetrics], path: Path) -> None:
-    """Writes the metrics as CSV, rounded to 6 significant digits; epochs are counted from 1, as on the screen."""
+    """Writes the metrics as CSV, rounded to 6 significant digits; epochs are counted from 1, as on the terminal."""
     with files.atomic_file(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HISTORY)

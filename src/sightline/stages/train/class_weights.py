@@ -10,13 +10,14 @@ EFFECTIVE_BETA = 0.999
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int, kind: str) -> torch.Tensor | None:
-    """Returns [K] float32 weights of mean 1 over the classes that occur; a class without images weighs 0.
+    """Returns [K] float32 weights with mean 1 over the classes that occur and 0 for classes without images.
 
     Args:
         labels: [n] class indices of the training split.
         classes: Number of classes K.
-        kind: "none"; "inverse" of the class's frequency; or "effective": (1 - b) / (1 - b^n) with b = 0.999 for a
-            class of n images (Cui et al. 2019, "Class-balanced loss based on effective number of samples").
+        kind: "none", for which None is returned; "inverse" of the class's frequency; or "effective": (1 - b) /
+            (1 - b^n) with b = 0.999 for a class of n images (Cui et al. 2019, "Class-balanced loss based on effective
+            number of samples").
     """
     if kind == "none":
         return None

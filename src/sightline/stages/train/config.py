@@ -25,43 +25,44 @@ class TrainConfig:
 
     Attributes:
         model: The network.
-        recipe: Origin of the network's weights: random ones, pretrained ones, or the head alone.
+        recipe: Which weights are trained and how they are initialised: all from scratch, all after pretraining, or
+            only the head.
         optimizer: The optimiser.
-        schedule: The course of the learning rate.
-        loss: The function that is minimised.
+        schedule: The learning-rate schedule.
+        loss: The loss function.
         augment: Online augmentation.
         mix: Blending of images within a batch.
         weight_averaging: Averaging of weights over steps.
         trainer: The hardware.
-        debug: Short runs to find a fault.
-        augment_on: Place of augmentation: "batch" (a batch at a time, where the network computes) or
-            "albumentations" (an image at a time, in the loader); their draws differ.
-        cache_in_memory: Whether the training images stand in the device's memory as a whole, a CPU's as well: "always",
-            "never" (they stay in their memory-mapped files), or "auto" (where they take at most a quarter of what is
-            free). Images that are augmented one at a time never do.
+        debug: Short runs for debugging.
+        augment_on: Where to augment: "batch" (a whole batch on the network's device) or "albumentations" (one image
+            at a time, in the loader); their random draws differ.
+        cache_in_memory: Whether to hold all training images in the memory of the device (GPU or CPU): "always",
+            "never" (they stay in their memory-mapped files), or "auto" (if they take at most a quarter of the free
+            memory). Images that are augmented one at a time are never cached.
         lr: Peak learning rate.
-        batch_size: Images in a step of the loader, of all devices together.
-        accumulate: Batches whose gradients are added up for one step of the optimiser.
-        gradient_clip: Largest norm of the gradient; null leaves it.
-        max_epochs: Passes over the training split at most.
+        batch_size: Images per batch, over all devices.
+        accumulate: Batches whose gradients are accumulated for one optimiser step.
+        gradient_clip: Maximum gradient norm; null disables clipping.
+        max_epochs: Maximum number of passes over the training split.
         patience: Epochs without improvement of `monitor` before training stops early.
-        monitor: The validation metric that picks the best epoch.
+        monitor: The validation metric that determines the best epoch.
         class_weights: Weight of a class in the loss: "none", "inverse" of its frequency, or by its "effective" number
             of images (Cui et al. 2019).
-        balanced_sampling: Whether each class is drawn equally often, whatever its number of images.
-        freeze_epochs: Epochs at the beginning in which only the network's head learns.
-        backbone_lr_mult: Learning rate of the backbone as a share of the head's.
-        teacher: Folder of a bundle whose probabilities the network learns beside the labels (knowledge distillation);
-            null for none.
-        teacher_share: Share of the target that they make.
+        balanced_sampling: Whether to draw every class equally often, regardless of its number of images.
+        freeze_epochs: Number of initial epochs in which only the network's head is trained.
+        backbone_lr_mult: Learning rate of the backbone relative to the head's.
+        teacher: Folder of a bundle whose probabilities the network learns in addition to the labels (knowledge
+            distillation); null for none.
+        teacher_share: Share of the teacher's probabilities in the target.
         start_from: The model whose weights training starts from: "champion" of the registered model, or another
             version (`models:/name@alias`, `models:/name/3`), or the folder of a trained model or a bundle; null for
             none. The head keeps the rows of the classes that it knows, and starts those of new ones at zero.
-        unknown_weight: Weight, beside the loss, of that on pictures of none of the classes (`ingest.unknown`), whose
-            target is the same probability for all classes (outlier exposure); 0 leaves them out.
-        seed: All randomness is a function of it.
-        threads: CPU threads; results depend on their number in the last bits.
-        num_workers: Data-loader processes; results do not depend on them.
+        unknown_weight: Weight of the additional loss on images of none of the classes (`ingest.unknown`), whose target
+            is the same probability for all classes (outlier exposure); 0 disables it.
+        seed: All randomness is derived from it.
+        threads: Number of CPU threads, which affects the last bits of results.
+        num_workers: Number of data-loader processes, which does not affect results.
     """
 
     model: ModelOption = choice(MODELS)

@@ -1,4 +1,4 @@
-"""Batches from memory-mapped shards, the same for any number of workers."""
+"""Batches from memory-mapped shards, identical for any number of workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sightline.imaging.augment.albumentations_backend import Augmentation
 from sightline.stages.train.samplers import EpochBatchSampler, Key
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""uint8 images [n, H, W, C], int64 labels [n], and int64 keys [n] that the samples' random draws are a function of."""
+"""uint8 images [n, H, W, C], int64 labels [n] or float32 targets [n, K], and int64 keys [n] that seed random draws."""
 
 _POSITIVE = 2**63 - 1
 
@@ -33,8 +33,8 @@ class SampleDataset(Dataset[Batch]):
     Args:
         split: The rows.
         seed: The run's seed.
-        augment: Augmentation policy for every image; None leaves them as they are.
-        targets: [n, K] shares of the classes in place of the labels; None for these.
+        augment: Augmentation policy for every image; None for no augmentation.
+        targets: [n, K] shares of the classes to use instead of the labels; None to use the labels.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class SampleDataset(Dataset[Batch]):
 
     @property
     def augments(self) -> bool:
-        """Whether images are augmented here, one at a time."""
+        """Whether the dataset augments images, one at a time."""
         return self.augment is not None and self.augment.name != "none"
 
     @property
     def bytes_each(self) -> int:
-        """Size of an image."""
+        """Size of an image in bytes."""
         height, width, channels = self.split.shape
         return height * width * channels
 
     @cached_property
     def _augmentation(self) -> Augmentation | None:
-        # Built by whichever process needs it: transforms do not travel to another.
+        # Built in the process that needs it, since transforms cannot be pickled.
         return None if self.augment is None else albumentations_backend.build(self.augment, self.split.shape)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class SampleDataset(Dataset[Batch]):
         return len(self.split)
 
     def __getitems__(self, places: list[Key]) -> Batch:
-        """Returns the batch of these samples, which are of one epoch."""
+        """Returns the batch of these samples, all of one epoch."""
         epoch = places[0][0]
         positions = np.fromiter((position for _, position in places), np.int64, len(places))
         images = self.split.images(positions)
@@ -89,11 +89,11 @@ class SampleDataset(Dataset[Batch]):
 
 
 class TimedDataLoader(DataLoader[Batch]):
-    """A data loader that knows how long it was waited for.
+    """A data loader that measures how long its consumer waits.
 
     Attributes:
-        batches: The batches' rows of the split.
-        waited: Seconds that the caller has spent waiting for batches since it was last set to 0.
+        batches: The sampler of the batches' rows.
+        waited: Seconds that the consumer has spent waiting for batches since it was last set to 0.
     """
 
     batches: EpochBatchSampler
@@ -104,23 +104,23 @@ class TimedDataLoader(DataLoader[Batch]):
 
 
 class DirectLoader:
-    """Yields the same batches without torch's machinery around each, which takes longer than to gather a small one.
+    """Yields the same batches without torch's per-batch overhead, which exceeds the time to gather a small batch.
 
-    It augments nothing; the network's side augments whole batches, or nothing does.
+    It does not augment images; if they are augmented, the network's module does it for whole batches.
 
     Args:
         samples: The split.
-        batches: The batches' rows of the split.
-        device: The device on which all images stand at once, from the first batch on: a GPU, where no batch then waits
-            for a copy, or the CPU's memory. None leaves them in their files.
+        batches: The sampler of the batches' rows.
+        device: The device that holds all images from the first batch on: a GPU, which saves copying batches, or the
+            CPU's memory. None leaves the images in their files.
 
     Attributes:
-        waited: As `TimedDataLoader` has it.
+        waited: As in `TimedDataLoader`.
     """
 
     def __init__(self, samples: SampleDataset, batches: EpochBatchSampler, device: torch.device | None = None) -> None:
         self.samples = samples
-        self.batches = self.batch_sampler = batches  # under the name by which Lightning finds the sampler
+        self.batches = self.batch_sampler = batches  # Lightning finds the sampler by the name `batch_sampler`
         self.device = device
         self.waited = 0.0
 
@@ -140,7 +140,7 @@ class DirectLoader:
     def _gathered(self) -> Iterator[Batch]:
         split, images = self.samples.split, self._images
         order = self.batches.sampler.order()
-        # Small enough to be made for the whole epoch: what is left for each batch is its images.
+        # Small enough to compute for the whole epoch at once; only images are gathered batch by batch.
         keys = draws.keys(self.samples.hashes[order], self.samples.seed, self.batches.sampler.epoch)
         all_labels, all_keys = torch.from_numpy(self.samples.targets[order]), torch.from_numpy(keys)
         if isinstance(images, torch.Tensor):
@@ -149,7 +149,7 @@ class DirectLoader:
             for part in self.batches.slices():
                 yield images.index_select(0, places[part]), all_labels[part], all_keys[part]
         elif images is not None:
-            for part in self.batches.slices():  # `take` is quicker than an index, and than torch's index_select
+            for part in self.batches.slices():  # `take` is faster than indexing and than torch's index_select
                 yield torch.from_numpy(images.take(order[part], 0)), all_labels[part], all_keys[part]
         else:
             for part in self.batches.slices():
@@ -169,15 +169,15 @@ def _timed(loader: TimedDataLoader | DirectLoader, batches: Iterator[Batch]) -> 
 
 
 def _as_is(batch: Any) -> Any:
-    """Collation: `__getitems__` has made the batch already."""
+    """Collates nothing, since `__getitems__` already returns a batch."""
     return batch
 
 
 def _end_with_training(_worker: int) -> None:
-    """Begins a worker process: it ends when the training does, even if that is killed.
+    """Initialises a worker process so that it ends when the training process does, even if that is killed.
 
-    Torch has a worker ask for its parent every few seconds. Where Python starts workers from a server (its default from
-    3.14 on) the parent is that server, which stays while it has workers: neither would ever end.
+    Torch's workers check every few seconds that their parent is alive. If Python starts workers from a fork server (its
+    default from 3.14 on), that server is their parent and lives as long as it has workers: neither would ever end.
     """
 
     def watch() -> None:
@@ -189,7 +189,7 @@ def _end_with_training(_worker: int) -> None:
 
 
 def loader(samples: SampleDataset, batches: EpochBatchSampler, num_workers: int) -> TimedDataLoader:
-    """Returns a data loader over `samples`; what it yields does not depend on the number of workers."""
+    """Returns a data loader over `samples`, whose batches do not depend on the number of workers."""
     made = TimedDataLoader(
         samples,
         batch_sampler=batches,

@@ -1,8 +1,8 @@
-"""A training on several devices: one process a device, started here or from outside.
+"""Training on several devices: one process per device, started here or by an external launcher.
 
-Lightning's own way starts its processes by giving the command line again. A stage's may be a sweep (`-m`), of which
-each process would then start one of its own, and below `dvc repro` each would want the stage's lock. Here the first
-process is the stage itself, and the others are functions that it starts.
+Lightning starts its processes by running the command line again. But that command may be a sweep (`-m`), which each
+process would then start again, and under `dvc repro` each would wait for the stage's lock. Here the first process is
+the stage itself, and it starts the others as functions.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _SECONDS_TO_END = 20
 
 @contextlib.contextmanager
 def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) -> Iterator[int]:
-    """Yields this process's rank, once the others are there; ends when they have ended.
+    """Yields this process's rank, after starting the other processes if needed; on exit, waits until they have ended.
 
     Args:
         world: Number of processes that train together.
         data: The processed set.
         config: The train section.
-        checkpoints: The training's folder.
+        checkpoints: Folder of the run's checkpoints.
 
     Raises:
-        UserError: If several machines are asked for and nobody has started a process for each of their devices.
+        UserError: If several machines are configured but no launcher has started a process for each of their devices.
     """
     if world == 1:
         yield 0
@@ -78,11 +78,11 @@ def processes(world: int, data: Path, config: TrainConfig, checkpoints: Path) ->
 
 
 def _join(environment: dict[str, str], data: Path, config: TrainConfig, checkpoints: Path) -> None:
-    """Takes part in the training, as every process but the first."""
+    """Takes part in the training as one of the processes other than the first."""
     parent = multiprocessing.parent_process()
     files.die_with_parent(parent.pid if parent else None)
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process decides for them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides for them
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.train.fit import join
 
@@ -90,20 +90,20 @@ def _join(environment: dict[str, str], data: Path, config: TrainConfig, checkpoi
 
 
 def _watch(others: list[BaseProcess], done: threading.Event) -> None:
-    """Ends this process if one of the others fails: waiting for it in a collective operation would never end."""
+    """Ends this process if one of the others fails, since a collective operation would wait for it forever."""
     while not done.wait(0.5):
         failed = [process for process in others if process.exitcode not in (None, 0)]
         if failed:
             codes = ", ".join(str(process.exitcode) for process in failed)
             _log.warning(f"train: {len(failed)} of the processes that train together failed (exit code {codes})")
-            if not done.wait(_SECONDS_TO_END):  # long enough for an error of its own, which says more
+            if not done.wait(_SECONDS_TO_END):  # time for this process to raise its own, more informative error
                 os._exit(1)
             return
 
 
 @contextlib.contextmanager
 def _group() -> Iterator[None]:
-    """Leaves no process group behind: a sweep's next job makes its own."""
+    """Destroys the process group on exit, because a sweep's next job creates its own."""
     import torch.distributed as dist
 
     try:

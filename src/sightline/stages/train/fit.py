@@ -47,8 +47,9 @@ class FitResult:
         classifier: The model with the best epoch's weights, in evaluation mode, on the CPU.
         history: One row per epoch, with the columns of `checkpointing.HISTORY`.
         best: The best epoch's row.
-        profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
-        validation: Its predictions for the validation images.
+        profile: The numeric profile: everything else, besides data, configuration and code, that affects the bits of
+            the weights.
+        validation: The model's predictions for the validation images.
     """
 
     classifier: Classifier
@@ -66,17 +67,17 @@ def fit(
 ) -> FitResult:
     """Trains a model on the training split and keeps the epoch that is best on the validation split.
 
-    Where several devices train together, this is the first process's part: the others call `join`.
+    With several devices, this is the first process's part: the others call `join`.
 
     Args:
         data: The processed set.
         config: The train section.
-        checkpoints: Folder for the best and the last checkpoint, of this training alone; where there are some, training
-            goes on from there, and ends with the weights of one that was never interrupted, bit for bit.
+        checkpoints: Folder for the checkpoints of this run only. If it has some, training resumes from there, and ends
+            with the same weights as an uninterrupted run, bit for bit.
         log: Called with every epoch's metrics and its number.
 
     Raises:
-        UserError: If a split is empty, the hardware asked for is not there, or no epoch ended with finite losses.
+        UserError: If a split is empty, the configured hardware is not available, or no epoch ended with finite losses.
     """
     precision = hardware.prepare(config.trainer, config.threads)
     world = hardware.world_size(config.trainer)
@@ -87,7 +88,7 @@ def fit(
         best = _best(checkpoints / checkpoint_io.BEST)
     best_row = next(row for row in rows if row["epoch"] == best["epoch"])
     if not all(map(math.isfinite, best_row.values())):
-        shutil.rmtree(checkpoints)  # there is nothing to go on with
+        shutil.rmtree(checkpoints)  # there is nothing worth resuming from
         raise UserError(f"training diverged: val_loss is {best_row['val_loss']} in the best epoch; lower train.lr")
     module.load_state_dict(best["state_dict"])
     validation = predict_validation(module.classifier, data, config.batch_size, device)
@@ -104,7 +105,7 @@ def fit(
 def predict_validation(
     classifier: Classifier, data: ProcessedSet, batch_size: int, device: str | torch.device
 ) -> Predictions:
-    """Returns what a network predicts for the validation images, computed in single precision where it was trained."""
+    """Returns a network's predictions for the validation images, computed in single precision on `device`."""
     classifier = classifier.to(device).eval()
     split = data.split("val")
     batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
@@ -124,7 +125,7 @@ def _best(path: Path) -> dict[str, Any]:
 
 
 def join(data: ProcessedSet, config: TrainConfig, checkpoints: Path) -> None:
-    """Takes part in a training that another process leads by `fit`: this one's rank is in the environment."""
+    """Takes part in a training run that another process leads by `fit`; this one's rank is in the environment."""
     precision = hardware.prepare(config.trainer, config.threads)
     world = hardware.world_size(config.trainer)
     with ddp.processes(world, data.root, config, checkpoints) as rank:
@@ -140,27 +141,27 @@ def _train(
     world: int,
     log: LogMetrics | None,
 ) -> tuple[ClassifierModule, pl.Trainer, list[EpochMetrics]]:
-    """Trains to the end, or goes on to it; the best epoch is in the folder of checkpoints."""
+    """Trains, or resumes training, to the end; the best epoch is then in the folder of checkpoints."""
     debug = config.debug
     module = network(data, config)
     train_loader, val_loader = loaders(data, config, rank, world)
     resumed = resume.find_checkpoint(checkpoints, report=rank == 0)
     if resumed is not None:
-        if log is not None:  # what is told twice is the logger's to drop
+        if log is not None:  # the logger drops duplicates
             for row in resumed.rows:
                 log({name: row[name] for name in HISTORY[1:]}, int(row["epoch"]))
         train_loader.batches.resume(resumed.epoch, resumed.batch)
     recipe = recipe_of(config.recipe, config.model)
     finetune = recipe if isinstance(recipe, Finetune) else None
     from_probe = finetune is not None and finetune.head_from_probe and config.start_from is None
-    if from_probe and resumed is None and rank == 0:  # which hands it to the others
+    if from_probe and resumed is None and rank == 0:  # the first process, whose weights the others receive
         start_head(module.classifier, data, config, device(config.trainer))
 
     max_epochs = min(config.max_epochs, debug.epochs or config.max_epochs)
     mode = "min" if config.monitor.endswith("loss") else "max"
     keep = checkpoint_io.BestCheckpoint(checkpoints, config.monitor, mode)
     progress = TrainingCheckpoint(checkpoints, train_loader, log, shown=rank == 0)
-    # The best epoch's file before the last one's: a run cut off between the two makes the first again, the same.
+    # The best epoch's file is written before the last one's: a run killed in between repeats the epoch identically.
     averaging = config.weight_averaging
     if finetune and finetune.ema_decay is not None and isinstance(averaging, NoWeightAveraging):
         averaging = Ema("ema", finetune.ema_decay)
@@ -194,7 +195,7 @@ def _train(
 
 
 def placement(option: TrainerOption, precision: str, world: int, frozen: bool = False) -> dict[str, Any]:
-    """Returns the arguments of Lightning's `Trainer` that say where and how it computes, and that it says little."""
+    """Returns the arguments of Lightning's `Trainer` for hardware, precision, checkpoint files and quiet output."""
     arguments: dict[str, Any] = {
         "accelerator": option.accelerator,
         "devices": world // option.nodes,
@@ -208,9 +209,9 @@ def placement(option: TrainerOption, precision: str, world: int, frozen: bool = 
         "use_distributed_sampler": False,
     }
     if world > 1:
-        # Frozen weights get no gradient, for which the others would wait.
+        # Frozen weights get no gradient, which DDP would otherwise wait for.
         arguments["strategy"] = DDPStrategy(find_unused_parameters=frozen)
-        arguments["sync_batchnorm"] = torch.cuda.is_available()  # torch has it on GPUs only
+        arguments["sync_batchnorm"] = torch.cuda.is_available()  # torch supports it only on GPUs
         slurm = SLURMEnvironment.detect() and "RANK" not in os.environ
         arguments["plugins"].append(SLURMEnvironment(auto_requeue=False) if slurm else TorchElasticEnvironment())
     return arguments
@@ -218,7 +219,7 @@ def placement(option: TrainerOption, precision: str, world: int, frozen: bool = 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Lightning's notes and tips off the terminal; warnings of substance still come through."""
+    """Suppresses Lightning's notes, tips and known harmless warnings; other warnings are still shown."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -230,5 +231,5 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended before the epoch ended.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
         warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is added up already
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # logged values are summed already
         yield

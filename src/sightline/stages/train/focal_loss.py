@@ -9,12 +9,13 @@ from torch import nn
 class FocalLoss(nn.Module):
     """Mean of -(1 - p)^gamma log p over the true class's probability p (Lin et al. 2017, equation 4).
 
-    For soft targets, the sum over classes by their shares. With weights, as torch's cross-entropy has it: the weighted
-    mean for class indices, the sum of the weighted terms by the number of images for soft targets.
+    For soft targets, it is the sum over classes, weighted by their shares. Class weights work as in torch's
+    cross-entropy: a weighted mean for class indices, and for soft targets the sum of weighted terms divided by the
+    number of images.
 
     Args:
-        gamma: Focus.
-        weight: [K] class weights.
+        gamma: Focusing parameter, at least 0.
+        weight: [K] class weights, or None.
     """
 
     weight: torch.Tensor | None

@@ -1,4 +1,4 @@
-"""The hardware of a training: what there is, what is set before the first tensor, and what the bits depend on."""
+"""The hardware of a training run: detection of devices, global settings, and the numeric profile."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sightline.stages.train.options import TrainerOption
 
 
 def world_size(hardware: TrainerOption) -> int:
-    """Returns the number of processes that train together, one a device.
+    """Returns the number of processes that train together, one per device.
 
     Raises:
-        UserError: If there are fewer devices than asked for.
+        UserError: If there are fewer devices than configured.
     """
     on_gpus = hardware.accelerator == "gpu" or (hardware.accelerator == "auto" and torch.cuda.is_available())
     found = torch.cuda.device_count() if on_gpus else 1
@@ -29,24 +29,24 @@ def world_size(hardware: TrainerOption) -> int:
 
 
 def on_cpu(hardware: TrainerOption) -> bool:
-    """Says whether the network computes on CPUs."""
+    """Returns whether the network runs on CPUs."""
     there = torch.cuda.is_available() or torch.backends.mps.is_available()
     return hardware.accelerator == "cpu" or (hardware.accelerator == "auto" and not there)
 
 
 def prepare(hardware: TrainerOption, threads: int) -> str:
-    """Sets what must be set before the first tensor, and returns the precision to use, by Lightning's name.
+    """Applies global settings that must precede the first tensor; returns Lightning's name of the precision to use.
 
     Raises:
-        UserError: If the hardware asked for is not there.
+        UserError: If the configured hardware is not available.
     """
     if hardware.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("train.trainer: gpu was asked for, but torch sees none; use train.trainer=auto or cpu")
     if hardware.accelerator == "mps" and not torch.backends.mps.is_available():
         raise UserError("train.trainer: mps was asked for, but torch sees none; use train.trainer=auto or cpu")
     torch.set_num_threads(threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
-    # Deterministic mode also fills every new tensor; nothing here reads uninitialised memory, and it costs 15 %.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    # Deterministic mode would also fill every new tensor, which costs 15 %; nothing here reads uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.precision != "auto":
         return hardware.precision
@@ -56,14 +56,14 @@ def prepare(hardware: TrainerOption, threads: int) -> str:
 
 
 def has_room(device: torch.device, images: int) -> bool:
-    """Says whether so many bytes of images may stand on a device: a quarter of its free memory at most."""
+    """Returns whether a device has room for so many bytes of images: at most a quarter of its free memory."""
     on_gpu = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
     return images <= free // 4
 
 
 def numeric_profile(hardware: TrainerOption, threads: int, device: str, precision: str) -> dict[str, Any]:
-    """Returns what the last bits of a result depend on: equal profiles, data, configuration and code, equal bits."""
+    """Returns the numeric profile: with the same profile, data, configuration and code, results have the same bits."""
     return {
         "torch": torch.__version__,
         "machine": platform.machine(),

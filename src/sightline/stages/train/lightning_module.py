@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sightline.stages.train.mixing import Mix
 
 Sum = Callable[[torch.Tensor], torch.Tensor]
-"""Adds up a tensor over the processes that train together."""
+"""Sums a tensor over the processes that train together."""
 
 
 class RunningMean:
-    """A mean on the device: one addition a batch, and no wait for the device before the epoch's end."""
+    """A mean accumulated on the device: one addition per batch, without synchronisation before the end of the epoch."""
 
     def __init__(self) -> None:
         self.total: torch.Tensor | None = None
@@ -35,17 +35,17 @@ class RunningMean:
 
     def add(self, total: torch.Tensor, weight: int) -> None:
         """Adds the sum (a scalar) of `weight` values."""
-        # Apple's GPUs have no float64.
+        # Apple's GPUs do not support float64.
         total = total.detach().to(torch.float32 if total.device.type == "mps" else torch.float64)
         self.total = total if self.total is None else self.total.to(total.device) + total
         self.weight += weight
 
     def mean(self) -> float:
-        """Returns the mean of this process's values so far; waits for the device."""
+        """Returns the mean of this process's values so far; synchronises with the device."""
         return float("nan") if self.total is None else float(self.total) / self.weight
 
     def take(self, over_all: Sum | None = None) -> float:
-        """Returns the mean, of the values that all processes added where `over_all` adds them up; begins anew."""
+        """Returns the mean and resets it. With `over_all`, the mean is over the values of all processes."""
         mean = float("nan")
         if self.total is not None:
             both = torch.stack([self.total, torch.full_like(self.total, self.weight)])
@@ -58,23 +58,23 @@ class RunningMean:
 class ClassifierModule(pl.LightningModule):
     """Trains a classifier.
 
-    Logs, once an epoch: train_loss, val_loss (plain cross-entropy), val_accuracy (0..1) and lr (the head's, of the
+    Once per epoch it logs train_loss, val_loss (plain cross-entropy), val_accuracy (0..1) and lr (the head's, at the
     epoch's last step).
 
     Args:
-        classifier: The model; keeps its weights in place.
-        loss: The function that is minimised, of logits and targets.
+        classifier: The model, whose weights are trained in place.
+        loss: The loss function of logits and targets.
         optimizer: The optimiser.
-        schedule: The learning rate's schedule.
+        schedule: The learning-rate schedule.
         seed: The run's seed.
-        lr_mult: Learning rate of the head as a share of the optimiser's.
-        layer_decay: Learning rate of a block as a share of the one above it.
-        backbone_lr_mult: Learning rate of the backbone as a share of the head's.
-        freeze_epochs: Epochs at the beginning in which only the head learns.
-        frozen_statistics: Whether batch norms keep the statistics that they have.
-        augment: Augmentation of whole batches, where the loader does none.
+        lr_mult: Learning rate of the head relative to the optimiser's.
+        layer_decay: Learning rate of a block relative to the one above it.
+        backbone_lr_mult: Learning rate of the backbone relative to the head's.
+        freeze_epochs: Number of initial epochs in which only the head is trained.
+        frozen_statistics: Whether batch norms keep their current statistics.
+        augment: Augmentation of whole batches; None if the loader augments images, or nothing does.
         mix: Blending of a batch's images and labels.
-        exposure: Pictures of none of the classes, as many as there are images in a batch.
+        exposure: Images of none of the classes, at most as many per batch as it has labelled images.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ClassifierModule(pl.LightningModule):
         self._val_accuracy = RunningMean()
 
     def on_train_start(self) -> None:
-        self.on_train_epoch_start()  # which Lightning leaves out where it goes on within an epoch
+        self.on_train_epoch_start()  # Lightning does not call it when it resumes within an epoch
 
     def on_train_epoch_start(self) -> None:
         if self._freeze_epochs:
@@ -123,12 +123,12 @@ class ClassifierModule(pl.LightningModule):
             parameter_groups.keep_statistics(self.classifier)
 
     def loss_so_far(self) -> float:
-        """Returns the mean training loss of the epoch's batches so far, of this process's images."""
+        """Returns the mean training loss of this process's images so far in the epoch."""
         return self._train_loss.mean()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout and mixing draw from torch's generator: seeded by the batch, a resumed run draws what an undisturbed
-        # one did. Processes that train together have other images, and so draws of their own.
+        # Dropout and mixing draw from torch's generator. It is seeded for every batch, so that a resumed run makes the
+        # same draws as an uninterrupted one. Each process has other images and therefore its own draws.
         rank = [self.global_rank] * (self.global_rank > 0)
         torch.manual_seed(seeds.derive(self._seed, "batch", self.current_epoch, batch_idx, *rank))
         self._lr = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
@@ -136,7 +136,7 @@ class ClassifierModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         images, labels, keys = batch
         if self._augment is not None:
-            # In full precision: in bf16, the places that pixels are taken from would be off by whole pixels.
+            # In full precision: in bf16, sampling positions would be off by whole pixels.
             with torch.autocast(images.device.type, enabled=False):
                 images = self._augment(images, keys)
         targets = labels
@@ -148,7 +148,7 @@ class ClassifierModule(pl.LightningModule):
         loss: torch.Tensor = self.loss(logits[: len(labels)], targets)
         self._train_loss.add(loss * len(labels), len(labels))
         if (world := _world()) > 1:
-            # Gradients are averaged over the processes, of which one may have an image more than another.
+            # Gradients are averaged over processes, which may differ by one in their number of images.
             whole: int = cast(Any, self.trainer.train_dataloader).batches.sizes[batch_idx]
             loss = loss * (len(labels) * world / whole)
         if self._exposure is not None:
@@ -156,7 +156,7 @@ class ClassifierModule(pl.LightningModule):
         return loss
 
     def _unknown(self, exposure: OutlierExposure, images: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        """Returns pictures of none of the classes beside a batch's images, of their type and on their device."""
+        """Returns images of none of the classes for a batch, with the dtype and device of its images."""
         found, keys = exposure.batch(len(images), self.current_epoch, [batch_idx, self.global_rank])
         found, keys = found.to(images.device), keys.to(images.device)
         if self._augment is not None:
@@ -186,7 +186,7 @@ class ClassifierModule(pl.LightningModule):
         total = self._train_loss.total
         here = torch.zeros((), dtype=torch.float64, device=self.device) if total is None else total
         both = torch.stack([here, torch.full_like(here, self._train_loss.weight)])
-        # Of every process, a row each: their sums go on apart, so that the epoch's mean is the same to the last bit.
+        # One row per process: their sums stay separate, so that the epoch's mean is the same to the last bit.
         together = [torch.empty_like(both) for _ in range(_world())]
         if len(together) > 1:
             torch.distributed.all_gather(together, both)
@@ -212,6 +212,6 @@ class ClassifierModule(pl.LightningModule):
 
 
 def _world() -> int:
-    """Returns how many processes train together."""
+    """Returns the number of processes that train together."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if distributed else 1

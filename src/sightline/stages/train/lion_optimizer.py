@@ -14,7 +14,7 @@ class LionOptimizer(Optimizer):
 
     Args:
         params: Parameters or groups of them.
-        lr: Learning rate: every weight moves by this much in every step, decay apart.
+        lr: Learning rate: apart from decay, every weight moves by this much in every step.
         betas: Interpolation of momentum and gradient for the step; decay of the momentum.
         weight_decay: Decoupled weight decay.
     """

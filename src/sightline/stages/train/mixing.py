@@ -1,4 +1,4 @@
-"""Mixing: the blending of a batch's images and of their labels."""
+"""Mixing: blending of the images and labels within a batch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class MixingOption(Option):
-    """Base of every mixing's option."""
+    """Base class of mixing options."""
 
     def build(self, classes: int) -> Mix | None:
-        """Builds the function that blends a batch of `classes` classes; None where nothing is blended."""
+        """Builds the function that blends a batch, for K = `classes`; None if nothing is blended."""
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 
 
@@ -30,7 +30,7 @@ MIXINGS: Registry[MixingOption] = Registry("train/mix")
 @MIXINGS.register("none")
 @dataclass
 class NoMixing(MixingOption):
-    """Batches stay as they are."""
+    """No mixing."""
 
     def build(self, classes: int) -> Mix | None:
         return None
@@ -42,7 +42,7 @@ class Mixing(MixingOption):
     """torchvision's MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019).
 
     Attributes:
-        alpha: Of the Beta distribution that the share is drawn from; larger mixes more evenly.
+        alpha: Parameter of the Beta distribution of the mixing share; larger values mix more evenly.
     """
 
     alpha: float
@@ -51,7 +51,7 @@ class Mixing(MixingOption):
         require(self.alpha > 0, f"alpha: must be positive, not {self.alpha}")
 
     def build(self, classes: int) -> Mix | None:
-        from torchvision.transforms import v2  # seconds to import, for the few that mix
+        from torchvision.transforms import v2  # takes seconds to import, and few runs mix
 
         blend = (v2.MixUp if self.name == "mixup" else v2.CutMix)(alpha=self.alpha, num_classes=classes)
 

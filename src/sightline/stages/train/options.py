@@ -1,4 +1,4 @@
-"""The options of the hardware and of debug runs."""
+"""Options for hardware and debug runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class TrainerOption(Option):
 
     Attributes:
         accelerator: Lightning's name: auto, cpu, gpu or mps.
-        devices: Number of devices in each machine that train together, a process each; 0 for every GPU there is.
-        nodes: Machines that train together.
-        precision: Lightning's name, or "auto": bf16-mixed on a GPU that has it, 32-true elsewhere.
-        deterministic: Refuse operations whose result differs from run to run.
-        compile: Compile the network by torch.compile: minutes at first, worth it on a GPU for long trainings.
+        devices: Number of devices per machine, with one process each; 0 for all GPUs.
+        nodes: Number of machines that train together.
+        precision: Lightning's name, or "auto": bf16-mixed on a GPU that supports it, 32-true elsewhere.
+        deterministic: Whether to refuse operations whose result differs from run to run.
+        compile: Whether to use torch.compile, which takes minutes at first and pays for long training runs on a GPU.
     """
 
     accelerator: str
@@ -41,13 +41,13 @@ class TrainerOption(Option):
 @DEBUGS.register("none", "fast_dev", "overfit", "profile")
 @dataclass
 class DebugOption(Option):
-    """Short runs to find a fault.
+    """Short runs for debugging.
 
     Attributes:
-        epochs: Epochs at most, whatever train.max_epochs says; null for all.
-        batches: Batches of training and of validation in an epoch; null for all.
-        overfit: Train and validate on so many batches of the training split only; 0 for none.
-        profiler: null, simple or advanced: a table of what took how long, at the end.
+        epochs: Maximum number of epochs, in addition to train.max_epochs; null for no such limit.
+        batches: Number of training and of validation batches per epoch; null for all.
+        overfit: Number of batches of the training split to train and validate on; 0 to use the splits as usual.
+        profiler: null, simple or advanced: prints a table of run times at the end.
     """
 
     epochs: int | None
@@ -65,5 +65,5 @@ class DebugOption(Option):
 
     @property
     def active(self) -> bool:
-        """Whether the run is to find a fault, and its model no model to keep."""
+        """Whether this is a debug run, whose model is not meant to be kept."""
         return any((self.epochs, self.batches, self.overfit, self.profiler))

@@ -1,4 +1,4 @@
-"""Outlier exposure: pictures of none of the classes in training, for which a network learns to be undecided."""
+"""Outlier exposure: training on images of none of the classes, for which the network learns uniform probabilities."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class OutlierExposure:
     """Hendrycks, Mazeika and Dietterich (2019), "Deep anomaly detection with outlier exposure".
 
     Args:
-        pictures: The pictures.
-        weight: Of their loss, beside that of the labelled images.
+        pictures: The images of none of the classes.
+        weight: Weight of their loss relative to that of the labelled images.
         seed: The run's seed.
     """
 
@@ -26,12 +26,12 @@ class OutlierExposure:
         self._hashes = draws.sample_hashes(pictures.ids)
 
     def batch(self, count: int, epoch: int, place: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns pictures and the keys that their random draws are a function of, on the CPU.
+        """Returns images, [n, H, W, C] uint8, and the keys that seed their random draws, [n] int64, on the CPU.
 
         Args:
-            count: Number of pictures, at most as many as there are.
+            count: Number of images; fewer are returned if there are not so many.
             epoch: The epoch.
-            place: Of the batch in it, and of the process: the pictures are a function of these and the seed.
+            place: Numbers of the batch in the epoch and of the process, from which, with the seed, the draw is derived.
         """
         random = np.random.default_rng(seeds.derive(self._seed, "unknown", epoch, *place))
         drawn = random.choice(len(self._pictures), min(count, len(self._pictures)), replace=False)
@@ -40,5 +40,5 @@ class OutlierExposure:
 
 
 def undecided_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Returns the mean cross-entropy of logits [n, K] against the same probability for all classes."""
+    """Returns the mean cross-entropy of logits [n, K] with a uniform target distribution."""
     return -torch.log_softmax(logits.float(), dim=1).mean()

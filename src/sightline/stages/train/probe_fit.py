@@ -1,4 +1,4 @@
-"""Fitting by the linear probe: no epochs, no steps; the head is solved for, and the rest stays as it was pretrained."""
+"""Fitting by linear probe: the head is solved for without epochs or steps, and the pretrained backbone is unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def fit_probe(data: ProcessedSet, config: TrainConfig, log: LogMetrics | None = None) -> FitResult:
     """Returns the network with the probe's solution as its head.
 
-    Its history has one row: losses are plain cross-entropy, the training split's without augmented copies.
+    Its history has one row. The losses are plain cross-entropy; that of the training split excludes augmented copies.
 
     Args:
         data: The processed set.
@@ -30,7 +30,7 @@ def fit_probe(data: ProcessedSet, config: TrainConfig, log: LogMetrics | None = 
         log: Called with the metrics and the number 0.
 
     Raises:
-        UserError: If a split is empty, or the hardware asked for is not there.
+        UserError: If a split is empty, or the configured hardware is not available.
     """
     hardware.prepare(config.trainer, config.threads)
     check_splits(data, config.batch_size, 1)

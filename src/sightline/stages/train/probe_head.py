@@ -24,12 +24,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProbeTuning:
-    """The choice of the penalty: as the baseline stage chooses those of its methods.
+    """Settings for choosing the penalty, in the same way as the baseline stage does for its methods.
 
     Attributes:
-        seed: Of the folds.
-        folds: Of the cross-validation on training images.
-        tuning_images: At most so many, evenly of all classes, take part in it.
+        seed: Seed of the folds.
+        folds: Number of folds of the cross-validation on training images.
+        tuning_images: Maximum number of images used for it, sampled evenly from all classes.
     """
 
     seed: int
@@ -44,10 +44,10 @@ def split_features(frozen: FrozenFeatures, split: Split, rows: npt.NDArray[np.in
 
 
 def start_head(classifier: Classifier, data: ProcessedSet, config: TrainConfig, device: torch.device) -> None:
-    """Gives a pretrained network the head that the linear probe finds on the training split, and says how.
+    """Sets a pretrained network's head to the linear probe's solution on the training split, and logs its settings.
 
-    Augmented copies are left out: an image and its copy, one in each of two folds, would make the choice of the
-    penalty an easy one.
+    Augmented copies are left out: with an image in one fold and its copy in another, cross-validation would be too
+    optimistic.
     """
     head = classifier.head
     if not isinstance(head, nn.Linear):
@@ -60,7 +60,7 @@ def start_head(classifier: Classifier, data: ProcessedSet, config: TrainConfig, 
     split, rows = data.split("train"), data.originals("train")
     features = split_features(FrozenFeatures(classifier, device), split, rows)
     classifier.train()
-    with threadpool_limits(config.threads):  # whose number the last bits depend on
+    with threadpool_limits(config.threads):  # their number affects the last bits
         found = linear_probe.solve(features, split.labels[rows], len(data.classes), ProbeTuning(config.seed), weigh)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(found.weight))

@@ -1,4 +1,4 @@
-"""Recipes: how a network gets its weights. From random ones, from pretrained ones in full, or by its head alone."""
+"""Recipes of training: from random weights, from pretrained weights in full, or only the head."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sightline.models.options import ModelOption
 
 @dataclass
 class RecipeOption(Option):
-    """Base of every recipe's option.
+    """Base class of recipe options.
 
     Attributes:
-        pretrained: Whether it needs pretrained weights.
+        pretrained: Whether the recipe needs pretrained weights.
     """
 
     pretrained: ClassVar[bool] = False
@@ -26,23 +26,23 @@ RECIPES: Registry[RecipeOption] = Registry("train/recipe")
 @RECIPES.register("scratch")
 @dataclass
 class Scratch(RecipeOption):
-    """All weights are trained, at one learning rate and as the other knobs have it, whatever they begin with."""
+    """Trains all weights with the same learning rate, as the other settings say, whether pretrained or not."""
 
 
 @RECIPES.register("finetune", "auto")
 @dataclass
 class Finetune(RecipeOption):
-    """The head begins with the linear probe's solution, then all weights learn, the deeper the less.
+    """Starts the head from the linear probe's solution, then trains all weights, with lower rates for deeper layers.
 
-    `auto` is this recipe where `train.model.weights` are set, and `scratch` where they are not.
+    `auto` is this recipe if `train.model.weights` is set, and `scratch` otherwise.
 
     Attributes:
-        head_from_probe: Whether the head begins with the probe's solution; else at zero.
-        lr_mult: Learning rate of the head as a share of `train.lr`.
-        layer_decay: Learning rate of a block as a share of the one above it, the head at the top.
-        frozen_statistics: Whether batch norms keep the pretraining's statistics; their weights learn all the same.
-        ema_decay: Share that a step leaves of the exponential moving average of the weights, where
-            `train.weight_averaging` is none; null for no average.
+        head_from_probe: Whether the head starts from the probe's solution; otherwise it starts at zero.
+        lr_mult: Learning rate of the head relative to `train.lr`.
+        layer_decay: Learning rate of a block relative to the one above it, with the head at the top.
+        frozen_statistics: Whether batch norms keep the statistics of pretraining; their weights are trained anyway.
+        ema_decay: Decay of an exponential moving average of the weights, used if `train.weight_averaging` is none;
+            null for no average.
     """
 
     pretrained: ClassVar[bool] = True
@@ -63,24 +63,24 @@ class Finetune(RecipeOption):
 @RECIPES.register("probe")
 @dataclass
 class Probe(RecipeOption):
-    """The linear probe: a logistic regression on the frozen network's features becomes its head, and that is all."""
+    """Linear probe: only sets the head, to a logistic regression on the frozen network's features."""
 
     pretrained: ClassVar[bool] = True
 
 
 def recipe_of(recipe: RecipeOption, model: ModelOption) -> RecipeOption:
-    """Returns the recipe that `auto` stands for; any other is itself."""
+    """Resolves the recipe `auto`; any other is returned unchanged."""
     begins_anew = getattr(model, "weights", None) is None
     return Scratch("scratch") if recipe.name == "auto" and begins_anew else recipe
 
 
 def require_weights(recipe: Option, model: Option) -> None:
-    """Refuses a recipe that needs pretrained weights where there are none.
+    """Refuses a recipe that needs pretrained weights if the model has none.
 
     Raises:
-        ValueError: Naming the knob.
+        ValueError: With the name of the setting.
     """
-    if isinstance(recipe, RecipeOption) and isinstance(model, ModelOption):  # no stand-in for one that is at fault
+    if isinstance(recipe, RecipeOption) and isinstance(model, ModelOption):  # not a placeholder for an invalid option
         needed = recipe_of(recipe, model).pretrained and getattr(model, "weights", None) is None
         remedy = "set train.model_options.weights" if hasattr(model, "weights") else "use efficientnet_lite0"
         require(not needed, f"recipe: {recipe.name} needs pretrained weights, {model.name} has none: {remedy}")

@@ -1,4 +1,4 @@
-"""The checkpoint that an interrupted training goes on from, and what becomes of damaged ones."""
+"""The checkpoint that an interrupted training run resumes from, and the handling of damaged ones."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _log = logging.getLogger(__name__)
 
 
 class ResumePoint:
-    """A checkpoint to go on from.
+    """A checkpoint to resume from.
 
     Attributes:
         path: The file.
-        rows: The epochs' metrics so far.
-        epoch: The epoch to go on with, from 0.
-        batch: Number of its batches that are done.
-        stopped: Whether training had stopped early, so that nothing is left to do.
+        rows: Metrics of the epochs so far.
+        epoch: The epoch to resume in, from 0.
+        batch: Number of batches of that epoch that are already done.
+        stopped: Whether training had already stopped early, so that nothing is left to do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,12 +33,12 @@ class ResumePoint:
 
 
 def find_checkpoint(folder: Path, report: bool = True) -> ResumePoint | None:
-    """Returns the checkpoint to go on from: the last one; if that is damaged the one before; else None.
+    """Returns the checkpoint to resume from: the last one, or the previous one if that is damaged, or else None.
 
     Args:
-        folder: A training's checkpoints.
-        report: Whether to say what was found and to set aside what is damaged: of processes that train together one
-            does. The others come to the same answer before and after.
+        folder: The folder of a run's checkpoints.
+        report: Whether to log the result and rename damaged files, which only one of several processes does. The others
+            get the same result before and after that.
     """
     damaged: list[Path] = []
     found = _usable(folder, damaged)
@@ -46,7 +46,7 @@ def find_checkpoint(folder: Path, report: bool = True) -> ResumePoint | None:
         remedy = "training resumes from the previous one" if found else "training restarts"
         for path in damaged:
             _log.warning(f"train: {path} is damaged, and set aside as {checkpoint_io.set_aside(path).name}: {remedy}")
-        if found is None:  # what is sound, but of no use, must not be taken for a part of the training that begins
+        if found is None:  # leftover files must not be mistaken for checkpoints of the new run
             for name in (checkpoint_io.LAST, checkpoint_io.PREVIOUS, checkpoint_io.BEST):
                 (folder / name).unlink(missing_ok=True)
         else:
@@ -67,7 +67,7 @@ def _usable(folder: Path, damaged: list[Path]) -> ResumePoint | None:
             return None  # it diverged
         if resumed.rows and not _is_sound(
             best := folder / checkpoint_io.BEST
-        ):  # the best epoch's weights would be lost
+        ):  # without the best epoch's weights, resuming would lose them
             damaged += [best] if best.exists() else []
             return None
         return resumed

@@ -1,4 +1,4 @@
-"""Samplers: the order of an epoch's images, their batches, and each process's part of these."""
+"""Samplers: the order of an epoch's images, their batches, and each process's part of every batch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.utils.data import Sampler
 from sightline.core import seeds
 
 Key = tuple[int, int]
-"""(epoch, position in the split): all that a sample's randomness depends on, beside the seed."""
+"""(epoch, position in the split): with the seed, everything that a sample's randomness depends on."""
 
 Positions = npt.NDArray[np.int64]
 
 
 class EpochSampler(Sampler[Key]):
-    """An epoch's positions, as (epoch, position): each once, shuffled or in order; or drawn by their weights.
+    """An epoch's positions as (epoch, position): each once, shuffled or in order; or drawn with weights.
 
-    Which come, and in what order, is a function of (seed, epoch) alone. Lightning calls `set_epoch`.
+    The positions and their order depend only on (seed, epoch). Lightning calls `set_epoch`.
 
     Args:
         length: Number of positions.
         seed: The run's seed.
         shuffle: Whether to shuffle.
-        weights: [length] probabilities to draw by, with replacement, instead of taking each once.
+        weights: [length] probabilities for drawing with replacement, instead of taking each position once.
     """
 
     def __init__(self, length: int, seed: int, shuffle: bool, weights: npt.NDArray[np.float64] | None = None) -> None:
@@ -43,7 +43,7 @@ class EpochSampler(Sampler[Key]):
         return self.length
 
     def order(self) -> Positions:
-        """Returns the epoch's positions, [length]."""
+        """Returns the epoch's positions, [length] int64."""
         random = np.random.default_rng(seeds.derive(self.seed, "shuffle", self.epoch))
         if self.weights is not None:
             return random.choice(self.length, self.length, p=self.weights)
@@ -54,20 +54,20 @@ class EpochSampler(Sampler[Key]):
 
 
 class EpochBatchSampler(Sampler[list[Key]]):
-    """An epoch's keys in batches; where several processes train together, this one's part of each batch.
+    """An epoch's keys in batches; with several processes, this process's part of each batch.
 
-    A batch is that of all processes, and its parts differ by one image at most: what an epoch sees, and in which steps,
-    does not depend on the number of processes. A rest too small to give each of them two images (batch norm cannot
-    train on one) goes into the batch before it: no image is left out, and none comes twice.
+    Batches are divided among the processes into parts that differ by at most one image, so that the images of each step
+    do not depend on the number of processes. A remainder too small to give each process two images (batch norm cannot
+    train on one) is added to the batch before it: no image is omitted or repeated.
 
     Args:
         sampler: The order. Lightning calls its `set_epoch`.
-        batch_size: Images in a batch, of all processes.
+        batch_size: Images per batch, over all processes.
         rank: This process's number, from 0.
         world: Number of processes.
 
     Attributes:
-        sizes: Images in each batch, of all processes.
+        sizes: Number of images in each batch, over all processes.
     """
 
     def __init__(self, sampler: EpochSampler, batch_size: int, rank: int = 0, world: int = 1) -> None:
@@ -83,7 +83,7 @@ class EpochBatchSampler(Sampler[list[Key]]):
         self._skip = 0
 
     def resume(self, epoch: int, skip: int) -> None:
-        """Begins in `epoch`, after its first `skip` batches; later epochs are whole again."""
+        """Resumes in `epoch`, after its first `skip` batches; later epochs are complete."""
         self.sampler.set_epoch(epoch)
         self._skip = skip
 
@@ -91,7 +91,7 @@ class EpochBatchSampler(Sampler[list[Key]]):
         return len(self.sizes)
 
     def slices(self) -> list[slice]:
-        """Returns where this process's part of each batch stands in the epoch's order, of those that are left."""
+        """Returns the slice of the epoch's order of this process's part of each remaining batch."""
         skip, self._skip = self._skip, 0
         starts = list(itertools.accumulate(self.sizes, initial=0))
         parts = zip(starts[skip:], self.sizes[skip:], strict=False)
@@ -107,7 +107,7 @@ class EpochBatchSampler(Sampler[list[Key]]):
 
 
 def balancing_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Returns [n] probabilities with which each class that occurs is drawn equally often."""
+    """Returns [n] probabilities that draw every class that occurs equally often."""
     weights: npt.NDArray[np.float64] = 1 / np.bincount(labels)[labels]
     weights /= weights.sum()
     return weights

@@ -1,4 +1,4 @@
-"""The train stage: a processed set in, a model on disk out."""
+"""The train stage: trains a model on a processed set and writes it to disk."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ DAYS_KEPT = 30
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
         model_digest: SHA-256 of the weights.
         data_digest: SHA-256 of the processed set.
-        counts: Images per split, and classes.
+        counts: Number of images per split, and of `classes`.
         best: The best epoch's metrics.
-        validation: The predictions of its weights for the validation images.
-        initial: SHA-256 and licence of the weights file that it began with; None without.
-        start: The model that it started from, as `model.json` records it; empty without.
+        validation: Predictions of the best epoch's weights for the validation images.
+        initial: SHA-256 and licence of the file of initial weights; None without.
+        start: The model that training started from, as `model.json` records it; empty without.
     """
 
     model_digest: str
@@ -58,18 +58,18 @@ class TrainingResult:
 
 
 class TrainingRun:
-    """One training: what it is, and where it keeps what it has done so far.
+    """A training run: its inputs, its identity and its folder of checkpoints.
 
     Args:
         data: Folder written by the preprocess stage.
         config: The train section.
-        start: Digest of the model to start from, as `watch` has found and kept it; None where `config.start_from` is.
+        start: Digest of the model to start from, which `watch` has resolved and stored; None if `config.start_from` is.
 
     Attributes:
         initial, start: See `TrainingResult`.
-        teacher: Digest of the bundle that it learns from; "" without.
-        checkpoints: Folder of this training alone: its name is a digest of configuration, data and code. It is
-            outside the outputs, which DVC removes before a stage runs.
+        teacher: Digest of the bundle that the network learns from; "" without.
+        checkpoints: Folder for the checkpoints of this run only, named by a digest of configuration, data and code. It
+            is not one of the stage's outputs, which DVC removes before a stage runs.
     """
 
     def __init__(self, data: Path, config: TrainConfig, start: str | None = None) -> None:
@@ -80,7 +80,7 @@ class TrainingRun:
         code = [CodeDigests().digest(__name__)]
         self.initial = weights_origin.of_weights(getattr(config.model, "weights", None), config.model.name)
         if self.initial:
-            code.append(self.initial["sha256"])  # the configuration says only where they are
+            code.append(self.initial["sha256"])  # the configuration has only their location
         self.teacher = bundle_digest(config.teacher) if config.teacher is not None else ""
         if self.teacher:
             code.append(self.teacher)
@@ -96,7 +96,7 @@ class TrainingRun:
         self.checkpoints = CHECKPOINTS / files.sha256(files.canonical_json(identity).encode())[:16]
 
     def run(self, model: Path, history: Path, log: LogMetrics | None = None) -> TrainingResult:
-        """Trains and writes the model; goes on where an interrupted run of the same training was.
+        """Trains and writes the model; resumes an interrupted run with the same identity.
 
         Args:
             model: Folder for `model.safetensors` and `model.json`.
@@ -113,8 +113,8 @@ class TrainingRun:
             _log.info(f"train: {origin}: {len(self.start['kept'])} classes that it knows, new: {new or 'none'}")
         if hint := size_hint(config.model, max(data.shape[:2])):
             _log.info(f"train: {hint}")
-        # Two runs of one training would write each other's checkpoints: a sweep's jobs are not under the stage's lock,
-        # and have the project's checkpoints in the folders in which they train.
+        # Two processes with the same run would overwrite each other's checkpoints: the stage's lock does not cover the
+        # jobs of a sweep, which share the project's checkpoints.
         forget_abandoned(self.checkpoints)
         with files.lock(f"train-{self.checkpoints.name}", CHECKPOINTS):
             if isinstance(config.recipe, Probe):
@@ -144,13 +144,13 @@ class TrainingRun:
         return TrainingResult(digest, data.digest, counts, best, fitted.validation, self.initial, self.start)
 
     def join(self) -> None:
-        """Takes part in the training that another process of a group runs."""
+        """Takes part in the run as one of the processes other than the first."""
         if not isinstance(self.config.recipe, Probe):  # one process solves for it
             join(self.data, self.config, self.checkpoints)
 
 
 def size_hint(option: ModelOption, side: int) -> str | None:
-    """Returns a line where images are smaller than those that a library's weights were trained on; else None."""
+    """Returns a hint if the images are smaller than those that the pretrained weights were trained on; else None."""
     if not isinstance(option, PretrainableOption) or option.weights not in ("DEFAULT", PACKAGE):
         return None
     own = option.input_side()
@@ -161,7 +161,7 @@ def size_hint(option: ModelOption, side: int) -> str | None:
 
 
 def forget_abandoned(mine: Path) -> None:
-    """Removes the checkpoints of other trainings that nobody has gone on with for `DAYS_KEPT` days."""
+    """Removes the checkpoints of other runs that have not been resumed for `DAYS_KEPT` days."""
     for folder in CHECKPOINTS.glob("*/") if CHECKPOINTS.is_dir() else ():
         last_used = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
         if folder.name != mine.name and time.time() - last_used > DAYS_KEPT * 86400:

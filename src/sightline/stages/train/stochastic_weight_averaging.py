@@ -9,13 +9,13 @@ from pytorch_lightning.callbacks import WeightAveraging
 
 
 class StochasticWeightAveraging(WeightAveraging):
-    """The mean of the weights at the ends of epochs, from `first` (counted from 0) on; before, the weights themselves.
+    """Mean of the weights at the ends of epochs, from epoch `first` (counted from 0) on; before it, no averaging.
 
-    Lightning's class would validate the average before it is one, and add an epoch's weights after they were validated,
-    so that the last epoch's were in no model that is kept.
+    Lightning's class would validate the average before averaging has begun, and add an epoch's weights only after
+    validation, so that no saved model would include the last epoch's weights.
 
     Args:
-        first: The first epoch that counts.
+        first: The first epoch to average.
     """
 
     def __init__(self, first: int) -> None:
@@ -27,7 +27,7 @@ class StochasticWeightAveraging(WeightAveraging):
         return self._average_model is not None and int(self._average_model.n_averaged) > 0
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        return False  # `on_validation_epoch_start` does it
+        return False  # `on_validation_epoch_start` updates the average
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch

@@ -1,4 +1,4 @@
-"""A training as a run of MLflow's, for the stage and for Python."""
+"""A training run tracked in MLflow, for the stage and the Python API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sightline.stages.train.checkpointing import LogMetrics
 from sightline.stages.train.stage import TrainingResult, TrainingRun
 
 VALIDATION = "val_predictions.parquet"
-"""The run's file of predictions on the validation split, by which trainings are compared."""
+"""The run's file of predictions on the validation split, which is used to compare runs."""
 
 
 def train_tracked(
@@ -28,17 +28,17 @@ def train_tracked(
     tags: Mapping[str, str] | None = None,
     report: LogMetrics | None = None,
 ) -> TrainingResult:
-    """Trains as `TrainingRun.run` does, and tells MLflow.
+    """Trains as `TrainingRun.run` does, and logs the run to MLflow.
 
     Args:
-        training: The training.
+        training: The training run.
         model: Folder for the model.
         history: File for the epochs' metrics.
-        config: The whole composed configuration.
-        overrides: The settings of this run's command line, which name it in a sweep.
-        made_with: The settings that the data were made with, as flat parameters.
-        tags: Further tags of the run; one that goes on gets them as well: its sweep may be another now.
-        report: Takes an epoch's metrics after MLflow has them, and may end the training by a `PrunedError`.
+        config: The complete composed configuration.
+        overrides: The overrides on this run's command line, which name it in a sweep.
+        made_with: The settings that the dataset was made with, as flat parameters.
+        tags: Further tags of the run, also set on a resumed run, which may now belong to another sweep.
+        report: Called with an epoch's metrics after they are logged; may end the training by raising `PrunedError`.
     """
     tracker = tracking.start_training(config, overrides, training.checkpoints / "mlflow_run", made_with)
     status = "FAILED"
@@ -85,6 +85,6 @@ def train_tracked(
         raise
     finally:
         tracker.finish(status)
-    if not tags:  # of a sweep's jobs, the sweep says it
+    if not tags:  # for its jobs, a sweep announces its own link
         tracker.announce("train")
     return trained

@@ -1,4 +1,4 @@
-"""The progress of a training: one line for all epochs, past which the lines of finished epochs go."""
+"""The progress of a training run: one line for all epochs, above which the lines of finished epochs are printed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pytorch_lightning.callbacks import Callback
 from sightline.core.progress import Progress
 from sightline.stages.train.lightning_module import ClassifierModule
 
-_SECONDS = 0.2  # between two looks at the loss, each of which waits for the device
+_SECONDS = 0.2  # between two updates, since reading the loss waits for the device
 
 
 class TrainingProgress(Callback):
-    """Shows epoch, the epoch's loss so far, the last epoch's validation accuracy, images/s and the time that is left.
+    """Shows epoch, the epoch's loss so far, the last epoch's validation accuracy, images/s and the remaining time.
 
-    The time is that of all `max_epochs`; a training that stops early takes less.
+    The remaining time is for all `max_epochs`; a run that stops early takes less.
 
     Args:
-        sizes: Images in each batch of an epoch, of all processes.
-        begun: Epoch and batch that the training goes on from.
+        sizes: Number of images in each batch of an epoch, over all processes.
+        begun: Epoch and batch that the run resumes from.
     """
 
     def __init__(self, sizes: list[int], begun: tuple[int, int] = (0, 0)) -> None:

@@ -1,4 +1,4 @@
-"""Short trials before a training: which learning rate, and how large a batch."""
+"""Short trials before training, to choose the learning rate and the batch size."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from sightline.stages.train.probe_head import start_head
 from sightline.stages.train.recipes import Finetune, recipe_of
 
 LOWEST, HIGHEST = 1e-6, 1.0
-SMOOTHING = 0.98  # of Lightning's finder
-UNSETTLED = 10  # first steps, of which the average is of too few losses to have a slope
-SECONDS_EACH = 2.0  # of steady work for each batch size
-WARM_UP = 3  # batches: the first ones pay for what is made once
-MOST_EPOCHS = 10_000  # of a set that is a batch or two: the clock ends the trial
+SMOOTHING = 0.98  # as in Lightning's finder
+UNSETTLED = 10  # number of first steps whose average is of too few losses to have a meaningful slope
+SECONDS_EACH = 2.0  # time to measure for each batch size
+WARM_UP = 3  # batches that are not timed because they include one-time initialisation
+MOST_EPOCHS = 10_000  # enough even for a set of one or two batches: the clock ends the trial
 NEAR_BEST = 0.95
 
 
@@ -43,9 +43,9 @@ class RateCurve:
     """The result of a learning-rate range test (Smith 2017, "Cyclical learning rates for training neural networks").
 
     Attributes:
-        rates: The learning rates that were tried, a step each, rising exponentially.
-        losses: The training loss after each, smoothed.
-        suggestion: The rate at which the loss falls fastest; None where it never does.
+        rates: The learning rates, one per step, rising exponentially.
+        losses: The smoothed training loss after each step.
+        suggestion: The rate at which the loss falls fastest; None if it never falls.
     """
 
     rates: list[float]
@@ -54,7 +54,7 @@ class RateCurve:
 
 
 def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateCurve:
-    """Trains for some steps while the learning rate rises, by Lightning's own finder; nothing is kept.
+    """Runs a learning-rate range test with Lightning's finder; nothing is kept.
 
     Args:
         data: The processed set.
@@ -69,7 +69,7 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
     recipe = recipe_of(config.recipe, config.model)
     if isinstance(recipe, Finetune) and recipe.head_from_probe and config.start_from is None:
         start_head(module.classifier, data, config, build.device(config.trainer))
-    vars(module)["learning_rate"] = config.lr  # Lightning asks for the attribute; ours stands in the configuration
+    vars(module)["learning_rate"] = config.lr  # Lightning requires the attribute; ours is in the configuration
     train_loader, _ = build.loaders(data, config)
     with tempfile.TemporaryDirectory() as folder, quiet():
         trainer = pl.Trainer(
@@ -94,10 +94,10 @@ def learning_rates(data: ProcessedSet, config: TrainConfig, steps: int) -> RateC
 
 
 def unbiased(smoothed: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Returns the smoothed losses of Lightning's finder without its bias at the start.
+    """Returns the smoothed losses of Lightning's finder without their bias at the start.
 
-    It averages exponentially from 0 and divides by 1 - b^(step + 1), where the step is already the next one: its first
-    loss is half of what it was, and the curve seems to rise.
+    The finder averages exponentially from 0 and divides by 1 - b^(step + 1), but its step is already the next one: the
+    first loss is halved, and the curve seems to rise.
     """
     powers = SMOOTHING ** np.arange(1, len(smoothed) + 1)
     corrected: npt.NDArray[np.float64] = np.asarray(smoothed, np.float64) * (1 - powers * SMOOTHING) / (1 - powers)
@@ -105,7 +105,7 @@ def unbiased(smoothed: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 def suggested(rates: Sequence[float], losses: npt.NDArray[np.float64]) -> float | None:
-    """Returns the rate at which the loss falls fastest on its way down; None where it never falls."""
+    """Returns the rate at which the loss falls fastest before its minimum; None if it never falls."""
     lowest = int(np.nanargmin(losses))
     slopes = np.gradient(losses[: lowest + 1]) if lowest > UNSETTLED else np.zeros(1)
     if not (slopes[UNSETTLED:] < 0).any():
@@ -115,7 +115,7 @@ def suggested(rates: Sequence[float], losses: npt.NDArray[np.float64]) -> float 
 
 @dataclass(frozen=True)
 class BatchTrial:
-    """One batch size: how fast it trains, and how much GPU memory that takes (bytes; 0 on a CPU)."""
+    """Training speed with a batch size, and the GPU memory that it takes (bytes; 0 on a CPU)."""
 
     batch_size: int
     images_per_second: float
@@ -123,11 +123,11 @@ class BatchTrial:
 
 
 def batch_sizes(data: ProcessedSet, config: TrainConfig, smallest: int = 8) -> Iterator[BatchTrial]:
-    """Trains for some seconds with ever larger batches, twice as large each, and yields what each gave.
+    """Trains for some seconds with batch sizes that double each time, and yields the result of each.
 
-    It ends before the first batch that is larger than the training split, or than the memory of the GPU. (Lightning's
-    own finder looks for the latter alone, which a CPU's memory answers by killing the process, and never asks whether
-    a larger batch is any faster.)
+    It ends before a batch would be larger than the training split or would not fit into the GPU's memory. (Lightning's
+    own finder only searches for the memory limit, which on a CPU means that the process is killed, and does not check
+    whether larger batches are any faster.)
 
     Raises:
         UserError: If there is nothing to train on, or the trainer asks for several devices.
@@ -145,7 +145,7 @@ def batch_sizes(data: ProcessedSet, config: TrainConfig, smallest: int = 8) -> I
 
 
 def images_per_second(data: ProcessedSet, config: TrainConfig) -> float:
-    """Trains for some seconds, and returns how many images a second that were; nothing is kept.
+    """Trains for some seconds and returns the number of images per second; nothing is kept.
 
     Raises:
         UserError: If there is nothing to train on, or the trainer asks for several devices.
@@ -154,7 +154,7 @@ def images_per_second(data: ProcessedSet, config: TrainConfig) -> float:
 
 
 def best_batch_size(trials: list[BatchTrial]) -> int:
-    """Returns the smallest size that trains almost as fast as the fastest: smaller ones take more steps an epoch."""
+    """Returns the smallest size almost as fast as the fastest one, since smaller sizes take more steps per epoch."""
     enough = NEAR_BEST * max(trial.images_per_second for trial in trials)
     return min(trial.batch_size for trial in trials if trial.images_per_second >= enough)
 
@@ -167,7 +167,7 @@ def _prepare(data: ProcessedSet, config: TrainConfig) -> str:
 
 
 class _Clock(Callback):
-    """Measures the steps after the first few, and stops when it has seen enough."""
+    """Times the steps after the warm-up, and stops training after `SECONDS_EACH`."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -210,7 +210,7 @@ def _timed(data: ProcessedSet, config: TrainConfig, precision: str) -> BatchTria
 
 
 def draw(curve: RateCurve, output: Path) -> None:
-    """Draws the curve as PNG: loss against learning rate, the suggestion marked."""
+    """Draws the curve as PNG: loss over learning rate, with the suggestion marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -221,7 +221,7 @@ def draw(curve: RateCurve, output: Path) -> None:
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss, smoothed")
     start = curve.losses[0]
-    axes.set_ylim(min(curve.losses) - 0.05 * start, start * 1.3)  # where it explodes says nothing more
+    axes.set_ylim(min(curve.losses) - 0.05 * start, start * 1.3)  # cut off where the loss diverges
     if curve.suggestion is not None:
         axes.axvline(curve.suggestion, color="#c4480f", linestyle="--")
         axes.annotate(

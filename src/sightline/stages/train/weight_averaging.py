@@ -1,4 +1,4 @@
-"""Averages of the weights, which validation, and the model kept, use."""
+"""Averages of the weights, which are used for validation and for the saved model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class WeightAveragingOption(Option):
-    """Base of every average's option."""
+    """Base class of weight-averaging options."""
 
     @property
     def stops_early(self) -> bool:
@@ -21,7 +21,7 @@ class WeightAveragingOption(Option):
         return True
 
     def build(self, epochs: int) -> Callback | None:
-        """Builds the callback that averages over at most `epochs` epochs; None where nothing is averaged."""
+        """Builds the callback that averages over at most `epochs` epochs; None if nothing is averaged."""
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 
 
@@ -31,7 +31,7 @@ WEIGHT_AVERAGING: Registry[WeightAveragingOption] = Registry("train/weight_avera
 @WEIGHT_AVERAGING.register("none")
 @dataclass
 class NoWeightAveraging(WeightAveragingOption):
-    """The weights of the last step."""
+    """No averaging: the weights of the last step."""
 
     def build(self, epochs: int) -> Callback | None:
         return None
@@ -43,7 +43,7 @@ class Ema(WeightAveragingOption):
     """Exponential moving average of the weights.
 
     Attributes:
-        decay: Share of the average that a step leaves, 0 to below 1.
+        decay: Decay of the average per step, 0 to below 1.
     """
 
     decay: float
@@ -62,7 +62,7 @@ class Ema(WeightAveragingOption):
 class Swa(WeightAveragingOption):
     """Mean of the weights at the end of the last epochs (stochastic weight averaging, Izmailov et al. 2018).
 
-    All epochs are trained: stopping early would leave out those that are to be averaged.
+    All epochs are trained, since early stopping would omit those to be averaged.
 
     Attributes:
         start: Share of the epochs after which averaging begins, 0 to below 1.

@@ -1,1 +1,1 @@
-"""Baseline methods, one module each: a new one is one more module here, which registers its class."""
+"""Baseline methods, one module each. To add a method, add a module that registers its class."""

@@ -1,8 +1,7 @@
 """`dense`: a fully connected network on the pixels, with 64 and 32 hidden units.
 
-The same network as `train.model: dense`, but by scikit-learn: trained by Adam on the same loss, it needs neither
-PyTorch, which this stage would import for it alone, nor a second training loop beside that of the
-train stage.
+The network is the same as `train.model: dense`, trained with Adam on the same loss, but by scikit-learn. So this stage
+needs neither PyTorch nor a second training loop in addition to the train stage's.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ GRID = [{"alpha": alpha} for alpha in (1.0, 1e-2)]
 
 HELD_OUT = 0.1
 ENOUGH = 5000
-"""From so many images on, the accuracy on this share of them says when to stop. Of fewer, the share is too small to
-say it, and too large to be done without: on 1,161 digits it costs two points of accuracy."""
+"""With at least this many images, training stops early by the accuracy on a held-out share of them. With fewer, the
+share is too small for that, but too large to lose: on 1,161 digits, holding it out costs two points of accuracy."""
 
 
 @METHODS.register("dense")
 class DenseBaseline(BaselineMethod):
-    """Standardised pixels into 64, then 32 rectified linear units, then the classes."""
+    """Standardised pixels, then layers of 64 and 32 rectified linear units, then the classes."""
 
     title: ClassVar[str] = "fully connected network 64-32"
 
@@ -67,7 +66,7 @@ def _fit(features: Features, labels: Labels, settings: Settings, epochs: int, se
     from sklearn.neural_network import MLPClassifier
 
     counts = np.bincount(labels)
-    # Each class has to be among the images that are learnt from as well as among those held out.
+    # Each class must have images both in the training part and in the held-out part.
     stops_early = len(labels) >= ENOUGH and counts.min() >= 2 and len(labels) * HELD_OUT >= len(counts)
     network = MLPClassifier(
         hidden_layer_sizes=(64, 32),

@@ -25,15 +25,15 @@ GRID = [{"C": c} for c in (0.01, 0.1, 1.0)]
 
 BINS = 9
 CLIP = 0.2
-"""Orientations over 180 degrees, and the largest share of a block: Dalal and Triggs's choices."""
+"""Number of orientation bins over 180 degrees, and maximum of a normalised block's values (Dalal and Triggs)."""
 
 WEAK = 2.55
-"""Length of a block's vector, in grey levels a pixel, below which it is damped: 1 % of the range."""
+"""Length of a block's vector, in grey levels per pixel, below which it is damped: 1 % of the range."""
 
 
 @METHODS.register("hog_svm")
 class HogSvmBaseline(BaselineMethod):
-    """Histograms of gradients; a linear machine one class against the rest, its C chosen by cross-validation."""
+    """Histograms of gradients and a one-vs-rest linear SVM, whose C is chosen by cross-validation."""
 
     title: ClassVar[str] = "HOG, linear SVM"
 
@@ -62,24 +62,24 @@ class HogSvmBaseline(BaselineMethod):
 def _fit(features: Features, labels: Labels, settings: Settings) -> LinearSVC:
     from sklearn.svm import LinearSVC
 
-    # The primal problem is solved without random numbers; the dual one is not.
+    # The solver of the primal problem is deterministic; that of the dual uses random numbers.
     return LinearSVC(C=settings["C"], dual=False).fit(features, labels)
 
 
 def hog(images: Images, cells: int) -> Features:
     """Returns histograms of oriented gradients.
 
-    Dalal and Triggs (2005), "Histograms of oriented gradients for human detection": centred differences, of the
-    channel where they are largest; unsigned orientation in `BINS` bins; votes by magnitude, shared linearly between
-    neighbouring bins and neighbouring cells; overlapping blocks of 2 x 2 cells, each normalised, clipped and
-    normalised again (L2-Hys). Written out here since OpenCV 5 has no HOG any more.
+    Dalal and Triggs (2005), "Histograms of oriented gradients for human detection": centred differences of the
+    channel with the largest gradient; unsigned orientation in `BINS` bins; votes by magnitude, interpolated linearly
+    between neighbouring bins and neighbouring cells; overlapping blocks of 2 x 2 cells, each normalised, clipped and
+    normalised again (L2-Hys). Implemented here because OpenCV 5 no longer has HOG.
 
     Args:
         images: [n, h, w, c] uint8, of any h, w and c.
-        cells: Along each side, at least 2.
+        cells: Number of cells along each side, at least 2.
 
     Returns:
-        [n, (cells - 1)^2 * 4 * BINS], in 0..1.
+        [n, (cells - 1)^2 * 4 * BINS] float32, in 0..1.
     """
     height, width = images.shape[1:3]
     magnitude, place = _gradients(images)
@@ -101,7 +101,7 @@ def hog(images: Images, cells: int) -> Features:
 
 
 def _gradients(images: Images) -> tuple[Features, Features]:
-    """Returns each pixel's magnitude (grey levels per two pixels) and orientation (bins, from -0.5), [n, h, w] each."""
+    """Returns gradient magnitudes (grey levels per two pixels) and orientations (bins, from -0.5), [n, h, w] each."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge").astype(np.float32)
     vertical = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     horizontal = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
@@ -116,14 +116,14 @@ def _gradients(images: Images) -> tuple[Features, Features]:
 
 @functools.cache
 def _pooling(cells: int, length: int) -> Features:
-    """Returns the weight of each pixel in each cell, [cells, length]: 1 at a cell's centre, 0 at its neighbours'.
+    """Returns the weight of each pixel in each cell, [cells, length]: largest at the cell's centre, 0 at the next ones.
 
     Each cell's weights sum to 1, so that histograms are means, and `WEAK` is the same for any image size.
     """
     centres = (np.arange(cells) + 0.5) * length / cells
     distance = np.abs(np.arange(length) + 0.5 - centres[:, None]) * cells / length
     weights = np.maximum(0, 1 - distance)
-    if length < cells:  # some cells have no pixel nearby: the nearest stands in
+    if length < cells:  # some cells have no pixel nearby: use the nearest one
         weights[np.arange(cells), distance.argmin(axis=1)] += 1e-3
     pooling: Features = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return pooling

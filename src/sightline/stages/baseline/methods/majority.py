@@ -1,4 +1,4 @@
-"""`majority`: the most frequent class, whatever the image shows."""
+"""`majority`: always predicts the most frequent class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @METHODS.register("majority")
 class MajorityBaseline(BaselineMethod):
-    """Gives each class its share of the training images, and so always names the most frequent one."""
+    """Predicts each class's share of the training images as its probability, and so the most frequent class."""
 
     title: ClassVar[str] = "most frequent class"
 
@@ -27,7 +27,7 @@ class MajorityBaseline(BaselineMethod):
         self._shares = np.zeros(num_classes)
         self._images = 0
 
-    def fit(self, images: Images, labels: Labels) -> None:  # noqa: ARG002  it does not look
+    def fit(self, images: Images, labels: Labels) -> None:  # noqa: ARG002  the images do not matter
         self._images = len(labels)
         self._shares = np.bincount(labels, minlength=self.num_classes) / len(labels)
 

@@ -23,12 +23,12 @@ GRID = [{"C": c} for c in (1e-3, 1e-2, 1e-1, 1.0)]
 """Inverse strengths of the L2 penalty on the weights, to choose from."""
 
 ITERATIONS = 200
-"""Of L-BFGS, at most: what comes later moves no answer that a test set of some thousand images could tell."""
+"""Maximum of L-BFGS; on test sets of a few thousand images, more make no measurable difference."""
 
 
 @METHODS.register("pixels_logreg")
 class PixelsLogregBaseline(BaselineMethod):
-    """Standardised pixels, a linear model, its L2 penalty chosen by cross-validation."""
+    """Standardised pixels and a linear model, whose L2 penalty is chosen by cross-validation."""
 
     title: ClassVar[str] = "pixels, logistic regression"
 

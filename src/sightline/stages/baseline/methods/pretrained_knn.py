@@ -1,4 +1,4 @@
-"""`pretrained_knn`: the nearest training images by the features of a pretrained network."""
+"""`pretrained_knn`: nearest neighbours by the features of a pretrained network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRID = [{"neighbours": k} for k in (20, 10, 5, 3, 1)]
 
 @METHODS.register("pretrained_knn")
 class PretrainedKnnBaseline(BaselineMethod):
-    """A vote of the nearest training images by the angle between features, the nearer the weightier."""
+    """A vote of the nearest training images by the angle between features, weighted by inverse distance."""
 
     title: ClassVar[str] = "pretrained features, nearest neighbours"
 
@@ -57,7 +57,7 @@ def _fit(features: Features, labels: Labels, settings: Settings) -> KNeighborsCl
     from sklearn.neighbors import KNeighborsClassifier
 
     class SmoothedNeighbours(KNeighborsClassifier):  # type: ignore[misc]  # scikit-learn has no types
-        """Votes with one more, shared by all classes: that no neighbour is of a class does not make it impossible."""
+        """Adds one vote, shared equally by all classes, so that no class has probability 0."""
 
         def predict_proba(self, features: Features) -> Floats:
             """Returns probabilities [n, K]."""

@@ -1,4 +1,4 @@
-"""`pretrained_logreg`: logistic regression on the features of a pretrained network, the linear probe."""
+"""`pretrained_logreg`: logistic regression on the features of a pretrained network (a linear probe)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @METHODS.register("pretrained_logreg")
 class PretrainedLogregBaseline(BaselineMethod):
-    """The counterpart of `train.recipe: probe`: it says what training more of that network than its head is worth."""
+    """Counterpart of `train.recipe: probe`, to compare with training more of the network than its head."""
 
     title: ClassVar[str] = "pretrained features, logistic regression"
 

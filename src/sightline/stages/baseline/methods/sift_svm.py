@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from sightline.stages.baseline.config import BaselineConfig
 
 GRID = [{"C": c, "gamma": gamma} for c in (1.0, 10.0) for gamma in (1.0, 2.0, 4.0)]
-"""Settings of the kernel machine to choose from. The histograms have length 1, so that gamma needs no scale."""
+"""Settings of the SVM to choose from. The histograms have length 1, so gamma needs no scaling."""
 
 GRID_STEPS = 8
-"""Points along the shorter side of the dense grid, where an image has no keypoint."""
+"""Points along the shorter side of the dense grid that replaces keypoints in an image without any."""
 
 
 @METHODS.register("sift_svm")
 class SiftSvmBaseline(BaselineMethod):
-    """Keypoints' descriptors, assigned to the nearest of a vocabulary's words; the histogram of words, classified.
+    """Assigns keypoint descriptors to the nearest words of a vocabulary, and classifies histograms of words.
 
     Csurka et al. (2004), "Visual categorization with bags of keypoints"; descriptors and histograms are compared by
     their square roots (Arandjelovic and Zisserman (2012), "Three things everyone should know to improve object
-    retrieval"); the machine has a Gaussian kernel.
+    retrieval"); the SVM has a Gaussian kernel.
     """
 
     title: ClassVar[str] = "SIFT, bag of words, SVM"
@@ -62,7 +62,7 @@ class SiftSvmBaseline(BaselineMethod):
         of_images = [descriptors(image, config.sift_side) for image in images[some]]
         found, numbers = np.concatenate(of_images), [len(each) for each in of_images]
         del of_images
-        # Threads add up their parts of a mean in the order in which they end, which is another one every time.
+        # Threads add their parts of a mean in the order in which they finish, which varies from run to run.
         with threadpool_limits(1, "openmp"):
             self._assign = MiniBatchKMeans(
                 min(config.words, len(found)),
@@ -110,10 +110,10 @@ def _fit(features: Features, labels: Labels, settings: Settings) -> SVC:
 
 
 def histograms(words: npt.NDArray[np.int32], numbers: Sequence[int], count: int) -> Features:
-    """Returns square roots of the shares of words in each image, [n, count]: each row has length 1.
+    """Returns the square roots of each image's shares of words, [n, count] float32; each row has length 1.
 
     Args:
-        words: The word of each descriptor, image after image.
+        words: The word of each descriptor, in order of the images.
         numbers: Number of descriptors of each image, at least one.
         count: Number of words.
     """
@@ -124,12 +124,14 @@ def histograms(words: npt.NDArray[np.int32], numbers: Sequence[int], count: int)
 
 
 def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
-    """Returns the square roots of an image's SIFT descriptors, [keypoints, 128], at least one, each of length 1 or 0.
+    """Returns the square roots of an image's SIFT descriptors, [keypoints, 128] float32, each of length 1 or 0.
+
+    There is at least one keypoint.
 
     Args:
-        image: [h, w, c].
-        side: px; an image whose shorter side is less is enlarged to it. SIFT finds blobs of some pixels' size, and
-            reads 16 x 16 of them around each, more than a small image has.
+        image: [h, w, c] uint8.
+        side: Minimum shorter side in px, to which smaller images are enlarged: SIFT needs 16 x 16 samples around each
+            keypoint, more than a small image has.
     """
     import cv2
 
@@ -149,7 +151,7 @@ def descriptors(image: npt.NDArray[np.uint8], side: int) -> Features:
 
 
 def grid(height: int, width: int) -> list[cv2.KeyPoint]:
-    """Returns evenly spaced keypoints, `GRID_STEPS` along the shorter side, each seeing two steps around it."""
+    """Returns evenly spaced keypoints, `GRID_STEPS` along the shorter side, each with a diameter of two steps."""
     import cv2
 
     step = min(height, width) / GRID_STEPS

@@ -1,4 +1,4 @@
-"""Losses: a module for each that `train.loss` can name. A module that is put here is an option."""
+"""Losses that `train.loss` can name, one module each. Adding a module here adds an option."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class LossOption(Option):
-    """Base of every loss's option."""
+    """Base class of loss options."""
 
     def build(self, weight: torch.Tensor | None) -> nn.Module:
         """Builds the loss of logits [N, K] and targets: int64 [N], or shares [N, K].

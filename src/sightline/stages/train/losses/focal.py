@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @LOSSES.register("focal")
 @dataclass
 class Focal(LossOption):
-    """Cross-entropy that counts an image less, the surer the network is of its class (Lin et al. 2017).
+    """Focal loss: cross-entropy with less weight on images that are already classified confidently (Lin et al. 2017).
 
     Attributes:
-        gamma: Strength of the focus, not negative; 0 is cross-entropy.
+        gamma: Focusing parameter, at least 0; 0 is cross-entropy.
     """
 
     gamma: float

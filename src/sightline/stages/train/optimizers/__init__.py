@@ -1,4 +1,4 @@
-"""Optimisers: a module for each that `train.optimizer` can name. A module that is put here is an option."""
+"""Optimisers that `train.optimizer` can name, one module each. Adding a module here adds an option."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class OptimizerOption(Option):
-    """Base of every optimiser's option.
+    """Base class of optimiser options.
 
     Attributes:
         lr: Learning rate of the head.

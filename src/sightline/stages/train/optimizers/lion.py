@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 @OPTIMIZERS.register("lion")
 @dataclass
 class Lion(OptimizerOption):
-    """Lion: steps of one size, in the sign of the momentum (Chen et al. 2023); wants a third of AdamW's rate.
+    """Lion: steps of constant size in the direction of the momentum's sign (Chen et al. 2023).
+
+    It needs about a third of AdamW's learning rate.
 
     Attributes:
         betas: Interpolation of momentum and gradient for the step; decay of the momentum.

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a module for each that `train.schedule` can name. A module that is put here is an option."""
+"""Learning-rate schedules that `train.schedule` can name, one module each. Adding a module here adds an option."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class ScheduleOption(Option):
-    """Base of every schedule's option."""
+    """Base class of schedule options."""
 
     def build(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         """Builds the schedule, which is stepped after every step of the optimiser.
 
         Args:
-            optimizer: The optimiser, its learning rates those of the peak.
-            steps: Steps of the optimiser in the whole training.
+            optimizer: The optimiser, with the peak learning rates.
+            steps: Number of optimiser steps of the whole run.
         """
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 

@@ -1,4 +1,4 @@
-"""The schedule of a constant learning rate."""
+"""The constant learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @SCHEDULES.register("constant")
 @dataclass
 class Constant(ScheduleOption):
-    """The learning rate stays as it is."""
+    """A constant learning rate."""
 
     def build(self, optimizer: Optimizer, steps: int) -> LRScheduler:
         from torch.optim.lr_scheduler import LambdaLR

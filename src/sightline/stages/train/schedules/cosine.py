@@ -1,4 +1,4 @@
-"""The schedule of a warm-up and a cosine."""
+"""The cosine schedule with warm-up."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @SCHEDULES.register("one_cycle")
 @dataclass
 class OneCycle(ScheduleOption):
-    """Up to the peak and down to almost nothing, momentum the other way (Smith and Topin 2018).
+    """One cycle: the learning rate rises to the peak and falls to almost 0, momentum inversely (Smith and Topin 2018).
 
     Attributes:
         warmup: Share of all steps spent going up, above 0 and below 1.

@@ -1,4 +1,4 @@
-"""The schedule of cuts at milestones."""
+"""The step schedule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Step(ScheduleOption):
 
     Attributes:
         milestones: Shares of all steps at which it is cut.
-        factor: The factor of each step, above 0 to 1.
+        factor: Factor by which each cut multiplies the learning rate, above 0 to 1.
     """
 
     milestones: list[float]
