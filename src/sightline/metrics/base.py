@@ -1,4 +1,4 @@
-"""Types of the metrics, the check of their input, the predicted class, the confusion matrix."""
+"""Types shared by the metrics, validation of their input, predicted classes and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 DIGITS = 6
-"""Decimal places of what is written: more than any test set resolves, few enough to be stable in text."""
+"""Decimal places of written values: more than any test set resolves, few enough to be stable in text."""
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 
 def require_probabilities(labels: Labels, probabilities: Floats) -> None:
-    """Refuses what no classifier may return.
+    """Refuses labels and probabilities that no classifier may produce.
 
     Raises:
         ValueError: If shapes disagree, a label is no class, or a row is not a probability distribution.
@@ -26,13 +26,13 @@ def require_probabilities(labels: Labels, probabilities: Floats) -> None:
         raise ValueError("there is nothing to score")
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise ValueError(f"labels must be in [0, {probabilities.shape[1]}), not {labels.min()} to {labels.max()}")
-    # 1e-3: softmax in bfloat16 is this coarse. The comparison is also false for NaN.
+    # 1e-3, because softmax in bfloat16 is that coarse. The comparison is also false for NaN.
     if not (np.abs(probabilities.sum(axis=1) - 1) < 1e-3).all() or (probabilities < 0).any():
         raise ValueError("probabilities must be at least 0 and sum to 1 in each row")
 
 
 def predicted_classes(probabilities: Floats) -> Labels:
-    """Returns the most probable class of each row, [n] int64; the lowest index where several are."""
+    """Returns the most probable class of each row, [n] int64; the lowest index on ties."""
     most_probable: Labels = probabilities.argmax(axis=1).astype(np.int64)
     return most_probable
 
@@ -45,7 +45,7 @@ def confusion(labels: Labels, predicted: Labels, num_classes: int) -> Labels:
 
 
 def shared_by_ties(values: Floats, outcomes: Floats) -> Floats:
-    """Gives rows of equal value the mean of their outcomes, so that no order among them is made up.
+    """Gives rows with equal values the mean of their outcomes, so that results do not depend on an arbitrary order.
 
     Args:
         values: [n], sorted in either direction.

@@ -1,11 +1,11 @@
-"""Smoothed, stratified bootstrap: intervals of metrics that have no formula for one.
+"""Smoothed, stratified bootstrap: intervals of metrics that have no closed formula.
 
 Efron and Tibshirani (1993), "An introduction to the bootstrap", chapters 6 and 16. A resample draws each class's images
-with replacement, as many as the class has: the class balance of a test set is chosen, not sampled. Where a model makes
-no error, no resample of its answers has one; so the answers of `intervals.PSEUDO` images in all are others: half of
-them right, half wrong, with the certainty that the model has. The interval is the mean of the resamples plus and minus
-1.96 of their standard deviations: their percentiles would lean the wrong way near a perfect score. All is a function of
-the seed and of the set of rows, not of their order.
+with replacement, as many as the class has, because the class balance of a test set is chosen rather than sampled. If a
+model made no errors, no plain resample would have any. So in each resample, about `intervals.PSEUDO` predictions in
+total are replaced, half of them by correct and half by wrong ones, with the model's own confidence. The interval is the
+mean of the resamples plus and minus 1.96 standard deviations, since percentiles are biased near a perfect score.
+Results depend only on the seed and on the set of rows, not on their order.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ Ranking = Callable[[Labels, Floats, Weights | None], Floats]
 """Labels [n], probabilities [n, K], weights [R, n] -> values [R, K]."""
 
 RANKING_CELLS = 50_000_000
-"""Ranking looks at images x classes x resamples so many, at most: in some seconds."""
+"""Maximum of images x classes x resamples for ranking metrics, which takes a few seconds."""
 LEAST_RANKINGS = 100
 _CHUNK_CELLS = 2_000_000
 
 
 def interval(value: float, resampled: Floats, bounds: Interval) -> Interval:
-    """Returns the 95 % interval of a number that lies in `bounds`, from its resamples."""
+    """Returns the 95 % interval of a metric with range `bounds` from its resampled values."""
     return within(value, float(resampled.mean()), float(resampled.std()), bounds)
 
 
 def canonical_order(labels: Labels, probabilities: Floats) -> npt.NDArray[np.intp]:
-    """Returns an order of the rows that depends on what they hold alone, sorted by class."""
+    """Returns an order of the rows that depends only on their values, sorted by class."""
     return np.lexsort((*probabilities.T, labels))
 
 
 @dataclass(frozen=True)
 class ResamplingPool:
-    """ResamplingPool to be drawn from: those that were given, then as many right ones, then as many wrong ones.
+    """Predictions to draw from: the original ones, then a correct version of each, then a wrong version of each.
 
     Attributes:
         labels: [n] true classes, sorted.
-        probabilities: [3n, K]. In the second n, the largest probability of a row is moved to the true class; in the
-            third, that of the true class to another one, where the row was right.
+        probabilities: [3n, K]. In the second n rows, the largest probability is swapped with the true class's; in the
+            last n rows, the true class's probability is swapped with another class's if the prediction was correct.
     """
 
     labels: Labels
@@ -60,7 +60,7 @@ class ResamplingPool:
         others = (labels + np.random.default_rng(seed).integers(1, max(2, num_classes), n)) % num_classes
         right, wrong = probabilities.copy(), probabilities.copy()
         right[rows, labels], right[rows, best] = probabilities[rows, best], probabilities[rows, labels]
-        others = np.where(best == labels, others, labels)  # what is wrong already stays
+        others = np.where(best == labels, others, labels)  # wrong predictions stay as they are
         wrong[rows, labels], wrong[rows, others] = probabilities[rows, others], probabilities[rows, labels]
         return cls(labels, np.concatenate([probabilities, right, wrong]))
 
@@ -70,7 +70,7 @@ class ResamplingPool:
         return np.tile(self.labels, 3)
 
     def draw(self, rng: np.random.Generator, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Yields stratified resamples, some at a time: row numbers [r, n], below 3n."""
+        """Yields stratified resamples in chunks: row numbers [r, n], below 3n."""
         n = len(self.labels)
         _, starts, counts = np.unique(self.labels, return_index=True, return_counts=True)
         at_once = max(1, _CHUNK_CELLS // n)
@@ -79,7 +79,7 @@ class ResamplingPool:
             size = min(at_once, resamples - begin)
             parts = [rng.integers(s, s + c, size=(size, c)) for s, c in zip(starts, counts, strict=True)]
             rows = np.concatenate(parts, axis=1)
-            # How many places get another answer, and where: few, so that no number is drawn for each place.
+            # Draw the number of replaced predictions and their positions, which is cheaper than a draw per position.
             for row in rows:
                 places = rng.choice(n, rng.binomial(n, unsure), replace=False)
                 row[places] += n * rng.integers(1, 3, len(places))
@@ -87,7 +87,7 @@ class ResamplingPool:
 
 
 def resample_means(pool: ResamplingPool, values: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, Floats]:
-    """Returns the means of values [3n], by name, in resamples: [resamples] each."""
+    """Returns the means of values [3n], by name, over each resample: [resamples] each."""
     rng = np.random.default_rng(seed)
     parts = [{name: v[rows].mean(axis=1) for name, v in values.items()} for rows in pool.draw(rng, resamples)]
     return {name: np.concatenate([part[name] for part in parts]) for name in values}
@@ -109,9 +109,9 @@ def resample_areas(pool: ResamplingPool, seed: int, resamples: int) -> Floats:
 
 
 def resample_rankings(pool: ResamplingPool, values: Ranking, seed: int, resamples: int) -> Floats:
-    """Returns a ranking metric of each class in resamples, [r, K].
+    """Returns a ranking metric of each class in each resample, [r, K].
 
-    Of large sets with many classes there are fewer than `resamples`; see `RANKING_CELLS`.
+    For large sets with many classes r is smaller than `resamples`; see `RANKING_CELLS`.
     """
     size, num_classes = pool.probabilities.shape
     fewer = min(resamples, max(RANKING_CELLS // (size * num_classes), LEAST_RANKINGS))

@@ -1,4 +1,4 @@
-"""Calibration: whether a probability of 0.9 is right nine times in ten."""
+"""Calibration: whether predictions with a probability of 0.9 are correct nine times in ten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of similar confidence: how many, their mean confidence, the accuracy and its interval."""
+    """Images of similar confidence: their number, mean confidence, and accuracy with its interval."""
 
     count: int
     confidence: float
@@ -30,7 +30,7 @@ class Bin:
 
 
 def reliability(confidences: Floats, correct: Bools, bins: int = BINS) -> list[Bin]:
-    """Returns bins of equally many images, least confident first: the reliability diagram.
+    """Returns the reliability diagram: bins with equal numbers of images, the least confident first.
 
     Nguyen and O'Connor (2015), "Posterior calibration and exploratory analysis for natural language processing
     models", section 3: bins of equal mass. Images of equal confidence share their mean accuracy, so that it
@@ -38,8 +38,8 @@ def reliability(confidences: Floats, correct: Bools, bins: int = BINS) -> list[B
 
     Args:
         confidences: [n] probabilities of the predicted classes, n >= 1.
-        correct: [n] whether they were right.
-        bins: At most so many; as many as there are images where those are fewer.
+        correct: [n] whether they are correct.
+        bins: Maximum number of bins; there are no more bins than images.
     """
     order = np.argsort(confidences, kind="stable")
     confidence = confidences[order]
@@ -51,7 +51,7 @@ def reliability(confidences: Floats, correct: Bools, bins: int = BINS) -> list[B
 
 
 def ece(confidences: Floats, correct: Bools, bins: int = BINS) -> float:
-    """Returns the expected calibration error: the mean distance of confidence and accuracy over `reliability`'s bins.
+    """Returns the expected calibration error: the mean difference of confidence and accuracy over reliability bins.
 
     Guo et al. (2017), "On calibration of modern neural networks", equation 3, with bins of equal mass.
 
@@ -60,28 +60,28 @@ def ece(confidences: Floats, correct: Bools, bins: int = BINS) -> float:
     """
     n = len(confidences)
     error = sum(b.count * abs(b.accuracy - b.confidence) for b in reliability(confidences, correct, bins)) / n
-    return round(error, 12)  # what is left of 0.9 - 0.9 is no miscalibration
+    return round(error, 12)  # removes rounding errors, as in 0.9 - 0.9
 
 
 def log_probabilities(probabilities: Floats) -> Floats:
-    """Returns natural logarithms of probabilities [n, K]: logits that give them back, finite even for 0."""
+    """Returns natural logarithms of probabilities [n, K]: logits whose softmax they are, finite even for 0."""
     logits: Floats = np.log(probabilities.clip(_TINY))
     return logits
 
 
 def fit_temperature(labels: Labels, logits: Floats) -> float:
-    """Returns the temperature T that makes softmax(logits / T) most likely.
+    """Returns the temperature T that maximises the likelihood of softmax(logits / T).
 
-    Guo et al. (2017), section 4.2. The mean log loss is convex in 1/T, so that the root of its derivative is its one
-    minimum; it is found by bisection, in double precision: the same bits every time.
+    Guo et al. (2017), section 4.2. The mean log loss is convex in 1/T, so the root of its derivative is its only
+    minimum. It is found by bisection in double precision, which gives the same bits every time.
 
     Args:
         labels: [n] true classes of images that the model was not trained on.
-        logits: [n, K], known up to a constant in each row: logarithms of probabilities will do.
+        logits: [n, K], known up to a constant in each row; logarithms of probabilities suffice.
 
     Returns:
-        Between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`. 1, which changes nothing, where the likelihood has no maximum:
-        no image, all of them right (any certainty could then be justified), or logits that say nothing.
+        A value between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`. It is 1, which changes nothing, if the likelihood has
+        no maximum: no images, only correct predictions (which would justify any confidence), or uninformative logits.
 
     >>> round(fit_temperature(np.array([0, 0, 0, 1]), np.array([[2.0, 0.0]] * 4)) * float(np.log(3)), 9)
     2.0
@@ -93,7 +93,7 @@ def fit_temperature(labels: Labels, logits: Floats) -> float:
     mean_of_true = of_true.mean()
 
     def slope(inverse: float) -> float:
-        """The derivative of the mean log loss by 1/T."""
+        """Returns the derivative of the mean log loss with respect to 1/T."""
         weights = np.exp(shifted * inverse)
         expected = (weights * shifted).sum(axis=1) / weights.sum(axis=1)
         return float(expected.mean() - mean_of_true)
@@ -112,11 +112,11 @@ def fit_temperature(labels: Labels, logits: Floats) -> float:
 
 
 def is_supported(labels: Labels, logits: Floats, temperature: float) -> bool:
-    """Says whether images speak for a temperature fitted to them, or whether 1 would do as well.
+    """Returns whether images significantly support a temperature fitted to them, compared with 1.
 
-    Few images, nearly all of them right, fit a temperature that depends on one or two errors, and make a model worse.
-    The likelihood-ratio test (Wilks (1938)) of T = 1, at 5 %: whether the summed log loss falls by more than half the
-    95 % quantile of chi-squared with one degree of freedom.
+    A temperature fitted to few images, nearly all of them predicted correctly, depends on one or two errors and can
+    make a model worse. So this is the likelihood-ratio test (Wilks (1938)) of T = 1 at 5 %: whether the summed log loss
+    falls by more than half the 95 % quantile of chi-squared with one degree of freedom.
     """
     if not len(labels):
         return False
@@ -130,7 +130,7 @@ def is_supported(labels: Labels, logits: Floats, temperature: float) -> bool:
 
 
 def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
-    """Returns softmax(log(probabilities) / temperature), [n, K]; the same most probable classes, in the same order."""
+    """Returns softmax(log(probabilities) / temperature), [n, K], which keeps the order of the classes."""
     if temperature == 1:
         return probabilities
     scaled = log_probabilities(probabilities) / temperature

@@ -1,7 +1,7 @@
-"""Classification metrics: all numbers of one evaluation, from labels and probabilities.
+"""Classification metrics: all metrics of an evaluation, computed from labels and probabilities.
 
-The predicted class is the most probable one, the lowest index where several are. See `counts` for what a class that
-is absent, or never predicted, counts as. `metric_table.METRICS` says which numbers there are.
+The predicted class is the most probable one, with the lowest index on ties. See `counts` for the conventions for
+classes that are absent or never predicted, and `metric_table.METRICS` for the list of metrics.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def classification_metrics(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, float]:
-    """Returns all numbers as one flat mapping whose keys DVC and MLflow both accept as names of metrics.
+    """Returns all metrics as a flat mapping whose keys are valid metric names in both DVC and MLflow.
 
     Args:
         labels: [n] true classes, n >= 1.
         probabilities: [n, K], rows sum to 1.
-        top_k: For `top_<k>_accuracy`, capped at K - 1 (beyond, it is 1 by definition); left out for two classes.
-        per_class_limit: Up to this many classes `precision/class_<i>` and so on are among the numbers.
+        top_k: For `top_<k>_accuracy`, capped at K - 1 (beyond, it is 1 by definition); omitted for two classes.
+        per_class_limit: Maximum number of classes for which `precision/class_<i>` and so on are included.
         uncalibrated: [n, K] the probabilities before calibration, for `log_loss_uncalibrated`, `ece_uncalibrated`.
-        seed: Of the bootstrap's draws.
-        resamples: Of the bootstrap; 0 leaves out its intervals.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples; 0 omits their intervals.
 
     Returns:
-        Values rounded to `DIGITS` places: `<name>` with its 95 % interval `<name>_low`, `<name>_high` where it has
-        one that holds. What is not defined (an ROC curve of one class) is left out.
+        Values rounded to `DIGITS` places: `<name>` and, if there is a valid one, its 95 % interval `<name>_low`,
+        `<name>_high`. Undefined metrics (such as the ROC curve of a single class) are omitted.
     """
     require_probabilities(labels, probabilities)
     order = bootstrap.canonical_order(labels, probabilities)
@@ -102,7 +102,7 @@ def hit_fraction(name: str, hits: Bools) -> dict[str, float]:
 
 
 def with_intervals(values: Mapping[str, float], intervals: Mapping[str, Interval]) -> dict[str, float]:
-    """Returns values by name, each with its interval where it has one."""
+    """Returns values by name, with their intervals where there are any."""
     numbers: dict[str, float] = {}
     for name, value in values.items():
         numbers[name] = value
@@ -112,7 +112,7 @@ def with_intervals(values: Mapping[str, float], intervals: Mapping[str, Interval
 
 
 def _of_counts(matrix: Labels, single: bool, seed: int, resamples: int) -> dict[str, float]:
-    """Returns the functions of the confusion matrix: numbers of all classes together, averages, and of each class."""
+    """Returns the metrics based on the confusion matrix: overall, averaged over classes, and per class."""
     bounds = {metric.name: metric.bounds for metric in of_kind(CountMetric).values()}
 
     def values(c: counts.Counts) -> dict[str, Floats]:
@@ -139,7 +139,7 @@ def _smoothed(
     seed: int,
     resamples: int,
 ) -> dict[str, Interval]:
-    """Returns the intervals of functions of counts: around their values for smoothed counts, as wide as resamples."""
+    """Returns the intervals of count metrics, centred at smoothed counts, with the spread of resamples."""
     rng, support = np.random.default_rng(seed), matrix.sum(axis=1)
     shares = counts.smoothed(matrix)
     centre = values(counts.Counts.expected(support, shares[0]))
@@ -156,7 +156,7 @@ def _smoothed(
 
 
 def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resamples: int) -> dict[str, float]:
-    """Returns means over images, and functions of the confidences."""
+    """Returns metrics that are means over images, and those that are functions of the confidences."""
     confidences, correct = probabilities.max(axis=1), predicted_classes(probabilities) == labels
     row_metrics, confidence_metrics = of_kind(RowMetric), of_kind(ConfidenceMetric)
     rows = {name: metric.values(labels, probabilities) for name, metric in row_metrics.items()}
@@ -177,7 +177,7 @@ def _of_probabilities(labels: Labels, probabilities: Floats, seed: int, resample
 
 
 def _of_rankings(labels: Labels, probabilities: Floats, single: bool, seed: int, resamples: int) -> dict[str, float]:
-    """Returns the ranking metrics: averages over classes, and of each class."""
+    """Returns the ranking metrics, averaged over classes and per class."""
     support = np.bincount(labels, minlength=probabilities.shape[1])
 
     def values(name: str, each: Floats) -> dict[str, Floats]:

@@ -1,10 +1,10 @@
 """Metrics that are functions of counts: how often each class was true, predicted, and predicted correctly.
 
-Every function takes counts with any leading axes, so that one evaluation and a thousand resamples of it are computed by
-the same lines. Conventions, the same everywhere: a quotient with denominator 0 (the precision of a class never
-predicted, the recall of one without test images) counts as 0. A macro average is taken over the classes that occur
-among labels or predictions, as scikit-learn does by default: a class that the test split lacks and the model never
-names says nothing about the model.
+Every function accepts counts with any leading axes, so that the same code computes an evaluation and a thousand
+resamples of it. Two conventions hold everywhere. A quotient with denominator 0 (the precision of a class never
+predicted, the recall of one without test images) counts as 0. A macro average is over the classes that occur among
+labels or predictions, as in scikit-learn by default, since a class that is neither in the test split nor predicted says
+nothing about the model.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Counts:
     """The counts of each class.
 
     Attributes:
-        support: [K] test images of the class; the same in every resample.
-        predicted: [..., K] images that were given the class; fractions where they are expected ones.
-        correct: [..., K] images of the class that were given it, likewise.
+        support: [K] number of test images of the class, the same in every resample.
+        predicted: [..., K] number of images predicted as the class; may be fractional if expected.
+        correct: [..., K] number of images of the class predicted as it; may be fractional if expected.
     """
 
     support: Labels
@@ -37,12 +37,12 @@ class Counts:
 
     @classmethod
     def of(cls, confusion: Labels) -> Counts:
-        """Counts a confusion matrix [K, K], rows true."""
+        """Counts from a confusion matrix [K, K], whose rows are true classes."""
         return cls(confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal().copy())
 
     @classmethod
     def expected(cls, support: Labels, shares: Floats) -> Counts:
-        """Returns the counts that classes of so many images have on average, each with its shares [K, K]."""
+        """Returns the expected counts of classes with `support` images and shares of predictions [K, K]."""
         matrix = support[:, None] * shares
         return cls(support, matrix.sum(axis=0), matrix.diagonal().copy())
 
@@ -53,24 +53,24 @@ class Counts:
 
 
 POOLED = 2.0
-"""Images that each class borrows from all for the spread of its answers: one or two say nothing of it."""
+"""Images that each class borrows from all classes to estimate its spread, for which one or two are too few."""
 
 
 def smoothed(confusion: Labels) -> tuple[Floats, Floats]:
-    """Returns the shares of each class's images that are given each class, [K, K], twice, as if there were more images.
+    """Returns two smoothed versions of the shares of each class's images that are predicted as each class, [K, K].
 
-    Both take `intervals.PSEUDO` images more into account, spread over the classes as the others are: half of them are
-    answered right, half wrong, evenly among the classes that occur. In the second, `POOLED` images of each class are
-    answered right as often as all images are. Rows without images are zero.
+    Both add `intervals.PSEUDO` images, distributed over the classes like the others: half of them are predicted
+    correctly, half wrongly, evenly among the classes that occur. The second also adds `POOLED` images per class, which
+    are predicted correctly as often as all images are. Rows without images are zero.
     """
     support = confusion.sum(axis=1)
     n, size = support.sum(), len(confusion)
     occurs = (support > 0) | (confusion.sum(axis=0) > 0)
     if occurs.sum() == 1:
-        occurs[np.flatnonzero(~occurs)[:1]] = True  # a wrong answer would be another class
+        occurs[np.flatnonzero(~occurs)[:1]] = True  # a wrong prediction needs another class
     right = np.eye(size)
     wrong = quotient((1 - right) * occurs, ((1 - right) * occurs).sum(axis=1, keepdims=True))
-    wrong = np.where(wrong.sum(axis=1, keepdims=True) > 0, wrong, right)  # of one class, no answer is wrong
+    wrong = np.where(wrong.sum(axis=1, keepdims=True) > 0, wrong, right)  # with one class, no prediction is wrong
     unsure = PSEUDO / (n + PSEUDO)
     has = (support > 0)[:, None]
     light = has * ((1 - unsure) * quotient(confusion, support[:, None]) + unsure / 2 * (right + wrong))
@@ -80,13 +80,13 @@ def smoothed(confusion: Labels) -> tuple[Floats, Floats]:
 
 
 def resample(support: Labels, shares: Floats, rng: np.random.Generator, resamples: int) -> Counts:
-    """Draws the counts of stratified resamples: each class keeps its images, and its row is multinomial.
+    """Draws the counts of stratified resamples: each class keeps its number of images, and its row is multinomial.
 
     The cost does not grow with the number of images.
 
     Args:
-        support: [K] images of each class.
-        shares: [K, K] of a class's images, the share that is given each class.
+        support: [K] number of images of each class.
+        shares: [K, K] the share of each class's images that is predicted as each class.
         rng: The generator of the draws.
         resamples: Number of resamples.
 
@@ -116,12 +116,12 @@ def accuracy(c: Counts) -> Floats:
 
 
 def precision(c: Counts) -> Floats:
-    """Returns of the images given a class the share that are of it, [..., K]."""
+    """Returns the share of the images predicted as a class that belong to it, [..., K]."""
     return quotient(c.correct, c.predicted)
 
 
 def recall(c: Counts) -> Floats:
-    """Returns of a class's images the share that were given it, [..., K]; also called sensitivity."""
+    """Returns the share of a class's images that are predicted as it, [..., K]; also called sensitivity."""
     return quotient(c.correct, c.support)
 
 
@@ -131,7 +131,7 @@ def f1(c: Counts) -> Floats:
 
 
 def specificity(c: Counts) -> Floats:
-    """Returns of the images of other classes the share that were not given the class, [..., K]."""
+    """Returns the share of the other classes' images that are not predicted as the class, [..., K]."""
     others = c.images - c.support
     return quotient(others - (c.predicted - c.correct), others)
 
@@ -155,8 +155,8 @@ def balanced_accuracy(c: Counts) -> Floats:
 def matthews(c: Counts) -> Floats:
     """Returns Matthews' correlation coefficient, -1..1, [...].
 
-    Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient"; 0 where labels or
-    predictions are of one class.
+    Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient"; 0 if all labels or
+    all predictions are of one class.
     """
     n = float(c.images)
     chance = (c.predicted * c.support).sum(axis=-1)
@@ -168,7 +168,7 @@ def matthews(c: Counts) -> Floats:
 def kappa(c: Counts) -> Floats:
     """Returns Cohen's kappa, agreement beyond chance, -1..1, [...].
 
-    Cohen (1960), "A coefficient of agreement for nominal scales"; 0 where chance alone would always agree.
+    Cohen (1960), "A coefficient of agreement for nominal scales"; 0 if chance alone would always agree.
     """
     n = float(c.images)
     chance = (c.predicted * c.support).sum(axis=-1) / n

@@ -1,4 +1,4 @@
-"""Curves over all thresholds, on a fixed grid: ROC, and precision against recall; one class against the rest."""
+"""One-vs-rest ROC and precision-recall curves on a fixed grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRID: Floats = np.linspace(0, 1, POINTS)
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of the classes that have them.
+    """The curves of the classes for which they are defined.
 
     Attributes:
         roc: By class, true positive rates at the false positive rates `GRID`, after a leading 0: [POINTS + 1] each.
@@ -46,7 +46,7 @@ class Curves:
 
 
 def curves(labels: Labels, probabilities: Floats) -> Curves:
-    """Returns the curves of each class that has images, and for ROC curves has not all of them.
+    """Returns the curves of each class that has images and, for ROC curves, if other classes have images too.
 
     Args:
         labels: [n] true classes.
@@ -63,7 +63,7 @@ def curves(labels: Labels, probabilities: Floats) -> Curves:
 
 
 def decisions(labels: Labels, probabilities: Floats) -> tuple[Labels, Floats]:
-    """Returns every (image, class) pair as one decision, [n * K]: is the image of this class, how probable is it?"""
+    """Returns each (image, class) pair as a binary decision: whether the class is true, its probability, [n * K] each."""
     truth = np.zeros(probabilities.shape, np.int64)
     truth[np.arange(len(labels)), labels] = 1
     return truth.ravel(), probabilities.ravel()
@@ -74,26 +74,26 @@ def roc(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
 
     Args:
         positive: [n] 1 or 0; both occur.
-        scores: [n] how probable 1 is.
+        scores: [n] probabilities of 1.
 
     Returns:
-        False and true positive rates, [POINTS + 1] each, whatever n.
+        False and true positive rates, [POINTS + 1] each, for any n.
     """
     false_rate, true_rate, _ = roc_curve(positive, scores)
     return np.append(0.0, GRID), np.append(0.0, np.interp(GRID, false_rate, true_rate))
 
 
 def precision_recall(positive: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Returns precision at evenly spaced recalls: of the fewest images that reach the recall, never interpolated.
+    """Returns precision at evenly spaced recalls, without interpolation: for the fewest images that reach the recall.
 
     Args:
         positive: [n] 1 or 0; 1 occurs.
-        scores: [n] how probable 1 is.
+        scores: [n] probabilities of 1.
 
     Returns:
         Recalls and precisions, [POINTS] each.
     """
     precision, recall, _ = precision_recall_curve(positive, scores)
-    # Recall falls; the last point, recall 0 at precision 1, is scikit-learn's own and no threshold's.
+    # Recall is descending; the last point (recall 0, precision 1) is added by scikit-learn and has no threshold.
     at = np.searchsorted(recall[-2::-1], GRID - 1e-12)
     return GRID, precision[-2::-1][at]

@@ -1,6 +1,6 @@
-"""Headline metrics: the few numbers that runs are compared by, in MLflow's table and `dvc metrics show`.
+"""Headline metrics: the few metrics for comparing runs in MLflow's table and `dvc metrics show`.
 
-A table of all numbers is none that one can read: ten classes make 270 of them. The names are short, so that
+A table of all metrics would be unreadable: ten classes have 270 of them. The names are short, so that
 `dvc metrics show` stays within 120 columns.
 """
 
@@ -18,13 +18,13 @@ NAMES = {
     "mce": "mean_corruption_error",
     "worst": "worst_slice_accuracy",
 }
-"""Headline names, and the names of the same numbers among all."""
+"""Headline names, and the full names of the same metrics."""
 PLACES = 4
 """Decimal places in the file that `dvc metrics show` reads, for the same reason."""
 
 
 def headline(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Returns the headline among all metrics of an evaluation; what was not measured is left out.
+    """Selects the headline from all metrics of an evaluation; metrics that were not measured are omitted.
 
     >>> headline({"accuracy": 0.91, "accuracy_low": 0.9, "recall/class_0": 1.0})
     {'accuracy': 0.91, 'acc_low': 0.9}
@@ -36,8 +36,8 @@ def sentence(numbers: Mapping[str, float], images: str) -> str:
     """Returns the headline in words.
 
     Args:
-        numbers: By headline name.
-        images: The images that were scored, in words: "335 test images".
+        numbers: Metrics by headline name.
+        images: Description of the scored images: "335 test images".
 
     >>> sentence({"accuracy": 0.9123, "acc_low": 0.9, "acc_high": 0.93, "ece": 0.01}, "335 test images")
     'Accuracy 0.9123 (95 % interval 0.9000 to 0.9300) on 335 test images; calibration error 0.0100.'

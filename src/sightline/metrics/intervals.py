@@ -1,9 +1,9 @@
 """95 % intervals of proportions and means.
 
-Where few images, or all or none of them, are answered right, the images say little of how the answers vary, and an
-interval made of them alone is too narrow, or a point. Each of these takes `PSEUDO` images more into account, half of
-them answered perfectly and half as badly as can be: what Wilson's interval does for one proportion (Agresti and Coull
-1998, "Approximate is better than exact for interval estimation of binomial proportions").
+With few images, or if all or none are predicted correctly, the observed spread is a poor estimate, and an interval
+based on it alone is too narrow or a single point. All intervals here therefore add `PSEUDO` images, half of them with
+the best and half with the worst possible result, as Wilson's interval does for a proportion (Agresti and Coull 1998,
+"Approximate is better than exact for interval estimation of binomial proportions").
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
 PSEUDO = Z * Z
-"""Images that are added, 3.84: the weight that makes the middle of Wilson's interval the accuracy."""
+"""Number of added images, 3.84: with them, the accuracy is the centre of Wilson's interval."""
 
 
 def wilson(hits: float, trials: float) -> Interval:
@@ -33,18 +33,18 @@ def wilson(hits: float, trials: float) -> Interval:
     p, spread = hits / trials, Z * Z / trials
     centre = (p + spread / 2) / (1 + spread)
     half = Z * math.sqrt(p * (1 - p) / trials + spread / (4 * trials)) / (1 + spread)
-    # At the ends the formula gives exactly 0 and 1, but for rounding.
+    # At the ends the formula gives 0 and 1 except for rounding.
     return (0.0 if hits == 0 else centre - half), (1.0 if hits == trials else centre + half)
 
 
 def within(value: float, centre: float, deviation: float, bounds: Interval) -> Interval:
-    """Returns `centre` plus and minus 1.96 standard deviations, in the number's range, widened to hold its value."""
+    """Returns `centre` plus and minus 1.96 standard deviations, clipped to `bounds` and widened to include `value`."""
     low, high = max(centre - Z * deviation, bounds[0]), min(centre + Z * deviation, bounds[1])
     return min(low, value), max(high, value)
 
 
 def mean(values: Floats, bounds: Interval = (0.0, 1.0)) -> Interval:
-    """Returns the 95 % interval of the mean of numbers that lie in `bounds`, [n >= 1].
+    """Returns the 95 % interval of the mean of values [n >= 1] with range `bounds`.
 
     >>> import numpy as np
     >>> [round(bound, 4) for bound in mean(np.ones(28))]

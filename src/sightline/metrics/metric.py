@@ -1,6 +1,6 @@
-"""Kinds of metrics: what a metric is computed from decides how its interval is found.
+"""Kinds of metrics, by what they are computed from, which determines how their intervals are computed.
 
-A metric is one function with its name, title, meaning and direction: an entry of `metric_table.METRICS`.
+A metric is a function with a name, title, meaning and direction: an entry of `metric_table.METRICS`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from sightline.metrics.ranking import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that an evaluation gives.
+    """A metric of an evaluation.
 
     Attributes:
-        name: Its key in `metrics_detail.json`; with `_macro`, `_weighted` or `/class_<i>` after it where classes
-            have it.
+        name: Its key in `metrics_detail.json`; per-class metrics append `_macro`, `_weighted` or `/class_<i>`.
         title: Its heading in tables and reports.
         meaning: Its meaning, in a few words.
         formula: Its formula, or a remark on its definition, for the documentation.
-        source: The paper that it comes from.
+        source: The paper that introduced it.
         higher_is_better: Its direction.
         in_percent: Whether it is shown as a percentage.
-        main: Whether a first look should see it, of metrics with averages the macro average; the others say nearly
-            the same.
-        before_calibration: Whether it is also given for the probabilities before calibration.
+        main: Whether it is among the main metrics (for metrics with averages, the macro average); the others are
+            largely redundant.
+        before_calibration: Whether it is also computed for the probabilities before calibration.
     """
 
     name: str
@@ -71,14 +70,14 @@ class CountMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class PerClassMetric(Metric):
-    """A number of each class against all others, with a macro and a weighted average.
+    """A one-vs-rest metric of each class, with a macro and a weighted average.
 
-    It is a proportion, or grows with one, so that Wilson's interval holds for it.
+    It is a proportion, or a monotonic function of one, so that Wilson's interval applies.
 
     Attributes:
-        values: Counts -> its values, [..., K], in 0..1, the more the better.
-        parts: Counts of one evaluation -> hits and trials of the proportion behind it, [K] each.
-        of_share: The proportion -> the number.
+        values: Counts -> its values, [..., K], in 0..1; higher is better.
+        parts: Counts of one evaluation -> hits and trials of the underlying proportion, [K] each.
+        of_share: The proportion -> the metric.
     """
 
     values: Callable[[Counts], Floats]
@@ -87,7 +86,7 @@ class PerClassMetric(Metric):
     in_percent: bool = True
 
     def intervals(self, c: Counts) -> list[Interval]:
-        """Returns the 95 % interval of each class; (0, 1) where no image tells."""
+        """Returns the 95 % interval of each class; (0, 1) without relevant images."""
         ends = [wilson(float(hits), float(trials)) for hits, trials in zip(*self.parts(c), strict=True)]
         return [(self.of_share(low), self.of_share(high)) for low, high in ends]
 
@@ -99,7 +98,7 @@ class RowMetric(Metric):
     Attributes:
         values: Labels [n], probabilities [n, K] -> the image's values, [n].
         bounds: Number of classes -> the range of a value.
-        resampled: Whether its interval is a bootstrap's; else it is the formula for means of bounded values.
+        resampled: Whether its interval is bootstrapped; otherwise it uses the formula for means of bounded values.
     """
 
     values: Callable[[Labels, Floats], Floats]
@@ -109,11 +108,11 @@ class RowMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceMetric(Metric):
-    """A function of confidences and of which predictions are right; in 0..1.
+    """A function of the confidences and of which predictions are correct; in 0..1.
 
     Attributes:
-        value: Probabilities of the predicted classes [n], whether these are right [n] -> its value.
-        resample: Pool, seed, number of resamples -> its values in resamples, [resamples]; None where no interval holds.
+        value: Probabilities of the predicted classes [n], whether these are correct [n] -> its value.
+        resample: Pool, seed, number of resamples -> its values, [resamples]; None if no valid interval exists.
     """
 
     value: Callable[[Floats, Bools], float]
@@ -122,12 +121,12 @@ class ConfidenceMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class RankingMetric(Metric):
-    """A number of each class against all others that depends on the order of its probabilities; in 0..1.
+    """A one-vs-rest metric of each class that depends on the order of its probabilities; in 0..1.
 
     Attributes:
         values: Labels [n], probabilities [n, K], weights [R, n] of R resamples or None -> its values, [R, K]; NaN where
-            it is not defined.
-        resampled: Whether its interval is a bootstrap's; else it has none, since none holds.
+            it is undefined.
+        resampled: Whether its interval is bootstrapped; otherwise it has none, since no valid one exists.
     """
 
     values: Callable[[Labels, Floats, Weights | None], Floats]

@@ -1,4 +1,4 @@
-"""The table of metrics. One entry makes a metric: its values, intervals, columns, titles and line of documentation."""
+"""The table of metrics. Each entry defines a metric's values, intervals, columns, title and documentation."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ _ENTRIES: Sequence[Metric] = (
         meaning="harmonic mean of precision and recall",
         formula="2 TP / (2 TP + FP + FN)",
         values=counts.f1,
-        # Its interval is that of Jaccard's index J, the fraction right of the images that are of the class or were
-        # given it: F1 = 2J / (1 + J), which grows with J.
+        # Its interval is derived from that of Jaccard's index J, the fraction of correct ones among the images that are
+        # of the class or predicted as it: F1 = 2J / (1 + J), which grows with J.
         parts=lambda c: (c.correct, c.predicted + c.support - c.correct),
         of_share=lambda jaccard: 2 * jaccard / (1 + jaccard),
         main=True,
@@ -103,7 +103,7 @@ _ENTRIES: Sequence[Metric] = (
         meaning="area under the precision-recall curve",
         formula="without interpolation",
         values=ranking.average_precision,
-        resampled=False,  # with few images of a class it is too high, and so is its every resample
+        resampled=False,  # with few images of a class it is biased upwards, as are its resamples
     ),
     RowMetric(
         name="log_loss",
@@ -133,7 +133,7 @@ _ENTRIES: Sequence[Metric] = (
         meaning="mean difference between confidence and accuracy (ECE); 0 is perfect",
         source="Guo et al. 2017",
         value=calibration.ece,
-        # No interval: it is the larger the fewer the images, whatever the model.
+        # No interval: for any model, the fewer the images, the larger it is.
         higher_is_better=False,
         in_percent=True,
         before_calibration=True,
@@ -152,7 +152,7 @@ _ENTRIES: Sequence[Metric] = (
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ENTRIES}
-"""All metrics by name, in the order in which tables show them; top-k accuracy, which has a k, is `top_k_metric`'s."""
+"""All metrics by name, in the order of tables; for top-k accuracy, which depends on k, see `top_k_metric`."""
 
 
 def of_kind(kind: type[M]) -> dict[str, M]:

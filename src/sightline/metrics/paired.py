@@ -1,4 +1,4 @@
-"""Paired comparison of two models on the same images: a test, and the interval of the difference."""
+"""Paired comparison of two models on the same images: McNemar's test, and an interval of the difference."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from sightline.metrics.intervals import Z
 def mcnemar(correct_a: Bools, correct_b: Bools) -> float:
     """Returns the exact two-sided p-value of McNemar's test that two models err equally often.
 
-    Only images on which the models differ tell: under the hypothesis, each is a fair coin. McNemar (1947), "Note on
-    the sampling error of the difference between correlated proportions or percentages"; the exact, binomial form.
+    Only images on which exactly one model is correct matter: under the hypothesis, each is a fair coin. McNemar (1947),
+    "Note on the sampling error of the difference between correlated proportions or percentages"; the exact, binomial
+    form.
 
     Args:
-        correct_a: [n] whether the first model was right on each image.
-        correct_b: The same of the second.
+        correct_a: [n] whether the first model is correct on each image.
+        correct_b: [n] the same for the second model.
 
     Returns:
-        In (0, 1]; 1 where the models differ nowhere.
+        A value in (0, 1]; 1 if the models differ nowhere.
 
     Raises:
         ValueError: If the lengths differ.
@@ -39,13 +40,13 @@ def difference(correct_a: Bools, correct_b: Bools) -> tuple[float, float, float]
     """Returns the first model's accuracy minus the second's, with its 95 % score interval.
 
     Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design", Statistics in Medicine 17: all differences that the score test does not refuse. It is for paired answers
-    what Wilson's is for one model's, sound for few images and for models that differ on few or none of them: then
-    it reaches from -z²/(n + z²) to z²/(n + z²), where a bootstrap sees no difference to draw.
+    design", Statistics in Medicine 17: all differences that the score test does not reject. It is the paired
+    counterpart of Wilson's interval, and is valid for few images and for models that differ on few or none of them: in
+    the latter case it ranges from -z²/(n + z²) to z²/(n + z²), whereas a bootstrap would have no spread.
 
     Args:
-        correct_a: [n] whether the first model was right on each image, n >= 1.
-        correct_b: The same of the second.
+        correct_a: [n] whether the first model is correct on each image, n >= 1.
+        correct_b: [n] the same for the second model.
 
     Returns:
         Difference, lower and upper bound, in -1..1.
@@ -62,22 +63,22 @@ def difference(correct_a: Bools, correct_b: Bools) -> tuple[float, float, float]
     if not n:
         raise ValueError("there are no images to compare two models on")
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
-    # The lower bound is the upper one with the models changed about.
+    # The lower bound is the negated upper bound with the models swapped.
     return (only_a - only_b) / n, -_upper(only_b, only_a, n), _upper(only_a, only_b, n)
 
 
 def largest_loss(n: int) -> float:
-    """Returns how much less accurate on all images one of two models may be that answer n images alike."""
+    """Returns the largest true loss of accuracy that is compatible with two models agreeing on n images."""
     return Z * Z / (n + Z * Z)
 
 
 def _upper(only_a: int, only_b: int, n: int) -> float:
-    """Returns the largest difference that the score test does not refuse, found by bisection."""
+    """Returns the largest difference that the score test does not reject, found by bisection."""
     if only_a == n:
         return 1.0
 
     def refused(d: float) -> bool:
-        """Whether the difference d is too large to be true."""
+        """Returns whether the test rejects the difference d as too large."""
         b = (2 * n - only_a + only_b) * d - only_a - only_b
         share = (math.sqrt(b * b + 8 * n * only_b * d * (1 - d)) - b) / (4 * n)  # most likely share of only_b, given d
         return only_a - only_b - n * d < -Z * math.sqrt(max(0.0, n * (2 * share + d * (1 - d))))

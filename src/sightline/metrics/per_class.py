@@ -17,12 +17,12 @@ class ClassScore:
     """Scores of one class.
 
     Attributes:
-        support: Its test images.
+        support: Number of its test images.
         predicted: Number of images for which the model predicted it.
         correct: Number of these that are of this class.
-        values: By name of the metric.
-        intervals: Likewise, 95 %.
-        trials: Likewise, on how many images the number rests.
+        values: By metric name, the value.
+        intervals: By metric name, the 95 % interval.
+        trials: By metric name, the number of images that the value is based on.
     """
 
     support: int
@@ -34,7 +34,7 @@ class ClassScore:
 
     @property
     def recall(self) -> float:
-        """Fraction of its images that were found."""
+        """Fraction of its images that are predicted as it."""
         return self.values["recall"]
 
 

@@ -21,8 +21,8 @@ def row_log_loss(labels: Labels, probabilities: Floats) -> Floats:
 def row_brier(labels: Labels, probabilities: Floats) -> Floats:
     """Returns the squared distance of each row from the truth, [n]: 0..2, or 0..1 for two classes.
 
-    Brier (1950), "Verification of forecasts expressed in terms of probability"; of two classes one is looked at, as is
-    the custom (scikit-learn's `scale_by_half="auto"`).
+    Brier (1950), "Verification of forecasts expressed in terms of probability"; for two classes only one is counted, as
+    is common (scikit-learn's `scale_by_half="auto"`).
     """
     of_true = probabilities[np.arange(len(labels)), labels]
     squares: Floats = (probabilities**2).sum(axis=1) - of_true**2 + (1 - of_true) ** 2
@@ -30,7 +30,7 @@ def row_brier(labels: Labels, probabilities: Floats) -> Floats:
 
 
 def among_top_k(labels: Labels, probabilities: Floats, k: int) -> Bools:
-    """Returns for which rows the true class is among the `k` most probable, [n].
+    """Returns whether the true class of each row is among the `k` most probable, [n].
 
     Equal probabilities rank by index, as in `predicted_classes`, so that top-k accuracy is never below accuracy.
     """

@@ -1,4 +1,4 @@
-"""Ranking metrics: whether an image of a class gets a higher probability of it than an image of another."""
+"""Ranking metrics: whether a class is more probable for its own images than for images of other classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Weights = npt.NDArray[np.int32]
 def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None = None) -> tuple[Floats, Floats]:
     """Returns the area under the ROC curve and the average precision of each class against all others.
 
-    Both as scikit-learn defines them: images of equal probability share one threshold; the average precision is the
+    Both are defined as in scikit-learn: images of equal probability share one threshold; the average precision is the
     sum over thresholds of precision times gained recall, without interpolation.
 
     Args:
         labels: [n] true classes.
         probabilities: [n, K].
-        weights: [R, n] how often each image counts in each of R resamples, of which every one must have the same number
-            of images of each class (stratified); once by default.
+        weights: [R, n] how often each image counts in each of R resamples, which must all have the same number of
+            images of each class (stratified); None for one sample with all weights 1.
 
     Returns:
-        Areas and average precisions, [R, K] each; NaN where a class has no images, or for the area all images.
+        Areas and average precisions, [R, K] each; NaN if a class has no images or, for areas, if it has all images.
     """
     w = np.ones((1, len(labels)), np.int32) if weights is None else weights
     areas = np.full((len(w), probabilities.shape[1]), np.nan)
@@ -32,7 +32,7 @@ def one_vs_rest(labels: Labels, probabilities: Floats, weights: Weights | None =
         order = np.argsort(-probabilities[:, label], kind="stable")
         scores, places = probabilities[order, label], np.flatnonzero(labels[order] == label)
         seen = w[:, order]
-        # Only thresholds at which an image of the class is gained add to either sum.
+        # Only thresholds that add an image of the class contribute to the sums.
         ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
         groups, starts = np.unique(np.searchsorted(ends, places), return_index=True)
         gained = np.add.reduceat(seen[:, places], starts, axis=1)

@@ -1,4 +1,4 @@
-"""Selective classification: accuracy against coverage when uncertain predictions are withheld."""
+"""Selective classification: the trade-off of accuracy and coverage when uncertain predictions are withheld."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class RiskCoverage:
     """The risk-coverage curve, most confident image first.
 
     Attributes:
-        coverage: [n] share of the images answered: 1/n, 2/n, ..., 1.
-        risk: [n] error rate on them.
-        threshold: [n] confidence of the least confident of them.
+        coverage: [n] share of images that are classified: 1/n, 2/n, ..., 1.
+        risk: [n] error rate on these images.
+        threshold: [n] lowest confidence among these images.
     """
 
     coverage: Floats
@@ -25,19 +25,19 @@ class RiskCoverage:
 
     @property
     def area(self) -> float:
-        """AURC: the mean risk over all coverages; 0 is perfect, the error rate is chance."""
+        """AURC: the mean risk over all coverages; 0 is perfect, the overall error rate is chance level."""
         return float(self.risk.mean())
 
 
 def risk_coverage(confidences: Floats, correct: Bools) -> RiskCoverage:
     """Returns the curve of Geifman and El-Yaniv (2017), "Selective classification for deep neural networks".
 
-    Images of equal confidence are answered together or not at all; between, the curve shows what a random choice
-    among them would give.
+    A threshold cannot separate images of equal confidence; between its points, the curve shows the expected result of a
+    random choice among them.
 
     Args:
         confidences: [n] probabilities of the predicted classes, n >= 1.
-        correct: [n] whether they were right.
+        correct: [n] whether they are correct.
     """
     order = np.argsort(-confidences, kind="stable")
     threshold = confidences[order]
@@ -48,12 +48,12 @@ def risk_coverage(confidences: Floats, correct: Bools) -> RiskCoverage:
 
 @dataclass(frozen=True)
 class Abstention:
-    """From which confidence on to answer.
+    """The confidence threshold for abstaining.
 
     Attributes:
-        threshold: Least confidence; None where no threshold reaches the wanted accuracy.
-        coverage: Share of the images answered, of those that the threshold was chosen on.
-        accuracy: The accuracy on these images; 1 where there are none.
+        threshold: Minimum confidence; None if no threshold reaches the target accuracy.
+        coverage: Share of images at or above it, among those that it was chosen on.
+        accuracy: The accuracy on these images; 1 if there are none.
     """
 
     threshold: float | None
@@ -62,17 +62,17 @@ class Abstention:
 
 
 def choose_threshold(confidences: Floats, correct: Bools, accuracy: float) -> Abstention:
-    """Returns the threshold that answers the most images with at least the wanted accuracy.
+    """Returns the threshold that classifies the most images with at least the target accuracy.
 
-    Choose it on the validation split and never on the test split, which then says whether it holds.
+    Choose it on the validation split, and verify it on the test split.
 
     Args:
         confidences: [n] probabilities of the predicted classes; n may be 0.
-        correct: [n] whether they were right.
+        correct: [n] whether they are correct.
         accuracy: Target, 0..1.
 
     Returns:
-        The threshold, halfway to the next confidence below; 0 where all images may be answered.
+        The threshold, halfway to the next lower confidence; 0 if all images may be classified.
     """
     none = Abstention(None, 0.0, 1.0)
     if not len(confidences):

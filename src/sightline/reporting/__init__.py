@@ -1,1 +1,1 @@
-"""HTML pages: template, figures, titles, formats. A page is one file, which requests nothing."""
+"""HTML pages: template, figures, titles, formats. A page is one self-contained file."""

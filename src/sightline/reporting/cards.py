@@ -1,4 +1,4 @@
-"""Examples with their pictures: the image as the model sees it and, where it is explained, what speaks for a class."""
+"""Cards of examples: the image as the model sees it and, if explained, heat maps of the evidence for a class."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.reporting.plots.style import class_label
 
 Maps = Callable[[Images, Labels], Floats]
-"""Images [n, height, width, channels] and a class for each, [n] -> heat maps [n, height, width] in 0..1."""
+"""Maps images [n, height, width, channels] and a class for each, [n], to heat maps [n, height, width] in 0..1."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a card: PNG or JPEG, words for who cannot see it, a title, whether its pixels are squares."""
+    """One picture of a card: PNG or JPEG, alternative text, a title, and whether to scale it without smoothing."""
 
     image: bytes
     alt: str
@@ -30,13 +30,13 @@ class View:
 
 @dataclass(frozen=True)
 class Card:
-    """An example with its views: the image first, then what speaks for the answer and, of errors, for the truth.
+    """An example with its views: the image, then heat maps for the predicted class and, for errors, the true class.
 
     Attributes:
-        example: The answer.
+        example: The prediction.
         views: The views that the page shows.
         image: [height, width, channels] uint8.
-        heats: The further views as pixels, [height', width', 3] uint8.
+        heats: The heat maps as pixels, [height', width', 3] uint8 each.
     """
 
     example: Example
@@ -46,7 +46,7 @@ class Card:
 
 
 def cards(examples: Sequence[Example], split: Split, classes: Sequence[str], maps: Maps | None = None) -> list[Card]:
-    """Returns the examples' cards, with what speaks for a class where there is something to tell it."""
+    """Returns the examples' cards, with heat maps if `maps` is given."""
     images = split.images(np.array([example.position for example in examples], np.int64))
     predicted = np.array([example.predicted for example in examples], np.int64)
     true = np.array([example.label for example in examples], np.int64)

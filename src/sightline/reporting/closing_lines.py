@@ -1,4 +1,4 @@
-"""The last lines of a run of the pipeline: how good the model is, where to look, what to do next."""
+"""The final lines of a pipeline run: the model's accuracy, where to find results, and what to do next."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ BUNDLE = Path("models/bundle")
 DVC_LOCK = Path("dvc.lock")
 
 ASIDE = "SIGHTLINE_CLOSING"
-"""Variable that tells stages that the command which runs them writes the lines itself."""
+"""Environment variable that tells stages that the command running them prints these lines itself."""
 _KEPT = files.STATE / "mlflow-address.json"
 
 
 def of_stage(stage: str) -> list[str]:
-    """Returns the lines for a stage that DVC runs, where it is the last one that does; else none."""
+    """Returns the lines if DVC runs the stage and no further one follows; else an empty list."""
     last = stage == "export" or not _export_follows()
     return project_lines() if os.environ.get("DVC_STAGE") and ASIDE not in os.environ and last else []
 
 
 def project_lines() -> list[str]:
-    """Returns the lines about the project in the current folder; none where no model has been evaluated."""
+    """Returns the lines about the project in the current folder; an empty list if no model has been evaluated."""
     if not PREDICTIONS.is_file() or not MODEL.is_file():
         return []
     network = predictions.load_predictions(PREDICTIONS)
@@ -52,7 +52,7 @@ def project_lines() -> list[str]:
 
 
 def _best_baseline(network: predictions.Predictions) -> tuple[str, bool]:
-    """Returns a sentence on the best baseline, and whether it is better than the network beyond chance."""
+    """Returns a sentence on the best baseline, and whether it is significantly better than the network."""
     methods = parse_object(BASELINES.read_bytes()).get("methods", {}) if BASELINES.is_file() else {}
     if not methods:
         return "none requested (baseline.methods)", False
@@ -78,7 +78,7 @@ def _next(worse: bool) -> str:
 
 
 def _address() -> str:
-    """Returns where the model's run is to be seen; looked up once a model, since MLflow takes seconds to import."""
+    """Returns the address of the model's run; cached per model, since MLflow takes seconds to import."""
     store = hashlib.sha256(os.environ.get("MLFLOW_TRACKING_URI", "").encode()).hexdigest()
     key = {"model": files.sha256_file(MODEL), "store": store}
     kept: Mapping[str, Any] = {}
@@ -101,7 +101,7 @@ def _address() -> str:
 
 
 def _export_follows() -> bool:
-    """Says whether DVC is going to run export after the stage that runs now: what it was last made of has changed."""
+    """Returns whether DVC will run `export` next, because its dependencies or parameters have changed."""
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="safe", pure=True)

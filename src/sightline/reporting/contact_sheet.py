@@ -1,4 +1,4 @@
-"""A contact sheet: images before and after every preprocessing step, for `sightline preview` and the report."""
+"""A contact sheet of images before and after every preprocessing step, for `sightline preview` and the report."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class SheetRow:
     Attributes:
         id: Its id.
         label: Its class.
-        states: (title, pixels) of the original and of the result of every step; copies after them. None where the
-            image cannot be read.
-        note: A remark, such as why the transform refused it.
+        states: (title, pixels) of the original and of the result of every step, followed by copies; empty if the image
+            cannot be read.
+        note: A remark, such as why the transform rejected the image.
     """
 
     id: str
@@ -38,7 +38,7 @@ class SheetRow:
 
 
 def row_of(transform: Transform, identity: str, label: str, data: bytes) -> SheetRow:
-    """Returns an encoded image's row: the original and the result of every step that does something."""
+    """Returns an encoded image's row: the original, and the result of every active step."""
     try:
         original = transform.open(data, ANY_SIZE)
     except RejectionError as refusal:
@@ -93,7 +93,7 @@ def _left(column: int) -> int:
 
 
 def cells_of(row: SheetRow) -> list[tuple[str, Pixels]]:
-    """Returns a row's states as what can be shown: a mask that is a channel of its own gets a cell of its own."""
+    """Returns a row's states as displayable cells: a mask channel gets a separate cell."""
     cells: list[tuple[str, Pixels]] = []
     for title, state in row.states:
         if state.shape[2] in (1, 3):
@@ -104,7 +104,7 @@ def cells_of(row: SheetRow) -> list[tuple[str, Pixels]]:
 
 
 def cell_picture(state: Pixels) -> Image.Image:
-    """Brings pixels to the cell's size: small ones as squares, so that every pixel can be seen."""
+    """Scales an image to the cell's size; small images are enlarged without smoothing, so that pixels are visible."""
     height, width = state.shape[:2]
     scale = CELL / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -121,7 +121,7 @@ def _draw_text(
     ink: tuple[int, int, int],
     room: int = CELL,
 ) -> None:
-    """Writes a line, cut with dots where it is wider than its room."""
+    """Draws a line of text, truncated with an ellipsis if it is too wide."""
     while text and pen.textlength(text, font=font) > room:
         text = text.removesuffix("…")[:-1].rstrip() + "…"
     pen.text(at, text, fill=ink, font=font)

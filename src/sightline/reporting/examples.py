@@ -1,4 +1,4 @@
-"""Examples worth a look: the worst errors, the least certain predictions, each class's most typical image."""
+"""Selection of examples: the worst errors, the least certain predictions, each class's most typical image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sightline.metrics.base import Floats, Labels
 
 @dataclass(frozen=True)
 class Example:
-    """One answer: place in the split, true and predicted class, and the probability given to each."""
+    """One prediction: position in the split, true and predicted class, and their probabilities."""
 
     position: int
     id: str
@@ -40,7 +40,7 @@ class PredictedSplit(Protocol):
 
 
 def examples(answers: PredictedSplit, positions: Iterable[int]) -> list[Example]:
-    """Returns the answers at some places of the split."""
+    """Returns the predictions at the given positions of the split."""
     return [
         Example(
             i,
@@ -61,13 +61,13 @@ def worst_errors(answers: PredictedSplit, n: int) -> list[Example]:
 
 
 def most_uncertain(answers: PredictedSplit, n: int) -> list[Example]:
-    """Returns the `n` answers, right or wrong, with the lowest probability, lowest first, then by place."""
+    """Returns the `n` predictions, correct or wrong, with the lowest confidence, lowest first, then by position."""
     least = answers.probabilities.max(axis=1).argsort(kind="stable")
     return examples(answers, least[:n])
 
 
 def most_typical(answers: PredictedSplit, n: int) -> list[Example]:
-    """Returns, for each of the first `n` classes with a correct prediction, the one of the highest probability."""
+    """Returns, for each of the first `n` classes with a correct prediction, the most confident one."""
     best: dict[int, Example] = {}
     for example in examples(answers, (answers.labels == answers.predicted).nonzero()[0]):
         held = best.get(example.label)

@@ -1,4 +1,4 @@
-"""Figures of the pages by name, each for light and dark paper."""
+"""Figures of the pages by name, each in a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Figures = dict[str, Picture]
 
 
 def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
-    """Returns the confusion matrix in images and, where numbers fit into its cells, in percent."""
+    """Returns the confusion matrix in images and, if numbers fit into its cells, in percent."""
     figures = {
         "confusion_counts": picture(
             lambda theme: confusion_matrix.draw_confusion(counts, classes, theme),
@@ -26,7 +26,7 @@ def of_confusion(counts: Labels, classes: Sequence[str]) -> Figures:
             "Rows are true classes; correct predictions in blue, errors in orange. Shades are fractions of a row.",
         )
     }
-    if len(classes) <= confusion_matrix.MOST_CELLS_WITH_TEXT:  # beyond, the two pictures are the same
+    if len(classes) <= confusion_matrix.MOST_CELLS_WITH_TEXT:  # with more classes, the two figures are the same
         figures["confusion_rates"] = picture(
             lambda theme: confusion_matrix.draw_confusion(counts, classes, theme, rates=True),
             "Confusion matrix: percent of each true class",
@@ -48,7 +48,7 @@ def of_classes(scores: Sequence[ClassScore], classes: Sequence[str]) -> Figures:
 
 
 def of_curves(found: Curves) -> Figures:
-    """Returns ROC and precision-recall curves, where any class has one."""
+    """Returns the precision-recall curves and, if any class has one, the ROC curves."""
     figures = {}
     if found.roc:
         lines = [(found.false_rates, y) for y in found.roc.values()]
@@ -75,7 +75,7 @@ def of_confidence(
     """Returns the reliability diagram and the risk-coverage curve.
 
     Args:
-        bins: Of images of similar confidence.
+        bins: Bins of images of similar confidence.
         curve: Error rate by coverage.
         before: The bins before calibration.
         chosen: Coverage and risk of the threshold chosen on the validation split.

@@ -1,4 +1,4 @@
-"""Numbers as text for a reader."""
+"""Formatting of numbers as text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from sightline.core.text import readable_size
 from sightline.metrics.base import DIGITS
 
 PERCENT = "\u00a0%"
-"""With a space that does not break."""
+"""Percent sign with a non-breaking space."""
 
 
 def score(value: float) -> str:
-    """Returns a score with four decimals, of the six that are written: computed anew or read, it is the same text.
+    """Returns a score with four decimals; computed and stored values (six decimals) give the same text.
 
     >>> score(0.9969498), score(0.99695)
     ('0.9970', '0.9970')
@@ -19,7 +19,7 @@ def score(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Returns a share as a number of percent with one decimal; never rounds an imperfect one up to 100.
+    """Returns a share in percent with one decimal; values strictly between 0 and 1 are never rounded to 0 or 100.
 
     >>> share(0.5), share(0.9996), share(0.0004), share(1)
     ('50.0', '99.9', '0.1', '100.0')
@@ -30,12 +30,12 @@ def share(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Returns `share` with its sign."""
+    """Returns `share` with a percent sign."""
     return share(value) + PERCENT
 
 
 def points(value: float) -> str:
-    """Returns a difference of two shares in percentage points, with its sign.
+    """Returns a signed difference of two shares in percentage points.
 
     >>> points(0.0123), points(0)
     ('+1.2', '±0.0')
@@ -64,5 +64,5 @@ def times(count: int) -> str:
 
 
 def size(number: int) -> str:
-    """Returns a number of bytes as `readable_size`, with a space that does not break."""
+    """Returns `readable_size` of a number of bytes, with a non-breaking space."""
     return readable_size(number).replace(" ", "\u00a0")

@@ -13,7 +13,7 @@ from sightline.reporting.formatting import PERCENT, percent
 
 @dataclass(frozen=True)
 class MetricTitle:
-    """Title of a number of `metrics_detail.json`; `sign` is 1 where more is better, -1 where less is."""
+    """Title of an entry of `metrics_detail.json`; `sign` is 1 if higher is better, -1 if lower is."""
 
     title: str
     meaning: str
@@ -34,7 +34,7 @@ class MetricTitle:
 
 
 def _titles(metric: Metric) -> list[tuple[str, MetricTitle]]:
-    """Returns (name, title) of the numbers of a metric that tables show."""
+    """Returns (name, title) of a metric's entries that tables show."""
     name = metric.name
     if isinstance(metric, PerClassMetric):
         macro = MetricTitle.of(metric, "macro", f"{metric.meaning}; mean over classes")
@@ -46,13 +46,13 @@ def _titles(metric: Metric) -> list[tuple[str, MetricTitle]]:
 
 
 def titles() -> dict[str, MetricTitle]:
-    """Returns all titles by name, those of one kind of metric together: all macro averages, then all weighted ones."""
+    """Returns all titles by name, grouped by kind of metric, with all macro averages before the weighted ones."""
     by_kind = itertools.groupby(METRICS.values(), type)
     return dict(title for _, kind in by_kind for column in zip(*map(_titles, kind), strict=True) for title in column)
 
 
 def known(names: Mapping[str, float]) -> dict[str, MetricTitle]:
-    """Returns the titles of those of `names` that have one, in the order of the table, top-k accuracy included."""
+    """Returns the titles of those of `names` that have one, including top-k accuracy, in the order of the table."""
     found = {name: title for name, title in titles().items() if name in names}
     for name in names:
         if metric := top_k_named(name):
@@ -62,7 +62,7 @@ def known(names: Mapping[str, float]) -> dict[str, MetricTitle]:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One row of a table: the metric, its value and its 95 % interval as text, whether it is one of the main ones."""
+    """One row of a table: the metric, its value and 95 % interval as text, whether it is a main metric."""
 
     metric: MetricTitle
     value: str
@@ -84,7 +84,7 @@ def metric_rows(numbers: Mapping[str, float]) -> list[MetricRow]:
 
 
 def interval_text(metric: MetricTitle, low: float | None, high: float | None) -> str:
-    """Returns an interval as text; nothing where there is none."""
+    """Returns an interval as text; an empty string if there is none."""
     if low is None or high is None:
         return ""
     return f"{metric.shown(low).removesuffix(PERCENT)} to {metric.shown(high)}"

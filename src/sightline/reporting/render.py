@@ -1,4 +1,4 @@
-"""A page from a template: everything it shows is in it, the same bytes for the same results."""
+"""Rendering of self-contained pages from templates, with the same bytes for the same results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure of a page, drawn for light and for dark paper (PNG), and its description in words."""
+    """One figure of a page, drawn in the light and the dark theme (PNG), with alternative text and a caption."""
 
     light: bytes
     dark: bytes
@@ -41,20 +41,20 @@ def picture(draw: Callable[[Theme], bytes], alt: str, caption: str) -> Picture:
 
 
 def data_uri(image: bytes) -> str:
-    """Returns a PNG or JPEG as a `data:` address."""
+    """Returns a PNG or JPEG as a `data:` URI."""
     kind = next(name for start, name in _KINDS.items() if image.startswith(start))
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def render(folder: Path, template: str, **values: Any) -> str:
-    """Fills a template.
+    """Renders a template.
 
-    Names of classes and ids are escaped, whatever they hold; a value that is missing is an error.
+    All values, such as class names and ids, are escaped; a missing value is an error.
 
     Args:
-        folder: The folder of the template; those it extends stand in `TEMPLATES`.
+        folder: The folder of the template; templates that it extends are in `TEMPLATES`.
         template: Its file name.
-        values: The values that it shows; `script`, if any, is what the page runs.
+        values: The values for the template; `script`, if any, is the page's JavaScript.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
@@ -74,7 +74,7 @@ def render(folder: Path, template: str, **values: Any) -> str:
         data_uri,
     )
     script = values.setdefault("script", None)
-    # What may run is this script, by its digest, and nothing that a class's name or an id could smuggle in.
+    # The content security policy allows only this script, by its digest, and nothing injected through names or ids.
     values["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() if script else ""
     icon = (TEMPLATES / "icon.svg").read_bytes()
     values["icon"] = f"data:image/svg+xml;base64,{base64.b64encode(icon).decode()}"

@@ -1,1 +1,1 @@
-"""Plots for every page: each function takes arrays and a theme and returns a PNG, or None."""
+"""Plots for the pages: each function takes arrays and a theme, and returns a PNG or None."""

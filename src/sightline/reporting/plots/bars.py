@@ -1,4 +1,4 @@
-"""Bars and intervals: classes, methods, slices."""
+"""Plots of bars and intervals, for classes, methods and slices."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MOST_BARS = 30
 
 @styled
 def draw_per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: Theme) -> bytes:
-    """Draws the numbers of each class as bars, with their 95 % intervals.
+    """Draws the metrics of each class as bars with 95 % intervals.
 
-    Beyond `MOST_BARS` classes only those with the lowest F1 are drawn, worst first, of those with test images.
+    With more than `MOST_BARS` classes, only those with test images and the lowest F1 are drawn, worst first.
     """
     order = list(range(len(classes)))
     note = ""
@@ -55,7 +55,7 @@ def draw_per_class(scores: Sequence[ClassScore], classes: Sequence[str], theme: 
 
 @dataclass(frozen=True)
 class IntervalBar:
-    """A share with its interval, to be drawn as a row; `strong` ones stand out."""
+    """A share with its interval, drawn as a row; `strong` ones are emphasised."""
 
     name: str
     value: float
@@ -66,7 +66,7 @@ class IntervalBar:
 
 @styled
 def draw_intervals(rows: Sequence[IntervalBar], title: str, theme: Theme) -> bytes:
-    """Draws shares as points with their 95 % intervals, a row each, in the order given."""
+    """Draws shares as points with 95 % intervals, one row each, in the given order."""
     figure = new_figure(5.6, 0.95 + 0.34 * len(rows), theme)
     axes = figure.subplots()
     dress(axes, theme)

@@ -18,14 +18,13 @@ MOST_NAMED = 120
 def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], theme: Theme, rates: bool = False) -> bytes:
     """Draws a confusion matrix; correct predictions in one hue, errors in another.
 
-    Errors are few where a model is any good, so their shade grows with the square root of the rate: a single one
-    is still seen.
+    A good model makes few errors, so their shade grows with the square root of the rate to keep single ones visible.
 
     Args:
         counts: [K, K]; rows are true classes.
-        classes: K names.
+        classes: K class names.
         theme: The colours.
-        rates: Write each row's shares in percent instead of counts. Colours show shares either way.
+        rates: Whether to write each row's shares in percent instead of counts. Colours show shares either way.
     """
     num_classes = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""Lines: training, ROC and precision-recall, reliability, risk by coverage."""
+"""Line plots: training history, learning curve, ROC, precision-recall, reliability, risk by coverage."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PERCENT = PercentFormatter(1, decimals=0)
 
 @styled
 def draw_learning_curve(history: Mapping[str, Floats], quantity: str, theme: Theme) -> bytes:
-    """Draws one quantity by epoch, a line for training and one for validation where the history has them."""
+    """Draws one quantity by epoch, with lines for training and validation if the history has them."""
     figure = new_figure(4.6, 3.1, theme)
     axes = figure.subplots()
     dress(axes, theme)
     for side, label, colour in (("train", "training", theme.third), ("val", "validation", theme.right)):
         if f"{side}_{quantity}" in history:
             y = history[f"{side}_{quantity}"]
-            # A single epoch is a point: a line alone would not be seen.
+            # A single epoch needs a marker, since a line of one point is invisible.
             marker = "o" if len(y) == 1 else None
             axes.plot(history["epoch"], y, color=colour, linewidth=1.8, marker=marker, label=label)
     axes.set_title(quantity.replace("_", " ").capitalize(), color=theme.ink)
@@ -45,7 +45,7 @@ def draw_learning_curve(history: Mapping[str, Floats], quantity: str, theme: The
 
 @styled
 def draw_label_curve(per_class: Sequence[int], accuracies: Sequence[Sequence[float]], theme: Theme) -> bytes:
-    """Draws accuracy by the number of labelled images a class: a line of means, and a point for each draw."""
+    """Draws accuracy by the number of labelled images per class: a line of means, and a point for each draw."""
     figure = new_figure(4.6, 3.1, theme)
     axes = figure.subplots()
     dress(axes, theme)
@@ -65,11 +65,11 @@ def draw_label_curve(per_class: Sequence[int], accuracies: Sequence[Sequence[flo
 
 @styled
 def draw_roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
-    """Draws ROC curves, one class against the rest: each class faint, their average strong.
+    """Draws one-vs-rest ROC curves, with each class faint and their average strong.
 
     Args:
-        lines: False and true positive rates of each class that has them.
-        average: The same of their average.
+        lines: False and true positive rates of each class for which they are defined.
+        average: The same for their average.
         theme: The colours.
     """
 
@@ -84,11 +84,11 @@ def draw_roc(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
 
 @styled
 def draw_precision_recall(lines: Sequence[Line], average: Line, theme: Theme) -> bytes:
-    """Draws precision by recall, one class against the rest: each class faint, their average strong.
+    """Draws one-vs-rest precision-recall curves, with each class faint and their average strong.
 
     Args:
-        lines: Recall and precision of each class that has them.
-        average: The same of their average.
+        lines: Recall and precision of each class for which they are defined.
+        average: The same for their average.
         theme: The colours.
     """
 
@@ -109,9 +109,9 @@ def _bundle(axes: Axes, lines: Sequence[Line], average: Line, theme: Theme) -> N
 def _square(
     title: str, x: str, y: str, draw: Callable[[Axes], None], theme: Theme, corner: tuple[float, float] | None
 ) -> bytes:
-    """Draws in the unit square and, where `corner` gives its range of x, the upper corner once more, enlarged.
+    """Draws in the unit square and, if `corner` gives its range of x, adds an inset with the upper corner enlarged.
 
-    That is where the curves of good models are. Those of poor ones do not come there.
+    The curves of good models are in that corner; for poor models the inset would be empty.
     """
     figure = new_figure(*SIZE, theme)
     axes = figure.subplots()
@@ -139,12 +139,12 @@ def _square(
 
 @styled
 def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = ()) -> bytes:
-    """Draws the accuracy by confidence, with 95 % intervals; on the diagonal, words are kept.
+    """Draws the accuracy by confidence, with 95 % intervals; points on the diagonal are perfectly calibrated.
 
     Args:
-        bins: Of images of similar confidence.
+        bins: Bins of images of similar confidence.
         theme: The colours.
-        before: The same before calibration, drawn hollow.
+        before: The same before calibration, drawn with hollow markers.
     """
     figure = new_figure(*SIZE, theme)
     axes = figure.subplots()
@@ -172,13 +172,13 @@ def draw_reliability(bins: Sequence[Bin], theme: Theme, before: Sequence[Bin] = 
 def draw_risk_coverage(
     coverage: Floats, risk: Floats, theme: Theme, chosen: tuple[float, float] | None = None
 ) -> bytes:
-    """Draws the error rate by coverage, the most confident first.
+    """Draws the error rate by coverage, with the most confident images first.
 
     Args:
-        coverage: [n], rising to 1.
-        risk: [n], the error rate on those.
+        coverage: [n], ascending to 1.
+        risk: [n], the error rates.
         theme: The colours.
-        chosen: Coverage and risk of the threshold chosen on the validation split, where there is one.
+        chosen: Coverage and risk of the threshold chosen on the validation split; None if there is none.
     """
     figure = new_figure(*SIZE, theme)
     axes = figure.subplots()
@@ -196,7 +196,7 @@ def draw_risk_coverage(
     axes.set_ylabel("risk: error rate")
     axes.set_title("Risk by coverage", color=theme.ink)
     _percent_grid(axes, theme)
-    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))  # at 2.5 a tick, whole percents would lie
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))  # steps of 2.5 would be rounded wrongly
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.05 else 1 if top > 0.005 else 2))
     return figure_png(figure)
 

@@ -1,4 +1,4 @@
-"""Galleries: images with a few words each."""
+"""Galleries of images with short texts."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int =
     """Draws images in rows.
 
     Args:
-        tiles: The images to show, in order; texts as `style.class_label` gives them.
-        title: A line above all.
+        tiles: The images to show, in order, with texts that the font supports (see `style.class_label`).
+        title: A line above the gallery.
         theme: The colours.
-        columns: Images in a row, at most.
+        columns: Maximum number of images per row.
 
     Returns:
         The PNG; None without tiles.
@@ -46,7 +46,7 @@ def draw_gallery(tiles: Sequence[Tile], title: str, theme: Theme, columns: int =
         return None
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    # Wide enough for the longest line: the layout makes room for a title's height, not for its width.
+    # Wide enough for the longest line, since the layout accounts for a title's height but not for its width.
     column = max(1.55, *(0.088 * len(tile.above) for tile in tiles), *(0.08 * len(tile.below) for tile in tiles))
     figure = new_figure(max(column * columns, 0.075 * len(title)), 0.4 + 2.0 * rows, theme)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -1,4 +1,4 @@
-"""Images as pictures: channels that a screen shows, sizes that a page can carry, heat maps laid over them."""
+"""Conversion of images for display: RGB channels, sizes that suit a page, heat maps as overlays."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sightline.datasets.processed_set import Images
 from sightline.metrics.base import Floats
 
 PIXELATED_MAX_SIDE = 96
-"""Up to this many pixels a side, an image is kept as it is, every pixel a square; beyond, it is a photograph."""
+"""Longest side up to which an image is kept as it is and enlarged without smoothing; larger ones are photographs."""
 PHOTO_MAX_SIDE = 192
-"""Pixels a side of a photograph on the page."""
+"""Longest side of a photograph on the page, in pixels."""
 
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#3b0f70", "#b63679", "#f8765c", "#fde725"])
 _STRONGEST = 0.72
@@ -24,23 +24,23 @@ _JPEG_QUALITY = 82
 
 
 def rgb(image: Images) -> Images:
-    """Returns [height, width, 3] for an image of any number of channels: of grey or colour, a mask left out.
+    """Returns an image of any number of channels as [height, width, 3], without its mask.
 
-    Channels beyond the first (of two) or the first three (of four) are masks; see `transform.Transform`.
+    The second of two channels and the fourth of four are masks; see `transform.Transform`.
     """
     colours = 1 if image.shape[2] < 3 else 3
     return np.repeat(image[:, :, :1], 3, axis=2) if colours == 1 else np.ascontiguousarray(image[:, :, :3])
 
 
 def overlay(image: Images, heat: Floats) -> Images:
-    """Returns an image in grey with a heat map over it, small images enlarged so that the map is smooth.
+    """Returns an image in grey overlaid with a heat map; small images are enlarged so that the map is smooth.
 
     Args:
         image: [height, width, channels] uint8.
-        heat: [height, width] in 0..1; where it is 0 the image shows through.
+        heat: [height, width] in 0..1; at 0 it is transparent.
 
     Returns:
-        [s * height, s * width, 3] uint8, for a whole number s >= 1.
+        [s * height, s * width, 3] uint8, for an integer s >= 1.
     """
     height, width = image.shape[:2]
     factor = max(1, round(PHOTO_MAX_SIDE / max(height, width)))
@@ -55,7 +55,7 @@ def overlay(image: Images, heat: Floats) -> Images:
 
 
 def encode_picture(image: npt.NDArray[np.uint8]) -> bytes:
-    """Encodes an image for a page: PNG if it is small, else JPEG of at most `PHOTO_MAX_SIDE` pixels a side."""
+    """Encodes an image for a page: as PNG if it is small, else as JPEG of at most `PHOTO_MAX_SIDE` pixels per side."""
     picture = Image.fromarray(rgb(image)) if image.shape[2] > 1 else Image.fromarray(image[:, :, 0])
     stream = io.BytesIO()
     if max(image.shape[:2]) <= PIXELATED_MAX_SIDE:

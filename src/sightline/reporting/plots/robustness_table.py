@@ -1,4 +1,4 @@
-"""Tables of shares, by shade: robustness."""
+"""Plot of robustness as a shaded table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sightline.reporting.plots.style import Theme, dress, figure_png, new_figure
 
 @styled
 def draw_robustness(names: Sequence[str], accuracies: Floats, clean: float, theme: Theme) -> bytes:
-    """Draws the accuracy under each corruption and severity; the shade grows with what is lost.
+    """Draws the accuracy under each corruption and severity; darker shades mean a larger loss.
 
     Args:
-        names: Of the corruptions, n.
+        names: Names of the n corruptions.
         accuracies: [n, severities], 0..1.
-        clean: Accuracy on the images as they are.
+        clean: Accuracy on the images without corruption.
         theme: The colours.
     """
     order = np.argsort(accuracies.mean(axis=1), kind="stable")

@@ -1,4 +1,4 @@
-"""Style of the plots: one palette for light and for dark paper, readable names, the same bytes every time."""
+"""Style of the plots: a light and a dark theme, readable names, reproducible bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one kind of paper. `right` and `wrong` differ in hue and lightness: safe for the colour-blind."""
+    """Colours of a theme. `right` and `wrong` differ in hue and lightness, which is safe for colour-blind readers."""
 
     name: str
     paper: str
@@ -38,16 +38,16 @@ class Theme:
     third: str
 
     def scale(self, colour: str) -> LinearSegmentedColormap:
-        """Returns the colour map from the paper's colour to `colour`."""
+        """Returns the colour map from the background to `colour`."""
         return LinearSegmentedColormap.from_list(f"{self.name}-{colour}", [self.paper, colour])
 
 
 LIGHT = Theme("light", "#ffffff", "#1b2430", "#5b6776", "#dfe4ea", "#1f5fa8", "#c4480f", "#7a8796")
 DARK = Theme("dark", "#161b22", "#e6ebf1", "#9aa7b5", "#2d3540", "#6cb0f5", "#f0894e", "#8794a3")
 
-# Written out, so that neither a user's matplotlibrc nor a change of matplotlib's defaults decides how a report looks.
+# Explicit, so that reports do not depend on a user's matplotlibrc or on matplotlib's defaults.
 _STYLE = {
-    "font.family": ["DejaVu Sans"],  # the one font that comes with matplotlib: the same bytes on every machine
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same bytes on every machine
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
@@ -63,7 +63,7 @@ _STYLE = {
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Makes a function draw with matplotlib's own defaults and the style of this file, then puts things back."""
+    """Makes a function draw with matplotlib's defaults and this file's style, and restores the settings afterwards."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,14 +75,14 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
-    """Returns an empty figure of that size in inches, on the theme's paper; belongs to no global state."""
+    """Returns an empty figure of a size in inches with the theme's background, without pyplot's global state."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, theme: Theme) -> None:
-    """Gives axes the theme's colours."""
+    """Applies the theme's colours to axes."""
     axes.set_facecolor(theme.paper)
     axes.tick_params(colors=theme.muted, labelcolor=theme.ink, length=0)
     axes.xaxis.label.set_color(theme.muted)
@@ -106,12 +106,12 @@ def _glyphs() -> frozenset[int]:
 
 
 def class_label(name: str, index: int, longest: int = LONGEST_NAME) -> str:
-    """Returns a class name as a picture can show it: shortened, or `#<index>` where the font lacks a glyph.
+    """Returns a class name for use in a figure: shortened, or `#<index>` if the font lacks a glyph.
 
-    Falling back to a font of the system would make the picture depend on the machine. The report's tables give
-    every name in full beside its index.
+    A fallback to a system font would make the figure depend on the machine. The report's tables list every full name
+    with its index.
 
-    >>> shown("cat", 3), shown("猫", 3), shown("a" * 30, 3, longest=8)
+    >>> class_label("cat", 3), class_label("猫", 3), class_label("a" * 30, 3, longest=8)
     ('cat', '#3', 'aaaaaaa…')
     """
     name = " ".join(unicodedata.normalize("NFC", name).split())
@@ -121,5 +121,5 @@ def class_label(name: str, index: int, longest: int = LONGEST_NAME) -> str:
 
 
 def shown_all(classes: Sequence[str], longest: int = LONGEST_NAME) -> list[str]:
-    """Returns all class names as `shown`."""
+    """Returns `class_label` of all class names."""
     return [class_label(name, index, longest) for index, name in enumerate(classes)]

@@ -1,1 +1,1 @@
-"""Scores of the trained model on the test split: numbers, pictures, the report."""
+"""The evaluate stage: scores the trained model on the test split and writes metrics, figures and the report."""

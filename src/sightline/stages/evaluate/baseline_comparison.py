@@ -1,4 +1,4 @@
-"""Comparison of the network with each baseline on the same test images, paired."""
+"""Paired comparison of the network with each baseline on the same test images."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sightline.stages.evaluate.results import SplitPredictions
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """One method beside the network.
+    """A baseline method compared with the network.
 
     Attributes:
-        name: The method's.
+        name: The method's name.
         title: Its description.
-        accuracy: Fraction of correct predictions.
-        interval: Its 95 % interval.
-        f1: Mean over classes.
-        bytes: Of the numbers that it predicts with.
-        difference: The network's accuracy minus this one's.
-        difference_interval: Its 95 % interval, paired (Tango's score interval).
+        accuracy: Its fraction of correct predictions.
+        interval: 95 % interval of the accuracy.
+        f1: F1 score, averaged over classes.
+        bytes: Size of the fitted parameters.
+        difference: The network's accuracy minus this method's.
+        difference_interval: Its paired 95 % interval (Tango's score interval).
         p: McNemar's exact two-sided p-value.
     """
 
@@ -46,7 +46,7 @@ class BaselineComparison:
 
     @property
     def beats(self) -> bool:
-        """Whether it is better than the network beyond chance: the interval of the difference is below 0."""
+        """Whether it is significantly better than the network: the interval of the difference is below 0."""
         return self.difference_interval[1] < 0
 
 
@@ -54,14 +54,14 @@ def read_comparisons(path: Path, answers: SplitPredictions) -> list[BaselineComp
     """Reads the results of the baseline stage and compares them with the network's predictions.
 
     Args:
-        path: `baselines.json`; beside it stands `<method>.parquet` of each method.
-        answers: The network's, on the same images.
+        path: `baselines.json`, in the same folder as each method's `<method>.parquet`.
+        answers: The network's predictions for the same images.
 
     Returns:
         The methods, the most accurate first.
 
     Raises:
-        UserError: If a file is damaged, or tells of other images.
+        UserError: If a file is damaged, or describes other images.
     """
     try:
         methods = field(parse_object(path.read_bytes()), "methods", dict)
@@ -76,11 +76,11 @@ class LearningCurve:
     """The accuracy of a baseline method by the number of labelled images.
 
     Attributes:
-        title: The method, in words.
-        images: Validation images that it is scored on.
-        per_class: [m] images a class, rising, the last is all.
-        accuracies: Of each, the accuracy of every draw.
-        gain: The gain of all images over half of them, with its 95 % interval.
+        title: Description of the method.
+        images: Number of validation images that it is scored on.
+        per_class: [m] numbers of training images per class, ascending; the last entry stands for all images.
+        accuracies: [m] the accuracies of all draws for each number.
+        gain: Gain in accuracy of all images over half of them, and its 95 % interval: (gain, low, high).
     """
 
     title: str
@@ -91,12 +91,12 @@ class LearningCurve:
 
     @property
     def rises(self) -> bool:
-        """Whether twice as many images gave more accuracy, beyond chance."""
+        """Whether doubling the number of images improved the accuracy significantly."""
         return self.gain[1] > 0
 
 
 def read_learning_curve(path: Path | None) -> LearningCurve | None:
-    """Reads the learning curve that `baselines.json` holds; None where it has none.
+    """Reads the learning curve from `baselines.json`; None if there is none.
 
     Raises:
         UserError: If the file is damaged.

@@ -1,4 +1,4 @@
-"""Settings of the evaluate stage; `conf/evaluate/default.yaml` has their values and meanings."""
+"""Settings of the evaluate stage, which are explained in `conf/evaluate/default.yaml`."""
 
 from __future__ import annotations
 

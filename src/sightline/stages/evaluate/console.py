@@ -6,15 +6,15 @@ from sightline.stages.evaluate.novelty_measurement import NoveltyResult
 from sightline.stages.evaluate.results import Evaluation
 
 TEST_SET_REUSE_WARNING = 10
-"""Number of times that one test set was scored from which on a line warns of its reuse."""
+"""Number of times a test set has been scored from which a warning about its reuse is shown."""
 
 
 def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
-    """Returns the lines.
+    """Returns the lines that describe an evaluation.
 
     Args:
         found: The evaluation.
-        scored: Number of times that this test split has been scored, where that is known.
+        scored: Number of times that this test split has been scored; None if unknown.
     """
     n = found.numbers
     output = [
@@ -69,7 +69,7 @@ _REUSE = ": choices made by their scores fit them better than new images; keep s
 
 
 def _baselines(found: Evaluation) -> list[str]:
-    """Says which baseline is more accurate than the network, the best one; nothing where none is."""
+    """Returns a line on the best baseline if it is more accurate than the network; else nothing."""
     best = found.baselines[0]
     if best.difference >= 0:
         return []

@@ -20,7 +20,7 @@ from sightline.stages.evaluate.config import EvaluateConfig
 from sightline.stages.evaluate.results import Robustness
 
 ENOUGH, SHARE = 10, 0.02
-"""Errors of the baseline under a corruption, and their share, below which a quotient by them says nothing."""
+"""Number and share of the baseline's errors under a corruption, below which a ratio to them is meaningless."""
 OTHER = (
     "the baseline was measured on other corrupted images: give baseline and evaluate the same robustness_images and "
     "seed"
@@ -41,10 +41,10 @@ def measure_robustness(
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
         data: The processed set, whose transform prepares the images.
-        split: Its rows to take images from.
+        split: The split to take images from.
         raw: Folder written by the ingest stage.
-        config: The section `evaluate`: how many images, the seed.
-        baselines: The folder that the baseline stage wrote; need not be there.
+        config: The section `evaluate`, with the number of images and the seed.
+        baselines: The baseline stage's `baselines.json`; may be missing.
 
     Raises:
         UserError: If images are missing, or the baselines' file is damaged.
@@ -65,9 +65,9 @@ def measure_robustness(
 
 
 def _baseline_errors(path: Path) -> tuple[dict[str, list[float]], Any]:
-    """Returns the error rates of the reference baseline, by corruption, and the sample that they are of.
+    """Returns the error rates of the reference baseline by corruption, and the identifier of their sample.
 
-    Both are empty where it was not measured.
+    They are {} and None if the baseline was not measured.
     """
     try:
         content = parse_object(path.read_bytes())
@@ -87,15 +87,15 @@ def summarize(
     """Summarises correct predictions under corruption.
 
     The corruption error of a corruption is the sum of the error rates over severities, relative to the baseline's sum;
-    the mean corruption error is its mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in
-    percent, of AlexNet). A corruption under which the baseline makes fewer than `ENOUGH` errors, or errs on less than
-    `SHARE`, has none: by next to nothing, any error is a large multiple.
+    the mean corruption error is the mean over corruptions (Hendrycks and Dietterich (2019), section 4; there in percent
+    and relative to AlexNet). Corruptions under which the baseline makes fewer than `ENOUGH` errors, or errs on less
+    than the share `SHARE`, are left out, because the ratio to so few errors is meaningless.
 
     Args:
-        clean: [n] correct predictions without corruption.
-        correct: [n, corruptions, severities] correct predictions.
-        baseline: Error rates of the reference by corruption.
-        note: The reason why `baseline` is empty where there is one.
+        clean: [n] whether each prediction is correct without corruption.
+        correct: [n, corruptions, severities] whether each prediction is correct.
+        baseline: By corruption, the reference's error rate at each severity.
+        note: The reason why `baseline` is empty, if it could have been measured.
     """
     names = corruptions.NAMES
     known = {name: sum(baseline[name]) for name in names if name in baseline}
@@ -126,7 +126,7 @@ def summarize(
 
 
 def robustness_numbers(found: Robustness) -> dict[str, float]:
-    """Returns what goes into `metrics_detail.json`."""
+    """Returns the entries for `metrics_detail.json`."""
     numbers: dict[str, float] = {"robustness_images": found.images}
     numbers |= proportion("robustness_clean_accuracy", round(found.clean * found.images), found.images)
     numbers |= {"corruption_error": found.error}

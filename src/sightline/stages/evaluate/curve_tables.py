@@ -1,4 +1,4 @@
-"""Curves over all thresholds: ROC, and precision against recall; one-vs-rest, of each class and of all together."""
+"""Tables of the one-vs-rest ROC and precision-recall curves, per class and over all classes together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sightline.stages.evaluate.tables import write_csv
 
 
 def write_curves(folder: Path, labels: Labels, probabilities: Floats, classes: list[str], per_class_limit: int) -> None:
-    """Writes `roc.csv` and `precision_recall.csv` of all classes together, and `*_per_class.csv` up to a limit.
+    """Writes `roc.csv` and `precision_recall.csv` over all classes, and `*_per_class.csv` up to `per_class_limit`.
 
-    Only the header stands where a curve needs what is not there: two classes, images of the class and of another.
+    A file has only its header, or lacks a class, if the curve is undefined: with a single class, or with images of only
+    that class.
     """
     several = probabilities.shape[1] > 1
     positive, scores = decisions(labels, probabilities)

@@ -1,4 +1,4 @@
-"""Dataset part of the report: splits and classes, the audit of the raw images, preprocessing step by step."""
+"""Dataset part of the report: splits and classes, the audit of the raw images, and the steps of preprocessing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sightline.reporting.plots.overlay import PIXELATED_MAX_SIDE, encode_picture
 from sightline.stages.evaluate.results import SplitPredictions
 
 EPOCHS = 4
-"""Epochs in which a training image is shown."""
+"""Number of epochs for which each training image is shown."""
 STEPS_SHOWN = 6
-"""Images on the contact sheet."""
+"""Number of images on the contact sheet."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing that the audit found: how many, what it is, a remark, ids of the first."""
+    """A kind of finding of the audit: number of findings, title, remark, and ids of the first examples."""
 
     count: int
     title: str
@@ -42,18 +42,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """The raw set as `ingest.json` has it.
+    """The description of the raw set in `ingest.json`.
 
     Attributes:
         inputs: Number of inputs.
         accepted: Number of inputs that became images.
-        rejected: Number of inputs that were rejected, by reason.
+        rejected: By reason, the number of rejected inputs.
         facts: (name, value) for sizes, formats and modes.
-        findings: Findings for a person, kinds that were not found left out.
-        looked_for: Number of kinds that were looked for.
-        content: The part `audit` of the file, for what is worked out from it.
-        corrections: Number of labels that people changed, and of images that they confirmed; nothing without
-            corrections.
+        findings: The kinds of findings with at least one example.
+        looked_for: Number of kinds that the audit checks.
+        content: The part `audit` of the file, for derived values.
+        corrections: Numbers of relabelled and confirmed images and of unmatched corrections; empty without corrections.
     """
 
     inputs: int
@@ -67,7 +66,7 @@ class Audit:
 
 
 def read_audit(raw: Path) -> Audit:
-    """Reads what the ingest stage found.
+    """Reads the ingest stage's audit.
 
     Raises:
         UserError: If the file is missing or damaged.
@@ -95,14 +94,14 @@ def read_audit(raw: Path) -> Audit:
 
 @dataclass(frozen=True)
 class CorrectionGain:
-    """The model's answers to the test images whose labels people changed.
+    """The model's predictions for the test images with corrected labels.
 
     Attributes:
-        images: Number of them.
-        corrected: Number that the model answers as the corrected label.
-        former: Number that it answers as the source's label.
-        accuracy: On all test images.
-        former_accuracy: The same, by the source's labels.
+        images: Number of these images.
+        corrected: Number for which the model predicts the corrected label.
+        former: Number for which it predicts the source's label.
+        accuracy: Accuracy on all test images.
+        former_accuracy: Accuracy on all test images by the source's labels.
     """
 
     images: int
@@ -113,7 +112,7 @@ class CorrectionGain:
 
 
 def correction_gain(raw: Path, test: SplitPredictions, classes: Sequence[str]) -> CorrectionGain | None:
-    """Returns what corrections of labels changed in the score; None where they changed no test image.
+    """Returns the effect of corrected labels on the accuracy; None if no test image was corrected.
 
     Raises:
         UserError: If the former labels are damaged.
@@ -126,7 +125,7 @@ def correction_gain(raw: Path, test: SplitPredictions, classes: Sequence[str]) -
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): run the ingest stage again") from None
     index = {name: number for number, name in enumerate(classes)}
-    # A former label may be no class any more: then no answer is right by it.
+    # A former label may no longer be a class; then no prediction matches it.
     former = {place: index.get(labels[id_], -1) for place, id_ in enumerate(test.ids) if id_ in labels}
     if not former:
         return None
@@ -161,18 +160,18 @@ def _facts(audit: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def lost_detail(audit: Audit | None, shape: tuple[int, int, int]) -> str | None:
-    """Returns what the preprocessing to `shape` (height, width, channels) gives up; None where nothing of weight."""
+    """Returns a line on the detail lost by preprocessing to `shape` (height, width, channels); None if negligible."""
     return detail.lost(audit.content, shape[0], shape[2]) if audit else None
 
 
 def class_counts(data: ProcessedSet) -> dict[str, Labels]:
-    """Returns for each split the number of rows of each class, [K]."""
+    """Returns for each split the number of rows per class, [K]."""
     labels, splits = data.index["label"].to_numpy(), np.array(data.index["split"].to_pylist())
     return {name: np.bincount(labels[splits == name], minlength=len(data.classes)) for name in SPLITS}
 
 
 def split_rows(data: ProcessedSet, table: Mapping[str, Labels]) -> list[dict[str, Any]]:
-    """Returns what the table of splits shows: images, augmented copies, smallest and largest class."""
+    """Returns the rows of the table of splits: images, augmented copies, smallest and largest class."""
     splits, ids = data.index["split"].to_pylist(), data.index["id"].to_pylist()
     copies = [s for s, i, origin in zip(splits, ids, data.index["origin"].to_pylist(), strict=True) if i != origin]
     return [
@@ -199,7 +198,7 @@ def contact_rows(data: ProcessedSet, raw: Path, ids: Sequence[str]) -> list[cont
 
 
 def training_rows(data: ProcessedSet, training: Mapping[str, Any]) -> list[contact_sheet.SheetRow]:
-    """Returns images of the training split as the network saw them in its first epochs; none without augmentation.
+    """Returns training images as the network saw them in its first epochs; an empty list without augmentation.
 
     Args:
         data: The processed set.
@@ -227,7 +226,7 @@ def training_rows(data: ProcessedSet, training: Mapping[str, Any]) -> list[conta
 
 
 def contact_cells(row: contact_sheet.SheetRow) -> list[dict[str, Any]]:
-    """Returns a row's pictures for the page: title, size in pixels, PNG or JPEG, whether its pixels are squares."""
+    """Returns a row's images for the page: title, size in pixels, encoded image, whether to scale without smoothing."""
     return [
         {
             "title": title,

@@ -1,4 +1,4 @@
-"""Heat maps: what in an image speaks for a class."""
+"""Heat maps that show which parts of an image are evidence for a class."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Explainer:
-    """A way to explain answers.
+    """A method of explaining predictions.
 
     Attributes:
         method: Human-readable name.
-        meaning: A sentence on what its maps mean.
-        maps: Images [n, height, width, channels] uint8 and a class for each, [n], -> heat maps [n, height, width] in
-            0..1: the larger, the more the place speaks for that class. All zero where nothing does.
+        meaning: A sentence on how to read its maps.
+        maps: Maps images [n, height, width, channels] uint8 and a class for each, [n], to heat maps [n, height, width]
+            in 0..1, which are larger where there is more evidence for the class. A map without any evidence is 0.
     """
 
     method: str
@@ -39,12 +39,12 @@ class Explainer:
 
 
 def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
-    """Returns Grad-CAM where the network has convolutions that see the whole image, else occlusion.
+    """Returns Grad-CAM if the network has a suitable convolutional layer, else occlusion.
 
-    Grad-CAM (Selvaraju et al. 2017) weighs the maps of the last convolutional layer by the mean gradient of the
-    class's logit. A dense network has no such layer. A vision transformer's one convolution only cuts the image into
-    patches: what it sees of a patch says nothing of the class. Both are explained by occlusion (Zeiler and Fergus
-    2014) instead: how far the logit falls when a window of the image is covered by the training pixels' mean.
+    Grad-CAM (Selvaraju et al. 2017) weights the maps of the last convolutional layer by the mean gradient of the
+    class's logit. A dense network has no such layer, and a vision transformer's only convolution just divides the image
+    into patches, so that its maps carry little information about the class. Both are explained by occlusion (Zeiler and
+    Fergus 2014) instead: how far the logit falls when a window of the image is covered by the training pixels' mean.
 
     Args:
         classifier: The model, in evaluation mode, on the CPU.
@@ -76,11 +76,11 @@ def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
 
 
 def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tuple[str, nn.Module] | None:
-    """Returns the name and the module of the last convolution whose maps have a height and a width to speak of.
+    """Returns the name and module of the last convolution whose output has more than one pixel.
 
-    It is found by passing an image through, so that any network will do; the one-pixel convolutions of
-    squeeze-and-excitation are passed over. None where there is no such layer, or where the only one cuts the image
-    into patches that do not overlap.
+    It is found by a forward pass, which works for any network; the one-pixel convolutions of squeeze-and-excitation are
+    skipped. The result is None if there is no such layer, or if the only one divides the image into patches that do not
+    overlap.
     """
     import torch
     from torch import nn
@@ -108,7 +108,7 @@ def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tup
 
 
 def _occlusion_maps(classifier: Classifier, images: Images, targets: Labels) -> Floats:
-    """Returns how far the logit of a class falls where parts of an image are covered by the training pixels' mean."""
+    """Returns maps of how far a class's logit falls when parts of an image are covered by the training pixels' mean."""
     import torch
 
     filling = classifier.mean.reshape(-1).round().to(torch.uint8).numpy()
@@ -131,7 +131,7 @@ Attribute = Callable[["nn.Module", "torch.Tensor", "torch.Tensor"], "torch.Tenso
 
 
 def _explain(classifier: Classifier, images: Images, targets: Labels, attribute: Attribute) -> Floats:
-    """Runs a method over images, a batch at a time, and scales each map to a maximum of 1."""
+    """Runs a method over images in batches, and scales each map to a maximum of 1."""
     import torch
 
     maps = [np.zeros((0, *images.shape[1:3]))]

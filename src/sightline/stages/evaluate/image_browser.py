@@ -1,4 +1,4 @@
-"""The images of the report's gallery that can be filtered: by class, by confusion, by slice."""
+"""The images of the report's gallery, which can be filtered by class, by confusion and by slice."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class BrowsedImage:
 def browsed_images(
     test: SplitPredictions, rows: Split, classes: Sequence[str], slices: Sequence[Slice], most: int
 ) -> list[BrowsedImage]:
-    """Returns at most `most` images, two thirds of them errors where there are so many.
+    """Returns at most `most` images, up to two thirds of them errors (more if there are too few correct ones).
 
-    Of the errors those of each confusion in turn, the most certain first; of the right answers those of each class in
-    turn, the least certain first: so each confusion and each class has some.
+    To represent every confusion and every class, errors are taken from each confusion in turn, the most certain first,
+    and correct predictions from each class in turn, the least certain first.
 
     Args:
-        test: The answers.
+        test: The predictions.
         rows: The split's images.
-        classes: Names.
+        classes: Class names.
         slices: The slices that the page lists.
-        most: Largest number of images.
+        most: Maximum number of images.
     """
     every = examples(test, range(len(test.ids)))
     wrong = sorted((e for e in every if e.wrong), key=lambda e: (-e.probability, e.id))
@@ -51,7 +51,7 @@ def browsed_images(
 
 
 def _in_turn(found: Iterable[Example]) -> list[Example]:
-    """Returns one of each pair of true and predicted class, then the second of each, and so on; pairs in order."""
+    """Interleaves examples: the first of each pair of true and predicted class, then the second of each, and so on."""
     pairs: dict[tuple[int, int], list[Example]] = {}
     for example in found:
         pairs.setdefault((example.label, example.predicted), []).append(example)

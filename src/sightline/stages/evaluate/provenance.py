@@ -1,4 +1,4 @@
-"""Provenance of the numbers: digests of data, configuration and model; settings; the machine that trained."""
+"""Provenance of an evaluation: digests of data, configuration and model; settings; the training machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SHOWN = {
 
 
 def digests(info: Mapping[str, Any], data: ProcessedSet) -> list[tuple[str, str]]:
-    """Returns the SHA-256 digests that name the model, its configuration and its data.
+    """Returns the SHA-256 digests that identify the model, its configuration and its data.
 
-    The data's index names every shard, and so every pixel, by its content.
+    The data's index names every shard by the digest of its content, and so covers every pixel.
     """
     rows = []
     if "weights_sha256" in info:
@@ -37,14 +37,14 @@ def digests(info: Mapping[str, Any], data: ProcessedSet) -> list[tuple[str, str]
 
 
 def environment(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns what the model was trained on: device, threads, versions, as far as `model.json` says."""
+    """Returns the training environment that `model.json` records: device, threads, versions."""
     profile = info.get("profile", {})
     named = [(title, str(profile[name])) for name, title in _SHOWN.items() if name in profile]
     return named + [(name, str(value)) for name, value in profile.items() if name not in _SHOWN]
 
 
 def flat_settings(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns all else that is known of the model: its architecture and how it was trained, key by key."""
+    """Returns the remaining facts about the model, its architecture and training settings, key by key."""
     shown_elsewhere = {"classes", "weights_sha256", "profile"}
     return flatten({key: value for key, value in info.items() if key not in shown_elsewhere})
 

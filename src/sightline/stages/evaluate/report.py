@@ -1,4 +1,4 @@
-"""Evaluation report: one HTML page that holds everything it shows, the same bytes for the same results."""
+"""Evaluation report: one self-contained HTML page, with the same bytes for the same results."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ MOST_CONFUSIONS = 10
 FEW_IMAGES = 10
 MOST_SLICES = 12
 MOST_CELLS = 25
-"""Classes up to which the confusion matrix stands on the page as a table whose cells filter the gallery."""
+"""Maximum number of classes for which the page has the confusion matrix as a table whose cells filter the gallery."""
 MOST_NAMED = 4
 SCRIPT = "gallery.js"
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """All that a report shows; what is missing has no section.
+    """The content of a report; sections without content are omitted.
 
     Attributes:
         found: The evaluation.
         figures: By name; any may be missing.
         errors: The errors to show, worst first.
-        uncertain: The most uncertain answers.
+        uncertain: The most uncertain predictions.
         typical: The most typical image of each class.
         novel: The most novel images, each with its score.
-        suspects: Labels that are probably wrong, with their pictures.
+        suspects: Labels that are probably wrong, with their images.
         explainer: The method that made the heat maps of the cards.
         audit: The findings of ingestion.
-        correction_gain: The answers to test images whose labels people changed; None without such.
+        correction_gain: The effect of corrected labels of test images; None without such.
         contact: The contact sheet's rows.
         browsed: The images of the gallery that can be filtered.
-        title: The set's name; None for its classes.
+        title: The dataset's name; None to name it by its classes.
         augmented: Images as training saw them.
         model_info: Facts about the model, nested mappings of plain values.
     """
@@ -84,7 +84,7 @@ class ReportContent:
 
 
 def render_report(data: ProcessedSet, results: ReportContent) -> str:
-    """Returns the page. Class names and ids are escaped, whatever they hold; the page asks for nothing outside it."""
+    """Returns the page. All class names and ids are escaped; the page loads nothing from elsewhere."""
     table = class_counts(data)
     found = results.found
     return render(
@@ -125,12 +125,12 @@ def render_report(data: ProcessedSet, results: ReportContent) -> str:
 
 @dataclass(frozen=True)
 class UnknownRow:
-    """Doubts of the model about some test images.
+    """Novelty and prediction sets of some test images.
 
     Attributes:
-        images: Their number.
-        novel: The share that is novel, with its 95 % interval; None where it is not told.
-        sets: The sets at the coverage that is shown.
+        images: Number of images.
+        novel: The share that is novel, with its 95 % interval; None without a detector or images.
+        sets: The prediction sets at the coverage that is shown; None without sets or images.
     """
 
     images: int
@@ -161,7 +161,7 @@ def shown_slices(found: Evaluation) -> list[Slice]:
 
 
 def model_name(info: Mapping[str, Any]) -> str:
-    """Returns what to call a model: its network and its learning rate, as its run in MLflow is called.
+    """Returns a model's name: its network and its learning rate, like the name of its run in MLflow.
 
     >>> model_name({"architecture": {"name": "cnn"}, "training": {"lr": 0.002}})
     'cnn lr=0.002'
@@ -172,7 +172,7 @@ def model_name(info: Mapping[str, Any]) -> str:
 
 
 def set_name(classes: Sequence[str]) -> str:
-    """Returns what to call a set that has no name.
+    """Returns a name for a set that has none.
 
     >>> set_name(["cat", "dog"]), set_name([str(digit) for digit in range(10)])
     ('cat, dog', '10 classes (0, 1, 2, 3, ...)')
@@ -183,7 +183,7 @@ def set_name(classes: Sequence[str]) -> str:
 
 
 def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
-    """Returns three sentences: how good, where it fails, against what."""
+    """Returns the summary: how good the model is, where it fails, and how it compares with the best baseline."""
     found, n, classes = results.found, results.found.numbers, results.found.classes
     low, high = share(n["accuracy_low"]), share(n["accuracy_high"])
     first = (
@@ -193,7 +193,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
     confused = most_confused(found.counts, 1)
     if confused:
         true, predicted, count, _ = confused[0]
-        # A class that no training image has is no fault of the network's.
+        # A class without training images cannot be learned, so it does not count as the network's weakness.
         tested = [i for i, s in enumerate(found.scores) if s.support]
         unknown = [classes[i] for i in tested if not table["train"][i]]
         taught = [i for i in tested if table["train"][i]]
@@ -225,7 +225,7 @@ def summary(results: ReportContent, table: Mapping[str, Labels]) -> list[str]:
 
 
 def facts(results: ReportContent) -> list[tuple[str, str]]:
-    """Returns the few numbers that stand at the top: value and name."""
+    """Returns the key figures at the top of the page: value and name."""
     found, n = results.found, results.found.numbers
     wanted = [(grouped(n["errors"]), f"errors in {grouped(n['images'])} {found.test.split} images")]
     wanted.append((percent(n["f1_macro"]), "F1, mean over classes"))
@@ -249,7 +249,7 @@ def pictured(suspects: Sequence[Suspect], data: ProcessedSet) -> list[tuple[Susp
 
 
 def most_confused(counts: Labels, n: int = MOST_CONFUSIONS) -> list[tuple[int, int, int, float]]:
-    """Returns the most frequent errors: true class, predicted class, images, fraction of the true class's images."""
+    """Returns the most frequent confusions: true class, predicted class, images, fraction of the true class."""
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     pairs = [(int(t), int(p), int(wrong[t, p])) for t, p in zip(*np.nonzero(wrong), strict=True)]
     pairs.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))

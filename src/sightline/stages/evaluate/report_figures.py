@@ -1,4 +1,4 @@
-"""Figures of the evaluation report: those of every page, and those that only it has."""
+"""Figures of the evaluation report: those shared with other pages, and its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report_figures(found: Evaluation, history: Mapping[str, Floats], learned: Le
 
     Args:
         found: The evaluation.
-        history: Columns of the training's history, [epochs] each.
+        history: Columns of the training history, [epochs] each.
         learned: A baseline's learning curve.
     """
     test = found.test

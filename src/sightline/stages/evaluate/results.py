@@ -1,4 +1,4 @@
-"""Results of one evaluation: plain values, for the report and the tables."""
+"""Results of an evaluation as plain values, for the report and the tables."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SplitPredictions:
         split: "test" or "val".
         ids: [n] sorted; n may be 0 for "val".
         labels: [n] true classes.
-        probabilities: [n, K] calibrated.
-        uncalibrated: [n, K] as the model gave them.
+        probabilities: [n, K] calibrated probabilities.
+        uncalibrated: [n, K] the model's probabilities before calibration.
     """
 
     split: str
@@ -57,17 +57,17 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class Slice:
-    """Test images that share a property, and how the model fares on them.
+    """Test images that share a property, and the model's accuracy on them.
 
     Attributes:
-        by: The property, as "brightness" or the name of a column of the raw images.
-        value: The property that they share, human-readable: "0.12 to 0.3", "JPEG".
+        by: The property, such as "brightness" or the name of a column of the raw images.
+        value: The value that they share, human-readable: "0.12 to 0.3", "JPEG".
         images: Number of images.
-        correct: Number of them that were answered right.
+        correct: Number of correct predictions.
         interval: 95 % Wilson interval of the accuracy.
-        p_value: Of Fisher's exact test that the model is no worse here than on the other images, corrected for the
-            number of slices (Holm).
-        members: [n] which of the test images are in it; None where that is not known.
+        p_value: p-value of Fisher's exact test of whether the model is worse here than on the other images, corrected
+            for the number of slices (Holm).
+        members: [n] which of the test images are in it; None if unknown.
     """
 
     by: str
@@ -90,16 +90,16 @@ class Robustness:
 
     Attributes:
         images: Number of test images that were corrupted.
-        clean: Accuracy on them as they are.
-        accuracies: By corruption, the accuracy at severities 1 to 5.
-        intervals: By corruption, the 95 % interval of the mean of these.
+        clean: Accuracy on them without corruption.
+        accuracies: By corruption, the accuracies at severities 1 to 5.
+        intervals: By corruption, the 95 % interval of the mean of these accuracies.
         error: Mean error rate over corruptions and severities.
-        error_interval: Its 95 % interval.
-        mean_corruption_error: The mean over corruptions of the error relative to the baseline's (1: as bad); None
-            without a baseline.
-        mean_corruption_error_interval: Its 95 % interval, the baseline being taken as given.
-        unrelated: Corruptions that this mean leaves out, since the baseline hardly errs under them.
-        note: The reason why there is no mean, where there is a baseline.
+        error_interval: 95 % interval of `error`.
+        mean_corruption_error: Mean over corruptions of the error relative to the baseline's (1: equally bad); None
+            without a comparable baseline.
+        mean_corruption_error_interval: Its 95 % interval, which treats the baseline's errors as exact.
+        unrelated: Corruptions left out of this mean, since the baseline hardly errs under them.
+        note: The reason why there is no mean although there is a baseline; else empty.
     """
 
     images: int
@@ -119,12 +119,12 @@ class Suspect:
     """An image whose label is probably wrong.
 
     Attributes:
-        id: The image's.
+        id: The image's id.
         split: "val" or "test".
         label: Its label, a class index.
-        suggested: The class that the model is sure of.
+        suggested: The class that the model is confident of.
         score: Normalised margin, 0 to 1: the lower, the more suspect.
-        position: Its place in its split.
+        position: Its position in its split.
     """
 
     id: str
@@ -137,29 +137,29 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All of it.
+    """All results of an evaluation.
 
     Attributes:
-        classes: K names.
+        classes: K class names.
         test: Predictions on the split that is scored, once.
-        validation: The same of the split that temperature and threshold were chosen on.
-        numbers: As in `metrics_detail.json`.
-        scores: One per class.
-        counts: [K, K] confusion matrix, rows true.
-        temperature: The divisor of the logits; 1 leaves them alone.
-        target_accuracy: The wanted accuracy.
-        abstention: The threshold that reaches it on the validation split.
-        bins: Reliability diagram of the test split, calibrated.
+        validation: Predictions on the split that temperature and threshold were chosen on.
+        numbers: The content of `metrics_detail.json`.
+        scores: The scores of each class.
+        counts: [K, K] confusion matrix; rows are true classes.
+        temperature: The divisor of the logits; 1 means no calibration.
+        target_accuracy: The requested accuracy of images above the threshold.
+        abstention: The threshold that reaches this accuracy on the validation split.
+        bins: Reliability diagram of the test split after calibration.
         bins_uncalibrated: The same before calibration.
-        risk_coverage: Curve of the test split.
+        risk_coverage: Risk-coverage curve of the test split.
         slices: By property, then by value.
-        worst: The slice to look at first; None where there is no slice. See `slices.worst`.
-        robustness: None where it was switched off.
-        novelty: The detector of images that are none of the classes, and its test; None where it was not asked for.
-        sets: Sets of classes that are to hold the truth; None without validation images.
-        suspects: Most suspect first.
-        suspects_note: The reason why there is no list of them, where the model is too poor for one.
-        baselines: The methods that the network is held against, the most accurate first.
+        worst: The slice to examine first; None if there are no slices. See `slices.worst`.
+        robustness: None if it was not measured.
+        novelty: The detector of images that are none of the classes, and its test; None without an embedder.
+        sets: Prediction sets, which should contain the true class; None without validation images.
+        suspects: Labels that are probably wrong, the most suspect first.
+        suspects_note: The reason why there is no list of suspects, if the model is too poor for one; else empty.
+        baselines: The methods that the network is compared with, the most accurate first.
     """
 
     classes: Sequence[str]

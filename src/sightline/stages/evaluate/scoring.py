@@ -1,4 +1,4 @@
-"""Scoring of a model: the test split once, the validation split for what has to be chosen."""
+"""Scoring of a model: once on the test split, with temperature and thresholds chosen on the validation split."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def score_model(
 ) -> Evaluation:
     """Scores a model on one split.
 
-    Temperature and threshold come from the validation split; the scored split is read once and decides
-    nothing. Slices and robustness need the raw images and are left out without.
+    Temperature and threshold come from the validation split; the scored split is predicted once and influences no
+    choice. Slices and robustness need the raw images, and are omitted without them.
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
         data: The processed set.
         config: The section `evaluate` of the configuration.
         raw: Folder written by the ingest stage.
-        baselines: The folder that the baseline stage wrote, for the comparison and the mean corruption error; need not
-            be there.
-        embedder: Gives the embeddings that novelty is told by; without it there is none.
-        split: The rows to score.
+        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; may be
+            missing.
+        embedder: Computes the embeddings for novelty detection; None skips it.
+        split: The split to score.
 
     Raises:
         UserError: If the split has no image, or the raw images do not belong to the set.
@@ -125,14 +125,14 @@ def score_model(
 
 
 def choose_temperature(labels: Labels, probabilities: Floats) -> float:
-    """Returns the temperature fitted to validation images; 1 where they do not speak against it."""
+    """Returns the temperature fitted to validation images; 1 if they do not support a different value."""
     logits = calibration.log_probabilities(probabilities)
     temperature = round(calibration.fit_temperature(labels, logits), DIGITS)
     return temperature if calibration.is_supported(labels, logits, temperature) else 1.0
 
 
 def predict_split(predict: Predict, split: Split, batch_size: int) -> Floats:
-    """Returns the probabilities [n, K] of a split's n >= 1 images, float64, reading `batch_size` images at a time."""
+    """Returns the probabilities [n, K] float64 of a split's n >= 1 images, predicted in batches of `batch_size`."""
     batches = (split.images(slice(start, start + batch_size)) for start in range(0, len(split), batch_size))
     counted = progress.track(batches, "", len(split), each=batch_size)
     return np.concatenate([np.asarray(predict(batch), np.float64) for batch in counted])
@@ -155,7 +155,7 @@ def _calibrated(name: str, rows: Split, probabilities: Floats, temperature: floa
 
 
 def _of_abstention(test: SplitPredictions, threshold: float | None) -> dict[str, float]:
-    """Returns the fraction of the test images that the threshold answers, and how many of those are right."""
+    """Returns the share of test images at or above the threshold (coverage), and the accuracy on them."""
     if threshold is None:
         return {}
     answered = test.confidences >= threshold
@@ -172,7 +172,7 @@ def find_suspects(*answers: SplitPredictions) -> tuple[list[Suspect], str]:
         answers: Predictions on splits that the model was not trained on.
 
     Returns:
-        The images, most suspect first, then by id; and why there are none where the model is too poor to doubt labels.
+        The images, most suspect first, then by id; and the reason why there are none if the model is too poor for it.
     """
     labels = np.concatenate([each.labels for each in answers])
     probabilities = np.concatenate([each.probabilities for each in answers])

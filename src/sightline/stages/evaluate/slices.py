@@ -1,4 +1,4 @@
-"""Slices: accuracy on kinds of images."""
+"""Slices: accuracy on groups of images that share a property."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from sightline.metrics.intervals import wilson
 from sightline.stages.evaluate.results import Slice
 
 MOST_VALUES = 20
-"""Of a property in words, the most frequent values get a slice each; the others share one."""
+"""Number of slices of a categorical property: one for each of its most frequent values; the others share one more."""
 FEW_NUMBERS = 4
-"""A numeric property of so few different values gets a slice for each, others one for each quarter of the images."""
+"""A numeric property with at most so many distinct values has a slice for each; others are divided into quartiles."""
 OTHER, NONE = "(other)", "(none)"
 
 
@@ -37,7 +37,7 @@ def brightness(grey: Pixels) -> float:
 
 
 def blur(grey: Pixels) -> float:
-    """Returns the sharpness of [height, width, 1] uint8; a larger image is averaged down first, to be comparable."""
+    """Returns the sharpness of [height, width, 1] uint8; larger images are shrunk first to be comparable."""
     return sharpness(shrunk(grey[:, :, 0]))
 
 
@@ -69,12 +69,12 @@ def properties(
         raw: Folder written by the ingest stage.
         ids: [n] ids.
         wanted: Some of `PROPERTIES`: size (square root of the original's pixels), aspect (width over height),
-            brightness, blur (sharpness), source (the folder that the image lay in), and the columns of the raw
-            images: format, group, width, ...
-        sample_bits: As preprocessing has it.
+            brightness, blur (sharpness), source (the image's original folder), and the columns of the raw images:
+            format, group, width, ...
+        sample_bits: The preprocessing setting.
 
     Raises:
-        UserError: If there is no such property, or an image is not there.
+        UserError: If there is no such property, or an image is missing.
     """
     if unknown := [name for name in wanted if name not in PROPERTIES]:
         raise UserError(f"evaluate.slices: {unknown[0]!r} is not one of {', '.join(PROPERTIES)}")
@@ -95,9 +95,9 @@ def properties(
 
 
 def groups(values: Sequence[Any]) -> list[tuple[str, Bools]]:
-    """Returns the groups that a property divides images into: what they share, and which they are, [n].
+    """Returns the groups into which a property divides images: the shared value, and which images it has, [n].
 
-    Numbers are divided into quarters of the images, equal ones kept together; words by value.
+    Numbers are divided into quartiles, with equal ones kept together, and words by value.
     """
     numeric = all(isinstance(v, int | float) for v in values)
     return _by_number(np.array(values, np.float64)) if numeric else _by_word(values)
@@ -126,14 +126,14 @@ def _by_word(values: Sequence[Any]) -> list[tuple[str, Bools]]:
 
 
 def slices(found: dict[str, list[Any]], correct: Bools, least_images: int) -> list[Slice]:
-    """Returns the slices of at least so many images, in the order of the properties.
+    """Returns the slices with at least `least_images` images, in the order of the properties.
 
-    A property that all images share divides nothing, and is left out.
+    A property with the same value for all images is left out.
 
     Args:
         found: Properties by name, [n] each.
-        correct: [n] whether each image was answered right.
-        least_images: Smaller slices say too little.
+        correct: [n] whether each prediction is correct.
+        least_images: Minimum size of a slice.
     """
     cuts = [
         (by, _SHOWN.get(by, "{}").format(value), here)
@@ -143,7 +143,7 @@ def slices(found: dict[str, list[Any]], correct: Bools, least_images: int) -> li
         if here.sum() >= least_images
     ]
     counted = [(by, value, int(here.sum()), int(correct[here].sum())) for by, value, here in cuts]
-    # Fisher's exact test, one-sided: so few right ones, or fewer, in a draw of so many from all images.
+    # One-sided Fisher's exact test: the probability of so few correct ones, or fewer, in a draw from all images.
     raw_p = [float(hypergeom.cdf(right, len(correct), int(correct.sum()), n)) for _, _, n, right in counted]
     return [
         Slice(by, value, n, right, wilson(right, n), p, here)
@@ -163,9 +163,9 @@ def _holm(p_values: Sequence[float]) -> Iterator[float]:
 
 
 def worst(found: Sequence[Slice]) -> Slice | None:
-    """Returns the slice to look at first: the one whose accuracy, with all benefit of the doubt, is lowest.
+    """Returns the slice to examine first: the one with the lowest upper bound of the accuracy's interval.
 
-    That is the lowest upper bound of the interval. The lowest accuracy itself would name a slice of ten images that
-    had bad luck. Its `p_value` says whether it is worse than the rest at all.
+    The lowest accuracy itself would often select a tiny slice by chance. The `p_value` shows whether the slice is
+    significantly worse than the rest.
     """
     return min(found, key=lambda s: (s.interval[1], s.p_value, s.by, s.value), default=None)

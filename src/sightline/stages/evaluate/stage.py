@@ -47,7 +47,7 @@ FIGURES = "figures"
 REPORT = "report.html"
 
 TYPICAL = 60
-"""Classes whose most typical image is shown, at most."""
+"""Maximum number of classes whose most typical image is shown."""
 
 
 def evaluate_split(
@@ -66,26 +66,25 @@ def evaluate_split(
 ) -> Evaluation:
     """Scores a model on a split, once, and writes its reports.
 
-    Below `out` come `metrics_detail.json` (every number), `calibration.json`,
-    `predictions.parquet`, `suspects.parquet`, `novelty.npz` (what the bundle tells novel images by), the folders
-    `plots` (CSV for `dvc plots`) and `figures` (PNG), and
-    `report.html`; the metrics last. The same input gives the same bytes.
+    Into `out` it writes `metrics_detail.json` (all metrics), `calibration.json`, `predictions.parquet`,
+    `suspects.parquet`, `novelty.npz` (the bundle's novelty detector), the folders `plots` (CSV for `dvc plots`) and
+    `figures` (PNG), and `report.html`; the metrics are written last. The same input gives the same bytes.
 
     Args:
         predict: The model: images [n, height, width, channels] uint8 -> probabilities [n, K].
         data: The processed set.
         config: The section `evaluate` of the configuration.
         out: The folder of reports; other files in it are left alone.
-        history: CSV of the training, one row per epoch: `epoch`, then columns named `train_*` and `val_*`.
+        history: CSV of the training run, one row per epoch: `epoch`, then columns named `train_*` and `val_*`.
         model_info: Facts about the model for the report: name, sizes, digests, settings; nested mappings of
             plain values. Nothing that differs from run to run (dates, run ids, host names, folders).
-        raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; without it
-            there are none.
-        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; need not
-            be there.
-        explainer: Makes heat maps of what speaks for a class.
-        embedder: Gives the embeddings that images which are none of the classes are told by.
-        split: The rows to score.
+        raw: Folder written by the ingest stage, for slices, robustness, the audit and the contact sheet; None omits
+            them.
+        baselines: The baseline stage's `baselines.json`, for the comparison and the mean corruption error; may be
+            missing.
+        explainer: Makes heat maps of the evidence for a class; None for no heat maps.
+        embedder: Computes the embeddings for novelty detection; None skips it.
+        split: The split to score.
 
     Raises:
         UserError: If the split has no image, or files do not belong together.
@@ -132,7 +131,7 @@ def evaluate_split(
 
 
 def novel_cards(found: Evaluation, rows: Split, count: int) -> list[tuple[Card, float]]:
-    """Returns the most novel images with their scores, the most novel first."""
+    """Returns the `count` most novel images with their scores, the most novel first."""
     if found.novelty is None or found.novelty.fitted is None:
         return []
     scores = found.novelty.test
@@ -148,7 +147,7 @@ def first_of_each_class(rows: Split) -> list[str]:
 
 
 def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None:
-    """Writes the tables for `dvc plots` and for whoever draws pictures of their own."""
+    """Writes the tables for `dvc plots` and other plotting tools."""
     test, classes = found.test, list(found.classes)
     tables.write_confusion(folder / "confusion.csv", test.labels, test.predicted, classes)
     tables.write_class_table(folder / "per_class.csv", found.scores, classes)
@@ -161,7 +160,7 @@ def write_plots(folder: Path, found: Evaluation, config: EvaluateConfig) -> None
 
 
 def write_figures(folder: Path, results: report.ReportContent) -> None:
-    """Writes the report's pictures as PNG files, for the tracking server and `dvc plots`."""
+    """Writes the report's figures as PNG files, for the tracking server and `dvc plots`."""
     for name, picture in results.figures.items():
         (folder / f"{name}.png").write_bytes(picture.light)
     galleries: list[tuple[str, str, Sequence[Card], bool]] = [
@@ -183,7 +182,7 @@ def write_figures(folder: Path, results: report.ReportContent) -> None:
 
 
 def calibration(found: Evaluation) -> dict[str, float | None]:
-    """Returns what a bundle needs to give calibrated probabilities, and to know when to abstain."""
+    """Returns the content of `calibration.json`: what a bundle needs to calibrate probabilities and to abstain."""
     return {
         "temperature": found.temperature,
         "target_accuracy": found.target_accuracy,

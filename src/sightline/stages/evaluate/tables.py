@@ -31,11 +31,11 @@ SUSPECTS_SCHEMA = pa.schema(
 )
 
 CURVE_POINTS = 201
-"""Most points of the risk-coverage curve in its table, whatever the number of images."""
+"""Maximum number of points of the risk-coverage curve in its table."""
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a CSV file with Unix line ends, the same bytes on every system."""
+    """Writes a CSV file with Unix line endings, which gives the same bytes on every system."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         write_row = row_writer(stream)
         for row in (header, *rows):
@@ -43,12 +43,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_confusion(path: Path, labels: Labels, predicted: Labels, classes: Sequence[str]) -> None:
-    """Writes one row per test image, as DVC's template `confusion` wants it: actual, predicted."""
+    """Writes one row per test image in the form that DVC's template `confusion` expects: actual, predicted."""
     write_csv(path, ("actual", "predicted"), ((classes[a], classes[p]) for a, p in zip(labels, predicted, strict=True)))
 
 
 def write_class_table(path: Path, scores: Sequence[ClassScore], classes: Sequence[str]) -> None:
-    """Writes one row per class: its counts, then each of its numbers with its 95 % interval."""
+    """Writes one row per class: its counts, then each of its metrics with a 95 % interval."""
     metrics = of_kind(PerClassMetric)
     columns = [f"{name}{end}" for name in metrics for end in ("", "_low", "_high")]
     rows = (
@@ -64,7 +64,7 @@ def write_class_table(path: Path, scores: Sequence[ClassScore], classes: Sequenc
 
 
 def write_reliability(path: Path, bins: Sequence[Bin]) -> None:
-    """Writes one row per bin: its mean confidence, the accuracy with its interval, its images."""
+    """Writes one row per bin: its mean confidence, its accuracy with an interval, its number of images."""
     rows = ((*(round(v, DIGITS) for v in (b.confidence, b.accuracy, *b.interval)), b.count) for b in bins)
     write_csv(path, ("confidence", "accuracy", "accuracy_low", "accuracy_high", "images"), rows)
 
@@ -95,7 +95,7 @@ def write_slices(path: Path, slices: Sequence[Slice], worst: Slice | None) -> No
 
 
 def write_robustness(path: Path, evaluation: Evaluation) -> None:
-    """Writes one row per corruption and severity; severity 0 is the images as they are. Only the header without any."""
+    """Writes one row per corruption and severity, with severity 0 for clean images; only the header if not measured."""
     rows: list[tuple[object, ...]] = []
     if evaluation.robustness is not None:
         n = evaluation.robustness.images

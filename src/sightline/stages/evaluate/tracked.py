@@ -1,4 +1,4 @@
-"""An evaluation in the run of MLflow's that its model has, for the stage and for Python."""
+"""Logging of an evaluation to the MLflow run of its model, for the stage and the Python API."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sightline.tracking import run_settings
 def log_evaluation(
     result: Evaluation, out: Path, config: DictConfig, model_digest: str, data: ProcessedSet
 ) -> int | None:
-    """Adds the headline, settings and files to the model's run.
+    """Adds the headline metrics, settings and files to the model's run.
 
     Args:
         result: The evaluation.
         out: The folder of its reports.
-        config: The whole composed configuration.
-        model_digest: SHA-256 of the weights, by which the run is found.
-        data: The set that was scored.
+        config: The complete composed configuration.
+        model_digest: SHA-256 of the weights, which identifies the run.
+        data: The processed set that was scored.
 
     Returns:
-        How often this test split has been scored; None where that is not known.
+        How often this test split has been scored; None if unknown.
     """
     tracker = tracking.resume_by_model(model_digest, {})
     tracker.log_metrics({f"test_{name}": value for name, value in headline(result.numbers).items()})
-    # Tags, since a run's parameters cannot change, and one model may be evaluated more than once.
+    # As tags, because a run's parameters cannot change and a model may be evaluated more than once.
     settings = tracking.flat_params(config, "evaluate")
     tracker.set_tags(run_settings.distinct(settings))
     tracker.log_text(*run_settings.artifact("evaluate", settings))

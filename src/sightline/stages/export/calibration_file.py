@@ -1,4 +1,4 @@
-"""Calibration of the model's probabilities, as the evaluate stage wrote it and as the bundle holds it."""
+"""Calibration of the model's probabilities, written by the evaluate stage and stored in the bundle."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Probabilities = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The map from raw probabilities to calibrated ones, and the threshold from which on they are to be trusted.
+    """Calibration of probabilities, and the confidence threshold for abstaining.
 
     Attributes:
         temperature: The divisor of the logits (Guo et al. 2017), fitted on the validation split.
         target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
-        threshold: The largest calibrated probability from which on the target is met; None where it cannot be.
+        threshold: The confidence (largest calibrated probability) from which the target is met; None if it cannot be.
         coverage: Share of the validation images at or above the threshold, 0 to 1.
-        conformity_score: The score of sets of classes, of `metrics.conformity_scores`; files do not name the default.
-        tta: Views of each image that were answered beside it (`models.view_average.VIEWS`): so does the bundle.
+        conformity_score: Name of the score of prediction sets (`metrics.conformity_scores`); omitted in files if default.
+        tta: Additional views of each image (`models.view_average.VIEWS`) that evaluation and the bundle average over.
     """
 
     temperature: float
@@ -41,7 +41,7 @@ class Calibration:
     conformity_score: str = DEFAULT
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the content of the bundle's `calibration.json`; what is as by default is not named."""
+        """Returns the content of the bundle's `calibration.json`, without settings that have their default."""
         usual = {"tta": [], "conformity_score": DEFAULT}
         return {name: value for name, value in vars(self).items() if name not in usual or value != usual[name]}
 
@@ -58,7 +58,7 @@ def read_calibration(path: Path) -> Calibration:
     """Reads `reports/calibration.json`.
 
     Raises:
-        UserError: If it is missing or is not what the evaluate stage writes.
+        UserError: If it is missing or invalid.
     """
     try:
         content = parse_object(path.read_bytes())

@@ -10,15 +10,15 @@ from sightline.stages.export.formats import FORMATS
 
 @dataclass
 class Int8Config:
-    """Requirements on the network in 8-bit integers.
+    """Settings of the int8 network, which is quantised to 8-bit integers.
 
     Attributes:
-        enabled: Whether it is made at all.
-        default: The form that predicts unless another is asked for: "fp32", "int8", or "auto", by speed.
-        min_speedup: Factor by which int8 must be faster than fp32 here for "auto" to choose it.
-        max_accuracy_loss: Largest loss of accuracy against fp32, in percentage points.
-        min_agreement: Smallest share of images on which it must name the class that fp32 names.
-        calibration_images: Training images that its ranges are taken from, at most.
+        enabled: Whether to make one.
+        default: The form that predicts by default: "fp32", "int8", or "auto", which chooses by speed.
+        min_speedup: Factor by which int8 must be faster than fp32 on this machine for "auto" to choose it.
+        max_accuracy_loss: Maximum loss of accuracy relative to fp32, in percentage points.
+        min_agreement: Minimum share of images, 0 to 1, for which it must predict the same class as fp32.
+        calibration_images: Maximum number of training images from which activation ranges are determined.
     """
 
     enabled: bool
@@ -46,13 +46,13 @@ class ExportConfig:
 
     Attributes:
         opset: ONNX operator set, 18 to 23 (torch's exporter starts at 18).
-        parity_images: Number of images that the bundle is compared with the trained model on: test images, and
-            validation images where these are too few.
-        parity_tolerance: Largest difference allowed between the two in any probability.
-        int8: The network in 8-bit integers.
-        formats: Further files with the network, of `FORMATS`.
-        abstain: Whether the bundle abstains unless it is told not to.
-        license: The model's licence, as its card states it: an SPDX identifier, or "unspecified".
+        parity_images: Number of images for comparing the bundle with the trained model: test images, plus
+            validation images if there are too few.
+        parity_tolerance: Maximum difference allowed between the two in any probability.
+        int8: Settings of the int8 network.
+        formats: Further formats of the network, from `FORMATS`.
+        abstain: Whether the bundle abstains by default.
+        license: The model's licence for its card: an SPDX identifier, or "unspecified".
     """
 
     opset: int

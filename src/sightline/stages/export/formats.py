@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from sightline.stages.export.latency import Network
 
 FORMATS: Registry[NetworkFormat] = Registry("export/formats")
-"""Formats that `export.formats` can name. A new one is one class here, registered under its name."""
+"""Formats that `export.formats` can name. To add one, register a class here under its name."""
 
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """The network to be written in a further format.
+    """The network to write in a further format.
 
     Attributes:
         onnx: Its ONNX file.
-        classifier: The trained model, on the CPU, or its mean over views of an image.
+        classifier: The trained model, on the CPU, possibly wrapped to average over views of an image.
         shape: (height, width, channels) of an image.
         temperature: The divisor of its logits.
     """
@@ -43,14 +43,14 @@ class NetworkFormat(ABC):
     """A further format of the network.
 
     Attributes:
-        files: The names of its files in the bundle, the network's first.
+        files: The names of its files in the bundle, beginning with the network's main file.
     """
 
     files: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def write(self, source: NetworkSource, folder: Path) -> Network:
-        """Writes the network's files into `folder` and returns what runs the network, read back from them.
+        """Writes the network's files into `folder` and returns a function that runs the network read back from them.
 
         Raises:
             UserError: If the format needs a package that is not installed.
@@ -82,7 +82,7 @@ class Pt2(NetworkFormat):
 class OpenVino(NetworkFormat):
     """OpenVINO's intermediate representation, made from the ONNX file.
 
-    By OpenVINO's own reader, since its converter `ovc` would send usage reports.
+    It uses OpenVINO's model reader, since the converter `ovc` would send usage reports.
     """
 
     files = ("model.xml", "model.bin")
@@ -98,16 +98,16 @@ class OpenVino(NetworkFormat):
         path = folder / self.files[0]
         core = openvino.Core()
         openvino.save_model(core.read_model(source.onnx), path, compress_to_fp16=False)
-        # Where a processor has bfloat16, OpenVINO would use it.
+        # Otherwise OpenVINO would use bfloat16 on processors that support it.
         compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda images: compiled(images)[0]
 
 
 def to_pt2(classifier: nn.Module, shape: tuple[int, int, int], temperature: float) -> bytes:
-    """Returns a network as torch.export keeps it: equal networks give equal bytes, without pickle.
+    """Serialises a network by torch.export, reproducibly and without pickle.
 
-    The example of an input, which torch would pickle, and the stack traces, which name this machine's folders, are
-    taken out.
+    The example input, which torch would pickle, and the stack traces, which contain folders of this machine, are
+    removed.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A network in floats, as ONNX, into one in 8-bit integers: static, per channel, calibrated on training images."""
+"""Static quantisation of an ONNX network to 8-bit integers, per channel, calibrated on training images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sightline.stages.export.onnx import canonical_bytes
 BATCH = 32
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""Operators that nearly all of a network's time goes to."""
+"""Operators with weights, which take nearly all of a network's time."""
 
 OPERATORS = [*WEIGHTED, "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu"]
-"""Those that are computed in integers: with what stands between them, so that values stay integers on the way."""
+"""Operators that are quantised: also those between the weighted ones, so that values need no conversion in between."""
 
-# Says to the quantiser that shapes are inferred and batch norms folded, which it would otherwise warn about; torch's
-# exporter folds them.
+# Tells the quantiser that the model is preprocessed, to suppress its warning; torch's exporter has already folded batch
+# norms.
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
 class _CalibrationReader:
-    """Gives the quantiser batches of images (its `CalibrationDataReader`)."""
+    """Supplies the quantiser with batches of images (a `CalibrationDataReader`)."""
 
     def __init__(self, images: Images) -> None:
         self._rest: Iterator[Images] = iter([images[i : i + BATCH] for i in range(0, len(images), BATCH)])
@@ -39,31 +39,31 @@ class _CalibrationReader:
 
 
 def calibration_images(train: Split, count: int) -> Images:
-    """Returns at most `count` training images, evenly spaced by id (ids often sort by class), uint8 [n, H, W, C]."""
+    """Returns at most `count` training images, uint8 [n, H, W, C], evenly spaced by id (ids often sort by class)."""
     chosen = np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(np.int64)
     return train.images(chosen)
 
 
 def to_int8(model: bytes, images: Images) -> bytes:
-    """Quantises a network: weights to int8, each channel by itself, activations to uint8, in the QDQ form.
+    """Quantises a network: weights to int8 per channel, activations to uint8, in QDQ format.
 
-    Weights use 7 of the 8 bits (`reduce_range`): on x86 processors without VNNI two products of full range overflow
-    the 16 bits that they are added in, and results would depend on the processor by more than rounding. Input
-    normalisation, temperature and softmax stay in floats.
+    Weights use only 7 of the 8 bits (`reduce_range`): on x86 processors without VNNI, the sum of two full-range
+    products overflows 16 bits, and results would depend on the processor by more than rounding. Input normalisation,
+    temperature and softmax stay in floats.
 
     Args:
-        model: The model that `export.onnx.to_onnx` made.
-        images: Calibration images [N, H, W, C]; the ranges of activations are their smallest and largest values.
+        model: A model from `export.onnx.to_onnx`.
+        images: Calibration images [N, H, W, C] uint8, whose minimum and maximum activations become the ranges.
 
     Returns:
-        A serialised `ModelProto` of the same interface; equal arguments give equal bytes.
+        A serialised `ModelProto` with the same inputs and outputs; equal arguments give equal bytes.
     """
-    # Here, after `predict.bundle` has told onnxruntime to send no usage reports.
+    # Imported here, after `predict.bundle` has disabled onnxruntime's usage reports.
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     proto = onnx.load_from_string(model)
     proto.metadata_props.add(key=_PREPARED[0], value=_PREPARED[1])
-    # Files of its own: given a model in memory, the quantiser writes random file names into it.
+    # In files, because the quantiser would write random file names into a model given in memory.
     with tempfile.TemporaryDirectory(prefix="sightline-int8-") as folder:
         source, target = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         onnx.save(proto, source)
@@ -83,7 +83,7 @@ def to_int8(model: bytes, images: Images) -> bytes:
 
 
 def _before_the_network(graph: Any) -> list[str]:
-    """Returns the names of the nodes before the first one with weights: what is done to pixels stays in floats."""
+    """Returns the names of the nodes before the first one with weights, which stay in floats: input normalisation."""
     names: list[str] = []
     for node in graph.node:
         if node.op_type in WEIGHTED:

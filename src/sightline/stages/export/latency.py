@@ -1,4 +1,4 @@
-"""Latency of networks: medians of calls made in turns, so that a disturbance affects all candidates alike."""
+"""Latency of networks: medians of alternating calls, so that disturbances affect all candidates alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Network = Callable[[Images], Any]
 """Maps images [N, H, W, C] to probabilities."""
 
 BATCHES = (1, 32)
-"""Sizes that are measured: one image, as a server gets them, and many, as a folder holds them."""
+"""Batch sizes to measure: one image, as in a server's request, and many, as for a folder of images."""
 
 ROUNDS, FEWEST = 100, 9
 SECONDS = 3.0
@@ -26,10 +26,10 @@ def latencies(networks: Mapping[str, Network], images: Images) -> dict[str, dict
 
     Args:
         networks: The networks to measure, by name.
-        images: [N, H, W, C]; repeated where a batch needs more.
+        images: [N, H, W, C] uint8; repeated if a batch needs more.
 
     Returns:
-        For each network and batch size the median time of a call in seconds.
+        By network and batch size, the median time of a call in seconds.
     """
     medians: dict[str, dict[int, float]] = {name: {} for name in networks}
     for size in BATCHES:
@@ -40,7 +40,7 @@ def latencies(networks: Mapping[str, Network], images: Images) -> dict[str, dict
 
 
 def _rounds(networks: Mapping[str, Network], batch: Images) -> dict[str, list[float]]:
-    """Calls each network in turn, until there are `ROUNDS` rounds, or `SECONDS` are over and there are `FEWEST`."""
+    """Calls each network in turn for `ROUNDS` rounds, or until `SECONDS` have passed and at least `FEWEST` are done."""
     times: dict[str, list[float]] = {name: [] for name in networks}
     for network in networks.values():  # the first call allocates
         network(batch)

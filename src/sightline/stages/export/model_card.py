@@ -1,4 +1,4 @@
-"""The model card: data, metrics, limits and licence of a bundle, in Markdown."""
+"""The model card of a bundle in Markdown: data, metrics, limits and licence."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class CardContent:
         architecture: The network's name and settings.
         transform: The preprocessing transform.
         images_per_split: Number of images by split.
-        metrics: Of the test split, flat.
+        metrics: Metrics of the test split, flat.
         calibration: The calibration of its probabilities.
-        lineage: Digests of what the bundle was made from.
-        initial: SHA-256 and licence of the weights that training began with; None where that was no file.
-        start: The model that training started from, as `model.json` has it; empty without.
+        lineage: Digests of the bundle's inputs.
+        initial: SHA-256 and licence of the file of initial weights; None without.
+        start: The model that training started from, as `model.json` records it; empty without.
         novelty: The detector of images that are none of the classes; None without one.
     """
 
@@ -50,8 +50,8 @@ def render_card(content: CardContent, outcome: ExportResult, tolerance: float) -
 
     Args:
         content: The card's content.
-        outcome: The result of the parity check.
-        tolerance: Largest difference of a probability that was allowed.
+        outcome: The result of the export, with its parity check.
+        tolerance: Maximum allowed difference of a probability.
     """
     splits = content.images_per_split
     total = sum(splits.values())
@@ -128,7 +128,7 @@ def _second_output(novelty: FittedNovelty | None) -> str:
 
 
 def _novelty(novelty: FittedNovelty | None, metrics: Mapping[str, Any]) -> str:
-    """Says whether it tells what is none of its classes, and how far that is to be trusted."""
+    """Returns the limits of recognising images of none of the classes."""
     if novelty is None:
         return (
             "- It predicts one of its classes for every image, whatever it shows: images of other classes are not "
@@ -144,7 +144,7 @@ def _novelty(novelty: FittedNovelty | None, metrics: Mapping[str, Any]) -> str:
 
 
 def _refused(metrics: Mapping[str, Any]) -> str:
-    """Says what share of pictures of none of the classes is refused; empty where there were none to try."""
+    """Returns the share of unknown test images that are detected; empty if there were none."""
     if "unknown_refused" not in metrics:
         return ""
     share, low, high = (100 * metrics[f"unknown_refused{end}"] for end in ("", "_low", "_high"))
@@ -159,7 +159,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _forms(outcome: ExportResult) -> str:
-    """Says which files hold the network, and which of them predicts."""
+    """Returns which files hold the network, and which of them predicts by default."""
     kept = outcome.int8 is not None and outcome.int8.refused is None
     if not kept:
         return "Predicts: `model.onnx`, in 32-bit floats."
@@ -180,7 +180,7 @@ def _integers(outcome: ExportResult) -> str:
 
 
 def _calibrated(calibration: Calibration) -> str:
-    """Says what the probabilities are worth."""
+    """Returns how the probabilities are calibrated, and what the threshold means."""
     text = (
         f"- Probabilities are calibrated by temperature scaling (T = {calibration.temperature:.4g}, fitted on the "
         "validation split).\n"
@@ -202,7 +202,7 @@ def _calibrated(calibration: Calibration) -> str:
 def _metrics(metrics: Mapping[str, Any]) -> str:
     """Returns the metrics as a table; `x_low` and `x_high` are the 95 % interval of `x`.
 
-    Those of single classes are left to the report: there may be hundreds.
+    Metrics of single classes, of which there may be hundreds, are only in the report.
     """
     ends = {f"{name}_{end}" for name in metrics for end in ("low", "high")}
     rows = ["| metric | value | 95 % interval |", "| --- | --- | --- |"]

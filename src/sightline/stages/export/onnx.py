@@ -1,4 +1,4 @@
-"""A trained classifier as one ONNX file: uint8 pixels in, probabilities out."""
+"""Export of a trained classifier to one ONNX file that maps uint8 pixels to probabilities."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sightline.models.classifier import Classifier
 from sightline.predict.manifest import INPUT, OUTPUT
 
 EMBEDDING = "embedding"
-"""The name of the output that the novelty detector is put on; no bundle has it."""
+"""Name of the output that the novelty detector replaces; bundles do not have it."""
 
 
 class ProbabilityModel(nn.Module):
     """The network of the ONNX file: a classifier's logits, divided by a temperature, as probabilities.
 
     Args:
-        classifier: Maps uint8 images [N, H, W, C], as the preprocessing transform gives them, to logits [N, K];
-            layout, scale and normalisation are its own affair, so that no caller can rebuild them wrongly.
-        temperature: The divisor of the logits (Guo et al. 2017); 1 leaves them as they are.
+        classifier: Maps uint8 images [N, H, W, C] from the preprocessing transform to logits [N, K]. It handles layout,
+            scale and normalisation itself, so that callers cannot get them wrong.
+        temperature: The divisor of the logits (Guo et al. 2017); 1 means no calibration.
     """
 
     def __init__(self, classifier: nn.Module, temperature: float = 1.0) -> None:
@@ -37,11 +37,11 @@ class ProbabilityModel(nn.Module):
 
 
 class EmbeddingModel(nn.Module):
-    """A network that gives the embedding beside the probabilities, in one pass.
+    """A network that returns both probabilities and the embedding from one forward pass.
 
     Args:
-        model: Gives the probabilities.
-        classifier: The part of it whose embedding is meant; called for several views of an image, that of the first.
+        model: Computes the probabilities.
+        classifier: The part of it that computes the embedding. With several views of an image, the first one counts.
     """
 
     def __init__(self, model: ProbabilityModel, classifier: Classifier) -> None:
@@ -63,27 +63,27 @@ def to_onnx(
     temperature: float = 1.0,
     embedded: Classifier | None = None,
 ) -> bytes:
-    """Translates a classifier to ONNX, in one file, for batches of any size.
+    """Converts a classifier to ONNX, in one file, for batches of any size.
 
-    The bytes are a pure function of the network, its weights and the library versions: whatever the exporter notes
-    about the place and the machine where it ran is taken out.
+    The bytes are a pure function of the network, its weights and the library versions: everything that the exporter
+    records about its machine and folders is removed.
 
     Args:
-        classifier: On the CPU; takes uint8 [N, H, W, C], gives logits [N, K]. Put into evaluation mode.
+        classifier: Maps uint8 [N, H, W, C] to logits [N, K], on the CPU. It is set to evaluation mode.
         shape: (height, width, channels) of an image.
         opset: ONNX operator set.
         temperature: The divisor of the logits.
-        embedded: The part of it whose embedding is an output as well; None for none.
+        embedded: The part of it whose embedding is also an output; None for no embedding.
 
     Returns:
-        A serialised `ModelProto` with input `images` and output `probabilities`, and `embedding` if it is asked for.
+        A serialised `ModelProto` with input `images`, output `probabilities`, and `embedding` if requested.
     """
     plain = ProbabilityModel(classifier, temperature)
     model = plain if embedded is None else EmbeddingModel(plain, embedded)
     outputs = [OUTPUT] if embedded is None else [OUTPUT, EMBEDDING]
     program = torch.onnx.export(
         model.eval(),
-        # Two images, not one: torch.export takes a size of 1 for a constant.
+        # Two images, because torch.export treats a size of 1 as a constant.
         (torch.zeros(2, *shape, dtype=torch.uint8),),
         dynamo=True,
         input_names=[INPUT],
@@ -93,7 +93,7 @@ def to_onnx(
         external_data=False,
         verbose=False,
     )
-    if program is None:  # what the legacy exporter returns; the signature allows it
+    if program is None:  # only the legacy exporter returns None, but the signature allows it
         raise RuntimeError("torch.onnx.export returned no program")
     return canonical_bytes(program.model_proto)
 

@@ -1,4 +1,4 @@
-"""The parity check: trained and exported model must agree on real images, from their encoded bytes."""
+"""The parity check: the trained and the exported model must agree on real images, starting from encoded bytes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sightline.core.errors import UserError
 Probabilities = npt.NDArray[np.floating[Any]]
 
 SHOWN = 5
-"""The number of the worst images that a failed gate names."""
+"""Number of worst images that the message of a failed check names."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The distance of the two models on one image: their classes, and the largest difference of a probability."""
+    """The difference between the two models on one image: their classes, and the largest difference in probability."""
 
     id: str
     trained: int
@@ -33,8 +33,8 @@ class ParityResult:
 
     Attributes:
         images: Number of images that were compared.
-        disagreements: On how many of them the two models' first classes differ.
-        max_difference: The largest difference of any probability; NaN if either model gave one.
+        disagreements: Number of images for which the two models predict different classes.
+        max_difference: The largest difference of any probability; NaN if either model returned NaN.
         worst: The worst images, disagreements first.
     """
 
@@ -45,11 +45,11 @@ class ParityResult:
 
     @property
     def agreement(self) -> float:
-        """Share of images on which both models name the same class, 0 to 1."""
+        """Share of images for which both models predict the same class, 0 to 1."""
         return 1 - self.disagreements / self.images
 
     def passes(self, tolerance: float) -> bool:
-        """Says whether both models always name the same class and no probability differs by more than `tolerance`."""
+        """Returns whether all classes are the same and no probability differs by more than `tolerance`."""
         return self.disagreements == 0 and self.max_difference <= tolerance  # false for NaN
 
 
@@ -67,7 +67,7 @@ def compare_probabilities(ids: Sequence[str], trained: Probabilities, exported: 
     largest = np.abs(trained.astype(np.float64) - exported).max(axis=1)
     first, second = trained.argmax(axis=1), exported.argmax(axis=1)
     differ = first != second
-    # NaN is the worst difference there is.
+    # NaN counts as the largest difference.
     order = np.lexsort((-np.nan_to_num(largest, nan=np.inf), ~differ))[:SHOWN]
     worst = tuple(Difference(ids[i], int(first[i]), int(second[i]), float(largest[i])) for i in order)
     return ParityResult(len(ids), int(differ.sum()), float(largest.max()), worst)

@@ -1,4 +1,4 @@
-"""Images for the parity check: as evaluation saw them, and as prediction will see them."""
+"""Images for the parity check, both as evaluation saw them and as prediction will see them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sightline.predict.inference_model import InferenceModel
 from sightline.predict.manifest import BATCH_SIZE
 
 SPLITS = ("test", "val")
-"""Splits that the images come from, in this order: the network was fitted to none of them."""
+"""Splits that the images are taken from, in this order; the network was not trained on them."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ParityImages:
     Attributes:
         ids: [N] sample ids.
         labels: [N] int64 class indices.
-        stored: uint8 [N, H, W, C], as the preprocess stage stored them: what the trained model was scored on.
-        prepared: The same images, made from the encoded files by the bundle's own decoding and transform.
-        counts: Number of them from each split.
-        statistics: float32 [N, 6] of the decoded images' pixels, as `drift.image_statistics` has them.
+        stored: uint8 [N, H, W, C], the preprocess stage's images, on which the trained model was evaluated.
+        prepared: uint8 [N, H, W, C], the same images decoded and transformed by the bundle from their encoded bytes.
+        counts: Number of images from each split.
+        statistics: float32 [N, 6] pixel statistics of the decoded images (see `drift.image_statistics`).
     """
 
     ids: list[str]
@@ -45,26 +45,26 @@ class ParityImages:
     statistics: npt.NDArray[np.float32]
 
     def run(self, network: Callable[[Images], Any], images: Images | None = None) -> Any:
-        """Passes `prepared`, or other images, through a network, a batch at a time: its probabilities [N, K]."""
+        """Runs a network on `prepared`, or on other images, in batches; returns its outputs, such as [N, K]."""
         images = self.prepared if images is None else images
         return np.concatenate([network(images[i : i + BATCH_SIZE]) for i in range(0, len(images), BATCH_SIZE)])
 
 
 @dataclass(frozen=True)
 class ParitySample:
-    """An image of the parity check: its split, and its place there."""
+    """An image of the parity check: its split, and its position there."""
 
     split: str
     position: int
 
 
 def choose_images(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
-    """Chooses at most `count` images, by id; evenly spaced in their split, since ids often sort by class.
+    """Chooses at most `count` images, by id, evenly spaced in their split, since ids often sort by class.
 
-    Test images, as the network was fitted to none; where they are too few, all of them, and validation images.
+    They are test images, plus validation images if there are too few test images.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are no such images.
     """
     chosen: dict[str, ParitySample] = {}
     for name in SPLITS:
@@ -78,10 +78,10 @@ def choose_images(data: ProcessedSet, count: int) -> dict[str, ParitySample]:
 
 
 def collect(bundle: InferenceModel, raw: Path, data: ProcessedSet, chosen: dict[str, ParitySample]) -> ParityImages:
-    """Reads the chosen images from both ends.
+    """Reads the chosen images both from the processed set and through the bundle from the raw set.
 
     Raises:
-        UserError: If the raw set lacks some of them, or the bundle refuses one.
+        UserError: If the raw set lacks some of them, or the bundle rejects one.
     """
     splits = {name: data.split(name) for name in SPLITS}
     ids: list[str] = []

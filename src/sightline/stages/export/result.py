@@ -1,4 +1,4 @@
-"""Result of an export: parity check, sizes and latencies; for the terminal and for MLflow."""
+"""Result of an export (parity check, sizes and latencies), for the terminal and MLflow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sightline.stages.export.parity import ParityResult
 
 @dataclass(frozen=True)
 class Int8Result:
-    """The comparison of the network in integers with the one in floats.
+    """The comparison of the int8 network with the float network.
 
     Attributes:
-        agreement: Share of images on which both name the same class, 0 to 1.
-        accuracy_loss: Percentage points that it is less accurate; negative if it is better.
+        agreement: Share of images for which both predict the same class, 0 to 1.
+        accuracy_loss: Loss of accuracy in percentage points; negative if int8 is better.
         refused: The reason why its file was not written; None if it was.
     """
 
@@ -29,12 +29,13 @@ class ExportResult:
     """The result of an export.
 
     Attributes:
-        parity: The bundle's network in floats against the trained one.
+        parity: Comparison of the bundle's float network with the trained one.
         counts: Number of images that were compared, by split.
-        int8: The network in integers; None if none was asked for.
-        default: The form that predicts unless another is asked for.
-        bytes: Size of each network's file, by its name in `seconds`.
-        seconds: Median time of a call, by network and batch size. They differ from run to run, so they are in no file.
+        int8: The result for the int8 network; None if it is disabled.
+        default: The form that predicts by default.
+        bytes: By network, the size of its files.
+        seconds: By network and batch size, the median time of a call. Times vary from run to run, so the bundle has
+            none.
     """
 
     parity: ParityResult
@@ -64,7 +65,7 @@ def export_lines(result: ExportResult) -> list[str]:
 
 
 def run_metrics(result: ExportResult) -> dict[str, float]:
-    """Returns what the model's run is compared by: size, and time for one image, of the network that predicts."""
+    """Returns the default network's size and its time for one image, as metrics for comparing runs."""
     return {
         "megabytes": result.bytes[result.default] / 1e6,
         "latency_ms": float(f"{1000 * result.seconds[result.default][1]:.4g}"),
@@ -72,7 +73,7 @@ def run_metrics(result: ExportResult) -> dict[str, float]:
 
 
 def measurements(result: ExportResult) -> dict[str, Any]:
-    """Returns all that was measured, as JSON values."""
+    """Returns all measurements as JSON values."""
     networks = {
         name: {"megabytes": result.bytes[name] / 1e6}
         | {f"latency_ms_batch_{size}": 1000 * seconds for size, seconds in times.items()}

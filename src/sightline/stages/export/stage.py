@@ -1,4 +1,4 @@
-"""The export stage: a trained model becomes a bundle, one folder that is all that prediction needs."""
+"""The export stage: turns a trained model into a bundle, a folder with everything that prediction needs."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
 
     Args:
         config: The export section.
-        raw: Folder written by the ingest stage: the encoded images that the parity check starts from.
+        raw: Folder written by the ingest stage, with the encoded images for the parity check.
         processed: Folder written by the preprocess stage.
         model: Folder with the trained model.
-        output: The bundle; replaced as a whole, or left as it was.
-        reports: Folder written by the evaluate stage: the temperature, the metrics and predictions of the test split.
+        output: The bundle; replaced atomically, or left unchanged on an error.
+        reports: Folder written by the evaluate stage, with calibration, metrics, predictions and novelty detector.
 
     Returns:
         The parity check and the measurements.
 
     Raises:
-        UserError: If inputs do not belong together, or the bundle fails the parity check.
+        UserError: If inputs are missing or do not belong together, or the bundle fails the parity check.
     """
     calibrated = calibration_file.read_calibration(reports / CALIBRATION)
     novel = novelty_detector.load_detector(reports / NOVELTY)
@@ -85,7 +85,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
         embedded = predictor.classifier if novel else None
         plain = to_onnx(predictor.module, data.shape, config.opset, temperature, embedded)
         _write_parts(folder, uncertainty.network("fp32", plain), content)
-        bundle = open_model(folder)  # each network is read back from disk before it is compared: what ships
+        bundle = open_model(folder)  # each network is read back from disk, so that the comparison is with what ships
         progress.step("comparison with the trained network")
         images = parity_images.collect(bundle, raw, data, chosen)
         trained = content.calibration.apply(images.run(predictor, images.stored))
@@ -115,7 +115,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
             int8 = _judge_int8(config.int8, images.labels, images.run(bundle.probabilities), integers)
             if int8.refused is None:
                 if novel:
-                    # Its own embeddings, since integers move them: what is compared is the detector in its graph.
+                    # Quantisation changes embeddings, so the int8 network's own ones serve to check its detector.
                     expected = uncertainty.expected("int8", images.prepared)
                     check_novelty(images.ids, expected, images.run(quantised.novelty), "the int8 model")
                 uncertainty.observe("int8", quantised)
@@ -142,7 +142,7 @@ def export(config: ExportConfig, raw: Path, processed: Path, model: Path, output
 
 
 def _reference(images: parity_images.ParityImages, bundle: InferenceModel) -> bytes:
-    """Returns the statistics that incoming images are compared with, of images that the network was not fitted to."""
+    """Returns the reference statistics for drift detection, from images that the network was not trained on."""
     probabilities = images.run(bundle.probabilities)
     statistics = np.column_stack([images.statistics, probabilities.max(axis=1)]).astype(np.float32)
     novelty = images.run(bundle.novelty) if bundle.tells_novelty else None
@@ -159,16 +159,16 @@ def _write_parts(folder: Path, onnx: bytes, content: CardContent) -> None:
 def _judge_int8(
     config: Int8Config, labels: npt.NDArray[np.int64], floats: parity.Probabilities, integers: parity.Probabilities
 ) -> Int8Result:
-    """Compares the network in integers with the one in floats, on the same images.
+    """Compares the int8 network with the float network on the same images.
 
     Args:
-        config: The requirements on it.
+        config: The requirements on the int8 network.
         labels: [N] true classes.
-        floats: [N, K] probabilities of the network in floats.
-        integers: [N, K] probabilities of the network in integers.
+        floats: [N, K] probabilities of the float network.
+        integers: [N, K] probabilities of the int8 network.
 
     Raises:
-        UserError: If it does not pass, and `int8.default` asks for it.
+        UserError: If it does not meet the requirements although `int8.default` is "int8".
     """
     agreement = 1 - int((floats.argmax(axis=1) != integers.argmax(axis=1)).sum()) / len(labels)
     loss = parity.accuracy_loss(labels, floats, integers)
@@ -188,10 +188,10 @@ def _judge_int8(
 
 
 def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
-    """Chooses the form that predicts: int8 where it passed its gate and is clearly faster for one image.
+    """Chooses the form that predicts: int8 if it passed its check and is clearly faster for one image.
 
-    Clearly, since the choice is part of the bundle, which is to be the same from the same weights: networks gain half
-    as much again, or nothing, so noise does not turn it.
+    The required speedup keeps noise from changing the choice, which is part of the bundle and should be reproducible:
+    networks become either about 1.5 times as fast or hardly any faster.
     """
     if "int8" not in seconds or config.default == "fp32":
         return "fp32"
@@ -200,7 +200,7 @@ def _default(config: Int8Config, seconds: dict[str, dict[int, float]]) -> str:
 
 
 def _parity_record(config: ExportConfig, outcome: ExportResult, content: CardContent) -> dict[str, Any]:
-    """Returns the parity check as the manifest records it; no measured time."""
+    """Returns the parity check for the manifest, without measured times."""
     record: dict[str, Any] = {
         "images": outcome.counts,
         "available": sum(content.images_per_split[name] for name in parity_images.SPLITS),

@@ -1,4 +1,4 @@
-"""A bundle in the run of MLflow's that its model has, for the stage and for Python."""
+"""Logging of a bundle to the MLflow run of its model, for the stage and the Python API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def log_export(result: ExportResult, out: Path, config: DictConfig, model_digest
     tracker.log_metrics(run_metrics(result))
     tracker.log_text("measurements.json", files.canonical_json(measurements(result)))
     settings = tracking.flat_params(config, "export")
-    tracker.set_tags(run_settings.distinct(settings))  # tags, as evaluation's: a model may be exported again
+    tracker.set_tags(run_settings.distinct(settings))  # as tags, because a model may be exported again
     tracker.log_text(*run_settings.artifact("export", settings))
     tracker.log_artifact(out, "bundle")
     tracker.announce("export")

@@ -1,1 +1,1 @@
-"""The headline metrics, in a file that git keeps."""
+"""The headline stage: writes the main metrics to a file that is kept in git."""

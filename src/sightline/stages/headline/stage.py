@@ -1,7 +1,7 @@
-"""The few numbers of an evaluation that git keeps beside the code, and `dvc metrics` shows.
+"""The main metrics of an evaluation, which are kept in git and shown by `dvc metrics`.
 
-They have a stage of their own since DVC restores no stage with an output outside of its cache (treeverse/dvc#8738): in
-a clone, the evaluation itself comes from the cache, and only this is written again.
+They have a separate stage because DVC does not restore stages with uncached outputs (treeverse/dvc#8738): in a clone,
+the evaluation itself comes from the cache, and only this file is written again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sightline.metrics.headline_metrics import PLACES, headline
 
 
 def write_headline(detail: Path, model: Path, output: Path) -> None:
-    """Writes the headline: the main metrics, and the loss on the validation split that the epoch was chosen by.
+    """Writes the headline: the main metrics, and the validation loss of the best epoch.
 
     Args:
         detail: `metrics_detail.json`, as the evaluate stage wrote it.
@@ -23,7 +23,7 @@ def write_headline(detail: Path, model: Path, output: Path) -> None:
         output: The JSON file to write.
 
     Raises:
-        UserError: If one of the two is missing or no JSON object.
+        UserError: If one of the two is missing or not a JSON object.
     """
     try:
         numbers, trained = (parse_object(path.read_bytes()) for path in (detail, model))

@@ -1,1 +1,1 @@
-"""A cheap look at the source, and at the whole configuration, before any work."""
+"""The watch stage: a cheap check of the source and the complete configuration before any work."""

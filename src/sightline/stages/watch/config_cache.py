@@ -1,7 +1,7 @@
-"""A configuration that has been checked before, and has not changed since.
+"""Cache of the checked configuration.
 
-`watch` runs at every `dvc repro`. Composing and checking the configuration is most of its time, and nearly always the
-answer is the last one; so the answer is kept, under a digest of everything that it was worked out from.
+`watch` runs on every `dvc repro`. Composing and checking the configuration takes most of its time, and nearly always
+gives the same result as last time. So the result is cached, keyed by a digest of everything that it depends on.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _VARIABLE = re.compile(rb"oc\.env:(\w+)")
 
 @dataclass(frozen=True)
 class WatchedConfig:
-    """The parts of a configuration that `watch` looks at.
+    """The parts of a configuration that `watch` uses.
 
     Attributes:
         ingest: The ingest section.
-        weights: The weights that were trained elsewhere.
+        weights: Settings of weights trained elsewhere.
         settings: The digest of each section's settings.
     """
 
@@ -50,29 +50,29 @@ class WatchedConfig:
 
     @classmethod
     def of(cls, ingest: IngestConfig, config: DictConfig) -> Self:
-        """Takes it from a composed configuration, of which the ingest section is typed."""
+        """Builds it from a composed configuration and its typed ingest section."""
         return cls(ingest, WatchedWeights.of(config), settings_digests(config))
 
 
 def remembered() -> WatchedConfig | None:
-    """Returns what was found good, or None if anything may have changed."""
+    """Returns the cached result, or None if anything may have changed."""
     try:
         kept = json.loads(MEMORY.read_text())
-        if kept["key"] != _key():  # which is not None: nothing would have been kept
+        if kept["key"] != _key():  # a stored key is never None
             return None
         section = kept["ingest"]
         source = SOURCES[section["source"]["name"]](**section["source"])
         patterns = {knob: NamePattern(**section[knob]) for knob in ("class_from", "group_from", "split_from")}
         ingest = IngestConfig(**{**section, **patterns, "source": source})
         return WatchedConfig(ingest, WatchedWeights(**kept["weights"]), dict(kept["settings"]))
-    except (OSError, ValueError, LookupError, TypeError):  # nothing kept, or by another version: it is worked out anew
+    except (OSError, ValueError, LookupError, TypeError):  # no cached result, or one of another version
         return None
 
 
 def remember(watched: WatchedConfig) -> None:
-    """Keeps what is looked at of a configuration of which all sections were found good.
+    """Caches the watched parts of a valid configuration.
 
-    Not where the environment is read for it: what is kept must hold no credential.
+    Nothing is cached if they are read from the environment, since the cache must not contain credentials.
     """
     key = _key()
     if key is not None:
@@ -80,7 +80,7 @@ def remember(watched: WatchedConfig) -> None:
 
 
 def _key() -> str | None:
-    """Digests what a configuration is made of and checked by; None where the ingest section reads the environment."""
+    """Returns a digest of configuration files and checking code; None if the ingest section reads the environment."""
     digest = hashlib.sha256(CodeDigests().digest("sightline.config.sections").encode())
     conf = conf_folder()
     for path in [PARAMS, *sorted(conf.rglob("*.yaml"))]:

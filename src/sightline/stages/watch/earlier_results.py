@@ -1,7 +1,8 @@
-"""Results and images of another commit, which lie in the folder after `git pull`, and which nothing must go on from.
+"""Outputs and images of another commit that are left in the folder after `git pull`, and must not be used.
 
-For `dvc repro --allow-missing` a stage is up to date if the cache lacks what dvc.lock has of it, whatever lies in the
-place of its output; so the next stage runs on the earlier one, and what that gives is written to dvc.lock.
+`dvc repro --allow-missing` considers a stage up to date if the cache lacks the output that dvc.lock records, even if an
+older output is in its place. The next stage would then run on the older output, and its results would be recorded in
+dvc.lock.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _FLAG = b"--allow-missing"
 
 
 def refuse_earlier(arguments: list[bytes] | None = None) -> None:
-    """Refuses to go on from earlier outputs, where the DVC that runs this stage would.
+    """Refuses to continue from earlier outputs if the DVC command that runs this stage would use them.
 
     Args:
-        arguments: The command line of that DVC; None for that of the parent process.
+        arguments: The command line of DVC; None for that of the parent process.
 
     Raises:
-        UserError: If there is one; it names the remedy.
+        UserError: If there is such an output, with the remedy.
     """
     if "DVC_STAGE" not in os.environ or _FLAG not in (_parent() if arguments is None else arguments):
         return
@@ -37,10 +38,10 @@ def refuse_earlier(arguments: list[bytes] | None = None) -> None:
 
 
 def remove_earlier(sources: bool) -> list[str]:
-    """Removes the outputs of another dvc.lock, all of which DVC's cache holds; returns a line for each.
+    """Removes the outputs of another dvc.lock, all of which are in DVC's cache; returns a line for each.
 
     Args:
-        sources: Whether to remove what DVC tracks, and is of another commit than its pointer, as well.
+        sources: Whether to also remove data tracked by DVC that belongs to another commit than its pointer file.
     """
     done = []
     for path, pointer in [*((path, LOCK) for path in outputs()), *(tracked_paths() if sources else ())]:
@@ -53,7 +54,7 @@ def remove_earlier(sources: bool) -> list[str]:
 
 
 def outputs() -> Iterator[Path]:
-    """Yields the outputs that DVC's cache holds, but not as what dvc.lock names, and that is not here."""
+    """Yields outputs that are in DVC's cache but differ from those in dvc.lock, which the cache lacks."""
     import yaml
 
     locked = yaml.safe_load(LOCK.read_bytes()) if LOCK.is_file() else {}
@@ -67,7 +68,7 @@ def outputs() -> Iterator[Path]:
 
 
 def tracked_paths() -> Iterator[tuple[Path, Path]]:
-    """Yields what DVC tracks in this folder and holds in its cache as of another commit, each with its pointer."""
+    """Yields data tracked by DVC that is in its cache but belongs to another commit, each with its pointer file."""
     for pointer in map(Path, git.paths("ls-files", "-z", "*.dvc")):
         tracked = dvc_files.tracked(pointer.with_suffix(""))
         if tracked is not None and tracked.pointer == pointer and tracked.path.exists():

@@ -1,4 +1,4 @@
-"""The fingerprint of a source, and of what was trained elsewhere: weights to begin with, a teacher."""
+"""Fingerprints of the source and of models trained elsewhere: initial weights, a teacher, a model to start from."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ WEIGHTS = Path("data/weights.json")
 
 @dataclass(frozen=True)
 class WatchedWeights:
-    """Weights trained elsewhere that stages begin with.
+    """Settings of weights trained elsewhere that stages use.
 
     Attributes:
-        weights: As `train.model.weights` has it.
+        weights: `train.model.weights`.
         network: `train.model.name`.
-        teacher: As `train.teacher` has it.
-        baseline: The network whose installed weights a baseline method asks for; None where none does.
-        start_from: As `train.start_from` has it.
-        registered: `promote.name`, the registered model whose champion that may mean.
-        architecture: The network's settings, which those of the model to start from have to be.
-        unknown_weight: As `train.unknown_weight` has it.
+        teacher: `train.teacher`.
+        baseline: The network whose installed weights a baseline method uses; None if there is no such method.
+        start_from: `train.start_from`.
+        registered: `promote.name`, the registered model whose champion `start_from` may refer to.
+        architecture: The network's settings, which must equal those of the model to start from.
+        unknown_weight: `train.unknown_weight`.
     """
 
     weights: str | None
@@ -53,7 +53,7 @@ class WatchedWeights:
 
     @classmethod
     def of(cls, config: DictConfig) -> Self:
-        """Takes it from a composed configuration."""
+        """Reads the settings from a composed configuration."""
         model, baseline = config.train.model, config.baseline
         asked = [*baseline.methods, baseline.learning_curve or ""]
         network = baseline.network if any(name.startswith("pretrained_") for name in asked) else None
@@ -73,12 +73,12 @@ class WatchedWeights:
 
 
 def content_memory() -> ContentMemory:
-    """Returns what is known of the source's files from the last look."""
+    """Returns the memory of the source's files from earlier runs."""
     return ContentMemory(project_root() / files.STATE / "watched")
 
 
 def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
-    """Returns a source's fingerprint with its kind, and the digests of the list of labels and of what people decided.
+    """Returns a source's fingerprint with its kind, and the digests of label map, corrections, additions and unknown.
 
     Raises:
         UserError: If the source cannot be reached.
@@ -89,7 +89,7 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
     if config.labels:
         LabelMap.load(located(config.labels))
         content["labels"] = files.sha256_file(located(config.labels))
-    # None of these where there are none: a project without keeps the fingerprint that it has.
+    # Only those that exist, so that the fingerprints of projects without them do not change.
     if config.corrections:
         corrected = digest_of_changes(CorrectionFile(located(config.corrections)).current())
         content |= {"corrections": corrected} if corrected else {}
@@ -104,17 +104,16 @@ def source_fingerprint(config: IngestConfig) -> dict[str, Any]:
 
 
 def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, Any] | None = None) -> None:
-    """Writes what `watch` does of the source of everything trained elsewhere that stages begin with; null without.
+    """Writes the fingerprints of everything trained elsewhere that stages use; entries without a model are null.
 
-    The entries are `weights` (digest and licence of those that training begins with), `teacher` (digest of the bundle
-    that it learns from), `start` (that of the model whose weights it starts from), `unknown` (a digest of the
-    pictures of none of the classes, where it learns from them) and `baseline` (as `weights`, of the network that
-    baseline methods get features from).
+    The entries are `weights` (digest and licence of the initial weights), `teacher` (digest of the teacher's bundle),
+    `start` (digest of the model to start from), `unknown` (digest of the images of none of the classes, if training
+    uses them) and `baseline` (like `weights`, for the network whose features baseline methods use).
 
     Args:
-        watched: As the configuration has it.
+        watched: The settings.
         output: The file to write.
-        source: The fingerprint of the images as they are now.
+        source: The current fingerprint of the source.
 
     Raises:
         UserError: If there is no such file, package, bundle or model.
@@ -123,7 +122,7 @@ def watch_weights(watched: WatchedWeights, output: Path, source: Mapping[str, An
 
 
 def weights_fingerprint(watched: WatchedWeights, source: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Returns what `watch_weights` writes.
+    """Returns the content that `watch_weights` writes.
 
     Raises:
         UserError: If there is no such file, package, bundle or model.
@@ -138,7 +137,7 @@ def weights_fingerprint(watched: WatchedWeights, source: Mapping[str, Any] | Non
 
 
 def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:
-    """Returns a digest of the pictures of none of the classes where training learns from them; else None."""
+    """Returns a digest of the images of none of the classes if training uses them; else None."""
     if not watched.unknown_weight:
         return None
     if source is None or "unknown" not in source:
@@ -147,7 +146,7 @@ def _unknown(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str |
 
 
 def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | None:
-    """Returns the digest of the model to start from, which stays while the images do and the champion came of it."""
+    """Returns the digest of the model to start from; see `find_start` for when an earlier result is kept."""
     if watched.start_from is None:
         return None
     from sightline.models import start_lookup
@@ -161,7 +160,7 @@ def _start(watched: WatchedWeights, source: Mapping[str, Any] | None) -> str | N
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """Returns what an earlier look wrote; empty where there was none."""
+    """Returns the content of an earlier run's file; empty if there is none."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content

@@ -1,4 +1,4 @@
-"""One look at all that may change outside of DVC's sight: the source, the weights file, the code, the settings."""
+"""The check of everything that DVC does not track itself: the source, weights files, code and settings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STAGES = Path("data/stages.json")
 
 
 def look(watched: config_cache.WatchedConfig, output: Path) -> None:
-    """Writes the fingerprints and the stages' digests; none where one thing is missing.
+    """Writes the fingerprints and the stages' digests.
 
     Args:
-        watched: The configuration of what is watched.
-        output: The folder below which the files are written: the project's root, or another.
+        watched: The watched parts of the configuration.
+        output: The root folder for the files, usually the project's.
 
     Raises:
-        UserError: If the source or the weights file cannot be read.
+        UserError: If the source or a weights file cannot be read.
     """
     source = source_fingerprint(watched.ingest)
     watch_weights(watched.weights, output / WEIGHTS, source)

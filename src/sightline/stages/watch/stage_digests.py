@@ -1,4 +1,4 @@
-"""The digests of what each stage is made of besides its data: its code, and its settings.
+"""Digests of each stage's code and settings.
 
 DVC reads them from `data/stages.json` as parameters of the stages, which is why `dvc.yaml` lists neither code nor the
 files of `conf/`.
@@ -24,27 +24,27 @@ _SECTION = re.compile(r"\$\{(\w+)[.}]")
 def settings_digests(config: DictConfig) -> dict[str, str]:
     """Returns the digest of each section of a composed configuration, 64 hexadecimal digits.
 
-    The values are digested as composed and not resolved: what comes from the environment (credentials, the number of
-    processes) is a matter of the machine. A section that reads another one covers its values too.
+    Values are digested without resolving interpolations, because values from the environment (credentials, the number
+    of processes) belong to the machine. The digest of a section also covers the sections that it interpolates.
     """
-    from omegaconf import OmegaConf  # here, as in all of `watch`: most runs find the configuration remembered
+    from omegaconf import OmegaConf  # imported here, as in all of `watch`: most runs find the configuration cached
 
     texts = {str(name): repr(OmegaConf.to_container(config[name], resolve=False)) for name in config}
     return {name: files.sha256("\n".join(_with_sections_read(name, texts)).encode()) for name in texts}
 
 
 def _with_sections_read(section: str, texts: Mapping[str, str]) -> list[str]:
-    """Returns the text of a section, and of those that it reads by interpolation, directly or not."""
+    """Returns the text of a section and of those that it interpolates, directly or indirectly."""
     names = [section]
-    for name in names:  # which grows on the way
+    for name in names:  # the list grows during the loop
         names += sorted({found for found in _SECTION.findall(texts[name]) if found in texts} - set(names))
     return [texts[name] for name in names]
 
 
 def write_stage_digests(settings: Mapping[str, str], output: Path) -> None:
-    """Writes the digests of every stage's script but the watching one's own, which always runs.
+    """Writes the digests of all stages except `watch`, which always runs.
 
-    The script of sweeps is no stage's.
+    The script `sweep` does not belong to a stage.
 
     Args:
         settings: The digest of each section's settings; a stage need not have a section.
