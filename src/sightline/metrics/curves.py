@@ -63,7 +63,7 @@ def curves(labels: Labels, probabilities: Floats) -> Curves:
 
 
 def decisions(labels: Labels, probabilities: Floats) -> tuple[Labels, Floats]:
-    """Returns each (image, class) pair as a binary decision: whether the class is true, its probability, [n * K] each."""
+    """Returns each (image, class) pair as a decision: whether the class is true, its probability, [n * K] each."""
     truth = np.zeros(probabilities.shape, np.int64)
     truth[np.arange(len(labels)), labels] = 1
     return truth.ravel(), probabilities.ravel()

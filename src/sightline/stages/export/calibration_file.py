@@ -29,7 +29,7 @@ class Calibration:
         target_accuracy: The accuracy that the threshold was chosen for, 0 to 1.
         threshold: The confidence (largest calibrated probability) from which the target is met; None if it cannot be.
         coverage: Share of the validation images at or above the threshold, 0 to 1.
-        conformity_score: Name of the score of prediction sets (`metrics.conformity_scores`); omitted in files if default.
+        conformity_score: Name of the score of sets (`metrics.conformity_scores`); omitted in files if default.
         tta: Additional views of each image (`models.view_average.VIEWS`) that evaluation and the bundle average over.
     """
 
