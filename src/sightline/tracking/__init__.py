@@ -1,15 +1,15 @@
-"""MLflow: runs, and in `model_registry.py` registered models. Nothing else in the project calls MLflow.
+"""Tracking in MLflow: runs and, in `model_registry.py`, registered models.
 
-A training is a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
-run with a child for each job. A baseline is a run of its own. MLflow never changes a result: where it cannot be
-reached, the stage warns and goes on.
+Each training has a run; evaluation and export find it by the model's digest (a tag) and add to it. A sweep is a parent
+run with a child run per job. Each baseline has a separate run. MLflow never affects a result: if it cannot be reached,
+the stage warns and continues.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before mlflow is imported: no usage reports, and seconds instead of minutes until a dead server is given up.
+# Set before mlflow is imported: no usage reports, and giving up on a dead server after seconds instead of minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")

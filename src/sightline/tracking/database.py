@@ -1,4 +1,4 @@
-"""The database of MLflow's runs, checked before MLflow opens it."""
+"""MLflow's database: checks before MLflow opens it, locking of migrations, relocation of stored paths."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mlflow.store.db.utils import create_sqlalchemy_engine
 from sightline.tracking.uris import sqlite_file
 
 PATIENCE = 60
-"""Seconds that a process waits while another makes or migrates the database."""
+"""Seconds that a process waits while another one creates or migrates the database."""
 BUSY = 20
-"""Seconds that it waits for another program's writing."""
+"""Seconds that it waits for another program to finish writing."""
 DATABASES = ("mysql", "postgresql", "mssql", "mariadb")
 
-# What holds a path, as far as a version of MLflow has it.
+# Tables and columns that contain paths; not every version of MLflow has all of them.
 PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -31,10 +31,10 @@ ARTIFACTS = "mlartifacts"
 
 
 def require_open(uri: str) -> None:
-    """Opens a database once, as MLflow does, which tries one that cannot be opened again for 100 seconds.
+    """Checks that a database can be opened, since MLflow would retry for 100 seconds otherwise.
 
     Raises:
-        Exception: What the driver says, if it cannot be opened or is no database.
+        Exception: The driver's error, if it cannot be opened or is not a database.
     """
     path = sqlite_file(uri)
     if path is None:
@@ -52,19 +52,19 @@ def require_open(uri: str) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
-            if "readonly" not in str(error):  # which can still be read
+            if "readonly" not in str(error):  # a read-only database can still be read
                 raise
 
 
 @contextlib.contextmanager
 def sole_migration(uri: str) -> Iterator[None]:
-    """Lets in one process at a time that may make or migrate an SQLite database, from whatever folder it comes.
+    """Lets only one process at a time create or migrate an SQLite database, regardless of its working folder.
 
-    Two that do so at once trip over each other in MLflow's migrations. Where no lock can be had, as in a folder that
-    cannot be written, the block runs without one.
+    MLflow's migrations fail if two processes run them at once. If no lock is possible, as in a read-only folder, the
+    block runs without one.
 
     Raises:
-        TimeoutError: If another process is at it for more than a minute.
+        TimeoutError: If another process holds the lock for more than a minute.
     """
     path = sqlite_file(uri)
     if path is None:
@@ -90,10 +90,10 @@ def sole_migration(uri: str) -> Iterator[None]:
 
 
 def relocate(path: Path, root: Path) -> None:
-    """Lets the paths in a project's own database lead to where the project is now.
+    """Updates the paths in a project's own database to the project's current location.
 
-    MLflow writes down whole paths. In a project that was moved or copied they lead to the old place: nothing would be
-    found there, and new files would be written there.
+    MLflow stores absolute paths. After a project was moved or copied, they point to the old location, where files would
+    not be found and new ones would be written.
 
     Args:
         path: The database's file.

@@ -22,19 +22,19 @@ from sightline.tracking.mlflow_errors import mlflow_user_errors
 from sightline.tracking.mlflow_store import DATA_TAG, EXPERIMENT_TAG, MODEL_TAG, connect
 from sightline.tracking.uris import own_uri, store_uri
 
-SHORTEST = 4  # hexadecimal digits of an id's beginning; `sightline runs` prints 7
+SHORTEST = 4  # minimum length of an id's prefix in hexadecimal digits; `sightline runs` prints 7
 STAGES = ("train", "baseline", "evaluate", "export")
-"""The stages that leave all their settings with a run, `config/train.json`; what the first says counts."""
+"""The stages that store all their settings with a run, as `config/<stage>.json`; earlier ones take precedence."""
 _ABOUT = {MLFLOW_GIT_COMMIT: "commit", MODEL_TAG: "model", DATA_TAG: "data"}
 
 
 class NoRunError(UserError):
-    """There is no run of that id or name."""
+    """There is no run with that id or name."""
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run in the store: its id, name, parameters, tags, and (name, value) of what tells it from others."""
+    """A run in the store: its id, name, parameters, tags, and (name, value) pairs that identify it."""
 
     id: str
     name: str
@@ -44,15 +44,15 @@ class FoundRun:
 
 
 def find_run(reference: str) -> FoundRun:
-    """Finds a run; of several that have the name, the newest.
+    """Finds a run; if several have the name, the newest.
 
     Args:
-        reference: A run's id or the beginning of it, its name, the name of DVC's experiment, `models:/name@alias` or
+        reference: A run's id or a prefix of it, its name, the name of its DVC experiment, `models:/name@alias` or
             `models:/name/version`.
 
     Raises:
         NoRunError: If there is none.
-        UserError: If several ids begin so, or MLflow cannot be reached.
+        UserError: If the prefix is ambiguous, or MLflow cannot be reached.
     """
     with mlflow_user_errors():
         run, others = _run(reference)
@@ -63,9 +63,9 @@ def find_run(reference: str) -> FoundRun:
 
 
 def _run(reference: str) -> tuple[Run, int]:
-    """Returns a run, and how many others have the name."""
+    """Returns a run, and the number of other runs with its name."""
     database = project_root() / "mlflow.db"
-    if store_uri() == own_uri() and not database.exists():  # a look makes none
+    if store_uri() == own_uri() and not database.exists():  # a lookup should not create one
         raise NoRunError(
             f"{reference}: no folder or commit of that name, and {database} is missing: go to the project's root, or "
             "make a first run (dvc repro)"
@@ -106,7 +106,7 @@ def _run_named(client: mlflow.MlflowClient, experiment: str, name: str) -> tuple
 
 
 def download(run_id: str, artifact: str, folder: Path) -> Path | None:
-    """Copies a run's artifact into a folder; returns its path, or None where the run has no such artifact.
+    """Copies a run's artifact into a folder; returns its path, or None if the run has no such artifact.
 
     Raises:
         UserError: If MLflow cannot be reached.
@@ -119,7 +119,7 @@ def download(run_id: str, artifact: str, folder: Path) -> Path | None:
 
 
 def all_settings(run_id: str) -> dict[str, str]:
-    """Returns all settings of the stages that worked on a run's model, flat, as text; none where none are kept.
+    """Returns all settings of the stages that processed a run's model, flat, as text; empty if none are stored.
 
     Raises:
         UserError: If MLflow cannot be reached.
@@ -137,11 +137,11 @@ def model_files(digest: str, names: Sequence[str]) -> dict[str, bytes] | None:
     """Returns the content of a trained model's files, by name, from the run that trained it.
 
     Args:
-        digest: The model's.
-        names: The files, of the run's artifacts below `model/`.
+        digest: The model's digest.
+        names: The files, from the run's artifacts in `model/`.
 
     Returns:
-        None where no run has them all.
+        By name, the files' content; None if no run has all of them.
 
     Raises:
         UserError: If MLflow cannot be reached.

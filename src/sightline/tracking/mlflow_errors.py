@@ -1,8 +1,8 @@
-"""Errors of MLflow, whatever it raises, as one line that says where, why, and what to do about it.
+"""Translation of MLflow's errors into one line with the store, the cause and the remedy.
 
-MLflow raises nearly anything (a damaged database is a UnicodeDecodeError, a KeyError, an Alembic error), and it tries a
-database that cannot be opened again for 100 seconds. Each call into it stands in an `mlflow_calls` block; `Tracker`
-turns what that raises into a warning, commands that ask MLflow for something into a `UserError`.
+MLflow raises all kinds of exceptions (for a damaged database a UnicodeDecodeError, a KeyError or an Alembic error).
+Every call into it is inside an `mlflow_calls` block. `Tracker` turns the resulting error into a warning, and commands
+that depend on MLflow turn it into a `UserError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TrackingError(Exception):
     """A failed call of MLflow.
 
     Attributes:
-        reason: MLflow's place and its failure: one line without credentials.
+        reason: The store and the error, in one line without credentials.
         remedy: The remedy for the user.
     """
 
@@ -41,7 +41,7 @@ def mlflow_calls() -> Iterator[None]:
     """Translates the errors of calls into MLflow.
 
     Raises:
-        TrackingError: For whatever they raise but a `UserError`, which is passed on as it is.
+        TrackingError: In place of any exception except a `UserError`, which is passed on.
     """
     try:
         yield
@@ -53,10 +53,10 @@ def mlflow_calls() -> Iterator[None]:
 
 @contextmanager
 def mlflow_user_errors() -> Iterator[None]:
-    """Turns a failure of MLflow into one line that says where and why, for work that cannot do without it.
+    """Translates MLflow's errors for commands that cannot work without it.
 
     Raises:
-        UserError: In place of every error of MLflow.
+        UserError: In place of any error of MLflow.
     """
     try:
         with mlflow_calls():
@@ -66,7 +66,7 @@ def mlflow_user_errors() -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Returns the error of SQLite behind an error, without statement and parameters; else the error itself."""
+    """Returns the SQLite error that caused an error, which has no statement and parameters; else the error itself."""
     behind: BaseException | None = error
     while behind is not None and not isinstance(behind, sqlite3.Error):
         behind = behind.__cause__ or behind.__context__
@@ -74,7 +74,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _remedy(database: Path | None, error: BaseException) -> str:
-    if getattr(error, "error_code", None) and "not found" in str(error).lower():  # MLflow's own answer: it works
+    if getattr(error, "error_code", None) and "not found" in str(error).lower():  # MLflow itself works
         return "sightline promote registers a bundle; mlflow ui shows the names there are"
     if database is None:
         return "start it, or set MLFLOW_TRACKING_URI to one that runs"

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from sightline.core import git
-from sightline.core.project import project_root as project_root  # which callers know from here
+from sightline.core.project import project_root as project_root  # re-exported for callers
 from sightline.tracking import run_view
 from sightline.tracking.database import ARTIFACTS, relocate, require_open, sole_migration
 from sightline.tracking.mlflow_errors import mlflow_calls
@@ -31,7 +31,7 @@ TEST_TAG = "sightline.test_scored"
 EXPERIMENT_TAG = "dvc.exp_name"
 OVERRIDES_TAG = "sightline.overrides"
 _OURS = "sightline"
-SWEEP_TAG = f"{_OURS}.sweep"  # put together, since the whole word is a package's name, and would count as its import
+SWEEP_TAG = f"{_OURS}.sweep"  # concatenated: as one literal it would count as an import of that package
 SWEEP_JOB_TAG = f"{_OURS}.sweep_job"
 MAX_PARAM_LENGTH = 6000
 
@@ -39,13 +39,13 @@ MAX_PARAM_LENGTH = 6000
 def connect() -> tuple[mlflow.MlflowClient, str]:
     """Connects to the tracking store: MLFLOW_TRACKING_URI, or SQLite in the project's root.
 
-    Runs that killed processes have left open are ended.
+    Runs left open by killed processes are ended.
 
     Returns:
         A client and the id of the experiment (MLFLOW_EXPERIMENT_NAME, or "sightline").
 
     Raises:
-        TrackingError: If it cannot be opened.
+        TrackingError: If the store cannot be opened.
     """
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     with mlflow_calls(), sole_migration(store_uri()):
@@ -57,10 +57,10 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
 
 
 def open_store() -> mlflow.MlflowClient:
-    """Opens the tracking store as it is; to be called in a `mlflow_calls` block."""
+    """Opens the tracking store without changing runs or experiments; call it in an `mlflow_calls` block."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # pages of traceback: one line says it
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs long tracebacks; one line is enough
     uri = store_uri()
     require_open(uri)
     if uri == own_uri():
@@ -70,24 +70,24 @@ def open_store() -> mlflow.MlflowClient:
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """Returns the id of the experiment of that name, and makes it where there is none."""
+    """Returns the id of the experiment with that name, which is created if needed."""
     known = client.get_experiment_by_name(name)
     if known is not None:
         return str(known.experiment_id)
-    # A server has a place of its own for artifacts; those of the embedded store are a folder beside it.
+    # A server has its own artifact storage; the embedded store uses a folder in the project's root.
     location = str(project_root() / ARTIFACTS) if store_uri() == own_uri() else None
-    kind = {"mlflow.experimentKind": "custom_model_development"}  # the web page opens on runs, not on chat traces
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the page opens with runs, not chat traces
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=kind))
     except MlflowException:
-        known = client.get_experiment_by_name(name)  # another process, at the same server, was first
+        known = client.get_experiment_by_name(name)  # another process has just created it
         if known is None:
             raise
         return str(known.experiment_id)
 
 
 def provenance() -> dict[str, str]:
-    """Returns tags that say which code and which DVC stage and experiment made a run."""
+    """Returns tags with the provenance of a run: code version, DVC stage and DVC experiment."""
     tags = {MLFLOW_SOURCE_NAME: " ".join(["python", "-m", *_module()]), MLFLOW_USER: getpass.getuser()}
     commit = git.answer("rev-parse", "HEAD")
     if commit:

@@ -1,7 +1,7 @@
-"""MLflow's registered models: versions, their aliases and what is recorded with them.
+"""MLflow's registered models: versions, their aliases and tags.
 
-A version holds a bundle and the predictions of its model on the test split, so that it can be judged, and judge others,
-from the registry alone. `challenger` is the newest candidate, `champion` what is in use.
+A version contains a bundle and its model's predictions on the test split, so that versions can be compared using only
+the registry. `challenger` is the newest candidate, `champion` the version in use.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ BUNDLE_TAG = "sightline.bundle_sha256"
 PREFIX = "sightline."
 
 BUNDLE, PREDICTIONS = "bundle", "predictions.parquet"
-"""Names of a version's files where `ModelRegistry.files_of` puts them."""
+"""Names of a version's files in the folder from `ModelRegistry.files_of`."""
 
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.binary, "image")]),  # text is taken for base64, as JSON needs it
+    inputs=Schema([ColSpec(DataType.binary, "image")]),  # strings are decoded as base64, which JSON input needs
     outputs=Schema(
         [
             ColSpec(DataType.string, "label", required=False),
@@ -64,7 +64,7 @@ class Version:
     Attributes:
         number: Its number.
         aliases: Its aliases, sorted.
-        tags: The records kept with it.
+        tags: Its tags.
         run_id: The run that trained its model; None if it was registered without one.
     """
 
@@ -78,10 +78,10 @@ class ModelRegistry:
     """The versions of one registered model.
 
     Args:
-        name: The registered model; made with its first version.
+        name: The registered model, which is created with its first version.
 
     Raises:
-        UserError: Here and in every method, if MLflow cannot be reached or refuses.
+        UserError: Here and in every method, if MLflow cannot be reached or fails.
     """
 
     def __init__(self, name: str) -> None:
@@ -90,13 +90,13 @@ class ModelRegistry:
             self._client, self._experiment = tracking.connect()
 
     def by_bundle(self, digest: str) -> Version | None:
-        """Returns the newest version that holds the bundle of that digest."""
+        """Returns the newest version with the bundle of that digest; None if there is none."""
         with mlflow_user_errors():
             found = [v for v in self._versions() if v.tags.get(BUNDLE_TAG) == digest]
             return self._read(max(found, key=lambda v: int(v.version)).version) if found else None
 
     def by_alias(self, alias: str) -> Version | None:
-        """Returns the version that an alias stands for."""
+        """Returns the version that an alias points to; None if there is no such alias."""
         with mlflow_user_errors():
             if not self._versions():
                 return None
@@ -104,7 +104,7 @@ class ModelRegistry:
             return self._read(aliases[alias]) if alias in aliases else None
 
     def aliases(self) -> dict[str, int]:
-        """Returns the numbers of the versions that aliases stand for, by alias, sorted."""
+        """Returns the version numbers that aliases point to, by alias, sorted."""
         with mlflow_user_errors():
             if not self._versions():
                 return {}
@@ -115,7 +115,7 @@ class ModelRegistry:
         """Returns a version.
 
         Raises:
-            UserError: If there is none of that number.
+            UserError: If there is no version with that number.
         """
         with mlflow_user_errors():
             numbers = sorted(int(v.version) for v in self._versions())
@@ -128,17 +128,17 @@ class ModelRegistry:
         """Registers a bundle as a new version, from the run that trained its model.
 
         Args:
-            artifacts: The files and folders that the version is to hold: `bundle`, the predictions of its model on
-                the test split, and the like; they keep their own names.
-            code: The Python file that MLflow is to run to serve it.
-            model_digest: Digest of the trained model, which its run is found by.
-            tags: The records to keep with the version.
+            artifacts: The version's files and folders, such as `bundle` and its model's predictions on the test split;
+                they keep their file names.
+            code: The Python file that MLflow runs to serve it.
+            model_digest: Digest of the trained model, which identifies its run.
+            tags: Tags of the version.
         """
         with mlflow_user_errors():
             run_id = tracking.run_of_model(self._client, self._experiment, model_digest, {})
             mlflow.set_experiment(experiment_id=self._experiment)
             with warnings.catch_warnings():
-                # The signature says what an input is.
+                # The signature already describes the input.
                 warnings.filterwarnings("ignore", ".*input example")
                 logged = Model.log(
                     None,
@@ -148,7 +148,7 @@ class ModelRegistry:
                     python_model=str(code),
                     artifacts={name: str(path) for name, path in artifacts.items()},
                     signature=SIGNATURE,
-                    code_paths=[str(Path(__file__).parents[1])],  # of this package: no registry has it
+                    code_paths=[str(Path(__file__).parents[1])],  # this package, which is in no package index
                     pip_requirements=_requirements(),
                 )
             try:
@@ -163,7 +163,7 @@ class ModelRegistry:
 
     @contextmanager
     def files_of(self, version: Version) -> Iterator[Path]:
-        """Yields a folder with a version's bundle and predictions, as long as the block runs."""
+        """Yields a temporary folder with a version's bundle and predictions."""
         with tempfile.TemporaryDirectory(prefix="sightline-version-") as folder:
             with mlflow_user_errors():
                 source = self._client.get_model_version_download_uri(self.name, str(version.number))
@@ -171,18 +171,18 @@ class ModelRegistry:
             yield Path(folder) / "artifacts"
 
     def record(self, version: Version, tags: Mapping[str, str]) -> None:
-        """Records something with a version."""
+        """Sets tags of a version."""
         with mlflow_user_errors():
             for name, value in tags.items():
                 self._client.set_model_version_tag(self.name, str(version.number), name, value)
 
     def point(self, alias: str, version: Version) -> None:
-        """Makes an alias stand for a version."""
+        """Points an alias to a version."""
         with mlflow_user_errors():
             self._client.set_registered_model_alias(self.name, alias, str(version.number))
 
     def run(self, version: Version) -> Run | None:
-        """Returns the run that trained a version's model; None where it was deleted."""
+        """Returns the run that trained a version's model; None if it has none or it was deleted."""
         if version.run_id is None:
             return None
         with mlflow_user_errors():
@@ -200,13 +200,13 @@ class ModelRegistry:
 
 
 def _requirements() -> list[str]:
-    """Returns what prediction needs of other packages, in the versions that are installed here."""
+    """Returns the packages that prediction requires, pinned to the installed versions."""
     wanted = map(Requirement, metadata.requires(DISTRIBUTION) or ())
     needed = [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": "predict"})]
     return [f"{name}=={metadata.version(name)}" for name in needed]
 
 
 def who() -> str:
-    """Returns who is at work here: the name and address that git knows, else the user's login name."""
+    """Returns the current user: name and email address from git's configuration, else the login name."""
     name, address = git.answer("config", "user.name"), git.answer("config", "user.email")
     return f"{name} <{address}>" if name and address else getpass.getuser()

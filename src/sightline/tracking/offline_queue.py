@@ -1,6 +1,6 @@
 """The queue of MLflow calls that could not be made, for `sightline sync`: one folder per process.
 
-A line of JSON is a call that failed, or one that came after it. Files are copied, since the next run replaces them.
+Each line of JSON is a call that failed, or a later one. Files are copied, since the next run replaces them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any
 
 from sightline.core import files
 
-FOLDER = files.STATE / "outbox"  # where queues have always been: one that is left over must still be found
+FOLDER = files.STATE / "outbox"  # must not change, so that existing queues are still found
 CALLS = "calls.jsonl"
 FILES = "files"
 
 
 class OfflineQueue:
-    """The calls of one process for one run. The process holds a lock on it for as long as it writes.
+    """The queued calls of one process for one run. The process holds a lock while it may still write.
 
     Args:
         run: Key of the run: {"id": ...}, {"model": digest, "tags": ...}, or {"new": name, "tags": ...}.
     """
 
     def __init__(self, run: Mapping[str, Any]) -> None:
-        # By the clock, so that a training's comes before its evaluation's.
+        # Named by time, so that a training's queue sorts before its evaluation's.
         self.folder = FOLDER / f"{time.time_ns()}-{os.getpid()}"
         self.folder.mkdir(parents=True)
         self._stream = (self.folder / CALLS).open("a", encoding="utf-8")
@@ -48,7 +48,7 @@ class OfflineQueue:
         self._write({"method": method, "arguments": {name: self._stored(value) for name, value in arguments.items()}})
 
     def close(self) -> None:
-        """Releases the queue, so that it can be emptied; so does the end of the process."""
+        """Unlocks the queue, so that it can be replayed; the end of the process does the same."""
         self._stream.close()
 
     def _stored(self, value: Any) -> Any:
@@ -72,7 +72,7 @@ class OfflineQueue:
 
 @dataclass(frozen=True)
 class QueuedCalls:
-    """A queue that no process writes to any more.
+    """A queue that no process writes to any longer.
 
     Attributes:
         folder: Its folder.
@@ -88,14 +88,14 @@ class QueuedCalls:
 
 
 def finished() -> Iterator[QueuedCalls]:
-    """Yields the queues that no process writes to any more, oldest first."""
+    """Yields the queues that no process writes to any longer, oldest first."""
     for folder in sorted(FOLDER.glob("*/")):
         with (folder / CALLS).open(encoding="utf-8") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # its process is still at work
-            lines = [json.loads(line) for line in stream if line.endswith("\n")]  # a killed one leaves half a line
+                continue  # its process is still running
+            lines = [json.loads(line) for line in stream if line.endswith("\n")]  # a kill may leave a partial one
         if not lines:
             shutil.rmtree(folder)
             continue

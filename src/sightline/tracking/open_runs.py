@@ -1,7 +1,7 @@
-"""Lock files of the runs that are being written to: one file per run, locked by the process that writes.
+"""Lock files of open runs: one file per run, locked by the process that writes to the run.
 
-The kernel lets go of a lock when its process ends, however it ends. A run whose file can be locked belongs to a process
-that was killed, or lost MLflow at its end: it would be RUNNING for ever.
+The kernel releases a lock when its process ends for any reason. So a run whose file can be locked belongs to a process
+that was killed or lost its connection to MLflow at the end; it would stay RUNNING forever.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OpenRun:
         self._path = project_root() / FOLDER / run_id
         self._descriptor: int | None = None
         fresh = self._path.with_name(f".{run_id}.{os.getpid()}.tmp")
-        # Where nothing can be written, or no lock had, the run is not closed for a killed process: no more than that.
+        # Without write access or locks, the only loss is that the run is not ended for a killed process.
         with contextlib.suppress(OSError):
             fresh.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -41,10 +41,10 @@ class OpenRun:
             fresh.rename(self._path)
 
     def close(self, ended: bool) -> None:
-        """Lets go of it.
+        """Releases the lock.
 
         Args:
-            ended: Whether the run has been ended in MLflow; else the next command ends it.
+            ended: Whether the run has been ended in MLflow; otherwise the next command ends it.
         """
         if self._descriptor is not None:
             if ended:
@@ -55,7 +55,7 @@ class OpenRun:
 
 
 def close_abandoned(client: mlflow.MlflowClient) -> None:
-    """Ends the runs of processes that are no more; a training that goes on takes its run up again."""
+    """Ends the runs of processes that no longer exist; a resumed training reopens its run."""
     folder = project_root() / FOLDER
     for path in sorted(folder.glob("[0-9a-f]*")) if folder.is_dir() else ():
         with contextlib.suppress(OSError), path.open("r+") as stream:
@@ -76,7 +76,7 @@ def end_runs(client: mlflow.MlflowClient, run_id: str) -> None:
 
 
 def is_open(run_id: str) -> bool:
-    """Says whether a living process writes to a run."""
+    """Returns whether a running process writes to a run."""
     try:
         with (project_root() / FOLDER / run_id).open("r+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,6 +88,6 @@ def is_open(run_id: str) -> bool:
 
 
 def _store() -> str:
-    """Returns what tells one store from another, without its address."""
+    """Returns an identifier of the store that does not reveal its address."""
     uri = store_uri()
     return "the project's own" if uri == own_uri() else files.sha256(uri.encode())

@@ -1,4 +1,4 @@
-"""A registered model by its address, `models:/name@alias` or `models:/name/version`: its digest, and its bundle."""
+"""Lookup of a registered model's digest and bundle by its URI, `models:/name@alias` or `models:/name/version`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sightline.tracking.model_registry import PREFIX, ModelRegistry
 
 
 def model_digest(uri: str, asked_by: str) -> str:
-    """Returns the digest of the trained model behind a registered version.
+    """Returns the digest of the trained model of a registered version.
 
     Args:
         uri: `models:/name@alias`, or `models:/name/version`.
-        asked_by: The command to name in a message.
+        asked_by: The setting or command to name in an error message.
 
     Raises:
         UserError: If the registry cannot be reached, or has no such version.
@@ -45,7 +45,7 @@ def _reference(uri: str) -> re.Match[str]:
 
 
 def fetch_bundle(uri: str) -> Path:
-    """Fetches a registered model's bundle, once: a version never changes, and is kept in `.sightline/registry`.
+    """Downloads a registered model's bundle; versions never change, so it is cached in `.sightline/registry`.
 
     Args:
         uri: `models:/name@alias`, or `models:/name/version`.
@@ -54,7 +54,7 @@ def fetch_bundle(uri: str) -> Path:
         The bundle's folder.
 
     Raises:
-        UserError: If the registry cannot be reached, has no such version, or that one holds no bundle.
+        UserError: If the registry cannot be reached, has no such version, or the version has no bundle.
     """
     match = _reference(uri)
     store = os.environ.get("MLFLOW_TRACKING_URI")
@@ -68,7 +68,7 @@ def fetch_bundle(uri: str) -> Path:
                 found = client.get_model_version_by_alias(match["name"], match["alias"])
             else:
                 found = client.get_model_version(match["name"], match["version"])
-            # Every store counts its versions from 1: what tells them apart is the store and the time.
+            # Every store numbers its versions from 1, so the store and the creation time are part of the cache key.
             identity = f"{mlflow.get_tracking_uri()} {found.name} {found.version} {found.creation_timestamp}"
             kept = files.STATE / "registry" / files.sha256(identity.encode())[:16]
             if not kept.is_dir():

@@ -1,6 +1,6 @@
-"""Settings of a run: those that tell it from others, as its parameters and its name; all of them are an artifact.
+"""Settings of a run: the distinctive ones become its parameters and its name, and all of them an artifact.
 
-A run has some 140 settings, nearly all of them defaults. In a table of runs only those say something that differ.
+A run has some 140 settings, nearly all of them defaults. In a table of runs, only those that differ are useful.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from sightline.core.errors import ConfigError
 from sightline.datasets.data_settings import flat_params
 
 LONGEST_NAME = 80
-"""Characters of a run's name after which further settings are only counted."""
+"""Maximum length of a run's name; further settings are only counted."""
 
 
 def artifact(stage: str, settings: Mapping[str, str]) -> tuple[str, str]:
-    """Returns name and content of the artifact that holds all settings that a stage worked with."""
+    """Returns name and content of the artifact with all settings of a stage."""
     return f"config/{stage}.json", files.canonical_json(dict(settings))
 
 
 def distinct(settings: Mapping[str, str], overrides: Sequence[str] = ()) -> dict[str, str]:
     """Returns the names of the chosen options, and the settings that differ from the defaults in `conf/`.
 
-    The learning rate and what the command line sets are among them even so: the jobs of a sweep over a knob all have
-    it, the one at the default as well.
+    The learning rate and settings on the command line are always included, so that all jobs of a sweep over a setting
+    have it, even the one with the default value.
 
     Args:
-        settings: Flat, as `flat_params` gives them: `train.model.name`, `train.lr`, ...
-        overrides: The command line.
+        settings: Flat settings from `flat_params`: `train.model.name`, `train.lr`, ...
+        overrides: The overrides on the command line.
     """
     words = (option_settings.composed_word(word, conf_folder()).partition("=")[0] for word in overrides)
     given = {"train.lr", *(word.lstrip("+~").replace("/", ".") for word in words)}
@@ -53,10 +53,10 @@ def distinct(settings: Mapping[str, str], overrides: Sequence[str] = ()) -> dict
 
 
 def run_name(settings: Mapping[str, str]) -> str:
-    """Returns a training's name: network, learning rate, and what else differs from the committed `params.yaml`.
+    """Returns a training run's name: network, learning rate, and the differences from the committed `params.yaml`.
 
-    So a plain `dvc repro` is `cnn lr=0.002`, and an experiment with another seed `cnn lr=0.002 seed=3`. Sections are
-    left out where that is clear: `size=24` is `preprocess.size`; what the training has as well keeps its section.
+    A plain `dvc repro` is called `cnn lr=0.002`, and an experiment with another seed `cnn lr=0.002 seed=3`. Sections
+    are omitted if unambiguous: `size=24` is `preprocess.size`; names that the train section also has keep theirs.
     """
     changed = _differing(settings, _committed(os.environ.get("DVC_EXP_BASELINE_REV") or "HEAD"))
     words = [settings["train.model.name"], f"lr={float(settings['train.lr']):g}"]
@@ -78,7 +78,7 @@ def _choices(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _own(settings: Mapping[str, str]) -> dict[str, str]:
-    """Leaves out what an option takes over from its section: `train.optimizer.lr` is `train.lr`."""
+    """Omits settings that an option inherits from its section: `train.optimizer.lr` is `train.lr`."""
     parts = {key: key.split(".") for key in settings}
     return {
         key: value
@@ -88,7 +88,7 @@ def _own(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _differing(settings: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
-    """Returns the settings that `base` has otherwise; of an option that it does not choose, the name alone."""
+    """Returns the settings that differ from `base`; for an option that differs, only its name."""
     chosen = _choices(settings)
     others = {choice for choice, option in chosen.items() if base.get(f"{choice}.name", option) != option}
     changed = {}
@@ -102,12 +102,12 @@ def _differing(settings: Mapping[str, str], base: Mapping[str, str]) -> dict[str
 
 
 def _same(one: str, other: str | None) -> bool:
-    """Whether two values, as text, are equal: `1` and `1.0` are."""
+    """Returns whether two values given as text are equal, as `1` and `1.0` are."""
     return one == other or (other is not None and params.parse_yaml(one) == params.parse_yaml(other))
 
 
 def _committed(revision: str) -> dict[str, str]:
-    """Returns the settings of `params.yaml` as it was committed; without git as it stands here, without it defaults."""
+    """Returns the settings of the committed `params.yaml`, or else of the current file, or else the defaults."""
     text = git.answer("show", f"{revision}:./{PARAMS}") or (
         PARAMS.read_text(encoding="utf-8") if PARAMS.is_file() else ""
     )
@@ -116,11 +116,11 @@ def _committed(revision: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8)
 def _composed(text: str, options: tuple[str, ...], conf: Path) -> dict[str, str]:
-    """Returns the settings that a `params.yaml` and a choice of options make of `conf/`; none where they do not fit it.
+    """Returns the settings composed from `conf/`, a `params.yaml` and a choice of options; empty if they do not match.
 
-    Of another time, they may name what `conf/` has no more.
+    An older `params.yaml` may contain settings that `conf/` no longer has.
     """
-    at_work, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # Hydra composes one thing at a time
+    at_work, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None  # Hydra's state is global
     try:
         return flat_params(compose([*saved_overrides(params.parse_yaml(text) or {}, conf), *options], conf))
     except (ConfigError, ValueError, YAMLError):

@@ -1,7 +1,7 @@
-"""The view of the runs in MLflow's page: which columns, in which order, and the address that opens it.
+"""The view of runs on MLflow's page: its columns, its order, and the URL that opens it.
 
-MLflow 3 opens an experiment on its page for chat traces, and its table of runs with none of their numbers
-(mlflow/mlflow#24498). A view that an experiment's tag describes, named in the address, has both right.
+By default, MLflow 3 opens an experiment on the page for chat traces, and shows its table of runs without metrics
+(mlflow/mlflow#24498). A shared view, which is described in a tag of the experiment and named in the URL, avoids both.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def set_view(
     ascending: bool = True,
     **state: object,
 ) -> None:
-    """Describes a view in an experiment's tag, unless it is described so already.
+    """Stores the description of a view in an experiment's tag, unless it is there already.
 
     Args:
         client: A client.
         experiment: The experiment's id.
-        view: The view's name, for the address.
-        columns: The table's columns, in MLflow's words.
-        order_by: The metric that runs are ordered by.
-        ascending: Whether the least of it comes first.
-        state: Further state of the page, in the names of its own state: `searchFilter`, `compareRunCharts`.
+        view: The view's name, for the URL.
+        columns: The table's columns, in MLflow's syntax.
+        order_by: The metric that runs are sorted by.
+        ascending: Whether the lowest value comes first.
+        state: Further entries of the page's state: `searchFilter`, `compareRunCharts`.
     """
     described = {
         "selectedColumns": list(columns),
@@ -72,16 +72,16 @@ def set_sweep_view(
     metrics: Sequence[str],
     ascending: bool,
 ) -> None:
-    """Describes the view of a sweep: its jobs, the best first, and their charts.
+    """Stores the view of a sweep: its jobs, the best first, and charts.
 
     Args:
         client: A client.
         experiment: The experiment's id.
-        view: The view's name, for the address.
-        jobs: The condition that finds them, in MLflow's words.
-        params: The parameters that the jobs differ by.
-        metrics: The metrics that they are judged by, as their runs have them.
-        ascending: Whether the least of the first metric is the best.
+        view: The view's name, for the URL.
+        jobs: The filter that selects the jobs, in MLflow's syntax.
+        params: The parameters that vary between jobs.
+        metrics: The metrics that the jobs are compared by, named as in their runs.
+        ascending: Whether a lower value of the first metric is better.
     """
     section: dict[str, object] = {
         "uuid": view,
@@ -90,7 +90,7 @@ def set_sweep_view(
         "isReordered": False,
         "deleted": False,
     }
-    section |= {"columns": 1, "cardHeight": 480}  # three a row leave the lines between the settings no room
+    section |= {"columns": 1, "cardHeight": 480}  # three charts per row leave too little room for the lines
     chart = {"metricSectionId": view, "deleted": False, "isGenerated": False, "runsCountToCompare": 100}
     parallel = {"selectedParams": list(params), "selectedMetrics": list(metrics), "showAllRuns": True}
     charts: list[dict[str, object]] = [{**chart, "type": "PARALLEL", "uuid": f"{view}-parallel", **parallel}]
@@ -102,7 +102,7 @@ def set_sweep_view(
 
 
 def address(experiment: str, view: str = VIEW) -> str:
-    """Returns what leads to a view: its address where a server has the store, else the command that starts one, first.
+    """Returns the URL of a view, preceded by the command that starts the server unless the store is on a server.
 
     >>> address("1").split(" ")[-1].partition("#")[2]
     '/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=sightline'
@@ -111,7 +111,7 @@ def address(experiment: str, view: str = VIEW) -> str:
 
 
 def run_address(experiment: str, run_id: str) -> str:
-    """Returns what leads to a run's page, likewise."""
+    """Returns the URL of a run's page, in the same form as `address`."""
     return _reached(f"#/experiments/{experiment}/runs/{run_id}?{_FACE}")
 
 
@@ -124,7 +124,7 @@ def _reached(place: str) -> str:
 
 
 def _default(uri: str) -> bool:
-    """Whether `mlflow ui` finds a database by itself."""
+    """Returns whether `mlflow ui` uses this database by default."""
     path, own = sqlite_file(uri), sqlite_file(own_uri())
     return path is not None and own is not None and path.resolve() == own.resolve()
 

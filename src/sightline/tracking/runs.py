@@ -1,4 +1,4 @@
-"""The runs of stages: a training's, that of its model, a baseline's, a trial's."""
+"""The MLflow runs of stages: training, evaluation and export of its model, baselines, trials."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def start_training(
     marker: Path | None = None,
     data: Mapping[str, str] | None = None,
 ) -> Tracker:
-    """Begins the run of a training, or goes on with it.
+    """Starts the run of a training, or resumes it.
 
     Args:
-        config: The whole composed configuration; its train section becomes an artifact of the run, without what it
-            takes from the environment and without credentials, and what differs from the defaults its parameters.
-        overrides: The command line; a tag, by which a sweep names its best job.
-        marker: File that keeps the run's id while the training is unfinished, so that it is resumed in its run.
-        data: The settings that the data were made with, from `data_settings.load_settings`; likewise.
+        config: The complete composed configuration. Its train section becomes an artifact of the run, without values
+            from the environment and without credentials; settings that differ from the defaults become parameters.
+        overrides: The overrides on the command line, stored as a tag, with which a sweep names its best job.
+        marker: File that keeps the run's id while the training is unfinished, so that it resumes in the same run.
+        data: The settings that the dataset was made with, from `data_settings.load_settings`, which are logged too.
     """
     settings = {**(data or {}), **flat_params(config, "train")}
     tags = provenance()
@@ -67,7 +67,7 @@ def start_training(
 
 
 def reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str], Tracker]) -> Tracker:
-    """Connects and finds or creates a run; where MLflow fails, calls are queued for the run of `found_by`."""
+    """Connects and finds or creates a run; if MLflow fails, calls are queued for the run described by `found_by`."""
     try:
         with mlflow_calls():
             return find(*connect())
@@ -78,13 +78,13 @@ def reach(found_by: Mapping[str, Any], find: Callable[[mlflow.MlflowClient, str]
 
 
 def begin_run(client: mlflow.MlflowClient, experiment: str, tags: Mapping[str, str], name: str) -> Tracker:
-    """Makes a run."""
+    """Creates a run."""
     run_id = client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
     return Tracker(client, run_id, begun=True)
 
 
 def start_run(tags: Mapping[str, str], name: str) -> Tracker:
-    """Begins a run that is not to be found again."""
+    """Starts a run that is not resumed later."""
     return reach(_new(tags, name), lambda client, experiment: begin_run(client, experiment, tags, name))
 
 
@@ -93,7 +93,7 @@ def _new(tags: Mapping[str, str], name: str) -> dict[str, Any]:
 
 
 def start_trial(name: str, config: DictConfig, data: Mapping[str, str] | None = None) -> Tracker:
-    """Begins the run of a trial before training, as the search for a learning rate."""
+    """Starts the run of a trial before training, such as a learning-rate search."""
     tags, title = {**provenance(), "sightline.trial": name}, f"{name} {config.train.model.name}"
     tracker = start_run(tags, title)
     settings = {**(data or {}), **flat_params(config, "train")}
@@ -103,7 +103,7 @@ def start_trial(name: str, config: DictConfig, data: Mapping[str, str] | None = 
 
 
 def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
-    """Takes a run up again; None where the store no longer has it."""
+    """Reopens a run; returns None if the store no longer has it."""
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
@@ -117,12 +117,12 @@ def _go_on(client: mlflow.MlflowClient, run_id: str) -> Tracker | None:
 def resume_by_model(digest: str, tags: Mapping[str, str]) -> Tracker:
     """Finds the run that trained a model and adds to it.
 
-    A model can be here without a run: restored from DVC's cache, pulled from a remote, or trained while MLflow was
-    away. A run is then made for it.
+    A model may have no run: if it was restored from DVC's cache, pulled from a remote, or trained while MLflow was
+    unavailable. A run is then created for it.
 
     Args:
         digest: The model's digest.
-        tags: Tags for a run that has to be made.
+        tags: Tags of a newly created run.
     """
     found_by = {"model": digest, "tags": dict(tags)}
     return reach(found_by, lambda client, experiment: Tracker(client, run_of_model(client, experiment, digest, tags)))
@@ -136,19 +136,19 @@ def baseline_run(
     before: Tracker | None = None,
     data: Mapping[str, str] | None = None,
 ) -> Tracker:
-    """Finds the run of a baseline's result, or makes it.
+    """Finds the run of a baseline's result, or creates it.
 
-    The same result of the same configuration is the same run, however often the stage is run again: after it was
-    killed between two methods, or forced.
+    The same result of the same configuration always has the same run, even if the stage is run again because it was
+    killed between two methods or forced.
 
     Args:
         method: The baseline's name.
-        config: The whole composed configuration; its baseline section becomes an artifact of the
-            run, and what differs from the defaults its parameters.
-        fitted: The settings that the method was fitted with; parameters as well.
-        result: The file of its answers.
-        before: The tracker of the method before: where that one lost MLflow, this one neither tries nor warns again.
-        data: The settings that the data were made with; likewise.
+        config: The complete composed configuration. Its baseline section becomes an artifact of the run, and settings
+            that differ from the defaults become parameters.
+        fitted: The settings that the method was fitted with, which also become parameters.
+        result: The file of its predictions.
+        before: The previous method's tracker: if that one lost MLflow, this one neither tries nor warns again.
+        data: The settings that the dataset was made with, which are logged too.
     """
     settings = {**(data or {}), **flat_params(config, "baseline")}
     of_fit = {f"fitted.{name}": str(value) for name, value in fitted.items()}
@@ -175,7 +175,7 @@ def _log_baseline(tracker: Tracker, settings: Mapping[str, str], fitted: Mapping
 
 
 def run_of_model(client: mlflow.MlflowClient, experiment: str, digest: str, tags: Mapping[str, str]) -> str:
-    """Returns the id of the newest run that trained a model, or of one made for it."""
+    """Returns the id of the newest run that trained a model, or of a run created for it."""
     found: Sequence[Run] = client.search_runs(
         [experiment], f"tags.`{MODEL_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"], max_results=1
     )

@@ -1,4 +1,4 @@
-"""The MLflow run of a sweep, the parent of its jobs' runs: one a sweep, found again by its tag."""
+"""The MLflow run of a sweep, which is the parent of its jobs' runs and is found by a tag."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MEMBER = f"{SWEEP_JOB_TAG}.in."
 
 
 def sweep_run(sweep: str, name: str) -> Tracker:
-    """Begins the run of a sweep, or goes on with the one that it has.
+    """Starts the run of a sweep, or resumes an existing one.
 
     Args:
-        sweep: The sweep's name, a tag.
+        sweep: The sweep's name, stored as a tag.
         name: The run's name.
     """
     tags = {**provenance(), SWEEP_TAG: sweep}
@@ -46,14 +46,14 @@ def job_tags(parent: Tracker, sweep: str, digest: str) -> dict[str, str]:
     Args:
         parent: The sweep's run.
         sweep: The sweep's name.
-        digest: The job's.
+        digest: The job's digest.
     """
     above = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent.run_id is not None else {}
     return {**above, SWEEP_JOB_TAG: digest, f"{SWEEP_JOB_TAG}.sweep": sweep, f"{_MEMBER}{sweep}": "true"}
 
 
 def job_runs(tracker: Tracker, digests: Mapping[str, object]) -> dict[str, str]:
-    """Returns the ids of jobs' runs, {digest: id}, as far as MLflow has them; the newest of a digest.
+    """Returns the ids of jobs' runs that MLflow has, {digest: id}; the newest for each digest.
 
     Args:
         tracker: The sweep's run.
@@ -89,13 +89,13 @@ def announce_sweep(
     experiment: str,
     jobs: Collection[str] = (),
 ) -> None:
-    """Gives a sweep a view of its own in MLflow's page, and says where it is to be seen.
+    """Creates a view of a sweep on MLflow's page, and logs its URL.
 
     Args:
         tracker: The sweep's run.
         sweep: The sweep's name.
-        params: The parameters that its jobs differ by.
-        metrics: The metrics that they are judged by, as their runs have them, and whether less of each is better.
+        params: The parameters that vary between jobs.
+        metrics: By metric that the jobs are compared by, named as in their runs, whether lower is better.
         experiment: The experiment's id.
         jobs: The ids of its jobs' runs, those of other sweeps among them.
     """
@@ -118,7 +118,7 @@ def announce_sweep(
 
 
 def experiment_of(tracker: Tracker) -> str:
-    """Returns the id of the experiment of a sweep's run, for links to others; "" where MLflow is away."""
+    """Returns the id of the experiment of a sweep's run, for links to other runs; "" if MLflow is unavailable."""
     if tracker.run_id is None:
         return ""
     try:

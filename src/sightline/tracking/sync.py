@@ -18,7 +18,7 @@ from sightline.tracking.tracker import Tracker
 
 
 def sync() -> Iterator[str]:
-    """Makes the calls that are queued; yields a line for each run.
+    """Replays the queued calls; yields a line for each run.
 
     Raises:
         UserError: If MLflow still cannot be reached; the remaining calls stay queued.
@@ -34,7 +34,7 @@ def sync() -> Iterator[str]:
                     for method, arguments in entry.calls:
                         getattr(Tracker, method).__wrapped__(tracker, **arguments)
                     if not is_open(str(tracker.run_id)):
-                        end_runs(client, str(tracker.run_id))  # of a process that was killed before it could end it
+                        end_runs(client, str(tracker.run_id))  # its process was killed before it could end it
             except TrackingError as error:
                 line = (
                     f"MLflow failed ({error.reason}); the remaining calls stay queued: {error.remedy}; then try again"
@@ -51,7 +51,7 @@ def _run_of(client: mlflow.MlflowClient, experiment: str, entry: offline_queue.Q
         return run_of_model(client, experiment, run["model"], run["tags"])
     if "new" in run:
         made = client.create_run(experiment, entry.start_time, run["tags"], run["new"])
-        # If the replay fails half way, the next one goes on in the same run.
+        # If the replay fails midway, the next one continues in the same run.
         offline_queue.set_run(entry, {"id": made.info.run_id})
         return str(made.info.run_id)
     return str(run["id"])

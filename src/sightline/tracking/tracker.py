@@ -27,7 +27,7 @@ P = ParamSpec("P")
 
 
 def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concatenate[Tracker, P], None]:
-    """Makes a failure to log a warning, once: this call and later ones are queued for `sightline sync`."""
+    """Turns a logging failure into a single warning; this call and later ones are queued for `sightline sync`."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
@@ -48,14 +48,14 @@ def _safely(method: Callable[Concatenate[Tracker, P], None]) -> Callable[Concate
 
 
 class Tracker:
-    """One MLflow run to log to; once the store has failed, what is logged is queued for `sightline sync`.
+    """An MLflow run to log to; once the store has failed, calls are queued for `sightline sync`.
 
     Args:
-        client: A client, or None where there is no store to log to.
-        run_id: The run's id, or None where there is no store to log to.
+        client: A client; None if the store is unavailable.
+        run_id: The run's id; None if the store is unavailable.
         logged_epochs: Epochs whose metrics the run already has.
-        found_by: Key of the run where it has no id yet; see `OfflineQueue`.
-        begun: Whether this process begins the run, or goes on with it, and is to end it.
+        found_by: Key of the run if it has no id yet; see `OfflineQueue`.
+        begun: Whether this process has started or resumed the run, and therefore ends it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Tracker:
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        """The client; only to be used while `run_id` is not None."""
+        """The client; use it only while `run_id` is not None."""
         if self._client is None:
             raise RuntimeError("not connected")
         return self._client
@@ -100,7 +100,7 @@ class Tracker:
             if self._queue is None:
                 self._queue = OfflineQueue(self._found_by)
             self._queue.add(method, arguments)
-        except OSError as error:  # shutil.Error is one; a full disk must not end a training
+        except OSError as error:  # includes shutil.Error; a full disk must not stop a training
             log.warning(
                 "tracking: the calls that MLflow missed cannot be queued either: %s", error.strerror or "copying"
             )
@@ -108,13 +108,13 @@ class Tracker:
 
     @_safely
     def log_params(self, params: Mapping[str, str]) -> None:
-        """Logs parameters; a value that MLflow would refuse for its length is cut."""
+        """Logs parameters; values too long for MLflow are truncated."""
         entities = [Param(name, value[:MAX_PARAM_LENGTH]) for name, value in params.items()]
         for start in range(0, len(entities), 100):  # MLflow's limit for a request
             self.client.log_batch(str(self.run_id), params=entities[start : start + 100])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Logs metrics of one step, in one request a thousand."""
+        """Logs metrics of one step, up to a thousand per request."""
         self._log_metrics(metrics, step, _now())
 
     @_safely
@@ -131,7 +131,7 @@ class Tracker:
             self.client.log_batch(str(self.run_id), metrics=entities[start : start + 1000])
 
     def log_epoch(self, metrics: Mapping[str, float], epoch: int) -> None:
-        """Logs an epoch's metrics, unless an interrupted run of this training already has."""
+        """Logs an epoch's metrics, unless they were logged before the training was interrupted."""
         if epoch not in self._logged_epochs:
             self._logged_epochs.add(epoch)
             self.log_metrics(metrics, epoch)
@@ -143,7 +143,7 @@ class Tracker:
 
     @_safely
     def describe(self, text: str, report: str | None = None) -> None:
-        """Describes the run in words, which MLflow's page shows above its numbers.
+        """Sets the description of the run, which MLflow's page shows above its metrics.
 
         Args:
             text: Markdown.
@@ -154,7 +154,7 @@ class Tracker:
         self.client.set_tag(run.run_id, MLFLOW_RUN_NOTE, f"{text}{link}")
 
     def announce(self, stage: str) -> None:
-        """Says where the runs are to be seen."""
+        """Logs the URL of the runs."""
         if self.run_id is not None:
             try:
                 with mlflow_calls():
@@ -165,17 +165,17 @@ class Tracker:
                 log.info("%s: its run, listed with the others: %s", stage, run_view.address(str(experiment)))
 
     def count_test(self, digest: str) -> int | None:
-        """Counts one more evaluation on a test split, and returns how often it has been evaluated in all.
+        """Counts one more evaluation on a test split, and returns the total number of evaluations on it.
 
-        Each run counts its own in a tag that names the split; the metric `test_scored_times` is the sum over
-        the experiment's runs. A test set that is used again and again becomes a selection
-        set, and its accuracy an overestimate.
+        Each run counts its own evaluations in a tag that names the split; the metric `test_scored_times` is the sum
+        over the experiment's runs. A test set that is used again and again becomes a selection set, and its accuracy an
+        overestimate.
 
         Args:
-            digest: Of the split's images and labels.
+            digest: Digest of the split's images and labels.
 
         Returns:
-            None where MLflow cannot tell.
+            The total; None if MLflow is unavailable.
         """
         self._scored = None
         self._count_test(digest)
@@ -190,14 +190,14 @@ class Tracker:
         total = times + sum(
             int(other.data.tags[tag]) for other in all_runs(self.client, run.info.experiment_id, others)
         )
-        # The tag last: what fails before it has not been counted, and may be tried again.
+        # The tag is set last: if an earlier call fails, the evaluation is not counted and can be retried.
         self.client.log_metric(run_id, "test_scored_times", total)
         self.client.set_tag(run_id, tag, str(times))
         self._scored = total
 
     @_safely
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Logs a file, or a folder with all that is in it."""
+        """Logs a file, or a folder with its content."""
         if path.is_dir():
             self.client.log_artifacts(str(self.run_id), str(path), folder)
         else:
@@ -214,10 +214,10 @@ class Tracker:
 
         Args:
             name: The dataset's name.
-            source: Its place, relative to the project's root.
+            source: Its path, relative to the project's root.
             digest: Its content's digest, of which MLflow keeps 36 characters.
-            profile: JSON values that describe it, as the number of images per split.
-            context: Its use, as "training".
+            profile: JSON values that describe it, such as the number of images per split.
+            context: Its use, such as "training".
         """
         described = {"source": json.dumps({"uri": source.as_posix()}), "profile": json.dumps(profile)}
         dataset = Dataset(name=name, digest=digest[:36], source_type="local", **described)
@@ -225,7 +225,7 @@ class Tracker:
         self.client.log_inputs(str(self.run_id), inputs)
 
     def start_system_metrics(self) -> None:
-        """Begins to log the use of CPU, memory, disk, network and GPU, every few seconds until `finish`."""
+        """Starts logging the use of CPU, memory, disk, network and GPU every few seconds until `finish`."""
         if self.run_id is not None:
             self._start_system_metrics()
 
@@ -250,7 +250,7 @@ class Tracker:
         self.close()
 
     def close(self) -> None:
-        """Ends logging; nothing more may follow."""
+        """Releases the run and the queue; nothing may be logged afterwards."""
         if self._open is not None:
             self._open.close(ended=self.run_id is not None)
             self._open = None
@@ -263,12 +263,12 @@ class Tracker:
 
 
 def _now() -> int:
-    """Returns the time as MLflow has it: milliseconds since 1970."""
+    """Returns the current time in MLflow's form: milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
 def all_runs(client: mlflow.MlflowClient, experiment: str, wanted: str) -> list[Run]:
-    """Returns all runs of an experiment that a filter finds, page by page."""
+    """Returns all runs of an experiment that match a filter, fetched page by page."""
     found: list[Run] = []
     token: str | None = None
     while True:
