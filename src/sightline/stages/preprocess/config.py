@@ -27,7 +27,7 @@ class PreprocessConfig:
         segment: Fourth step.
         resize: Last step, which brings images to a fixed size.
         augment: The augmentation policy for copies of training images.
-        backend: Where the work runs; the result does not depend on it.
+        backend: The executor of the tasks; the result does not depend on it.
         size: Height and width of every image, in pixels.
         channels: 1 (grey) or 3 (RGB).
         sample_bits: Number of bits of the white level in files with 16-bit samples, 8 to 16.

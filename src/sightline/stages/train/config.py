@@ -25,8 +25,7 @@ class TrainConfig:
 
     Attributes:
         model: The network.
-        recipe: Which weights are trained and how they are initialised: all from scratch, all after pretraining, or
-            only the head.
+        recipe: Choice of the weights that are trained: all from scratch, all after pretraining, or only the head.
         optimizer: The optimiser.
         schedule: The learning-rate schedule.
         loss: The loss function.
@@ -35,8 +34,8 @@ class TrainConfig:
         weight_averaging: Averaging of weights over steps.
         trainer: The hardware.
         debug: Short runs for debugging.
-        augment_on: Where to augment: "batch" (a whole batch on the network's device) or "albumentations" (one image
-            at a time, in the loader); their random draws differ.
+        augment_on: Place of augmentation: "batch" (a whole batch on the network's device) or "albumentations" (one
+            image at a time, in the loader); their random draws differ.
         cache_in_memory: Whether to hold all training images in the memory of the device (GPU or CPU): "always",
             "never" (they stay in their memory-mapped files), or "auto" (if they take at most a quarter of the free
             memory). Images that are augmented one at a time are never cached.
