@@ -143,6 +143,8 @@ GRID = {
     "train.batch_size": "32,128",
     "++train.model_options.dropout": "0,0.25,0.5",
 }
+JOBS = 24
+"""Jobs of TPE."""
 RANGES = {
     "train.lr": "tag(log,interval(1e-4,1e-1))",
     "++train.optimizer_options.weight_decay": "tag(log,interval(1e-4,1e-2))",
@@ -192,7 +194,7 @@ def search(root: Path, source: Path, images: int, epochs: int, seeds: list[int],
     rows = []
     for seed in seeds:
         # TPE first: its first job is one of the grid's, which then is known.
-        tpe = searched(root, tests, [*tpe_words, "sweep.n_trials=24", f"sweep.seed={seed}", f"train.seed={seed}"])
+        tpe = searched(root, tests, [*tpe_words, f"sweep.n_trials={JOBS}", f"sweep.seed={seed}", f"train.seed={seed}"])
         if tpe_alone:
             print_search(seed, "TPE", tpe)
             continue
@@ -213,9 +215,11 @@ def search(root: Path, source: Path, images: int, epochs: int, seeds: list[int],
 
 
 def print_search(seed: int, name: str, found: Search) -> None:
-    """Prints what a search found."""
+    """Prints what a search found, and when each job ended that was better than all before it."""
     accuracy = f"validation {found.best:.4f}, test {found.test:.4f}"
-    print(f"seed {seed}: {name:4} {found.used:4.0f} s, {accuracy}, {len(found.ends)} jobs to the end", flush=True)
+    print(f"seed {seed}: {name:4} {found.used:4.0f} s, {accuracy}, {len(found.ends)} jobs to the end:", end=" ")
+    better = [end for i, end in enumerate(found.ends) if end[1] > max((best for _, best in found.ends[:i]), default=0)]
+    print(", ".join(f"{value:.4f} after {used:.0f} s" for used, value in better), flush=True)
 
 
 def searched(root: Path, tests: Any, words: list[str]) -> Search:

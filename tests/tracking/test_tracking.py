@@ -187,9 +187,11 @@ def test_tags_say_which_code_and_which_experiment(project: Path, monkeypatch: py
     assert "mlflow.source.git.commit" not in tracking.provenance()  # no repository here yet
     git("init", "-b", "feature/x")
     (project / "code.py").write_text("1")
-    git("add", "code.py")
+    (project / "dvc.lock").write_text("1")
+    git("add", "code.py", "dvc.lock")
     git("commit", "-m", "first")
     (project / "untracked").touch()
+    (project / "dvc.lock").write_text("2")  # as the stages before the run have
     tags = tracking.provenance()
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git.branch"] == "feature/x"

@@ -34,6 +34,8 @@ _OURS = "sightline"
 SWEEP_TAG = f"{_OURS}.sweep"  # concatenated: as one literal it would count as an import of that package
 SWEEP_JOB_TAG = f"{_OURS}.sweep_job"
 MAX_PARAM_LENGTH = 6000
+_OF_DVC = ("dvc.lock", "reports/metrics.json")
+"""Tracked files that `dvc repro` itself writes before or while a run is made: no change of the project."""
 
 
 def connect() -> tuple[mlflow.MlflowClient, str]:
@@ -92,7 +94,8 @@ def provenance() -> dict[str, str]:
     commit = git.answer("rev-parse", "HEAD")
     if commit:
         tags[MLFLOW_GIT_COMMIT] = commit
-        tags["git.dirty"] = str(bool(git.answer("status", "--porcelain", "--untracked-files=no"))).lower()
+        tracked = ("--untracked-files=no", "--", ":/", *(f":!{name}" for name in _OF_DVC))
+        tags["git.dirty"] = str(bool(git.answer("status", "--porcelain", *tracked))).lower()
         tags["git.branch"] = git.answer("rev-parse", "--abbrev-ref", "HEAD") or ""
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
