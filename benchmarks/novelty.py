@@ -138,12 +138,12 @@ def scores(
     values = novelty_detector.features(images, embeddings)
     count, width = values.shape[1], e.shape[1]
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    directions = novelty_detector.directions_for(size, count, len(weight))
+    directions = novelty_detector.directions_for(size, width, count - width, len(weight))
     ours = novelty_detector.fit(values, labels, count - width, directions)
     plain = novelty_detector.fit(e, labels, 0, width)
 
     def mahalanobis(_: np.ndarray, embedded: np.ndarray, __: np.ndarray) -> np.ndarray:
-        at = (embedded - plain.center) * plain.scale @ plain.projection.astype(float)
+        at = (embedded - plain.center) * plain.scale @ plain.drawn @ plain.projection.astype(float)
         return np.sqrt(((at[:, None] - plain.means[None]) ** 2).sum(axis=2).min(axis=1))
 
     compared = {

@@ -51,11 +51,20 @@ def test_false_alarms_are_as_rare_as_promised_in_20_draws(directions: int) -> No
 
 def test_pixels_are_looked_at_at_the_scales_that_they_allow() -> None:
     flat = np.full((2, 3, 40, 1), 51, np.uint8)
-    assert novelty_detector.pixel_features(flat).tolist() == [[51, 0], [51, 0]]
+    (first, second) = novelty_detector.pixel_features(flat)
+    np.testing.assert_allclose(first, [51, 0, 0, 0, 2 / 3, np.mean(np.linspace(-1, 1, 40) ** 2), 0], atol=1e-12)
+    assert np.array_equal(first, second)
     stripes = np.tile(np.array([0, 255], np.uint8), (1, 16, 8))[..., None]
-    across, down, *_ = novelty_detector.pixel_features(stripes)[0, 2:6]
-    assert (across, down) == (255, 0)
-    assert len(novelty_detector.pixel_features(np.zeros((1, 64, 64, 3), np.uint8))[0]) == 6 + 3 * 4
+    across, down, second, *_ = novelty_detector.pixel_features(stripes)[0, 7:]
+    assert (across, down, second) == (255, 0, 510)
+    root_across, root_down, *_ = novelty_detector.pixel_features(stripes)[0, 11:]
+    assert (root_across, root_down) == (255, 0)
+    assert len(novelty_detector.pixel_features(np.zeros((1, 64, 64, 3), np.uint8))[0]) == 6 + 5 + 3 * 11
+    corner = np.zeros((1, 5, 5, 1), np.uint8)
+    corner[0, 0, -1] = 255
+    y, x, yy, xx, yx = novelty_detector.pixel_features(corner)[0, 2:7]  # each pixel weighs one more than its level
+    assert (y, x, yx) == pytest.approx((-255 / 280, 255 / 280, -255 / 280))
+    assert (yy, xx) == pytest.approx(((255 + 25 * 0.5) / 280,) * 2)
 
 
 def test_it_is_the_same_when_read_again(tmp_path: Path) -> None:
@@ -78,6 +87,8 @@ def test_it_is_the_same_when_read_again(tmp_path: Path) -> None:
 
 
 def test_its_size_is_held_against_the_networks() -> None:
-    for size in (10**5, 10**7):
-        count = novelty_detector.directions_for(size, 600, 100)
-        assert 2 * 600 * count + 4 * 100 * count + 8 * 600 <= 0.035 * size or count == 16
+    for size in (10**5, 10**7, 10**9):
+        count = novelty_detector.directions_for(size, 512, 40, 100)
+        total = count + 40
+        assert 512 * count + 2 * total**2 + 4 * 100 * total + 8 * 552 <= 0.045 * size or count == 16
+        assert count == {10**5: 16, 10**9: 512}.get(size, count)

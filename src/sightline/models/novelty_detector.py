@@ -28,6 +28,26 @@ RIDGE = 1e-3
 FLOOR = 1e-2
 """Share of the root mean square deviation of the features of one kind below which no feature's deviation counts."""
 
+FILTERS = np.array(
+    [
+        [[0, 0, 0], [0, -1, 1], [0, 0, 0]],
+        [[0, 0, 0], [0, -1, 0], [0, 1, 0]],
+        [[0, 0, 0], [1, -2, 1], [0, 0, 0]],
+        [[0, 1, 0], [0, -2, 0], [0, 1, 0]],
+        [[0, 0, 0], [0, -1, 0], [0, 0, 1]],
+        [[0, 0, 0], [0, -1, 0], [1, 0, 0]],
+        [[0, 0, 0], [0, 1, -1], [0, -1, 1]],
+    ],
+    np.float32,
+)
+"""[7, 3, 3]: first and second differences across and down; differences along both diagonals, and across and down."""
+
+STRAIGHT = 4
+"""The first of `FILTERS`, of which mean absolute values are taken beside their root mean squares."""
+
+MOMENTS = (3, 1, 6, 2, 4)
+"""Places of y, x, y², x² and xy in the products of powers 0 to 2 of y and x, rows y; the total is the first."""
+
 FEWEST_DIRECTIONS = 16
 
 FITTED_IMAGES = 10_000
@@ -41,19 +61,21 @@ class NoveltyDetector:
     """The distance of an image to the nearest class of the training images, in standard deviations (Mahalanobis).
 
     Lee et al. (2018), "A simple unified framework for detecting out-of-distribution samples": class means and one
-    covariance matrix. An image's features are the network's embedding, and a dozen statistics of its pixels: what the
-    network has learnt to ignore, as noise, is seen by these. They are projected on random directions where the matrix
-    would be too large.
+    covariance matrix. An image's features are the network's embedding, and some statistics of its pixels: what the
+    network has learnt to ignore, as noise, is seen by these. The embedding is projected on random directions where the
+    matrix would be too large; the statistics never are, since what is averaged over directions stands out in none.
 
     Attributes:
-        center: [F] float32, mean of the features.
-        scale: [F] float32, what the centred features are multiplied by.
-        projection: [F, R] float16, directions in which the features of a class have unit variance, uncorrelated.
+        center: [D + P] float32, mean of the features: of the embedding's, then of the pixels'.
+        scale: [D + P] float32, what the centred features are multiplied by.
+        drawn: [D, E] int8, random signs, or the identity: the standardised embedding's directions.
+        projection: [E + P, R] float16, R = E + P directions in which a class has unit variance, uncorrelated.
         means: [C, R] float32, the classes' means in these directions; of those classes that have training images.
     """
 
     center: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
+    drawn: npt.NDArray[np.int8]
     projection: npt.NDArray[np.float16]
     means: npt.NDArray[np.float32]
 
@@ -68,7 +90,8 @@ class NoveltyDetector:
             images: [n, height, width, channels] uint8, prepared.
             embeddings: [n, D] float32 of these images.
         """
-        projected = _standardised(features(images, embeddings), self.center, self.scale) @ self.projection.astype(float)
+        standard = _reduced(_standardised(features(images, embeddings), self.center, self.scale), self.drawn)
+        projected = standard @ self.projection.astype(float)
         nearest = _squared_distances(projected, self.means.astype(float)).argmin(axis=1)
         return np.linalg.norm(projected - self.means[nearest], axis=1), nearest
 
@@ -107,21 +130,34 @@ def joined(parts: Iterable[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
 def pixel_features(images: Images) -> Floats:
     """Returns statistics of prepared images [n, height, width, channels], [n, P] float64, in levels, 0..255.
 
-    Mean and standard deviation of each channel; then, at each of `SCALES` that the image's size allows, the mean
-    absolute first and second differences of the grey levels, across and down.
+    Mean and standard deviation of each channel; the place and the extent of what is bright (first and second moments of
+    the grey levels + 1, in units of half a side from the middle); then, at each of `SCALES` that the image's size
+    allows, the root mean squares of the differences of the grey levels by `FILTERS`, and mean absolute values of some:
+    few sharp edges and many soft ones differ in the one and not in the other.
     """
     levels = images.astype(np.float64)
     grey = levels.mean(axis=3)
-    columns = [levels.mean(axis=(1, 2)), levels.std(axis=(1, 2))]
+    down, across = (powers(side) for side in grey.shape[1:])
+    moments = (down.T @ ((grey + 1) @ across)).reshape(-1, 9)
+    columns = [levels.mean(axis=(1, 2)), levels.std(axis=(1, 2)), moments[:, MOMENTS] / moments[:, :1]]
     for scale in scales(images.shape[1:3]):
         height, width = (side // scale for side in grey.shape[1:])
         cropped = grey[:, : height * scale, : width * scale]
         small = cropped.reshape(-1, height, scale, width, scale).mean(axis=(2, 4))
-        middle, right, left = small[:, 1:-1, 1:-1], small[:, 1:-1, 2:], small[:, 1:-1, :-2]
-        below, above = small[:, 2:, 1:-1], small[:, :-2, 1:-1]
-        changes = [right - middle, below - middle, left - 2 * middle + right, above - 2 * middle + below]
-        columns += [np.abs(change).mean(axis=(1, 2))[:, None] for change in changes]
+        rows, length = small.shape[1] - 2, small.shape[2] - 2
+        places = [(y, x) for y in range(3) for x in range(3)]
+        changes = [
+            sum(float(taps[y, x]) * small[:, y : y + rows, x : x + length] for y, x in places if taps[y, x])
+            for taps in FILTERS
+        ]
+        columns += [np.abs(change).mean(axis=(1, 2))[:, None] for change in changes[:STRAIGHT]]
+        columns += [np.sqrt((change**2).mean(axis=(1, 2)))[:, None] for change in changes]
     return np.concatenate(columns, axis=1)
+
+
+def powers(side: int) -> Floats:
+    """Returns the powers 0, 1 and 2 of the pixels' places along a side, from -1 to 1, [side, 3]."""
+    return np.linspace(-1, 1, side)[:, None] ** np.arange(3)
 
 
 def scales(size: tuple[int, ...]) -> list[int]:
@@ -141,7 +177,7 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
         values: [n, F] their `features`, n >= 1.
         labels: [n] class indices.
         pixel_count: Number of the features, the last, that are statistics of pixels.
-        directions: R, at most; fewer where there are fewer features.
+        directions: E, at most; fewer where the embedding is shorter.
     """
     present, places = np.unique(labels, return_inverse=True)
     counts = np.bincount(places)
@@ -158,31 +194,42 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
         deviations[kind] = deviations[kind].clip(FLOOR * root_mean_square or 1.0)
     center, scale = values.mean(axis=0).astype(np.float32), (1 / deviations).astype(np.float32)
     standard = _standardised(values, center, scale)
-    drawn = np.eye(count)
-    if directions < count:
-        signs = np.random.default_rng(derive(0, "novelty directions")).integers(0, 2, (count, directions))
-        drawn = (2.0 * signs - 1) / np.sqrt(count)
-    projected = standard @ drawn
+    width = count - pixel_count
+    drawn = np.eye(width, dtype=np.int8)
+    if directions < width:
+        signs = np.random.default_rng(derive(0, "novelty directions")).integers(0, 2, (width, directions))
+        drawn = (2 * signs - 1).astype(np.int8)
+    projected = _reduced(standard, drawn)
+    # A sum of many signs would have most of the covariance's trace, which the ridge is a share of.
+    unit = np.append(np.full(drawn.shape[1], 1 / np.sqrt(width) if directions < width else 1.0), np.ones(pixel_count))
+    projected *= unit
     within = projected - class_means(projected)[places]
     covariance = within.T @ within / len(within)
     ridge = RIDGE * np.trace(covariance) / len(covariance) or 1.0
     whitening = np.linalg.inv(np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))).T
-    projection = (drawn @ whitening).astype(np.float16)
-    means = class_means(standard @ projection.astype(np.float64)).astype(np.float32)
-    return NoveltyDetector(center, scale, projection, means)
+    projection = (unit[:, None] * whitening).astype(np.float16)
+    means = class_means(_reduced(standard, drawn) @ projection.astype(np.float64)).astype(np.float32)
+    return NoveltyDetector(center, scale, drawn, projection, means)
 
 
-def directions_for(weights_bytes: int, feature_count: int, num_classes: int, share: float = 0.035) -> int:
-    """Returns how many directions a detector may have, so that it adds no more than a share to a network's size.
+def directions_for(weights_bytes: int, width: int, pixel_count: int, num_classes: int, share: float = 0.045) -> int:
+    """Returns how many directions of the embedding add no more than a share to a network's size, but a few at least.
 
     Args:
         weights_bytes: Size of the network's weights.
-        feature_count: F.
+        width: D.
+        pixel_count: P.
         num_classes: K.
         share: The share.
     """
-    left = share * weights_bytes - 8 * feature_count
-    return max(FEWEST_DIRECTIONS, int(left // (2 * feature_count + 4 * num_classes)))
+    count = FEWEST_DIRECTIONS
+    while count < width:
+        total = count + 1 + pixel_count
+        size = 8 * (width + pixel_count) + width * (count + 1) + 2 * total**2 + 4 * num_classes * total
+        if size > share * weights_bytes:
+            break
+        count += 1
+    return count
 
 
 def detector_bytes(fitted: FittedNovelty | None) -> bytes:
@@ -214,7 +261,8 @@ def load_detector(path: Path) -> FittedNovelty | None:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             if not arrays.files:
                 return None
-            detector = NoveltyDetector(*(arrays[name] for name in ("center", "scale", "projection", "means")))
+            names = ("center", "scale", "drawn", "projection", "means")
+            detector = NoveltyDetector(*(arrays[name] for name in names))
             thresholds = NoveltyThresholds(
                 float(arrays["pooled"]), arrays["of_class"], int(arrays["sharing"]), bool(arrays["enough"])
             )
@@ -228,6 +276,12 @@ def load_detector(path: Path) -> FittedNovelty | None:
 def _standardised(values: Floats, center: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> Floats:
     standard: Floats = (values - center) * scale
     return standard
+
+
+def _reduced(standard: Floats, drawn: npt.NDArray[np.int8]) -> Floats:
+    """Returns standardised features [n, D + P] with the embedding in its directions, [n, E + P]."""
+    width = len(drawn)
+    return np.concatenate([standard[:, :width] @ drawn.astype(float), standard[:, width:]], axis=1)
 
 
 def _squared_distances(points: Floats, means: Floats) -> Floats:

@@ -117,7 +117,8 @@ def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_s
     ]
     values = np.concatenate(parts)
     pixel_count = novelty_detector.pixel_features(np.zeros((1, *data.shape), np.uint8)).shape[1]
-    directions = novelty_detector.directions_for(embedder.weights_bytes, values.shape[1], len(data.classes))
+    width = values.shape[1] - pixel_count
+    directions = novelty_detector.directions_for(embedder.weights_bytes, width, pixel_count, len(data.classes))
     detector = novelty_detector.fit(values, train.labels[chosen], pixel_count, directions)
 
     def nearest(split: Split, name: str) -> tuple[Floats, Labels]:

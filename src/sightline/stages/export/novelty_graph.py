@@ -18,17 +18,6 @@ from sightline.stages.export.onnx import EMBEDDING, canonical_bytes
 PREFIX = "novelty_"
 """Names of the nodes and tensors begin with it."""
 
-FILTERS = np.array(
-    [
-        [[0, 0, 0], [0, -1, 1], [0, 0, 0]],
-        [[0, 0, 0], [0, -1, 0], [0, 1, 0]],
-        [[0, 0, 0], [1, -2, 1], [0, 0, 0]],
-        [[0, 1, 0], [0, -2, 0], [0, 1, 0]],
-    ],
-    np.float32,
-)[:, None]
-"""[4, 1, 3, 3]: differences across and down, first and second, as `novelty_detector.pixel_features` takes them."""
-
 
 class _Branch:
     """Nodes and constants that are added to a graph."""
@@ -61,12 +50,21 @@ def with_novelty(model: bytes, detector: NoveltyDetector, thresholds: Floats, sh
     """
     proto = onnx.load_from_string(model)
     graph, branch = proto.graph, _Branch()
-    values = branch.node("Concat", [EMBEDDING, *_pixel_features(branch, shape)], "features", axis=1)
-    centred = branch.node("Sub", [values, branch.constant("center", detector.center)], "centred")
-    standard = branch.node("Mul", [centred, branch.constant("scale", detector.scale)], "standard")
+    width = len(detector.drawn)
+
+    def standard(values: str, part: slice, name: str) -> str:
+        centred = branch.node(
+            "Sub", [values, branch.constant(f"{name}_center", detector.center[part])], f"{name}_centred"
+        )
+        return branch.node("Mul", [centred, branch.constant(f"{name}_scale", detector.scale[part])], f"{name}_standard")
+
+    drawn = branch.node("Cast", [branch.constant("drawn_int8", detector.drawn)], "drawn", to=TensorProto.FLOAT)
+    embedded = branch.node("MatMul", [standard(EMBEDDING, slice(width), "embedding"), drawn], "embedded")
+    pixels = branch.node("Concat", _pixel_features(branch, shape), "pixels", axis=1)
+    joined = branch.node("Concat", [embedded, standard(pixels, slice(width, None), "pixels")], "joined", axis=1)
     half = branch.constant("projection_float16", detector.projection)
     projection = branch.node("Cast", [half], "projection", to=TensorProto.FLOAT)
-    point = branch.node("MatMul", [standard, projection], "point")
+    point = branch.node("MatMul", [joined, projection], "point")
     # The nearest mean by the squares' sums, which is quick; the distance to it by the difference, which is exact.
     doubled = branch.constant("doubled", (-2 * detector.means.T).astype(np.float32))
     squares = branch.constant("squares", (detector.means.astype(np.float64) ** 2).sum(axis=1).astype(np.float32))
@@ -97,20 +95,48 @@ def _pixel_features(branch: _Branch, shape: tuple[int, int, int]) -> list[str]:
     away = branch.node("Sub", [levels, kept], "from_mean")
     variance = branch.node("ReduceMean", [branch.node("Mul", [away, away], "squared"), plane], "variance", keepdims=0)
     parts = [mean, branch.node("Sqrt", [variance], "deviation")]
-    usable = novelty_detector.scales(shape[:2])
-    if not usable:
-        return parts
     grey = levels
     if shape[2] > 1:
         last = branch.constant("channel_axis", np.array([3], np.int64))
         grey = branch.node("ReduceMean", [levels, last], "grey", keepdims=1)
-    grey = branch.node("Transpose", [grey], "plane", perm=[0, 3, 1, 2])
-    filters = branch.constant("filters", FILTERS)
+    grey = branch.node(
+        "Reshape", [grey, branch.constant("plane_shape", np.array([-1, 1, *shape[:2]], np.int64))], "plane"
+    )
+    parts.append(_moments(branch, grey, shape))
+    usable = novelty_detector.scales(shape[:2])
+    if not usable:
+        return parts
+    filters = branch.constant("filters", novelty_detector.FILTERS[:, None])
     spatial = branch.constant("spatial_axes", np.array([2, 3], np.int64))
+    straight = branch.constant("straight", np.arange(novelty_detector.STRAIGHT))
     for scale in usable:
         small = grey
         if scale > 1:
             small = branch.node("AveragePool", [grey], f"small{scale}", kernel_shape=[scale] * 2, strides=[scale] * 2)
-        changes = branch.node("Abs", [branch.node("Conv", [small, filters], f"signed{scale}")], f"changes{scale}")
-        parts.append(branch.node("ReduceMean", [changes, spatial], f"change{scale}", keepdims=0))
+        changes = branch.node("Conv", [small, filters], f"changes{scale}")
+        sizes = branch.node("ReduceMean", [branch.node("Abs", [changes], f"sizes{scale}"), spatial], f"all_size{scale}",
+                            keepdims=0)  # fmt: skip
+        parts.append(branch.node("Gather", [sizes, straight], f"size{scale}", axis=1))
+        squares = branch.node("Mul", [changes, changes], f"squares{scale}")
+        power = branch.node("ReduceMean", [squares, spatial], f"power{scale}", keepdims=0)
+        parts.append(branch.node("Sqrt", [power], f"root{scale}"))
     return parts
+
+
+def _moments(branch: _Branch, grey: str, shape: tuple[int, int, int]) -> str:
+    """Adds the moments of the grey levels + 1, of a plane [N, 1, height, width]; returns their name."""
+    down, across = (novelty_detector.powers(side).astype(np.float32) for side in shape[:2])
+    raised = branch.node("Add", [grey, branch.constant("one", np.float32(1))], "raised")
+    rows = branch.node("MatMul", [raised, branch.constant("across", across)], "moments_across")
+    products = branch.node("MatMul", [branch.constant("down", down.T), rows], "moments_down")
+    flat = branch.node("Flatten", [products], "moments_all", axis=1)
+    chosen = branch.constant("moments_chosen", np.array(novelty_detector.MOMENTS, np.int64))
+    total = branch.constant("moments_total", np.array([0], np.int64))
+    return branch.node(
+        "Div",
+        [
+            branch.node("Gather", [flat, chosen], "moments_sums", axis=1),
+            branch.node("Gather", [flat, total], "total", axis=1),
+        ],
+        "moments",
+    )
