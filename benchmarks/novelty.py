@@ -32,6 +32,7 @@ from sightline.imaging.transform.pipeline import Transform
 from sightline.imaging.transform.resize import Stretch
 from sightline.imaging.transform.step import Nothing
 from sightline.metrics import conformal
+from sightline.metrics.conformity_scores import CONFORMITY_SCORES
 from sightline.models import novelty_detector
 from sightline.models.architectures.cnn import Cnn
 from sightline.models.classifier import Classifier, build_classifier
@@ -234,26 +235,48 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
     promised(ratios, truth, halves, middle)
     weights = np.exp(held_out[2] - held_out[2].max(axis=1, keepdims=True))
     probabilities = weights / weights.sum(axis=1, keepdims=True)
-    covered = np.zeros((len(halves), probabilities.shape[1], 2))
-    sizes = []
+    for name, option in CONFORMITY_SCORES.items():
+        measure_sets(name, option().scores(probabilities).astype(float), probabilities, truth, halves)
+
+
+def measure_sets(
+    name: str, scores: np.ndarray, probabilities: np.ndarray, truth: np.ndarray, halves: list[np.ndarray]
+) -> None:
+    """Prints the coverage and the size of the sets by a conformity score, also of the tenth that is least certain.
+
+    Args:
+        name: The score's name.
+        scores: [n, K] scores of the held-out images.
+        probabilities: [n, K] of these.
+        truth: [n] their classes.
+        halves: The order of the images in each split.
+    """
+    classes, middle = range(scores.shape[1]), len(truth) // 2
+    covered, sizes, hard = np.zeros((len(halves), len(classes), 2)), [], []
     for row, half in enumerate(halves):
         validation, test = half[:middle], half[middle:]
-        of_true = probabilities[validation, truth[validation]]
-        thresholds = conformal.class_thresholds(truth[validation], of_true, probabilities.shape[1], COVERAGE)
-        chosen = probabilities[test] >= thresholds - 1e-9  # without the likeliest class, which `predict` adds
-        sizes.append(conformal.prediction_sets(probabilities[test], thresholds).sum(axis=1).mean())
-        for label in range(probabilities.shape[1]):
+        of_true = scores[validation, truth[validation]]
+        thresholds = conformal.class_thresholds(truth[validation], of_true, len(classes), COVERAGE)
+        chosen = scores[test] >= thresholds - 1e-9  # without the likeliest class, which `predict` adds
+        sets = conformal.prediction_sets(scores[test], thresholds)
+        sizes.append(sets.sum(axis=1).mean())
+        confidence = probabilities[test].max(axis=1)
+        doubtful = np.flatnonzero(confidence <= np.quantile(confidence, 0.1))
+        hard.append((sets[doubtful, truth[test][doubtful]].mean(), sets[doubtful].sum(axis=1).mean()))
+        for label in classes:
             here = truth[test] == label
             covered[row, label] = chosen[here, label].sum(), here.sum()
     share = covered[..., 0].sum(axis=0) / covered[..., 1].sum(axis=0)
     inside = [
         covered[row, label, 0] >= least_covered(int((truth[half[:middle]] == label).sum()), int(covered[row, label, 1]))
         for row, half in enumerate(halves)
-        for label in range(probabilities.shape[1])
+        for label in classes
     ]
-    print(f"sets of a class in a split that hold the truth as often as promised: {sum(inside)} of {len(inside)}")
-    print(f"sets: coverage {covered[..., 0].sum() / covered[..., 1].sum():.4f}, of the classes {share.min():.4f} to "
-          f"{share.max():.4f}; {np.mean(sizes):.2f} classes in a set")  # fmt: skip
+    held, size = np.mean(hard, axis=0)
+    print(f"{name}: sets of a class in a split with the truth as often as promised: {sum(inside)} of {len(inside)}; "
+          f"coverage {covered[..., 0].sum() / covered[..., 1].sum():.4f}, of the classes {share.min():.4f} to "
+          f"{share.max():.4f}; {np.mean(sizes):.3f} classes in a set; "
+          f"of the tenth that is least certain {held:.3f}, with {size:.2f} classes")  # fmt: skip
 
 
 def promised(ratios: np.ndarray, truth: np.ndarray, halves: list[np.ndarray], middle: int) -> None:
