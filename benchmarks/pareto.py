@@ -1,12 +1,13 @@
 """The Pareto front of the networks: accuracy, latency and size, in 32-bit floats and 8-bit integers.
 
-    python benchmarks/pareto.py FOLDER [--networks cnn_16 dense ...] [--epochs 50] [--seconds 300]
+    python benchmarks/pareto.py FOLDER [--networks cnn_16 dense ...] [--epochs 50] [--seconds 300] [--measure-only]
 
 Photographs of hands at 64 pixels (folder SIGHTLINE_SHARED_DATA), prepared in FOLDER. Each network trains there with one
 thread and the settings of docs/results.md, for 50 epochs, or as many as fit into 300 seconds of CPU time at the speed
 of its first steps; a network of which not even five fit is left untrained. A model in FOLDER is not trained again, so
-that a stopped run goes on. Then all networks are called in turns, one image and one thread, on ONNX Runtime. `*` marks
-the front: no other row is at least as good in accuracy on the test split, latency and size.
+that a stopped run goes on. Then all networks are called in turns, one image and one thread, on ONNX Runtime; medians of
+the thread's CPU time hardly depend on other programs. `*` marks the front: no other row is at least as good in accuracy
+on the test split, latency and size.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,6 @@ from sightline.datasets.processed_set import ProcessedSet, Split
 from sightline.models.classifier import Classifier, build_classifier
 from sightline.models.saved_model import load_model
 from sightline.predict.inference_model import open_session
-from sightline.stages.export import latency
 from sightline.stages.export.int8 import calibration_images, to_int8
 from sightline.stages.export.onnx import INPUT, to_onnx
 from sightline.stages.train.config import TrainConfig
@@ -38,6 +39,7 @@ from sightline.stages.train.tuner import images_per_second
 
 SIDE = 64
 FEWEST = 5
+ROUNDS = 30
 SETTINGS: dict[str, Any] = {
     "trainer": "cpu",
     "threads": 1,
@@ -67,7 +69,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Form:
-    """A network in one form. Attributes: accuracy on the test split, None untrained; seconds an image; bytes."""
+    """A network in one form. Attributes: accuracy on the test split, None untrained; CPU seconds an image; bytes."""
 
     network: str
     form: str
@@ -93,12 +95,14 @@ def train(data: ProcessedSet, name: str, folder: Path, epochs: int, seconds: flo
     """Trains a network for so many epochs, or what fits into the seconds; leaves a note of the epochs and the time."""
     settings, _ = section("train", TrainConfig, {**SETTINGS, **NETWORKS[name]})
     count = len(data.originals("train"))
-    wall, cpu = time.perf_counter(), time.process_time()
-    speed = 0.0 if settings.recipe.name == "probe" else images_per_second(data, settings)
-    share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # of a core, which other programs use as well
-    possible = int(seconds * speed / share / count) if speed else epochs
-    note: dict[str, Any] = {"epochs": min(epochs, possible)}
-    if note["epochs"] >= FEWEST:
+    probe = settings.recipe.name == "probe"  # which looks at each image once
+    if not probe:
+        wall, cpu = time.perf_counter(), time.process_time()
+        speed = images_per_second(data, settings)
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # of a core, which others use as well
+        epochs = min(epochs, int(seconds * speed / share / count))
+    note: dict[str, Any] = {"epochs": 1 if probe else epochs}
+    if probe or epochs >= FEWEST:
         begun = time.process_time()
         run = TrainingRun(data.root, dataclasses.replace(settings, max_epochs=note["epochs"]))
         run.run(folder / "model", folder / "history.csv")
@@ -118,7 +122,7 @@ def network(name: str, folder: Path, data: ProcessedSet) -> tuple[Classifier, bo
 
 def forms(names: list[str], folder: Path, data: ProcessedSet) -> list[Form]:
     """Measures the networks in both forms, called in turns."""
-    test, calibration = data.split("test"), calibration_images(data.split("train"), 500)
+    test, calibration = data.split("test"), calibration_images(data.split("train"), 100)
     sessions, found = {}, []
     for name in names:
         classifier, trained = network(name, folder / name, data)
@@ -126,9 +130,14 @@ def forms(names: list[str], folder: Path, data: ProcessedSet) -> list[Form]:
         for form, model in {"fp32": fp32, "int8": to_int8(fp32, calibration)}.items():
             session = sessions[name, form] = open_session(model, 1)
             found.append(Form(name, form, accuracy(session, test) if trained else None, 0.0, len(model)))
-    calls = {" ".join(key): (lambda x, s=session: s.run(None, {INPUT: x})) for key, session in sessions.items()}
-    measured = latency.latencies(calls, test.images()[:64])
-    return [dataclasses.replace(each, seconds=measured[f"{each.network} {each.form}"][1]) for each in found]
+    image = test.images()[:1]
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
+    for _ in range(ROUNDS):
+        for key, session in sessions.items():
+            begun = time.thread_time()
+            session.run(None, {INPUT: image})
+            times[key].append(time.thread_time() - begun)
+    return [dataclasses.replace(each, seconds=statistics.median(times[each.network, each.form])) for each in found]
 
 
 def accuracy(session: Any, test: Split) -> float:
@@ -145,10 +154,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--measure-only", action="store_true", help="no training: networks without a model have none")
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = prepared(given.folder)
-    for name in given.networks:
+    for name in [] if given.measure_only else given.networks:
         if not (given.folder / name / "note.json").exists():
             train(data, name, given.folder / name, given.epochs, given.seconds)
     if given.train_only:
@@ -158,7 +168,8 @@ def main() -> None:
     print(f"1 is {unit.network} in fp32, {1000 * unit.seconds:.3f} ms")
     print("| network | form | accuracy | latency | MB | epochs, CPU time | front |\n" + "| --- " * 7 + "|")
     for each in found:
-        note = json.loads((given.folder / each.network / "note.json").read_text())
+        path = given.folder / each.network / "note.json"
+        note = json.loads(path.read_text()) if path.exists() else {}
         right = "-" if each.accuracy is None else f"{each.accuracy:.4f}"
         effort = f"{note['epochs']}, {note['cpu_seconds']:.0f} s" if "cpu_seconds" in note else "-"
         front = "*" if each.accuracy is not None and not any(other.beats(each) for other in found) else ""
