@@ -1,4 +1,4 @@
-"""Images in an archive, read entry by entry: nothing is unpacked to disk, and no entry is trusted."""
+"""Images in an archive, read entry by entry, without unpacking to disk and without trusting any entry."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sightline.predict.inputs import Input, failed
 from sightline.sources.archives import UnpackBudget, open_archive
 
 MAX_RATIO = 100
-"""So many times its size may an archive unpack to, or a gibibyte where that is more: what needs more is a bomb."""
+"""Maximum ratio of unpacked to packed size (a gibibyte is always allowed); more is considered an archive bomb."""
 
 _FREE_BYTES = 2**30
 
 
 def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
-    """Yields the images in an archive as `name/path-in-it`; an archive that breaks off ends with a row that says so.
+    """Yields the images in an archive as `name/path-in-it`; a truncated archive ends with a failed input.
 
     Args:
         path: The archive on disk.
-        name: Its name for people.
-        max_bytes: A larger entry is refused without being unpacked.
+        name: Its human-readable name.
+        max_bytes: Size limit of an entry; larger ones are rejected without being unpacked.
     """
     try:
         with Path(path).open("rb") as stream:
@@ -35,7 +35,7 @@ def members(path: str, name: str, max_bytes: int) -> Iterator[Input]:
                     continue
                 empty = False
                 entry = f"{name}/{member.path}"
-                # It is read before the archive goes on to the next one.
+                # It must be read before the archive advances to the next one.
                 try:
                     data = member.read()
                 except RejectionError as fault:

@@ -1,6 +1,6 @@
-"""Batched inference: images read and decoded by threads, computed in batches, answered in order.
+"""Batched inference: threads read and decode images, the network runs on batches, and results keep the order.
 
-Decoding and the network both let go of Python's lock, so threads share the cores; memory holds a few batches.
+Decoding and the network both release the GIL, so threads share the cores. Memory holds a few batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightline.predict.inference_model import Answer, Images, InferenceModel
 from sightline.predict.inputs import Input
 
 CHUNK = 16
-"""Images that a thread takes at a time: so few that photographs spread over the threads, so many that digits pay."""
+"""Images that a thread takes at a time: few enough to distribute photographs, enough to be efficient for digits."""
 
 PreparedOrRejected = Images | RejectionError
 T = TypeVar("T")
@@ -28,13 +28,13 @@ T = TypeVar("T")
 def batches(
     items: Iterable[T], prepare: Callable[[T], Images], size: int, workers: int | None = None
 ) -> Iterator[list[tuple[T, PreparedOrRejected]]]:
-    """Yields `items` in order, `size` at a time, each with what `prepare` made of it or its refusal.
+    """Yields `items` in order, `size` at a time, each with the result of `prepare` or its rejection.
 
     Args:
-        items: Are taken a few batches ahead.
-        prepare: Is called in threads; what it raises but RejectionError ends the iteration.
+        items: The items, which are taken a few batches ahead.
+        prepare: Called in threads; exceptions other than RejectionError end the iteration.
         size: Items per batch.
-        workers: Threads; None is one per core, 0 prepares in this thread.
+        workers: Number of threads; None means one per core, 0 prepares in this thread.
     """
     rest = iter(items)
     chunk = min(CHUNK, size)
@@ -44,7 +44,7 @@ def batches(
         return [(item, _attempt(prepare, item)) for item in part]
 
     first = list(itertools.islice(rest, chunk))
-    if count == 0 or len(first) < 2:  # nothing to share out: a single image starts no thread
+    if count == 0 or len(first) < 2:  # a single image needs no threads
         while first:
             first += itertools.islice(rest, size - len(first))
             yield work(first)
@@ -58,7 +58,7 @@ def batches(
 def answered(
     model: InferenceModel, items: Iterable[Input], size: int, workers: int | None
 ) -> Iterator[tuple[Input, Answer | RejectionError]]:
-    """Yields `items` in order, each with the network's answer or why it was refused; arguments as for `batches`."""
+    """Yields `items` in order, each with the network's answer or its rejection; arguments as for `batches`."""
 
     def prepare(item: Input) -> Images:
         return model.prepare(item.read())

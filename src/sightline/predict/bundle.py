@@ -1,4 +1,4 @@
-"""Inference with an exported bundle: inputs of every kind in, predictions out. Needs no torch."""
+"""Inference with an exported bundle, for all kinds of inputs, without torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sightline.predict.prediction import EXTENDED, Prediction, Question
 from sightline.predict.python_inputs import ImageInput
 
 LOCAL, RAY = BACKENDS = ("local", "ray")
-"""The places where images are decoded and computed: threads of this process, or the nodes of a Ray cluster."""
+"""Backends that decode images and run the network: threads of this process, or the nodes of a Ray cluster."""
 
 
 class Bundle(InferenceModel):
@@ -34,7 +34,7 @@ class Bundle(InferenceModel):
         manifest: The content of `manifest.json`.
         card: The model card, in Markdown.
         reference: Statistics of test and validation images, for `sightline drift`; None in an older bundle.
-        held_out: Conformity scores of validation images, for sets of classes; None in an older bundle.
+        held_out: Conformity scores of validation images, for prediction sets; None in an older bundle.
         folder: The folder that it was loaded from.
     """
 
@@ -61,21 +61,21 @@ class Bundle(InferenceModel):
         return f"<Bundle: {len(self.classes)} classes{extended}, {size}, {self.model}>"
 
     def _repr_html_(self) -> str:
-        """Shows what it tells apart in a notebook."""
+        """Shows the classes in a notebook."""
         names = html.escape(", ".join(self.classes[:20])) + (", ..." if len(self.classes) > 20 else "")
         return f"<p>{html.escape(repr(self))}</p><p>{names}</p>"
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: str = "auto", threads: int = 0) -> Bundle:
-        """Opens a bundle; the same arguments as `sightline.load`, but for names of MLflow's registry.
+        """Opens a bundle, with the arguments of `sightline.load` but without support for MLflow's registry.
 
         Args:
-            folder: The bundle, as the export stage wrote it.
+            folder: The bundle written by the export stage.
             model: The form of the network: "fp32", "int8", or "auto" for the one that export found best.
             threads: Number of threads that the network computes with; 0 for one per core.
 
         Raises:
-            UserError: If it is no bundle, damaged, its parts do not belong together, or it lacks that form.
+            UserError: If it is not a bundle, is damaged, has parts that do not belong together, or lacks that form.
         """
         root = Path(folder)
         content = manifest.verify_files(root)
@@ -100,20 +100,20 @@ class Bundle(InferenceModel):
 
     @property
     def threshold(self) -> float | None:
-        """The largest probability below which the model had better abstain; None where no such point is known.
+        """The confidence below which the model should abstain; None if no threshold is known.
 
-        At or above it, as many of the validation images were right as `calibration["target_accuracy"]` says.
+        At or above it, the accuracy on validation images is at least `calibration["target_accuracy"]`.
         """
         threshold = self.calibration.get("threshold")
         return None if threshold is None else float(threshold)
 
     @property
     def extended(self) -> dict[str, int]:
-        """Classes that were added without training, with the number of pictures of each; empty where none was."""
+        """Classes that were added without training, with the number of images of each; empty if there are none."""
         return dict(self.manifest.get("extension", {}).get("pictures", {}))
 
     def lacking(self, part: str) -> str:
-        """Returns the message that it does not hold something, with the remedy."""
+        """Returns the message that the bundle lacks a part, with the remedy."""
         if self.extended:
             return (
                 f"an extended bundle has no {part} until it is trained: add the new classes to the data and run dvc "
@@ -123,7 +123,7 @@ class Bundle(InferenceModel):
 
     @property
     def digest(self) -> str:
-        """The trained model's digest, 64 hexadecimal digits: what its run in MLflow is tagged with."""
+        """The trained model's digest, 64 hexadecimal digits, which is also a tag of its run in MLflow."""
         parts = self.manifest["files"]
         return str(self.manifest["lineage"].get("model_sha256") or parts[manifest.MODEL]["sha256"])
 
@@ -143,24 +143,23 @@ class Bundle(InferenceModel):
         """Predicts images, in order, one prediction per image; memory holds a few batches.
 
         Args:
-            images: One or many of: a path, folder, pattern, archive, URL or `db:TABLE` as the command line takes them;
-                an encoded image's bytes; pixels, uint8 [h, w], [h, w, 1] or [h, w, 3] (RGB).
-            top_k: Largest number of classes that a prediction names.
-            threshold: Abstains where the likeliest class is less probable.
+            images: One or more of: a path, folder, pattern, archive, URL or `db:TABLE`, as on the command line; an
+                encoded image's bytes; pixels, uint8 [h, w], [h, w, 1] or [h, w, 3] (RGB).
+            top_k: Maximum number of classes per prediction.
+            threshold: The model abstains if the confidence is lower.
             batch_size: Images per run of the network.
-            workers: Threads that read and decode; None is one per core, 0 none.
-            database: The database that `db:TABLE` means; None takes it from the environment.
-            abstain: Whether novel images are answered by `NONE_OF_THESE`, and those below the bundle's own threshold,
-                unless there is another, not at all; None leaves it to the bundle, which was exported with the one or
-                the other (`export.abstain`).
-            coverage: Also answers with sets of classes that hold the truth in this share of cases, above 0, below 1.
-            backend: The place where images are decoded and computed: "local", or "ray" for the nodes of a Ray cluster.
-            address: The cluster's, as "host:6379", "ray://host:10001" or "auto"; None starts one on this machine.
+            workers: Number of threads that read and decode; None means one per core, 0 none.
+            database: The database for `db:TABLE`; None takes it from the environment.
+            abstain: Whether to label novel images `NONE_OF_THESE`, and to abstain below the bundle's own threshold if
+                no other is given; None uses the bundle's default (`export.abstain`).
+            coverage: Also returns prediction sets that contain the true class in this share of cases, above 0, below 1.
+            backend: The backend that decodes images and runs the network: "local", or "ray" for a Ray cluster.
+            address: The cluster's address: "host:6379", "ray://host:10001" or "auto"; None starts one on this machine.
 
         Raises:
             UserError: If a package that a kind of input needs is missing, a database or the cluster cannot be used, or
-                the bundle does not hold what the question needs.
-            ValueError: If there is no such backend, or an address is given to one that has none.
+                the bundle lacks what the arguments require.
+            ValueError: If there is no such backend, or an address is given for a backend without one.
         """
         if backend not in BACKENDS or (address is not None and backend == LOCAL):
             raise ValueError(f"backend {backend!r} takes no address ({address!r}); only ray does")
@@ -183,14 +182,14 @@ class Bundle(InferenceModel):
         """Returns the files that `open_model` needs, by name.
 
         Raises:
-            UserError: If one is no longer what was loaded.
+            UserError: If one has changed since the bundle was loaded.
         """
         names = (manifest.CALIBRATION, manifest.TRANSFORM, manifest.CLASSES, manifest.MODELS[self.model])
         return {name: manifest.read_verified(self.folder, self.manifest, name) for name in names}
 
     @property
     def abstains(self) -> bool:
-        """Whether it abstains unless told otherwise, by how it was exported."""
+        """Whether the bundle abstains by default, as configured at export."""
         return bool(self.calibration.get("abstain", False))
 
     def question(
@@ -200,10 +199,10 @@ class Bundle(InferenceModel):
         abstain: bool | None = None,
         coverage: float | None = None,
     ) -> Question:
-        """Returns a question that this bundle can answer; the arguments are those of `predict`.
+        """Returns a question for this bundle; the arguments are those of `predict`.
 
         Raises:
-            UserError: If it cannot.
+            UserError: If the bundle cannot answer it.
         """
         abstain = self.abstains if abstain is None else abstain
         if abstain and threshold is None:
@@ -242,12 +241,12 @@ class Bundle(InferenceModel):
         )
 
     def _top(self, row: Probabilities, k: int) -> tuple[tuple[str, float], ...]:
-        order = np.argsort(-row, kind="stable")[:k]  # stable: of equal classes the first, as argmax has it
+        order = np.argsort(-row, kind="stable")[:k]  # stable: the first of equal classes, like argmax
         return tuple((self.classes[i], float(row[i])) for i in order)
 
 
 def _form(root: Path, content: dict[str, Any], model: str) -> str:
-    """Returns the form of the network that is asked for, which the bundle must hold."""
+    """Returns the requested form of the network after checking that the bundle has it."""
     chosen = str(content.get("default", "fp32")) if model == "auto" else model
     if manifest.MODELS.get(chosen) not in content["files"]:
         available = ", ".join(form for form, name in manifest.MODELS.items() if name in content["files"])

@@ -37,12 +37,12 @@ def _source(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any
     require_harmless(database.url)
     try:
         return _reader(table, gridfs, database, max_bytes)
-    except ValueError as error:  # what the source's own options say
+    except ValueError as error:  # from the checks of the source's options
         raise UserError(f"{'gridfs' if gridfs else 'db'}:{table}: {error}") from None
 
 
 def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any:
-    # There need be no labels: the id is read in their place.
+    # There may be no labels, so the id is read in their place.
     if gridfs or database_url(database.url, OPTION).family == "mongodb":
         from sightline.sources.databases.mongo_source import MongodbSource
 
@@ -63,19 +63,19 @@ def _reader(table: str, gridfs: bool, database: Database, max_bytes: int) -> Any
 
 
 def write_to_database(predictions: Iterable[Prediction], table: str, database: Database, model: str) -> int:
-    """Writes predictions into a table or collection, made where there is none; again gives the same rows.
+    """Writes predictions into a table or collection, which is created if needed. Writing them again is idempotent.
 
     Args:
-        predictions: Their paths become the rows' ids.
-        table: Its name.
+        predictions: The predictions, whose paths become the rows' ids.
+        table: Name of the table or collection.
         database: The database.
         model: The model's digest, part of a row's key.
 
     Returns:
-        How many were written.
+        The number of predictions written.
 
     Raises:
-        UserError: If the database cannot be reached, or refuses them.
+        UserError: If the database cannot be reached, or rejects them.
     """
     from sightline.core.text import readable
     from sightline.sources.databases.writeback import write_predictions

@@ -1,4 +1,4 @@
-"""Held-out images' conformity scores, from which a bundle answers any coverage with sets of classes."""
+"""Conformity scores of held-out images, with which a bundle forms prediction sets for any coverage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELS = "labels"
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """Validation images, which the network was not fitted to.
+    """Validation images, on which the network was not trained.
 
     Attributes:
         labels: [n] int64 class indices.
@@ -38,7 +38,7 @@ class HeldOutImages:
         return conformal.class_thresholds(self.labels, self.of_true.astype(np.float64), num_classes, coverage)
 
     def shortage(self, coverage: float) -> str:
-        """Says why each set holds all classes, where there are too few images for a coverage; else nothing."""
+        """Returns why each set has all classes if there are too few images for a coverage; else an empty string."""
         fewest = conformal.images_for(1 - coverage)
         if len(self.labels) >= fewest:
             return ""

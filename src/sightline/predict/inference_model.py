@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Before onnxruntime is imported: from 1.31 on it sends usage reports unless told not to.
+# Set before onnxruntime is imported, which sends usage reports by default from version 1.31 on.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
@@ -30,8 +30,8 @@ class Answer(NamedTuple):
 
     Attributes:
         probabilities: [K] float32.
-        novelty: Distance of the image from all that the network was trained on; above 1 it is taken for none of the
-            classes. None where the network does not tell.
+        novelty: Distance of the image from the training images; above 1 it is considered none of the classes. None if
+            the network has no novelty output.
     """
 
     probabilities: Probabilities
@@ -39,9 +39,9 @@ class Answer(NamedTuple):
 
 
 class InferenceModel:
-    """The part of a bundle that computes: encoded images in, class probabilities out.
+    """The computing part of a bundle, which maps encoded images to class probabilities.
 
-    The export stage checks it before there is a manifest; `Bundle` adds the manifest, and inputs of every kind.
+    The export stage checks it before there is a manifest; `Bundle` adds the manifest and all kinds of inputs.
 
     Attributes:
         classes: Class names in order of index.
@@ -61,13 +61,13 @@ class InferenceModel:
         self.session = session
 
     def prepare(self, data: bytes | Images) -> Images:
-        """Decodes an encoded image and preprocesses it: uint8 [height, width, channels], what the network takes.
+        """Decodes and preprocesses an image to the network's input: uint8 [height, width, channels].
 
         Args:
             data: The encoded file, or decoded pixels, [h, w, 1 or 3] uint8.
 
         Raises:
-            RejectionError: If the bytes do not become an image.
+            RejectionError: If the bytes are not an acceptable image.
         """
         if isinstance(data, bytes):
             return self.transform.decode(data)
@@ -75,7 +75,7 @@ class InferenceModel:
 
     @property
     def tells_novelty(self) -> bool:
-        """Whether the network says how novel an image is; bundles of older versions do not."""
+        """Whether the network has a novelty output, which older bundles lack."""
         return len(self.session.get_outputs()) > 1
 
     def probabilities(self, images: Images) -> Probabilities:
@@ -84,7 +84,7 @@ class InferenceModel:
         return result
 
     def novelty(self, images: Images) -> npt.NDArray[np.float32]:
-        """Maps prepared images [N, height, width, channels] to float32 novelty [N]; only where it is told."""
+        """Maps prepared images [N, height, width, channels] to float32 novelty [N]; requires `tells_novelty`."""
         result: npt.NDArray[np.float32] = self.session.run([NOVELTY], {INPUT: images})[0]
         return result
 
@@ -99,7 +99,7 @@ class InferenceModel:
 def open_model(
     folder: Path, form: str = "fp32", threads: int = 0, read: Callable[[str], bytes] | None = None
 ) -> InferenceModel:
-    """Opens the model of a bundle, which needs no manifest for it.
+    """Opens the model of a bundle, without using its manifest.
 
     Args:
         folder: The bundle.
@@ -126,7 +126,7 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     """Opens a network in ONNX Runtime.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a valid network.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -134,14 +134,14 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        # Its exceptions share no base class but Exception; they tell where they are from.
+        # Its exceptions have no common base class except Exception; their module identifies them.
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         raise ValueError(f"ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
 
 
 def _check_fit(root: Path, session: Any, shape: Sequence[int], num_classes: int) -> None:
-    """Checks that the network takes what the transform gives, and gives one probability per class, perhaps novelty."""
+    """Checks that the network's input fits the transform, and its outputs are one probability per class and novelty."""
     takes = {i.name: (i.type, list(i.shape[1:])) for i in session.get_inputs()}
     gives = {o.name: (o.type, list(o.shape[1:])) for o in session.get_outputs()}
     wanted = {OUTPUT: ("tensor(float)", [num_classes])}

@@ -1,6 +1,6 @@
 """Inputs of prediction, as encoded images: files, folders, patterns, archives, URLs, lists and databases.
 
-Everything is read as it is asked for. No input disappears: what cannot be read says so when it is read.
+Everything is read lazily. No input is dropped silently: one that cannot be read raises an error when it is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sightline.imaging.encoded import from_text
 from sightline.sources.tree import read_file
 
 LIST = "-"
-"""Stands for a list of inputs, one a line, on standard input."""
+"""Name of the input list on standard input, one input per line."""
 
 _NAMED = 48  # letters of a data URL
 
@@ -36,8 +36,8 @@ class Input:
     """One image to predict.
 
     Attributes:
-        name: As the user named it, or would.
-        read: Returns the encoded file, or [h, w, 1 or 3] uint8 pixels; raises RejectionError. May be called in any
+        name: Its name, spelt as the user would.
+        read: Returns the encoded file, or [h, w, 1 or 3] uint8 pixels, or raises RejectionError. Safe to call in any
             thread.
     """
 
@@ -47,7 +47,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The database that `db:TABLE` and `gridfs:BUCKET` mean, and the names of its columns.
+    """The database for `db:TABLE` and `gridfs:BUCKET`, and the names of its columns.
 
     Attributes:
         url: Without a password; None takes SIGHTLINE_DATABASE_URL.
@@ -66,14 +66,14 @@ def open_all(
     database: Database | None = None,
     stdin: TextIO | None = None,
 ) -> Iterator[Input]:
-    """Yields the images that `names` stand for, in a fixed order, reading none of them yet.
+    """Yields the images that `names` refer to, in a fixed order, without reading them yet.
 
     Args:
-        names: Files, folders, patterns, archives, URLs (`data:` too), `db:TABLE`, `gridfs:BUCKET`; `-` for a list of
-            such on standard input.
-        max_bytes: A larger file is refused.
-        database: For `db:` and `gridfs:`.
-        stdin: In place of standard input.
+        names: Files, folders, patterns, archives, URLs (including `data:`), `db:TABLE`, `gridfs:BUCKET`; `-` for a list
+            of these on standard input.
+        max_bytes: Size limit of a file; larger ones are rejected.
+        database: The database for `db:` and `gridfs:`.
+        stdin: Replaces standard input.
 
     Raises:
         UserError: If a package that a kind of input needs is missing, or a database cannot be used.
@@ -95,7 +95,7 @@ def open_all(
             yield from url_inputs.url_images(text, max_bytes)
         else:
             if not os.path.lexists(text):
-                text = os.path.expanduser(text)  # noqa: PTH111 - in a list, or quoted, no shell has done it
+                text = os.path.expanduser(text)  # noqa: PTH111 - the shell does not expand names in a list or in quotes
             for path in expand([text]):
                 if is_archive(path) and Path(path).is_file() and not Path(text).is_dir():
                     from sightline.predict import archive_inputs
@@ -106,7 +106,7 @@ def open_all(
 
 
 def shortened(url: str) -> str:
-    """Returns what to call a data URL."""
+    """Returns a short name for a data URL."""
     return url if len(url) <= _NAMED else f"{url[:_NAMED]}…"
 
 
@@ -120,7 +120,7 @@ def _refuse(reason: RejectionReason, detail: str) -> bytes:
 
 
 def is_archive(name: str) -> bool:
-    """Says whether a file is called as an archive is."""
+    """Returns whether a file's name is that of an archive."""
     return name.lower().endswith(ARCHIVES)
 
 
@@ -135,9 +135,9 @@ def expand(inputs: Iterable[str]) -> Iterator[str]:
     for name in inputs:
         # A file may well be called `a[1].png`: a name that exists is no pattern.
         if glob.has_magic(name) and not os.path.lexists(name):
-            # Not Path.glob, which changes the user's spelling and takes no absolute pattern.
+            # Not Path.glob, which changes the user's spelling and does not support absolute patterns.
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - see above
-            # What is hidden is matched by a pattern that asks for it, as `.*.png`.
+            # Hidden files match only patterns that ask for them, such as `.*.png`.
             files: Iterable[str] = (
                 match
                 for match in matches
@@ -155,7 +155,7 @@ def _files(path: str) -> Iterator[str]:
     if not Path(path).is_dir():
         yield path
         return
-    # os.walk stays silent about a folder that it may not read; its name is yielded instead, for reading to say so.
+    # os.walk silently skips unreadable folders; their names are yielded, so that reading them reports an error.
     unreadable: list[str] = []
     for folder, subfolders, names in os.walk(path, onerror=lambda error: unreadable.append(error.filename)):
         subfolders[:] = sorted(name for name in subfolders if not is_litter(name))
@@ -168,10 +168,10 @@ def _files(path: str) -> Iterator[str]:
 
 
 def read_input(path: str, max_bytes: int) -> bytes:
-    """Reads a file that a user has named, or meant by a pattern or a folder.
+    """Reads an input file.
 
     Raises:
-        RejectionError: If there is none, it may not be read, is no regular file (a pipe would never end) or too large.
+        RejectionError: If it is missing, unreadable, too large or not a regular file (a pipe might never end).
     """
     try:
         return read_file(path, max_bytes)

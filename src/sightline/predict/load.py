@@ -15,15 +15,15 @@ def bundle(name: str | os.PathLike[str]) -> Path:
     """Returns the folder of a bundle.
 
     Args:
-        name: The folder, or `models:/name@alias` or `models:/name/version` of the registry at MLFLOW_TRACKING_URI,
-            from which it is fetched.
+        name: The folder, or `models:/name@alias` or `models:/name/version` in the registry at MLFLOW_TRACKING_URI,
+            from which it is downloaded.
 
     Raises:
-        UserError: If the registry is asked for, and it cannot be reached or has no such model.
+        UserError: If the registry is needed but cannot be reached, or has no such model.
     """
     text = os.fspath(name)
     if not text.startswith(REGISTRY):
-        return Path(os.path.expanduser(text))  # noqa: PTH111 - a user that is not known is no error
+        return Path(os.path.expanduser(text))  # noqa: PTH111 - does not fail for an unknown user
     try:
         from sightline.tracking import registered_model
     except ModuleNotFoundError as error:

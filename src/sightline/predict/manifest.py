@@ -21,18 +21,18 @@ REFERENCE = "reference.npz"
 CONFORMAL = "conformal.npz"
 
 MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
-"""The forms that a bundle's network comes in; the first is always there."""
+"""The forms of a bundle's network; the first is always present."""
 
 INPUT, OUTPUT, NOVELTY = "images", "probabilities", "novelty"
-"""Names of the network's input and outputs; `novelty` is not in every bundle."""
+"""Names of the network's input and outputs; not every bundle has `novelty`."""
 
 BATCH_SIZE = 64
 """Images per run of the network: enough to amortise its overhead, few enough for photographs to fit in memory."""
 
 FORMAT = 2
-"""Raised when an older reader could no longer use the bundle."""
+"""Format version, increased when older readers can no longer use a bundle."""
 READABLE = (1, FORMAT)
-"""Formats that are read: 1 tells no novel images, and has no sets of classes."""
+"""Supported formats; version 1 has neither novelty detection nor prediction sets."""
 
 
 def write_manifest(
@@ -42,14 +42,14 @@ def write_manifest(
     parity: dict[str, Any] | None = None,
     extension: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes the manifest of all files that stand in `folder`.
+    """Writes the manifest of all files in `folder`.
 
     Args:
         folder: The bundle.
-        lineage: Its origin: JSON values that depend on nothing but that.
-        default: The form of the network, of `MODELS`, that predicts where none is asked for.
-        parity: The result of the parity check; the same rule.
-        extension: Of a bundle that was extended, not trained, what by (`pictures` of each new class); the same rule.
+        lineage: Its origin, as reproducible JSON values.
+        default: The form of the network, of `MODELS`, that predicts by default.
+        parity: The result of the parity check, as reproducible JSON values.
+        extension: For an extended bundle, the added classes (`pictures` of each), as reproducible JSON values.
 
     Returns:
         The manifest.
@@ -72,7 +72,7 @@ def verify_files(folder: Path) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        UserError: If this is no bundle, or one that is damaged, incomplete or too new.
+        UserError: If this is not a bundle, or it is damaged, incomplete or too new.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such folder; the export stage writes a bundle (models/bundle)")
@@ -98,7 +98,7 @@ def verify_files(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest.get("lineage"), dict):
         raise _damaged(folder, f"{MANIFEST} has no lineage")
     for name, expected in listed.items():
-        if Path(name).name != name:  # a manifest names its own files, and never one elsewhere
+        if Path(name).name != name:  # names must not point outside the bundle
             raise _damaged(folder, f"{MANIFEST} lists {name!r}")
         try:
             actual = files.sha256_file(folder / name)
@@ -112,12 +112,12 @@ def verify_files(folder: Path) -> dict[str, Any]:
 
 
 def unlisted(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Returns what stands in a bundle's folder though its manifest does not know it, sorted."""
+    """Returns the entries of a bundle's folder that are not in its manifest, sorted."""
     return sorted(path.name for path in folder.iterdir() if path.name not in {MANIFEST, *manifest["files"]})
 
 
 def read_verified(folder: Path, manifest: dict[str, Any], name: str) -> bytes:
-    """Returns a file of a verified bundle, checked once more, so that what is used is what was verified."""
+    """Returns the content of a verified bundle's file, checked again so that exactly the verified content is used."""
     data = (folder / name).read_bytes()
     if hashlib.sha256(data).hexdigest() != manifest["files"][name]["sha256"]:
         raise _damaged(folder, f"{name} has just changed")

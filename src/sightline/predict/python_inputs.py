@@ -14,7 +14,7 @@ from sightline.predict import inputs
 from sightline.predict.inputs import Database, Input
 
 ImageInput = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
-"""A name as the command line takes it, an encoded image, or pixels: uint8 [h, w], [h, w, 1] grey or [h, w, 3] RGB."""
+"""A name as on the command line, an encoded image, or pixels: uint8 [h, w], [h, w, 1] grey or [h, w, 3] RGB."""
 
 
 def python_images(
@@ -38,7 +38,7 @@ def python_images(
 
 
 def _is_one(array: npt.NDArray[Any]) -> bool:
-    """Says whether an array is one image, and not several along its first axis."""
+    """Returns whether an array is a single image rather than several along its first axis."""
     return array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= 4)
 
 

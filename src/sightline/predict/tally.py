@@ -38,10 +38,10 @@ class Tally:
         return self.errors.total()
 
     def is_failure(self, strict: bool = False) -> bool:
-        """Says whether the whole is a failure: no input got a prediction, or some are not even known.
+        """Returns whether the run failed: no input got a prediction, or some inputs could not be listed.
 
         Args:
-            strict: Whether a single failed input makes it one.
+            strict: Whether a single failed input counts as a failure.
         """
         none_left = self.failed and not self.predicted + self.abstained + self.none_of_these
         return bool(none_left or self.errors[RejectionReason.INCOMPLETE_ARCHIVE] or (strict and self.failed))

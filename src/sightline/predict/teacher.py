@@ -1,6 +1,6 @@
-"""Knowledge distillation: a bundle's probabilities as a part of the targets that a network is trained for.
+"""Knowledge distillation: a bundle's probabilities as part of the training targets.
 
-NumPy and ONNX Runtime are imported where targets are made: `watch` asks for a digest at every `dvc repro`.
+NumPy and ONNX Runtime are imported where targets are computed, since `watch` needs the digest on every `dvc repro`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ def bundle_digest(bundle: str) -> str:
 
 
 def soft_targets(bundle: str, share: float, data: ProcessedSet, threads: int) -> npt.NDArray[np.float32]:
-    """Returns the training split's targets [n, K]: the label's class, and the teacher's probabilities (Hinton 2015).
+    """Returns the training split's targets [n, K]: labels mixed with the teacher's probabilities (Hinton 2015).
 
-    The teacher answers each image as it is prepared, without online augmentation, in floats; its probabilities are
-    calibrated, so that no temperature is needed beside its own.
+    The teacher's float network predicts each preprocessed image without online augmentation. Its probabilities are
+    calibrated, so that no further temperature is needed.
 
     Args:
         bundle: The teacher's folder.
-        share: Of the target that the teacher's probabilities make, above 0 to 1.
+        share: Share of the teacher's probabilities in the target, above 0 to 1.
         data: The processed set.
-        threads: CPU threads.
+        threads: Number of CPU threads.
 
     Raises:
-        UserError: If it is no bundle, has other classes, or prepares images in another way.
+        UserError: If it is not a bundle, has other classes, or preprocesses images differently.
     """
     import numpy as np
 

@@ -20,10 +20,10 @@ _WEB = ("http://", "https://")
 
 
 def url_images(url: str, max_bytes: int) -> Iterator[Input]:
-    """Yields the images behind a URL; some are fetched ahead of being asked for.
+    """Yields the images at a URL, some of which are downloaded in advance.
 
-    A URL that ends with `/`, or that the service calls a folder, stands for the files below it; a pattern for those
-    that it matches (not on the web, where `?` and `*` are characters as any other).
+    A URL that ends with `/`, or that the service reports as a folder, expands to the files in it, and a pattern to the
+    files that it matches (but not for web URLs, in which `?` and `*` are ordinary characters).
 
     Raises:
         UserError: If the package for this kind of URL is not installed.
@@ -74,7 +74,7 @@ def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
 
 
 def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any], bytes | RejectionError]:
-    """Returns a file's content or why it is refused; never more than `max_bytes` is read, whatever the service says."""
+    """Returns a file's content or its rejection; reads at most `max_bytes`, even if the service reports less."""
     size = info.get("size")
     if size is not None and size > max_bytes:
         return info, RejectionError(
@@ -84,7 +84,7 @@ def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any
         with fs.open(info["name"], "rb") as stream:
             data = stream.read(max_bytes + 1)
     except FileNotFoundError as error:
-        cause = error.__cause__  # fsspec says of a web server that does not answer that the file is not found
+        cause = error.__cause__  # fsspec reports a web server that does not answer as a missing file
         if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
             return info, RejectionError(RejectionReason.MISSING, "there is no such file")
         return info, RejectionError(RejectionReason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")

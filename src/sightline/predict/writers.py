@@ -21,10 +21,10 @@ _WIDEST_LABEL = 32
 def write_table(
     predictions: Iterable[Prediction], stream: TextIO, classes: Sequence[str], columns: int, novelty: bool = False
 ) -> None:
-    """Writes aligned columns, colours on a terminal.
+    """Writes aligned columns, with colours on a terminal.
 
-    The path comes last, since its length is the one thing that is not known before the last row: so rows appear as
-    they are predicted, however many there are, and each is one line that `grep` finds.
+    The path is the last column, since it is the only one whose width is unknown in advance. So rows can be written as
+    they are predicted, one line each, which works well with `grep`.
     """
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
     names = [*classes, "class", *([NONE_OF_THESE] if novelty else [])]
@@ -46,9 +46,9 @@ def write_table(
 
 
 def write_csv(predictions: Iterable[Prediction], stream: TextIO, columns: int) -> None:
-    """Writes CSV: best class, error, the second best class and so on, novelty; names as they are, formulas or not.
+    """Writes CSV: best class, error, second best class and so on, novelty. Names are not escaped against formulas.
 
-    A set of classes is a JSON array.
+    A prediction set is a JSON array.
     """
     ranks = range(2, columns + 1)
     further = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
@@ -90,15 +90,15 @@ def write_as(
 
     Args:
         form: The format.
-        predictions: Are consumed one by one.
-        stream: Text goes here.
-        classes: All class names: the table's width depends on them.
-        top_k: Largest number of classes that a prediction names.
-        novelty: Whether the model tells it: the table has a column for it.
+        predictions: The predictions, consumed one by one.
+        stream: The output stream.
+        classes: All class names, which determine the table's width.
+        top_k: Maximum number of classes per prediction.
+        novelty: Whether the model has a novelty detector, for which the table has a column.
     """
     columns = min(top_k, len(classes))
     rest = iter(predictions)
-    first = list(itertools.islice(rest, 1))  # what cannot be begun leaves no half-written table behind
+    first = list(itertools.islice(rest, 1))  # an early failure leaves no partial table
     predictions = itertools.chain(first, rest)
     match form:
         case "table":
@@ -118,7 +118,7 @@ def _json(p: Prediction) -> str:
 
 
 def _novelty(value: float) -> str:
-    """Returns novelty so that what is above 1 never looks like 1, nor the other way round.
+    """Returns novelty as text; rounding never hides on which side of 1 it is.
 
     >>> _novelty(0.5), _novelty(1.001), _novelty(0.999), _novelty(123.4)
     ('0.50', '>1.00', '<1.00', '123.40')
@@ -141,7 +141,7 @@ def _remarks(p: Prediction) -> str:
 
 
 def _percent(probability: float) -> str:
-    """Returns a probability as a percentage that never rounds to a certainty it is not.
+    """Returns a probability as a percentage; only certainty is shown as 100 %.
 
     >>> _percent(0.5), _percent(0.99999), _percent(1.0)
     ('50.00 %', '>99.99 %', '100.00 %')
@@ -155,7 +155,7 @@ def _printable(name: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Returns how many columns of a terminal `text` takes: wide characters take two, combining ones none."""
+    """Returns the width of `text` in terminal columns: wide characters take two, combining ones none."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
     )

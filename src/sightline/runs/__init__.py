@@ -1,1 +1,1 @@
-"""Runs as a table for the terminal, and what two of them differ by."""
+"""The table of runs for the terminal, and the difference of two runs."""

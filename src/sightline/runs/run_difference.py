@@ -13,11 +13,11 @@ _ORIGIN = {"sightline.data_sha256": "data", COMMIT_TAG: "commit", "git.dirty": "
 
 
 def differing_settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Returns (setting, value of the first, value of the second) of the settings that differ.
+    """Returns (setting, value of the first, value of the second) for the settings that differ.
 
-    Where two chose other options, `train.model.name`, the settings that only one of these has are left out. So is what
-    an option takes over from its section, as `train.optimizer.lr`, a section that only one of them knows, and what one
-    of them alone says of its machine's environment.
+    If the runs use different options (`train.model.name`), settings that only one option has are omitted. So are
+    settings that an option inherits from its section (`train.optimizer.lr`), sections that only one run has, and
+    environment settings that only one run records.
     """
     choices = {key.removesuffix("name") for key in (*a, *b) if key.endswith(".name") and a.get(key) != b.get(key)}
     rows = []
@@ -35,7 +35,7 @@ def differing_settings(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple
 
 
 def _equal(one: str, other: str) -> bool:
-    """Whether two values, as text, are equal: `1` and `1.0` are."""
+    """Returns whether two values given as text are equal, as `1` and `1.0` are."""
     try:
         return one == other or float(one) == float(other)
     except ValueError:
@@ -49,7 +49,7 @@ def _taken_over(key: str, *both: Mapping[str, str]) -> bool:
 
 
 def difference_lines(a: RunRecord, b: RunRecord, width: int | None = None) -> list[str]:
-    """Returns what the terminal shows of two runs, in lines of that width; None breaks none."""
+    """Returns the comparison of two runs as lines of at most `width` columns; None disables wrapping."""
     rows = [("", f"{a.id[:7]}", f"{b.id[:7]}"), ("name", a.name, b.name)]
     rows += [(title, _short(a.tags.get(tag)), _short(b.tags.get(tag))) for tag, title in _ORIGIN.items()]
     rows = [row for row in rows if row[1] != row[2] or row[0] == "name"]

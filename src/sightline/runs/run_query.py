@@ -21,10 +21,10 @@ FORM = "write KEY=VALUE, KEY!=VALUE, KEY~TEXT, or KEY<NUMBER, <=, >, >=, such as
 
 
 def select(runs: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunRecord]:
-    """Returns the runs that fulfil all conditions; one that has no such value fulfils `!=` only.
+    """Returns the runs that satisfy all conditions; a run without the value satisfies only `!=`.
 
     Raises:
-        UserError: For what is no condition, or a key that no run has.
+        UserError: If a condition is invalid, or no run has its key.
     """
     kept = list(runs)
     for condition in conditions:
@@ -41,12 +41,12 @@ def select(runs: Sequence[RunRecord], conditions: Sequence[str]) -> list[RunReco
 
 
 def order(runs: Sequence[RunRecord], key: str, reverse: bool = False) -> list[RunRecord]:
-    """Returns the runs that have a value, the best or the first first, then those without.
+    """Returns the runs sorted by a value, the best first, followed by the runs without one.
 
-    Accuracies and the like are best when large, all other numbers when small; text is in the order of the alphabet.
+    Accuracies and similar metrics are sorted descending, all other numbers ascending, and text alphabetically.
 
     Raises:
-        UserError: For a key that no run has.
+        UserError: If no run has the key.
     """
     _require_known(runs, key, "--sort")
     large_first = ("acc" in key or key.endswith("worst")) != reverse

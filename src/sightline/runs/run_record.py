@@ -45,11 +45,11 @@ class RunRecord:
 
     @property
     def parent(self) -> str | None:
-        """The id of the run of the sweep that it is a job of."""
+        """The id of its sweep's run; None if it is not a job of a sweep."""
         return self.tags.get(PARENT_TAG)
 
     def value(self, key: str) -> float | str | None:
-        """Returns what a column shows: of the run itself, a metric, a parameter or a tag, the first that it has.
+        """Returns a column's value: an attribute of the run, a metric, a parameter or a tag, whichever is found first.
 
         A parameter may be named by its last parts: `lr` is `train.lr`, `model` is `train.model.name`.
         """
@@ -63,7 +63,7 @@ class RunRecord:
         return self.params[found[0]] if found else None
 
     def settings(self) -> Mapping[str, str]:
-        """Returns all its settings, where the file with them lies on this machine; else its parameters."""
+        """Returns all its settings if the file with them is on this machine; else its parameters."""
         folder = Path(self.artifacts.removeprefix("file://"))
         for name in SETTINGS:
             if (folder / name).is_file():
@@ -72,14 +72,14 @@ class RunRecord:
 
 
 def matching_run(runs: list[RunRecord], reference: str) -> RunRecord:
-    """Returns the run that a reference means, of several the newest.
+    """Returns the run that a reference identifies; if there are several, the newest.
 
     Args:
         runs: Runs, the newest first.
-        reference: A run's id or the beginning of it, its name, or the name of DVC's experiment.
+        reference: A run's id or a prefix of it, its name, or the name of its DVC experiment.
 
     Raises:
-        UserError: If there is none, or several ids begin so.
+        UserError: If there is none, or the prefix is ambiguous.
     """
     for run in runs:
         if reference in (run.id, run.name, run.tags.get(EXPERIMENT_TAG)):

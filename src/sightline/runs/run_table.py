@@ -1,4 +1,4 @@
-"""The table of runs for a terminal: as many columns as its width takes, and the names in what is left."""
+"""The table of runs for the terminal, with as many columns as fit and names in the remaining space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from sightline.runs.run_record import COMMIT_TAG, RunRecord
 
 SHORTEST_NAME = 24
-"""Characters that the names have before a further column is shown."""
+"""Minimum width of the names that must remain for a further column to be shown."""
 GAP = "  "
 
 _METRICS = (
@@ -34,9 +34,9 @@ def run_lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), n
     """Returns the table.
 
     Args:
-        runs: The runs in the order in which they are shown; a job that follows its sweep is indented.
-        width: Columns of the terminal.
-        keys: Columns that are shown whatever the width: the keys of `--sort` and `--filter`.
+        runs: The runs in display order; a job that follows its sweep is indented.
+        width: Width of the terminal in columns.
+        keys: Columns that are always shown: the keys of `--sort` and `--filter`.
         now: The time, in seconds since 1970.
     """
     now = time.time() if now is None else now
@@ -63,7 +63,7 @@ def run_lines(runs: Sequence[RunRecord], width: int, keys: Sequence[str] = (), n
 
 
 def with_jobs(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Returns runs with each sweep's jobs behind it, otherwise in the order given."""
+    """Returns the runs with each sweep's jobs directly after it, otherwise in the given order."""
     ids = {run.id for run in runs}
     result = []
     for run in runs:
@@ -92,7 +92,7 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _several_commits(runs: Sequence[RunRecord]) -> bool:
-    """Says whether runs of one name are of several commits: a name says how a run differs from its own commit."""
+    """Returns whether runs with the same name have different commits; names only describe differences from a commit."""
     commits = defaultdict(set)
     for run in runs:
         commits[run.name].add(run.tags.get(COMMIT_TAG))
@@ -108,7 +108,7 @@ def _value_column(key: str, title: str, form: str, runs: Sequence[RunRecord]) ->
 
 
 def _column(title: str, runs: Sequence[RunRecord], cell: Callable[[RunRecord], str]) -> list[str]:
-    """Returns a heading and cells of one width; numbers stand to the right."""
+    """Returns a heading and cells padded to the same width; numbers are right-aligned."""
     cells = [title, *map(cell, runs)]
     longest = max(map(len, cells))
     return [text.ljust(longest) if title in ("id", "status", "commit") else text.rjust(longest) for text in cells]

@@ -1,7 +1,7 @@
-"""Dynamic batching: what waits while the network computes is computed together next.
+"""Dynamic batching: images that arrive while the network is busy form the next batch.
 
-Threads, not processes: decoding and ONNX Runtime let go of Python's lock, and there is no child to be left behind. No
-image waits for a batch to fill, so that one alone is answered at once, and batches grow with the load.
+It uses threads instead of processes, since decoding and ONNX Runtime release the GIL, and no child process can be left
+behind. Images never wait for a batch to fill: a single one is answered at once, and batches grow with the load.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Images
 
 DECODE_BUDGET_S = 0.05
-"""Seconds after which a batch goes to the network with what is decoded: a slow image holds up few others."""
+"""Seconds after which a batch is run with the images decoded so far, so that a slow image delays few others."""
 
 Answer = inference_model.Answer | RejectionError
 
 
 class QueueFull(Exception):
-    """More images wait than the server takes."""
+    """The queue of images is full."""
 
 
 @dataclass
@@ -85,14 +85,14 @@ class Batcher:
         return len(self._queue)
 
     async def predict(self, images: Sequence[bytes], seconds: float) -> list[Answer]:
-        """Returns each image's answer or refusal, in order.
+        """Returns each image's answer or rejection, in order.
 
         Args:
             images: Encoded files.
-            seconds: Time that they may take; those whose turn has come by then, and that are not done, are refused.
+            seconds: Time limit; images that have been started but are not finished by then are rejected.
 
         Raises:
-            QueueFull: If too many images wait already, or these waited for `seconds` in vain.
+            QueueFull: If too many images are queued already, or these were not started within `seconds`.
         """
         jobs = [QueuedImage(data, self._loop.create_future()) for data in images]
         with self._ready:
@@ -111,7 +111,7 @@ class Batcher:
         return [slow if job.future in late else job.future.result() for job in jobs]
 
     def close(self) -> None:
-        """Ends the threads, each after what it is at."""
+        """Ends the threads after their current work."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
@@ -145,13 +145,13 @@ class Batcher:
             try:
                 prepared.append(self._bundle.prepare(job.data))
                 good.append(job)
-            except Exception as error:  # a RejectionError is an answer; a fault must reach the one who waits for it
+            except Exception as error:  # a RejectionError is an answer; other errors must reach the waiting request
                 answers.append((job, error))
         if good:
             try:
                 rows = self._bundle.answers(np.stack(prepared))
                 answers += zip(good, rows, strict=True)
-            except Exception as error:  # as above: the thread lives on
+            except Exception as error:  # as above; the thread must survive
                 answers += [(job, error) for job in good]
             self._observe(len(good))
         return answers

@@ -10,7 +10,7 @@ from sightline.core.errors import UserError
 from sightline.imaging.image_file import MAX_SECONDS, Limits
 
 API_KEY = "SIGHTLINE_API_KEY"
-"""Environment variable with the key that clients must show: a command line can be read by every user of a machine."""
+"""Environment variable with the API key, since command lines are visible to all users of a machine."""
 
 _SHORTEST_KEY = 16
 
@@ -20,17 +20,17 @@ class ServeConfig:
     """Settings of the server of a bundle.
 
     Attributes:
-        host: Address to listen on; anything but this machine's own asks for an API key.
-        port: To listen on; 0 takes a free one.
+        host: Address to listen on; all but loopback addresses require an API key.
+        port: Port to listen on; 0 picks a free one.
         key: The API key, or None.
         limits: Limits on a single image, the same as at ingestion.
         max_images: Images per request.
-        max_body: Bytes a request with several images, as sent.
-        max_inflight_bytes: Bytes of all request bodies in memory; beyond, requests are refused with 429.
-        max_waiting: Images in the queue; the same.
-        seconds: Time limit for a request's images, as at ingestion; also for a client to send them.
-        batch_size: Images per run of the network, at most.
-        workers: Threads that decode and compute; 0 is one per core.
+        max_body: Maximum size in bytes of a request with several images.
+        max_inflight_bytes: Maximum bytes of all request bodies in memory, above which requests are rejected with 429.
+        max_waiting: Maximum number of images in the queue, above which requests are rejected with 429.
+        seconds: Time limit for a request's images, as at ingestion, and for a client to send them.
+        batch_size: Maximum number of images per run of the network.
+        workers: Number of threads that decode and compute; 0 means one per core.
     """
 
     host: str = "127.0.0.1"

@@ -19,14 +19,14 @@ from sightline.imaging.encoded import from_text
 from sightline.serve.api import Images, NamedImage
 from sightline.serve.config import ServeConfig
 
-# The parser of forms would put a line on standard error for each form that it refuses; the client gets to know why.
+# The form parser would log each rejected form to standard error; the client is told the reason anyway.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _DRAINED = 16 * 2**20
-"""Bytes beyond the limit that are read and thrown away, so that a client that has sent them gets to read the answer."""
+"""Bytes beyond the limit that are read and discarded, so that a client that has sent them can read the response."""
 
 _LARGE = 2**20
-"""Bytes of JSON that are parsed in a thread: the others' requests go on meanwhile."""
+"""Size in bytes from which JSON is parsed in a thread, so that other requests are not delayed."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class InflightLimit:
 
     @contextlib.contextmanager
     def request(self) -> Iterator[Callable[[int], None]]:
-        """Yields what a request is to call with the number of bytes that it has just read."""
+        """Yields a function that a request calls with the number of bytes that it has just read."""
         own = 0
 
         def take(count: int) -> None:
@@ -119,7 +119,7 @@ def _too_many(config: ServeConfig) -> RequestError:
 
 
 async def _chunks(request: Request, config: ServeConfig, most: int, take: Take) -> AsyncGenerator[bytes, None]:
-    """Yields the body as it comes; what is too much is noticed before it is kept."""
+    """Yields the body in chunks; limits are checked before a chunk is kept."""
     too_large = RequestError(413, "too_many_bytes", f"at most {most:,} bytes", close=True)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most + _DRAINED:

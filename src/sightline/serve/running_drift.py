@@ -1,6 +1,6 @@
-"""Running drift: statistics of the images that a server was last sent, beside those of the model's test, for /metrics.
+"""Running drift: statistics of a server's recent images compared with the bundle's reference, for /metrics.
 
-No picture is kept, and nothing that could be made one: seven numbers of each, and the network's answer.
+No images are stored, nor anything from which they could be reconstructed: only seven numbers and the answer for each.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Answer
 
 KEPT = 1000
-"""Images that count, the last ones that were measured."""
+"""Number of most recently measured images that are included."""
 EVERY = 8
-"""One in so many images is measured: it is decoded once more for that."""
+"""One in this many images is measured, since it must be decoded again for that."""
 
 
 class RunningDrift(Collector):
@@ -43,7 +43,7 @@ class RunningDrift(Collector):
         self._count = 0
 
     def observe(self, data: bytes, answer: Answer) -> None:
-        """Measures an image, or passes it by; from any thread.
+        """Measures or skips an image; may be called from any thread.
 
         Args:
             data: The encoded file.

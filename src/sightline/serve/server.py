@@ -21,21 +21,21 @@ from sightline.serve.app import application
 from sightline.serve.config import ServeConfig
 
 _GRACE = 10
-"""Seconds that requests get to be answered once the server is told to stop."""
+"""Seconds for finishing requests after the server is asked to stop."""
 
 _ARENAS = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
 def run_server(bundle: Bundle, config: ServeConfig, ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serves a model until SIGINT or SIGTERM, then answers what it has begun and ends; nothing is left running.
+    """Serves a model until SIGINT or SIGTERM, then finishes open requests and ends without leaving anything running.
 
     Args:
         bundle: The model.
         config: The server's settings.
-        ready: Is called with the server's address once it answers.
+        ready: Called with the server's address once it accepts requests.
 
     Raises:
-        UserError: If the address cannot be had.
+        UserError: If the address is not available.
     """
     run_application(application(bundle, config), config, ready)
 
@@ -143,6 +143,6 @@ def _protocol(seconds: float) -> type[H11Protocol]:
 
 
 def _fewer_arenas() -> None:
-    """Has the threads share two pools of memory: glibc gives each its own, and what one frees no other gets."""
+    """Limits glibc to two memory arenas, since memory freed in one thread's arena is not available to others."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_ARENAS, 2)
