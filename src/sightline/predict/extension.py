@@ -1,7 +1,8 @@
-"""Extension of a bundle by new classes of a few pictures each, without training: their means beside those it has.
+"""Extension of a bundle by new classes with a few images each, without training.
 
-A bundle's novelty detector measures images in a space where each class that was trained spreads evenly around its mean.
-There a new class is the mean of its pictures, and linear discriminant analysis tells it from the old ones.
+A bundle's novelty detector measures images in a space in which each trained class is spread evenly around its mean.
+There a new class is represented by the mean of its images, and linear discriminant analysis separates it from the
+others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sightline.predict.manifest import BATCH_SIZE, INPUT, OUTPUT
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 2
-"""Pictures of a class: with one, nothing says how far the class spreads."""
+"""Minimum number of images per class: one image does not show the spread of its class."""
 
 TOLERANCE = 1e-3
 """Largest difference of a probability between the extended network, and the old one's answers put together with the
@@ -66,7 +67,7 @@ class Extension:
 
 
 def extend(bundle: Path, pictures: Path, output: Path) -> Extension:
-    """Writes a bundle that knows further classes.
+    """Writes a bundle with further classes.
 
     Args:
         bundle: The bundle.

@@ -125,15 +125,15 @@ def is_archive(name: str) -> bool:
 
 
 def expand(inputs: Iterable[str]) -> Iterator[str]:
-    """Yields the files that `inputs` name, in a fixed order; no input disappears.
+    """Yields the files that `inputs` name, in a fixed order, without dropping any input.
 
-    A folder stands for the files below it, each folder's own first, sorted by name; hidden ones (as a shell's `*`
-    does), what operating systems leave there, and links to folders are left out. A pattern (`*`, `?`, `[...]`, `**`)
-    stands for the files that it matches, sorted. What names no file, an empty folder included, is yielded as it is, so
-    that reading it says why.
+    A folder expands to the files in it and its subfolders, sorted by name, with a folder's own files first. Hidden
+    files (as with a shell's `*`), files left by operating systems, and links to folders are omitted. A pattern (`*`,
+    `?`, `[...]`, `**`) expands to the files that it matches, sorted. A name without any file, including an empty
+    folder, is yielded unchanged, so that reading it reports the reason.
     """
     for name in inputs:
-        # A file may well be called `a[1].png`: a name that exists is no pattern.
+        # A file may be called `a[1].png`, so an existing name is not treated as a pattern.
         if glob.has_magic(name) and not os.path.lexists(name):
             # Not Path.glob, which changes the user's spelling and does not support absolute patterns.
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - see above

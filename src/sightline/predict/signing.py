@@ -1,7 +1,7 @@
-"""Signatures of bundles. Sigstore's model-signing does the work, the extra `sign`.
+"""Signatures of bundles, made by Sigstore's model-signing (the extra `sign`).
 
-The signature stands beside the bundle, as `<bundle>.sig`, and not in it: the bundle is an output of the pipeline, which
-another file would change.
+The signature is stored next to the bundle, as `<bundle>.sig`, since a further file in the bundle would change an output
+of the pipeline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sightline.predict import manifest
 
 @dataclass(frozen=True)
 class Signer:
-    """Whom a signature is expected from.
+    """The expected signer of a bundle.
 
     Attributes:
         key: File with the public key (PEM, elliptic curve); or else:
@@ -42,7 +42,7 @@ class Signer:
 
 
 def signature_of(bundle: Path) -> Path:
-    """Returns where the signature of a bundle stands, whether or not there is one."""
+    """Returns the path of a bundle's signature, which need not exist."""
     folder = bundle.resolve()
     return folder.with_name(f"{folder.name}.sig")
 
@@ -82,7 +82,7 @@ def sign(bundle: Path, key: Path | None = None, password: str | None = None, tok
 
 
 def verify(bundle: Path, signer: Signer, signature: Path | None = None, digests_only: bool = False) -> str:
-    """Checks that a bundle is as it was exported, and as it was signed if it was.
+    """Checks that a bundle is unchanged since its export and, if it is signed, since its signing.
 
     Args:
         bundle: The bundle.

@@ -1,1 +1,1 @@
-"""The set-up of a project of one's own: a look at the images and the machine, reasoned settings, the files."""
+"""Set-up of a new project: inspects the images and the machine, chooses settings with reasons, writes the files."""

@@ -13,7 +13,7 @@ from sightline.project_setup.pace import Effort, Pace, Workload
 BASELINES = 1 / 5
 """Share of the budget that the baselines may take."""
 BUSY = 0.2
-"""Share of the machine that other programs may have before it is worth a line."""
+"""Share of the machine used by other programs above which it is mentioned."""
 _SIDES = (96, 64, 48, 32)
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -25,7 +25,7 @@ def seconds(text: str) -> float:
     (600.0, 90.0, 5400.0)
 
     Raises:
-        UserError: If it is none.
+        UserError: If it is not a valid budget.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smh])", text.strip())
     if match is None or not float(match[1]):
@@ -34,10 +34,10 @@ def seconds(text: str) -> float:
 
 
 def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> dict[str, Choice]:
-    """Returns the choices that a budget changes; none where everything fits.
+    """Returns the choices that a budget changes; none if everything fits.
 
-    Fewer epochs; where less than half of them would be left, smaller images, then a lighter network. The baselines are
-    fitted on fewer images where they would take more than a fifth of the budget.
+    The budget reduces the epochs; if less than half of them would be left, also the image size, and then the network.
+    The baselines are fitted on fewer images if they would take more than a fifth of the budget.
 
     Args:
         chosen: The choices of the rules.
@@ -46,7 +46,7 @@ def within_budget(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budg
         budget: Seconds.
 
     Raises:
-        UserError: If not even the least fits.
+        UserError: If not even the minimum fits.
     """
     fitted = _fitted(pace, work, budget)
     wanted, side = epochs_of(chosen), pace.side
@@ -103,7 +103,7 @@ def epochs_of(chosen: Mapping[str, Choice]) -> int:
 
 
 def effort_of(chosen: Mapping[str, Choice], pace: Pace, work: Workload) -> Effort:
-    """Returns the effort that the settings stand for."""
+    """Returns the effort that corresponds to the settings."""
     lighter = pace.lighter is not None and chosen[pace.lighter.key].value == pace.lighter.value
     fitted = chosen.get("baseline.train_images")
     return Effort(
@@ -115,7 +115,7 @@ def effort_of(chosen: Mapping[str, Choice], pace: Pace, work: Workload) -> Effor
 
 
 def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budget: float) -> list[str]:
-    """Returns what a person should know of a plan within a budget: how long it will take, and what that counts on."""
+    """Returns lines on a plan within a budget: its expected duration, and the assumptions behind it."""
     expected = pace.expected(work, effort_of(chosen, pace, work))
     result = [f"{'budget':<16} dvc repro is expected to take {expected / 60:.1f} min of {budget / 60:.4g}"]
     if pace.others > BUSY:
@@ -127,5 +127,5 @@ def budget_lines(chosen: Mapping[str, Choice], pace: Pace, work: Workload, budge
 
 
 def without_slower(choice: Choice) -> Choice:
-    """Returns a choice without a doubt whose other value would take longer than the budget."""
+    """Returns a choice without its doubt if the alternative would take longer than the budget."""
     return dataclasses.replace(choice, doubt=None) if choice.doubt and choice.doubt.slower else choice

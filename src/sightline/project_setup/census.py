@@ -1,4 +1,4 @@
-"""The census of a set: its images counted by class, without a look at their pictures."""
+"""The census of a set: numbers of images by class, counted without decoding them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 COUNT = 200_000
 PATIENCE = 30.0
-"""Inputs, and seconds, that counting takes at most: a larger set is counted in part."""
+"""Maximum number of inputs, and maximum seconds, for counting: larger sets are counted in part."""
 
 _NUMBER = "[-_. ]+(?:frame|img|shot|view|crop|tile|f|v)?[0-9]+"
 _SERIES = re.compile(f"(.+?){_NUMBER}$", re.IGNORECASE)
@@ -40,7 +40,7 @@ class Census:
         classes: Images of each class, by name.
         splits: Images of each split that the source itself gives, by name.
         groups: Groups that the source itself gives, of two images and more.
-        prefixes: Groups of images of one class whose file names share a beginning; 0 where none are evident.
+        prefixes: Groups of images of one class whose file names share a prefix; 0 if none are evident.
         complete: Whether every input was counted.
     """
 
@@ -57,7 +57,7 @@ class Census:
 
 
 def count(images: Iterable[CountedImage], most: int = COUNT, patience: float = PATIENCE) -> Census:
-    """Counts images; those without a class are none."""
+    """Counts the images that have a class."""
     classes: Counter[str] = Counter()
     splits: Counter[str] = Counter()
     groups: Counter[str] = Counter()

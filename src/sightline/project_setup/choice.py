@@ -15,7 +15,7 @@ TINY = 32
 
 @dataclass(frozen=True)
 class Doubt:
-    """A doubt: another option that might be better than a choice, which a search can find out.
+    """An alternative value that might be better than a choice, which a search can determine.
 
     Attributes:
         other: The other value.
@@ -30,7 +30,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Choice:
-    """A value of a setting, and why; where it is doubtful, the other value."""
+    """A value of a setting and its reason; if it is doubtful, also the alternative."""
 
     value: Any
     reason: str
@@ -39,7 +39,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Situation:
-    """All that a rule sees.
+    """The input of a rule.
 
     Attributes:
         images: The fingerprint of the images.
@@ -52,7 +52,7 @@ class Situation:
     chosen: dict[str, Choice] = field(default_factory=dict)
 
     def value(self, key: str) -> Any:
-        """Returns what an earlier rule has chosen."""
+        """Returns the value chosen by an earlier rule."""
         return self.chosen[key].value
 
     @property

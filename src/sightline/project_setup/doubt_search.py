@@ -1,4 +1,4 @@
-"""The search over a new project's doubtful choices: short trainings, judged on its validation images."""
+"""The search over a new project's doubtful choices: short training runs compared on its validation images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST = 3
 MOST_OTHER = 1
 """Of the other network, one that is not tried of the first: two trainings."""
 SHORTER = 3
-"""By how much trainings are shorter than the project's own."""
+"""Factor by which training runs are shorter than the project's own."""
 LEAST_EPOCHS = 5
 _NETWORK = "train.model"
 _OF_IMAGES_AND_TRAINING = ("preprocess.", "train.")
@@ -120,7 +120,7 @@ class DoubtSearch:
         return cls(sweeps, doubt, plan.chosen)
 
     def lines(self) -> list[str]:
-        """Returns it as a person reads it."""
+        """Returns a human-readable description."""
         network = [f"to try: {_NETWORK}={self.doubt.other}: {self.doubt.reason}"] if self.doubt else []
         return network + [
             f"to try: {key}={doubt.other}{f' of {each.network}' if each.changes else ''}: {doubt.reason}"
@@ -129,7 +129,7 @@ class DoubtSearch:
         ]
 
     def command(self, folder: Path) -> str:
-        """Returns what goes on with it, where it was cut off."""
+        """Returns the command that resumes the search after an interruption."""
         sweeps = [f"python -m sightline.stages sweep {shlex.join(each.words)}" for each in self.sweeps]
         return " && ".join([f"cd {shlex.quote(str(folder))}", *sweeps])
 
@@ -150,14 +150,14 @@ class SearchVerdict:
 
 
 def run_search(search: DoubtSearch, folder: Path) -> Iterator[str]:
-    """Runs a search in a new project, writes what won into its params.yaml, and commits it.
+    """Runs a search in a new project, writes the winner into its params.yaml, and commits it.
 
     Yields:
-        Lines that say what came of it.
+        Lines that describe the outcome.
 
     Raises:
-        UserError: If a training failed; the project is as it was.
-        KeyboardInterrupt: When it is interrupted; the same.
+        UserError: If a training run failed; the project is unchanged.
+        KeyboardInterrupt: If it is interrupted; the project is unchanged.
     """
     with contextlib.chdir(folder):
         outcomes = []
@@ -175,9 +175,9 @@ def run_search(search: DoubtSearch, folder: Path) -> Iterator[str]:
 
 
 def compare_winner(search: DoubtSearch, outcomes: Sequence[SweepOutcome]) -> SearchVerdict:
-    """Holds the best job against that of the first choices, image by image.
+    """Compares the best job with that of the first choices, paired by image.
 
-    What the validation images cannot tell from the first choices (the paired 95 % score interval) does not win.
+    A job wins only if it is significantly better on the validation images (paired 95 % score interval).
 
     Args:
         search: The candidates that were tried.

@@ -1,4 +1,4 @@
-"""The ways in which a place can be read as a set of labelled images, found by looking at it."""
+"""The possible interpretations of a location as a set of labelled images, found by inspecting it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PATTERN = r"([^/]*?[^/\d\W_])[-_. (]*[0-9]+[)]?\.[A-Za-z]+$"
 
 @dataclass(frozen=True)
 class Interpretation:
-    """One way to read a place.
+    """One way to read a location.
 
     Attributes:
         knobs: The settings of the ingest section.
@@ -39,7 +39,7 @@ class Interpretation:
 
 
 def interpretations(source: str) -> list[Interpretation]:
-    """Returns the ways in which a place can be read, the likeliest first.
+    """Returns the possible interpretations of a location, the most likely first.
 
     Args:
         source: A folder, an archive, a list, a URL, or a source's name.
@@ -64,7 +64,7 @@ def interpretations(source: str) -> list[Interpretation]:
 
 
 def _like(path: Path) -> str:
-    """Returns what else may have been meant, or what there is."""
+    """Returns similar names that may have been meant, or the existing ones."""
     above = next(folder for folder in (path.parent, *path.parent.parents) if folder.is_dir())
     names = sorted(entry.name for entry in itertools.islice(above.iterdir(), 1000) if not entry.name.startswith("."))
     wanted = path.relative_to(above).parts[0]

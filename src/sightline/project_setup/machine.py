@@ -9,7 +9,7 @@ from sightline.core import cpu_threads
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine, as far as the rules go by it.
+    """The properties of a machine that the rules use.
 
     Attributes:
         cores: CPU cores that a process may use.
@@ -27,7 +27,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Returns what this machine has."""
+    """Returns the properties of this machine."""
     import psutil
     import torch  # seconds, but nothing else knows the GPU that it will take
 

@@ -1,4 +1,4 @@
-"""The mirror test: whether pictures of a class still look like that class when left and right change places."""
+"""The mirror test: whether mirrored images still look like images of their class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Thumbnails = npt.NDArray[np.float32]
 
 
 def accuracy_kept(thumbnails: Thumbnails, labels: Sequence[str]) -> float | None:
-    """Returns the share of the nearest-neighbour accuracy that is left when the pictures are mirrored.
+    """Returns the share of the nearest-neighbour accuracy that is kept when the images are mirrored.
 
-    Each picture is named after the nearest other one; then its mirror image is. Where mirror images are as good, about
-    as many are named rightly; where they are not (a `b` is a `d`, all shoes point to the left), many fewer.
+    Each image, and then its mirror image, gets the class of the nearest other image. If mirroring keeps the class, the
+    accuracy is about the same; if not (a `b` becomes a `d`, all shoes point to the left), it is much lower.
 
     Args:
         thumbnails: [n, height, width] grey levels.

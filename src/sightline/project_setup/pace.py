@@ -1,4 +1,4 @@
-"""The pace of this machine in the stages of a run, measured on some steps, and the time that it makes of an effort."""
+"""The pace of this machine in the stages of a run, measured on a few steps, and run times estimated from it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from sightline.stages.train.config import TrainConfig
 
 STARTS = 6.5
-"""Time of all stages beside their work on images, in starts of a stage's libraries."""
+"""Time of all stages except their work on images, in multiples of the start-up time of a stage's libraries."""
 LEAST_EPOCHS = 5
 LEAST_STEPS = 800
 """Steps of training that are enough, in however few epochs."""
 FORWARD = 1 / 3
-"""Work on an image that is only looked at, of that on one that is trained on."""
+"""Work for a forward pass of an image, relative to a training step."""
 LOOKS = {"all": 1.0, "held_out": 1.0, "proven": 12.0, "corrupted": 2.0}
 """Looks that evaluation and export take at an image: for novelty, scores, parity with each format, robustness."""
 PROVEN = 1000

@@ -1,4 +1,4 @@
-"""The source that a place or a name stands for."""
+"""Recognition of the source that a location or a name refers to."""
 
 from __future__ import annotations
 

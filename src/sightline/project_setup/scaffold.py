@@ -1,4 +1,4 @@
-"""The files of a project of one's own, and its git and DVC repositories."""
+"""The files of a new project, and its git and DVC repositories."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def make_project(folder: Path, params: str, readme: str) -> list[str]:
 
 
 def commit(folder: Path, message: str) -> list[str]:
-    """Commits all that has changed in a project; returns a line where git does not know who does it."""
+    """Commits all changes in a project; returns a line if git has no user name or email address."""
     git.run("add", "--all", folder=folder)
     if git.stdout("commit", "--quiet", "--message", message, folder=folder) is not None:
         return []

@@ -1,4 +1,4 @@
-"""The fingerprint of a set of images: all that the rules go by, from a bounded sample of its pictures."""
+"""The fingerprint of a set of images: everything that the rules use, from a sample of bounded size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLAIN = 8.0  # grey levels: standard deviation along the edges of a plain backg
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The nature of a set of images.
+    """The properties of a set of images.
 
     Attributes:
         images: Images counted.
@@ -63,7 +63,7 @@ class Fingerprint:
         plain: Share of the pictures whose edges are of nearly one level.
         near_duplicates: Groups of near duplicates among the pictures seen.
         mirrored: Share of the nearest-neighbour accuracy left when pictures are mirrored; None where it says nothing.
-        trial: The worth of pretrained features, held against histograms of gradients; None where it was not tried.
+        trial: Comparison of pretrained features with histograms of gradients; None if it was not made.
     """
 
     images: int
@@ -131,7 +131,7 @@ class Fingerprint:
 
 
 def examine_source(config: IngestConfig, raw: Path) -> Fingerprint:
-    """Looks at a source: reads and checks a sample of its images as ingestion does, and counts all of them.
+    """Inspects a source: reads and checks a sample of its images as ingestion does, and counts all of them.
 
     Args:
         config: The ingest section that reads it, without a limit.
@@ -157,7 +157,7 @@ def examine_source(config: IngestConfig, raw: Path) -> Fingerprint:
 
 
 def combine(census: Census, images: list[RawImage], summary: dict[str, Any], near: int) -> Fingerprint:
-    """Puts together what was counted and what pictures show.
+    """Combines the counts with the measurements of the sample.
 
     Args:
         census: Of the whole set.

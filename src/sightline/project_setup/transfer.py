@@ -1,4 +1,4 @@
-"""The worth of pretrained weights for a set of images: a linear probe held against histograms of gradients."""
+"""The benefit of pretrained weights for a set of images: a linear probe compared with histograms of gradients."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def probe_trial(images: Sequence[RawImage]) -> ProbeTrial | None:
     batches = [_pixels(chosen[start : start + _BATCH]) for start in range(0, len(chosen), _BATCH)]
     gradients = np.concatenate([hog(batch, 6) for batch in batches])
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so that the answer does not depend on the machine's cores
+    torch.set_num_threads(1)  # so that the result does not depend on the number of cores
     try:
         with threadpool_limits(1):
             return ProbeTrial(_accuracy(_features(batches), labels), _accuracy(gradients, labels))

@@ -47,7 +47,7 @@ class AccessMiddleware:
             return
         started = time.perf_counter()
         path = scope["path"] if scope["path"] in self._known else "other"
-        status = 499  # as nginx has it: the client went away
+        status = 499  # nginx's code for a client that closed the connection
 
         async def answer(message: Message) -> None:
             nonlocal status

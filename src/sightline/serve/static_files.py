@@ -20,7 +20,7 @@ _KINDS = {
     "svg": "image/svg+xml",
 }
 _SHARED = ("look.css", "icon.svg")
-"""Files that the report has as well: they stand with its templates."""
+"""Files shared with the report, stored with its templates."""
 _SERVE, _REPORTING = "sightline.serve/page", "sightline.reporting"
 _PATHS = {
     "/": "index.html",
