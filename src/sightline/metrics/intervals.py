@@ -48,7 +48,7 @@ def mean(values: Floats, bounds: Interval = (0.0, 1.0)) -> Interval:
 
     >>> import numpy as np
     >>> [round(bound, 4) for bound in mean(np.ones(28))]
-    [0.8564, 1.0]
+    [0.857, 1.0]
     """
     low, high = bounds
     n = len(values) + PSEUDO
