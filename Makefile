@@ -41,8 +41,8 @@ test-all: check ## The same, and the slowest: whole pipelines several times over
 mutation: install ## Try small faults in the modules that decide results unseen: which do the tests notice?
 	python benchmarks/mutation.py --jobs $(JOBS)
 
-faults: install ## Let calls of the stages fail (full disk, too many files ...), for HOURS from SEED on; needs a C compiler
-	python -m tests.faults --seed $(SEED) --hours $(HOURS)
+faults: install ## Disturb the stages (failing calls, kills, flipped bits) for HOURS from SEED on; needs a C compiler
+	python -m tests.faults calls kills flips --seed $(SEED) --hours $(HOURS)
 
 check: install ## Check style, types and declared dependencies only
 	ruff check

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sightline.core import files
+from sightline.core import files, stage_inputs
 from sightline.core.errors import fault
 from sightline.stages.headline.stage import write_headline
 
@@ -18,6 +18,7 @@ def main() -> None:
     """Writes the headline metrics; the stage has no settings, so nothing is composed."""
     try:
         with files.lock("headline"):
+            stage_inputs.require_intact()
             write_headline(DETAIL, MODEL, OUTPUT)
     except Exception as error:
         mendable = fault(error)

@@ -58,12 +58,16 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
-@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("lists", ["sound", "none", "damaged"])
 def test_a_flipped_bit_in_anything_that_a_stage_reads_is_named(
-    project: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+    project: Path, monkeypatch: pytest.MonkeyPatch, lists: str
 ) -> None:
-    if not listed:  # as in a project whose cache is elsewhere, or after --no-commit
+    listed = lists == "sound"
+    if lists == "none":  # as in a project whose cache is elsewhere, or after --no-commit
         (project / ".dvc/cache").rename(project / "gone")
+    if lists == "damaged":
+        for path in (project / ".dvc/cache").rglob("*.dir"):
+            flip(path)
     assert len(READS) > 15
     for stage, path in READS:
         monkeypatch.setenv("DVC_STAGE", stage)
@@ -91,3 +95,18 @@ def test_the_cache_is_where_the_configuration_says(project: Path, monkeypatch: p
         UserError, match=r"^data/processed/classes.json has changed since the preprocess stage wrote it"
     ):
         stage_inputs.require_intact()
+
+
+def test_the_stage_without_settings_looks_at_its_inputs_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline import headline
+
+    monkeypatch.setenv("DVC_STAGE", "headline")
+    flip(project / "models/model.json")
+    with pytest.raises(SystemExit) as ended:
+        headline.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "headline: models/model.json has changed since the train stage wrote it: "
+    )

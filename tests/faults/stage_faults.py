@@ -79,9 +79,10 @@ class FaultyStage:
         stage: The stage's name.
         library: Of `build`.
         folder: For files of this object.
+        variables: Further environment variables.
     """
 
-    def __init__(self, project: Project, stage: str, library: Path, folder: Path) -> None:
+    def __init__(self, project: Project, stage: str, library: Path, folder: Path, **variables: str) -> None:
         self.printed = folder / f"{stage}.printed"
         shared = folder / f"{stage}.state"
         shared.write_bytes(bytes(ctypes.sizeof(State)))
@@ -95,6 +96,7 @@ class FaultyStage:
             LD_PRELOAD=str(library),
             FAULTS_STATE=str(shared),
             FAULTS_ROOT=str(project.root),
+            **variables,
         )
         self.server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.stage_server", script, str(folder / f"{stage}.modules")],

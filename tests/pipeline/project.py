@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 
 from tests import forked
@@ -142,6 +144,15 @@ class Project:
         """Returns the content of every file below the folders that the stages write."""
         files = (path for folder in OUTPUTS for path in (self.root / folder).rglob("*") if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in files}
+
+    def processes(self) -> list[psutil.Process]:
+        """Returns the processes that stand in the project's folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self.root):
+                    found.append(process)
+        return found
 
     def mlflow(self) -> MlflowClient:
         """Opens the MLflow runs."""

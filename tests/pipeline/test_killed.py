@@ -8,24 +8,11 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 from tests.pipeline.project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(600)]
-
-
-def processes_of(project: Project) -> list[psutil.Process]:
-    """Returns the processes that stand in the project's folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(project.root):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot ask to end with its parent")
@@ -49,16 +36,16 @@ def test_a_killed_repro_leaves_no_stage_behind_and_the_next_one_succeeds(project
                 break
         else:
             pytest.fail(f"training never started:\n{''.join(seen)}")
-        assert len(processes_of(project)) >= 2
+        assert len(project.processes()) >= 2
         os.kill(dvc.pid, signal.SIGKILL)
         dvc.wait()
         deadline = time.monotonic() + 60
-        while (left := processes_of(project)) and time.monotonic() < deadline:
+        while (left := project.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not left
     finally:
         dvc.stdout.close()
-        if processes_of(project):
+        if project.processes():
             os.killpg(dvc.pid, signal.SIGKILL)
     assert not (project.root / "models" / "model.safetensors").exists()
     assert project.repro("train").ran == ["watch", "train"]

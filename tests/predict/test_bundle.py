@@ -106,6 +106,17 @@ def test_a_changed_byte_is_refused(copy: Path, name: str) -> None:
         Bundle.load(copy)
 
 
+def test_a_changed_byte_of_the_manifest_is_refused_wherever_it_is(copy: Path) -> None:
+    path = copy / "manifest.json"
+    data = path.read_bytes()
+    own = data.rindex(b'"sha256": ')  # the name of its own digest: without it, all else is whole
+    for place in (*range(0, len(data), 97), len(data) - 4):
+        if not own <= place <= own + 7:
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            with pytest.raises(UserError, match=r"is damaged: |reads formats up to"):
+                Bundle.load(copy)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "contract.json", "classes.json"])
 def test_a_missing_part_is_refused(copy: Path, name: str) -> None:
     (copy / name).unlink()

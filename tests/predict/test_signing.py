@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from sightline.core import files
 from sightline.core.errors import UserError
+from sightline.predict import manifest
 from sightline.predict.bundle import Bundle
 from sightline.predict.signing import Signer, sign, signature_of, verify
 from tests.cli.test_cli import run
@@ -57,7 +58,7 @@ def test_a_change_that_the_manifest_was_made_to_fit_breaks_the_signature(bundle:
     (bundle / "model_card.md").write_text("trust me")
     content = json.loads((bundle / "manifest.json").read_text())
     content["files"]["model_card.md"]["sha256"] = files.sha256_file(bundle / "model_card.md")
-    files.write_json(bundle / "manifest.json", content)
+    files.write_json(bundle / "manifest.json", manifest.sealed(content))
     assert "are intact" in verify(bundle, Signer(), digests_only=True)
     with pytest.raises(UserError) as caught:
         verify(bundle, Signer(public))
@@ -67,7 +68,7 @@ def test_a_change_that_the_manifest_was_made_to_fit_breaks_the_signature(bundle:
     )
     (bundle / "model_card.md").unlink()
     del content["files"]["model_card.md"]
-    files.write_json(bundle / "manifest.json", content)
+    files.write_json(bundle / "manifest.json", manifest.sealed(content))
     with pytest.raises(UserError, match=r": manifest.json, model_card.md changed since"):
         verify(bundle, Signer(public))
 

@@ -245,7 +245,7 @@ def test_sets_by_another_score_are_the_same_by_every_way(exported: Project, tmp_
 def test_an_older_bundle_predicts_and_says_what_it_cannot(tmp_path: Path) -> None:
     folder = bundles.quick("mnist", tmp_path / "old")
     content = json.loads((folder / "manifest.json").read_text())
-    files.write_json(folder / "manifest.json", content | {"format": 1})
+    files.write_json(folder / "manifest.json", manifest.sealed(content | {"format": 1}))
     picture = tmp_path / "a.png"
     picture.write_bytes(bundles.encoded("mnist", 1)[0].data)
     code, (row,), _ = run(folder, picture)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline.core import files
+from sightline.predict.manifest import sealed
 from sightline.promote.config import PromoteConfig
 from tests.exported import Project, project  # noqa: F401
 
@@ -75,7 +76,7 @@ def make(exported: Project, tmp_path: Path) -> Callable[..., Candidate]:
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), predictions)
         manifest = json.loads((bundle / "manifest.json").read_text())
         manifest["lineage"]["predictions_sha256"] = files.sha256_file(predictions)
-        files.write_json(bundle / "manifest.json", manifest)
+        files.write_json(bundle / "manifest.json", sealed(manifest))
         return Candidate(bundle, predictions)
 
     return candidate

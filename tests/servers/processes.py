@@ -90,9 +90,13 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], log: Path, port: int, stop: signal.Signals) -> Iterator[None]:
+def running(
+    command: list[str], log: Path, port: int, stop: signal.Signals, own_group: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, preexec_fn=die_with_parent, start_new_session=own_group
+        )
     try:
         deadline = time.monotonic() + 240
         while True:
@@ -101,7 +105,7 @@ def running(command: list[str], log: Path, port: int, stop: signal.Signals) -> I
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.send_signal(stop)
         try:
@@ -111,26 +115,37 @@ def running(command: list[str], log: Path, port: int, stop: signal.Signals) -> I
             process.wait()
 
 
+def mariadb_command(root: Path) -> tuple[list[str], int, Path]:
+    """Makes an empty MariaDB's files below a folder; returns the command that serves them, its port and its socket."""
+    server, install = ensure("mariadbd", "mariadb-server"), ensure("mariadb-install-db", "mariadb-server")
+    data, sock, port = root / "data", root / "sock", free_port()
+    who = [f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"]
+    normal = ["--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={data}"]
+    subprocess.run([install, "--no-defaults", *who, *normal], check=True, stdout=subprocess.DEVNULL)
+    options = [f"--datadir={data}", f"--socket={sock}", f"--pid-file={root / 'pid'}", f"--port={port}"]
+    options += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]
+    options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-allowed-packet=64M"]
+    return [server, "--no-defaults", *who, *options], port, sock
+
+
+def mariadb_images(sock: Path) -> None:
+    """Makes the database that `url` names, with its user."""
+    statements = (
+        "CREATE DATABASE images CHARACTER SET utf8mb4; "
+        f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; "
+        f"GRANT ALL ON images.* TO '{USER}'@'127.0.0.1'"
+    )
+    client = ensure("mariadb", "mariadb-client")
+    subprocess.run([client, "--no-defaults", f"--socket={sock}", "-uroot", "-e", statements], check=True)
+
+
 @contextlib.contextmanager
 def mariadb() -> Iterator[tuple[str, Path]]:
     """Yields a MariaDB's URL and its administrator's socket."""
-    server = ensure("mariadbd", "mariadb-server")
-    install, client = ensure("mariadb-install-db", "mariadb-server"), ensure("mariadb", "mariadb-client")
     with folder() as root:
-        data, sock, port = root / "data", root / "sock", free_port()
-        who = [f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"]
-        normal = ["--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={data}"]
-        subprocess.run([install, "--no-defaults", *who, *normal], check=True, stdout=subprocess.DEVNULL)
-        options = [f"--datadir={data}", f"--socket={sock}", f"--pid-file={root / 'pid'}", f"--port={port}"]
-        options += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]
-        options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--max-allowed-packet=64M"]
-        with running([server, "--no-defaults", *who, *options], root / "log", port, signal.SIGTERM):
-            statements = (
-                "CREATE DATABASE images CHARACTER SET utf8mb4; "
-                f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; "
-                f"GRANT ALL ON images.* TO '{USER}'@'127.0.0.1'"
-            )
-            subprocess.run([client, "--no-defaults", f"--socket={sock}", "-uroot", "-e", statements], check=True)
+        command, port, sock = mariadb_command(root)
+        with running(command, root / "log", port, signal.SIGTERM):
+            mariadb_images(sock)
             yield url("mysql", port), sock
 
 

@@ -59,12 +59,15 @@ def _require(path: Path, maker: str, digest: str) -> None:
 
 
 def _files(path: Path, digest: str) -> Iterator[tuple[Path, str]]:
-    """Yields the files of an output with their digests, except files that are named by their content."""
+    """Yields the files of an output with their digests, except files that are named by their content.
+
+    A folder's list is a file of DVC's cache; one that is damaged is as good as none.
+    """
     if not digest.endswith(".dir"):
         yield path, digest
         return
     listed = _cache() / digest[:2] / digest[2:]
-    if listed.is_file():
+    if listed.is_file() and _md5(listed) == digest.removesuffix(".dir"):
         for entry in json.loads(listed.read_bytes()):
             if not Path(entry["relpath"]).name.startswith(_NAMED_BY_CONTENT):
                 yield path / entry["relpath"], str(entry["md5"])

@@ -20,6 +20,9 @@ CARD = "model_card.md"
 REFERENCE = "reference.npz"
 CONFORMAL = "conformal.npz"
 
+SEAL = "sha256"
+"""Name of the manifest's own digest in it."""
+
 MODELS = {"fp32": MODEL, "int8": INT8_MODEL}
 """The forms of a bundle's network; the first is always present."""
 
@@ -60,9 +63,15 @@ def write_manifest(
         if path.name != MANIFEST
     }
     content = {"format": FORMAT, "files": parts, "default": default, "lineage": lineage, "proof": parity or {}}
-    content |= {"extension": extension} if extension else {}
+    content = sealed(content | ({"extension": extension} if extension else {}))
     files.write_json(folder / MANIFEST, content)
     return content
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with the digest of all else that it holds, by which damage to itself is noticed."""
+    rest = {name: value for name, value in content.items() if name != SEAL}
+    return {**rest, SEAL: files.sha256(files.canonical_json(rest).encode())}
 
 
 def verify_files(folder: Path) -> dict[str, Any]:
@@ -108,7 +117,16 @@ def verify_files(folder: Path) -> dict[str, Any]:
             raise _damaged(folder, f"{MANIFEST} lists {name!a}, not a valid file name") from None
         if actual != expected:
             raise _damaged(folder, f"{name} is not the file that was exported")
+    if not _is_as_sealed(manifest):
+        raise _damaged(folder, f"{MANIFEST} is not the file that was exported")
     return manifest
+
+
+def _is_as_sealed(manifest: dict[str, Any]) -> bool:
+    try:
+        return SEAL not in manifest or manifest == sealed(manifest)  # older versions wrote none
+    except ValueError:  # an infinite number, half of a surrogate pair: nothing that was written
+        return False
 
 
 def unlisted(folder: Path, manifest: dict[str, Any]) -> list[str]:

@@ -184,6 +184,11 @@ def test_new_processes_where_this_one_has_threads(
         workers._workers[0].kill()
         with pytest.raises(UserError, match=r"a worker process ended .*killed by signal 9; .* SIGHTLINE_NUM_WORKERS=1"):
             run_methods(data, config, tmp_path / "bad", None, workers)
+    with Team(2, 2) as workers:
+        list(workers.run([], tmp_path, None, lambda _: None))  # until they are ready
+        workers._workers[0].kill()
+        with pytest.raises(UserError, match=r"a worker process ended \(killed by signal 9"):
+            run_methods(data, config, tmp_path / "bad", None, workers)
     assert not (tmp_path / "bad").exists()
     caplog.set_level("INFO")
     assert run_methods(data, configuration(minutes=1e-9), tmp_path / "late") == []

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import pytest
 
+from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.imaging.image_file import Limits
 from sightline.stages.ingest.check_result import CheckedImage, CheckFailure
@@ -66,6 +67,7 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    if data == b'HANG': time.sleep(3600)\n"
         "    if data == b'KILL': os.kill(os.getpid(), 9)\n"
         "    if data == b'EXIT': os._exit(3)\n"
+        "    if data == b'ONCE' and not os.path.exists('killed'): open('killed', 'w'); os.kill(os.getpid(), 9)\n"
         "    return real(data, limits)\n"
         "c.check_image = check_image\n"
     )
@@ -88,6 +90,19 @@ def test_what_ended_a_process_is_named() -> None:
     assert outcomes[1].reason == "out_of_memory"
     assert "killed (signal 9)" in outcomes[1].detail
     assert outcomes[2] == CheckFailure(RejectionReason.CORRUPT, "the decoder crashed (exit code 3)")
+
+
+@pytest.mark.usefixtures("hooked")
+def test_a_kill_that_no_image_caused_costs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = checked([b"ONCE"], count=1)
+    assert (tmp_path / "killed").exists()
+    assert isinstance(outcome, CheckFailure)
+    assert outcome.reason is not RejectionReason.OUT_OF_MEMORY  # it was looked at again, and is no image
+    with CheckPool(LIMITS, count=1) as pool:
+        pool._all[0]._process.kill()
+        with pytest.raises(UserError, match=r"was killed \(signal 9\) as it started"):
+            list(pool.imap([(0, picture(1))]))
 
 
 @pytest.mark.parametrize("fault", [MemoryError, cv2.error], ids=["Python", "OpenCV"])

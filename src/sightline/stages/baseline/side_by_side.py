@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -93,17 +94,20 @@ class Team(WorkerGroup):
         for worker in self._workers:
             first = following() if worker in self._ready else None
             if first:
-                worker.send(first, out)
+                with _naming_end(worker):
+                    worker.send(first, out)
             if first or worker not in self._ready:
                 busy[worker.fileno()] = worker, first
         done = 0
         while busy:
             for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, int)]:
                 worker, job = busy.pop(pipe)
-                answer = _answer(worker, job)
+                with _naming_end(worker, job):
+                    answer = worker.wait_until_ready() if job is None else worker.receive()
                 self._ready.add(worker)
                 if after := following():
-                    worker.send(after, out)
+                    with _naming_end(worker):
+                        worker.send(after, out)
                     busy[pipe] = worker, after
                 if job is not None:
                     done += 1
@@ -113,9 +117,11 @@ class Team(WorkerGroup):
                     progress.step(f"{names}, {done} of {len(jobs)} done")
 
 
-def _answer(worker: Worker, job: BaselineJob | None) -> Any:
+@contextlib.contextmanager
+def _naming_end(worker: Worker, job: Job | None = None) -> Iterator[None]:
+    """Raises UserError with the cause if a worker's end is noticed in the block."""
     try:
-        return worker.wait_until_ready() if job is None else worker.receive()
+        yield
     except (EOFError, ConnectionError):
         at_work = f" while it worked on {job.name}" if job else ""
         cause = worker.cause_of_end(f"Set {PROCESSES}=1 to fit one method after the other")

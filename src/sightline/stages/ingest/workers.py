@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sightline.core import files
+from sightline.core.errors import UserError
 from sightline.core.rejection import RejectionReason
 from sightline.imaging.image_file import MAX_SECONDS
 from sightline.stages.ingest.check_result import CheckFailure, CheckResult
@@ -139,7 +140,8 @@ class _Worker:
             outcomes = self._answer()
         except (EOFError, OSError) as error:
             fault = self._restart(error)
-            outcomes = [fault] if len(chunk) == 1 else [self._alone(data) for data in chunk]
+            blamed = len(chunk) == 1 and fault.reason is not RejectionReason.OUT_OF_MEMORY  # a kill may be no image's
+            outcomes = [fault] if blamed else [self._alone(data) for data in chunk]
             for other in list(self._given)[1:]:
                 self._outbox.put(other)
         self._given.popleft()
@@ -157,14 +159,20 @@ class _Worker:
             try:
                 self._pipe.recv()
             except (EOFError, ConnectionError):
-                raise RuntimeError(f"the process that checks images ended with code {self._process.wait()}") from None
+                code = self._process.wait()
+                if code == -signal.SIGKILL:
+                    raise UserError(
+                        "a process that checks images was killed (signal 9) as it started, as happens when memory runs out: "
+                        "run the same command again; with `workers: 0` below `ingest:` in params.yaml none is started"
+                    ) from None
+                raise RuntimeError(f"the process that checks images ended with code {code}") from None
             self._ready = True
         if not self._pipe.poll(self._timeout):
             raise TimeoutError
         outcomes: list[CheckResult | None] = self._pipe.recv()
         return outcomes
 
-    def _restart(self, error: Exception) -> CheckResult:
+    def _restart(self, error: Exception) -> CheckFailure:
         """Restarts the process; returns the failure that ended the previous one."""
         if not isinstance(error, TimeoutError):
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,14 +1,18 @@
-"""Some failing calls of one stage; `make faults` tries those of all stages, for as long as it is given."""
+"""Some failing calls, kills and flipped bits of the first stages; `make faults` tries all, for as long as one likes."""
 
 from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.faults.campaign import Campaign
+from tests.faults.flips import CACHE, CORRECTIONS, MENDED, REFUSED, FlipCampaign
+from tests.faults.killed_run import PARTS
+from tests.faults.kills import KillCampaign
 from tests.faults.stage_faults import Fault, StageRan, complaint
 
 pytestmark = [
@@ -26,6 +30,21 @@ def test_a_stage_whose_calls_fail_loses_nothing_and_runs_again(tmp_path: Path, f
         wrong += [f"{found.fault}: {found.problem}\n{found.printed}" for found in findings]
     assert tried > 3 * faults
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_repro_of_which_a_part_is_killed_is_repeated_with_the_same_command(tmp_path: Path) -> None:
+    with closing(KillCampaign(tmp_path, ("ingest",), PARTS)) as campaign:
+        kills = list(campaign.run(4, seed=0))
+    assert {kill.target for kill in kills} == set(PARTS)
+    assert not [kill.problem for kill in kills if kill.problem]
+
+
+def test_a_flipped_bit_is_named_refused_and_mended(tmp_path: Path) -> None:
+    with closing(FlipCampaign(tmp_path, last="preprocess")) as campaign:
+        outcomes = list(campaign.run(24, seed=0))
+    assert not [found.problem for found in outcomes if found.problem]
+    assert {"data/raw", "data/processed", CORRECTIONS, CACHE} <= {found.flip.kind for found in outcomes}
+    assert {found.taken for found in outcomes} >= {MENDED, REFUSED}
 
 
 @pytest.mark.parametrize(
