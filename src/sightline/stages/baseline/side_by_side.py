@@ -118,7 +118,7 @@ class Team(WorkerGroup):
 
 
 @contextlib.contextmanager
-def _naming_end(worker: Worker, job: Job | None = None) -> Iterator[None]:
+def _naming_end(worker: Worker, job: BaselineJob | None = None) -> Iterator[None]:
     """Raises UserError with the cause if a worker's end is noticed in the block."""
     try:
         yield

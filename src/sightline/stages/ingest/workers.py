@@ -162,7 +162,7 @@ class _Worker:
                 code = self._process.wait()
                 if code == -signal.SIGKILL:
                     raise UserError(
-                        "a process that checks images was killed (signal 9) as it started, as happens when memory runs out: "
+                        "a process that checks images was killed (signal 9) as it started, as when memory runs out: "
                         "run the same command again; with `workers: 0` below `ingest:` in params.yaml none is started"
                     ) from None
                 raise RuntimeError(f"the process that checks images ended with code {code}") from None
