@@ -102,8 +102,12 @@ class Team(WorkerGroup):
         while busy:
             for pipe in [pipe for pipe in wait(list(busy)) if isinstance(pipe, int)]:
                 worker, job = busy.pop(pipe)
+                answer = None
                 with _naming_end(worker, job):
-                    answer = worker.wait_until_ready() if job is None else worker.receive()
+                    if job is None:
+                        worker.wait_until_ready()
+                    else:
+                        answer = worker.receive()
                 self._ready.add(worker)
                 if after := following():
                     with _naming_end(worker):
