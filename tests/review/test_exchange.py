@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
+from sightline.core import files
 from sightline.core.errors import UserError
-from sightline.datasets.corrections import CorrectionFile, ReviewDecision
-from sightline.review import exchange
+from sightline.core.rejection import RejectionReason
+from sightline.datasets import raw_set
+from sightline.datasets.corrections import Correction, CorrectionFile, ReviewDecision
+from sightline.datasets.raw_set import ImageRecord, Rejection
+from sightline.review import exchange, review_queue
 from sightline.review.desk import ReviewDesk
 from sightline.review.review_project import open_project
 from sightline.review.review_queue import Kind, ReviewItem
+from sightline.sources.digits import DigitsSource
 from tests.review.conftest import Reviewed
 
 ITEMS = [ReviewItem(f"{n:064x}", f"p{n}", Kind.SUSPECT, "cat", "dog") for n in range(5)]
@@ -88,7 +93,29 @@ def test_decisions_go_into_a_database(reviewed: Reviewed, tmp_path: Path) -> Non
     project = open_project()
     item = next(item for item in project.desk.items if item.kind is Kind.SUSPECT)
     project.desk.decide([item.sha256], ReviewDecision.LABEL, item.suggestion)
+    project.ids[item.sha256].append("zz")  # a copy of it
     for _ in range(2):
-        assert exchange.write_back(project, "labels", f"sqlite:///{tmp_path / 'x.db'}") == 1
-    rows = sqlite3.connect(tmp_path / "x.db").execute("SELECT id, model, label, reason FROM labels").fetchall()
-    assert rows == [(item.id, "review", item.suggestion, "label")]
+        assert exchange.write_back(project, "labels", f"sqlite:///{tmp_path / 'x.db'}") == 2
+    rows = (
+        sqlite3.connect(tmp_path / "x.db").execute("SELECT id, model, label, reason FROM labels ORDER BY id").fetchall()
+    )
+    assert rows == [(identity, "review", item.suggestion, "label") for identity in (item.id, "zz")]
+
+
+def test_every_decision_is_exported_once_the_pipeline_has_applied_it(
+    reviewed: Reviewed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review_queue, "MOST", 10)
+    last = open_project(who="Ann").judged.sha256[-1]
+    record = next(each for each in DigitsSource(None).records() if each.id == "digits-1502")
+    assert isinstance(record, ImageRecord)
+    removed = files.sha256(record.data)
+    gone = Rejection("digits-1502", RejectionReason.REMOVED, "removed, by Ann")
+    raw_set.write_rejected([gone], reviewed.root / "data/raw" / raw_set.REJECTED)
+    rows = [Correction(last, ReviewDecision.ACCEPT, "1", "1"), Correction(removed, ReviewDecision.REMOVE)]
+    CorrectionFile(Path("data/corrections.csv")).append(rows)
+    project = open_project(who="Ann")
+    assert len(project.desk.items) < 100
+    assert exchange.write(tmp_path / "coco.json", "coco", project) == 2
+    project.desk.undo()
+    assert project.desk.decision(removed) is None

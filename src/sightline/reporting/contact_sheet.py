@@ -122,6 +122,7 @@ def _draw_text(
     room: int = CELL,
 ) -> None:
     """Draws a line of text, truncated with an ellipsis if it is too wide."""
+    text = " ".join(text.split())  # a label may contain line breaks
     while text and pen.textlength(text, font=font) > room:
         text = text.removesuffix("…")[:-1].rstrip() + "…"
     pen.text(at, text, fill=ink, font=font)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -38,6 +39,7 @@ def _line(item: ReviewItem) -> str:
 
 
 def _cut(text: str, width: int, keep_end: bool = False) -> str:
+    text = re.sub(r"[\r\n]+", " ", text)  # a label may contain line breaks
     if len(text) <= width:
         return text
     return f"…{text[1 - width :]}" if keep_end else f"{text[: width - 1]}…"

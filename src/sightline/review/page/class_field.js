@@ -52,6 +52,7 @@ function draw() {
     field.setAttribute("aria-activedescendant", `option-${at}`);
     options.children[at]?.scrollIntoView({ block: "nearest" });
   }
+  if (!options.hidden) options.scrollIntoView({ block: "nearest" });
 }
 
 function choose(place) {

@@ -36,7 +36,8 @@ function mark(item) {
 export function show(page, start, total, cursor = at) {
   items = page;
   at = Math.max(0, Math.min(cursor, items.length - 1));
-  line.textContent = `${start + 1} to ${start + items.length} of ${total}`;
+  const [first, last, all] = [start + 1, start + items.length, total].map((number) => number.toLocaleString("en"));
+  line.textContent = `${first} to ${last} of ${all}`;
   draw();
 }
 
