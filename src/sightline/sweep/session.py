@@ -131,6 +131,7 @@ class Session:
                 if self._advice:
                     log.info(f"sweep: stopped; the same command resumes it: {stage_command('sweep')} {self._command}")
                 raise KeyboardInterrupt
+            self._slots.resume()  # where the time was over
             self._keep(ranked)
             status = "FAILED" if self._engine.failed else "FINISHED"
         finally:

@@ -133,6 +133,10 @@ class Slots:
         for process in list(self._running):
             process.terminate()
 
+    def resume(self) -> None:
+        """Lets DVC work again after a stop."""
+        self.stopping = False
+
     def remove(self) -> None:
         """Removes the slots; what DVC made is in its cache."""
         remove_slot(self._folder)
