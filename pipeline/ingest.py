@@ -44,7 +44,7 @@ def run(config: IngestConfig, context: Context) -> None:
     data_settings.save_settings(context.output / data_settings.RAW, context.config, "ingest", digest)
     for line in [
         *console.summary_lines(summary),
-        *(console.unknown_lines(unknown) if unknown else []),
+        *(console.unknown_lines(unknown, str(UNKNOWN)) if unknown else []),
         *console.class_changes(list(summary["classes"]), context.output / MEMORY),
     ]:
         progress.write_line(f"ingest: {line}", sys.stdout)

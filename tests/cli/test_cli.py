@@ -81,11 +81,11 @@ def test_what_was_refused_is_shown_by_reason(tmp_path: Path) -> None:
     text = raw_set.Rejection("notes.txt", RejectionReason.NOT_AN_IMAGE, "text")
     raw_set.write_rejected([text, *empty], tmp_path / raw_set.REJECTED)
     assert run("rejected", tmp_path, "--limit", 2)[1].splitlines() == [
-        "empty: 3",
+        "empty: 3; copy or download the file again, or delete it",
         "  0.png",
         "  1.png",
         "  ... 1 more (--limit)",
-        "not_an_image: 1",
+        "not_an_image: 1; ignore it if it is not meant as an image; otherwise copy or download it again",
         "  notes.txt: text",
     ]
 

@@ -148,6 +148,15 @@ def _broken(root: Path) -> Path:
     return root / "birds"
 
 
+def _mostly_broken(root: Path) -> Path:
+    draw(root / "birds")
+    for path in sorted((root / "birds").rglob("*.png"))[::4]:
+        path.write_bytes(path.read_bytes()[:200])
+    for path in sorted((root / "birds").rglob("*.png"))[1::2]:
+        path.write_text("not found")
+    return root / "birds"
+
+
 def _heic(root: Path) -> Path:
     for label in ("owl", "wren"):
         (root / "birds" / label).mkdir(parents=True)
@@ -175,7 +184,8 @@ MISTAKES = {
         "one class; next to it is square: name the folder above: sightline init {root}/new --images {root}/birds",
     ),
     "one image of each class": (_one_image_each, "add images, or merge classes"),
-    "broken pictures": (_broken, "all 40 inputs were rejected (40 truncated)"),
+    "broken pictures": (_broken, "copy or download the file again, or delete it"),
+    "mostly broken pictures": (_mostly_broken, "ingest.max_rejected=1 goes on without them, and `sightline rejected`"),
     "photographs of a phone": (_heic, "heif-convert FILE FILE.jpg"),
     "another file": (_text_file, "name a folder, a .zip or .tar, or a list"),
     "no pictures": (_no_pictures, "name the folder that contains one folder of images per class"),
@@ -191,6 +201,14 @@ def test_a_mistake_with_the_images_is_one_line_with_a_remedy(mistake: str, tmp_p
     assert remedy.format(root=tmp_path) in output
     assert "class_depth" not in output
     assert not (tmp_path / "new").exists()
+
+
+def test_the_remedy_for_broken_pictures_works_as_it_is_typed(tmp_path: Path) -> None:
+    source = ("--images", _mostly_broken(tmp_path))
+    assert "ingest.max_rejected=0.5: 30 of 40 inputs were rejected" in run(tmp_path / "new", *source)[1]
+    shown = CliRunner().invoke(app, ["init", "--explain", *map(str, source), "ingest.max_rejected=1"])
+    assert shown.exit_code == 0, shown.output
+    assert "30 of 40 inspected were rejected (the first: disc/IMG_000.png: " in " ".join(shown.output.split())
 
 
 def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(

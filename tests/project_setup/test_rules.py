@@ -24,8 +24,9 @@ from tests.conftest import ROOT
 MACHINE = Machine(2, 8, None)
 PHOTOS = Fingerprint(
     images=150, complete=True, classes={"finch": 50, "owl": 50, "wren": 50}, splits={}, groups=0, prefixes=0,
-    text_like=False, seen=150, rejected=0, side=480, largest=640, aspect=1.33, shapes=0.02, grey=False, bits=None,
-    dark=0.0, blurred=0.0, noise=2.0, background=120, plain=0.1, near_duplicates=0, mirrored=0.95, trial=None,
+    text_like=False, seen=150, rejected=0, first_rejected=None, side=480, largest=640, aspect=1.33, shapes=0.02,
+    grey=False, bits=None, dark=0.0, blurred=0.0, noise=2.0, background=120, plain=0.1, near_duplicates=0,
+    mirrored=0.95, trial=None,
 )  # fmt: skip
 DIGITS: dict[str, Any] = {
     "images": 1800, "classes": {str(number): 180 for number in range(10)}, "text_like": True, "side": 8, "largest": 8,
@@ -56,6 +57,7 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
         text_like=draw(st.booleans()),
         seen=draw(st.integers(1, 2000)),
         rejected=draw(st.integers(0, 100)),
+        first_rejected=draw(st.none() | st.text(max_size=8)),
         side=side,
         largest=side * draw(st.integers(1, 4)),
         aspect=draw(st.floats(0.1, 10)),

@@ -66,7 +66,8 @@ def ingest(source: str | os.PathLike[str], *, folder: Folder = None, **knobs: An
         if settings.unknown is not None:
             (place.path / UNKNOWN).mkdir()
             unknown = ingest_unknown(settings, place.path, place.path / UNKNOWN)
-    _report("ingest", [*console.summary_lines(summary), *(console.unknown_lines(unknown) if unknown else [])])
+    others = console.unknown_lines(unknown, str(place.path / UNKNOWN)) if unknown else []
+    _report("ingest", [*console.summary_lines(summary, str(place.path)), *others])
     return RawDataset(place.path, flat_params(config, "ingest"), tuple(summary["notes"]))
 
 

@@ -50,6 +50,7 @@ class Fingerprint:
         text_like: Whether the classes are named like digits, letters or directions.
         seen: Pictures that were decoded.
         rejected: Of the inputs looked at, those that are no usable image.
+        first_rejected: The first of them with the reason; None where there is none.
         side: Median of the shorter sides, in pixels.
         largest: Largest side, in pixels.
         aspect: Median of width / height.
@@ -75,6 +76,7 @@ class Fingerprint:
     text_like: bool
     seen: int
     rejected: int
+    first_rejected: str | None
     side: int
     largest: int
     aspect: float
@@ -105,7 +107,8 @@ class Fingerprint:
         names = ", ".join(itertools.islice(self.classes, 6)) + (" ..." if len(self.classes) > 6 else "")
         more = "" if self.complete else " or more"
         few = "" if self.splits or self.images >= FEW else "; a split may get none: use about 10 per class or more"
-        refused = f"{self.rejected:,} of {self.seen + self.rejected:,} inspected were rejected"
+        first = f" (the first: {self.first_rejected})" if self.first_rejected else ""
+        refused = f"{self.rejected:,} of {self.seen + self.rejected:,} inspected were rejected{first}"
         bits = f"; 16-bit files that use {self.bits} bits" if self.bits else ""
         noise = "too small to tell" if self.noise is None else f"{self.noise:.1f} grey levels"
         kept = self.mirrored
@@ -183,6 +186,7 @@ def combine(census: Census, images: list[RawImage], summary: dict[str, Any], nea
         text_like=text_like(census.classes),
         seen=len(images),
         rejected=sum(summary["rejected"].values()),
+        first_rejected=summary["first_rejected"],
         side=side,
         largest=int(widths.max()),
         aspect=aspect,

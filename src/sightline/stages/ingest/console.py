@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,21 @@ from sightline.core.text import listed
 from sightline.stages.ingest import audit
 
 
-def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns the lines that describe a set: its counts, and everything worth checking."""
+def summary_lines(summary: dict[str, Any], raw: str = "") -> list[str]:
+    """Returns the lines that describe a set: its counts, and everything worth checking.
+
+    Args:
+        summary: As `ingest` returns it.
+        raw: Folder of the raw dataset, as `sightline rejected` takes it; empty for the project's.
+    """
     rejected = sum(summary["rejected"].values())
     shards = f"{summary['shards']} shard{'s' if summary['shards'] > 1 else ''}"
     lines = [f"{summary['accepted']:,} images of {len(summary['classes'])} classes in {shards}"]
     if rejected:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
         lines.append(
-            f"{rejected:,} of {summary['inputs']:,} inputs rejected: {reasons} (data/raw/rejected.parquet); the first: "
-            + summary["first_rejected"]
+            f"{rejected:,} of {summary['inputs']:,} inputs rejected: {reasons}; the first: "
+            f"{summary['first_rejected']}; `{_listing(raw)}` lists all, with remedies"
         )
     lines += correction_lines(summary)
     if summary["unused_labels"]:
@@ -43,14 +49,18 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     return [*lines, *summary["notes"], *audit.finding_lines(summary["audit"])]
 
 
-def unknown_lines(summary: dict[str, Any]) -> list[str]:
-    """Returns the lines that describe the images of none of the classes."""
+def _listing(raw: str) -> str:
+    return " ".join(filter(None, ["sightline rejected", raw and shlex.quote(raw)]))
+
+
+def unknown_lines(summary: dict[str, Any], raw: str) -> list[str]:
+    """Returns the lines that describe the images of none of the classes, whose raw dataset is the folder `raw`."""
     rejected, first = sum(summary["rejected"].values()), summary["first_rejected"]
     lines = [f"{summary['accepted']:,} images of none of the classes (ingest.unknown)"]
     if rejected:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in summary["rejected"].items())
-        table = "data/raw_unknown/rejected.parquet"
-        lines.append(f"{rejected:,} of {summary['inputs']:,} of them rejected: {reasons} ({table}); the first: {first}")
+        counts = f"{rejected:,} of {summary['inputs']:,} of them rejected: {reasons}"
+        lines.append(f"{counts}; the first: {first}; `{_listing(raw)}` lists all, with remedies")
     return lines
 
 

@@ -19,6 +19,7 @@ from sightline.sources import remote
 from sightline.sources.additions import with_additions
 from sightline.sources.base import Source, SourceWithNotes
 from sightline.sources.layout import split_of
+from sightline.stages.ingest import remedies
 from sightline.stages.ingest.audit import audit
 from sightline.stages.ingest.check_result import CheckFailure, CheckResult
 from sightline.stages.ingest.config import IngestConfig
@@ -27,6 +28,8 @@ from sightline.stages.ingest.correction_overlay import CorrectionOverlay
 from sightline.stages.ingest.label_map import LabelMap
 from sightline.stages.ingest.sorter import ImageSorter
 from sightline.stages.ingest.workers import CheckPool
+
+_GOES_ON = "goes on without them, and `sightline rejected` lists them"
 
 SourceItem = ImageRecord | Rejection
 
@@ -162,18 +165,23 @@ def _require_a_set(
     first = _first(sorter)
     example = f"; the first: {first}" if first else ""
     if not accepted:
-        unlabelled = set(rejected) == {str(RejectionReason.NO_LABEL)}
-        remedy = f"; {config.source.no_label_remedy}" if unlabelled and config.source.no_label_remedy else ""
+        most_frequent = max(rejected, key=lambda reason: rejected[reason])
+        unlabelled = most_frequent == RejectionReason.NO_LABEL and config.source.no_label_remedy
+        remedy = f"; {unlabelled}" if unlabelled else remedies.remedy(most_frequent, "; ")
         raise UserError(f"{named}: all {total:,} inputs were rejected ({reasons}){example}{remedy}")
     unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # removals by a correction are intended
     of = f" of {knob}" if knob else ""
     if unwanted and config.on_reject == "fail":
         raise UserError(
-            f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}"
+            f"ingest.on_reject=fail: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}; "
+            f"ingest.on_reject=warn {_GOES_ON}"
         )
     if unwanted > config.max_rejected * total:
         most = f"ingest.max_rejected={config.max_rejected:g}"
-        raise UserError(f"{most}: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}")
+        raise UserError(
+            f"{most}: {unwanted:,} of {total:,} inputs{of} were rejected ({reasons}){example}; "
+            f"ingest.max_rejected=1 {_GOES_ON}"
+        )
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "
