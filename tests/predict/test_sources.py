@@ -29,11 +29,13 @@ from sightline.datasets.raw_set import ImageRecord
 from sightline.imaging import convert, decode
 from sightline.predict.bundle import Bundle
 from sightline.predict.inputs import Database, open_all
+from sightline.sources import remote
 from sightline.sources.databases import mongo
 from sightline.sources.databases.writeback import load_images
 from tests.cli.test_cli import run
 from tests.exported import Project
 from tests.servers.fixtures import sqlite_url, wire_url  # noqa: F401 - fixtures
+from tests.servers.odd_web import odd_web
 from tests.stages.ingest.helpers import spellings
 
 COUNT = 12
@@ -213,6 +215,22 @@ def test_urls_that_lead_nowhere_are_rows(bundle: Bundle, web: tuple[str, Path]) 
     made = list(bundle.predict(given))
     assert [p.error for p in made] == ["missing", "unreadable", "too_many_bytes", "missing"]
     assert "secret" not in str(made)
+
+
+def test_a_web_servers_odd_answers_are_each_the_rows_own(
+    project: Project, bundle: Bundle, expected: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_SILENCE", 0.5)
+    kinds = ("chunked", "endless", "fault", "moved", "silent")
+    for name in ("a.png", *(f"{kind}-a.png" for kind in kinds)):
+        (tmp_path / name).write_bytes(project.pictures[0].read_bytes())
+    with odd_web(tmp_path) as url:
+        made = list(bundle.predict([f"{url}/"]))
+    names = [prediction.path.rpartition("/")[2] for prediction in made]
+    assert names == ["a.png", *(f"{kind}-a.png" for kind in kinds)]
+    assert [prediction.error for prediction in made] == [None, None, "too_many_bytes", "unreadable", None, "unreadable"]
+    assert "(HTTP 500)" in str(made[3].detail)
+    assert {made[place].label for place in (0, 1, 4)} == {expected[0][0][0]}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "mongodb", "gridfs"])

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from sightline.core.errors import UserError
+from sightline.datasets.raw_set import ImageRecord, Rejection
 from sightline.sources.archive import ArchiveSource
 from sightline.sources.file import RemoteFile
 from sightline.sources.folder import FolderOption, FolderSource
 from sightline.sources.remote_folder import RemoteFolderSource
 from sightline.sources.table import TableOption, TableSource
+from tests.servers.odd_web import odd_web
 from tests.stages.ingest.helpers import birds, picture, run, tree
 
 CANARY = "CaNaRySeCrEt1234567890"
@@ -143,6 +145,16 @@ def test_a_folder_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:
     assert RemoteFolderSource(f"{url}/set", 2**20).fingerprint() == first
     (root / "set" / next(iter(birds()))).write_bytes(picture(5, side=20))
     assert RemoteFolderSource(f"{url}/set", 2**20).fingerprint() != first
+
+
+def test_a_web_server_that_tells_no_sizes_is_read_whole_and_not_without_end(tmp_path: Path) -> None:
+    root = tree(tmp_path / "www", {"cat/chunked-a.png": picture(0), "cat/endless-b.png": picture(1)})
+    with odd_web(root) as url:
+        whole, endless = RemoteFolderSource(url, 2**20).records()
+    assert isinstance(whole, ImageRecord)
+    assert whole.data == picture(0)
+    assert isinstance(endless, Rejection)
+    assert str(endless.reason) == "too_many_bytes"
 
 
 def test_an_archive_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:

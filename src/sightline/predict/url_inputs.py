@@ -16,8 +16,6 @@ from sightline.predict.inputs import Input, failed, is_archive
 from sightline.sources import remote
 from sightline.sources.file import RemoteFile
 
-_WEB = ("http://", "https://")
-
 
 def url_images(url: str, max_bytes: int) -> Iterator[Input]:
     """Yields the images at a URL, some of which are downloaded in advance.
@@ -58,7 +56,7 @@ def _name(url: str, file: str) -> str:
 
 
 def _listing(fs: Any, path: str, url: str) -> list[dict[str, Any]]:
-    web = url.startswith(_WEB)
+    web = remote.is_web(url)
     if glob.has_magic(path) and not web:
         matches = fs.glob(path, detail=True)
         listed = [info for info in matches.values() if info.get("type") != "directory"]
@@ -81,15 +79,11 @@ def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any
             RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {max_bytes:,} are allowed"
         )
     try:
-        with fs.open(info["name"], "rb") as stream:
-            data = stream.read(max_bytes + 1)
-    except FileNotFoundError as error:
-        cause = error.__cause__  # fsspec reports a web server that does not answer as a missing file
-        if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
-            return info, RejectionError(RejectionReason.MISSING, "there is no such file")
-        return info, RejectionError(RejectionReason.UNREADABLE, f"cannot be reached ({type(cause).__name__})")
-    except PermissionError:
-        return info, RejectionError(RejectionReason.UNREADABLE, "no access; set its credentials in the environment")
-    if len(data) > max_bytes:
-        return info, RejectionError(RejectionReason.TOO_MANY_BYTES, f"more than {max_bytes:,} bytes")
-    return info, bytes(data)
+        with remote.user_errors(str(info["name"])):
+            return info, remote.read_file(fs, info["name"], max_bytes)
+    except RejectionError as error:
+        return info, error
+    except remote.UrlNotFoundError:
+        return info, RejectionError(RejectionReason.MISSING, "there is no such file")
+    except UserError as error:  # of this file alone: the others are read as usual
+        return info, RejectionError(RejectionReason.UNREADABLE, str(error))

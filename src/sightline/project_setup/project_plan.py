@@ -159,7 +159,7 @@ def _readme(plan: ProjectPlan) -> str:
 
 ```console
 $ sightline run                  # dvc repro: trains, evaluates, explains, exports
-$ {opener:<32}# how good the model is, how certain that is, where it is wrong
+$ {opener:<31}# how good the model is, how certain that is, where it is wrong
 $ sightline predict models/bundle photo.jpg
 $ mlflow ui                      # every run
 ```

@@ -85,7 +85,7 @@ class RemoteFile:
         if self._copy is None:
             copy = tempfile.NamedTemporaryFile(prefix="sightline-")  # noqa: SIM115 - lives as long as this object
             with remote.user_errors(self._url):
-                fs, path = remote.filesystem(self._url)
+                fs, path = remote.filesystem(self._url, seconds=None)
                 fs.get_file(path, copy.name)
             self._copy = copy
         return Path(self._copy.name).open("rb")

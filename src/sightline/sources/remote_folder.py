@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from sightline.core.lookahead import map_ahead
 from sightline.core.progress import track
-from sightline.core.rejection import RejectionReason
+from sightline.core.rejection import RejectionError, RejectionReason
 from sightline.core.sampling import sample
 from sightline.core.text import is_litter
 from sightline.datasets.raw_set import ImageRecord, Rejection
@@ -64,7 +64,10 @@ class RemoteFolderSource:
                     identity, RejectionReason.TOO_MANY_BYTES, f"{size:,} bytes, at most {self._max_bytes:,} are allowed"
                 )
             try:
-                data = fs.cat_file(info["name"])
+                name = info["name"]
+                data = fs.cat_file(name) if size is not None else remote.read_file(fs, name, self._max_bytes)
+            except RejectionError as error:
+                return Rejection(identity, error.reason, error.detail)
             except FileNotFoundError:
                 return Rejection(identity, RejectionReason.MISSING, "deleted since it was listed")
             except PermissionError:
@@ -82,7 +85,7 @@ class RemoteFolderSource:
             fs, root = remote.filesystem(self._url)
             root = root.rstrip("/") + "/"
             listed = fs.find(root, detail=True)
-            web = root.startswith(("http://", "https://"))
+            web = remote.is_web(root)
             names = {name.removeprefix(root).removeprefix("/"): info for name, info in listed.items()}
             listing = {unquote(name) if web else name: info for name, info in names.items()}
             listing = {name: info for name, info in listing.items() if name and not is_litter(name)}
