@@ -104,6 +104,8 @@ with progress.stage("evaluate"):
     with progress.Progress("corrupted images", 40) as count:
         count.advance(10)
         progress.write_line("a result", sys.stdout)
+        progress.write_line("a note on" + " everything" * 8, sys.stdout)
+        progress.write_line("a warning on" + " everything" * 8, sys.stderr)
         time.sleep(0.2)  # it is drawn ten times a second
         count.to(25, "others", "loss 0.5")
         count.to(50)
@@ -119,6 +121,8 @@ def test_steps_and_counts_share_the_last_line_of_a_terminal() -> None:
     assert any(line.startswith("evaluate: robustness, corrupted images |") and "10 of 40" in line for line in shown)
     assert any(line.startswith("evaluate: robustness, others |") and "loss 0.5" in line for line in shown)
     assert "a result" in shown  # a line of its own
+    assert {f"a note on{' everything' * 6}", "everything everything"} <= set(shown)  # broken at words
+    assert f"a warning on{' everything' * 8}" in shown
     assert shown[-2:] == ["evaluate: the report ...", "the end"]
 
 

@@ -225,6 +225,8 @@ def test_a_mistake_with_the_projects_folder_is_one_line_with_a_remedy(
     assert f"outside, such as {tmp_path}/other-project" in run(tmp_path / "other/new", "--images", pictures)[1]
     assert "sightline init my-project --images" in run("--images", pictures)[1]
     assert "--images FOLDER" in run(tmp_path / "new")[1]
+    monkeypatch.chdir(tmp_path)
+    assert "DIR is missing" in run("--images", pictures, "train.max_epochs=3")[1]  # and no folder of that name is made
     monkeypatch.setenv("PATH", "")
     assert "git is not installed" in run(tmp_path / "new", "--images", pictures)[1]
 

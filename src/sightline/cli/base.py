@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from sightline.core import files
 from sightline.core.credentials import mask
 from sightline.core.errors import DISTRIBUTION, UserError, fault
 from sightline.core.text import for_terminal
@@ -29,6 +30,16 @@ def require_project() -> None:
     """
     if not Path("dvc.yaml").is_file():
         raise UserError(f"{Path.cwd()} contains no dvc.yaml: run it in the project's folder")
+
+
+def require_state() -> None:
+    """Ends the command where the current folder is no project's and nothing was ever run there, from Python either.
+
+    Raises:
+        UserError: With what to do.
+    """
+    if not files.STATE.is_dir():
+        require_project()
 
 
 class _Group(TyperGroup):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightline.cli.base import DATA, app, echo, require_project
+from sightline.cli.base import DATA, app, echo, require_project, require_state
 from sightline.core.credentials import require_harmless
 from sightline.core.errors import not_installed
 
@@ -145,6 +145,7 @@ def cache(
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
+    require_state()
     cache = PixelCache()
     if prune is not None:
         removed, freed = cache.prune(int(prune * 2**30))

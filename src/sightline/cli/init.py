@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from importlib.util import find_spec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sightline.project_setup.doubt_search import DoubtSearch
     from sightline.project_setup.interpretations import Interpretation
     from sightline.project_setup.project_plan import ProjectPlan
+
+_SETTING = re.compile(r"\+*[a-z_]+[./][\w./]+=.*")
 
 
 @app.command(rich_help_panel=DATA, short_help="Create a project for your own images.")
@@ -57,6 +60,8 @@ def init(
     if trying and find_spec("optuna") is None:
         raise not_installed("optuna", "sweep")
 
+    if folder is not None and _SETTING.fullmatch(str(folder)):  # without DIR, as with --explain, the first setting
+        folder, settings = None, [str(folder), *(settings or [])]
     seconds = None if within is None else budget.seconds(within)
     if images is None:
         raise UserError(

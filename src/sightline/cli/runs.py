@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.base import TRAIN, app, echo
+from sightline.cli.base import TRAIN, app, echo, require_state
 from sightline.core.columns import terminal_width
 from sightline.core.errors import UserError, fault, not_installed
 
@@ -95,6 +95,7 @@ def sync() -> None:
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
+    require_state()
     count = 0
     for line in tracking.sync():
         count += 1

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from sightline.core import columns
 from sightline.core.text import for_terminal
 
 if TYPE_CHECKING:
@@ -166,8 +167,14 @@ class Progress:
 
 
 def write_line(line: str, stream: TextIO) -> None:
-    """Writes a line to standard output or standard error, above the current progress line if there is one."""
+    """Writes a line to standard output or standard error, above the current progress line if there is one.
+
+    On a terminal, lines on standard output are wrapped at words. A warning may end with a command to copy, so lines on
+    standard error are not.
+    """
     line = for_terminal(line)
+    if stream is sys.stdout:
+        line = columns.folded(line, columns.terminal_width())
     if "tqdm" in sys.modules:  # otherwise there is no progress line
         from tqdm import tqdm
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from sightline.core import columns, credentials, progress
+from sightline.core import credentials, progress
 
 ROOT = "sightline"
 """Name of the parent logger of all modules."""
@@ -27,8 +27,7 @@ class TerminalHandler(logging.Handler):
         aside = record.levelno >= logging.WARNING or counts
         stream = sys.stderr if aside else sys.stdout  # looked up now, because tests replace them
         line = credentials.mask(self.format(record))
-        # A warning may end with a command to copy, so it must not be wrapped.
-        progress.write_line(line if aside else columns.folded(line, columns.terminal_width()), stream)
+        progress.write_line(line, stream)
 
 
 def configure(level: int = logging.INFO) -> None:

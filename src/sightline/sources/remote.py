@@ -43,7 +43,7 @@ def location(url: str) -> str:
 
 
 def filesystem(url: str, seconds: float | None = _ANSWER) -> tuple[Any, str]:
-    """Returns fsspec\'s file system for a URL, and the path within it.
+    """Returns fsspec's file system for a URL, and the path within it.
 
     Args:
         url: The URL.

@@ -150,6 +150,7 @@ def test_without_images_it_says_what_to_run(project: Path):
 
 
 def test_the_cache_is_shown_and_pruned(run: Run, project: Path):
+    (project / "dvc.yaml").touch()
     assert "is empty" in CliRunner().invoke(app, ["cache"]).output
     cache = PixelCache()
     run(project / "data/raw", configuration(), cache.root)
