@@ -20,7 +20,6 @@ REMEDIES: dict[Reason, str] = {
     Reason.MISSING: "correct the path in the list, or add the file",
     Reason.UNREADABLE: "give yourself access to it, or copy it again",
     Reason.NO_LABEL: "move it to its class's folder, or add its label to the list",
-    Reason.BAD_LABEL: "give it one label",
     Reason.CONFLICT: f"delete the wrong copies, or keep them all with conflicts: keep {_UNDER}",
     Reason.BAD_SPLIT: "name train, val or test, or leave the split empty",
     Reason.DUPLICATE_ID: "give each image an id of its own",
