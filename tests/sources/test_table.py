@@ -272,9 +272,10 @@ def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:
         (
             "t.csv",
             b"path,class\na,b\n",
-            r"source\.label_column: no column 'label' in .*t\.csv; it has 'path', 'class'",
+            r"source\.label_column: no column 'label' in .*t\.csv; it has 'path', 'class': set \"\+\+.*label_column=NAME\"$",
         ),
         ("t.csv", b"", r"no column 'path'"),
+        ("t.csv", b"path;label\na;b\n", r"set \"\+\+ingest\.source_options\.separator=';'\"$"),
         ("t.csv", b"path,label\n\xff\xfe,x\n", "not UTF-8"),
         ("t.csv", b'path,label\n"a,b\n', r"t\.csv: line \d+: unexpected end of data"),
         ("t.parquet", parquet(path=["a"], kind=["b"]), r"no column 'label' in .*t\.parquet; it has 'path', 'kind'"),

@@ -85,7 +85,8 @@ def user_errors(url: str) -> Iterator[None]:
         kind = type(error).__name__
         if type(error).__module__ == "builtins" and not isinstance(error, OSError | ValueError):
             raise  # a bug in this program
-        cause = f"HTTP {error.status}" if isinstance(getattr(error, "status", None), int) else kind
+        status = getattr(error, "status", None)
+        cause = f"HTTP {status}" if isinstance(status, int) and status else kind  # 0: too many redirects
         remedy = "check the address, the network, and the credentials in the environment"
         raise UserError(f"cannot read {location(url)} ({cause}); {remedy}") from None
 

@@ -136,8 +136,12 @@ def parquet_batches(file: pq.ParquetFile, columns: list[str] | None) -> Iterator
 
 
 def _require(table: SourceFile, wanted: dict[str, str], there: Iterable[str]) -> None:
+    names = [str(name) for name in there]
     for setting, column in wanted.items():
-        if column not in there:
+        if column not in names:
+            other = next((mark for mark in (";", "|", "\t", ",") if len(names) == 1 and mark in names[0]), None)
+            name, value = ("separator", f"'{other}'") if other else (setting, "NAME")
             raise UserError(
-                f"ingest.source.{setting}: no column {column!r} in {table.name}; it has {listed(map(str, there))}"
+                f"ingest.source.{setting}: no column {column!r} in {table.name}; it has {listed(names)}: set "
+                f'"++ingest.source_options.{name}={value}"'
             )
