@@ -224,8 +224,8 @@ def test_two_folders_of_one_name_are_found() -> None:
     "path",
     [
         "__MACOSX/cat/._1.png", "cat/._1.png", "cat/.DS_Store", "Thumbs.db", "cat/DESKTOP.INI",
-        "cat/.ipynb_checkpoints/1.png",
-        ".git/HEAD", "cat/.hidden.png", "@eaDir/1.png/thumb.jpg", "cat/Icon\r", "$RECYCLE.BIN/1.png", "lost+found/1.png",
+        "cat/.ipynb_checkpoints/1.png", "lost+found/1.png",
+        ".git/HEAD", "cat/.hidden.png", "@eaDir/1.png/thumb.jpg", "cat/Icon\r", "$RECYCLE.BIN/1.png",
     ],
 )  # fmt: skip
 def test_litter(path: str) -> None:

@@ -272,7 +272,7 @@ def test_lines_that_are_no_rows_are_listed(tmp_path: Path) -> None:
         (
             "t.csv",
             b"path,class\na,b\n",
-            r"source\.label_column: no column 'label' in .*t\.csv; it has 'path', 'class': set \"\+\+.*label_column=NAME\"$",
+            r"no column 'label' in .*t\.csv; it has 'path', 'class': set \"\+\+.*label_column=NAME\"$",
         ),
         ("t.csv", b"", r"no column 'path'"),
         ("t.csv", b"path;label\na;b\n", r"set \"\+\+ingest\.source_options\.separator=';'\"$"),

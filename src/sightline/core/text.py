@@ -13,8 +13,8 @@ from sightline.core.rejection import RejectionError, RejectionReason
 _ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|#&~$]|:(?=//)")
 _LEFT_BEHIND = frozenset({
-    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information", "lost+found",
-    "@eadir",
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
+    "lost+found", "@eadir",
 })  # fmt: skip
 
 
