@@ -108,7 +108,7 @@ def rejected(
     """Show the inputs that the last `dvc repro ingest` rejected, by reason, with the details of each."""
     try:
         from sightline.datasets.raw_set import read_rejected
-        from sightline.stages.ingest.remedies import remedy
+        from sightline.stages.ingest.remedies import remedy_of_reason
     except ModuleNotFoundError as error:
         raise not_installed(error.name, "pipeline") from None
 
@@ -119,7 +119,7 @@ def rejected(
     for rejection in rejections:
         by_reason.setdefault(str(rejection.reason), []).append(rejection)
     for reason, those in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        echo(f"{reason}: {len(those):,}{remedy(reason, '; ')}")
+        echo(f"{reason}: {len(those):,}{remedy_of_reason(reason, '; ')}")
         for each in those[:limit]:
             echo(f"  {each.id}" + (f": {each.detail}" if each.detail else ""))
         if len(those) > limit:

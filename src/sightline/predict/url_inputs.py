@@ -80,7 +80,7 @@ def _fetch(fs: Any, info: dict[str, Any], max_bytes: int) -> tuple[dict[str, Any
         )
     try:
         with remote.user_errors(str(info["name"])):
-            return info, remote.read_file(fs, info["name"], max_bytes)
+            return info, remote.read_at_most(fs, info["name"], max_bytes)
     except RejectionError as error:
         return info, error
     except remote.UrlNotFoundError:

@@ -91,7 +91,7 @@ def user_errors(url: str) -> Iterator[None]:
         raise UserError(f"cannot read {location(url)} ({cause}); {remedy}") from None
 
 
-def read_file(fs: Any, name: str, max_bytes: int) -> bytes:
+def read_at_most(fs: Any, name: str, max_bytes: int) -> bytes:
     """Reads a file; never more of it than is allowed, whatever the service says of its size.
 
     Raises:

@@ -65,7 +65,7 @@ class RemoteFolderSource:
                 )
             try:
                 name = info["name"]
-                data = fs.cat_file(name) if size is not None else remote.read_file(fs, name, self._max_bytes)
+                data = fs.cat_file(name) if size is not None else remote.read_at_most(fs, name, self._max_bytes)
             except RejectionError as error:
                 return Rejection(identity, error.reason, error.detail)
             except FileNotFoundError:

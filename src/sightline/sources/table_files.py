@@ -175,7 +175,7 @@ class RemoteTableFiles:
             try:
                 name = f"{root}/{path}"
                 web = remote.is_web(name)  # whose word on a size binds nobody
-                return remote.read_file(fs, name, self._max_bytes) if web else bytes(fs.cat_file(name))
+                return remote.read_at_most(fs, name, self._max_bytes) if web else bytes(fs.cat_file(name))
             except FileNotFoundError:
                 raise RejectionError(RejectionReason.MISSING, "deleted since it was listed") from None
 

@@ -28,10 +28,10 @@ REMEDIES: dict[Reason, str] = {
 """For each reason, a short imperative; none where the details say it, or where the configuration asked for it."""
 
 
-def remedy(reason: str, before: str) -> str:
+def remedy_of_reason(reason: str, before: str) -> str:
     """Returns the remedy for a reason as it stands in `rejected.parquet`, and `before` before it; nothing for none.
 
-    >>> remedy("too_many_pixels", "; "), remedy("dropped_label", "; ")
+    >>> remedy_of_reason("too_many_pixels", "; "), remedy_of_reason("dropped_label", "; ")
     ('; raise max_pixels under ingest: in params.yaml', '')
     """
     words = REMEDIES.get(Reason(reason))

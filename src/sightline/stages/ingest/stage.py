@@ -167,7 +167,7 @@ def _require_a_set(
     if not accepted:
         most_frequent = max(rejected, key=lambda reason: rejected[reason])
         unlabelled = most_frequent == RejectionReason.NO_LABEL and config.source.no_label_remedy
-        remedy = f"; {unlabelled}" if unlabelled else remedies.remedy(most_frequent, "; ")
+        remedy = f"; {unlabelled}" if unlabelled else remedies.remedy_of_reason(most_frequent, "; ")
         raise UserError(f"{named}: all {total:,} inputs were rejected ({reasons}){example}{remedy}")
     unwanted = rejections - rejected.get(RejectionReason.REMOVED, 0)  # removals by a correction are intended
     of = f" of {knob}" if knob else ""
