@@ -129,7 +129,8 @@ def test_steps_and_counts_share_the_last_line_of_a_terminal() -> None:
 def test_a_pipe_gets_a_line_a_step_and_now_and_then_one_of_a_count() -> None:
     run = [sys.executable, "-c", "from sightline.core import progress; progress._INTERVAL = 0\n" + STAGE]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert done.stderr == f"a warning on{' everything' * 8}\n"
+    assert f"a note on{' everything' * 8}\n" in done.stdout
     steps = [line for line in done.stdout.splitlines() if line.startswith("evaluate: ")]
     assert [line.partition(":")[2].partition(":")[0].strip() for line in steps] == [
         "robustness", "robustness, corrupted images", "robustness, others", "robustness, others", "the report"
