@@ -74,7 +74,7 @@ def by_page(page: Any, url: str, paths: Sequence[Path]) -> tuple[list[float], li
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     shown = page.eval_on_selector_all(
         "#results > li",
-        "items => items.map(i => [i.querySelector('.name').title, i.querySelector('.answer').innerText])",
+        "items => items.map(i => [i.querySelector('.name').title, i.querySelector('.answer').textContent])",
     )
     answers = dict(shown)
     return [float(row["novelty"]) for row in rows], [answers[row["path"]].startswith(REFUSED) for row in rows]

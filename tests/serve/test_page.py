@@ -95,7 +95,7 @@ def test_foreign_pictures_are_shown_as_such(exported: Project, browser: Any, tmp
         done(page, len(paths))
         shown = page.eval_on_selector_all(
             "#results > li",
-            "all => all.map(i => [i.querySelector('.name').title, i.querySelector('.answer').innerText])",
+            "all => all.map(i => [i.querySelector('.name').title, i.querySelector('.answer').textContent])",
         )
         with page.expect_download() as download:
             page.click("#save")
