@@ -99,13 +99,14 @@ def test_foreign_pictures_are_shown_as_such(exported: Project, browser: Any, tmp
         )
         with page.expect_download() as download:
             page.click("#save")
+        saved = Path(download.value.path()).read_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
     assert len(shown) == len(paths)
     for name, answer in shown:
         novel = (expected[name].novelty or 0) > 1
         assert answer.startswith("Unlike any class the model knows; nearest: ") == novel, (name, answer)
-    for row in csv.DictReader(io.StringIO(Path(download.value.path()).read_text())):
+    for row in csv.DictReader(io.StringIO(saved)):
         assert float(row["novelty"]) == pytest.approx(expected[row["path"]].novelty, rel=1e-4)
     assert sum((p.novelty or 0) > 1 for p in expected.values()) >= 10
 
