@@ -46,8 +46,7 @@ class Classifier(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Maps uint8 images [N, H, W, C] to float32 logits [N, K].
 
-        The permuted tensor keeps its memory in place, so that the network computes in channels-last format, the
-        fast one for convolutions, at no cost.
+        The permuted tensor is a view in channels-last memory format, which is the faster format for convolutions.
         """
         pixels = images.permute(0, 3, 1, 2).float()
         logits: torch.Tensor = self.network((pixels - self.mean) * self.scale)
@@ -61,9 +60,9 @@ class Classifier(nn.Module):
         return self.network.get_submodule(self.head_name)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Maps uint8 images [N, H, W, C] to their embeddings, float32 [N, D]: what the head makes logits of.
+        """Maps uint8 images [N, H, W, C] to their embeddings, float32 [N, D]: the inputs of the head.
 
-        Call it in evaluation mode; in training mode dropout may be on.
+        Call it in evaluation mode; in training mode, dropout may be active.
         """
         with self.watched_embeddings() as seen:
             self(images)
@@ -71,7 +70,7 @@ class Classifier(nn.Module):
 
     @contextlib.contextmanager
     def watched_embeddings(self) -> Iterator[list[torch.Tensor]]:
-        """Gives a list to which every pass within the block adds what the head makes logits of, [N, D]."""
+        """Yields a list to which each forward pass within the block appends its embeddings (head inputs), [N, D]."""
         seen: list[torch.Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
@@ -90,7 +89,7 @@ class Classifier(nn.Module):
 def build_classifier(
     option: ModelOption, shape: tuple[int, int, int], num_classes: int, mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
-    """Builds the network that a model option describes, with fresh weights, or pretrained ones below a fresh head.
+    """Builds the network of a model option, with random weights, or with pretrained weights and a new head.
 
     Args:
         option: An option of `models.options.MODELS`.

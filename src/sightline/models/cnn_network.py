@@ -9,14 +9,14 @@ from torch import nn
 class CnnNetwork(nn.Module):
     """Blocks of two 3x3 convolutions with batch norm, ReLU and max pooling; global average; dense layers.
 
-    The head averages over height and width, so that the number of parameters does not depend on the image's size.
-    The mean is taken as a reduction: the backward pass of `adaptive_avg_pool2d` is not deterministic on CUDA.
+    The head averages over height and width, so the number of parameters does not depend on the image size. The
+    average is `mean`, because the backward pass of `adaptive_avg_pool2d` is not deterministic on CUDA.
 
     Args:
         in_channels: Channels of the input.
         num_classes: Number of logits.
         width: Channels of the first block, doubled by each further block.
-        blocks: Number of blocks; each halves height and width (while there is something to halve).
+        blocks: Number of blocks; each halves height and width (rounded up).
         hidden: Units of the dense layer.
         dropout: Probability of dropping a unit of the dense layer.
         half: Whether the first convolution has stride 2. The last block then has no pooling, so that the final size

@@ -19,24 +19,24 @@ from sightline.models.inference import Predictor
 
 
 def write_embeddings(model: Path, data: Path, output: Path, batch_size: int = 256) -> int:
-    """Writes the embeddings of every image of a processed set: what the network's last layer makes logits of.
+    """Writes the embedding (the input of the network's last layer) of every image of a processed set.
 
-    The columns are `id`, `label` (the class's name in this set, which need not be one of the model's), `split` and
-    `embedding` (a list of fixed size, float32); the rows come split by split ("train", "val", "test"), each sorted by
-    id. Digests of model and set stand in the file's metadata. Memory holds one batch of images at a time, and the
-    same model, set, batch size and machine give the same bytes.
+    The columns are `id`, `label` (the class name in this set, which need not be a class of the model), `split` and
+    `embedding` (a fixed-size list of float32). Rows are ordered by split ("train", "val", "test"), then by id. The
+    file's metadata contains the digests of the model and the set. Memory holds one batch of images at a time. The
+    same model, set, batch size and machine produce the same bytes.
 
     Args:
         model: Folder with `model.safetensors` and `model.json`.
-        data: Folder written by the preprocess stage, with the settings that the model was trained with.
+        data: Folder written by the preprocess stage, with the same settings as for the model's training set.
         output: The Parquet file to write.
-        batch_size: Images in a pass, and rows in a row group.
+        batch_size: Images per forward pass, and rows per row group.
 
     Returns:
         The number of images.
 
     Raises:
-        UserError: If model or set are missing or damaged, or the set's images are of another shape than the model's.
+        UserError: If the model or the set is missing or damaged, or the images do not have the model's input shape.
     """
     predictor = Predictor.load(model)
     processed = ProcessedSet(data)

@@ -1,7 +1,7 @@
-"""Features of images by a network that is not trained further: computed once for each image, and kept.
+"""Cache of the features that a frozen network computes for images.
 
-They stand in `.sightline/features/`, a file for each network, by the digest of each image's pixels: other stages, other
-splits and a set that has grown compute what is new, and nothing twice.
+The cache is in `.sightline/features/`, with one file per network. Its keys are digests of the images' pixels, so other
+stages, other splits and a dataset that has grown compute the features of new images only.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Features = npt.NDArray[np.float32]
 
 FOLDER = files.STATE / "features"
 BATCH = 64
-"""Images in a pass: always so many, a rest filled up, since the last bits of a result depend on their number."""
+"""Images per forward pass. Smaller batches are padded, because the batch size affects the last bits of the result."""
 DAYS_KEPT = 30
 _DIGITS = 64  # of a SHA-256 in hexadecimal
 
 
 class FrozenFeatures:
-    """The features that a network's head makes logits of, for images, from memory or computed.
+    """Embeddings of images (the inputs of a network's head), cached or computed.
 
     Args:
-        classifier: The network; put into evaluation mode. The head plays no part.
-        device: The device that computes.
+        classifier: The network, which is put into evaluation mode. Its head is not used.
+        device: The device to compute on; None for the CPU.
 
     Attributes:
-        computed: Images that were not remembered so far.
+        computed: Number of images that were not in the cache.
     """
 
     def __init__(self, classifier: Classifier, device: torch.device | None = None) -> None:
@@ -51,7 +51,7 @@ class FrozenFeatures:
         self._read()
 
     def __call__(self, batches: Iterable[Images], count: int) -> Features:
-        """Returns the embeddings [n, D] of `count` images, which come as batches [m, H, W, C] of any m."""
+        """Returns the embeddings [n, D] of `count` images, given as batches [m, H, W, C] of any size m."""
         self._classifier.to(self._device).eval()
         order: list[bytes] = []
         waiting: dict[bytes, npt.NDArray[np.uint8]] = {}
@@ -81,7 +81,7 @@ class FrozenFeatures:
         waiting.clear()
 
     def _key(self) -> str:
-        """Digests all that a feature depends on beside its image."""
+        """Returns a digest of everything except the image that a feature depends on."""
         digest = hashlib.sha256()
         head = f"network.{self._classifier.head_name}."
         for name, value in self._classifier.state_dict().items():
@@ -93,7 +93,7 @@ class FrozenFeatures:
         return files.sha256(f"{digest.hexdigest()}{self._classifier.network}{machine}{code}".encode())[:32]
 
     def _read(self) -> None:
-        """Takes up what is remembered; a damaged file is as good as none."""
+        """Reads the cache; a damaged file is ignored."""
         try:
             content = self._path.read_bytes()
             if files.sha256(content[_DIGITS:]).encode() == content[:_DIGITS]:

@@ -23,7 +23,7 @@ class Predictor:
     Attributes:
         classifier: The model, in evaluation mode, on the CPU.
         info: The content of `model.json`.
-        module: The network that maps images to logits: the classifier, or its mean over views of each image.
+        module: The module that maps images to logits: the classifier, or its average over views of each image.
     """
 
     def __init__(self, classifier: Classifier, info: ModelInfo, views: Sequence[str] = ()) -> None:
@@ -33,14 +33,14 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, views: Sequence[str] = ()) -> Predictor:
-        """Reads the model in `folder`; computes with the number of threads that it was trained with.
+        """Loads the model in `folder`, and sets PyTorch's number of threads to the one that it was trained with.
 
         Args:
             folder: The folder of the model.
-            views: Of each image that are to be answered beside it, see `view_average.VIEWS`.
+            views: Views to average over, in addition to the image itself; see `view_average.VIEWS`.
 
         Raises:
-            UserError: If it is missing or damaged.
+            UserError: If the model is missing or damaged.
         """
         classifier, info = saved_model.load_model(folder)
         if info.threads is not None:
@@ -58,5 +58,5 @@ class Predictor:
     @torch.inference_mode()
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         logits = self.module(torch.from_numpy(images))
-        # Softmax in double precision: the rows sum to 1 well within what a metric can see.
+        # Double precision, so that rows sum to 1 more exactly than any metric can notice.
         return torch.softmax(logits.double(), dim=1).numpy()

@@ -1,4 +1,4 @@
-"""The linear probe: a logistic regression on the features of a frozen network, as weights of that network's head."""
+"""Linear probe: a logistic regression on the features of a frozen network, converted to weights of its head."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sightline.metrics.base import Floats, Labels
 from sightline.models.tuned_estimator import Features, Settings, TunedEstimator, TuningConfig
 
 GRID = [{"C": c} for c in (1e-4, 1e-3, 1e-2, 1e-1)]
-"""Inverse strengths of the L2 penalty on the weights, of standardised features, to choose from."""
+"""Candidates for the inverse strength of the L2 penalty on the weights of standardised features."""
 ITERATIONS = 300
-"""Of L-BFGS, at most."""
+"""Maximum number of L-BFGS iterations."""
 UNSEEN = -20.0
 """Logit of a class without a training image."""
 
 ImageWeights = Callable[[Labels], npt.NDArray[np.floating[Any]] | None]
-"""Labels [n] -> the weight of each image [n], or None for equal ones."""
+"""Labels [n] -> the weight of each image [n], or None for equal weights."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class ProbeSolution:
     """A fitted probe.
 
     Attributes:
-        weight: [K, D] of the head.
-        bias: [K] of the head.
-        parameters: The penalty, and on how many images and folds it was chosen.
-        notes: Remarks for the user, a line each.
+        weight: [K, D] weights of the head.
+        bias: [K] biases of the head.
+        parameters: The penalty, and the number of images and folds that it was chosen with.
+        notes: Remarks for the user, one line each.
     """
 
     weight: Features
@@ -48,17 +48,17 @@ class ProbeSolution:
 def solve(
     features: Features, labels: Labels, classes: int, config: TuningConfig, weigh: ImageWeights = lambda _: None
 ) -> ProbeSolution:
-    """Fits a multinomial logistic regression to standardised features, its L2 penalty chosen by cross-validation.
+    """Fits a multinomial logistic regression to standardised features, with an L2 penalty chosen by cross-validation.
 
     Args:
         features: [n, D].
         labels: [n] class indices.
-        classes: Their number K; some may have no image.
+        classes: Number of classes K; some may have no images.
         config: Settings of the search for the penalty.
-        weigh: Gives the images' weights, where classes are to count differently.
+        weigh: Returns the images' weights, for weighted classes.
     """
     mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    std = np.where(std > 1e-6, std, 1.0)  # a feature that says nothing
+    std = np.where(std > 1e-6, std, 1.0)  # a constant feature
 
     def fit(some: Features, truth: Labels, settings: Settings) -> Any:
         return _regression(some, truth, settings["C"], weigh)
@@ -70,7 +70,7 @@ def solve(
     bias[seen] = 0
     if tuned.estimator is not None:
         slopes, offsets = np.asarray(tuned.estimator.coef_), np.asarray(tuned.estimator.intercept_)
-        if len(seen) == 2:  # how much more the second than the first
+        if len(seen) == 2:  # one row: the second class relative to the first
             slopes, offsets = np.vstack([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
         weight[seen] = slopes / std / tuned.temperature
         bias[seen] = offsets / tuned.temperature - weight[seen] @ mean

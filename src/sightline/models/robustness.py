@@ -1,6 +1,6 @@
 """Accuracy of any classifier on corrupted images: raw images are corrupted, then preprocessed like any other.
 
-Shared by all that are held against each other: the same images, corrupted by the same random numbers.
+All classifiers that are compared get the same images, corrupted with the same random numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Predict = Callable[[Images], Floats]
 """[n, height, width, channels] uint8 -> [n, K] probabilities."""
 
 _BATCH = 16
-"""Raw images at a time: each becomes 51 prepared ones."""
+"""Raw images per batch; each becomes 51 prepared images."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class CorruptionResult:
         labels: [n] true classes.
         clean: [n] correct predictions without corruption.
         correct: [n, corruptions, severities] correct predictions, in the order of `corruptions.NAMES`.
-        sample: Digest of the corrupted images and their random numbers; of two classifiers with the same, the answers
-            can be held against each other.
+        sample: The number and the digest of the ids of the corrupted images, and the seed; two classifiers' results
+            are comparable if these are equal.
     """
 
     labels: Labels
@@ -55,16 +55,16 @@ class CorruptionResult:
 def evaluate_corruptions(
     predict: Predict, data: ProcessedSet, split: Split, raw: Path, *, images: int, seed: int, batch_size: int
 ) -> CorruptionResult:
-    """Corrupts raw images of a split, preprocesses them, and asks a classifier.
+    """Corrupts raw images of a split, preprocesses and classifies them.
 
     Args:
         predict: The classifier: images [n, height, width, channels] uint8 -> probabilities [n, K].
         data: The processed set, whose transform prepares the images.
-        split: Its rows to take images from, evenly spaced, since ids often sort by class.
+        split: The split to take images from, at evenly spaced rows, since ids often sort by class.
         raw: Folder written by the ingest stage.
-        images: Largest number of images, at least 1.
-        seed: All randomness of the corruptions is a function of it and of an image's id.
-        batch_size: Prepared images that the classifier is asked about at a time.
+        images: Maximum number of images, at least 1.
+        seed: Seed of the corruptions, whose random numbers also depend on each image's id.
+        batch_size: Prepared images per call of the classifier.
 
     Raises:
         UserError: If raw images are missing.
@@ -95,9 +95,9 @@ def _answers(
     seed: int,
     batch_size: int,
 ) -> dict[str, Bools]:
-    """Returns for each image whether the classifier is right on it, and on each corrupted form of it, [51].
+    """Returns for each image whether the classifier is correct on it and on each corrupted variant, [51].
 
-    What the preprocessing refuses once it is corrupted (as blank) is not recognised.
+    A corrupted variant that the preprocessing rejects (such as a blank image) counts as incorrect.
     """
     prepared: list[Images] = []
     places: list[tuple[str, int]] = []
@@ -118,7 +118,7 @@ def _answers(
 
 
 def _variants(pixels: Pixels, identity: str, seed: int) -> Iterator[Pixels]:
-    """Yields the image itself, then its corrupted forms."""
+    """Yields the image itself, then its corrupted variants."""
     yield pixels
     for name in corruptions.NAMES:
         drawn = seeds.derive(seed, "corruption", name, identity)

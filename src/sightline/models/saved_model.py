@@ -37,10 +37,10 @@ def save_model(
     Args:
         folder: The folder for the two files.
         classifier: The model.
-        option: Its architecture.
+        option: Its model option.
         shape: (height, width, channels) of its input.
         classes: Class names in order of index.
-        lineage: Its origin; None where that is not known.
+        lineage: Its origin; None if unknown.
 
     Returns:
         The model's digest: the SHA-256 of its weights file.
@@ -82,7 +82,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelInfo]:
         if same:
             classifier = _skeleton(option, info)
             classifier.load_state_dict(load_tensors(weights))
-    except (RuntimeError, ValueError):  # weights of another shape: `model.json` is not as it was written
+    except (RuntimeError, ValueError):  # weights of another shape: `model.json` was changed
         same = False
     if not same:
         raise UserError(f"{folder / WEIGHTS} is damaged or not the one {INFO} describes: run the train stage again")
@@ -90,7 +90,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelInfo]:
 
 
 def _skeleton(option: ModelOption, info: ModelInfo) -> Classifier:
-    """Builds the network that `model.json` describes, its weights yet to come."""
+    """Builds the network that `model.json` describes, before its weights are loaded."""
     zeros = [0.0] * info.shape[2]
     with torch.random.fork_rng(devices=[]):
         return build_classifier(option, info.shape, len(info.classes), zeros, zeros)

@@ -1,7 +1,7 @@
 """Lookup of the model that a training starts from: the champion of MLflow's registry, or a folder.
 
-`watch` does it at every `dvc repro` and keeps a copy in `.sightline/starts`: where it was, it may be gone when training
-begins (DVC removes a stage's outputs before it runs), or be another.
+`watch` does it at every `dvc repro` and keeps a copy in `.sightline/starts`. The original may be gone or have changed
+when training begins, since DVC removes a stage's outputs before it runs the stage.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ REGISTRY = "models:/"
 
 
 def find_start(start_from: str, registered: str, pinned: str | None = None) -> StartModel:
-    """Finds the model, and keeps a copy of it.
+    """Finds the model and keeps a copy of it.
 
     Args:
-        start_from: As `train.start_from` has it: "champion", `models:/name@alias`, `models:/name/version`, or the
+        start_from: The value of `train.start_from`: "champion", `models:/name@alias`, `models:/name/version`, or the
             folder of a trained model or of a bundle.
-        registered: The registered model whose champion is meant.
-        pinned: Digest of the model that training started from before, on the same data. The champion that came of it
-            is no reason to train again.
+        registered: The registered model whose champion is used.
+        pinned: Digest of the model that training last started from, on the same data. It is returned if the model
+            found was itself trained from it, so that promoting the result does not make training run again.
 
     Raises:
-        UserError: If there is none, or its weights cannot be found.
+        UserError: If there is no such model, or its weights cannot be found.
     """
     digest = _digest(start_from, registered)
     found = kept(digest) or _fetch(digest, start_from)
@@ -40,7 +40,7 @@ def find_start(start_from: str, registered: str, pinned: str | None = None) -> S
 
 
 def _digest(start_from: str, registered: str) -> str:
-    """Returns the digest of the weights of what is asked for."""
+    """Returns the digest of the weights of the model that `start_from` names."""
     if start_from == CHAMPION or start_from.startswith(REGISTRY):
         return _registered(f"{REGISTRY}{registered}@{CHAMPION}" if start_from == CHAMPION else start_from)
     folder = located(start_from)
@@ -64,7 +64,7 @@ def _registered(uri: str) -> str:
 
 
 def _fetch(digest: str, start_from: str) -> StartModel:
-    """Copies a model to where it is kept: from its folder, from beside its bundle, or from its run in MLflow."""
+    """Copies a model to `.sightline/starts` from its folder, the parent folder of its bundle, or its MLflow run."""
     folder = located(start_from)
     for place in (folder, folder.parent):
         if (place / WEIGHTS).is_file() and (place / INFO).is_file() and files.sha256_file(place / WEIGHTS) == digest:

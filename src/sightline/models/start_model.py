@@ -1,6 +1,6 @@
-"""The model that a training starts from, in `.sightline/starts`, where `start_lookup` has put it.
+"""The model that a training starts from, in `.sightline/starts`, where `start_lookup` copies it.
 
-PyTorch is imported by `begin` alone.
+Only `begin` imports PyTorch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEY = "train.start_from"
 
 @dataclass(frozen=True)
 class StartModel:
-    """A model that a training starts from, in its folder.
+    """A model that a training starts from.
 
     Attributes:
         digest: The SHA-256 of its weights.
@@ -38,17 +38,17 @@ class StartModel:
     info: ModelInfo
 
     def check(self, architecture: Mapping[str, Any], preparation: Mapping[str, Any] | None = None) -> None:
-        """Refuses to start another network, or one for images that are prepared in another way.
+        """Checks that the network and the preprocessing of the images are the same as this model's.
 
         Args:
             architecture: The network's settings.
-            preparation: The preprocessing, as `model.json` records it; None leaves it aside.
+            preparation: The preprocessing, as recorded in `model.json`; None skips this comparison.
 
         Raises:
             UserError: Naming the settings that differ.
         """
         height, width, _ = self.info.shape
-        try:  # without the weights that it began with: they no longer matter
+        try:  # the pretrained weights are ignored: they no longer matter
             theirs, ours = (
                 dataclasses.asdict(network_option(each).fitted_to(height, width))
                 for each in (self.info.architecture, architecture)
@@ -69,7 +69,7 @@ class StartModel:
         )
 
     def record(self, classes: list[str]) -> dict[str, Any]:
-        """Returns what a model that started from it records: its digest, and the classes that are new, and gone."""
+        """Returns the lineage entry of a model trained from this one: the digest, and the kept and new classes."""
         known = self.info.classes
         return {
             "model_sha256": self.digest,
@@ -87,7 +87,7 @@ def _require_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any], fault: st
 
 
 def kept(digest: str) -> StartModel | None:
-    """Returns the model of a digest if its copy is here, and as it was."""
+    """Returns the copy of the model with this digest; None if it is missing or its weights have changed."""
     folder = project_root() / FOLDER / digest
     if not (folder / INFO).is_file() or not (folder / WEIGHTS).is_file():
         return None
@@ -97,10 +97,10 @@ def kept(digest: str) -> StartModel | None:
 
 
 def require_start(digest: str | None) -> StartModel:
-    """Returns the model of a digest, which `watch` has put there.
+    """Returns the model with this digest, which `watch` has copied.
 
     Raises:
-        UserError: If it is not there.
+        UserError: If there is no copy.
     """
     found = kept(digest) if digest else None
     if found is None:
@@ -109,18 +109,18 @@ def require_start(digest: str | None) -> StartModel:
 
 
 def begin(classifier: Classifier, folder: Path, classes: list[str]) -> None:
-    """Gives a network the weights of a model of the same architecture.
+    """Copies the weights of a model with the same architecture into a network.
 
-    The head keeps the rows of the classes that the model knows, matched by name, and starts those of new classes at
-    zero. Normalisation is the model's own, as its weights are used to it.
+    The head keeps the rows of the classes that the model knows, matched by name; rows of new classes start at zero.
+    The model's normalisation is copied too, because its weights were trained with it.
 
     Args:
         classifier: The network, with a head for `classes`.
-        folder: The model's.
+        folder: The model's folder.
         classes: Class names in order of index.
 
     Raises:
-        UserError: If the model is damaged, or its weights are of other shapes.
+        UserError: If the model is damaged, or its weights have other shapes.
     """
     import torch
 

@@ -21,11 +21,11 @@ def create(
     num_classes: int,
     packaged: str = "",
 ) -> nn.Module:
-    """Creates timm's network of that name.
+    """Creates a network of timm.
 
-    Networks of a fixed size, such as vision transformers, get the images' size; stems are left as they are
-    (`extra` reaches what timm's builder offers). Pretrained weights are fitted to size and channels by timm
-    itself; the last layer always starts anew.
+    Networks with a fixed input size, such as vision transformers, are built for the images' size. Stems are not
+    changed (`extra` passes arguments to timm's builder). timm adapts pretrained weights to the size and the channels;
+    the last layer is always new.
 
     Args:
         model_name: timm's name.
@@ -33,10 +33,10 @@ def create(
         weights: See `PretrainableOption`.
         shape: (height, width, channels) of the images.
         num_classes: Number of logits.
-        packaged: The network's name among those whose weights come as a package, where it is one of them.
+        packaged: The network's name in `packaged_weights.DISTRIBUTIONS`, if it has one.
 
     Raises:
-        UserError: If timm is not installed, has no such network, or pretrained weights cannot be had or do not fit.
+        UserError: If timm is not installed or has no such network, or pretrained weights are unavailable or do not fit.
     """
     try:
         import timm
@@ -59,16 +59,16 @@ def create(
         raise UserError(f"train.model: timm cannot build {model_name} with these settings: {detail}") from None
     name = head(network, model_name)
     if weights is not None:
-        # Once more, since timm loads weights while it builds, and fits them to size and channels by each family's rule.
-        # It then no longer says which ones it did not find: so a file is compared with the network first.
-        overlay: dict[str, Any] = {"num_classes": 0}  # of another number than ours: the last layer starts anew
+        # Built a second time, because timm loads weights while it builds the network, and adapts them to the size and
+        # the channels in a way specific to the family. It does not report missing weights, so a file is checked first.
+        overlay: dict[str, Any] = {"num_classes": 0}  # a number that differs from ours makes timm skip the last layer
         if weights == "DEFAULT":
             _require_hub(model_name)
         else:
             overlay["state_dict"] = _state(weights, model_name, network, name, packaged or model_name)
         try:
             network = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
-        except Exception as error:  # the hub's client raises what its HTTP library does
+        except Exception as error:  # the hub client also raises the errors of its HTTP library
             detail = (str(error).splitlines() or [type(error).__name__])[0]
             if weights == "DEFAULT":
                 raise _not_downloaded(model_name, error) from None
@@ -78,7 +78,7 @@ def create(
 
 @torch.no_grad()
 def _try(network: nn.Module, shape: tuple[int, ...]) -> None:
-    """Passes a batch through: most networks that cannot take images of a size find out only then."""
+    """Runs a batch through the network: most networks fail on unsupported image sizes only then."""
     network.eval()(torch.zeros(shape))
     network.train()
 
@@ -87,7 +87,7 @@ def head(network: nn.Module, name: str) -> str:
     """Returns the name of the last layer of timm's network `name`.
 
     Raises:
-        UserError: If that is not one linear layer.
+        UserError: If that is not a single linear layer.
     """
     classifier: Any = network.get_classifier()  # type: ignore[operator]  # a method of every network of timm
     if not isinstance(classifier, nn.Linear):
@@ -97,10 +97,12 @@ def head(network: nn.Module, name: str) -> str:
 
 
 def _require_hub(model_name: str) -> None:
-    """Asks the hub once for what is not in its cache: timm asks five times, with a line of its own for each.
+    """Checks with one request that the hub is reachable, unless the weights are cached.
+
+    timm itself would try five times, and print a line for each attempt.
 
     Raises:
-        UserError: If it does not answer, or has no such weights.
+        UserError: If the request fails.
     """
     import timm
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -108,15 +110,15 @@ def _require_hub(model_name: str) -> None:
 
     known = timm.get_pretrained_cfg(model_name)
     if known is None or not known.hf_hub_id:
-        return  # timm says itself that there are none, or has them elsewhere
+        return  # timm reports that there are none, or has them elsewhere
     place, names = known.hf_hub_id, ("model.safetensors", "pytorch_model.bin")
     if any(isinstance(try_to_load_from_cache(place, name), str) for name in names):
         return
     try:
         get_hf_file_metadata(hf_hub_url(place, names[0]))
     except EntryNotFoundError:
-        return  # under another name: the hub answers
-    except Exception as error:  # what its HTTP library raises
+        return  # the file has another name, but the hub is reachable
+    except Exception as error:  # any error of its HTTP library
         raise _not_downloaded(model_name, error) from None
 
 
@@ -134,10 +136,10 @@ def _state(weights: str, model_name: str, network: nn.Module, head: str, package
         names = list(network.state_dict())
         if len(names) != len(state):
             raise UserError(f"train.model.weights: package: the installed weights are not those of {model_name}")
-        # The same layers in the same order, under other names; timm compares the shapes.
+        # The package has the same layers in the same order, with other names; timm checks the shapes.
         return dict(zip(names, state.values(), strict=True))
     state = pretrained.read_weights(weights)
-    # Of the buffers, only the batch norms' statistics: some versions of timm keep others in their files, some do not.
+    # Of the buffers, only the batch norms' statistics are required: timm versions differ in whether they save others.
     statistics = (name for name, _ in network.named_buffers() if name.endswith(pretrained.STATISTICS))
     wanted = [name for name, _ in network.named_parameters() if not name.startswith(f"{head}.")]
     if missing := [name for name in (*wanted, *statistics) if name not in state]:

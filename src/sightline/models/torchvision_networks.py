@@ -1,10 +1,10 @@
-"""torchvision's networks, fitted to the size and the channels of the images.
+"""torchvision's networks, adapted to the size and the channels of the images.
 
-They were made for 224 pixels, which their first layers reduce to 56 or so before anything is looked at. Below 96 pixels
-the first two of their five halvings are left out: the last map is an eighth of the image rather than a 32nd.
+They were designed for 224 x 224 pixels, which their first layers reduce to about 56 x 56. For images below 96 pixels,
+the first two of their five halvings are left out: the last map has an eighth of the image's size rather than a 32nd.
 
-Each function creates a network with random weights, and returns it and the name of its first convolution. All pool by
-`adaptive_avg_pool2d` to one pixel, which PyTorch computes as a mean: deterministic on CUDA, too.
+Each function creates a network with random weights, and returns it and the name of its first convolution. All of them
+pool with `adaptive_avg_pool2d` to one pixel, which PyTorch computes as a mean and is thus deterministic on CUDA.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sightline.core.errors import UserError
 from sightline.models import pretrained
 
 SMALL_STEM_BELOW = 96
-"""Pixels a side below which the first two halvings are left out."""
+"""Length of the shorter side, in pixels, below which the first two halvings are left out."""
 
 Shape = tuple[int, int, int]
 """(height, width, channels) of the images."""
@@ -33,7 +33,7 @@ _he_normal = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu
 
 
 def load_weights(network: nn.Module, name: str, first: str, head: str, weights: str) -> None:
-    """Loads pretrained weights, fitted to the stem and the channels; the last layer stays as it is.
+    """Loads pretrained weights, adapted to the stem and the channels; the last layer is left unchanged.
 
     Args:
         network: The network.
@@ -43,7 +43,7 @@ def load_weights(network: nn.Module, name: str, first: str, head: str, weights: 
         weights: "DEFAULT", or the path of a file.
 
     Raises:
-        UserError: If the weights cannot be had, or are those of another network.
+        UserError: If the weights are unavailable, or belong to another network.
     """
     state = _default_weights(name) if weights == "DEFAULT" else pretrained.read_weights(weights)
     if isinstance(network, FittedViT):
@@ -62,8 +62,8 @@ def resnet(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
 
 def mobilenet_v3(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]:
     """MobileNetV3 (Howard et al. 2019); small: the first two strides of 2 are 1."""
-    # torchvision's momentum of 0.01 is for millions of steps: with it, the running statistics of a few hundred
-    # steps are still those of the start, and validation sees noise.
+    # torchvision's momentum of 0.01 suits millions of steps: after a few hundred steps the running statistics would
+    # still be close to their initial values, and validation results would be noise.
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
     network = torchvision.models.get_model(name, num_classes=num_classes, norm_layer=norm)
     _replace_first(network, "features.0.0", shape[2], False, _he_normal)
@@ -89,11 +89,11 @@ def convnext(name: str, shape: Shape, num_classes: int) -> tuple[nn.Module, str]
 
 
 VIT_SIZES = {"ti": (12, 3, 192), "s": (12, 6, 384), "b": (12, 12, 768), "l": (24, 16, 1024)}
-"""Layers, heads and embedding: ti and s of DeiT (Touvron et al. 2021), b and l of the original."""
+"""Layers, heads and embedding size: "ti" and "s" as in DeiT (Touvron et al. 2021), "b" and "l" as in the original."""
 
 
 def vit(variant: str, shape: Shape, num_classes: int, patch_size: int | None) -> tuple[nn.Module, str]:
-    """Vision transformers (Dosovitskiy et al. 2021), with patches of an eighth of the image, at most 16 pixels."""
+    """Vision transformers (Dosovitskiy et al. 2021); the default patch is an eighth of the longer side, at most 16."""
     height, width, channels = shape
     side = max(height, width)
     patch = patch_size or max(1, min(16, round(side / 8)))
@@ -107,13 +107,13 @@ def vit(variant: str, shape: Shape, num_classes: int, patch_size: int | None) ->
 class FittedViT(VisionTransformer):  # type: ignore[misc]  # torchvision has no types
     """A vision transformer for images of any height and width.
 
-    An image whose sides are no multiples of the patch is padded at the right and at the bottom by the training
-    pixels' mean (which is 0 after normalisation).
+    Images that are not square, or whose sides are not multiples of the patch size, are padded at the right and the
+    bottom with the mean of the training pixels (which is 0 after normalisation).
 
     Args:
         variant: A name in `VIT_SIZES`.
         num_classes: Number of logits.
-        patch: Pixels a side of a patch.
+        patch: Height and width of a patch, in pixels.
         side: The longer side of the images, in pixels.
     """
 
@@ -132,7 +132,7 @@ class FittedViT(VisionTransformer):  # type: ignore[misc]  # torchvision has no 
     def fit_positions(self, state: pretrained.State) -> pretrained.State:
         """Returns weights with the position embeddings interpolated to this network's number of patches."""
         if "encoder.pos_embedding" not in state:
-            return state  # which load_backbone will say
+            return state  # load_backbone reports it
         return dict(interpolate_embeddings(self.image_size, self.patch_size, dict(state)))
 
 
@@ -143,7 +143,7 @@ def _is_small(shape: Shape) -> bool:
 def _replace_first(
     network: nn.Module, name: str, in_channels: int, small: bool, init: Callable[[torch.Tensor], Any]
 ) -> None:
-    """Gives a network a first convolution for `in_channels`, of 3x3 and stride 1 where small, if it has another."""
+    """Replaces the first convolution to suit `in_channels`; if small, by one of 3x3 with stride 1."""
     old = network.get_submodule(name)
     assert isinstance(old, nn.Conv2d)  # noqa: S101  # narrows the type
     if not small and in_channels == old.in_channels:
@@ -173,7 +173,7 @@ def _default_weights(name: str) -> pretrained.State:
     weights = torchvision.models.get_model_weights(name).DEFAULT
     try:
         return dict(weights.get_state_dict(progress=True, check_hash=True))
-    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: what came has another digest
+    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the digest differs
         raise UserError(
             f"train.model.weights: DEFAULT could not be downloaded from {weights.url} ({error}); "
             "give the path of a local file, or null"

@@ -1,4 +1,4 @@
-"""An estimator of scikit-learn whose settings cross-validation chooses, and whose scores become probabilities."""
+"""A scikit-learn estimator with settings chosen by cross-validation and scores calibrated to probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fit = Callable[[Features, Labels, Settings], Any]
 
 
 class TuningConfig(Protocol):
-    """The choice of settings; the section `baseline` of the configuration is one."""
+    """Settings of the cross-validation, such as the section `baseline` of the configuration."""
 
     @property
     def folds(self) -> int:
@@ -28,7 +28,7 @@ class TuningConfig(Protocol):
 
     @property
     def tuning_images(self) -> int:
-        """Images that take part in it, at most."""
+        """Maximum number of images in the cross-validation."""
 
     @property
     def seed(self) -> int:
@@ -38,24 +38,27 @@ class TuningConfig(Protocol):
 class TunedEstimator:
     """Chooses settings by stratified cross-validation, then fits on all images.
 
-    The settings with the most correct predictions on the held-out folds win, the first of equals. Scores (decision
-    values, or logarithms of probabilities) become probabilities by softmax(scores / T), where T makes the held-out
-    answers most likely: Platt's idea for support vector machines (1999), with the one parameter of Guo et al. (2017),
-    which leaves the most probable class as it is.
+    The settings with the most correct predictions on the held-out folds win; ties go to the first. Scores (decision
+    values or log probabilities) become probabilities by softmax(scores / T), where T maximises the likelihood of the
+    held-out labels. This is Platt scaling (1999) with the single parameter of Guo et al. (2017), which does not change
+    the most probable class.
 
-    A class with fewer images than folds lowers their number; one with a single image takes no part in the choice.
+    If a class has fewer images than there are folds, fewer folds are used; classes with a single image are left out of
+    the cross-validation.
 
     Args:
-        fit: Makes a fitted estimator.
-        grid: The settings to choose from, the most cautious first.
-        config: Settings of the search for them.
-        num_classes: Of the whole set; a class without training images gets probability 0.
+        fit: Returns a fitted estimator.
+        grid: The settings to choose from, the most conservative first.
+        config: Settings of the cross-validation.
+        num_classes: Number of classes of the whole set; a class without training images gets probability 0.
 
     Attributes:
-        settings: The chosen settings; the middle of the grid where there was nothing to choose by.
+        settings: The chosen settings; the middle of the grid if cross-validation was not possible.
         temperature: T; 1 in that case.
-        folds: Of the cross-validation; 0 in that case.
-        notes: Differences from the configuration, a line each.
+        folds: Number of folds; 0 in that case.
+        images: Number of training images.
+        estimator: The fitted estimator; None if all training images have the same class.
+        notes: Differences from the configuration, one line each.
     """
 
     def __init__(self, fit: Fit, grid: Sequence[Settings], config: TuningConfig, num_classes: int) -> None:
@@ -69,9 +72,9 @@ class TunedEstimator:
         self._classes = np.zeros(0, np.int64)
 
     def fit(self, features: Features, labels: Labels) -> None:
-        """Learns from features [n, d] and class indices [n]."""
+        """Fits the estimator to features [n, d] and class indices [n]."""
         self._classes, encoded = np.unique(labels, return_inverse=True)
-        self.images, self.estimator = len(labels), None  # nothing of an earlier fit
+        self.images, self.estimator = len(labels), None  # discard an earlier fit
         if len(self._classes) == 1:
             self.notes.append("all training images belong to one class, which is always predicted")
             return
@@ -91,7 +94,7 @@ class TunedEstimator:
         return found
 
     def parameters(self) -> dict[str, Any]:
-        """Returns what was chosen, and on how many images."""
+        """Returns the chosen settings and the numbers of images and folds."""
         chosen = {**self.settings, "temperature": round(self.temperature, 6)} if self.estimator is not None else {}
         return {"images": self.images, "folds": self.folds, **chosen}
 
@@ -119,7 +122,7 @@ class TunedEstimator:
                 most, self.settings, self.temperature = right, settings, fit_temperature(truth, scores)
 
     def _rows_and_folds(self, labels: Labels) -> tuple[npt.NDArray[np.intp], int]:
-        """Returns the positions that take part in the choice, and the number of folds; 0 where none can be made."""
+        """Returns the rows used in the cross-validation, and the number of folds; 0 if it is not possible."""
         rows = stratified_sample(labels, self._config.tuning_images, self._config.seed, "tuning")
         counts = np.bincount(labels[rows])
         single = int((counts == 1).sum())
@@ -141,6 +144,6 @@ def _scores(estimator: Any, features: Features) -> Floats:
     if not hasattr(estimator, "decision_function"):
         return log_probabilities(np.asarray(estimator.predict_proba(features), np.float64))
     scores = np.asarray(estimator.decision_function(features), np.float64)
-    if scores.ndim == 1:  # two classes: how much more the second than the first
+    if scores.ndim == 1:  # two classes: the second relative to the first
         scores = np.column_stack([-scores / 2, scores / 2])
     return scores

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean answer to several views of an image, its mirror image and crops."""
+"""Test-time augmentation: the mean prediction for several views of an image (mirror image and crops)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ VIEWS = (MIRROR, CROPS)
 """The views that `evaluate.tta` may list."""
 
 CROPPED = 7 / 8
-"""Side of a crop as a share of the image's."""
+"""Side of a crop as a fraction of the image's side."""
 
 
 class ViewAverage(nn.Module):
-    """Answers an image by the mean of the probabilities that a classifier gives to views of it.
+    """Averages a classifier's probabilities over views of each image.
 
-    `mirror` adds the image with left and right exchanged, `crops` the four corners and the middle, seven eighths a
-    side, enlarged to the whole; both together add the mirror images of the crops, too: twelve views in all.
+    `mirror` adds the image flipped left to right. `crops` adds the four corners and the centre, with seven eighths of
+    the image's height and width, resized to the full size. Both together also add the mirror images of the crops:
+    twelve views in all.
 
     Args:
         classifier: Maps images [N, H, W, C], 0..255, to logits [N, K].
-        views: Of `VIEWS`; none leaves the classifier's answer as it is.
+        views: Names in `VIEWS`; if empty, the classifier's probabilities are unchanged.
     """
 
     def __init__(self, classifier: nn.Module, views: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""The origin of the weights that a network begins with: digest and licence of their file, for the record.
+"""The origin of a network's pretrained weights: digest and licence of their file.
 
-PyTorch is not imported: `watch` asks at every `dvc repro`.
+PyTorch is not imported, because `watch` calls this at every `dvc repro`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from sightline.models import packaged_weights
 UNSPECIFIED = "unspecified"
 _LICENCE = re.compile(r"SPDX-License-Identifier:\s*(\S[^\n]*)")
 _LARGEST_HEADER = 100_000_000
-"""Bytes that a safetensors file's header may have, by that format's own library."""
+"""Maximum size of a safetensors file's header in bytes, as in the format's own library."""
 
 
 def of_weights(weights: str | None, network: str = "") -> dict[str, str] | None:
-    """Returns what to record of a network's weights: `sha256` and `license` of the file.
+    """Returns the record of a network's pretrained weights: `sha256` and `license` of the file.
 
-    The licence is the one that the file itself names (the entry `license` of a `.safetensors` file's metadata), or a
-    file beside it, `<name>.license` with a line `SPDX-License-Identifier: ...`, as the REUSE specification has it.
+    The licence is taken from a line `SPDX-License-Identifier: ...` in the file `<name>.license` in the same folder, as
+    in the REUSE specification, or else from the entry `license` of a `.safetensors` file's metadata.
 
     Args:
-        weights: As configured: a path, "package" for those of an installed one, DEFAULT for those of the library that
-            has the network, or None.
-        network: The network's name, by which the package is found.
+        weights: The configured value: a path, "package" for an installed package, "DEFAULT" for the weights of the
+            library that has the network, or None.
+        network: The network's name, which determines the package.
 
     Returns:
-        None without a file: random weights, and those that a library is asked for by name.
+        The record; None if there is no file (random weights, or weights that a library finds by name).
 
     Raises:
-        UserError: If there is no such file, or no such package.
+        UserError: If there is no such file or package, or the `.license` file has no such line.
     """
     if weights is None or weights == "DEFAULT":
         return None
@@ -59,7 +59,7 @@ def _beside(path: Path) -> str | None:
 
 
 def _inside(path: Path) -> str | None:
-    """Returns the licence in a safetensors file's header; what is no such file is the reader's to refuse."""
+    """Returns the licence in a safetensors file's header; None for any other file, which loading will reject."""
     if path.suffix != ".safetensors":
         return None
     with path.open("rb") as stream:

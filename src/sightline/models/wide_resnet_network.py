@@ -9,7 +9,7 @@ from torch import nn
 class _Block(nn.Module):
     """Batch norm and ReLU before each of two 3x3 convolutions (He et al. 2016, "Identity mappings"), plus the input.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated input.
+    If the shape changes, the shortcut is a 1x1 convolution of the activated input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float) -> None:
@@ -59,13 +59,13 @@ class WideResNetwork(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         self.head = nn.Linear(channels, num_classes)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # as the authors' code
+            if isinstance(module, nn.Conv2d):  # as in the authors' code
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Maps [N, C, H, W] float images to [N, num_classes] logits."""
         maps = torch.relu(self.norm(self.blocks(self.stem(images))))
-        # A mean, since the backward pass of adaptive_avg_pool2d is not deterministic on CUDA.
+        # `mean`, because the backward pass of adaptive_avg_pool2d is not deterministic on CUDA.
         logits: torch.Tensor = self.head(maps.mean(dim=(2, 3)))
         return logits

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LARGE = 48
-"""px: from this shorter side on, `stem: auto` halves the image at once."""
+"""Length of the shorter side, in pixels, from which `stem: auto` means `half`."""
 
 
 @MODELS.register("cnn")
@@ -24,13 +24,13 @@ class Cnn(ModelOption):
 
     Attributes:
         width: Channels of the first block; each further block has twice as many.
-        blocks: Number of blocks, 1 to 6; each halves height and width. None: as many as leave about four pixels of the
-            image's side, two to five.
-        hidden: Units of the dense layer before the classes.
-        dropout: Share of that layer's units dropped in training, 0 to below 1.
-        stem: `full`: the first block computes at the image's size. `half`: the first convolution has stride 2, and the
-            last block no pooling: a quarter of the computation. `auto`: `half` if the shorter side is at least 48
-            pixels. Models saved before this setting existed have `full`.
+        blocks: Number of blocks, 1 to 6; each halves height and width. None chooses two to five, such that the last map
+            is about four pixels on its shorter side.
+        hidden: Units of the dense layer before the last one.
+        dropout: Fraction of that layer's units dropped in training, 0 to below 1.
+        stem: `full`: the first block computes at the image's size. `half`: the first convolution has stride 2 and the
+            last block no pooling, which takes a quarter of the computation. `auto`: `half` if the shorter side is at
+            least 48 pixels, else `full`. Models saved before this setting existed have `full`.
     """
 
     width: int
@@ -47,7 +47,7 @@ class Cnn(ModelOption):
         require_one_of("stem", self.stem, ("auto", "full", "half"))
 
     def blocks_for(self, height: int, width: int) -> int:
-        """Returns the number of blocks for images of this size: a block more for twice the side.
+        """Returns the number of blocks for images of this size: one more block for twice the shorter side.
 
         >>> [Cnn("cnn", 32, None, 128, 0.2).blocks_for(side, side) for side in (8, 16, 28, 64, 224)]
         [2, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""The option `dense`: a plain dense network, the baseline that a convolution has to beat."""
+"""The option `dense`: a plain dense network, a baseline for convolutional networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Dense(ModelOption):
 
     Attributes:
         hidden: Units of each hidden layer.
-        dropout: Share of units dropped after each hidden layer in training, 0 to below 1.
+        dropout: Fraction of units dropped after each hidden layer in training, 0 to below 1.
     """
 
     hidden: list[int]
@@ -40,4 +40,4 @@ class Dense(ModelOption):
         for units_in, units_out in itertools.pairwise(sizes):
             layers += [nn.Linear(units_in, units_out), nn.ReLU(), nn.Dropout(self.dropout)]
         layers.append(nn.Linear(sizes[-1], num_classes))
-        return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers)))  # a stored model knows them as `layers.<n>`
+        return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers)))  # stored models name them `layers.<n>`

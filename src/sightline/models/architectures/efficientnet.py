@@ -1,4 +1,4 @@
-"""The option `efficientnet`: torchvision's EfficientNet, of both versions."""
+"""The option `efficientnet`: torchvision's EfficientNet, versions 1 and 2."""
 
 from __future__ import annotations
 

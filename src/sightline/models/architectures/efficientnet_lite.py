@@ -1,4 +1,4 @@
-"""The options `efficientnet_lite0`, `1` and `2`: small networks whose pretrained weights come as a package."""
+"""The options `efficientnet_lite0`, `1` and `2`: small networks with pretrained weights in a Python package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class EfficientNetLite(PretrainableOption):
     """EfficientNet without squeeze-and-excitation and with ReLU6 (Google 2020), built by timm.
 
     Attributes:
-        drop_rate: Share of the embedding that training leaves out before the head, 0 to below 1.
-        drop_path_rate: Share of images for which training skips the last block (stochastic depth, Huang et al. 2016),
-            0 to below 1; earlier blocks are skipped less, in proportion.
+        drop_rate: Fraction of the embedding that is dropped before the head in training, 0 to below 1.
+        drop_path_rate: Fraction of images for which training skips the last block (stochastic depth, Huang et al.
+            2016), 0 to below 1; earlier blocks are skipped proportionally less often.
     """
 
     drop_rate: float

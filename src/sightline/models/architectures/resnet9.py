@@ -19,8 +19,8 @@ class ResNet9(ModelOption):
 
     Attributes:
         width: Channels of the first block; the others have 2, 4 and 8 times as many.
-        pool: "max" or "mean" over what is left of height and width.
-        scale: The logits' factor: below 1 it keeps them small, which lets the learning rate be high.
+        pool: "max" or "mean" over the final height and width.
+        scale: Factor of the logits: below 1 keeps them small, which permits a high learning rate.
     """
 
     width: int

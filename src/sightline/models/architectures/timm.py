@@ -1,4 +1,4 @@
-"""The option `timm`: any network of the timm library (Wightman 2019), an extra."""
+"""The option `timm`: any network of the timm library (Wightman 2019), which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @MODELS.register("timm")
 @dataclass
 class Timm(PretrainableOption):
-    """Any network of the timm library, which is the extra `timm`.
+    """Any network of the timm library, which the extra `timm` installs.
 
     Attributes:
-        model_name: timm's name of it, such as "resnet26d" or "convnext_atto.d2_in1k".
+        model_name: timm's name of the network, such as "resnet26d" or "convnext_atto.d2_in1k".
         arguments: Further arguments of its builder, such as `drop_path_rate: 0.1`.
     """
 
@@ -27,10 +27,10 @@ class Timm(PretrainableOption):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # A name such as "hf-hub:..." would fetch a description of the network: rebuilding a model must need no network.
+        # A name such as "hf-hub:..." would download the architecture; rebuilding a model must work offline.
         plain = ":" not in self.model_name and "/" not in self.model_name
         require(plain, f"model_name: must be a name of timm's own list, not {self.model_name!r}")
-        own = ("checkpoint_path", "in_chans", "num_classes", "cache_dir")  # set here, or would read files
+        own = ("checkpoint_path", "in_chans", "num_classes", "cache_dir")  # set by Sightline, or read files
         for key in self.arguments:
             require(key not in own and not key.startswith("pretrained"), f"arguments: {key} cannot be set here")
 

@@ -19,7 +19,7 @@ class ViT(TorchvisionOption):
 
     Attributes:
         variant: "ti" and "s" (the sizes of Touvron et al. 2021), "b" or "l".
-        patch_size: Height and width of a patch in pixels; null takes an eighth of the image's, at most 16.
+        patch_size: Height and width of a patch in pixels; null for an eighth of the image's longer side, at most 16.
     """
 
     variant: str

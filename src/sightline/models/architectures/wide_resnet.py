@@ -1,4 +1,4 @@
-"""The option `wide_resnet`: a residual network of few layers and many channels."""
+"""The option `wide_resnet`: a residual network with few layers and many channels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class WideResNet(ModelOption):
     """Wide residual network (Zagoruyko and Komodakis 2016).
 
     Attributes:
-        depth: Number of convolutions and the dense layer: 6n + 4, such as 16, 28 or 40.
-        widen_factor: Channels as multiples of 16, 32 and 64.
-        dropout: Share of activations dropped between a block's two convolutions in training, 0 to below 1.
+        depth: Number of layers: 6n + 4, such as 16, 28 or 40.
+        widen_factor: Factor of the channels 16, 32 and 64.
+        dropout: Fraction of activations dropped between a block's two convolutions in training, 0 to below 1.
     """
 
     depth: int
