@@ -1,4 +1,4 @@
-"""The ONNX graph of a bundle's network with further classes, by their means in its novelty detector's space."""
+"""Extension of a bundle's ONNX graph with further classes, given by their means in the novelty detector's space."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sightline.core.errors import UserError
 from sightline.predict.manifest import OUTPUT
 
 POINT, SCORES, MEANS = "novelty_point", "novelty_shifted", "novelty_means"
-"""Of the novelty detector's part of the graph: an image's place p [N, R]; |m|² - 2pm for each mean m; these, [C, R]."""
+"""Tensors of the novelty detector: projected features p [N, R]; |m|² - 2pm for each class mean m; the means [C, R]."""
 _DOUBLED, _SQUARES, _THRESHOLDS = "novelty_doubled", "novelty_squares", "novelty_threshold"
 _TRAINED = "trained_probabilities"
 _PREFIX = "extended_"
 
 
 def with_point(model: bytes, bundle: Path) -> bytes:
-    """Returns a network that gives an image's place in the novelty detector's space as well.
+    """Returns the network with an additional output: an image's point in the novelty detector's space.
 
     Raises:
-        UserError: If it has no novelty detector, or has been extended already.
+        UserError: If it has no novelty detector, or has already been extended.
     """
     proto = onnx.load_from_string(model)
     names = {output for node in proto.graph.node for output in node.output}
@@ -37,17 +37,17 @@ def with_point(model: bytes, bundle: Path) -> bytes:
 
 
 def trained_means(model: bytes) -> npt.NDArray[np.float64]:
-    """Returns the means [C, R] of the classes that were trained."""
+    """Returns the means [C, R] of the trained classes."""
     return _constant(onnx.load_from_string(model).graph, MEANS).astype(np.float64)
 
 
 def extended(model: bytes, means: npt.NDArray[np.float64], spread: float, threshold: float) -> bytes:
-    """Returns a network with further classes behind the old ones.
+    """Returns the network with further classes after the trained ones.
 
     Args:
-        model: The network; its output is `ClassMeans.answers`' `trained`.
+        model: The network; its output is the argument `trained` of `ClassMeans.answers`.
         means: [n, R] the new classes' means.
-        spread: The divisor of log odds.
+        spread: The divisor of the log odds.
         threshold: The distance above which an image nearest to a new class is novel.
     """
     proto = onnx.load_from_string(model)
@@ -56,7 +56,7 @@ def extended(model: bytes, means: npt.NDArray[np.float64], spread: float, thresh
     for name, added, along in ((MEANS, means, 0), (_DOUBLED, -2 * means.T, 1), (_SQUARES, (means**2).sum(axis=1), 0)):
         _replace(graph, name, np.concatenate([_constant(graph, name), added.astype(np.float32)], axis=along))
     thresholds = _constant(graph, _THRESHOLDS)
-    if thresholds.ndim:  # bundles of older versions have one for all classes
+    if thresholds.ndim:  # bundles of older versions have one threshold for all classes
         _replace(graph, _THRESHOLDS, np.append(thresholds, np.full(len(means), threshold, np.float32)))
     for old_node in graph.node:
         for names in (old_node.output, old_node.input):

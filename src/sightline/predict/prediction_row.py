@@ -1,4 +1,4 @@
-"""A prediction as JSON values: those of files, and of the server's answers."""
+"""A prediction as JSON values, in files and in the server's responses."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def as_row(p: Prediction) -> PredictionRow:
 
 
 def shortest_decimal(probability: float) -> float:
-    """Returns the shortest decimal that is the same float32: 0.1, not 0.10000000149011612."""
+    """Rounds to 9 significant digits, which identify a float32: 0.1, not 0.10000000149011612."""
     return float(f"{probability:.9g}")

@@ -1,7 +1,7 @@
-"""Batched inference on a Ray cluster: images are read here, decoded and computed on its nodes, answered in order.
+"""Batched inference on a Ray cluster: this machine reads images, the nodes decode and predict them, in order.
 
-A batch is the one that this machine would have computed, so that its answers have the same bits. Ray computes a batch
-again whose worker or node has died.
+The batches are the same as on a single machine, so that the results have the same bits. If a worker or a node dies,
+Ray computes its batches again.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 BACKEND = "--backend ray"
 LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "pywavelets", "simplejpeg")
 MAX_BYTES = 2**28
-"""Encoded images in batches under way; one batch is under way in any case."""
+"""Maximum number of encoded bytes in pending batches; one batch may always be pending."""
 
 Encoded = bytes | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """The files that a node opens the network from; sent to each node once, and opened once by each of its processes.
+    """The files that a node loads the network from; sent once to each node, and loaded once by each of its processes.
 
     Attributes:
-        form: The form of the network, of `manifest.MODELS`.
+        form: The form of the network, a key of `manifest.MODELS`.
         parts: Files of the bundle, by name.
-        version: Of the code and the libraries here, which a node must have too.
+        version: Version of the code and the libraries on this machine, which nodes must have too.
     """
 
     form: str
@@ -54,12 +54,11 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswer:
-    """The answer of a node.
+    """A node's results for a batch.
 
     Attributes:
-        version: Of its code and libraries.
-        answers: For each image the network's answer, or why it was refused; none where the version is another than
-            was asked for.
+        version: Version of its code and libraries.
+        answers: The network's answer or the rejection of each image; empty if the version is not the required one.
     """
 
     version: str
@@ -68,12 +67,12 @@ class BatchAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch under way.
+    """A pending batch.
 
     Attributes:
-        inputs: With what was read of each, or why it could not be.
-        owed: The reference to the answer; None where nothing could be read.
-        size: Encoded bytes.
+        inputs: The inputs, each with its content, or its rejection if it could not be read.
+        owed: The reference to the `BatchAnswer`; None if no input could be read.
+        size: Number of encoded bytes.
     """
 
     inputs: list[tuple[Input, Encoded | RejectionError]]
@@ -84,24 +83,25 @@ class Batch:
 def answered_on_ray(
     bundle: Bundle, items: Iterable[Input], size: int, workers: int | None, address: str | None
 ) -> Iterator[tuple[Input, Answer | RejectionError]]:
-    """Yields `items` in order, each with the network's answer or why it was refused; memory holds a few batches.
+    """Yields `items` in order, each with the network's answer or its rejection; memory holds a few batches.
 
     Args:
         bundle: The model.
-        items: Are read ahead.
+        items: The inputs, which are read ahead.
         size: Images per run of the network.
-        workers: Threads that read; None is one per core, 0 reads in this thread.
-        address: The cluster's, as "host:6379", "ray://host:10001" or "auto"; None starts one on this machine.
+        workers: Number of reading threads; None means one per core, 0 reads in this thread.
+        address: The cluster's address, such as "host:6379", "ray://host:10001" or "auto"; None starts a cluster on
+            this machine.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached, or its nodes have other software.
     """
     with clusters.ray_cluster(address, BACKEND, "leave out --address") as ray:
         version = software()
-        # A node fetches what is put there once; in a list, a task gets the reference, not a copy of the content.
+        # A node fetches a stored object only once. The list makes Ray pass the reference rather than the content.
         shipped = [ray.put(Shipment(bundle.model, bundle.network_files(), version))]
         run = ray.remote(run_batch).options(num_cpus=1, max_retries=clusters.RETRIES)
-        # Four for each CPU: those that wait behind one that is computed again leave no node idle.
+        # Four per CPU, so that no node is idle while the oldest batch is computed again.
         most = 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting: deque[Batch] = deque()
         with contextlib.closing(_encoded_inputs(items, workers)) as inputs:
@@ -136,7 +136,7 @@ def _bytes(data: Encoded) -> int:
 
 
 def delivered(ray: Any, batch: Batch, version: str) -> Iterator[tuple[Input, Answer | RejectionError]]:
-    """Waits for a batch's answers and yields them in the order of its inputs."""
+    """Waits for the answers to a batch and yields them in the order of its inputs."""
     answers: Iterator[Answer | RejectionError] = iter(())
     if batch.owed is not None:
         answer: BatchAnswer = ray.get(batch.owed)
@@ -155,17 +155,17 @@ def delivered(ray: Any, batch: Batch, version: str) -> Iterator[tuple[Input, Ans
 
 @functools.cache
 def software() -> str:
-    """Returns the version of the code that answers, and of the libraries that it calls."""
+    """Returns the version of the inference code and of the libraries that it uses."""
     return clusters.software_version("sightline.predict.inference_model", LIBRARIES)
 
 
 class OpenedModel:
-    """The model that a process of a node has opened last, for the batches that follow.
+    """The model that a process of a node has loaded last, kept for subsequent batches.
 
     Attributes:
-        reference: The shipment, which it was opened from.
-        version: Of the code and libraries here.
-        model: None where that version is not the one asked for: its answers would be others, perhaps.
+        reference: The reference to the shipment that it was loaded from, in hexadecimal.
+        version: Version of the code and libraries on this node.
+        model: The model; None if that version is not the required one, since results might differ.
     """
 
     def __init__(self) -> None:
@@ -174,14 +174,14 @@ class OpenedModel:
         self.model: InferenceModel | None = None
 
     def open(self, reference: str, shipment: Shipment) -> None:
-        """Opens another model in place of the one before."""
+        """Replaces the loaded model with the one in a shipment."""
         self.reference, self.model = reference, None
         if self.version == shipment.version:
             parts = shipment.parts
             self.model = open_model(Path("the bundle"), shipment.form, threads=1, read=parts.__getitem__)
 
     def answers(self, images: list[Encoded]) -> list[Answer | RejectionError]:
-        """Returns for each image the answer, or why it was refused; nothing where there is no model."""
+        """Returns each image's answer or rejection; empty if there is no model."""
         model = self.model
         if model is None:
             return []
@@ -204,17 +204,17 @@ def _opened() -> OpenedModel:
 
 
 def run_batch(shipped: list[Any], images: list[Encoded]) -> BatchAnswer:
-    """Decodes and computes a batch.
+    """Decodes and predicts a batch.
 
     Args:
-        shipped: The reference to the shipment.
-        images: Encoded, or pixels [h, w, 1 or 3] uint8.
+        shipped: A list of one item, the reference to the shipment.
+        images: Encoded images, or pixels [h, w, 1 or 3] uint8.
     """
     opened, (reference,) = _opened(), shipped
     if opened.reference != reference.hex():
         import cv2
         import ray
 
-        cv2.setNumThreads(1)  # a CPU is what the task was given
+        cv2.setNumThreads(1)  # the task was assigned one CPU
         opened.open(reference.hex(), ray.get(reference))
     return BatchAnswer(opened.version, opened.answers(images))

@@ -1,1 +1,1 @@
-"""Promotion: a bundle becomes a version of the registered model, and the champion if it may replace the one before."""
+"""Promotion: registers a bundle as a model version, and makes it the champion if it may replace the current one."""

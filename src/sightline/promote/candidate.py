@@ -1,4 +1,4 @@
-"""A bundle and the predictions of its model on the test split, read and checked against each other."""
+"""A bundle and its model's predictions on the test split, which are checked for consistency."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Candidate:
     """A bundle that could be promoted.
 
     Attributes:
-        digest: Stands for all its files: the SHA-256 of its manifest.
-        lineage: Digests of what it was made from.
+        digest: The SHA-256 of its manifest, which contains the digests of all its files.
+        lineage: Digests of the model, data and predictions that it was made from.
         manifest: The content of its manifest.
-        evidence: The numbers that the decision rests on.
+        evidence: The numbers that the decision is based on.
     """
 
     digest: str
@@ -36,11 +36,12 @@ def read_candidate(bundle: Path, predictions: Path) -> Candidate:
     """Reads a bundle and its model's predictions.
 
     Args:
-        bundle: As the export stage wrote it; every file is checked.
-        predictions: As the evaluate stage wrote them (Parquet: id, label, predicted, probabilities).
+        bundle: The folder written by the export stage; every file is verified.
+        predictions: The file written by the evaluate stage (Parquet: id, label, predicted, probabilities).
 
     Raises:
-        UserError: If one of them is damaged, or the predictions are not those that the bundle was exported with.
+        UserError: If one of them is missing or damaged, the bundle was extended, or the predictions are not those that
+            it was exported with.
     """
     content = manifest.verify_files(bundle)
     lineage = dict(content["lineage"])

@@ -14,14 +14,14 @@ class PromoteConfig:
     Attributes:
         name: The registered model in MLflow.
         min_accuracy: Accuracy on the test split below which nothing is promoted, 0 to 1.
-        min_class_recall: The same for the recall of every class that the test split has.
-        margin: Loss of accuracy against the champion that a candidate may have: the lower end of the 95 % interval of
-            the difference must not be below `-margin`, 0 to 1.
-        max_ece: Largest expected calibration error, 0 to 1.
-        min_parity_images: Images that the parity check must have compared at least; all test and
-            validation images where there are fewer.
-        max_rejected: Largest share of the inputs that ingestion may have refused, 0 to 1.
-        max_lost: Largest share of its images that a class, or the test split, may have lost since the state that
+        min_class_recall: The same for the recall of every class in the test split.
+        margin: Tolerated loss of accuracy compared with the champion, 0 to 1: the lower bound of the 95 % interval of
+            the difference must not be below `-margin`.
+        max_ece: Maximum expected calibration error, 0 to 1.
+        min_parity_images: Minimum number of images in the parity check, or all test and validation images if there are
+            fewer.
+        max_rejected: Maximum fraction of the inputs that ingestion may have rejected, 0 to 1.
+        max_lost: Maximum fraction of its images that a class, or the test split, may have lost since the revision that
             `--against` names, 0 to 1.
     """
 

@@ -1,4 +1,4 @@
-"""The gate for a change of the data or the model: what speaks against it, beside an earlier state of the project."""
+"""The gate for changes of the data or the model: objections to a revision, compared with an earlier one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SUMMARY, PREDICTIONS = "data/raw/ingest.json", "reports/predictions.parquet"
 
 
 def objections(now: Revision, before: Revision | None, policy: PromoteConfig) -> list[str]:
-    """Returns what speaks against a state of the project, one sentence each; none where nothing does.
+    """Returns the objections to a revision of the project, one sentence each; empty if there are none.
 
     Args:
-        now: The state that is to be taken over.
-        before: An earlier one to compare it with; None asks of `now` alone.
+        now: The revision to be accepted.
+        before: An earlier revision to compare it with; None checks `now` only.
         policy: The requirements.
 
     Raises:
@@ -57,7 +57,7 @@ def _rejections(summary: Mapping[str, object], state: DatasetState, policy: Prom
     inputs, rejected = summary["inputs"], summary["rejected"]
     if not isinstance(inputs, int) or not isinstance(rejected, Mapping):
         raise ValueError(f"{SUMMARY} contains no counts")
-    count = sum(number for reason, number in rejected.items() if reason != "removed")  # by a person, who looked
+    count = sum(number for reason, number in rejected.items() if reason != "removed")  # removed by a reviewer
     if count <= policy.max_rejected * inputs:
         return []
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in rejected.items())
@@ -68,7 +68,7 @@ def _rejections(summary: Mapping[str, object], state: DatasetState, policy: Prom
 
 
 def _leaks(state: DatasetState) -> list[str]:
-    """Finds test images that the model was trained or chosen with, by their bytes or as near duplicates."""
+    """Finds test images with a copy or near duplicate in the splits that the model was trained or selected on."""
     others = [(id_, image) for id_, image in state.images.items() if image.split != "test"]
     contents = {image.sha256 for _, image in others}
     groups = {state.near[id_] for id_, _ in others if id_ in state.near}
@@ -83,7 +83,7 @@ def _leaks(state: DatasetState) -> list[str]:
 
 
 def _losses(before: DatasetState, now: DatasetState, policy: PromoteConfig) -> list[str]:
-    """Finds classes, and the test split, that have lost more images than they may."""
+    """Returns objections if classes or the test split have lost too many images."""
     had, has = (Counter(image.label for image in state.images.values()) for state in (before, now))
     most = f"promote.max_lost, {policy.max_lost:g}"
     poorer = [label for label in sorted(had) if had[label] - has[label] > policy.max_lost * had[label]]

@@ -10,7 +10,7 @@ from sightline.tracking.find_run import all_settings
 from sightline.tracking.model_registry import BUNDLE_TAG, PREFIX, ModelRegistry, Version
 
 _MOST_HEAD, _MOST_PARAMETERS = 9, 6
-_NARROW = 16  # characters of the first column: with a digest behind it a line has 80
+_NARROW = 16  # characters of the first column: with a digest in the second, a line has 80
 _MAIN_PARAMETERS = ("ingest.source.name", "ingest.path", "preprocess.size", "train.model.name", "train.lr")
 _MAIN_METRICS = ("test_accuracy", "test_acc_low", "test_acc_high", "best_val_accuracy")
 
@@ -18,15 +18,15 @@ COMMIT, DIRTY, BRANCH = "mlflow.source.git.commit", "git.dirty", "git.branch"
 
 
 def trace(registry: ModelRegistry, reference: str) -> dict[str, Any]:
-    """Returns all that is known of how a version was made.
+    """Returns everything that is known about the origin of a version.
 
     Args:
         registry: The registered model's versions.
         reference: A version's number, or an alias.
 
     Returns:
-        JSON values. What is not known is None: the run may have been deleted, or made outside a git repository.
-        `parameters` are all settings, `distinct_parameters` the names of those that differ from the defaults.
+        JSON values. Unknown values are None: the run may have been deleted, or made outside a git repository.
+        `parameters` are all settings; `distinct_parameters` are the names of those that differ from the defaults.
 
     Raises:
         UserError: If there is no such version.
@@ -68,7 +68,7 @@ def _find(registry: ModelRegistry, reference: str) -> Version:
 
 
 def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
-    """Returns what was recorded when it was decided about the version."""
+    """Returns the recorded decision about the version; None if there is none."""
     if f"{PREFIX}decision" not in tags:
         return None
     plain = ("decision", "decided_by", "decided_at", "decided_against", "force_reason")
@@ -77,10 +77,10 @@ def _promotion(tags: dict[str, str]) -> dict[str, Any] | None:
 
 
 def lineage_lines(traced: dict[str, Any]) -> list[str]:
-    """Returns what matters most of the lineage, in a dozen lines."""
+    """Returns the most important parts of the lineage, in about a dozen lines."""
     whole = all_lines(traced, _NARROW)
     head = whole[: whole.index("parameters:")]
-    aside = ("predictions_sha256", "test_set_sha256")  # what the bundle's digest covers, and what the decision is about
+    aside = ("predictions_sha256", "test_set_sha256")  # not essential: the bundle's digest and the decision imply them
     text = [line for line in head if not line.startswith(aside)][:_MOST_HEAD]
     parameters, metrics = traced["parameters"] or {}, traced["metrics"] or {}
     shown = [name for name in _MAIN_PARAMETERS if name in parameters]
@@ -99,8 +99,8 @@ def all_lines(traced: dict[str, Any], width: int = 20) -> list[str]:
     """Returns the human-readable lineage, one line per entry: the version, then its parameters and metrics.
 
     Args:
-        traced: The lineage, of `trace`.
-        width: Characters of the first column.
+        traced: The lineage returned by `trace`.
+        width: Width of the first column, in characters.
     """
     aliases = f" ({', '.join(traced['aliases'])})" if traced["aliases"] else ""
     digests = ("bundle_sha256", "model_sha256", "data_sha256", "predictions_sha256", "test_set_sha256")

@@ -1,4 +1,4 @@
-"""Promotion policy: whether a candidate may replace the champion, a pure function of the evidence on both."""
+"""Promotion policy: whether a candidate may replace the champion, as a pure function of the evidence on both."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sightline.promote.config import PromoteConfig
 
 SIGNIFICANT = 0.05
 LEAST_COMMON = 0.5
-"""Share of the champion's test images that the candidate must have been tested on, too, for the two to be compared."""
+"""Minimum fraction of the champion's test images that the candidate must also have been tested on."""
 FORCE = 'sightline promote --force --reason "..."'
 MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The numbers about a bundle that a decision rests on.
+    """The numbers about a bundle that a decision is based on.
 
     Attributes:
         ids: The test images' ids, sorted, n >= 1.
         classes: Class names in order of index.
         labels: [n] true classes.
-        correct: [n] whether the bundle's model was right.
+        correct: [n] whether the bundle's model was correct.
         ece: Expected calibration error of its probabilities, 0 to 1.
-        parity_images: On how many images it was compared with the trained model.
-        parity_available: Number of images that there were for that; None where the bundle does not tell.
-        parity_agreement: Share of these on which both name the same class, 0 to 1.
+        parity_images: Number of images in the parity check with the trained model.
+        parity_available: Number of images available for it; None if the bundle does not record it.
+        parity_agreement: Fraction of the compared images on which both predict the same class, 0 to 1.
     """
 
     ids: list[str]
@@ -51,7 +51,7 @@ class Evidence:
 
     @property
     def test_set(self) -> str:
-        """A digest of the test images, by id, and their true classes, by name."""
+        """A digest of the test images' ids and true class names."""
         digest = hashlib.sha256()
         for row in zip(self.ids, self.names, strict=True):
             digest.update(files.canonical_json(row).encode())
@@ -64,7 +64,7 @@ class Evidence:
 
     @property
     def recalls(self) -> dict[str, float]:
-        """Recall of each class that the test set has, by name."""
+        """Recall of each class in the test set, by name."""
         return {self.classes[c]: float(self.correct[self.labels == c].mean()) for c in np.unique(self.labels)}
 
 
@@ -73,7 +73,7 @@ class Decision:
     """The decision about a candidate.
 
     Attributes:
-        reasons: Reasons against the candidate, one sentence each; none if it is to be promoted.
+        reasons: Reasons against the candidate, one sentence each; empty if it may be promoted.
         facts: The numbers that were compared.
     """
 
@@ -82,15 +82,15 @@ class Decision:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the candidate."""
+        """Whether there are no reasons against the candidate."""
         return not self.reasons
 
     def with_reasons(self, more: Sequence[str]) -> Decision:
-        """Returns the decision with more reasons against the candidate."""
+        """Returns the decision with further reasons against the candidate."""
         return Decision((*self.reasons, *more), self.facts)
 
     def lines(self) -> list[str]:
-        """Returns the reasons, and the numbers, as text."""
+        """Returns the reasons and the numbers as text."""
         facts = "  ".join(
             f"{fact} {value:.4f}" if isinstance(value, float) else f"{fact} {value:,}"
             for fact, value in self.facts.items()
@@ -101,10 +101,10 @@ class Decision:
 def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig) -> Decision:
     """Decides whether a candidate is good enough, and not worse than the champion, if there is one.
 
-    The comparison is paired (both have answered the same images) and asks for non-inferiority: the 95 % interval of
-    the difference of accuracies must exclude a loss of more than the margin. McNemar's p-value is given beside it,
-    and decides nothing of the whole: two models that are both bad are also not significantly different. For a single
-    class, which often has too few images to exclude a loss, it decides.
+    The comparison is paired (on images that both were tested on) and requires non-inferiority: the 95 % interval of
+    the difference of accuracies must exclude a loss of more than the margin. McNemar's p-value for the whole test set
+    is reported but does not decide, because the lack of a significant difference does not show that the candidate is
+    no worse. For a single class, which often has too few images to exclude a loss, McNemar's test does decide.
 
     Args:
         candidate: The evidence on the candidate.
@@ -112,7 +112,7 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
         policy: The requirements on a candidate.
 
     Returns:
-        The decision; all that speaks against the candidate, not only the first.
+        The decision, with all reasons against the candidate.
     """
     recalls = candidate.recalls
     worst = min(recalls, key=lambda name: recalls[name])
@@ -132,7 +132,7 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
         reasons.append(
             f"the bundle agrees with the trained model on {100 * candidate.parity_agreement:.2f} % of images"
         )
-    # Not more than there are: a small set is no fault of the bundle.
+    # No more than are available: a small dataset is not a fault of the bundle.
     there = candidate.parity_available
     wanted = policy.min_parity_images if there is None else min(policy.min_parity_images, there)
     if candidate.parity_images < wanted:
@@ -147,9 +147,9 @@ def decide(candidate: Evidence, champion: Evidence | None, policy: PromoteConfig
 
 
 def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, facts: dict[str, float]) -> list[str]:
-    """Returns what speaks against the candidate beside the champion, and adds to the facts.
+    """Returns the reasons against the candidate from a comparison with the champion, and adds to `facts`.
 
-    They are compared on the images, with their classes, that both test splits have: neither was trained on these.
+    They are compared on the images that both test splits contain with the same class: neither was trained on these.
     """
     new = [name for name in candidate.classes if name not in champion.classes]
     if gone := [name for name in champion.classes if name not in candidate.classes]:
@@ -198,15 +198,15 @@ def _compare(candidate: Evidence, champion: Evidence, policy: PromoteConfig, fac
 
 
 def _worse_classes(classes: Sequence[str], labels: Labels, ours: Bools, theirs: Bools) -> list[str]:
-    """Returns a reason that names the classes that are answered worse than by the champion, beyond chance, if any.
+    """Returns a reason that names the classes whose recall is significantly below the champion's; empty if none is.
 
     McNemar's test for each of the K classes, at 0.05 / K (Bonferroni): with many classes, some are worse by chance.
 
     Args:
         classes: The champion's K classes.
         labels: [n] true classes of the images that both were tested on, indices into `classes`.
-        ours: [n] whether the candidate was right.
-        theirs: [n] whether the champion was right.
+        ours: [n] whether the candidate was correct.
+        theirs: [n] whether the champion was correct.
     """
     worse = []
     for label in np.unique(labels):

@@ -37,10 +37,10 @@ class Promotion:
 
     Attributes:
         version: The bundle's version.
-        replaced: The number of the champion before; None if there was none, or it stayed.
-        decision: The decision; None if the version was the champion already.
-        promoted: Whether the version is the champion now.
-        forced: Whether it is so in spite of the decision.
+        replaced: The number of the previous champion; None if there was none, or it was not replaced.
+        decision: The decision; None if the version was already the champion.
+        promoted: Whether the version is now the champion.
+        forced: Whether it was promoted despite the decision.
     """
 
     version: Version
@@ -57,14 +57,14 @@ def promote(
     force_reason: str | None = None,
     objections: Sequence[str] = (),
 ) -> Promotion:
-    """Registers a bundle, unless it is a version already, and makes it the champion if it may be.
+    """Registers a bundle, unless it is already registered, and makes it the champion if the policy allows it.
 
     Args:
         bundle: The bundle.
         predictions: Its model's predictions on the test split.
         policy: The requirements on it, and the name of the registered model.
-        force_reason: Makes it the champion whatever is decided, and is recorded with who did so.
-        objections: Objections beside the evidence on the bundle, as against its data.
+        force_reason: If given, makes it the champion regardless of the decision; recorded with the user's name.
+        objections: Further objections, such as to its data.
 
     Raises:
         UserError: If the files do not belong together, or MLflow cannot be used.
@@ -92,7 +92,7 @@ def promote(
             "facts": json.dumps(decision.facts),
             "force_reason": force_reason if forced and force_reason else "",
         }
-        # Recorded before the alias moves: no champion is without its record.
+        # Recorded before the alias moves, so that no champion lacks its record.
         registry.record(version, {f"{PREFIX}{name}": value for name, value in record.items()})
         if promoted:
             registry.point(CHAMPION, version)
@@ -103,17 +103,17 @@ def promote(
 def rehearse(
     bundle: Path, predictions: Path, policy: PromoteConfig, objections: Sequence[str] = (), alone: bool = False
 ) -> Decision:
-    """Decides as `promote` does, and registers nothing.
+    """Decides as `promote` does, without registering anything.
 
     Args:
         bundle: The bundle.
         predictions: Its model's predictions on the test split.
         policy: The requirements on it.
-        objections: As of `promote`.
-        alone: Leave the champion, and with it MLflow, out of it.
+        objections: As for `promote`.
+        alone: Do not compare with the champion, so that MLflow is not needed.
 
     Raises:
-        UserError: As `promote`.
+        UserError: As for `promote`.
     """
     candidate = read_candidate(bundle, predictions)
     if alone:
@@ -126,7 +126,7 @@ def _register(registry: ModelRegistry, bundle: Path, predictions: Path, candidat
     tags = {BUNDLE_TAG: candidate.digest, f"{PREFIX}test_set_sha256": candidate.evidence.test_set}
     tags |= {f"{PREFIX}{name}": digest for name, digest in candidate.lineage.items()}
     with tempfile.TemporaryDirectory(prefix="sightline-promote-") as folder:
-        parts = {"bundle": Path(folder, BUNDLE), "predictions": Path(folder, PREDICTIONS)}  # by the registry's names
+        parts = {"bundle": Path(folder, BUNDLE), "predictions": Path(folder, PREDICTIONS)}  # the names in the registry
         shutil.copytree(bundle, parts["bundle"])
         shutil.copy(predictions, parts["predictions"])
         if (signature := signature_of(bundle)).is_file():
@@ -141,7 +141,7 @@ def _decide(registry: ModelRegistry, candidate: Candidate, champion: Version | N
     with registry.files_of(champion) as folder:
         try:
             other = read_candidate(folder / BUNDLE, folder / PREDICTIONS).evidence
-        except UserError as error:  # as of a version of sightline that wrote another format: --force must get past it
+        except UserError as error:  # such as a bundle in another version's format; --force can still replace it
             return Decision((f"the champion, version {champion.number}, cannot be judged: {error}",))
     return decide(candidate.evidence, other, policy)
 

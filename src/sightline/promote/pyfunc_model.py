@@ -1,7 +1,8 @@
-"""The pyfunc model with which MLflow serves a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
+"""The pyfunc model that MLflow uses to serve a registered bundle: `mlflow models serve`, `mlflow.pyfunc.load_model`.
 
-MLflow keeps a copy of this file with the version and runs it (its "models from code"): no pickle. The version carries
-this package's code as well, and asks for what the extra `predict` needs: Sightline itself need not be installed.
+MLflow stores a copy of this file with the version and runs it ("models from code"), so no pickle is involved. The
+version also contains this package's code and requires the dependencies of the extra `predict`; Sightline itself need
+not be installed.
 """
 
 from __future__ import annotations
@@ -25,35 +26,35 @@ NOTHING = dict.fromkeys(COLUMNS)
 
 
 class BundleModel(PythonModel):
-    """A bundle as MLflow's universal model: a table of encoded images in, a table of answers out."""
+    """A bundle as an MLflow pyfunc model, which maps a table of encoded images to a table of predictions."""
 
-    _skip_type_hint_validation = True  # the version has a signature; else MLflow asks for annotations at every start
+    _skip_type_hint_validation = True  # else MLflow asks for type hints at every start, despite the signature
 
     def load_context(self, context: Any) -> None:
-        """Opens the bundle that was registered."""
+        """Loads the registered bundle."""
         self._bundle = Bundle.load(context.artifacts["bundle"])
 
-    # Without annotations: MLflow would take them for a schema, of which the version has a better one.
+    # No annotations: MLflow would derive a schema from them, but the version has a better one.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's own
         """Predicts the images of the column `image`: encoded files as bytes, as base64 text, or as data URLs.
 
         Args:
-            context: MLflow's.
+            context: MLflow's context.
             model_input: The table.
-            params: `coverage`, above 0 and below 1: also answers with sets of classes that hold the truth in this share
-                of cases. 0, MLflow's default of it, asks for none.
+            params: `coverage`, above 0 and below 1, also requests prediction sets that contain the true class with
+                this probability. 0, the default in the signature, requests none.
 
         Returns:
             One row per image, in order: label, probability, probabilities (in the order of `classes.json`), error,
-            novelty (above 1 the image is like none of the classes), class_set (null without a coverage). An image that
-            cannot be read has an error, and no more. A bundle that was exported to abstain does so here: the label is
-            "none of these", or null.
+            novelty (above 1, the image is unlike all classes), class_set (null without a coverage). A row of an image
+            that cannot be read only has an error. If the bundle was exported to abstain, the label may be "none of
+            these" or null.
         """
         question = self._bundle.question(coverage=(params or {}).get("coverage") or None)
         images = list(model_input["image"])
         batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
         rows = [row for batch in batches for row in self._rows(batch, question)]
-        return pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # else what is missing would become NaN, not null
+        return pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # `object` keeps missing values null rather than NaN
 
     def _rows(self, images: list[Any], question: Question) -> list[dict[str, Any]]:
         prepared, refusals = [], {}

@@ -1,1 +1,1 @@
-"""Review of a set by people: a queue of images that are worth a look, and what becomes of the decisions."""
+"""Review of a dataset by people: a queue of images that are worth a look, and the decisions on them."""

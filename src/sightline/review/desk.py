@@ -1,4 +1,4 @@
-"""The desk of a review: the queue, the decisions on it, and what a decision writes."""
+"""The state of a review: the queue, the decisions on it, and the files that a decision writes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SUFFIX = {
 
 
 class ReviewDesk:
-    """Takes decisions; when one is taken, it is on disk.
+    """Records decisions; each is on disk when the method returns.
 
     Args:
         items: The queue.
         classes: Names of the set's classes.
         corrections: The file of decisions.
         who: The reviewer's name.
-        additions: The folder for pictures that are in no source, once they have a label.
+        additions: The folder to which pictures that are not in the source are copied once they have a label.
         unlabelled: The files of those pictures, by digest.
     """
 
@@ -63,36 +63,36 @@ class ReviewDesk:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, those last that a reviewer has named."""
+        """Names of the classes; those added by reviewers come last."""
         return self._classes
 
     def decision(self, sha256: str) -> Correction | None:
-        """Returns what was decided on a picture."""
+        """Returns the current decision on a picture; None if there is none."""
         return self._held.get(sha256)
 
     def rows(self) -> list[Correction]:
-        """Returns what holds for each picture that was decided on."""
+        """Returns the current decision on each picture that has one."""
         return list(self._held.values())
 
     def label(self, item: ReviewItem) -> str:
-        """Returns a picture's label as it now stands; empty where it has none or is left out."""
+        """Returns a picture's current label; empty if it has none or was removed."""
         row = self._held.get(item.sha256)
         return item.label if row is None or not row.changes else row.new
 
     def decide(
         self, sha256s: Sequence[str], decision: ReviewDecision, label: str = "", reason: str = ""
     ) -> list[Correction]:
-        """Takes one decision on pictures, and returns its rows.
+        """Records one decision on pictures, and returns its rows.
 
         Args:
             sha256s: The pictures, all in the queue.
-            decision: Any but `UNDO`; accepting a picture without a label gives it the model's answer.
+            decision: Any except `UNDO`; accepting a picture without a label gives it the predicted class.
             label: The class, for `LABEL` and `NEW_CLASS`.
-            reason: Free text; the kind of the queue where it is empty.
+            reason: Free text; if empty, the item's kind is recorded.
 
         Raises:
-            UserError: If a picture is not in the queue, or the label is no class. Nothing is written then.
-            OSError: If it cannot be written.
+            UserError: If a picture is not in the queue, or the label is not a class. Nothing is written then.
+            OSError: If the decision cannot be written.
         """
         label = label if label in self._classes else composed(label.strip())
         with self._lock:
@@ -107,10 +107,10 @@ class ReviewDesk:
             return rows
 
     def undo(self) -> list[Correction]:
-        """Takes the last decision back, also one of an earlier session; what held before it holds again.
+        """Undoes the last decision, including those of earlier sessions, and restores the one before it.
 
         Returns:
-            The rows that were taken back; none where there is nothing to take back.
+            The rows that were undone; empty if there is nothing to undo.
         """
         with self._lock:
             self._read()
@@ -150,10 +150,10 @@ class ReviewDesk:
         return Correction(sha256, decision, old, new, reason, now, self._who)
 
     def _read(self) -> None:
-        """Reads the file where it has changed: another reviewer, or an editor, may be at work on it as well.
+        """Reads the file again if it has changed, since another reviewer or an editor may also write to it.
 
         Raises:
-            UserError: If a row is none.
+            UserError: If a row is invalid.
         """
         state = self.file.state()
         if state != self._state:
@@ -172,13 +172,13 @@ class ReviewDesk:
         self._classes = [*self._known, *sorted(named - set(self._known))]
 
     def _copy(self, row: Correction) -> None:
-        """Puts a picture that is in no source into the folder of its class."""
+        """Copies a picture that is not in the source into the folder of its class."""
         place = self._place_of(row)
         if place is not None and not place.is_file():
             files.write_bytes(place, self._unlabelled[row.sha256].read_bytes())
 
     def _remove_others(self, row: Correction) -> None:
-        """Takes a picture that is in no source out of the folders of other classes."""
+        """Removes a picture that is not in the source from the folders of other classes."""
         if self._additions is None or row.sha256 not in self._unlabelled:
             return
         for copy in self._additions.glob(f"*/{row.sha256}.*"):

@@ -1,4 +1,4 @@
-"""Exchange of a review with other tools: Label Studio's JSON, COCO-style JSON, a database's table."""
+"""Exchange of review decisions with other tools: Label Studio's JSON, COCO-style JSON, and database tables."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sightline.review.review_project import ReviewProject
 from sightline.review.review_queue import ReviewItem
 
 CONTROL, OBJECT = "label", "image"
-"""Names of the choices and of the picture in Label Studio's labelling configuration."""
+"""Names of the choices control and the image object in Label Studio's labelling configuration."""
 NONE_OF_THESE = "none of these"
-"""The choice, or category, of a picture that shows none of the classes."""
+"""The choice, or category, for a picture that shows none of the classes."""
 REMOVE = "remove"
 
 _SIDE = 512
@@ -31,8 +31,8 @@ def write(path: Path, form: str, project: ReviewProject) -> int:
 
     Args:
         path: The JSON file.
-        form: "label-studio" (a list of tasks, pictures included, so that it needs no file server) or "coco" (images,
-            categories, annotations: the pictures that have been decided on).
+        form: "label-studio" (a list of tasks with embedded pictures, which needs no file server) or "coco" (images,
+            categories and annotations of the pictures that have a decision).
         project: The project under review.
 
     Returns:
@@ -63,20 +63,20 @@ def labelling_configuration(classes: list[str]) -> str:
 
 
 def take(path: Path, desk: ReviewDesk) -> tuple[int, int]:
-    """Takes the decisions in a file that `write` wrote and another tool filled in.
+    """Imports the decisions from a file that `write` wrote and another tool completed.
 
-    A label that no class has becomes a new class: whoever configured the other tool has named it. A decision that is
-    there already is left aside, and so is a picture that is not in the queue.
+    An unknown label becomes a new class, since somebody configured it in the other tool. Decisions that were already
+    made and pictures that are not in the queue are skipped.
 
     Args:
         path: Label Studio's JSON (whole or JSON-MIN) or COCO-style JSON.
-        desk: The desk that takes the decisions.
+        desk: The desk that records the decisions.
 
     Returns:
-        How many were taken, and how many left aside.
+        The numbers of imported and of skipped decisions.
 
     Raises:
-        UserError: If the file is none of these.
+        UserError: If the file cannot be read or has none of these formats.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -90,7 +90,7 @@ def take(path: Path, desk: ReviewDesk) -> tuple[int, int]:
     taken = 0
     for sha256, label in found:
         decision = {NONE_OF_THESE: ReviewDecision.NONE, REMOVE: ReviewDecision.REMOVE}.get(label, ReviewDecision.LABEL)
-        if label in desk.classes:  # a class may have such a name
+        if label in desk.classes:  # a class may have one of these names
             decision = ReviewDecision.LABEL
         elif decision is ReviewDecision.LABEL:
             decision = ReviewDecision.NEW_CLASS
@@ -138,7 +138,7 @@ def _is_known(desk: ReviewDesk, item: ReviewItem, decision: ReviewDecision, labe
 
 
 def _decided(desk: ReviewDesk, item: ReviewItem) -> str | None:
-    """Returns the word for what was decided on a picture: a class, `NONE_OF_THESE`, `REMOVE`; None for nothing."""
+    """Returns the decision on a picture as a class name, `NONE_OF_THESE` or `REMOVE`; None if there is none."""
     held = desk.decision(item.sha256)
     if held is None:
         return None
@@ -155,7 +155,7 @@ def _tasks(project: ReviewProject) -> Iterator[dict[str, Any]]:
             picture, media = project.pictures.shown(item.sha256, _SIDE)
             data[OBJECT] = f"data:{media};base64,{base64.b64encode(picture).decode()}"
         except (RejectionError, KeyError):
-            continue  # there is nothing to show
+            continue  # the picture cannot be shown
         task: dict[str, Any] = {"data": data}
         if item.suggestion and item.place is not None:
             score = float(project.judged.probabilities[item.place].max())

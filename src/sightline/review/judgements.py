@@ -1,4 +1,4 @@
-"""A model's judgements of images: probabilities and embeddings, kept until model or data change."""
+"""A model's judgements of images: probabilities and embeddings, cached until the model or the data change."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judgements:
-    """The judgement of the project's model on images.
+    """The judgements of the project's model on images.
 
     Attributes:
         classes: K class names.
         ids: [n] ids of the images.
         sha256: [n] digests of their encoded bytes.
-        splits: [n] "train", "val" or "test"; "" where an image is in none.
-        labels: [n] int64 class indices; -1 where an image has none.
-        probabilities: [n, K] float32, calibrated as the report's.
-        embeddings: [n, D] float32 of length 1: what the network's last layer sees.
-        plain: [m, K] float32 of the images of the set, which come first: their classes by plain features and the other
-            images' labels; None where that is not known.
-        novelty: [m] float32 of the images of the set: how unlike all that it was trained on they are, by the exported
-            model; None where there is no bundle of this model that tells it.
+        splits: [n] "train", "val" or "test"; "" if an image is in none of them.
+        labels: [n] int64 class indices; -1 if an image has no label.
+        probabilities: [n, K] float32, calibrated like those of the report.
+        embeddings: [n, D] float32 of length 1: the inputs of the network's last layer, normalised.
+        plain: [m, K] float32 for the images of the set, which come first: class probabilities from plain features and
+            the other images' labels; None if unknown.
+        novelty: [m] float32 novelty scores of the images of the set from the exported model; None if there is no
+            bundle of this model with a novelty detector.
     """
 
     classes: list[str]
@@ -63,7 +63,7 @@ class Judgements:
 
 
 class Judge:
-    """The project's trained network and preprocessing, opened when first asked for.
+    """The project's trained network and preprocessing, loaded when first needed.
 
     Args:
         root: The project's folder.
@@ -86,7 +86,7 @@ class Judge:
         self._transform: Any = None
 
     def of_set(self) -> Judgements:
-        """Returns the judgements of every image of the set, in order of split and id; augmented copies are left out."""
+        """Returns the judgements of all images of the set without augmented copies, in order of split and id."""
         data = self.data
         model = files.sha256_file(self._root / MODEL / "model.safetensors")
         key = files.sha256(f"{model} {data.digest} {self._temperature} plain".encode())[:16]
@@ -107,13 +107,13 @@ class Judge:
             sha256 += [contents[place] for place in places]
             splits += [name] * len(places)
             labels += split.labels[places].tolist()
-            if features is not None:  # nothing was kept
+            if features is not None:  # not cached
                 starts = track(range(0, len(places), _BATCH), f"judging {name}", len(places), each=_BATCH)
                 for start in starts:
                     images = split.images(places[start : start + _BATCH])
                     novelty = [] if bundle is None else [bundle.novelty(images)]
                     parts.append((*self.judge(images), features(images), *novelty))
-        if kept is None:  # `parts` has features where `plain` belongs
+        if kept is None:  # `parts` has features in the place of `plain`
             kept = [np.concatenate(each) for each in zip(*parts, strict=True)]
             kept[2] = plain_answers.plain_answers(kept[2], np.array(labels, np.int64), len(data.classes))
             with files.atomic_file(path) as temporary, temporary.open("wb") as stream:
@@ -131,7 +131,7 @@ class Judge:
         )
 
     def _bundle(self, model: str) -> Any:
-        """Returns the bundle of the project's model, if there is one and it tells novelty; else None."""
+        """Returns the bundle of the project's model; None if there is none with a novelty detector."""
         folder = self._root / BUNDLE
         if not folder.is_dir():
             return None
@@ -141,7 +141,7 @@ class Judge:
         return bundle if bundle.digest == model and bundle.tells_novelty else None
 
     def of_pictures(self, pictures: Iterable[tuple[str, bytes]]) -> Judgements:
-        """Returns the judgements of encoded images, given with their ids; those that cannot be read are left out."""
+        """Returns the judgements of (id, encoded image) pairs; images that cannot be read are left out."""
         ids: list[str] = []
         sha256: list[str] = []
         waiting: list[npt.NDArray[np.uint8]] = []
@@ -166,10 +166,10 @@ class Judge:
         return Judgements(self.data.classes, ids, sha256, [""] * len(ids), labels, *answers)
 
     def prepare(self, data: bytes) -> npt.NDArray[np.uint8]:
-        """Decodes and preprocesses an encoded image as the set's were.
+        """Decodes and preprocesses an encoded image in the same way as those of the set.
 
         Raises:
-            RejectionError: If the bytes do not become an image.
+            RejectionError: If the bytes cannot be decoded to a valid image.
         """
         if self._transform is None:
             from sightline.imaging.transform.pipeline import Transform
@@ -197,5 +197,5 @@ def _read(path: Path, count: int) -> list[Floats] | None:
     try:
         with np.load(path) as kept:
             return [kept[f"arr_{number}"] for number in range(count)]
-    except (OSError, ValueError, LookupError, EOFError):  # none, or cut short: it is worked out anew
+    except (OSError, ValueError, LookupError, EOFError):  # missing or truncated: it is computed again
         return None

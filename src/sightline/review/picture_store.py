@@ -1,4 +1,4 @@
-"""The pictures under review by the digest of their content: from the raw set's shards, a folder, or the source."""
+"""Access to the pictures under review by their digest: from the raw set's shards, a folder, or the source."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sightline.datasets import raw_shard_file
 from sightline.datasets.raw_set import raw_shards
 from sightline.imaging import decode
 
-_GROUP = 256  # rows of a shard that are read at once, as they were written
+_GROUP = 256  # rows per row group of a shard, as ingestion writes them
 _SMALL = 256
-"""Pixels of the longer side up to which thousands of pictures are kept as they are shown."""
+"""Length of the longer side, in pixels, up to which thousands of scaled pictures are cached."""
 _TINY = 64
-"""Pixels up to which a picture is sent as it is: the page enlarges it by whole pixels."""
+"""Length of the longer side, in pixels, up to which a picture is sent as PNG; the page enlarges its pixels."""
 
 
 class PictureStore:
-    """Finds a picture by its digest without holding more than a few.
+    """Finds pictures by their digests, with only a few of them in memory.
 
     Args:
         raw: The folder that ingestion wrote.
-        others: Files of pictures that are not in it, by digest.
+        others: Files of pictures that are not in that folder, by digest.
     """
 
     def __init__(self, raw: Path, others: Mapping[str, Path]) -> None:
@@ -40,7 +40,7 @@ class PictureStore:
             ):
                 self._places.setdefault(sha256, (shard.path, row))
                 self.labels.setdefault(sha256, set()).add(label)
-        # Hundreds of kilobytes each where they are large, a few where small.
+        # A large picture takes hundreds of kilobytes, a small one only a few.
         self._large = functools.lru_cache(64)(self._scaled)
         self._small = functools.lru_cache(4096)(self._scaled)
 
@@ -48,9 +48,10 @@ class PictureStore:
         return sha256 in self._places or sha256 in self._others
 
     def data(self, sha256: str) -> bytes:
-        """Returns the encoded picture; KeyError where there is none.
+        """Returns the encoded picture.
 
         Raises:
+            KeyError: If there is no such picture.
             UserError: If the shard is missing or damaged.
         """
         if sha256 in self._others:
@@ -63,7 +64,7 @@ class PictureStore:
 
         Raises:
             RejectionError: If it cannot be decoded.
-            KeyError: If there is none.
+            KeyError: If there is no such picture.
         """
         return (self._small if side <= _SMALL else self._large)(sha256, side)
 
@@ -89,7 +90,7 @@ def _row_group(path: Path, number: int) -> list[bytes]:
 
 
 def is_readable(data: bytes) -> bool:
-    """Says whether bytes become a picture."""
+    """Returns whether the bytes can be decoded to a picture."""
     try:
         decode.decode(data, channels=1)
     except RejectionError:

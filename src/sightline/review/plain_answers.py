@@ -1,7 +1,7 @@
-"""Answers on images from plain features, by models that have not seen the image's own label.
+"""Class probabilities from plain features, by models that have not seen the image's own label.
 
-A network learns wrong labels of its training images by heart, and its embedding then holds them together with images
-of that class. Pixels and histograms of gradients know no label, and learning from them takes seconds.
+A network memorises wrong labels of its training images, and its embedding then places these images close to those of
+the wrong class. Pixels and histograms of gradients do not depend on labels, and fitting models to them takes seconds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sightline.stages.baseline.methods.hog_svm import hog
 
 FOLDS = 5
 LEAST = 1e-4
-"""Probability that a smaller one counts as: no model alone rules a class out."""
+"""Lower bound for probabilities, so that no single model can rule a class out."""
 
 _SIDE = 32  # px
 _CELLS = 4
-_DIRECTIONS = 64  # principal ones, of the pixels and of the histograms
-_SAMPLE = 2000  # images that give the directions
-_MOST = 20_000  # images that a fold learns from
+_DIRECTIONS = 64  # principal components each of the pixels and of the histograms
+_SAMPLE = 2000  # maximum number of images that the components are computed from
+_MOST = 20_000  # maximum number of training images per fold
 _PENALTY = 0.05  # inverse strength
 _ITERATIONS = 300
 
@@ -33,15 +33,15 @@ Features = npt.NDArray[np.float32]
 
 
 class PlainFeatures:
-    """The principal directions of pixels and of histograms of gradients.
+    """The principal components of pixels and of histograms of gradients.
 
     Args:
-        sample: [n, h, w, c] images that give the directions, n >= 1.
+        sample: [n, h, w, c] images that the components are computed from, n >= 1.
     """
 
     def __init__(self, sample: Images) -> None:
         pixels, gradients = _numbers(sample)
-        # A bin of a histogram counts as much as another; a pixel that hardly changes does not.
+        # All bins of a histogram are scaled to the same weight. Pixels are not, since some hardly vary.
         self._parts = [_directions(pixels, np.ones(pixels.shape[1], np.float32))]
         self._parts.append(_directions(gradients, np.maximum(gradients.std(axis=0), 1e-3)))
 
@@ -53,14 +53,14 @@ class PlainFeatures:
 
 
 def _numbers(images: Images) -> tuple[Features, Features]:
-    """Returns an image's pixels, in 0..1, and its histograms of gradients, [n, ...] each."""
+    """Returns the images' pixels, in 0..1, and histograms of gradients, [n, ...] each."""
     small = reduced(images, _SIDE)
     pixels: Features = (small.reshape(len(small), -1) / np.float32(255)).astype(np.float32)
     return pixels, hog(small, _CELLS)
 
 
 def _directions(numbers: Features, spread: Features) -> tuple[Features, Features, Features]:
-    """Returns what makes features of numbers: a mean and a spread to scale them by, and the principal directions."""
+    """Returns the mean and the spread for standardising numbers [n, d], and their principal components."""
     mean: Features = numbers.mean(axis=0)
     scaled = (numbers - mean) / spread
     axes: Features = np.linalg.svd(scaled, full_matrices=False)[2][:_DIRECTIONS].T
@@ -69,13 +69,13 @@ def _directions(numbers: Features, spread: Features) -> tuple[Features, Features
 
 
 def even_sample(sizes: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Returns the places, in splits of these sizes, of the images that give the directions."""
+    """Returns the rows, in splits of these sizes, of the images that the components are computed from."""
     step = max(1, -(-sum(sizes) // _SAMPLE))
     return [np.arange(0, size, step) for size in sizes]
 
 
 def plain_answers(features: Features, labels: Labels, num_classes: int) -> Features:
-    """Returns probabilities [n, K] float32: the geometric mean of a linear model and of the neighbours.
+    """Returns probabilities [n, K] float32: the geometric mean of a linear model's and a nearest-neighbour vote's.
 
     Args:
         features: [n, D].
@@ -88,7 +88,7 @@ def plain_answers(features: Features, labels: Labels, num_classes: int) -> Featu
 
 
 def held_out(features: Features, labels: Labels, num_classes: int) -> Floats:
-    """Returns the probabilities [n, K] that logistic regression on the images of the other folds gives each image."""
+    """Returns each image's probabilities [n, K] from a logistic regression fitted to the other folds."""
     from sklearn.linear_model import LogisticRegression
 
     order = np.random.default_rng(0).permutation(len(labels))
@@ -109,8 +109,7 @@ def held_out(features: Features, labels: Labels, num_classes: int) -> Floats:
 def geometric_mean(answers: Sequence[npt.NDArray[np.floating]]) -> Floats:
     """Returns the geometric mean [n, K] float64 of several models' probabilities [n, K] each.
 
-    Unlike the mean, it lets a model that is sure that an image is not of its label's class outvote one that has learned
-    the label by heart.
+    Unlike with the arithmetic mean, a model that is sure that a label is wrong can outvote one that has memorised it.
     """
     product: Floats = np.exp(np.mean([np.log(np.maximum(each, LEAST, dtype=np.float64)) for each in answers], axis=0))
     product /= product.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The queue of a review as lines of a terminal 80 columns wide."""
+"""The queue of a review as text for a terminal 80 columns wide."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sightline.review.review_queue import WORDS, Kind, ReviewItem
 
 
 def queue_lines(desk: ReviewDesk, limit: int, kind: Kind | None = None) -> Iterator[str]:
-    """Yields the first pictures of the queue that nobody has decided on, and how many there are of each kind.
+    """Yields the first pictures of the queue without a decision, and the number of such pictures of each kind.
 
     Args:
         desk: The queue and its decisions.
-        limit: Largest number of each kind.
-        kind: This one alone.
+        limit: Maximum number of pictures of each kind.
+        kind: Show only this kind; None shows all.
     """
     waiting = [item for item in desk.items if desk.decision(item.sha256) is None]
     counts = Counter(item.kind for item in waiting)

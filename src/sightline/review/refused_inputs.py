@@ -1,4 +1,4 @@
-"""The content of refused inputs: it is not in the raw set, so the source is read once more where there are any."""
+"""The content of inputs that ingestion rejected; since it is not in the raw set, the source is read again."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sightline.sources.base import Source
 
 _REMOVED, _DROPPED = "removed", "dropped_label"
 MOST = 1000
-"""Refused inputs that are looked at, at most, beside those that a review removed."""
+"""Maximum number of rejected inputs in the queue, not counting those that a review removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedInput:
-    """An input that ingestion refused and whose bytes the source gives.
+    """An input that ingestion rejected, and whose bytes the source can provide.
 
     Attributes:
         id: Its id.
-        sha256: Of its bytes.
-        reason: Of the closed list.
-        detail: One line.
+        sha256: The digest of its bytes.
+        reason: The reason, a value of `RejectionReason`.
+        detail: Details, one line.
     """
 
     id: str
@@ -34,7 +34,7 @@ class RefusedInput:
 
 
 def worth_a_look(raw: Path) -> list[Rejection]:
-    """Returns the rejections that a person can do something about, and those that a person has decided on.
+    """Returns the rejections that reviewers can act on: all removed by a review, then `MOST` of the others.
 
     Raises:
         UserError: If there is no raw set.
@@ -48,14 +48,14 @@ def worth_a_look(raw: Path) -> list[Rejection]:
 def fetch_refused(
     rejections: Iterable[Rejection], source: Source, folder: Path
 ) -> tuple[list[RefusedInput], Mapping[str, Path]]:
-    """Copies the bytes of refused inputs into a folder of the project's state, by digest.
+    """Copies the bytes of rejected inputs into a folder, with their digests as the file names.
 
-    Inputs that the source itself cannot read have none.
+    Inputs that the source itself cannot read are left out.
 
     Args:
-        rejections: The inputs that were refused.
+        rejections: The rejected inputs.
         source: The source that they came from.
-        folder: The copies' place.
+        folder: The folder for the copies.
 
     Returns:
         The inputs, and the files by digest.

@@ -1,4 +1,4 @@
-"""The web application of a review: the page, the queue in parts, pictures, and decisions."""
+"""The web application of a review: its page, the queue (paginated), pictures and decisions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sightline.serve.config import ServeConfig
 from sightline.serve.middleware import AccessMiddleware
 
 PAGE = 60
-"""Pictures of the queue in one answer."""
+"""Pictures of the queue per response."""
 _NEIGHBOURS = 8
 _THUMBNAIL, _LARGE = 160, 1024
 _MOST_BODY = 2**20
@@ -44,12 +44,12 @@ _PAGE_FILES = {
 
 
 def review_application(project: ReviewProject, config: ServeConfig, bundle: Path | None = None) -> ASGIApp:
-    """Returns the application that shows a project's queue and takes decisions.
+    """Returns the application that shows a project's queue and records decisions.
 
     Args:
         project: The project under review.
         config: The server's settings, for its address and key.
-        bundle: The exported model, for what an answer depends on; without it that is left out.
+        bundle: The exported model, for explanations of predictions; None leaves them out.
     """
     handlers = _Handlers(project, bundle)
     routes = [
@@ -67,7 +67,7 @@ def review_application(project: ReviewProject, config: ServeConfig, bundle: Path
 
 
 class _Handlers:
-    """The handlers, and what they share."""
+    """The request handlers and their shared state."""
 
     def __init__(self, project: ReviewProject, bundle: Path | None) -> None:
         self._project = project
@@ -80,7 +80,7 @@ class _Handlers:
         self._explaining = asyncio.Semaphore(1)
 
     async def queue(self, request: Request) -> Response:
-        """Answers with a part of the queue: `kind`, and from which place on (`start`)."""
+        """Returns a page of the queue; the query has `kind` and the first position, `start`."""
         kind = request.query_params.get("kind", "")
         items = self._of_kind.get(kind, [])
         start = _whole_number(request.query_params.get("start", "0"))
@@ -108,12 +108,12 @@ class _Handlers:
         )
 
     async def item(self, request: Request) -> Response:
-        """Answers with what the model thinks of one picture, and its neighbours."""
+        """Returns the model's predictions for one picture, and its nearest neighbours."""
         found = self._found(request)
         return JSONResponse(await asyncio.to_thread(self._judged, found))
 
     async def why(self, request: Request) -> Response:
-        """Answers with the map of what the model's answer depends on, and where that is."""
+        """Returns the occlusion map of the prediction for a picture, and the name of the most important place."""
         found = self._found(request)
         if self._bundle_folder is None:
             return JSONResponse({"png": None})
@@ -121,7 +121,7 @@ class _Handlers:
             return JSONResponse(await asyncio.to_thread(self._explained, found.sha256))
 
     async def picture(self, request: Request) -> Response:
-        """Answers with a picture as PNG or JPEG, small or, with `large`, larger."""
+        """Returns a picture as PNG or JPEG: a thumbnail, or a larger version with `large` in the query."""
         side = _LARGE if "large" in request.query_params else _THUMBNAIL
         sha256 = request.path_params["sha256"]
         if sha256 not in self._project.pictures:
@@ -138,7 +138,7 @@ class _Handlers:
         return Response(data, headers=headers)
 
     async def decide(self, request: Request) -> Response:
-        """Takes one decision on pictures; when it answers, the decision is on disk."""
+        """Records one decision on pictures; it is on disk before the response is sent."""
         content = await _json(request)
         sha256s, label, reason = content.get("pictures"), content.get("label", ""), content.get("reason", "")
         if not isinstance(sha256s, list) or not all(isinstance(each, str) for each in [*sha256s, label, reason]):
@@ -153,7 +153,7 @@ class _Handlers:
         return JSONResponse(self._after(rows))
 
     async def undo(self, request: Request) -> Response:
-        """Takes the last decision back; answers where its image stands in the queue of `kind`, or else in the whole."""
+        """Undoes the last decision; returns its picture's position in the queue of `kind`, else in the whole one."""
         kind = str((await _json(request)).get("kind", ""))
         rows = await asyncio.to_thread(self._desk.undo)
         undone = {row.sha256 for row in rows}
@@ -240,7 +240,7 @@ class _Handlers:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    # Of another kind a browser would let any page send it, without asking first.
+    # With some other content types, a browser would let any site send the request without a CORS preflight.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UserError("send application/json")
     body = b""
@@ -264,14 +264,14 @@ def _whole_number(text: str) -> int:
 
 
 def _guarded(handler: Any) -> Any:
-    """Wraps a handler so that a fault that can be mended is an answer with one line, and the server goes on."""
+    """Wraps a handler such that user errors and disk errors become responses with a one-line message."""
 
     async def handle(request: Request) -> Response:
         try:
             response: Response = await handler(request)
         except UserError as error:
             return _failure(400, str(error))
-        except OSError as error:  # of the disk: nothing was kept, and the page must say so
+        except OSError as error:  # a disk error: nothing was saved, and the page must say so
             return _failure(507, str(fault(error) or error))
         return response
 

@@ -1,4 +1,4 @@
-"""A project under review: the parts of the desk, from the folders that the stages wrote."""
+"""A project under review, built from the folders that the stages wrote."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ RAW = Path("data/raw")
 
 @dataclass(frozen=True)
 class ReviewProject:
-    """The content of the page and the list.
+    """A project under review.
 
     Attributes:
         desk: The queue and its decisions.
-        judged: The model's judgements: of the set, then of what is not in it.
+        judged: The model's judgements of the images of the set, then of the other images.
         pictures: The encoded images.
-        inside: Number of the judgements that are of the set.
+        inside: Number of judgements of images of the set.
         judge: The model and its preprocessing.
-        ids: Ids of the copies of each picture, by digest; of those of the set and those that were refused.
+        ids: Ids of all copies of each picture by digest, in the set and among the rejected inputs.
     """
 
     desk: ReviewDesk
@@ -55,11 +55,11 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
     """Opens the project in the current folder.
 
     Args:
-        images: A folder of pictures without labels, which are the queue then.
-        who: The reviewer's name; by default git's, or the user's.
+        images: A folder of pictures without labels, which then make up the queue.
+        who: The reviewer's name; None for git's `user.name`, or else the login name.
 
     Raises:
-        UserError: If it is no project, nothing has been trained yet, or the folder holds no picture.
+        UserError: If this is not a project, nothing has been trained yet, or the folder contains no new pictures.
     """
     config = _ingest_config()
     if config.corrections is None:
@@ -89,7 +89,7 @@ def open_project(images: Path | None = None, who: str | None = None) -> ReviewPr
 
 
 def reviewer() -> str:
-    """Returns the name that git commits under here, or else the user's of this machine."""
+    """Returns git's `user.name`, or else the login name, or else "unknown"."""
     try:
         return git.answer("config", "user.name") or getpass.getuser()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""The queue of a review: images that are worth a person's look, each once, in order of what is likeliest wrong."""
+"""The queue of a review: images that are worth a look, each once, with the most likely errors first."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sightline.review.plain_answers import geometric_mean
 from sightline.review.refused_inputs import RefusedInput
 
 MOST = 5000
-"""Images of a kind that has no end of its own: all are uncertain, or new, to a degree."""
+"""Maximum number of images of the kinds without a natural limit: every image is uncertain, or novel, to a degree."""
 
-_NOVEL = 0.01  # of the images
+_NOVEL = 0.01  # fraction of the images
 _DOUBTFUL = 0.25
-"""Normalised margin below which a label is doubted whatever its class's threshold: another class leads by half."""
+"""Normalised margin below which a label is suspect regardless of its class's threshold: another class leads by 0.5."""
 
 
 class Kind(StrEnum):
@@ -54,15 +54,15 @@ class ReviewItem:
     """An image in the queue.
 
     Attributes:
-        sha256: Of its encoded bytes.
-        id: In the set or the source; the first of several with these bytes.
-        kind: The reason why it is here.
-        label: Its class; empty where it has none.
-        suggestion: The class that the model thinks likeliest; empty where it was not asked.
-        score: The lower, the more it is worth a look, within the kind.
-        detail: One line on why.
-        split: In which it is; empty where in none.
-        place: In the judgements; None where there is none.
+        sha256: Digest of its encoded bytes.
+        id: Its id in the set or the source; the first id if several have these bytes.
+        kind: The reason why it is in the queue.
+        label: Its class; empty if it has none.
+        suggestion: The most probable class; empty if there is no prediction.
+        score: Rank within the kind; the lowest scores are most worth a look.
+        detail: One line on the reason.
+        split: Its split; empty if it is in none.
+        place: Its row in the judgements; None if it has none.
     """
 
     sha256: str
@@ -77,7 +77,7 @@ class ReviewItem:
 
     @property
     def needs_label(self) -> bool:
-        """Whether it is of no use as it is: accepting it means to give it a label."""
+        """Whether it has no usable label, such that accepting it means assigning one."""
         return self.kind in (Kind.CONFLICT, Kind.UNLABELLED) or self.detail.startswith("no_label")
 
 
@@ -88,14 +88,14 @@ def build_queue(
     start: int = 0,
     decided: Collection[str] = (),
 ) -> list[ReviewItem]:
-    """Returns the queue of a set.
+    """Returns the queue of a dataset.
 
     Args:
-        judged: The images of the set, then those that are not in it.
+        judged: Judgements of the images of the set, then of other images.
         raw: The folder that ingestion wrote.
-        refused: Inputs that ingestion refused and whose content is known, each with its place in `judged`.
-        start: The place in `judged` at which the images begin that are not in the set.
-        decided: Digests of images that somebody has decided on: they are in the queue whatever their rank.
+        refused: Rejected inputs whose content is known, each with its row in `judged`.
+        start: The first row in `judged` of an image that is not in the set.
+        decided: Digests of images that have a decision; they are in the queue regardless of their rank.
     """
     inside = _part(judged, start)
     items = [*_conflicts(inside), *(_refused(judged, refused, conflicts=True))]
@@ -105,7 +105,7 @@ def build_queue(
     doubtful = suspects.suspected(inside.labels, answers) | (scores < _DOUBTFUL)
     if suspects.poor(inside.labels, answers):
         doubtful = np.zeros_like(doubtful)
-    # Where labels were changed at random, this is the order of the probability that one was, whatever the others are.
+    # If labels were changed at random, this sorts images by the probability that their own label was changed.
     of_label = answers[np.arange(len(inside)), inside.labels]
     ranked = np.argsort(of_label, kind="stable")
     items += [_of(inside, at, Kind.SUSPECT, float(of_label[at]), answers) for at in ranked if doubtful[at]]
@@ -120,22 +120,23 @@ def build_queue(
 
 
 def label_probabilities(judged: Judgements, vote: review_ranking.Floats) -> Floats:
-    """Returns the probabilities by which labels are doubted, [n, K] float64.
+    """Returns the class probabilities for judging labels, [n, K] float64.
 
-    The geometric mean of the network's, of those of the labels around an image in the network's embedding, and twice of
-    those by plain features, a linear model's and the neighbours', for these have not seen the image's own label; the
-    network has seen those of its training images. So all images can be examined, those of training as well.
+    The weighted geometric mean of the network's probabilities, a vote of the nearest neighbours in the network's
+    embedding, and (with double weight) the probabilities from plain features. The models on plain features have not
+    seen the image's own label, whereas the network has seen those of its training images. Thus training images can be
+    judged, too.
     """
     answers = [judged.probabilities, vote]
     return geometric_mean(answers if judged.plain is None else [*answers, judged.plain, judged.plain])
 
 
 def unlabelled_queue(judged: Judgements, start: int) -> list[ReviewItem]:
-    """Returns the queue of images without a label, those first whose labels would teach the model most.
+    """Returns the queue of images without a label, with the most informative images for training first.
 
     Args:
-        judged: The images of the set, then those without a label.
-        start: The place at which the latter begin.
+        judged: Judgements of the images of the set, then of those without a label.
+        start: The first row of an image without a label.
     """
     order = review_ranking.informative(judged.probabilities[start:], judged.embeddings[start:], count=1000)
     doubt = review_ranking.uncertainty(judged.probabilities)
@@ -190,7 +191,7 @@ def _of(
 
 
 def _novel(judged: Judgements, strangeness: review_ranking.Floats, answers: Floats) -> list[ReviewItem]:
-    """Finds images unlike all others: by the bundle's own novelty, of which 1 is the threshold, where it tells it."""
+    """Finds novel images: by the bundle's novelty scores (threshold 1) if known, else by distance to neighbours."""
     if judged.novelty is None:
         first = np.argsort(-strangeness, kind="stable")[: min(MOST, round(_NOVEL * len(judged)))]
         return [_of(judged, at, Kind.NOVEL, -float(strangeness[at]), answers) for at in first]
@@ -200,7 +201,7 @@ def _novel(judged: Judgements, strangeness: review_ranking.Floats, answers: Floa
 
 
 def _conflicts(judged: Judgements) -> list[ReviewItem]:
-    """Finds pictures that the set has under two labels, as `ingest.conflicts: keep` leaves them."""
+    """Finds pictures that the set contains with different labels, as `ingest.conflicts: keep` permits."""
     labels: dict[str, set[int]] = defaultdict(set)
     for sha256, label in zip(judged.sha256, judged.labels.tolist(), strict=True):
         labels[sha256].add(label)
@@ -213,7 +214,7 @@ def _conflicts(judged: Judgements) -> list[ReviewItem]:
 
 
 def _near(judged: Judgements, raw: Path) -> list[ReviewItem]:
-    """Finds images that have a near duplicate, or a copy, in another split: no score of that split can be trusted."""
+    """Finds images with a copy or near duplicate in another split, which makes scores on these splits unreliable."""
     group_of_id = read_near(raw / NEAR) if (raw / NEAR).is_file() else {}
     group_of_content = {
         sha256: group_of_id[identity]

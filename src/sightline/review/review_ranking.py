@@ -1,4 +1,4 @@
-"""Rankings of images by what a person's look at them is worth: doubtful labels, strange images, informative ones."""
+"""Rankings of images for review: doubtful labels, unusual images, and informative images without a label."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 NEIGHBOURS = 20
-"""Of an image, that vote on its label."""
+"""Number of nearest neighbours that vote on an image's label."""
 
 ROUND = 100
-"""Images without a label that are chosen together: so many are labelled before the model learns from them."""
+"""Images without a label that are chosen together, assuming that the model is retrained after so many labels."""
 CANDIDATES = 10
-"""Times as many of the most uncertain, of which these are chosen."""
+"""Number of the most uncertain images to choose from, as a multiple of `ROUND`."""
 
-_REFERENCE = 20_000  # images that are compared with, at most: beyond, an even sample of them
+_REFERENCE = 20_000  # maximum number of reference images; of a larger set, an evenly spaced sample
 _BLOCK = 1024
 
 Floats = npt.NDArray[np.float32]
@@ -21,15 +21,15 @@ Labels = npt.NDArray[np.int64]
 
 
 def nearest(queries: Floats, reference: Floats, count: int) -> tuple[Labels, Floats]:
-    """Returns the nearest of a reference by cosine, nearest first.
+    """Returns the nearest reference embeddings by cosine similarity, nearest first.
 
     Args:
         queries: [n, D] embeddings of length 1.
-        reference: [m, D] likewise, m >= 1.
-        count: Number of images; fewer where the reference has fewer.
+        reference: [m, D] embeddings of length 1, m >= 1.
+        count: Number of neighbours, at most m are returned.
 
     Returns:
-        Places in the reference, [n, count] int64, and cosines, [n, count].
+        Rows of the reference, [n, count] int64, and cosines, [n, count].
     """
     count = min(count, len(reference))
     places, cosines = [], []
@@ -45,9 +45,9 @@ def nearest(queries: Floats, reference: Floats, count: int) -> tuple[Labels, Flo
 
 
 def neighbourhood(labels: Labels, embeddings: Floats, num_classes: int) -> tuple[Floats, Floats]:
-    """Returns how the images around each are labelled, its own label left aside, and how far away they are.
+    """Returns the labels of each image's nearest neighbours, without its own label, and their distance.
 
-    A network learns some wrong labels of its training images by heart; their neighbours it does not know.
+    A network memorises some wrong labels of its training images, but the neighbours' labels still reveal them.
 
     Args:
         labels: [n] class indices.
@@ -55,8 +55,8 @@ def neighbourhood(labels: Labels, embeddings: Floats, num_classes: int) -> tuple
         num_classes: K.
 
     Returns:
-        Shares of the classes among the nearest images, [n, K], none 0; and one less the cosine of the 10th nearest,
-        [n].
+        Smoothed class frequencies among the nearest images, [n, K], all above 0; and 1 minus the cosine of the 10th
+        nearest, [n].
     """
     step = -(-len(labels) // _REFERENCE)
     reference = np.arange(0, len(labels), step)
@@ -72,7 +72,7 @@ def neighbourhood(labels: Labels, embeddings: Floats, num_classes: int) -> tuple
 
 
 def uncertainty(probabilities: Floats) -> Floats:
-    """Returns one less the lead of the likeliest class over the next, [n] in 0..1."""
+    """Returns 1 minus the margin between the two most probable classes, [n] in 0..1."""
     if probabilities.shape[1] < 2:
         return 1 - probabilities[:, 0]
     two = np.partition(probabilities, -2, axis=1)[:, -2:]
@@ -81,20 +81,20 @@ def uncertainty(probabilities: Floats) -> Floats:
 
 
 def informative(probabilities: Floats, embeddings: Floats, count: int, seed: int = 0) -> list[int]:
-    """Ranks unlabelled images by what their labels would teach: uncertain ones, each unlike those before.
+    """Ranks unlabelled images by how informative their labels would be: uncertain, and different from each other.
 
-    Zhdanov (2019), "Diverse mini-batch active learning": of the most uncertain, ten for each that is wanted, k-means
-    makes as many groups, an image weighing as much as it is uncertain, and the one in the middle of each is taken. That
-    is done anew for each `ROUND` of images, for those are what a person labels before the model learns from them.
+    Zhdanov (2019), "Diverse mini-batch active learning": the `CANDIDATES * ROUND` most uncertain images are clustered
+    by k-means, weighted by uncertainty, and the image nearest to the centre of each cluster is chosen. This is repeated
+    for each `ROUND` of images, after which the model is assumed to be retrained.
 
     Args:
         probabilities: [n, K].
         embeddings: [n, D] of length 1.
-        count: Number of images ranked in this way; the others follow by uncertainty alone.
-        seed: Of the groups' beginnings.
+        count: Number of images ranked in this way; the others follow in order of uncertainty.
+        seed: Seed of k-means.
 
     Returns:
-        All places 0..n-1, the most informative first.
+        All rows 0..n-1, the most informative first.
     """
     doubt = uncertainty(probabilities)
     rest = np.argsort(-doubt, kind="stable")
@@ -108,7 +108,7 @@ def informative(probabilities: Floats, embeddings: Floats, count: int, seed: int
 
 
 def _middles(embeddings: Floats, weights: Floats, count: int, seed: int) -> Labels:
-    """Returns the place of the image in the middle of each of so many groups; fewer where some are empty."""
+    """Returns the row of the image nearest to the centre of each of `count` clusters; fewer if some are empty."""
     from sklearn.cluster import KMeans
 
     if len(embeddings) <= count:

@@ -1,4 +1,4 @@
-"""Readers of MLflow's runs: straight from its SQLite database, which takes milliseconds, else by MLflow's client."""
+"""Readers of MLflow's runs: directly from its SQLite database, which takes milliseconds, or else with its client."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SQLITE = "sqlite:///"
 
 
 def read_runs() -> list[RunRecord]:
-    """Returns the runs of the project's experiment, the newest first; those that were deleted are not among them.
+    """Returns the runs of the project's experiment without deleted ones, newest first.
 
     Raises:
-        UserError: If there is no store, or it cannot be read.
+        UserError: If there is no tracking store, or it cannot be read.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{project_root() / DATABASE}"
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -31,7 +31,7 @@ def read_runs() -> list[RunRecord]:
         path = Path(uri.removeprefix(_SQLITE))
         if not path.exists():
             raise UserError(f"{path}: there are no runs yet; dvc repro creates one (or go to the project's root)")
-        with contextlib.suppress(sqlite3.Error):  # of another version, or damaged: MLflow says so better
+        with contextlib.suppress(sqlite3.Error):  # another version, or damaged: MLflow's own message is better
             return read_sqlite(path, experiment)
     return read_by_client()
 
@@ -40,7 +40,7 @@ def read_sqlite(path: Path, experiment: str) -> list[RunRecord]:
     """Reads the runs of an experiment from MLflow's database.
 
     Raises:
-        sqlite3.Error: If it is none, or one of a version with other tables.
+        sqlite3.Error: If it is not a database, or is of a version with other tables.
     """
     uri = f"file:{quote(str(path.resolve()))}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=20)) as connection:
@@ -80,7 +80,7 @@ def read_sqlite(path: Path, experiment: str) -> list[RunRecord]:
 
 
 def read_by_client() -> list[RunRecord]:
-    """Reads the runs by MLflow's client, from wherever they are kept."""
+    """Reads the runs with MLflow's client, from any kind of tracking store."""
     try:
         from sightline import tracking
         from sightline.tracking.tracker import all_runs
