@@ -90,5 +90,5 @@ def test_its_size_is_held_against_the_networks() -> None:
     for size in (10**5, 10**7, 10**9):
         count = novelty_detector.directions_for(size, 512, 40, 100)
         total = count + 40
-        assert 512 * count + 2 * total**2 + 4 * 100 * total + 8 * 552 <= 0.045 * size or count == 16
+        assert 512 * count + 2 * total**2 + 4 * 100 * total + 8 * 552 <= 0.035 * size or count == 16
         assert count == {10**5: 16, 10**9: 512}.get(size, count)

@@ -212,7 +212,7 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
     return NoveltyDetector(center, scale, drawn, projection, means)
 
 
-def directions_for(weights_bytes: int, width: int, pixel_count: int, num_classes: int, share: float = 0.045) -> int:
+def directions_for(weights_bytes: int, width: int, pixel_count: int, num_classes: int, share: float = 0.035) -> int:
     """Returns how many directions of the embedding add no more than a share to a network's size, but a few at least.
 
     Args:
