@@ -56,6 +56,7 @@ def reason(data: bytes, **limits: object) -> RejectionReason:
         decode.decode(data, limits=Limits(**limits))
     assert "\n" not in caught.value.detail
     assert len(caught.value.detail) <= 160
+    assert "Error:" not in caught.value.detail, "a decoder's exception is no explanation for a person"
     return caught.value.reason
 
 

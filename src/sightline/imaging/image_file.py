@@ -116,8 +116,10 @@ def rejecting() -> Iterator[None]:
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, IndexError...
         text = " ".join(str(error).split())
         truncated = isinstance(error, EOFError | struct.error) or _TRUNCATED.search(text)
-        detail = re.sub(r"[^\x20-\x7e]", "?", f"{type(error).__name__}: {text}")[:160]
-        raise RejectionError(RejectionReason.TRUNCATED if truncated else RejectionReason.CORRUPT, detail) from None
+        if truncated:
+            raise RejectionError(RejectionReason.TRUNCATED, "the file ends before the image does") from None
+        cause = re.sub(r"[^\x20-\x7e]", "?", text or type(error).__name__)[:160]
+        raise RejectionError(RejectionReason.CORRUPT, f"the image data are damaged ({cause})") from None
 
 
 def open_image(data: bytes, limits: Limits) -> tuple[Image.Image, Info]:

@@ -51,7 +51,9 @@ def evaluation_lines(found: Evaluation, scored: int | None = None) -> list[str]:
     if found.suspects_note:
         output.append(f"no list of suspect labels: {found.suspects_note}")
     if found.suspects:
-        output.append(f"{len(found.suspects)} labels of validation and {found.test.split} images are suspect")
+        number = "1 label" if len(found.suspects) == 1 else f"{len(found.suspects)} labels"
+        verb = "is" if len(found.suspects) == 1 else "are"
+        output.append(f"{number} of validation and {found.test.split} images {verb} suspect")
     if scored is not None:
         warning = "" if scored < TEST_SET_REUSE_WARNING else _REUSE
         output.append(f"these {found.test.split} images have been scored {_times(scored)}{warning}")
