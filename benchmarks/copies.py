@@ -1,4 +1,4 @@
-"""A copy of the project, so that a benchmark leaves outputs, runs and caches of the project alone."""
+"""A copy of the project for a benchmark, which leaves the project's own outputs, runs and caches untouched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def make(root: Path) -> None:
-    """Copies the project's files as they are now, without what the stages write, into a repository of its own."""
+    """Copies the project's current files, without the outputs of the stages, into a new git repository."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     for path in {Path(name) for name in names if name}:
@@ -24,19 +24,22 @@ def make(root: Path) -> None:
 
 
 def run(root: Path, *words: str, paths: tuple[Path, ...] = (), **variables: str) -> str:
-    """Runs a command in a copy, with the copy's code.
+    """Runs a command in a copy of the project, with the copy's code.
 
     Args:
         root: The copy.
         words: The command.
-        paths: Folders whose modules go before all others.
-        variables: More environment variables.
+        paths: Folders that come first on PYTHONPATH.
+        variables: Further environment variables.
 
     Returns:
-        What it printed.
+        Its output, including standard error.
+
+    Raises:
+        SystemExit: The command failed.
     """
     environment = {
-        # Python keeps compiled modules, as it does unless told not to: those that are installed are compiled, too.
+        # Lets Python cache compiled modules, which is its default: installed packages are compiled as well.
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(map(str, (*paths, root / "src"))),

@@ -1,13 +1,16 @@
-"""The default pipeline's digits: test accuracy over seeds, and which preprocessing steps cross-validation would choose.
+"""The default pipeline on digits: test accuracy over seeds, and the preprocessing steps that cross-validation prefers.
 
     python benchmarks/digits.py seeds [--seeds 5] [key=value ...]
     python benchmarks/digits.py steps [--seeds 3] [key=value ...]
 
-Both read `params.yaml` and `data/raw`, as `dvc repro ingest` leaves it. Seeds: the train stage's own function, once a
-seed, and the weights it keeps (of the epoch that is best on the validation images) on the test images. Target: a mean
-accuracy of at least 0.990, each training in less than 30 s on two cores. Steps: errors of the last epoch's weights in
-5-fold cross-validation over the training and validation images, with each of several combinations of steps: a setting
-that is chosen by these errors is chosen without the test images.
+Both read `params.yaml`, and `data/raw` as written by `dvc repro ingest`.
+
+Seeds: calls the train stage's own function once per seed and scores the weights that it keeps (those of the best epoch
+on the validation images) on the test images. Target: a mean accuracy of at least 0.990, with each training taking less
+than 30 s on two cores.
+
+Steps: counts the errors of the last epoch's weights in 5-fold cross-validation over the training and validation images,
+for several combinations of steps. Choosing a setting by these errors does not involve the test images.
 """
 
 from __future__ import annotations
@@ -41,23 +44,23 @@ STEPS = (
     ("none", "none", "threshold"),
     ("gaussian", "autocontrast", "threshold"),
 )
-"""Of denoising, enhancing, segmenting."""
+"""Combinations of the options of the steps denoise, enhance and segment."""
 
 
 def configured(overrides: list[str]) -> Any:
-    """Returns the configuration: params.yaml, and what is given on the command line."""
+    """Returns the configuration: params.yaml with the overrides of the command line."""
     return compose([*saved_overrides(read_params()), *(selecting(word) for word in overrides)])
 
 
 def prepared(config: Any, folder: Path) -> Path:
-    """Preprocesses the raw set into a folder of its own."""
+    """Preprocesses the raw set into a new folder below `folder`, and returns it."""
     out = Path(tempfile.mkdtemp(dir=folder))
     preprocess(RAW, typed(PreprocessConfig, config.preprocess, "preprocess"), out)
     return out
 
 
 def seeds(count: int, overrides: list[str]) -> None:
-    """Prints each seed's test accuracy and seconds, their mean and the verdict."""
+    """Prints each seed's test errors and training time, the mean accuracy and the verdict."""
     from sightline.models.inference import Predictor
     from sightline.stages.train.stage import TrainingRun
 
@@ -82,9 +85,9 @@ def seeds(count: int, overrides: list[str]) -> None:
 
 
 def folds(data: Path, folder: Path) -> Iterator[ProcessedSet]:
-    """Yields the training and validation images, once for each fold, which is the validation split then.
+    """Yields the training and validation images once per fold, with that fold as the validation split.
 
-    Images with the same bytes, and near duplicates, share a fold.
+    Images with the same bytes and near duplicates share a fold.
     """
     whole = pq.read_table(data / INDEX)
     table = whole.filter(pc.not_equal(whole["split"], "test"))
@@ -104,7 +107,7 @@ def folds(data: Path, folder: Path) -> Iterator[ProcessedSet]:
 
 
 def steps(count: int, overrides: list[str]) -> None:
-    """Prints the errors of each combination of steps."""
+    """Prints the cross-validation errors of each combination of steps."""
     from sightline.stages.train.fit import fit
 
     for denoise, enhance, segment in STEPS:
@@ -128,7 +131,7 @@ def main() -> None:
     """Runs one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["seeds", "steps"])
-    parser.add_argument("overrides", nargs="*", help="more settings, as train.max_epochs=10")
+    parser.add_argument("overrides", nargs="*", help="further settings, such as train.max_epochs=10")
     parser.add_argument("--seeds", type=int)
     given = parser.parse_intermixed_args()
     if given.what == "seeds":

@@ -1,10 +1,10 @@
-"""The evaluation of 10,000 test images, without robustness.
+"""Duration of the evaluate stage on 10,000 test images, without the robustness tests.
 
     python benchmarks/evaluate.py --source data/fashion-mnist
 
-Ingests Fashion-MNIST's IDX files into a fresh copy of the project, trains a small network for one epoch, and runs the
-evaluate stage: everything from the start of its process to the report, MLflow included. Target: at most 60 s on two
-idle cores; CPU seconds tell more than the clock on a busy machine.
+Ingests Fashion-MNIST's IDX files into a fresh copy of the project, trains a small network for one epoch, and times the
+evaluate stage from the start of its process to the report, MLflow included. Target: at most 60 s on two idle cores. On
+a busy machine, CPU seconds are more meaningful than wall-clock time.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ SETTINGS = (
 
 
 def of(stage: str, settings: tuple[str, ...]) -> list[str]:
-    """Returns the settings of a stage's own section: it takes no others."""
+    """Returns the settings of a stage's own section, the only ones that it accepts."""
     section = "ingest" if stage == "watch" else stage
     return [word for word in settings if word.startswith((f"{section}.", f"{section}/"))]
 
 
 def main() -> None:
-    """Prints what the stage says, its seconds and the verdict."""
+    """Prints the stage's output, its duration and the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="folder of Fashion-MNIST's four files")
+    parser.add_argument("--source", type=Path, required=True, help="folder with Fashion-MNIST's four files")
     source = parser.parse_args().source.resolve()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"

@@ -1,17 +1,18 @@
-"""Fashion-MNIST (60,000 training images, 10,000 test images) on a CPU: how fast to an accuracy, and how far.
+"""Fashion-MNIST (60,000 training and 10,000 test images) on a CPU: time to a target accuracy, and best accuracy.
 
     python benchmarks/fashion.py race [--seeds 3] [--target 0.915] [--epochs 3] [--threads 2]
     python benchmarks/fashion.py best [--epochs 18] [--threads 2]
 
-Race: seconds from the first batch until an epoch ends with the target accuracy on the test images, scored after every
-epoch, of three roads with the same network (`cnn`, three blocks from 16 channels), augmentation (a flip), batch size,
-optimiser and one-cycle schedule: ours (`stages.train.fit`); `plain`, a PyTorch loop as tutorials have it (a Dataset
-that gives one image at a time, torchvision's transforms, a DataLoader with 2 workers); and `fastai`, where it is
-installed (its own environment is best: --fastai /path/to/python). Each run is a process of its own, in turn, another
-seed each round; printed are the medians and the ratios to ours. Target: at least 1.5.
+Race: the seconds from the first batch to the end of the first epoch that reaches the target accuracy on the test
+images, which are scored after every epoch. Three implementations use the same network (`cnn`, three blocks starting
+with 16 channels), augmentation (a flip), batch size, optimiser and one-cycle schedule: `ours` (`stages.train.fit`);
+`plain`, a PyTorch loop as in tutorials (a Dataset that returns one image at a time, torchvision's transforms, a
+DataLoader with 2 workers); and `fastai`, if `--fastai /path/to/python` names a Python that has it (preferably in a
+separate environment). Each run is a separate process; the implementations take turns, with a new seed each round. The
+output has the medians and their ratios to ours. Target: a ratio of at least 1.5.
 
-Best: the accuracy at the end of a one-cycle of many epochs, and the time it took. Target: 0.935, better 0.940, within
-30 minutes on 2 cores. The last epoch counts, not the best one: the test images choose nothing.
+Best: the accuracy at the end of a one-cycle schedule of many epochs, and the time it took. Target: 0.935, preferably
+0.940, within 30 minutes on 2 cores. The last epoch counts, not the best one, so the test images select nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def arrays() -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def processed(root: Path) -> Any:
-    """Writes both splits as a processed set in which the test images stand in validation's place."""
+    """Writes both splits as a processed set that has the test images as its validation split."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -98,7 +99,7 @@ def processed(root: Path) -> Any:
 
 
 def ours(seed: int, epochs: int, threads: int, more: list[str]) -> list[tuple[float, float]]:
-    """Trains by this project; returns (seconds, test accuracy) at the end of each epoch."""
+    """Trains with this project; returns (elapsed seconds, test accuracy) at the end of each epoch."""
     from sightline.config.compose import compose, typed
     from sightline.stages.train.config import TrainConfig
     from sightline.stages.train.fit import fit
@@ -119,14 +120,14 @@ def ours(seed: int, epochs: int, threads: int, more: list[str]) -> list[tuple[fl
 
 
 def network() -> Any:
-    """Returns the same network as ours, without normalisation and memory format."""
+    """Returns the same network as ours, without its input normalisation and memory format."""
     from sightline.models.cnn_network import CnnNetwork
 
     return CnnNetwork(1, 10, WIDTH, BLOCKS, HIDDEN, 0.0)
 
 
 def plain(seed: int, epochs: int, threads: int) -> list[tuple[float, float]]:
-    """Trains as a tutorial would; returns the same as `ours`."""
+    """Trains as a tutorial would; returns values like those of `ours`."""
     import torch
     from PIL import Image
     from torch import nn
@@ -205,7 +206,7 @@ print("RESULT", json.dumps(seen))
 
 
 def alone(road: str, seed: int, options: argparse.Namespace) -> list[list[float]]:
-    """Runs one road in a process of its own."""
+    """Runs one implementation in a separate process; returns [elapsed seconds, test accuracy] of each epoch."""
     if road == "fastai":
         with tempfile.TemporaryDirectory() as folder:
             np.savez(Path(folder) / "data.npz", **arrays())
@@ -224,7 +225,7 @@ def alone(road: str, seed: int, options: argparse.Namespace) -> list[list[float]
 
 
 def race(options: argparse.Namespace) -> None:
-    """Prints each road's seconds to the target, and the ratios."""
+    """Prints each implementation's seconds to the target, and the ratios."""
     roads = ["ours", "plain", *(["fastai"] if options.fastai else [])]
     times: dict[str, list[float]] = {road: [] for road in roads}
     for seed in range(options.seeds):
@@ -240,7 +241,7 @@ def race(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["race", "best", "one"])
     parser.add_argument("--seeds", type=int, default=3)
@@ -249,7 +250,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--road", choices=["ours", "plain"], default="ours")
-    parser.add_argument("--fastai", help="a Python that has fastai")
+    parser.add_argument("--fastai", help="a Python interpreter with fastai installed")
     options = parser.parse_args()
     options.epochs = options.epochs or (18 if options.what == "best" else 3)
     os.chdir(ROOT)

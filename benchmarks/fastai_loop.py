@@ -1,11 +1,12 @@
-"""fastai with its own defaults on a folder of images, for a number of processor seconds; run by own_pictures.py.
+"""fastai with its own defaults on a folder of images, within a budget of CPU seconds; run by own_pictures.py.
 
     python benchmarks/fastai_loop.py FOLDER WEIGHTS SIDE SECONDS
 
-FOLDER has train, val and test with a folder per class in each. It is what fastai's own first example does:
-`aug_transforms()`, batches of 64 (fewer where there are fewer images), `vision_learner`, `fine_tune`; with timm's
-EfficientNet-Lite0 and ImageNet's weights from a file. An epoch is timed, frozen and whole, and there are as many as
-there is time for. Printed are the accuracy on the test split, the processor seconds and the epochs.
+FOLDER contains train, val and test, each with a folder per class. The script follows fastai's own first example:
+`aug_transforms()`, batches of 64 (or fewer, if there are fewer images), `vision_learner` and `fine_tune`, with timm's
+EfficientNet-Lite0 and its ImageNet weights from a file. It times one epoch with the body frozen and one of the whole
+network, and then trains for as many epochs as the budget allows. It prints the accuracy on the test split, the CPU
+seconds and the number of epochs.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ NETWORK = "tf_efficientnet_lite0"
 
 
 def processor_seconds() -> float:
-    """Returns the seconds of the processor that this process has used."""
+    """Returns the CPU seconds that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def learner(loaders: Any, weights: str) -> Any:
-    """Returns fastai's learner with the pretrained body, frozen."""
+    """Returns fastai's learner with the pretrained body frozen."""
     made = vision_learner(loaders, NETWORK, metrics=accuracy, pretrained=False)
     names = timm.create_model(NETWORK, num_classes=1000).state_dict()
     state = dict(zip(names, torch.load(weights, weights_only=True).values(), strict=True))
@@ -53,14 +54,14 @@ def learner(loaders: Any, weights: str) -> Any:
 
 
 def seconds_of(work: Any) -> float:
-    """Runs something; returns the processor seconds."""
+    """Calls a function; returns the CPU seconds that it used."""
     before = processor_seconds()
     work()
     return processor_seconds() - before
 
 
 def main() -> None:
-    """Times an epoch, fine-tunes for as many as there is time for, and tests."""
+    """Times an epoch, fine-tunes for as many epochs as the budget allows, and scores the test split."""
     folder, weights, side, seconds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     torch.manual_seed(0)
     block = DataBlock(

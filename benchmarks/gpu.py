@@ -1,4 +1,4 @@
-"""Training on a GPU: how near to a bare compiled loop, how fast to an accuracy, and twice the same.
+"""Training on a GPU: speed relative to a bare compiled loop, time to a target accuracy, and reproducibility.
 
     python benchmarks/gpu.py throughput [--images 50000] [--epochs 4]
     python benchmarks/gpu.py fashion [--epochs 10]
@@ -8,23 +8,26 @@
     python benchmarks/gpu.py export [--images 10000] [--epochs 2]
     python benchmarks/gpu.py all [--minutes 8]
 
-Throughput: resnet9 on CIFAR-10-shaped random images, images per second of `stages.train.fit` after the first epoch, as
-a ratio to a bare loop of the same network, compiled, in bf16, over one batch that stands on the GPU (target: at least
-0.9); and the share of time spent waiting for data (target: under 2 %).
+Throughput: resnet9 on random images of CIFAR-10's shape. Measures the images per second of `stages.train.fit` after the
+first epoch, relative to a bare loop with the same network, compiled, in bf16, over a single batch that stays on the GPU
+(target: at least 0.9), and the share of time spent waiting for data (target: under 2 %).
 
-Fashion: seconds of training, compilation apart, to 94 % of Fashion-MNIST's test images (target: under 30).
+Fashion: seconds of training, without compilation, to reach 94 % on Fashion-MNIST's test images (target: under 30).
 
-Same: two trainings' weights have the same digest. Resume: so have those of one that is killed (SIGKILL) after its first
-epoch and goes on, and of one that is not.
+Same: whether two trainings produce weights with the same digest.
 
-Augment: images per second of each policy on batches on the GPU, and how far its pixels are from the CPU's.
+Resume: whether a training that is killed (SIGKILL) after its first epoch and resumed produces the same weights as one
+that is not interrupted.
 
-Export: the ONNX file of weights trained on the GPU names the same class as the GPU's network on all images; the largest
-difference of a probability.
+Augment: images per second of each augmentation policy on batches on the GPU, and the difference of its pixels from
+those computed on the CPU.
 
-All: each of these in a process of its own, with a limit of time, and the name of the chip.
+Export: whether the ONNX file of a network trained on the GPU predicts the same classes as the network on the GPU, and
+the largest difference between their probabilities.
 
-`--device cpu`, with a few images, only shows that the commands run.
+All: each of these in a separate process, within a time limit, with the name of the GPU.
+
+`--device cpu`, with few images, only checks that the commands run.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ BATCH = 512
 
 
 def configured(options: argparse.Namespace, *more: str, plain: bool = False) -> TrainConfig:
-    """Returns the train section: resnet9, compiled, on the device; `plain`: without the augmentation by flips alone."""
+    """Returns the train section: resnet9 on the device, compiled on a GPU; `plain` omits the flip-only augmentation."""
     flip = [] if plain else FLIP
     settings = ["train/model=resnet9", f"train/trainer={options.device}", "train.augment_on=batch", *flip]
     settings += [f"train.trainer.compile={options.device == 'gpu'}", f"train.batch_size={BATCH}", "train.patience=99"]
@@ -64,7 +67,7 @@ def configured(options: argparse.Namespace, *more: str, plain: bool = False) -> 
 
 
 def trained(data: ProcessedSet, config: TrainConfig) -> tuple[FitResult, list[dict[str, float]]]:
-    """Trains; returns the result and every epoch's metrics."""
+    """Trains; returns the result and the metrics of each epoch."""
     epochs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         return fit(data, config, Path(folder), lambda metrics, _: epochs.append(dict(metrics))), epochs
@@ -96,7 +99,7 @@ def bare(data: ProcessedSet, config: TrainConfig, steps: int, device: str) -> fl
 
 
 def synchronize() -> None:
-    """Waits for the GPU, where there is one."""
+    """Waits for the GPU, if there is one."""
     import torch
 
     if torch.cuda.is_available():
@@ -104,7 +107,7 @@ def synchronize() -> None:
 
 
 def throughput(options: argparse.Namespace) -> None:
-    """Prints the ratio and the stall."""
+    """Prints the ratio to the bare loop, and the share of time spent waiting for data."""
     with tempfile.TemporaryDirectory() as folder:
         data = random_set(Path(folder) / "set", options.images, (32, 32, 3))
         config = configured(options)
@@ -117,7 +120,7 @@ def throughput(options: argparse.Namespace) -> None:
 
 
 def fashion(options: argparse.Namespace) -> None:
-    """Prints the seconds to 94 %, the first epoch, which compiles, counted as long as the second."""
+    """Prints the seconds to 94 %; the first epoch, which includes compilation, counts as long as the second."""
     with tempfile.TemporaryDirectory() as folder:
         data = processed(Path(folder) / "set")
         _, epochs = trained(data, configured(options, "train/augment=standard", "train.augment.rotate=0"))
@@ -127,7 +130,7 @@ def fashion(options: argparse.Namespace) -> None:
 
 
 def same(options: argparse.Namespace) -> None:
-    """Prints whether two trainings, each a process of its own, gave the same weights."""
+    """Prints whether two trainings in separate processes produced the same weights."""
     with tempfile.TemporaryDirectory() as folder:
         random_set(Path(folder) / "set", options.images, (32, 32, 3))
         digests = {run_one(options, folder, name, compiled=True).splitlines()[-1] for name in ("first", "second")}
@@ -135,20 +138,20 @@ def same(options: argparse.Namespace) -> None:
 
 
 def one_words(options: argparse.Namespace, folder: str, name: str, compiled: bool) -> list[str]:
-    """Returns the command of one training with checkpoints in `folder`/`name`."""
+    """Returns the command that runs one training with its checkpoints in `folder`/`name`."""
     words = [sys.executable, __file__, "one", "--device", options.device, "--folder", folder, "--name", name]
     return [*words, "--epochs", str(options.epochs), *(["--compiled"] if compiled else [])]
 
 
 def run_one(options: argparse.Namespace, folder: str, name: str, compiled: bool) -> str:
-    """Runs one training to its end; returns what it printed."""
+    """Runs one training to its end; returns its output."""
     command = one_words(options, folder, name, compiled)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def one(options: argparse.Namespace) -> None:
-    """Trains with checkpoints in a folder that stays, and prints the digest of the weights; for `resume`."""
-    terminal_log.configure()  # whether it went on is a line of the log
+    """Trains with checkpoints in a persistent folder, and prints the digest of the weights; for `same` and `resume`."""
+    terminal_log.configure()  # `resume` reads in the log whether the training resumed from a checkpoint
     folder = Path(options.folder)
     data = ProcessedSet(folder / "set")
     fitted = fit(data, configured(options, f"train.trainer.compile={options.compiled}"), folder / options.name)
@@ -156,7 +159,7 @@ def one(options: argparse.Namespace) -> None:
 
 
 def resume(options: argparse.Namespace) -> None:
-    """Prints whether a training that was killed and went on gave the weights of one that was left alone."""
+    """Prints whether a training that was killed and resumed produced the weights of an uninterrupted one."""
     with tempfile.TemporaryDirectory() as folder:
         random_set(Path(folder) / "set", options.images, (32, 32, 3))
         whole = run_one(options, folder, "whole", compiled=False)
@@ -174,7 +177,7 @@ def resume(options: argparse.Namespace) -> None:
 
 
 def augment(options: argparse.Namespace) -> None:
-    """Prints each policy's speed on the device, and the largest difference of a pixel from the CPU's."""
+    """Prints each policy's speed on the device, and how far its pixels differ from those computed on the CPU."""
     import torch
 
     from sightline.imaging.augment import torch_backend
@@ -202,7 +205,7 @@ def augment(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Prints whether the ONNX file on the CPU says what the network on the device says."""
+    """Prints whether the ONNX file on the CPU gives the same answers as the network on the device."""
     import numpy as np
     import onnxruntime
     import torch
@@ -227,7 +230,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def everything(options: argparse.Namespace) -> None:
-    """Runs each measurement in a process of its own."""
+    """Runs each measurement in a separate process."""
     import torch
 
     chip = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -250,7 +253,7 @@ def everything(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs: dict[str, Any] = {
         "throughput": throughput,

@@ -1,13 +1,14 @@
-"""New classes for a trained model: digits 0 to 7, then 8 and 9; the old classes' answers before and after.
+"""Adding new classes to a trained model: digits 0 to 7, then 8 and 9, with the old classes' accuracy before and after.
 
     python benchmarks/grow.py [--seeds 3] [--pictures 10] [--draws 10] [key=value ...]
 
-Prepared and trained by `params.yaml`, with what is given for its train section. For each seed a network learns 0 to 7;
-then, on all ten, one starts from it (`train.start_from`), one from random weights, and
-its bundle is extended by some training pictures of each new class (`sightline extend`). Each row: accuracy on the test
-images of the old classes before and after, McNemar's exact p of the difference (of several draws, the median), accuracy
-on those of the new classes. Target, for the model that starts from the one before: old classes not worse (p of at least
-0.05, or no fewer right answers) in any seed, new ones at least 0.97 in the mean.
+Preprocessing and training use `params.yaml`, with the given settings of its train section. For each seed, a network is
+trained on 0 to 7. Then a second network is trained on all ten classes starting from the first (`train.start_from`), a
+third one starting from random weights, and the bundle of the first is extended with a few training pictures of each new
+class (`sightline extend`). Each row shows the accuracy on the old classes' test images before and after, the exact
+McNemar p-value of the difference (the median over several draws), and the accuracy on the new classes' test images.
+Target for the network that starts from the first: old classes not worse (p of at least 0.05, or no fewer correct
+answers) for any seed, and a mean accuracy of at least 0.97 on the new ones.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TARGET = 0.97
 
 
 def write_pictures(folder: Path, classes: list[str]) -> None:
-    """Writes scikit-learn's digits of some classes as PNG files, a folder a class."""
+    """Writes scikit-learn's digits of some classes as PNG files, one folder per class."""
     digits = load_digits()
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         if str(label) in classes:
@@ -45,7 +46,7 @@ def write_pictures(folder: Path, classes: list[str]) -> None:
 
 
 class Run:
-    """One seed: the sets, the model of the old classes, and its answers."""
+    """One seed: the datasets, the model of the old classes, and whether each of its test answers is correct."""
 
     def __init__(self, root: Path, seed: int, knobs: dict[str, Any]) -> None:
         self.root, self.seed = root, seed
@@ -69,8 +70,11 @@ class Run:
 
         Args:
             name: The method.
-            answers: Class indices of the grown set's test images, of one draw after another.
+            answers: Predicted class indices of the test images with all classes, [draws * n], draw after draw.
             draws: Number of draws.
+
+        Returns:
+            Accuracy on the old classes before and after, McNemar's p-value, and accuracy on the new classes.
         """
         split = self.sets[1].files.split("test")
         right = answers.reshape(draws, -1) == split.labels
@@ -84,7 +88,7 @@ class Run:
         return numbers
 
     def extended(self, count: int, draws: int) -> None:
-        """Prints the row of the bundle extended by `count` training pictures of each new class, the mean of draws."""
+        """Prints the row of the bundle extended with `count` training pictures per new class, averaged over draws."""
         evaluation = sightline.evaluate(
             self.before, self.sets[0], folder=self.root, robustness_images=0, explain=False, gallery=0
         )
@@ -112,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=10)
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("settings", nargs="*", help="of the train section, as max_epochs=5")
+    parser.add_argument("settings", nargs="*", help="settings of the train section, such as max_epochs=5")
     options = parser.parse_args()
     knobs = {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in options.settings)}
     print("| model | old classes before | old classes | McNemar's p | new classes |")

@@ -1,14 +1,14 @@
-"""Cost of ingestion: its time, against the bare loop "read the bytes, decode strictly, write Parquet"; its memory.
+"""Cost of ingestion: its time relative to a bare loop (read the bytes, decode strictly, write Parquet), and its memory.
 
     python benchmarks/ingest.py [speed] [--images 20000] [--side 96] [--rounds 5]
     python benchmarks/ingest.py memory [--source ../shared/data/fashion-mnist] [--counts 7000 70000]
 
-Speed: both read the same folder of JPEGs (made in a temporary folder), in turn, so that a busy machine slows both. What
-is printed is the ratio of the medians of images per second: above 1, checking, sorting, sharding and auditing cost
-less than the worker processes gain. Target: at least 0.8.
+Speed: both read the same temporary folder of JPEGs and take turns, so a busy machine slows both. The result is the
+ratio of the median throughputs. Above 1, checking, sorting, sharding and auditing cost less than the worker processes
+gain. Target: at least 0.8.
 
-Memory: the peak resident set of a fresh process that ingests so many images of a folder of IDX files, and that of it
-and its workers together (sampled; pages that they share are counted in each).
+Memory: the peak RSS of a fresh process that ingests the given number of images from a folder of IDX files, and the peak
+total RSS of that process and its workers (sampled; shared pages are counted in each process).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TARGET = 0.8
 
 
 def make_folder(root: Path, count: int, side: int) -> None:
-    """Writes JPEGs of `side` pixels with the weight of photographs: coarse patches and a little noise."""
+    """Writes JPEGs of `side` pixels with about the file size of photographs: coarse patches and a little noise."""
     rng = np.random.default_rng(0)
     for number in range(count):
         patches = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
@@ -56,7 +56,7 @@ def make_folder(root: Path, count: int, side: int) -> None:
 
 
 def bare(root: Path, out: Path) -> None:
-    """The loop that ingestion is measured against: nothing is checked, sorted, counted or compared."""
+    """The baseline for ingestion: a loop that checks, sorts, counts and compares nothing."""
     schema = pa.schema([("image", pa.binary()), ("label", pa.string())])
     rows: list[tuple[bytes, str]] = []
     with pq.ParquetWriter(out / "images.parquet", schema, compression="none") as writer:
@@ -76,12 +76,12 @@ def bare(root: Path, out: Path) -> None:
 
 
 def configuration(*settings: str) -> IngestConfig:
-    """Returns the settings of `conf/ingest/default.yaml`, with some set as on a stage's command line."""
+    """Returns the settings of `conf/ingest/default.yaml` with overrides, given as on a stage's command line."""
     return typed(IngestConfig, compose(list(settings)).ingest, "ingest")
 
 
 def ours(workers: int | None) -> Callable[[Path, Path], None]:
-    """Returns ingestion with so many worker processes."""
+    """Returns ingestion with the given number of worker processes; None leaves the number to the stage."""
 
     def run(root: Path, out: Path) -> None:
         count = "null" if workers is None else workers
@@ -92,7 +92,7 @@ def ours(workers: int | None) -> Callable[[Path, Path], None]:
 
 
 def ingest_idx(root: str, count: int) -> None:
-    """Ingests so many images of a folder of IDX files, and prints how many it took and its own peak in KiB."""
+    """Ingests `count` images of a folder of IDX files; prints how many were accepted, and its own peak RSS in KiB."""
     config = configuration("ingest/source=idx", f"ingest.path={root}", f"ingest.limit={count}")
     with tempfile.TemporaryDirectory() as folder:
         taken = ingest(open_source(config), config, Path(folder))["accepted"]
@@ -100,7 +100,7 @@ def ingest_idx(root: str, count: int) -> None:
 
 
 def kibibytes(pid: int, field: str) -> int:
-    """Returns a figure of /proc/PID/status; 0 of a process that is gone."""
+    """Returns a field of /proc/PID/status in KiB, or 0 if the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -109,7 +109,7 @@ def kibibytes(pid: int, field: str) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Returns the processes that a process has started and that run."""
+    """Returns the ids of a process's running children."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -117,7 +117,7 @@ def children(pid: int) -> list[int]:
 
 
 def memory(source: str, counts: list[int]) -> None:
-    """Prints a line a number of images, and the ratio of the last to the first."""
+    """Prints a line for each number of images, and the ratio of the last peak to the first."""
     peaks: list[float] = []
     for count in counts:
         code = "import sys, ingest; ingest.ingest_idx(sys.argv[1], int(sys.argv[2]))"
@@ -144,11 +144,11 @@ def beside() -> dict[str, str]:
 
 
 def main() -> None:
-    """Runs what is asked for."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", nargs="?", choices=["speed", "memory"], default="speed")
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--side", type=int, default=96, help="pixels; the smaller, the less there is to gain")
+    parser.add_argument("--side", type=int, default=96, help="pixels; smaller images leave less to gain")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--source", default="../shared/data/fashion-mnist", help="memory: a folder of IDX files")
     parser.add_argument("--counts", type=int, nargs="+", default=[7_000, 70_000], help="memory: numbers of images")
@@ -160,7 +160,7 @@ def main() -> None:
 
 
 def speed(count: int, side: int, rounds: int) -> None:
-    """Prints a line a contender, and the ratio."""
+    """Prints a line for each contender, and the ratio."""
     contenders = {"bare loop": bare, "ingest": ours(None), "ingest, one process": ours(0)}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,10 @@
-"""8-bit integers against 32-bit floats: how many times as fast, on ONNX Runtime and this machine.
+"""Speed-up of 8-bit integers over 32-bit floats with ONNX Runtime on this machine.
 
     python benchmarks/int8.py
 
-resnet18 and a mobilenet at 64 x 64 pixels, one image and 32; random weights, since speed does not depend on them. The
-two forms are called in turns, and their medians compared. Target: at least 2 times for resnet18.
+Measures resnet18 and a MobileNet at 64 x 64 pixels, with batches of 1 and 32. The weights are random, since the speed
+does not depend on them. The two forms take turns, and their medians are compared. Target: resnet18 at least twice as
+fast.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CONF = Path(__file__).parents[1] / "conf" / "train" / "model"
 
 
 def measure(name: str) -> dict[int, float]:
-    """Prints medians and sizes of a network's two forms, and returns their ratio by batch size."""
+    """Prints the sizes and median latencies of a network's two forms, and returns the speed-up by batch size."""
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     option = MODELS[name](**{**content, "weights": None})
     torch.manual_seed(0)
@@ -47,7 +48,7 @@ def measure(name: str) -> dict[int, float]:
 
 
 def main() -> None:
-    """Measures both networks; the exit code says whether the target was reached."""
+    """Measures both networks; the exit code is 0 if the target is reached and 1 otherwise."""
     print(f"{'network':14}{'form':6}{'MB':>8}" + "".join(f"{f'ms, {size}':>10}" for size in latency.BATCHES))
     ratios = {name: measure(name) for name in ("resnet18", "mobilenet_v3")}
     for name, ratio in ratios.items():

@@ -2,11 +2,11 @@
 
     python benchmarks/intervals.py --sets 400
 
-Made-up models with a known truth: normal noise on the logits and a lead of the true class that gives the accuracy, for
-3 and 10 classes, with 28 to 500 test images, as many of each class, or few of most (1/k for class k, at least two). Of
-each, test sets are drawn and scored as the evaluate stage does; a metric's coverage is the share of sets whose interval
-holds what a hundred thousand images would give. Nominal is 0.95; wanted is 0.93 or more, within what the number of sets
-can tell.
+The simulated models have a known true accuracy: normal noise on the logits, and an offset of the true class's logit
+that yields the accuracy. There are 3 or 10 classes and 28 to 500 test images, either balanced or with class k having
+a share proportional to 1/k (at least two images). For each setting, test sets are drawn and scored as in the evaluate
+stage. A metric's coverage is the share of test sets whose interval contains the metric's value on about 100,000 images.
+The nominal coverage is 0.95; the target is at least 0.93, up to the simulation error for this number of sets.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ SHOWN = (
 
 
 def class_sizes(images: int, classes: int, even: bool) -> Labels:
-    """Returns how many test images each class has."""
+    """Returns the number of test images of each class, [classes]."""
     weights = np.ones(classes) if even else 1 / np.arange(1, classes + 1)
     return np.maximum(2, np.round(images * weights / weights.sum())).astype(np.int64)
 
 
 def answers(sizes: Labels, lead: float, rng: np.random.Generator) -> tuple[Labels, Floats]:
-    """Draws labels and probabilities of a test set."""
+    """Draws a test set: labels [n] and probabilities [n, classes]."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     logits = rng.normal(size=(len(labels), len(sizes)))
     logits[np.arange(len(labels)), labels] += lead
@@ -48,7 +48,7 @@ def answers(sizes: Labels, lead: float, rng: np.random.Generator) -> tuple[Label
 
 
 def lead_for(accuracy: float, classes: int) -> float:
-    """Returns the lead of the true class's logit that gives an accuracy."""
+    """Returns the offset of the true class's logit that yields an accuracy."""
     noise = np.random.default_rng(0).normal(size=(200_000, classes))
     needed = noise[:, 1:].max(axis=1) - noise[:, 0]
     return float(np.quantile(needed, accuracy))
@@ -57,7 +57,7 @@ def lead_for(accuracy: float, classes: int) -> float:
 def coverage(
     sizes: Labels, lead: float, sets: int, resamples: int, seed: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns for each metric the share of sets whose interval holds the truth, and the intervals' mean width."""
+    """Returns each metric's share of sets whose interval contains the true value, and its mean interval width."""
     rng = np.random.default_rng(seed)
     often = math.ceil(100_000 / sizes.sum())
     truth = classification.classification_metrics(*answers(sizes * often, lead, rng), resamples=0, per_class_limit=0)
@@ -75,7 +75,15 @@ def coverage(
 
 
 def paired_coverage(images: int, only_a: float, only_b: float, sets: int, rng: np.random.Generator) -> float:
-    """Returns how often the interval of a difference holds the truth, where each model alone is right so often."""
+    """Returns the coverage of the interval of an accuracy difference.
+
+    Args:
+        images: Number of test images.
+        only_a: Probability that the first model alone is right.
+        only_b: Probability that the second model alone is right.
+        sets: Number of test sets to draw.
+        rng: Random generator.
+    """
     held = 0
     for drawn in rng.multinomial(images, [only_a, only_b, 1 - only_a - only_b], size=sets):
         first, second = np.repeat([True, False, True], drawn), np.repeat([False, True, True], drawn)
@@ -91,9 +99,9 @@ def table(head: list[str], rows: list[list[str]], say: Callable[[str], None] = p
 
 
 def main() -> None:
-    """Prints the coverage of each metric: the mean over all settings, the lowest, and where that was."""
+    """Prints the coverage of each metric: the mean over all settings, the lowest one, and its setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", type=int, default=400, help="test sets for each setting")
+    parser.add_argument("--sets", type=int, default=400, help="number of test sets per setting")
     parser.add_argument("--resamples", type=int, default=200)
     given = parser.parse_args()
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)

@@ -1,12 +1,12 @@
-"""Mutants of a Python module: single small changes of its syntax tree, each of which a good test suite notices.
+"""Mutants of a Python module: single small changes of its syntax tree, each of which a good test suite detects.
 
-The operators: a comparison becomes its neighbour or its opposite (`<` and `<=`, `==` and `!=`, `in` and `not in`),
-`and` becomes `or`, a `not` goes, a condition that is a plain value is negated, an arithmetic operator is swapped, a
-number grows by one, True and False change places, a returned value becomes None, and a statement goes (a call, a raise,
-an assert, an augmented assignment, an assignment to an attribute or an item; `break` and `continue` change places).
+The mutation operators: replace a comparison by its neighbour or its opposite (`<` and `<=`, `==` and `!=`, `in` and
+`not in`), swap `and` and `or`, remove a `not`, negate a condition that is a plain value, swap an arithmetic operator,
+add one to a number, swap True and False, return None instead of a value, remove a statement (a call, a `raise`, an
+`assert`, a `del`, an augmented assignment, an assignment to an attribute or an item), and swap `break` and `continue`.
 
-Left alone, since they decide no result: annotations, decorators, docstrings, f-strings, what stands in a `raise` (the
-`raise` itself goes), and calls that log or print.
+Not mutated, since they affect no result: annotations, decorators, docstrings, f-strings, the expression of a `raise`
+(only the whole statement is removed), and calls that log or print.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ TEXTS = (ast.JoinedStr, ast.Constant)
 
 @dataclass(frozen=True)
 class Site:
-    """A place in a syntax tree and what a mutant has there.
+    """A node of a syntax tree and its replacement in a mutant.
 
-    `lines` are those of the statement's own code, and `at_import` is true where it runs when the module is imported.
+    `lines` are the lines of the statement's own code; `at_import` is true if it runs when the module is imported.
     """
 
     parent: ast.AST
@@ -66,12 +66,12 @@ class Site:
         return value if self.index is None else value[self.index]  # type: ignore[no-any-return]
 
     def describe(self) -> str:
-        """Returns the change in words of code, on one line."""
+        """Returns the change on one line, as the code before and after."""
         before, after = (" ".join(ast.unparse(node).split()) for node in (self.original, self.replacement))
         return f"{_shortened(before)} -> {_shortened(after)}"
 
     def source(self, tree: ast.Module) -> str:
-        """Returns the whole module's source with the change, and leaves the tree as it was."""
+        """Returns the source of the whole module with the change; the tree is left unchanged."""
         original = self.original
         self._put(self.replacement)
         try:
@@ -91,7 +91,7 @@ def _shortened(code: str, most: int = 90) -> str:
 
 
 def sites(tree: ast.Module) -> list[Site]:
-    """Returns every mutant of a module, in the order of the source."""
+    """Returns all mutants of a module, in source order."""
     return [site for index, statement in enumerate(tree.body) for site in _of_statement(statement, tree, index)]
 
 
@@ -116,7 +116,7 @@ def _of_statement(
 
 
 def _of_children(node: ast.AST, lines: range, at_import: bool, inside: bool) -> Iterator[Site]:
-    """Yields the mutants below a node; `inside` is `at_import` of the statements below."""
+    """Yields the mutants below a node; `inside` is the value of `at_import` for the statements below."""
     for name, value in ast.iter_fields(node):
         if name in UNTOUCHED_FIELDS:
             continue
@@ -148,7 +148,7 @@ def _speaks(node: ast.expr) -> bool:
 
 
 def _without(statement: ast.stmt) -> ast.stmt | None:
-    """Returns what stands where the statement was, or None if it is not one that can go."""
+    """Returns the replacement of a statement, or None if the statement is not mutated."""
     if isinstance(statement, ast.Break):
         return ast.Continue()
     if isinstance(statement, ast.Continue):
@@ -166,7 +166,7 @@ def _without(statement: ast.stmt) -> ast.stmt | None:
 
 
 def _others(node: ast.expr, parent: ast.AST, field: str) -> Iterator[ast.expr]:
-    """Yields what stands in an expression's place in its mutants."""
+    """Yields the replacements of an expression in its mutants."""
     if isinstance(node, ast.Compare):
         for index, operator in enumerate(node.ops):
             operators = [*node.ops[:index], COMPARISONS[type(operator)](), *node.ops[index + 1 :]]

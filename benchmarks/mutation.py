@@ -1,13 +1,14 @@
-"""Mutation testing: how many small faults in the modules that decide results unseen the narrow tests notice.
+"""Mutation testing: the share of small faults that the narrow tests detect, in modules that silently affect results.
 
     python benchmarks/mutation.py                                  # every module of benchmarks/mutation.toml
     python benchmarks/mutation.py sightline.sources.layout --all   # every mutant of one module
 
-A module with more mutants than `--most` (60) has that many drawn, with the seed 0. The tests run in a copy of the
-project. One process a module imports what the tests import, once, and notes which tests run which lines; each mutant is
-then written into the copy and tried in a fork, with the tests that reach its lines (where none does, all of the
-module's), the quickest first, to the first that fails. A mutant that uses `--seconds` of CPU
-more than twice what all of them use without one is noticed, too; how many were noticed so is a column of its own.
+If a module has more mutants than `--most` (60), that many are drawn at random with seed 0. The tests run in a copy of
+the project. For each module, one process imports what the tests import and records which tests run which lines. Each
+mutant is then written into the copy and tested in a fork, with the tests that run its lines (or all tests of the
+module, if none does), fastest first, until one fails. A mutant also counts as detected if its tests exceed a limit of
+CPU time: twice that of all the module's tests without a mutant, plus `--seconds`. The number of these is a separate
+column.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_suffix(".toml")
 SEED = 0
 OWN = ("sightline", "tests", "pipeline", "conftest")
-QUICK = ("-m", "not slow and not full")  # what a mutant has to show in
+QUICK = ("-m", "not slow and not full")  # the tests that have to detect a mutant
 PYTEST = ("-q", "-x", "--no-header", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider", *QUICK)
-MEMORY = 6 << 30  # bytes of data a mutant may ask for
+MEMORY = 6 << 30  # limit of a mutant's data segment (RLIMIT_DATA), in bytes
 
 
 def modules() -> dict[str, list[str]]:
-    """Returns each module of the table with its test files."""
+    """Returns the test files of each module in the table."""
     with TABLE.open("rb") as file:
         return {module: tests for section in tomllib.load(file).values() for module, tests in section.items()}
 
 
 def copied(into: Path) -> Path:
-    """Copies what git knows of the project, and returns the copy."""
+    """Copies the project's files, except those that git ignores, and returns the copy."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
         if name and (ROOT / name).is_file():
@@ -64,7 +65,7 @@ def copied(into: Path) -> Path:
 
 
 class Selection:
-    """A pytest plugin that runs some tests only, in a given order; all of them if there is none."""
+    """A pytest plugin that runs only the given tests, in the given order; without an order, all tests."""
 
     def __init__(self, order: list[str] | None) -> None:
         self.order = order
@@ -76,9 +77,9 @@ class Selection:
 
 
 class Reach:
-    """A pytest plugin that notes each test's seconds, and the lines of one file that it runs.
+    """A pytest plugin that records each test's duration, and the lines of one file that it runs.
 
-    What a test's fixtures run counts for all tests of its file, since they may share the fixture.
+    Lines that are run by a test's fixtures count for all tests of its file, since these may share the fixture.
     """
 
     def __init__(self, file: Path) -> None:
@@ -111,7 +112,7 @@ class Reach:
         self.shared.update({name: set(numbers) for name, numbers in shared.items()})
 
     def reaching(self, lines: range) -> list[str]:
-        """Returns the tests that run one of the lines, the quickest first."""
+        """Returns the tests that run any of the lines, fastest first."""
         tests = [
             name for name in self.seconds if not (self.lines[name] | self.shared[name.split("::")[0]]).isdisjoint(lines)
         ]
@@ -119,7 +120,7 @@ class Reach:
 
 
 def tests_run(files: list[str], plugins: list[Any]) -> int:
-    """Runs pytest in this process, with all of the project's modules imported anew, and returns its exit code."""
+    """Runs pytest in this process, re-importing all of the project's modules, and returns its exit code."""
     import hypothesis
     import pytest
 
@@ -133,7 +134,7 @@ def tests_run(files: list[str], plugins: list[Any]) -> int:
 
 
 def forked(work: Callable[[], Any], cpu_seconds: int, wall_seconds: float) -> Any:
-    """Returns what the work returns in a fork, or None if it died or took longer than it may."""
+    """Calls a function in a fork and returns its result, or None if the fork died or exceeded a time limit."""
     answer = Path(os.environ["TMPDIR"]) / "answer.json"
     answer.unlink(missing_ok=True)
     pid = os.fork()
@@ -150,16 +151,16 @@ def forked(work: Callable[[], Any], cpu_seconds: int, wall_seconds: float) -> An
             os._exit(0)
     timer = threading.Timer(wall_seconds, os.kill, (pid, signal.SIGKILL))
     timer.start()
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not yet reaped, so that the number is still its own
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not reaped yet, so that the id cannot be reused
     timer.cancel()
-    with suppress(ProcessLookupError, PermissionError):  # what it started and left
+    with suppress(ProcessLookupError, PermissionError):  # processes that it started and left behind
         os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return json.loads(answer.read_text()) if answer.exists() and answer.stat().st_size else None
 
 
 def drawn(places: list[Site], most: int) -> list[Site]:
-    """Draws at most so many of the mutants, evenly and always the same."""
+    """Draws at most `most` of the mutants, uniformly and with a fixed seed."""
     if len(places) <= most:
         return places
     chosen = random.Random(SEED).sample(range(len(places)), most)  # noqa: S311 - a sample, no secret
@@ -167,7 +168,7 @@ def drawn(places: list[Site], most: int) -> list[Site]:
 
 
 def tried(module: str, tests: list[str], most: int, seconds: int) -> dict[str, Any]:
-    """Tries a module's mutants in the copy that is the working folder, and returns what came of them."""
+    """Tests a module's mutants in the copy, which is the working directory, and returns the results."""
     spec = importlib.util.find_spec(module)
     file = Path(spec.origin if spec and spec.origin else "")
     tree = ast.parse(original := file.read_text())
@@ -210,7 +211,7 @@ def tried(module: str, tests: list[str], most: int, seconds: int) -> dict[str, A
 
 
 def in_copy(module: str, most: int, seconds: int) -> dict[str, Any]:
-    """Tries one module's mutants in a process and a copy of its own."""
+    """Tests one module's mutants in a separate process and a separate copy of the project."""
     with tempfile.TemporaryDirectory() as folder:
         root = copied(Path(folder) / "project")
         (temporary := Path(folder) / "tmp").mkdir()
@@ -226,7 +227,7 @@ def in_copy(module: str, most: int, seconds: int) -> dict[str, Any]:
 
 
 def lines_of(result: dict[str, Any]) -> Iterator[str]:
-    """Yields a module's row of the table, and a line for each survivor."""
+    """Yields a module's row of the table, and a line for each surviving mutant."""
     if "error" in result:
         yield result["error"]
         return
@@ -240,13 +241,13 @@ def lines_of(result: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Tries the mutants of the modules that are named, or of all, and prints what came of them."""
+    """Tests the mutants of the named modules, or of all modules, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", help="import paths, or the first part of some; all by default")
-    parser.add_argument("--most", type=int, default=60, help="mutants tried of each module")
-    parser.add_argument("--all", action="store_true", help="try every mutant")
-    parser.add_argument("--seconds", type=int, default=10, help="CPU seconds that a mutant may take more")
-    parser.add_argument("--jobs", type=int, default=1, help="modules at once")
+    parser.add_argument("modules", nargs="*", help="module names or prefixes of them; default: all")
+    parser.add_argument("--most", type=int, default=60, help="maximum number of mutants per module")
+    parser.add_argument("--all", action="store_true", help="test every mutant")
+    parser.add_argument("--seconds", type=int, default=10, help="extra CPU seconds that a mutant may use")
+    parser.add_argument("--jobs", type=int, default=1, help="number of modules tested in parallel")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     most = sys.maxsize if arguments.all else arguments.most

@@ -1,9 +1,9 @@
-"""A `dvc repro` with nothing to do, against the same of a bare DAG of one stage.
+"""Duration of a `dvc repro` with nothing to do, relative to that of a bare DAG with one stage.
 
     python benchmarks/noop.py [--rounds 7] [--project FOLDER]
 
-A reproduced copy of the project is run in turn with a repository whose one stage copies a file, so that a busy
-machine slows both. What is printed is the ratio of the medians. Target: at most 2.
+A reproduced copy of the project takes turns with a repository whose only stage copies a file, so a busy machine slows
+both. The result is the ratio of the medians. Target: at most 2.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def make_bare(root: Path) -> None:
 
 
 def main() -> None:
-    """Prints a line a contender, and the ratio."""
+    """Prints a line for each contender, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--project", type=Path, help="a copy of the project that is there already")
+    parser.add_argument("--project", type=Path, help="an existing copy of the project")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bare, project = Path(folder) / "bare", arguments.project or Path(folder) / "project"
@@ -55,7 +55,7 @@ def main() -> None:
                 start = time.perf_counter()
                 output = copies.run(root, "dvc", "repro")
                 seconds[name].append(time.perf_counter() - start)
-                assert output.count("Running stage") == (name == "sightline"), output  # watch alone
+                assert output.count("Running stage") == (name == "sightline"), output  # only `watch` runs
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, values in seconds.items():
         print(f"{name:10} median {medians[name]:.2f} s  (from {min(values):.2f} to {max(values):.2f})")

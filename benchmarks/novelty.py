@@ -1,16 +1,21 @@
-"""Novelty and sets of classes on real pictures: what the choice of the score rests on.
+"""Novelty scores and prediction sets on real pictures: the evidence for the choice of the scores.
 
     python benchmarks/novelty.py --splits 20
 
-Of each set (8x8 digits, MNIST, Fashion-MNIST, photographs of hands; digits without 8 and 9) a small network is trained
-once, on images that nothing below uses. The held-out images are split at random into validation and test images; the
-former set the thresholds of each score for 5 % of false alarms, and the sets' for a coverage of 95 %. Shown are the
-share of test images refused, and of the images of each other set and of noise, and the area under ROC, all from encoded
-bytes through the set's own preprocessing; then the sets' coverage, overall and of the class where it is least. Two
-scores together refuse what either does, each at half the rate. Last, what is promised: how many of the splits have as
-few false alarms, and of the splits' classes sets that hold the truth as often, as the 95 % quantile of the
-beta-binomial distribution allows that the promise means for so many validation and test images.
-Needs SIGHTLINE_SHARED_DATA.
+For each dataset (8x8 digits, MNIST, Fashion-MNIST, photographs of hands; digits without 8 and 9), a small network is
+trained once, on images that are not used below. The other images are split at random into validation and test images.
+The validation images set each score's threshold for a false alarm rate of 5 %, and the thresholds of the prediction
+sets for a coverage of 95 %.
+
+The output shows the share of refused images among the test images, the images of each other dataset and noise, and the
+area under the ROC curve. All images are encoded files that go through the dataset's own preprocessing. A pair of scores
+refuses an image if either score does, each with half the false alarm rate.
+
+The output then compares the results with the guarantees: in how many splits, and in how many classes of a split, the
+number of false alarms does not exceed the 95 % quantile of the beta-binomial distribution that the guarantee implies
+for these numbers of validation and test images; and how many classes of a split have prediction sets that contain the
+true class at least as often as that distribution's 5 % quantile. For the sets it also shows the coverage, overall and
+of the least and best covered class, and the mean size. Needs SIGHTLINE_SHARED_DATA.
 """
 
 from __future__ import annotations
@@ -41,12 +46,12 @@ RATE, COVERAGE, FOREIGN = 0.05, 0.95, 300
 SHARED = Path(os.environ.get("SIGHTLINE_SHARED_DATA", "../shared/data"))
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Images, embeddings and logits -> [n], the larger the more novel."""
+"""Images, embeddings and logits -> novelty [n]; larger is more novel."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A set: encoded images and their class indices, what it is prepared to, and how it is learnt."""
+    """A dataset: encoded images, class indices, image size and channels, number of training images and epochs."""
 
     data: list[bytes]
     labels: np.ndarray
@@ -65,7 +70,7 @@ def idx(name: str, count: int = 6000) -> Pictures:
 
 
 def digits(classes: int = 10) -> tuple[Pictures, list[bytes]]:
-    """Returns the digits below `classes`, and the others' images."""
+    """Returns the digits below `classes`, and the images of the other digits."""
     found = load_digits()
     encoded = [decode.encode_png(np.round(image * 255 / 16).astype(np.uint8)[..., None]) for image in found.images]
     known = [place for place, label in enumerate(found.target) if label < classes]
@@ -81,7 +86,7 @@ def hands() -> Pictures:
 
 
 def noise(count: int = FOREIGN) -> list[bytes]:
-    """Draws grey noise of three sizes of grain."""
+    """Draws grey noise with three grain sizes."""
     rng = np.random.default_rng(0)
     grains = [rng.integers(0, 256, (side, side, 1)).astype(np.uint8) for side in (8, 28, 64) * (count // 3)]
     return [decode.encode_png(image) for image in grains]
@@ -112,7 +117,7 @@ def learn(images: np.ndarray, labels: np.ndarray, epochs: int) -> Classifier:
 def scores(
     model: Classifier, images: np.ndarray, embeddings: np.ndarray, labels: np.ndarray
 ) -> tuple[dict[str, Score], novelty_detector.NoveltyDetector]:
-    """Returns the scores that are compared, each fitted to the images that the network was, and the bundle's own."""
+    """Returns the scores to compare, each fitted to the network's training images, and the bundle's own detector."""
     e = embeddings.astype(float)
     weight, bias = (p.detach().numpy().astype(float) for p in (model.head.weight, model.head.bias))
     unit = e / np.linalg.norm(e, axis=1, keepdims=True).clip(1e-12)
@@ -159,13 +164,13 @@ def scores(
 
 
 def auroc(known: np.ndarray, foreign: np.ndarray) -> float:
-    """Returns how often a foreign image is more novel than a known one."""
+    """Returns the area under the ROC curve: the probability that a foreign image is more novel than a known one."""
     ranks = rankdata(np.concatenate([known, foreign]))
     return float((ranks[len(known) :].sum() - len(foreign) * (len(foreign) + 1) / 2) / len(known) / len(foreign))
 
 
 def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], splits: int) -> None:
-    """Prints the figures of one set."""
+    """Prints the figures of one dataset."""
     nothing = Nothing("none")
     steps = {"clean": nothing, "denoise": nothing, "enhance": nothing, "segment": nothing}
     transform = Transform.build(pictures.size, pictures.channels, [0] * pictures.channels, resize=Stretch("stretch"),
@@ -242,14 +247,14 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
 def measure_sets(
     name: str, scores: np.ndarray, probabilities: np.ndarray, truth: np.ndarray, halves: list[np.ndarray]
 ) -> None:
-    """Prints the coverage and the size of the sets by a conformity score, also of the tenth that is least certain.
+    """Prints the coverage and size of sets by a conformity score, also for the least certain tenth of the images.
 
     Args:
         name: The score's name.
         scores: [n, K] scores of the held-out images.
-        probabilities: [n, K] of these.
-        truth: [n] their classes.
-        halves: The order of the images in each split.
+        probabilities: [n, K] class probabilities of these images.
+        truth: [n] true class indices.
+        halves: The order of the images in each split; the first half is the validation images.
     """
     classes, middle = range(scores.shape[1]), len(truth) // 2
     covered, sizes, hard = np.zeros((len(halves), len(classes), 2)), [], []
@@ -280,13 +285,13 @@ def measure_sets(
 
 
 def promised(ratios: np.ndarray, truth: np.ndarray, halves: list[np.ndarray], middle: int) -> None:
-    """Prints how many splits, and classes in a split, have as few false alarms as promised, and each class's share.
+    """Prints how many splits, and classes of a split, keep the guaranteed false alarm rate, and each class's rate.
 
     Args:
-        ratios: [splits, n] novelty of the held-out images, above 1 those that are refused.
-        truth: [n] their classes.
-        halves: The order of the images in each split.
-        middle: How many of them set the thresholds.
+        ratios: [splits, n] novelty of the held-out images relative to the threshold; above 1, an image is refused.
+        truth: [n] true class indices.
+        halves: The order of the images in each split; the validation images come first.
+        middle: Number of validation images.
     """
     alarms = np.array([(row[half[middle:]] > 1).sum() for row, half in zip(ratios, halves, strict=True)])
     count, most = len(truth) - middle, most_alarms(middle, len(truth) - middle)
@@ -305,22 +310,22 @@ def promised(ratios: np.ndarray, truth: np.ndarray, halves: list[np.ndarray], mi
 
 
 def most_alarms(validation: int, count: int) -> float:
-    """Returns the number of false alarms above which fewer than 1 of 20 draws fall."""
+    """Returns the 95 % quantile of the number of false alarms among `count` test images."""
     rank = int(np.ceil(round((validation + 1) * (1 - RATE), 9)))
     return float(count) if rank > validation else float(betabinom(count, validation + 1 - rank, rank).ppf(0.95))
 
 
 def least_covered(validation: int, count: int) -> float:
-    """Returns the number of sets that hold the truth below which fewer than 1 of 20 draws of a class fall."""
+    """Returns the 5 % quantile of the number of prediction sets that contain the true class, among `count` images."""
     rank = int(np.ceil(round((validation + 1) * COVERAGE, 9)))
     return 0.0 if rank > validation else float(betabinom(count, rank, validation + 1 - rank).ppf(0.05))
 
 
 def main() -> None:
-    """Measures all sets."""
+    """Measures the chosen datasets, by default all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--sets", nargs="*", help="of digits, MNIST, Fashion, hands; all without")
+    parser.add_argument("--sets", nargs="*", help="from digits, MNIST, Fashion, hands; default: all")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     whole, _ = digits()

@@ -1,12 +1,13 @@
-"""Foreign pictures through every door of a bundle: the same novelty, and the same refusals.
+"""Novelty and refusals of foreign pictures by each interface of a bundle, which must agree.
 
     python -m benchmarks.novelty_doors models/bundle [--pictures 50]
 
-Sends the first pictures of MNIST, Fashion-MNIST and the photographs of hands, and noise, as encoded files: through
-`sightline predict`, to the server by REST and by its page in headless Chromium, and to MLflow's pyfunc model. Prints
-for each set how many each door refuses, and the largest difference of novelty from the command's. Fails where a door
-refuses other pictures than the command. MLflow's model abstains by its bundle's policy, so that it gets a copy of the
-bundle that has one. Needs SIGHTLINE_SHARED_DATA and a Chromium that the tests find.
+Sends pictures of MNIST, Fashion-MNIST and the photographs of hands, and noise, as encoded files to `sightline predict`,
+to the server's REST API, to the server's page in headless Chromium, and to MLflow's pyfunc model. For each dataset it
+prints how many pictures each interface refuses, and the largest relative difference of novelty from that of the
+command. The exit code is 1 if an interface refuses other pictures than the command. MLflow's model abstains according
+to its bundle's policy, so it gets a copy of the bundle with such a policy. Needs SIGHTLINE_SHARED_DATA and a Chromium
+in one of the places where the tests look for it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from tests.serve.conftest import serve
 from tests.servers.processes import browser_program
 
 Novelty = dict[str, tuple[list[float], list[bool]]]
-"""By door: each picture's novelty, and whether it is refused."""
+"""By interface: each picture's novelty, and whether it is refused."""
 REFUSED = "Unlike any class the model knows"
 
 
@@ -53,7 +54,7 @@ def by_command(bundle: Path, paths: Sequence[Path]) -> tuple[list[float], list[b
 
 
 def by_rest(url: str, paths: Sequence[Path]) -> tuple[list[float], list[bool]]:
-    """Posts each file."""
+    """Posts each file to the REST API."""
     kind = {"content-type": "application/octet-stream"}
     rows = [
         requests.post(f"{url}/predict?abstain=true", data=path.read_bytes(), headers=kind, timeout=60).json()
@@ -64,7 +65,7 @@ def by_rest(url: str, paths: Sequence[Path]) -> tuple[list[float], list[bool]]:
 
 
 def by_page(page: Any, url: str, paths: Sequence[Path]) -> tuple[list[float], list[bool]]:
-    """Chooses the files in the page; novelty is that of its saved table, a refusal its words."""
+    """Chooses the files in the page; reads novelty from the saved table, and refusals from the page's text."""
     page.goto(url)
     page.wait_for_selector("#about:enabled")
     page.set_input_files("#files", [str(path) for path in paths])
@@ -81,13 +82,13 @@ def by_page(page: Any, url: str, paths: Sequence[Path]) -> tuple[list[float], li
 
 
 def by_mlflow(model: Any, paths: Sequence[Path]) -> tuple[list[float], list[bool]]:
-    """Asks MLflow's model."""
+    """Calls MLflow's model."""
     table = model.predict(pd.DataFrame({"image": [path.read_bytes() for path in paths]}))
     return list(table["novelty"]), list(table["label"] == "none of these")
 
 
 def saved_model(bundle: Path, folder: Path) -> Any:
-    """Saves a copy of the bundle that abstains as MLflow's model, and loads it."""
+    """Saves a copy of the bundle with an abstention policy as an MLflow model, and loads the model."""
     shutil.copytree(bundle, folder / "bundle")
     calibration = json.loads((folder / "bundle" / manifest.CALIBRATION).read_bytes()) | {"abstain": True}
     files.write_json(folder / "bundle" / manifest.CALIBRATION, calibration)
@@ -105,7 +106,7 @@ def saved_model(bundle: Path, folder: Path) -> Any:
 
 
 def main() -> None:
-    """Compares the doors."""
+    """Compares the interfaces."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--pictures", type=int, default=50)

@@ -1,20 +1,22 @@
-"""Own pictures, no knob given: `sightline init` and the network that it chooses, against others on the same split.
+"""A user's own pictures without any settings: the network that `sightline init` chooses, compared with others.
 
     python benchmarks/own_pictures.py hands three hands-50 fashion-200 FOLDER ... [--ways init probe timm ...]
         [--fastai PYTHON] [--keep DIR]
 
-A case is a folder with a folder per class (or with `train` and `test`), `digits`, or a set of the folder
-SIGHTLINE_SHARED_DATA: `hands`, `fashion`, `mnist`; `hands-50` has 50 images of each class to train and validate with
-and others to test on, 42 a class (of the other two sets 100, of their own test split); `three` has the first 50
-photographs of three of the hands, to be split.
+A case is a folder with one folder per class (or with `train` and `test`), `digits`, or a dataset of the folder
+SIGHTLINE_SHARED_DATA: `hands`, `fashion-200`, `mnist-200`, where the number is that of the images per class for
+training and validation. `hands-50` has 50 such images per class and 42 others for testing; the other two datasets have
+100 per class from their own test split. `three` has the first 50 photographs of each of three hand signs, without a
+given split.
 
-Ways: `init` and `hog` (a linear SVM on gradients) in the project as `sightline init` makes it; `probe`, `finetune` (of
-EfficientNet-Lite0) and `scratch` (the small network), each with the settings that init has for it; `timm`, a plain loop
-as timm's own documentation shows (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine, flips and crops, the
-best epoch by the validation split), and `fastai`, if `--fastai` names a Python that has it (`fastai_loop.py`; 128
-pixels, its own defaults). These two have the processor seconds of init's stage `train`, 60 at least. ImageNet's weights
-come from the installed package. Each line has the accuracy on the test split with its 95 % interval and the seconds of
-the processor (user and system), which other jobs do not add to.
+Ways: `init` and `hog` (a linear SVM on histograms of gradients) run in the project that `sightline init` makes.
+`probe`, `finetune` (both EfficientNet-Lite0) and `scratch` (the small network) use the settings that init has for each.
+`timm` is a plain loop as in timm's documentation (EfficientNet-Lite0, 128 pixels, AdamW at 0.001 with a cosine
+schedule, flips and crops, the best epoch on the validation split). `fastai` needs `--fastai` with a Python that has it
+(`fastai_loop.py`; 128 pixels, its own defaults). These two get as many CPU seconds as init's `train` stage, but at
+least 60. The ImageNet weights come from the installed package. All ways of a case use the same split. Each line shows
+the accuracy on the test split with its 95 % interval, and the CPU seconds (user and system), which do not include
+those of other jobs.
 """
 
 from __future__ import annotations
@@ -61,20 +63,20 @@ OTHERS = {
 
 
 def processor_seconds(who: int) -> float:
-    """Returns the seconds of the processor that this process, or its children that have ended, have used."""
+    """Returns the CPU seconds used by this process or by its ended children, as `who` asks."""
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
 
 
 def source(case: str, folder: Path) -> str:
-    """Returns what `--images` is to be for a case; makes its part of a set in a folder."""
+    """Returns the value of `--images` for a case; writes the case's pictures to a folder if it is part of a dataset."""
     name, _, number = case.partition("-")
     if name not in ("hands", "fashion", "mnist", "three"):
         return case
     hands, folder = SHARED / "sign-language-digits", folder / case
     if case == "hands":
         return str(hands)
-    if folder.exists():  # made before, and kept
+    if folder.exists():  # kept from an earlier run
         return str(folder)
     if name == "three":
         for label in ("0", "1", "2"):
@@ -103,7 +105,7 @@ def source(case: str, folder: Path) -> str:
 
 
 def idx(path: Path, header: int) -> Any:
-    """Returns the bytes of an IDX file behind its header."""
+    """Returns the bytes of an IDX file after its header, as uint8 [n]."""
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
 
 
@@ -115,7 +117,7 @@ def copy(files: list[Path], folder: Path) -> None:
 
 
 def made(images: str, project: Path, words: list[str], stage: str) -> float:
-    """Makes a project and runs it up to a stage; returns the processor seconds of that stage and those before it."""
+    """Makes a project and runs it up to a stage; returns the CPU seconds of `dvc repro` for that stage."""
     if not project.exists():
         command = [sys.executable, "-c", "from sightline.cli import main; main()", "init", str(project), "--yes"]
         subprocess.run([*command, "--images", images, *words], check=True, stdout=subprocess.DEVNULL)
@@ -125,14 +127,14 @@ def made(images: str, project: Path, words: list[str], stage: str) -> float:
 
 
 def right(project: Path) -> tuple[int, int]:
-    """Returns how many test images a project's network names rightly, and how many there are."""
+    """Returns how many test images a project's network classifies correctly, and how many there are."""
     test = ProcessedSet(project / "data/processed").split("test")
     answers = predict_split(Predictor.load(project / "models"), test, 64).argmax(axis=1)
     return int((answers == test.labels).sum()), len(test)
 
 
 def splits(project: Path) -> Iterator[tuple[str, int, str, bytes]]:
-    """Yields split, class, id and file of every image of a project."""
+    """Yields the split, class index, id and encoded bytes of each image of a project."""
     index = pq.read_table(project / "data/processed" / INDEX).to_pydict()
     rows = zip(index["id"], index["label"], index["split"], strict=True)
     place = {identity: (split, label) for identity, label, split in rows}
@@ -141,7 +143,7 @@ def splits(project: Path) -> Iterator[tuple[str, int, str, bytes]]:
 
 
 def fastai(python: str, project: Path, seconds: float) -> tuple[str, float]:
-    """Runs fastai's loop in its own environment; returns what it says and the processor seconds."""
+    """Runs fastai's loop in its own environment; returns its output and the CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
         for number, (split, label, _, data) in enumerate(splits(project)):
             target = Path(folder, split, f"class {label}")
@@ -158,7 +160,7 @@ def fastai(python: str, project: Path, seconds: float) -> tuple[str, float]:
 
 
 def plain_loop(project: Path, budget: float) -> tuple[float, int]:
-    """Fine-tunes for a budget of processor seconds; returns the test accuracy and the epochs there was time for."""
+    """Fine-tunes within a budget of CPU seconds; returns the test accuracy and the number of epochs."""
     sets: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in ("train", "val", "test")}
     for split, label, _, content in splits(project):
         sets[split][0].append(cv2.resize(decode(content), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
@@ -194,12 +196,12 @@ def plain_loop(project: Path, budget: float) -> tuple[float, int]:
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
-    """Returns uint8 [n, H, W, 3] as float32 [n, 3, H, W], as the weights expect it: mean 0.5, deviation 0.5."""
+    """Returns uint8 [n, H, W, 3] as float32 [n, 3, H, W], normalised as the weights expect: mean 0.5, std 0.5."""
     return (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
 def augmented(batch: torch.Tensor) -> torch.Tensor:
-    """Returns a batch, flipped or not, cut to seven eighths at a random place and enlarged again."""
+    """Returns a batch randomly flipped, and cropped at random to seven eighths and resized back."""
     if torch.rand(()) < 0.5:
         batch = batch.flip(3)
     y, x = (int(torch.randint(0, SIDE // 8 + 1, ())) for _ in range(2))
@@ -208,7 +210,7 @@ def augmented(batch: torch.Tensor) -> torch.Tensor:
 
 
 def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Returns the share of images that are named rightly."""
+    """Returns the share of images that are classified correctly."""
     model.eval()
     with torch.inference_mode():
         answers = torch.cat([model(normalised(some)).argmax(1) for some in images.split(BATCH)])
@@ -216,7 +218,7 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
 
 
 def compare(case: str, ways: list[str], python: str | None, folder: Path) -> None:
-    """Prints a line for each way of a case."""
+    """Runs the ways on one case, and prints a line for each."""
     images, project = source(case, folder), folder / f"{case.replace('/', '_')}-init"
 
     def line(way: str, number: float, count: int, seconds: float, more: str = "") -> None:
@@ -250,12 +252,12 @@ def compare(case: str, ways: list[str], python: str | None, folder: Path) -> Non
 
 
 def main() -> None:
-    """Compares in every case."""
+    """Compares the ways on each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="+")
     parser.add_argument("--ways", nargs="+", default=["hog", *OTHERS, "timm", "fastai"])
-    parser.add_argument("--fastai", help="a Python that has fastai, timm and PyTorch")
-    parser.add_argument("--keep", type=Path, help="where the projects stay, to go on with")
+    parser.add_argument("--fastai", help="a Python interpreter with fastai, timm and PyTorch installed")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the projects, so that a later run can reuse them")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for case in words.cases:

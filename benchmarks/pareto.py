@@ -2,12 +2,12 @@
 
     python benchmarks/pareto.py FOLDER [--networks cnn_16 dense ...] [--epochs 50] [--seconds 300] [--measure-only]
 
-Photographs of hands at 64 pixels (folder SIGHTLINE_SHARED_DATA), prepared in FOLDER. Each network trains there with one
-thread and the settings of docs/results.md, for 50 epochs, or as many as fit into 300 seconds of CPU time at the speed
-of its first steps; a network of which not even five fit is left untrained. A model in FOLDER is not trained again, so
-that a stopped run goes on. Then all networks are called in turns, one image and one thread, on ONNX Runtime; medians of
-the thread's CPU time hardly depend on other programs. `*` marks the front: no other row is at least as good in accuracy
-on the test split, latency and size.
+Uses photographs of hands at 64 pixels (folder SIGHTLINE_SHARED_DATA), preprocessed in FOLDER. Each network is trained
+there with one thread and the settings of docs/results.md, for 50 epochs or as many as fit into 300 seconds of CPU time
+at the speed of its first steps. If fewer than five epochs fit, the network is not trained. Models that already exist in
+FOLDER are not trained again, so an interrupted run can be resumed. Then all networks take turns on ONNX Runtime, with
+one image and one thread. The latency is the median of the thread's CPU time, which hardly depends on other programs.
+`*` marks the Pareto front: no other row is at least as good in accuracy on the test split, latency and size.
 """
 
 from __future__ import annotations
@@ -64,12 +64,20 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "efficientnet_lite0_finetune": {**PACKAGE, "recipe": "finetune", "lr": 0.002},
     "resnet18": {"model": "resnet18"},
 }
-"""Settings of each row's training; the first that is measured with width 16 is the unit of the latencies."""
+"""Training settings of each row; the first measured row with width 16 is the unit of the latencies."""
 
 
 @dataclass
 class Form:
-    """A network in one form. Attributes: accuracy on the test split, None untrained; CPU seconds an image; bytes."""
+    """A network in one form.
+
+    Attributes:
+        network: The network's name.
+        form: The form's name.
+        accuracy: Accuracy on the test split, in [0, 1]; None if the network is not trained.
+        seconds: CPU seconds per image.
+        size: Size in bytes.
+    """
 
     network: str
     form: str
@@ -78,7 +86,7 @@ class Form:
     size: int
 
     def beats(self, other: Form) -> bool:
-        """Says whether it is at least as good in everything, and better in something."""
+        """Returns whether this form is at least as good in every respect, and better in at least one."""
         if self.accuracy is None or other.accuracy is None:
             return False
         ours, theirs = ((-each.accuracy, each.seconds, each.size) for each in (self, other))
@@ -86,20 +94,20 @@ class Form:
 
 
 def prepared(folder: Path) -> ProcessedSet:
-    """Returns the processed set in a folder."""
+    """Ingests and preprocesses the photographs of hands in a folder, and returns the processed set."""
     raw = sightline.ingest(pictures("hands", folder), folder=folder)
     return ProcessedSet(sightline.preprocess(raw, size=SIDE, channels=3, folder=folder).path)
 
 
 def train(data: ProcessedSet, name: str, folder: Path, epochs: int, seconds: float) -> None:
-    """Trains a network for so many epochs, or what fits into the seconds; leaves a note of the epochs and the time."""
+    """Trains a network for `epochs`, or as many as fit into `seconds` of CPU time; writes a note of both figures."""
     settings, _ = section("train", TrainConfig, {**SETTINGS, **NETWORKS[name]})
     count = len(data.originals("train"))
-    probe = settings.recipe.name == "probe"  # which looks at each image once
+    probe = settings.recipe.name == "probe"  # computes the features of each image once
     if not probe:
         wall, cpu = time.perf_counter(), time.process_time()
         speed = images_per_second(data, settings)
-        share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # of a core, which others use as well
+        share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # of a core, also used by other programs
         epochs = min(epochs, int(seconds * speed / share / count))
     note: dict[str, Any] = {"epochs": 1 if probe else epochs}
     if probe or epochs >= FEWEST:
@@ -113,7 +121,7 @@ def train(data: ProcessedSet, name: str, folder: Path, epochs: int, seconds: flo
 
 
 def network(name: str, folder: Path, data: ProcessedSet) -> tuple[Classifier, bool]:
-    """Returns the trained network; without one, the same with random weights, and False."""
+    """Returns the network and True if it is trained, or the network with random weights and False."""
     if (folder / "model").is_dir():
         return load_model(folder / "model")[0], True
     settings, _ = section("train", TrainConfig, NETWORKS[name])
@@ -121,7 +129,7 @@ def network(name: str, folder: Path, data: ProcessedSet) -> tuple[Classifier, bo
 
 
 def forms(names: list[str], folder: Path, data: ProcessedSet) -> list[Form]:
-    """Measures the networks in both forms, called in turns."""
+    """Measures all networks in both forms, taking turns."""
     test, calibration = data.split("test"), calibration_images(data.split("train"), 100)
     sessions, found = {}, []
     for name in names:
@@ -147,14 +155,14 @@ def accuracy(session: Any, test: Split) -> float:
 
 
 def main() -> None:
-    """Trains what is missing and prints the table."""
+    """Trains the missing models and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--train-only", action="store_true")
-    parser.add_argument("--measure-only", action="store_true", help="no training: networks without a model have none")
+    parser.add_argument("--measure-only", action="store_true", help="train nothing; missing models get no accuracy")
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = prepared(given.folder)

@@ -1,15 +1,19 @@
-"""Prediction against the loop that a practitioner would write, and its cold start.
+"""Prediction compared with the loop that a practitioner would write, its cold start, and the cost of novelty.
 
     python benchmarks/predict.py throughput models/bundle --source data/fashion-mnist [--images 10000] [--rounds 5]
     python benchmarks/predict.py start models/bundle [--rounds 9]
     python benchmarks/predict.py novelty models/bundle --source data/fashion-mnist [--images 5000] [--rounds 9]
 
-`throughput` writes Fashion-MNIST's images as PNG files and runs, in turn, `Bundle.predict` and two bare loops over the
-files: Pillow decodes, ONNX Runtime computes batches of 64, nothing is checked. The first only resizes; the second runs
-the bundle's preprocessing steps on each image, and so gives the same labels. It prints the ratios of the medians:
-target 0.8 of the second. `start` runs `sightline predict` on one image in a new process: target 1.0 s, the median.
-`novelty` runs `Bundle.predict`, form by form, with the bundle and with a copy of it whose network has no novelty, in
-turn: target at most 5 % of the processors' time, the median over the rounds, and at most 10 % of the bundle's size.
+`throughput` writes Fashion-MNIST's images as PNG files and alternates between `Bundle.predict` and two bare loops over
+the files, which decode with Pillow, run ONNX Runtime on batches of 64, and check nothing. The first loop only resizes;
+the second runs the bundle's preprocessing steps on each image, so it gives the same labels. It prints the ratios of the
+median throughputs; the target is at least 0.8 of the second loop.
+
+`start` runs `sightline predict` on one image in a new process. Target: a median of 1.0 s.
+
+`novelty` alternates, for each form of the network, between `Bundle.predict` with the bundle and with a copy whose
+network computes no novelty. Target: novelty takes at most 5 % more CPU time, as the median over the rounds, and at most
+10 % more space.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ COMMAND = [sys.executable, "-c", "from sightline.cli import app; app()"]
 
 
 def write_pictures(source: Path, folder: Path, count: int) -> list[Path]:
-    """Writes `count` images of an IDX file as PNG."""
+    """Writes the first `count` test images of Fashion-MNIST as PNG files, and returns their paths."""
     pixels = np.frombuffer(gzip.decompress((source / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     paths = []
     for place, image in enumerate(pixels.reshape(-1, 28, 28, 1)[:count]):
@@ -53,7 +57,14 @@ def write_pictures(source: Path, folder: Path, count: int) -> list[Path]:
 
 
 def bare(session: onnxruntime.InferenceSession, transform: Transform, paths: list[Path], with_steps: bool) -> list[int]:
-    """The loop that anyone would write first: resizes by itself, or runs the bundle's steps."""
+    """Predicts with the loop that anyone would write first; returns class indices.
+
+    Args:
+        session: The network.
+        transform: The bundle's preprocessing.
+        paths: Image files.
+        with_steps: Whether to run the bundle's preprocessing steps instead of only resizing.
+    """
     height, width, channels = transform.shape
     mode = "L" if channels == 1 else "RGB"
     found: list[int] = []
@@ -79,8 +90,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
-    """Prints images per second of both, and the ratio."""
-    bundle = Bundle.load(folder, model="fp32")  # as the loops
+    """Prints the images per second of each contender, and the ratios."""
+    bundle = Bundle.load(folder, model="fp32")  # the form that the loops use
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory() as temporary:
         paths = write_pictures(source, Path(temporary), count)
@@ -94,7 +105,7 @@ def throughput(folder: Path, source: Path, count: int, rounds: int) -> None:
         print(f"the loop with the bundle's steps agrees on {100 * agree:.1f} % of 500 images")
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
-            for name, work in contenders.items():  # in turn: a busy machine slows both
+            for name, work in contenders.items():  # alternating, so that a busy machine slows all of them
                 times[name].append(seconds(work))
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     for name, median in medians.items():
@@ -121,7 +132,7 @@ def start(folder: Path, rounds: int) -> None:
 
 
 def without_novelty(folder: Path, copy: Path) -> None:
-    """Copies a bundle, and takes novelty out of its networks."""
+    """Copies a bundle, and removes novelty from the copy's networks."""
     shutil.copytree(folder, copy)
     for name in manifest.MODELS.values():
         if (copy / name).is_file():
@@ -141,7 +152,7 @@ def without_novelty(folder: Path, copy: Path) -> None:
 
 
 def novelty(folder: Path, source: Path, count: int, rounds: int) -> None:
-    """Prints what novelty costs, in time and in size."""
+    """Prints the cost of novelty in time and size."""
     with tempfile.TemporaryDirectory() as temporary:
         paths = write_pictures(source, Path(temporary), count)
         plain = Path(temporary, "plain")
@@ -153,7 +164,7 @@ def novelty(folder: Path, source: Path, count: int, rounds: int) -> None:
             taken: list[list[float]] = [[], []]
             for turn in range(rounds + 1):
                 for which in (0, 1) if turn % 2 else (1, 0):
-                    begun = time.process_time()  # of all threads: other programs take part of the time on the clock
+                    begun = time.process_time()  # CPU time of all threads: wall-clock time would include other programs
                     list(pair[which].predict(paths))
                     taken[which].append(time.process_time() - begun)
             ratios = [after / before for before, after in zip(taken[0][1:], taken[1][1:], strict=True)]
@@ -169,12 +180,12 @@ def novelty(folder: Path, source: Path, count: int, rounds: int) -> None:
 
 
 def network_cost(networks: list[Path], image: np.ndarray, rounds: int = 300) -> str:
-    """Says what novelty costs of the network's time alone, on one thread: many short rounds, so that noise averages.
+    """Describes the cost of novelty in the network's own time, on one thread; many short rounds average out noise.
 
     Args:
         networks: The network without novelty and with it.
-        image: A prepared image, of which a batch is made.
-        rounds: Batches by each.
+        image: A preprocessed image, which is repeated to make a batch.
+        rounds: Number of batches for each network.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -196,7 +207,7 @@ def network_cost(networks: list[Path], image: np.ndarray, rounds: int = 300) -> 
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["throughput", "start", "novelty"])
     parser.add_argument("bundle", type=Path)

@@ -1,17 +1,22 @@
-"""Preprocessing against what a practitioner would write instead, and against itself when little has changed.
+"""Preprocessing compared with what a practitioner would write instead, and with a rerun after a small change.
 
     python benchmarks/preprocess.py fashion --source data/fashion-mnist [--images 70000] [--rounds 5]
     python benchmarks/preprocess.py photos --source data/photographs [--images 20000] [--size 64]
     python benchmarks/preprocess.py change --source data/fashion-mnist [--images 60000]
     python benchmarks/preprocess.py memory --source data/fashion-mnist
 
-`fashion` and `photos` run the contenders in turn, so that a busy machine slows all of them, and print ratios of the
-medians: (a) a bare loop of the same calls in two processes, no shards, no index, no splits: target 0.85; (b) Hugging
-Face `datasets.map(num_proc=2)`: target 1.5 (`pip install datasets`); (c) a PyTorch DataLoader with two workers over
-an image folder: target 1.5. `photos` repeats the folder's images until there are enough. `change` preprocesses a set,
-changes one image, another one each round, and preprocesses again: target 5 % of the full run. `memory` prints the
-peak of 7,000 and of 70,000 images: target no growth but the index's. The transform has the steps of `params.yaml`:
-gaussian, autocontrast, threshold; with `--decode-only` it decodes and resizes and no more.
+In `fashion` and `photos`, the contenders take turns, so a busy machine slows all of them. The output has the ratios of
+the medians to (a) a bare loop of the same calls in two processes, without an index, splits or statistics (target 0.85);
+(b) Hugging Face's `datasets.map(num_proc=2)` (target 1.5; needs `pip install datasets`); (c) a PyTorch DataLoader with
+two workers over an image folder (target 1.5). `photos` repeats the folder's images until there are enough.
+
+`change` preprocesses a set, changes one image (a different one each round), and preprocesses it again. Target: at most
+5 % of the time of the full run.
+
+`memory` prints the peak memory for 7,000 and for 70,000 images. Target: no growth except that of the index.
+
+The transform has the steps of `params.yaml` (gaussian, autocontrast, threshold); with `--decode-only`, it only decodes
+and resizes.
 """
 
 from __future__ import annotations
@@ -48,7 +53,7 @@ from sightline.stages.preprocess.stage import build_transform, preprocess
 
 PROCESSES = 2
 Item = tuple[str, bytes, str]
-"""Id, encoded bytes, label."""
+"""Id, encoded bytes and label of an image."""
 
 
 def fashion(source: Path, count: int) -> Iterator[Item]:
@@ -65,7 +70,7 @@ def fashion(source: Path, count: int) -> Iterator[Item]:
 
 
 def photos(source: Path, count: int) -> Iterator[Item]:
-    """Yields the JPEGs below a folder of one folder per class, again and again."""
+    """Yields `count` JPEGs from a folder with one folder per class, repeating them as needed."""
     found = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     for number in range(count):
         path = found[number % len(found)]
@@ -73,7 +78,7 @@ def photos(source: Path, count: int) -> Iterator[Item]:
 
 
 def write_raw(items: Iterator[Item], out: Path) -> None:
-    """Writes what ingestion would."""
+    """Writes the images as a raw set, as ingestion would."""
     out.mkdir()
     labels = set()
 
@@ -90,7 +95,7 @@ def write_raw(items: Iterator[Item], out: Path) -> None:
 
 
 def write_folder(items: Iterator[Item], out: Path) -> None:
-    """Writes one file an image, one folder per class."""
+    """Writes one file per image, and one folder per class."""
     for identity, data, label in items:
         suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
         path = out / label / f"{identity}.{suffix}"
@@ -99,7 +104,7 @@ def write_folder(items: Iterator[Item], out: Path) -> None:
 
 
 def configuration(size: int, channels: int, decode_only: bool = False) -> PreprocessConfig:
-    """Returns the configuration for images of this shape: with the steps of `params.yaml`, or none but resizing."""
+    """Returns the configuration for images of this shape: with the steps of `params.yaml`, or with resizing only."""
     options = [f"preprocess.size={size}", f"preprocess.channels={channels}"]
     if not decode_only:
         options += ["preprocess/denoise=gaussian", "preprocess/enhance=autocontrast", "preprocess/segment=threshold"]
@@ -122,7 +127,7 @@ def _bare_shard(task: tuple[Path, Path, dict[str, Any]]) -> None:
 
 
 def bare(raw: Path, out: Path, config: PreprocessConfig) -> None:
-    """The same decoding and the same steps, shard by shard; labels, splits, digests and statistics left out."""
+    """The same decoding and steps, shard by shard, without labels, splits, digests and statistics."""
     plain = build_transform(config).to_dict()
     tasks = [(shard.path, out, plain) for shard in raw_set.raw_shards(raw)]
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
@@ -130,7 +135,7 @@ def bare(raw: Path, out: Path, config: PreprocessConfig) -> None:
 
 
 def ours(raw: Path, out: Path, config: PreprocessConfig) -> None:
-    """The stage, with nothing remembered from before."""
+    """The stage, without a cache of earlier results."""
     cache = out.parent / "memo"
     preprocess(raw, config, out, cache)
     shutil.rmtree(cache)
@@ -146,7 +151,7 @@ def _prepared(picture: Any, transform: Transform) -> Any:
 
 
 def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[], None]:
-    """Returns `datasets.map` over the raw shards, which are such a data set as they are."""
+    """Returns `datasets.map` over the raw shards, which `datasets` can read as they are."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -173,7 +178,7 @@ def hugging_face(raw: Path, out: Path, config: PreprocessConfig) -> Callable[[],
 
 
 def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[], None]:
-    """Returns a pass of a DataLoader over an image folder, its batches gathered in an array."""
+    """Returns a pass of a DataLoader over an image folder, with its batches collected in one array."""
     import torch
     from torch.utils.data import DataLoader, Dataset
 
@@ -201,7 +206,7 @@ def data_loader(folder: Path, out: Path, config: PreprocessConfig) -> Callable[[
 
 
 def compare(items: Callable[[], Iterator[Item]], config: list[str], rounds: int, only: list[str]) -> None:
-    """Prints seconds, images per second and the ratios; each run is a process of its own."""
+    """Prints seconds, images per second and the ratios; each run is a separate process."""
     roads = ["sightline", "bare loop", *only]
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
@@ -227,7 +232,11 @@ def compare(items: Callable[[], Iterator[Item]], config: list[str], rounds: int,
 
 
 def alone(*arguments: str) -> list[float]:
-    """Runs a command of this file in a process of its own, as surroundings as the stage makes them, for all alike."""
+    """Runs a command of this file in a separate process, with the environment variables that the stage sets.
+
+    Returns:
+        The last two numbers that it prints.
+    """
     surroundings = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     result = subprocess.run(
         [sys.executable, __file__, *arguments],
@@ -240,7 +249,7 @@ def alone(*arguments: str) -> list[float]:
 
 
 def road(home: Path, name: str, config: PreprocessConfig) -> None:
-    """Runs one contender, all that it needs imported, and prints its seconds by the clock and of CPU."""
+    """Runs one contender after its imports, and prints its wall-clock and CPU seconds."""
     raw, out = home / "raw", home / "out"
     out.mkdir()
     run: Callable[[], object]
@@ -257,7 +266,7 @@ def road(home: Path, name: str, config: PreprocessConfig) -> None:
             run = hugging_face(raw, out, config)
         case _:
             run = data_loader(home / "folder", out, config)
-    os.sync()  # what the one before has left to be written to the disk is not this one's business
+    os.sync()  # so that pending writes of the previous contender do not count
     begin, used = time.perf_counter(), _cpu()
     run()
     took = time.perf_counter() - begin
@@ -271,7 +280,7 @@ def _cpu() -> float:
 
 
 def change(items: Callable[[], Iterator[Item]], config: list[str], channels: int, rounds: int) -> None:
-    """Prints what preprocessing costs after one image has changed, another one each round, as a share of a full run."""
+    """Prints the time after a change of one image, a different one each round, relative to a full run."""
     seconds: dict[str, list[float]] = {"full": [], "changed": []}
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
@@ -291,7 +300,7 @@ def change(items: Callable[[], Iterator[Item]], config: list[str], channels: int
 
 
 def with_another(items: Iterator[Item], place: int, channels: int) -> Iterator[Item]:
-    """Yields images, of which one is the negative of what it was."""
+    """Yields the images, with the one at `place` replaced by its negative."""
     for number, (identity, data, label) in enumerate(items):
         changed = decode.encode_png(255 - decode.decode(data, channels)) if number == place else data
         yield identity, changed, label
@@ -308,12 +317,12 @@ def memory(source: Path) -> None:
 
 
 def stage(raw: Path, config: PreprocessConfig) -> None:
-    """Preprocesses one set and prints the peaks of this process and of its largest worker."""
+    """Preprocesses one set; prints the peak memory, in MiB, of this process and of its largest worker."""
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"
         out.mkdir()
         preprocess(raw, config, out, Path(temporary) / "memo")
-    # Not by getrusage: a process inherits the peak of the one that starts it.
+    # Not from getrusage: a process inherits the peak of its parent.
     status = Path("/proc/self/status").read_text()
     own = int(status.split("VmHWM:")[1].split()[0]) / 1024
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -1,12 +1,12 @@
-"""Pretrained networks on few images: the linear probe, fine-tuning and its single choices, HOG, a network from scratch.
+"""Pretrained networks on few images: linear probe, fine-tuning and variants of it, HOG, and a network from scratch.
 
     python benchmarks/pretrained.py [hands fashion] [--side 64] [--per-class 10 50] [--ways probe finetune ...]
 
-Photographs of hands (10 classes) and Fashion-MNIST (of which 300 images a class are taken), from the folder
-SIGHTLINE_SHARED_DATA. Each set is ingested and prepared once by the product itself; training sees the first images of
-each class in an order that is drawn once, and the validation split alike; the test split is the same for all. One
-thread. Printed are the test split's accuracy and the seconds of the processor, features and all; `--seeds 3` repeats
-with other draws and gives means.
+Uses photographs of hands (10 classes) and Fashion-MNIST (300 images per class), from the folder SIGHTLINE_SHARED_DATA.
+Each dataset is ingested and preprocessed once by the pipeline itself. The images of each class are shuffled once; the
+training split consists of the first of them, and the validation split is reduced in the same way. The test split is the
+same for all. Everything runs on one thread. The output shows the accuracy on the test split and the CPU seconds,
+including the computation of features; `--seeds 3` repeats this with other draws and prints means.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LITE = {**COMMON, "model": "efficientnet_lite0"}
 
 
 def finetune(**recipe: Any) -> dict[str, Any]:
-    """Returns the settings of fine-tuning with some of the recipe's own."""
+    """Returns the settings of fine-tuning, with overrides of the recipe's settings."""
     return {**LITE, "recipe": "finetune", "recipe_options": recipe}
 
 
@@ -51,11 +51,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain": {**LITE, "recipe": "scratch"},
     "scratch cnn": {**COMMON, "model": "cnn", "max_epochs": 60, "patience": 60},
 }
-"""Each way's settings of the train section; `plain` is pretrained weights below a head at zero and nothing else."""
+"""Each way's settings of the train section; `plain` is only pretrained weights and a head initialised to zero."""
 
 
 def pictures(name: str, folder: Path) -> Path:
-    """Returns a folder of images, a folder a class."""
+    """Returns a folder of images with one folder per class."""
     if name == "hands":
         return SHARED / "sign-language-digits"
     from PIL import Image
@@ -75,7 +75,7 @@ PARTS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 
 
 def part(whole: Path, place: Path, per_class: int, seed: int) -> Path:
-    """Writes the processed set with so many training, and half as many validation images of each class."""
+    """Writes a processed set with `per_class` training images per class, and half as many validation images."""
     shutil.copytree(whole, place)
     index = pq.read_table(place / "index.parquet")
     order = np.random.default_rng(seed).permutation(len(index))
@@ -90,7 +90,7 @@ def part(whole: Path, place: Path, per_class: int, seed: int) -> Path:
 
 
 def trained(data: Path, knobs: dict[str, Any]) -> float:
-    """Trains in one way; returns the test split's accuracy."""
+    """Trains with the given settings; returns the accuracy on the test split."""
     from sightline.api.settings import section
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.models.inference import Predictor
@@ -107,7 +107,7 @@ def trained(data: Path, knobs: dict[str, Any]) -> float:
 
 
 def baseline(data: Path, method: str) -> float:
-    """Fits a baseline method; returns the test split's accuracy."""
+    """Fits a baseline method; returns the accuracy on the test split."""
     from sightline.api.settings import section
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.stages.baseline.config import BaselineConfig
@@ -119,7 +119,7 @@ def baseline(data: Path, method: str) -> float:
 
 
 def main() -> None:
-    """Prints one line for each way, set and number of images."""
+    """Prints one line for each dataset, number of images and way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", default=["hands", "fashion"])
     parser.add_argument("--side", type=int, default=64)

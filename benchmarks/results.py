@@ -1,11 +1,11 @@
-"""The network against the baselines, as a table in Markdown.
+"""Comparison of the network with the baselines, as a Markdown table.
 
     python benchmarks/results.py FOLDER [FOLDER ...]
 
-Each folder is a copy of the project in which `dvc repro` has run. Several folders are taken for folds of one set
-(`preprocess.fold`): their test images, no two the same, are counted together. A baseline's p is that of McNemar's exact
-test that it errs as often as the network on the same images; the difference is the network's accuracy minus its own,
-with its 95 % score interval (Tango).
+Each folder is a copy of the project in which `dvc repro` has run. Several folders are treated as folds of one dataset
+(`preprocess.fold`): their test images, which must all differ, are pooled. A baseline's p is that of the exact McNemar
+test of the hypothesis that the baseline and the network have the same error rate on these images. The lead is the
+network's accuracy minus the baseline's, with its 95 % score interval (Tango).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TARGET = 0.01
 
 
 def pooled(files: list[Path]) -> Predictions:
-    """Returns the answers in several files, which must be of different images."""
+    """Returns the pooled predictions of several files, which must be for different images."""
     parts = [predictions.load_predictions(path) for path in files]
     ids = [name for part in parts for name in part.ids]
     assert len(set(ids)) == len(ids), f"{files[0]} and others share test images: they are no folds of one set"
@@ -38,7 +38,7 @@ def pooled(files: list[Path]) -> Predictions:
 
 
 def row(name: str, answers: Predictions, network: Predictions | None) -> str:
-    """Returns a method's line of the table."""
+    """Returns a method's row of the table."""
     hits, images = int(answers.correct.sum()), len(answers.ids)
     low, high = wilson(hits, images)
     cells = [name, score(hits / images), f"{score(low)} to {score(high)}", str(images - hits)]
@@ -56,7 +56,7 @@ def row(name: str, answers: Predictions, network: Predictions | None) -> str:
 
 
 def main() -> None:
-    """Prints the table; `(no)` marks a baseline that the network is not ahead of with p < 0.01."""
+    """Prints the table; `(no)` marks a baseline that the network does not beat with p < 0.01."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+")
     folders = parser.parse_args().folders

@@ -1,23 +1,25 @@
-"""Review: how many wrong labels a reviewer of the first rows finds, what that mends, and what active learning gains.
+"""Review: wrong labels found in the first rows, accuracy after correction, gain of active learning, speed of the page.
 
     python benchmarks/review.py labels [--set digits] [--images 1797] [key=value ...]
     python benchmarks/review.py active [--seeds 5] [--images 4000] [--rounds 3] [--label 100]
     python benchmarks/review.py page [--images 5000] [--side 28] [--kills 20]
 
-Labels: a copy of the project runs three times: on the right labels, with 3 % of them changed at random, and once a
-scripted reviewer has answered the first 1.5 times as many rows of the queue (`sightline review --export` and
-`--import`). Targets: at least 80 % of the changed labels found, and an accuracy back within the interval of the first
-run's.
+Labels: a copy of the project runs three times: with the correct labels, with 3 % of them changed at random, and after a
+scripted reviewer has answered the first rows of the queue, 1.5 times as many as there are wrong labels (`sightline
+review --export` and `--import`). Targets: at least 80 % of the changed labels are found, and the accuracy returns to
+the confidence interval of the first run.
 
-Active: on Fashion-MNIST, a linear classifier on histograms of gradients is trained on few labelled images of a pool; in
-each round as many are labelled as the review's ranking of unlabelled images puts first, or as chance picks; the same
-start for both. Target: a higher accuracy on 2,000 test images at equal labels, paired over seeds.
+Active: on Fashion-MNIST, a linear classifier on histograms of gradients is trained on a few labelled images of a pool.
+In each round, `--label` more images are labelled: either the first of the review's ranking of unlabelled images, or a
+random choice. Both start from the same images. Target: a higher accuracy on 2,000 test images with the same number of
+labels, paired over seeds.
 
-Page: so many pictures of Fashion-MNIST, enlarged to `side` pixels, in the queue of a page in headless Chromium (the
-variable CHROMIUM, or the one on the path). 100 keys are pressed on a desktop and on a phone, one after another, and the
-milliseconds are counted from each until the next picture and its neighbours are there; 50 more with nearly all decided.
-Targets: a median of less than 100 ms, the decision on disk included, and 60 frames a second while the grid scrolls.
-Then so many servers are killed (`kill -9`) amid decisions. Target: none that was confirmed is lost; every row is whole.
+Page: the given number of Fashion-MNIST pictures, enlarged to `--side` pixels, are in the queue of a page in headless
+Chromium (given by the variable CHROMIUM, or found on the path). On a desktop and a phone screen, 100 keys are pressed
+one after another, and the time from each to the display of the next picture and its neighbours is measured; 50 more
+follow when nearly all rows are decided. Targets: a median below 100 ms, including the write of the decision to disk,
+and 60 frames per second while the grid scrolls. Then `--kills` servers are killed (`kill -9`) while decisions are sent.
+Target: no confirmed decision is lost, and every row is complete.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from benchmarks import copies
 
 SHARE = 0.03
 ROWS = 1.5
-"""Times as many rows of the queue as labels are wrong: what the reviewer answers."""
+"""Rows that the reviewer answers, as a multiple of the number of wrong labels."""
 
 Labelled = list[tuple[str, bytes, str]]
 
@@ -76,7 +78,7 @@ def fashion(count: int) -> Labelled:
 
 
 def write_list(root: Path, labels: dict[str, str]) -> None:
-    """Writes the list of pictures that is the source."""
+    """Writes the table of pictures and labels that is the source."""
     with (root / "labels.csv").open("w", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["path", "label"])
@@ -84,14 +86,14 @@ def write_list(root: Path, labels: dict[str, str]) -> None:
 
 
 def accuracy(root: Path) -> dict[str, float]:
-    """Runs the pipeline up to the headline, and returns it."""
+    """Runs the pipeline up to the headline stage, and returns the headline metrics."""
     copies.run(root, "dvc", "repro", "headline")
     headline: dict[str, float] = json.loads((root / "reports/metrics.json").read_text())
     return headline
 
 
 def labels(name: str, count: int, overrides: list[str]) -> None:
-    """Prints what a scripted reviewer finds, and the accuracies."""
+    """Prints how many wrong labels a scripted reviewer finds, and the accuracies."""
     pictures = {"digits": digits, "fashion": fashion}[name](count)
     truth = {identity: label for identity, _, label in pictures}
     classes = sorted(set(truth.values()))
@@ -132,13 +134,13 @@ def labels(name: str, count: int, overrides: list[str]) -> None:
 
 
 def line(state: str, headline: dict[str, float]) -> str:
-    """Returns a line on a run."""
+    """Returns a line that describes a run."""
     low, high = headline["acc_low"], headline["acc_high"]
     return f"{state:<13} accuracy {headline['accuracy']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def active(seeds: int, count: int, rounds: int, label: int) -> None:
-    """Prints the accuracies of both ways to choose, seed by seed, and their differences."""
+    """Prints the accuracies of both selection methods for each seed, and their differences."""
     from sklearn.linear_model import LogisticRegression
 
     from sightline.review.review_ranking import informative
@@ -183,7 +185,7 @@ def active(seeds: int, count: int, rounds: int, label: int) -> None:
 
 
 def page(count: int, side: int, kills: int) -> None:
-    """Prints how long the page takes, and what the server needs, then kills the server in the middle of decisions."""
+    """Prints the page's response times and the server's memory, then kills servers while decisions are sent."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -222,7 +224,7 @@ CORRECTIONS = Path("corrections.csv")
 
 
 def _kill_many(kills: int) -> None:
-    """Kills servers at random moments in a stream of decisions, and prints how many of those they told of are kept."""
+    """Kills servers at random moments in a stream of decisions, and prints how many confirmed decisions are lost."""
     from sightline.datasets.corrections import CorrectionFile
 
     random = np.random.default_rng(0)
@@ -275,7 +277,7 @@ def _megabytes(server: multiprocessing.Process, field: str) -> int:
 
 @contextlib.contextmanager
 def _served() -> Iterator[tuple[str, multiprocessing.Process]]:
-    # Not forked: it would have this process' memory, and Playwright's threads.
+    # Not forked: a fork would inherit this process's memory and Playwright's threads.
     context = multiprocessing.get_context("spawn")
     addresses: multiprocessing.Queue[str] = context.Queue()
     server: Any = context.Process(target=_serve, args=(addresses,), daemon=True)
@@ -317,7 +319,7 @@ _SCROLL = """async () => {
 
 
 def _prepare(count: int, side: int) -> None:
-    """Writes pictures as ingestion does, enlarged where `side` is more than their 28 pixels."""
+    """Writes pictures as ingestion does, enlarged if `side` exceeds their 28 pixels."""
     import cv2
 
     from sightline.core import files
@@ -339,7 +341,7 @@ def _prepare(count: int, side: int) -> None:
 
 
 def _serve(addresses: Any) -> None:
-    """Serves a queue of the pictures, with judgements made up: how good they are does not matter here."""
+    """Serves a queue of the pictures with made-up suspicions, whose quality does not matter here."""
     from sightline.datasets.corrections import CorrectionFile
     from sightline.datasets.raw_set import raw_shards
     from sightline.datasets.raw_shard_file import read_columns
@@ -367,13 +369,13 @@ def _serve(addresses: Any) -> None:
         for at in range(count)
     ]
     desk = ReviewDesk(items, classes, CorrectionFile(CORRECTIONS), "Ann")
-    judge: Any = None  # nothing is judged anew here
+    judge: Any = None  # this benchmark recomputes no judgements
     project = ReviewProject(desk, judged, PictureStore(raw, {}), count, judge)
     run_application(review_application(project, ServeConfig(port=0)), ServeConfig(port=0), addresses.put)
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     modes = parser.add_subparsers(dest="mode", required=True)
     one = modes.add_parser("labels")

@@ -1,10 +1,10 @@
-"""Processor time to list 200 runs: MLflow's `search_runs`, which its page waits for too, and `sightline runs`.
+"""CPU time to list 200 runs with MLflow's `search_runs`, which its page also waits for, and with `sightline runs`.
 
     python benchmarks/runs.py [--before]
 
-The runs are in a database of their own, each with what a training has in this project: the headline, three curves of 20
-epochs, some of MLflow's system metrics, 25 parameters. With `--before` a run has 334 metrics and 140 parameters, as it
-had until decision 0090.
+The runs are in a temporary database. Each has what a training run has in this project: the headline metrics, three
+curves of 20 epochs, some of MLflow's system metrics, and 25 parameters. With `--before`, a run has 334 metrics and 140
+parameters, as before decision 0090.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ TABLE = "import sys; sys.argv[1:] = ['runs']; from sightline.cli import main; ma
 
 
 def fill(metrics: int, params: int) -> None:
-    """Makes the runs.
+    """Creates the runs.
 
     Args:
-        metrics: Number of metrics of a run beside curves and system metrics.
-        params: Number of parameters.
+        metrics: Number of metrics per run, in addition to curves and system metrics.
+        params: Number of parameters per run.
     """
     from mlflow.entities import Metric, Param
 
@@ -51,7 +51,7 @@ def fill(metrics: int, params: int) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Returns the median processor time of a call, that of its child processes included."""
+    """Returns the median CPU seconds of a call, including its child processes."""
     times = []
     for _ in range(ROUNDS):
         begun = os.times()
@@ -63,7 +63,7 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", action="store_true", help="with 334 metrics and 140 parameters a run")
+    parser.add_argument("--before", action="store_true", help="use 334 metrics and 140 parameters per run")
     before = parser.parse_args().before
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(folder) / 'mlflow.db'}"

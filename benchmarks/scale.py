@@ -1,12 +1,12 @@
-"""Time and memory of the pipeline at sizes a factor of ten apart: does each stage grow in a straight line?
+"""Time and memory of the pipeline at sizes a factor of ten apart: does each stage scale linearly?
 
     python benchmarks/scale.py [--sizes 10000 100000] [--kinds folder parquet] [--until evaluate] [--folder FOLDER]
 
-JPEGs of 64 pixels, each different, in ten classes, are made in place: as a folder per class, and as one Parquet file. A
-copy of the project is run on them stage by stage, through `dvc repro`: 32 x 32 x 3 pixels, a network of dense layers,
-one epoch, one baseline; then once more with nothing to do. For each command: wall seconds, processor seconds of all of
-its processes, and the largest peak RSS of any one process, with its name; beside it the most of that process's memory
-that was its own and not pages of files, which the system takes back where it needs them.
+The benchmark generates distinct JPEGs of 64 pixels in ten classes, as a folder per class and as one Parquet file. It
+runs a copy of the project on them stage by stage with `dvc repro` (32 x 32 x 3 pixels, a network of dense layers, one
+epoch, one baseline), and once more with nothing to do. For each command it prints the wall-clock seconds, the CPU
+seconds of all its processes, the largest peak RSS of any process and that process's name, and the peak of the same
+process's anonymous memory, which excludes file pages that the system can reclaim.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLASSES = 10
 CHUNK = 10_000
 STAGES = ("ingest", "preprocess", "train", "baseline", "evaluate")
 LIMIT = 1024
-"""MiB of peak RSS that a process may have."""
+"""Limit of a process's peak RSS, in MiB."""
 SETTINGS = {
     "preprocess": {"size": 32, "channels": 3, "denoise": "none", "enhance": "none", "segment": "none"},
     "baseline": {"methods": ["majority"]},
@@ -45,23 +45,23 @@ SETTINGS = {
 
 
 def encoded(start: int) -> list[bytes]:
-    """Returns a chunk of JPEGs, a pure function of the number of the first: smooth colours and some noise."""
+    """Returns a chunk of JPEGs (smooth colours and some noise), which depends only on the number of the first one."""
     cv2.setNumThreads(1)
     random = np.random.default_rng(start)
     made = []
     for number in range(start, start + CHUNK):
         coarse = random.integers(0, 256, (8, 8, 3), np.uint8)
-        coarse[:, :, 0] //= 1 + number % CLASSES  # there is something to learn
+        coarse[:, :, 0] //= 1 + number % CLASSES  # makes the classes distinguishable
         image = cv2.resize(coarse, (64, 64), interpolation=cv2.INTER_CUBIC)
         made.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
     return made
 
 
 def chunks(images: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Yields the JPEGs, chunk by chunk, with the number of each chunk's first."""
+    """Yields the JPEGs in chunks, each with the number of its first image."""
     starts = range(0, images, CHUNK)
     with ProcessPoolExecutor() as pool:
-        for first in range(0, len(starts), 4):  # few at a time: memory holds these
+        for first in range(0, len(starts), 4):  # a few chunks at a time, to limit memory
             part = starts[first : first + 4]
             yield from zip(part, pool.map(encoded, part), strict=True)
 
@@ -87,7 +87,16 @@ def make(kind: str, images: int, place: Path) -> Path:
 
 @dataclass
 class Cost:
-    """The cost of a command. Attributes: seconds; processor seconds; MiB of the largest process, its own, its name."""
+    """The cost of a command.
+
+    Attributes:
+        wall: Wall-clock seconds.
+        cpu: CPU seconds of all its processes.
+        peak: Peak RSS of the largest process, in MiB.
+        own: Peak anonymous memory of that process, in MiB.
+        name: Name of that process.
+        output: The command's output.
+    """
 
     wall: float = 0.0
     cpu: float = 0.0
@@ -98,7 +107,7 @@ class Cost:
 
 
 def measured(root: Path, *words: str) -> Cost:
-    """Runs a command in the project, looking at the memory of its processes twenty times a second."""
+    """Runs a command in the project, sampling the memory of its processes twenty times a second."""
     cost, done = Cost(), threading.Event()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(root / "src")
@@ -107,7 +116,7 @@ def measured(root: Path, *words: str) -> Cost:
         process = subprocess.Popen(words, cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT)
         watcher = threading.Thread(target=_watch, args=(process.pid, cost, done))
         watcher.start()
-        _, status, usage = os.wait4(process.pid, 0)  # with all the children that it has waited for
+        _, status, usage = os.wait4(process.pid, 0)  # includes all children that it has waited for
         process.returncode = os.waitstatus_to_exitcode(status)
         cost.wall, cost.cpu = time.perf_counter() - begun, usage.ru_utime + usage.ru_stime
         done.set()
@@ -149,7 +158,7 @@ def row(images: int, kind: str, what: str, cost: Cost) -> None:
 
 
 def run(kind: str, images: int, folder: Path, until: str) -> None:
-    """Measures one size and one kind, and prints a row for each command."""
+    """Measures one size and one kind of source, and prints a row for each command."""
     begun = time.perf_counter()
     source = make(kind, images, folder / "source")
     print(f"{images:>9,} {kind:8} made in {time.perf_counter() - begun:.0f} s", flush=True)
@@ -169,7 +178,7 @@ def run(kind: str, images: int, folder: Path, until: str) -> None:
         row(images, kind, stage, measured(root, "dvc", "repro", "--single-item", stage))
     row(images, kind, "watch again", measured(root, "dvc", "repro", "--single-item", "watch"))
     nothing = measured(root, "dvc", "repro", until)
-    assert nothing.output.count("Running stage") == 1, nothing.output  # watch alone
+    assert nothing.output.count("Running stage") == 1, nothing.output  # only `watch` runs
     row(images, kind, "no-op", nothing)
     row(images, kind, "check", measured(root, "sightline", "check"))
 
@@ -179,8 +188,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--kinds", nargs="+", choices=["folder", "parquet"], default=["folder", "parquet"])
-    parser.add_argument("--until", choices=STAGES, default="evaluate", help="the last stage that is run")
-    parser.add_argument("--folder", type=Path, help="where to work; default: where temporary files are")
+    parser.add_argument("--until", choices=STAGES, default="evaluate", help="last stage to run")
+    parser.add_argument("--folder", type=Path, help="working folder; default: the system's folder for temporary files")
     arguments = parser.parse_args()
     print(
         f"{'images':>9} {'kind':8} {'command':12}{'wall s':>9}{'CPU s':>9}{'µs/image':>11}{'peak MiB':>9}{'own MiB':>9}"

@@ -1,16 +1,19 @@
-"""The server against what a practitioner would put up instead, and against hostile clients.
+"""The server compared with what a practitioner would deploy instead, and its behaviour under hostile requests.
 
     python benchmarks/serve.py compare models/bundle --source data/fashion-mnist [--requests 4000] [--rounds 3]
     python benchmarks/serve.py hostile models/bundle --source data/fashion-mnist --hostile data/hostile [--full]
         [--requests 100000] [--seed 0]
 
 `compare` starts, one after the other, `sightline serve`, a bare FastAPI endpoint (UploadFile, Pillow, one run of ONNX
-Runtime) on the same uvicorn, and `mlflow models serve` of a pyfunc model that does the same, and asks each with 16
-clients, one image a request. It prints requests a second and the 99th percentile: targets 1 and 2 times theirs.
-`hostile` sends requests of 16 clients, half of them broken, oversized or malicious (2,000; with --full 20,000), and
-prints statuses, latency and memory, the latter after each 20,000: no 5xx, no crash, memory flat within 10 %.
+Runtime) on the same uvicorn, and `mlflow models serve` with a pyfunc model that does the same. It sends requests from
+16 clients to each, one image per request, and prints the requests per second and the 99th percentile of the latency.
+Targets: at least 1 and 2 times the throughput of the other two.
 
-All traffic stays on this machine's loopback address, and ends by itself.
+`hostile` sends requests from 16 clients, half of them broken, oversized or malicious (2,000; with --full, 20,000). It
+prints statuses and latency, and the memory after each 20,000 requests. Targets: no 5xx, no crash, and memory growth
+within 10 %.
+
+All traffic stays on the machine's loopback interface.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ from sightline.imaging import decode
 CLIENTS = 16
 GROUPS = 4
 ROUND = 20_000
-"""Hostile requests after which the server's memory is looked at."""
+"""Number of hostile requests between two measurements of the server's memory."""
 Request = bytes
 
 FASTAPI = """
@@ -87,7 +90,7 @@ mlflow.models.set_model(Model())
 
 @dataclass
 class Seen:
-    """The clients' view."""
+    """Measurements by the clients."""
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -96,51 +99,55 @@ class Seen:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.latencies) / self.seconds
 
     @property
     def p99(self) -> float:
-        """Milliseconds within which 99 of 100 requests were answered."""
+        """The 99th percentile of the latency, in milliseconds."""
         return 1000 * sorted(self.latencies)[int(0.99 * len(self.latencies))]
 
 
 def pictures(source: Path, count: int) -> list[bytes]:
-    """Returns images of Fashion-MNIST as PNG."""
+    """Returns the first `count` test images of Fashion-MNIST as PNG."""
     pixels = np.frombuffer(gzip.decompress((source / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
     return [decode.encode_png(image) for image in pixels.reshape(-1, 28, 28, 1)[:count]]
 
 
 def request(path: str, kind: str, body: bytes) -> Request:
-    """Returns a request, as it goes over the wire."""
+    """Returns a request as the bytes that are sent."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def raw(data: bytes) -> Request:
-    """An image as the body."""
+    """A request with an image as its body."""
     return request("/predict", "image/png", data)
 
 
 def form(data: bytes) -> Request:
-    """An image as a form's file."""
+    """A request with an image as a form's file."""
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     return request("/predict", "multipart/form-data; boundary=b", head + data + b"\r\n--b--\r\n")
 
 
 def invocation(data: bytes) -> Request:
-    """An image as MLflow's server takes it."""
+    """A request with an image in the format of MLflow's server."""
     rows = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(data).decode()]]}}
     return request("/invocations", "application/json", json.dumps(rows).encode())
 
 
 def _client(port: int, mine: Sequence[Request]) -> list[tuple[int, float]]:
-    """Sends its requests one after the other over one connection, made anew where the server ends it."""
+    """Sends requests one after the other over one connection, and reconnects when the server closes it.
+
+    Returns:
+        The status and latency in seconds of each request; the status is 0 if there was no answer.
+    """
     seen: list[tuple[int, float]] = []
     link: socket.socket | None = None
     for one in mine:
         started = time.perf_counter()
-        status, closing = 0, True  # it hung up without an answer
+        status, closing = 0, True  # the server closed the connection without an answer
         with contextlib.suppress(ConnectionError):
             link = link or socket.create_connection(("127.0.0.1", port), 60)
             link.sendall(one)
@@ -155,7 +162,7 @@ def _client(port: int, mine: Sequence[Request]) -> list[tuple[int, float]]:
 
 
 def _answer(link: socket.socket) -> tuple[int, bool]:
-    """Reads one answer; returns its status, and whether the server ends the connection."""
+    """Reads one response; returns its status, and whether the server closes the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = link.recv(2**16)
@@ -179,12 +186,12 @@ def _group(port: int, shares: Sequence[Sequence[Request]]) -> list[tuple[int, fl
 
 
 def ask(port: int, requests: Sequence[Request]) -> Seen:
-    """Sends `requests` by 16 clients at once, in four processes: one would be slower than the servers."""
+    """Sends `requests` from 16 clients at once, in four processes, since one would be slower than the servers."""
     shares = [requests[i::CLIENTS] for i in range(CLIENTS)]
     groups = [shares[i::GROUPS] for i in range(GROUPS)]
     seen = Seen()
     with ProcessPoolExecutor(GROUPS) as processes:
-        list(processes.map(abs, range(GROUPS)))  # they have started
+        list(processes.map(abs, range(GROUPS)))  # waits until they have started
         started = time.perf_counter()
         found = list(processes.map(_group, [port] * GROUPS, groups))
         seen.seconds = time.perf_counter() - started
@@ -196,7 +203,7 @@ def ask(port: int, requests: Sequence[Request]) -> Seen:
 
 @contextlib.contextmanager
 def running(command: Callable[[int], list[str]], patience: float = 90) -> Iterator[tuple[int, psutil.Process]]:
-    """Starts a server on a free port, waits till it listens, and ends it with all its processes."""
+    """Starts a server on a free port, waits until it listens, and finally ends it with all its processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -218,7 +225,7 @@ def running(command: Callable[[int], list[str]], patience: float = 90) -> Iterat
 
 
 def ours(bundle: Path) -> Callable[[int], list[str]]:
-    """The command that serves a bundle."""
+    """Returns a function from a port to the command that serves a bundle there."""
     code = "from sightline.cli import app; app()"
     return lambda port: [sys.executable, "-c", code, "serve", str(bundle), "--port", str(port)]
 
@@ -242,7 +249,7 @@ def compare(bundle: Path, source: Path, count: int, rounds: int) -> None:
             for name, (_, encode) in contenders.items():
                 _warm(servers[name][0], encode(drawn[0]))
             for _ in range(rounds):
-                for name, (_, encode) in contenders.items():  # in turn: a busy machine slows all of them
+                for name, (_, encode) in contenders.items():  # alternating, so that a busy machine slows all of them
                     share = count // 10 if name.startswith("mlflow") else count
                     port, process = servers[name]
                     before = _processor(process)
@@ -259,13 +266,13 @@ def compare(bundle: Path, source: Path, count: int, rounds: int) -> None:
 
 
 def _processor(process: psutil.Process) -> float:
-    """Returns the seconds of processor time that a server has used, its children's included."""
+    """Returns the CPU seconds that a server and its children have used."""
     used = [one.cpu_times() for one in [process, *process.children(recursive=True)]]
     return sum(times.user + times.system for times in used)
 
 
 def _warm(port: int, one: Request) -> None:
-    for _ in range(100):  # a port may be open before the model is loaded
+    for _ in range(100):  # the port may be open before the model is loaded
         if ask(port, [one] * 16).statuses[200] == 16:
             return
         time.sleep(0.3)
@@ -285,14 +292,14 @@ def _mlflow_model(bundle: Path, folder: Path) -> Path:
 
 
 def hostile(bundle: Path, source: Path, folder: Path, count: int, seed: int) -> None:
-    """Prints how the server bears it."""
+    """Sends hostile requests, and prints the statuses, the latency and the server's memory."""
     good = [encode(data) for data in pictures(source, 300) for encode in (raw, form)]
     bad = _attacks(folder, seed)
     mixed = [bad[i // 2 % len(bad)] if i % 2 else good[i // 2 % len(good)] for i in range(count)]
     seen = Seen()
     with running(ours(bundle)) as (port, process):
         _warm(port, good[0])
-        ask(port, mixed[: max(min(count, ROUND) // 4, 2000)])  # buffers and pools reach their size
+        ask(port, mixed[: max(min(count, ROUND) // 4, 2000)])  # warm-up: buffers and pools reach their full size
         memory = [process.memory_info().rss / 2**20]
         for start in range(0, count, ROUND):
             part = ask(port, mixed[start : start + ROUND])
@@ -312,7 +319,7 @@ def hostile(bundle: Path, source: Path, folder: Path, count: int, seed: int) -> 
 
 
 def _attacks(folder: Path, seed: int) -> list[Request]:
-    """Returns hostile requests: every file of the corpus, and malformed, oversized or lying bodies."""
+    """Returns hostile requests: each file of the corpus, and malformed, oversized or mislabelled bodies."""
     rng = np.random.default_rng(seed)
     files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
     bad = [encode(data) for data in files for encode in (raw, form) if len(data) < 2**20]
@@ -336,7 +343,7 @@ def _attacks(folder: Path, seed: int) -> list[Request]:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["compare", "hostile"])
     parser.add_argument("bundle", type=Path)

@@ -1,13 +1,13 @@
-"""DVC over the raw set's shards, against DVC over the same images as files; and `sightline check` over the files.
+"""DVC's cost with the raw set as shards, compared with the same images as files; and the time of `sightline check`.
 
     python benchmarks/shards.py [--images 60000] [--folder /tmp/FOLDER] [--remote s3]
 
-Images of 8 by 8 pixels are made in place, and pushed to a remote on the same disk, or with `--remote s3` to a server of
-S3 on this machine: moto, in this process, whose seconds of the processors are not counted (16,000 images take two
-minutes). `status` is taken by processes of their own, the second time in a row; `pull` goes into an empty cache and
-working folder; `check` follows a `watch`, as
-in a project that has run. Targets: a sum 20 times smaller with shards, and `check` in 2 s. Beside the seconds stand
-those of the processors, which other programs on the machine disturb less; both targets are held against them.
+The benchmark generates images of 8 by 8 pixels and pushes them to a remote on the same disk or, with `--remote s3`, to
+an S3 server on this machine (moto in this process, whose CPU seconds are not counted; 16,000 images take two minutes).
+`status` is measured on the second of two consecutive runs, in a separate process; `pull` starts with an empty cache and
+working folder; `check` follows a `watch`, as in a project that has run. Targets: a total that is 20 times smaller with
+shards, and `check` in 2 s. Both targets apply to the CPU seconds, which depend less on other programs than the
+wall-clock seconds printed with them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS = ("files", "shards")
 
 
 def images(count: int) -> Iterator[raw_set.RawImage]:
-    """Yields images of noise, sorted by id."""
+    """Yields images of noise, in order of their ids."""
     noise = np.random.default_rng(0)
     for number in range(count):
         data = encode_png(noise.integers(0, 256, (8, 8, 1), np.uint8))
@@ -50,7 +50,7 @@ def images(count: int) -> Iterator[raw_set.RawImage]:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
-    """Runs a server of S3 with a bucket for each kind, and yields its address."""
+    """Runs an S3 server with one bucket for each kind, and yields its address."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -68,12 +68,12 @@ def s3_server() -> Iterator[str]:
 
 
 def make(root: Path, count: int, server: str | None) -> dict[str, Path]:
-    """Makes two copies of the project, whose folder `data/set` has the images as files, and as shards.
+    """Makes two copies of the project, with the images in `data/set` as files and as shards, respectively.
 
     Args:
-        root: Folder for them.
+        root: Folder for the copies.
         count: Number of images.
-        server: The address of the remotes' server of S3; None for remotes below `root`.
+        server: Address of the S3 server for the remotes; None for remotes below `root`.
     """
     projects = {kind: root / kind for kind in KINDS}
     for kind, project in projects.items():
@@ -97,7 +97,7 @@ def make(root: Path, count: int, server: str | None) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of the processors, that a command took."""
+    """Wall-clock and CPU seconds of a command."""
 
     clock: float
     processors: float
@@ -110,7 +110,7 @@ class Cost:
 
 
 def cost(project: Path, *command: str) -> Cost:
-    """Runs a command, and returns what it took."""
+    """Runs a command, and returns its cost."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     copies.run(project, *command)
     clock, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -118,7 +118,7 @@ def cost(project: Path, *command: str) -> Cost:
 
 
 def measure(project: Path) -> dict[str, Cost]:
-    """Returns what each command on the set takes."""
+    """Returns the cost of each command on the set."""
     taken = {"push": cost(project, "dvc", "push", "--quiet", "data/set")}
     copies.run(project, "dvc", "status", "data/set.dvc")
     taken["status"] = cost(project, "dvc", "status", "data/set.dvc")
@@ -129,24 +129,24 @@ def measure(project: Path) -> dict[str, Cost]:
 
 
 def choose_files(project: Path) -> None:
-    """Makes the folder of files the source."""
+    """Configures the folder of files as the source."""
     params = project / "params.yaml"
     text = re.sub(r"(?m)^  source: digits.*$", "  source: folder", params.read_text(), count=1)
     params.write_text(re.sub(r"(?m)^  path: null.*$", "  path: data/set", text, count=1))
 
 
 def check_cost(project: Path) -> Cost:
-    """Returns what `sightline check` takes where the source has been looked at before."""
-    time.sleep(2.1)  # files younger than two seconds are not remembered
+    """Returns the cost of `sightline check` after `watch` has recorded the source."""
+    time.sleep(2.1)  # digests of files younger than two seconds are not cached
     copies.run(project, "dvc", "repro", "--quiet", "watch")
-    return cost(project, "bash", "-c", "sightline check; [ $? = 1 ]")  # no other stage has run
+    return cost(project, "bash", "-c", "sightline check; [ $? = 1 ]")  # exit code 1: the other stages have not run
 
 
 def main() -> None:
-    """Prints a line a command, the ratio of the sums, and the time of `sightline check`."""
+    """Prints a line for each command, the ratio of the totals, and the time of `sightline check`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--folder", type=Path, help="where to work; default: a folder of the system's")
+    parser.add_argument("--folder", type=Path, help="working folder; default: a new temporary folder")
     parser.add_argument("--remote", choices=["folder", "s3"], default="folder")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:

@@ -1,9 +1,10 @@
-"""The whole default pipeline, from nothing: what each stage spends on start-up and on work.
+"""Duration of the default pipeline from scratch: each stage's start-up and work.
 
     python benchmarks/stages.py
 
 Runs `dvc repro` in a fresh copy of the project. Start-up is the interpreter, imports and configuration; work is the
-rest; CPU seconds tell more than the clock on a busy machine. Target: at most 90 s in all on two idle cores.
+rest. On a busy machine, CPU seconds are more meaningful than wall-clock time. Target: at most 90 s in total on two idle
+cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CLOCK = Path(__file__).parent / "clock"
 
 
 def main() -> None:
-    """Prints a line a stage, and the whole."""
+    """Prints a line for each stage, and the total."""
     with tempfile.TemporaryDirectory() as folder:
         project, notes = Path(folder) / "project", Path(folder) / "notes"
         notes.mkdir()

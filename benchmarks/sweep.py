@@ -1,26 +1,27 @@
-"""Sweeps measured: the cost of a job beyond its training, two jobs at a time, and a search against the grid.
+"""Sweeps: the cost of a job beyond its training, two jobs at a time, and a search compared with a grid.
 
     python benchmarks/sweep.py cost [--jobs 12]
     python benchmarks/sweep.py pair [--jobs 8]
     python benchmarks/sweep.py search [--source FOLDER] [--images 2800] [--epochs 5] [--seed 0 1 2] [--tpe-alone]
 
-Cost: CPU seconds a job, beside DVC's experiments and Hydra's own sweeper. Trainings are as short as can be (120 digits,
-one epoch of the dense network), so that what is counted is nearly all overhead: the CPU time of a command and all its
-children, divided by its jobs. A sweep's start (imports, a worktree, `dvc repro preprocess`, `dvc commit` of the best)
-is counted and divided as well; beside it, what one job more costs. Targets: at most 0.25 of `dvc exp run --temp` a job,
-at most 1.2 of Hydra's basic sweeper, which trains one job after another in one process, knows no data knobs, and
-forgets what it has done.
+Cost: CPU seconds per job, compared with DVC's experiments and Hydra's own sweeper. Trainings are as short as possible
+(120 digits, one epoch of the dense network), so nearly all of the measured time is overhead: the CPU time of a command
+and all its children, divided by the number of jobs. This includes the start of a sweep (imports, a worktree, `dvc repro
+preprocess`, `dvc commit` of the best job); the cost of one additional job is printed as well. Targets: at most 0.25 of
+the cost of `dvc exp run --temp`, and at most 1.2 of the cost per job of Hydra's basic sweeper, which trains one job
+after another in one process, has no data knobs, and does not remember finished jobs.
 
-Pair: the wall time of a sweep, two jobs at a time and one by one, of one thread each. Target on two cores: 0.65.
+Pair: the wall-clock time of a sweep with two jobs at a time, relative to one job at a time, with one thread per job.
+Target on two cores: 0.65.
 
-Search: Fashion-MNIST (FOLDER has its IDX files), some 1,200 images to train on, 1,192 to validate, over learning
-rate, weight decay, batch size and dropout. A grid of 48 jobs, learning rate and decay in steps of 10 and more, against
-24 jobs of TPE with the median pruner over the same ranges, whose first job is the grid's first. A line a seed and
-search has the CPU seconds of the command, all processes and the start included; the accuracy of the best job on the
-validation images, by which it was chosen, and on the 10,000 test images, which neither search sees; and the CPU seconds
-after which TPE had a job as good as the grid's best on the validation images. Target: at least the grid's accuracy on
-the test images in half of its CPU seconds, medians of the seeds. With `--tpe-alone` without the grid, for a change that
-leaves the trainings, and so the grid's accuracies, as they are.
+Search: Fashion-MNIST (FOLDER has its IDX files), with about 1,200 training and 1,192 validation images, over learning
+rate, weight decay, batch size and dropout. Compares a grid of 48 jobs, with learning rate and weight decay in steps of
+a factor of 10 or more, with 24 jobs of TPE with the median pruner over the same ranges. TPE's first job is the first of
+the grid. For each seed and search, a line shows the CPU seconds of the command (all processes, start included), and the
+accuracy of the best job on the validation images, by which it was selected, and on the 10,000 test images, which
+neither search uses. Another line shows the CPU seconds until TPE had a job as good as the grid's best on the validation
+images. Target: at least the grid's accuracy on the test images in half of its CPU seconds, as medians over the seeds.
+`--tpe-alone` omits the grid, for changes that do not affect the trainings and therefore the grid's accuracies.
 """
 
 from __future__ import annotations
@@ -81,12 +82,12 @@ def cpu(root: Path, *words: str) -> float:
 
 
 def rates(first: int, jobs: int) -> str:
-    """Returns learning rates that no other sweep of the benchmark has."""
+    """Returns learning rates that no other sweep of the benchmark uses."""
     return "train.lr=" + ",".join(f"{(first + i) / 10000:g}" for i in range(jobs))
 
 
 def project(root: Path, edits: dict[str, str]) -> None:
-    """Makes a copy of this project with other settings, and commits it."""
+    """Makes a copy of this project with changed settings, and commits it."""
     copies.make(root)
     params = root / "params.yaml"
     text = params.read_text()
@@ -101,7 +102,7 @@ def project(root: Path, edits: dict[str, str]) -> None:
 
 
 def cost(root: Path, jobs: int) -> None:
-    """Prints a line a contender, and the ratios."""
+    """Prints a line for each contender, and the ratios."""
     project(root, KNOBS)
     copies.run(root, "dvc", "repro", "train")
     few, many = cpu(root, *SWEEP, rates(10, 2)), cpu(root, *SWEEP, rates(20, jobs))
@@ -124,7 +125,7 @@ def cost(root: Path, jobs: int) -> None:
 
 
 def pair(root: Path, jobs: int) -> None:
-    """Prints the wall time of a sweep, one by one and two at a time."""
+    """Prints the wall-clock time of a sweep with one job and with two jobs at a time."""
     project(root, {"max_epochs: 20 ": "max_epochs: 8 "})
     seconds = []
     for number in (1, 2):
@@ -144,7 +145,7 @@ GRID = {
     "++train.model_options.dropout": "0,0.25,0.5",
 }
 JOBS = 24
-"""Jobs of TPE."""
+"""Number of TPE's jobs."""
 RANGES = {
     "train.lr": "tag(log,interval(1e-4,1e-1))",
     "++train.optimizer_options.weight_decay": "tag(log,interval(1e-4,1e-2))",
@@ -155,10 +156,10 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Search:
-    """A search.
+    """The outcome of a search.
 
     Attributes:
-        ends: (CPU seconds until then, validation accuracy) of each job that ended well, in order.
+        ends: (CPU seconds until its end, validation accuracy) of each successful job, in order.
         used: CPU seconds of the whole command.
         test: Accuracy of the best job on the test images.
     """
@@ -173,12 +174,12 @@ class Search:
         return max(accuracy for _, accuracy in self.ends)
 
     def reached(self, accuracy: float) -> float | None:
-        """The CPU seconds after which a job was as good; None if none was."""
+        """The CPU seconds until a job reached the accuracy; None if none did."""
         return next((used for used, found in self.ends if found >= accuracy), None)
 
 
 def search(root: Path, source: Path, images: int, epochs: int, seeds: list[int], tpe_alone: bool) -> None:
-    """Prints what the grid and TPE with pruning found, and the CPU time that it took, for each seed."""
+    """Prints the results and CPU time of the grid and of TPE with pruning, for each seed."""
     edits = {"source: digits ": "source: idx ", "path: null ": f"path: {source} ", "limit: null ": f"limit: {images} "}
     edits |= {"size: 16 ": "size: 28 ", "denoise: gaussian ": "denoise: none ", "segment: threshold ": "segment: none "}
     edits |= {"enhance: autocontrast ": "enhance: none ", "fold: null ": "val_fraction: 0.5 "}
@@ -193,7 +194,7 @@ def search(root: Path, source: Path, images: int, epochs: int, seeds: list[int],
     grid_words = [f"{key}={values}" for key, values in GRID.items()]
     rows = []
     for seed in seeds:
-        # TPE first: its first job is one of the grid's, which then is known.
+        # TPE runs first: its first job is also one of the grid's, which then reuses the result.
         tpe = searched(root, tests, [*tpe_words, f"sweep.n_trials={JOBS}", f"sweep.seed={seed}", f"train.seed={seed}"])
         if tpe_alone:
             print_search(seed, "TPE", tpe)
@@ -215,7 +216,7 @@ def search(root: Path, source: Path, images: int, epochs: int, seeds: list[int],
 
 
 def print_search(seed: int, name: str, found: Search) -> None:
-    """Prints what a search found, and when each job ended that was better than all before it."""
+    """Prints the result of a search, and the end of each job that was better than all before it."""
     accuracy = f"validation {found.best:.4f}, test {found.test:.4f}"
     print(f"seed {seed}: {name:4} {found.used:4.0f} s, {accuracy}, {len(found.ends)} jobs to the end:", end=" ")
     better = [end for i, end in enumerate(found.ends) if end[1] > max((best for _, best in found.ends[:i]), default=0)]
@@ -223,7 +224,7 @@ def print_search(seed: int, name: str, found: Search) -> None:
 
 
 def searched(root: Path, tests: Any, words: list[str]) -> Search:
-    """Runs a sweep, and reads off the CPU seconds of all its processes as each job ends."""
+    """Runs a sweep, and records the CPU seconds of all its processes at the end of each job."""
     import mlflow
 
     from sightline.models.inference import Predictor
@@ -243,7 +244,7 @@ def searched(root: Path, tests: Any, words: list[str]) -> Search:
         lines.append(line)
         if match := re.match(r"\[ *\d+/\d+\] .*  val_accuracy ([\d.]+)  ", line):
             ends.append((tree_seconds(process), float(match[1])))
-    if process.wait() not in (0, 1):  # 1: a job diverged, which is an answer as well
+    if process.wait() not in (0, 1):  # 1: a job diverged, which is a valid result
         raise SystemExit("".join(lines[-20:]))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -262,7 +263,7 @@ def searched(root: Path, tests: Any, words: list[str]) -> Search:
 
 
 def tree_seconds(process: Any) -> float:
-    """Returns the CPU seconds of a process, of all below it, and of those that these have waited for."""
+    """Returns the CPU seconds of a process and its descendants, including ended ones that were waited for."""
     found = 0.0
     for each in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -271,7 +272,7 @@ def tree_seconds(process: Any) -> float:
 
 
 def accuracies(root: Path) -> dict[str, float]:
-    """Returns the best validation accuracy of every finished training, by its run's id."""
+    """Returns the best validation accuracy of each finished training, by run id."""
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
@@ -283,7 +284,7 @@ def accuracies(root: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures in a copy of the project."""
+    """Runs a measurement in a copy of the project."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("cost").add_argument("--jobs", type=int, default=12)

@@ -1,16 +1,17 @@
-"""Cost of training beside the network itself: the loader, and Lightning around a step.
+"""Overhead of training on top of the network itself: the data loader, and Lightning's training loop.
 
     python benchmarks/train.py loader [--images 60000] [--rounds 5]
     python benchmarks/train.py step [--rounds 5] [--threads 2] [--models cnn resnet18]
 
-Loader: images per second without a model, as a ratio to a bare `memmap[index]` gather of the same batches (target: at
+Loader: images per second without a model, relative to a bare `memmap[index]` gather of the same batches (target: at
 least 0.8), and to a DataLoader with 2 workers over the same images as PNG files (target: at least 10).
 
-Step: images per second of `stages.train.fit` in its steady state (epochs after the first), augmentation `standard` on,
-as a ratio to a bare PyTorch loop over one batch of random tensors in memory, with the same network, batch size,
-optimiser, memory format and threads. Target: at least 0.95, for resnet18 at 32x32x3 and cnn at 28x28.
+Step: images per second of `stages.train.fit` in its steady state (epochs after the first) with augmentation `standard`,
+relative to a bare PyTorch loop over one batch of random tensors in memory with the same network, batch size, optimiser,
+memory format and number of threads. Target: at least 0.95, for resnet18 at 32x32x3 and cnn at 28x28.
 
-The roads take turns, so that a busy machine slows both; printed are medians, and the median of the rounds' ratios.
+The contenders take turns, so a busy machine slows all of them. The output has the medians, and the median of the
+rounds' ratios.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from sightline.stages.train.samplers import EpochBatchSampler, EpochSampler
 
 BATCH = 128
 MODELS = {"cnn": ((28, 28, 1), 50), "resnet18": ((32, 32, 3), 8)}
-"""The shape of an image, and the batches of an epoch."""
+"""Each model's image shape, and its number of batches per epoch."""
 
 
 def random_set(root: Path, count: int, shape: tuple[int, int, int]) -> ProcessedSet:
-    """Writes random images of ten classes: `count` to train on, eight to validate on."""
+    """Writes random images of ten classes as a processed set: `count` for training, eight for validation."""
     root.mkdir(parents=True)
     total = count + 8
     np.save(root / "shard-0.npy", np.random.default_rng(0).integers(0, 256, (total, *shape), np.uint8))
@@ -70,14 +71,14 @@ def batches_of(data: ProcessedSet) -> EpochBatchSampler:
 
 
 def epochs_of(data: ProcessedSet) -> Any:
-    """Returns the loader that a training would have, warm."""
+    """Returns the loader that a training would use, after a warm-up."""
     train_loader, _ = loaders(data, configured("cnn", 2))
     list(train_loader)
     return train_loader
 
 
 def gathered(data: ProcessedSet) -> float:
-    """Images per second of the bare gather of the same batches."""
+    """Returns images per second of a bare gather of the same batches."""
     split = data.split("train")
     pixels = np.load(data.root / "shard-0.npy", mmap_mode="r")
     where = [np.array([position for _, position in keys]) for keys in batches_of(data)]
@@ -88,7 +89,7 @@ def gathered(data: ProcessedSet) -> float:
 
 
 def from_files(root: Path) -> float:
-    """Images per second of a DataLoader with 2 workers over PNG files."""
+    """Returns images per second of a DataLoader with 2 workers over PNG files."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import PILToTensor
@@ -97,7 +98,7 @@ def from_files(root: Path) -> float:
 
 
 def rate(batches: Any, count: Any) -> float:
-    """Returns images per second over all batches; `count` says how many a batch holds."""
+    """Returns images per second over all batches; `count` returns the number of images in a batch."""
     started, images = time.perf_counter(), 0
     for batch in batches:
         images += count(batch)
@@ -105,7 +106,7 @@ def rate(batches: Any, count: Any) -> float:
 
 
 def write_files(data: ProcessedSet, root: Path, count: int) -> None:
-    """Writes training images as PNG files, a folder per class."""
+    """Writes training images as PNG files, one folder per class."""
     from PIL import Image
 
     split = data.split("train")
@@ -116,7 +117,7 @@ def write_files(data: ProcessedSet, root: Path, count: int) -> None:
 
 
 def compare_loaders(options: argparse.Namespace) -> None:
-    """Prints the loader's ratios."""
+    """Prints the speed of the loader relative to the other contenders."""
     with tempfile.TemporaryDirectory() as folder:
         data = random_set(Path(folder) / "set", options.images, (28, 28, 1))
         write_files(data, Path(folder) / "files", min(options.images, 10_000))
@@ -133,7 +134,7 @@ def compare_loaders(options: argparse.Namespace) -> None:
 
 
 def take_turns(roads: dict[str, Any], rounds: int) -> dict[str, list[float]]:
-    """Measures each road once a round, after one round that does not count, and prints the medians."""
+    """Measures each contender once per round, after a warm-up round, and prints the medians."""
     found: dict[str, list[float]] = {name: [] for name in roads}
     for round_number in range(rounds + 1):
         for name, road in roads.items():
@@ -156,7 +157,7 @@ def configured(model: str, threads: int) -> TrainConfig:
 
 
 def trained(data: ProcessedSet, config: TrainConfig) -> float:
-    """Images per second of ours, in the epochs after the first."""
+    """Returns images per second of `stages.train.fit` in the epochs after the first."""
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         fit(data, config, Path(folder), lambda metrics, _: seconds.append(metrics["epoch_seconds"]))
@@ -164,7 +165,7 @@ def trained(data: ProcessedSet, config: TrainConfig) -> float:
 
 
 def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
-    """Images per second of the same network in a bare loop."""
+    """Returns images per second of the same network in a bare loop."""
     import torch
 
     torch.set_num_threads(config.threads)
@@ -184,7 +185,7 @@ def bare(data: ProcessedSet, config: TrainConfig, steps: int) -> float:
 
 
 def steps(options: argparse.Namespace) -> None:
-    """Prints the ratio of ours to the bare loop."""
+    """Prints the speed of `stages.train.fit` relative to the bare loop."""
     for model in options.models:
         shape, count = MODELS[model]
         print(f"{model} at {shape[0]}x{shape[1]}x{shape[2]}, batch {BATCH}, {options.threads} threads")
@@ -200,7 +201,7 @@ def steps(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Runs the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["loader", "step"])
     parser.add_argument("--images", type=int, default=60_000)

@@ -1,7 +1,7 @@
-"""Times a stage below `dvc repro`: Python imports this file at its start, from a folder that `stages.py` names.
+"""Times a stage that `dvc repro` runs; Python imports this file when it starts, since `stages.py` puts it on the path.
 
-Start-up is all until the stage's `run` is called (the interpreter, imports, configuration) and the imports inside it;
-work is the rest. One JSON file a stage, in the folder SIGHTLINE_CLOCK.
+Start-up is everything before the stage's `run` is called (interpreter, imports, configuration) plus the imports inside
+`run`; work is the rest. Writes one JSON file per stage to the folder SIGHTLINE_CLOCK.
 """
 
 import atexit
@@ -54,9 +54,9 @@ class _Clock:
         if self.entered:
             startup = self.entered - self.born + self.importing
         elif getattr(sys.modules["__main__"].__spec__, "name", "") == f"pipeline.{os.environ['DVC_STAGE']}":
-            startup = wall  # a stage without settings: `headline` composes nothing, and reads two files
+            startup = wall  # a stage without settings: `headline` composes no configuration and reads two files
         else:
-            return  # a process of a stage's
+            return  # a child process of a stage
         cpu = used.user + used.system + used.children_user + used.children_system
         note = {"startup": startup, "work": wall - startup, "cpu": cpu}
         Path(os.environ["SIGHTLINE_CLOCK"], f"{os.environ['DVC_STAGE']}.json").write_text(json.dumps(note))
