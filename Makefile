@@ -1,8 +1,8 @@
-# Python 3.11 to 3.13, git and make are all that these targets ask for; everything else comes into .venv.
+# These targets need only Python 3.11 to 3.13, git and make; everything else is installed into .venv.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-# Processes that run tests side by side, up to 2 GiB of memory each.
+# Number of parallel test processes, each of which needs up to 2 GiB of memory.
 JOBS ?= $(shell nproc 2> /dev/null || sysctl -n hw.logicalcpu)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -18,8 +18,8 @@ help: ## List the targets
 
 install: $(VENV)/.installed ## Install the locked dependencies and the project into .venv
 
-# uv installs the locked set in a minute or two, pip would take many. --compile-bytecode: uv does not compile by
-# itself, and every start would be slow; Python does, but not where PYTHONDONTWRITEBYTECODE is set.
+# uv installs the locked packages in a minute or two, much faster than pip. --compile-bytecode: by default uv does not
+# compile, and every start would be slow where PYTHONDONTWRITEBYTECODE keeps Python from caching bytecode.
 $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {v[0]}.{v[1]} was found: name another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
@@ -55,7 +55,7 @@ lock: ## Resolve the dependencies anew, to releases at least 14 days old
 	  --exclude-newer $$($(PYTHON) -c 'import datetime as d; print(d.date.today() - d.timedelta(days=14))') \
 	  --upgrade --quiet --output-file requirements.lock
 
-# Both tools come for the one call, into uv's own cache; uv is all that they need of .venv.
+# uv downloads both tools into its own cache for a single call; .venv needs to contain only uv.
 UV := $(VENV)/bin/uv
 $(UV): requirements-uv.lock
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

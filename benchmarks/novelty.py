@@ -192,7 +192,7 @@ def measure_set(name: str, pictures: Pictures, foreign: dict[str, list[bytes]], 
     truth = labels[pictures.taught :]
     accuracy = (held_out[2].argmax(axis=1) == truth).mean()
     others = {key: answer(np.stack([transform.decode(data) for data in some])) for key, some in foreign.items()}
-    print(f"\n{name}: {pictures.taught} images taught, accuracy {accuracy:.3f}; refused, and area under ROC")
+    print(f"\n{name}: {pictures.taught} training images, accuracy {accuracy:.3f}; refused, and area under ROC")
     print(f"{'':14}{'own':>7}" + "".join(f"{key:>16}" for key in others))
     halves = [np.random.default_rng(seed).permutation(len(truth)) for seed in range(splits)]
     middle = len(truth) // 2

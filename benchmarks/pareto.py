@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--train-only", action="store_true")
-    parser.add_argument("--measure-only", action="store_true", help="train nothing; missing models get no accuracy")
+    parser.add_argument("--measure-only", action="store_true", help="train nothing; untrained networks get no accuracy")
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = prepared(given.folder)

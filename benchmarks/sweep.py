@@ -111,7 +111,7 @@ def cost(root: Path, jobs: int) -> None:
     (root / "hydra_sweep.py").write_text(HYDRA)
     theirs = cpu(root, "python", "hydra_sweep.py", rates(50, jobs)) / jobs
     print(f"train knobs, CPU seconds a job of {jobs}:")
-    print(f"  pipeline.sweep         {ours:6.2f}   one job more {more:.2f}")
+    print(f"  pipeline.sweep         {ours:6.2f}   each further job {more:.2f}")
     print(f"  dvc exp run --temp     {temp:6.2f}   ratio {ours / temp:.2f}  (target 0.25)")
     print(f"  Hydra's basic sweeper  {theirs:6.2f}   ratio {ours / theirs:.2f}  (target 1.2)", flush=True)
 
@@ -120,7 +120,7 @@ def cost(root: Path, jobs: int) -> None:
     ours, more = many / jobs, (many - few) / (jobs - 2)
     temp = cpu(root, "dvc", "exp", "run", "--temp", "train", "-S", "preprocess.size=15")
     print(f"data knobs, CPU seconds a job of {jobs}, each with images of its own:")
-    print(f"  pipeline.sweep         {ours:6.2f}   one job more {more:.2f}")
+    print(f"  pipeline.sweep         {ours:6.2f}   each further job {more:.2f}")
     print(f"  dvc exp run --temp     {temp:6.2f}   ratio {ours / temp:.2f}  (target 0.25)")
 
 

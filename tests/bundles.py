@@ -1,4 +1,4 @@
-"""Small trained bundles of the shared data sets, and their images as files' bytes: for prediction, server and page."""
+"""Small trained bundles of the shared datasets, and their images as encoded files, for prediction, server and page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ A convolutional network, trained for a moment. **Not for use**: it is there so t
 
 @dataclass(frozen=True)
 class Encoded:
-    """An image as its file's bytes, a name for it, and its class."""
+    """An encoded image, its file name and its class."""
 
     name: str
     data: bytes
@@ -47,14 +47,14 @@ class Encoded:
 
 
 def shared(name: str) -> Path:
-    """Returns a shared data set's folder, or skips the test."""
+    """Returns the folder of a shared dataset, or skips the test."""
     root = Path(os.environ.get("SIGHTLINE_SHARED_DATA", "../shared/data")) / name
     return root if root.is_dir() else pytest.skip(f"no {root}: set SIGHTLINE_SHARED_DATA")
 
 
 @functools.cache
 def encoded(name: str, count: int) -> list[Encoded]:
-    """Returns `count` images of a shared set: JPEGs as they are, IDX images as PNG."""
+    """Returns `count` images of a shared dataset: JPEGs as they are, IDX images as PNG."""
     root = shared(name)
     if name == "sign-language-digits":
         found = sorted(root.glob("*/*.*"))
@@ -70,7 +70,7 @@ def encoded(name: str, count: int) -> list[Encoded]:
 
 
 def transform(name: str) -> Transform:
-    """Returns the preprocessing of a set: plain for digits and clothes, with some steps for photographs."""
+    """Returns the preprocessing of a dataset: plain for digits and clothes, with some steps for photographs."""
     nothing = Nothing("none")
     plain = {"denoise": nothing, "segment": nothing}
     if name == "sign-language-digits":
@@ -81,7 +81,7 @@ def transform(name: str) -> Transform:
 
 
 def accepted_hostile_files() -> list[Path]:
-    """Returns the hostile files that are images after all."""
+    """Returns the hostile files that are valid images nevertheless."""
     found = []
     for path in sorted(shared("hostile").rglob("*")):
         if path.is_file():
@@ -92,7 +92,7 @@ def accepted_hostile_files() -> list[Path]:
 
 
 def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callable[[np.ndarray], np.ndarray]:
-    """Trains a network for a moment and writes its bundle; returns the network itself, as evaluation calls it."""
+    """Trains a network briefly and writes its bundle; returns the network itself, as evaluation calls it."""
     import torch
 
     from sightline.models.architectures.cnn import Cnn
@@ -122,7 +122,7 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
 
 
 def quick(name: str, folder: Path, count: int = 500) -> Path:
-    """Writes a bundle whose network compares an image with each class's mean: made in a moment, and often right."""
+    """Writes a bundle whose network compares an image with each class's mean: quick to make, and often right."""
     from onnx import TensorProto, helper, numpy_helper
 
     preprocessing = transform(name)
@@ -131,7 +131,7 @@ def quick(name: str, folder: Path, count: int = 500) -> Path:
     x = np.stack([preprocessing.decode(one.data) for one in drawn]).reshape(len(drawn), -1) / np.float32(255)
     y = np.array([classes.index(one.label) for one in drawn])
     means = np.stack([x[y == k].mean(axis=0) for k in range(len(classes))]).astype(np.float32)
-    weights, bias = means.T * 0.2, -0.1 * (means**2).sum(axis=1)  # of the softmax of -0.1 * distance squared
+    weights, bias = means.T * 0.2, -0.1 * (means**2).sum(axis=1)  # their softmax is that of -0.1 * squared distance
     nodes = [
         helper.make_node("Cast", ["images"], ["levels"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["levels", "white"], ["shares"]),

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CODE = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-"""For processes that start anew: the project, and the tests' own modules."""
+"""Import path for new processes: the project and the tests' own modules."""
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def ray_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def two_nodes() -> Iterator[tuple[Any, Any]]:
-    """Yields a cluster of two nodes with a CPU each, and the second of them."""
+    """Yields a cluster of two nodes with one CPU each, and the second node."""
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -1,9 +1,9 @@
-"""Process that runs commands of a project in forks of itself: the libraries that they need are imported there already.
+"""Process that runs commands of a project in forks of itself, with the libraries that they need already imported.
 
-Imports of PyTorch, Lightning, MLflow and DVC are most of what a stage on a few images takes. A command on standard
-input is a line of JSON (words, folder, environment, file for what it prints); the answer, a line on standard output, is
-its exit code. DVC runs the stages in forks of its own process, as `sightline.sweep` has it. The project's own code is
-imported by each command anew, from its folder.
+On a few images, a stage spends most of its time importing PyTorch, Lightning, MLflow and DVC. A command is a line of
+JSON on standard input (words, folder, environment, output file, time limit); the response is a line with the exit code
+on standard output. DVC runs the stages in forks of its own process, as in `sightline.sweep`. Each command imports the
+project's own code again, from its folder.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _STAGE = re.compile(r"exec python -m (pipeline\.\w+)")
 
 
 def _modules(words: Sequence[str]) -> tuple[str, ...]:
-    """Returns the modules that a command is about to import."""
+    """Returns the modules that a command will import."""
     if words[0] == "python":
         light = words[2] in ("pipeline.watch", "pipeline.ingest", "pipeline.preprocess")
         return OF_ALL if light else (*OF_ALL, *OF_STAGES)
@@ -76,7 +76,7 @@ def _in_fork(command: Callable[[], Any]) -> int:
             print(end, file=sys.stderr)
             end = 1
         code = end or 0
-        with contextlib.suppress(BaseException):  # as at the end of every process
+        with contextlib.suppress(BaseException):  # as at the end of any Python process
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
             sys.stdout.flush()
@@ -86,7 +86,7 @@ def _in_fork(command: Callable[[], Any]) -> int:
 
 
 def _enter(words: Sequence[str], folder: str, environment: Mapping[str, str]) -> None:
-    """Makes this process one of a folder, with nothing of the project's own code."""
+    """Moves this process to a folder and its environment, and unloads the project's own code."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -100,13 +100,13 @@ def _enter(words: Sequence[str], folder: str, environment: Mapping[str, str]) ->
 
 
 def _run_stage(module: str, words: Sequence[str], folder: str, environment: Mapping[str, str]) -> None:
-    """Runs a stage's module as `python -m` does."""
+    """Runs a stage's module like `python -m`."""
     _enter([module, *words], folder, environment)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _run_dvc(words: Sequence[str]) -> int:
-    """Runs a command of DVC's, which runs stages in forks."""
+    """Runs a DVC command that runs its stages in forks."""
     import dvc.stage.run
     from dvc.cli import main
     from dvc.stage.exceptions import StageCmdFailedError
@@ -125,7 +125,7 @@ def _run_dvc(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str], folder: str, environment: Mapping[str, str], printed: str, seconds: float) -> Any:
-    """Runs a command in this process, which is its own."""
+    """Runs a command in this process, a fork made for it."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
     output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# Workers stand beside each other on the cores: what they compute takes one thread where it is not said how many, and
-# threads that wait do not burn the core of another. Libraries read this when they are imported.
+# The test workers share the cores: computations use one thread unless they set a number, and waiting threads do not
+# spin on a core that another worker could use. Libraries read these variables when they are imported.
 for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
     os.environ.setdefault(name, value)
 
-# Absolute: a test may stand in a folder of its own.
+# Absolute, since a test may change the working directory.
 os.environ.setdefault("SIGHTLINE_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the flag that lets the slowest tests in."""
+    """Adds the flag that includes the slowest tests."""
     parser.addoption("--full", action="store_true", help="run the tests marked full, the slowest, as well")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Chooses how commands are run, and lets garbage wait: there are a million objects to look through."""
+    """Chooses how commands are run, and makes garbage collection rarer, since it has to scan a million objects."""
     forked.enabled = sys.platform == "linux" and not config.getoption("--full")
     gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the slowest tests out, unless they are asked for."""
+    """Deselects the slowest tests, unless `--full` is given."""
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Says, as the last line but one, how many tests were skipped, and why."""
+    """Prints, as the last line but one, how many tests were skipped, and why."""
     yield
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
@@ -64,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
-    """Takes back what a stage or a command that ran in this process has set up of the log."""
+    """Restores the logger after a stage or command that ran in this process has configured it."""
     logger = logging.getLogger("sightline")
     before = list(logger.handlers), logger.level, logger.propagate
     yield
@@ -73,7 +73,7 @@ def _log_as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of this project's configuration, in a folder of its own."""
+    """A copy of this project's configuration in a temporary folder, which becomes the working directory."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -82,7 +82,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def exported() -> Project:
-    """A project with a bundle, as the stages make one; tests leave it as it is."""
+    """A project with a bundle made by the stages; tests must not modify it."""
     from tests.exported import make_project
 
     return make_project()

@@ -13,12 +13,12 @@ import pytest
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """Mounts a file system in memory on a folder while the block runs; skips the test where that may not be done."""
+    """Mounts an in-memory file system on a folder while the block runs; skips the test if mounting is not permitted."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("only root may mount a file system")
     try:
         yield folder
     finally:
-        # Lazily: an exception that pytest keeps may hold a file that a library had open.
+        # Lazy unmount: an exception that pytest keeps may hold a file that a library had open.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

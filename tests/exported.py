@@ -1,6 +1,6 @@
-"""A small project that has been run up to training, and its bundle: for the tests of export, predict and the CLI.
+"""A small project that has been run up to training, with its bundle, for the tests of export, predict and the CLI.
 
-Real handwritten digits, a real transform, a convolutional network trained for a second.
+It has real handwritten digits, a real transform, and a convolutional network trained for about a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sightline.imaging.transform.segment import NoSegmentation
 from sightline.imaging.transform.step import Nothing
 from sightline.stages.export.config import ExportConfig, Int8Config
 
-# The form that predicts is not left to what was measured: the tests are to do the same on every machine.
+# The form for prediction is fixed instead of chosen by measurement, so the tests behave the same on every machine.
 INT8 = Int8Config(
     enabled=True, default="fp32", min_speedup=1.2, max_accuracy_loss=2.0, min_agreement=0.9, calibration_images=64
 )
@@ -45,12 +45,12 @@ METRICS = {
 CLASSES = [str(digit) for digit in range(10)]
 TEST_ROWS = 120
 VALIDATION_ROWS = 150
-RATE = 0.1  # of novel images: for 0.05 most classes would have too few validation images
+RATE = 0.1  # false alarm rate of novelty; at 0.05, most classes would have too few validation images
 
 
 @dataclass(frozen=True)
 class Project:
-    """Folders as the stages write them, and some images of the test split as files."""
+    """Folders as the stages write them, with some images of the test split as files."""
 
     root: Path
     raw: Path
@@ -69,7 +69,7 @@ def _keep() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def make_project() -> Project:
-    """Makes the project, once in a test run."""
+    """Makes the project, once per test run."""
     from sklearn.datasets import load_digits
 
     from sightline.stages.export.stage import export
@@ -178,5 +178,5 @@ def _evaluate(processed: Path, model: Path, reports: Path) -> None:
 
 @pytest.fixture(scope="session")
 def project() -> Project:
-    """The project; tests leave it as it is."""
+    """The project; tests must not modify it."""
     return make_project()

@@ -1,4 +1,4 @@
-"""Commands of a project in forks of a server, which has imported the libraries that they need."""
+"""Commands of a project in forks of a server that has already imported the libraries that they need."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 AT_START = {"PYTHONHASHSEED", "PYTHONPATH", "LC_ALL"}
-"""Variables that Python reads when it starts."""
+"""Environment variables that Python reads when it starts."""
 PLAIN = {"-S", "--set-param", "--name", "--json"}
-"""Flags of commands that may run in a fork; others matter to stages, which read the command line of their parent."""
+"""Flags of commands that may run in a fork; other flags affect stages, which read their parent's command line."""
 
 enabled = False
-"""Whether commands run in forks; `--full` has each begin as a process of its own."""
+"""Whether commands run in forks; with `--full`, each starts as a new process."""
 
 
 def can_run(words: Sequence[str], variables: Collection[str] = ()) -> bool:
-    """Says whether a command is one to run in a fork: a stage, or what DVC and `sightline check` do in one process.
+    """Returns whether a command can run in a fork: a stage, or a DVC command or `sightline check` in a single process.
 
     Args:
         words: The command.
-        variables: Environment variables that it has beside a user's.
+        variables: Names of its environment variables in addition to a user's.
     """
     if not enabled or AT_START & set(variables):
         return False
@@ -38,7 +38,7 @@ def can_run(words: Sequence[str], variables: Collection[str] = ()) -> bool:
 
 
 def run(words: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float) -> tuple[int, str]:
-    """Runs a command; returns its exit code, and what it printed."""
+    """Runs a command; returns its exit code and its output."""
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
@@ -51,13 +51,13 @@ def run(words: Sequence[str], folder: Path, environment: Mapping[str, str], seco
 
 @functools.cache
 def _server() -> subprocess.Popen[str]:
-    """Begins the server of this process; it ends when this process does."""
+    """Starts this process's server, which ends with this process."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("DVC_", "MLFLOW_", "SIGHTLINE_", "PYTHON", "HYDRA_")) and not name.endswith("_THREADS")
     }
-    # As the project's code sets them, before it imports what reads them.
+    # As the project's code sets them, before it imports the libraries that read them.
     early = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     early |= {"ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE", "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "tests.command_server"]

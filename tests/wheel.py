@@ -1,4 +1,4 @@
-"""The project as a wheel installs it."""
+"""The project as installed from a wheel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNREACHABLE = re.compile("error sending request|failed to fetch|dns error|networ
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of the wheel: on PYTHONPATH it comes before the repository, its packages stay."""
+    """A folder with the content of the wheel; on PYTHONPATH it precedes the repository, whose dependencies remain."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "uv", "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -1,6 +1,6 @@
-"""Runs the cells of a notebook in order, in the working directory, and prints what each shows: its kind and its text.
+"""Runs the cells of a notebook in order, in the working directory, and prints the kind and text of each cell's output.
 
-The kernel's part without the kernel: a cell's last expression is shown, as HTML where it can.
+It replaces the kernel: a cell's last expression is shown, as HTML if it has an HTML form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A headless Chromium that says what is wrong with a page."""
+"""A headless Chromium that reports what is wrong with a page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WIDE = """[...document.body.querySelectorAll('*')].filter(e => !e.closest('.scro
 
 @dataclass
 class Seen:
-    """A page's doings: console messages and errors, requests, pictures (loaded or not), pixels too wide, culprits."""
+    """What happened on a page: console messages and errors, requests, pictures (loaded or not), horizontal overflow."""
 
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Seen:
     wide: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")  # as long as it is open, an event loop runs, beside which others cannot
+@pytest.fixture(scope="module")  # while it is open, its event loop runs, and no other can
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
@@ -59,7 +59,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def look(browser: Any) -> Callable[[Path, int, str], Seen]:
-    """Opens a page at a width in CSS pixels, light or dark, everything on it unfolded."""
+    """Returns a function that opens a page with a width in CSS pixels and a colour scheme, with everything unfolded."""
 
     def open_page(page: Path, width: int, scheme: str) -> Seen:
         seen = Seen()

@@ -1,4 +1,4 @@
-"""Every knob of the project, with another value that it may have."""
+"""All knobs of the project, each with another allowed value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHOICES = {
     for field in dataclasses.fields(schema)
     if "options" in field.metadata
 }
-# A source that needs a place to read from cannot be checked without one.
+# Sources that need a location to read from cannot be checked without one.
 PLACES = {
     **{key: {"path": "somewhere"} for key in ("folder", "archive", "table", "huggingface", "idx", "torchvision")},
     "mongodb": {"url": "mongodb://host/images"},
@@ -34,10 +34,10 @@ class Knob:
 
     Attributes:
         stage: The section.
-        key: The key in the section; of an option's own setting the choice.
+        key: The key in the section; for an option's own setting, the key that selects the option.
         option: The option that the setting belongs to, or "".
         setting: The option's own key, or "".
-        other: A value that is allowed, and neither the default nor that of params.yaml now.
+        other: An allowed value that differs from the default and from the current value in params.yaml.
     """
 
     stage: str
@@ -53,11 +53,11 @@ class Knob:
 
     @property
     def word(self) -> str:
-        """The key as params.yaml, `-S` and the command line have it."""
+        """The key as written in params.yaml, for `-S` and on the command line."""
         return f"{self.stage}.{self.key}{f'_options.{self.setting}' if self.setting else ''}"
 
     def section(self) -> dict[str, Any]:
-        """The section of params.yaml that sets the knob, with all that the value is not allowed without."""
+        """The section of params.yaml that sets the knob, with all settings that the value requires."""
         section: dict[str, Any] = dict(NEEDS.get(self.composed, {}))
         if self.setting:
             own = {**section.get(f"{self.key}_options", {}), self.setting: self.other}
@@ -70,7 +70,7 @@ class Knob:
         return f"{self.stage}.{self.key}{f'={self.option}.{self.setting}' if self.setting else ''}"
 
 
-# Values that cannot be guessed, by the end of the key's name: the longest that is here counts.
+# Values that cannot be guessed, by the end of the key's name; the longest matching entry wins.
 # fmt: off
 OTHER: dict[str, Any] = {
     "class_from.pattern": "(a)", "group_from.pattern": "(a)", "split_from.pattern": "(a)",
@@ -112,7 +112,7 @@ OTHER: dict[str, Any] = {
 CLEANING = ("color", "max_side", "trim_borders", "trim_tolerance", "drop_blank", "blank_tolerance")
 FINE_TUNING = ("head_from_probe", "lr_mult", "layer_decay", "frozen_statistics", "ema_decay")
 PRETRAINED = {"model": "efficientnet_lite0"}
-# What a value is not allowed without, by the key as composed.
+# The settings that a value requires, by the key in the composed configuration.
 NO_PATH = {"source_options": {"path_column": None}}
 NEEDS: dict[str, dict[str, Any]] = {
     "ingest.source.url": {"path": None},
@@ -130,9 +130,9 @@ ALONE = {
     "train.teacher",
     "train.start_from",
 }
-"""Settings that others are not allowed with."""
+"""Settings that exclude others."""
 FIXED = {"preprocess.augment.none.copies"}
-"""Settings that have one value."""
+"""Settings with a single allowed value."""
 
 
 def knobs() -> list[Knob]:
@@ -181,7 +181,7 @@ def other_than(name: str, value: Any) -> Any:
 
 
 def together(knobs: list[Knob]) -> list[list[Knob]]:
-    """Puts knobs that can be set at once together: a composition takes longer than all that is done with it."""
+    """Groups knobs that can be set at the same time, since composing takes longer than the checks themselves."""
     groups: list[tuple[dict[str, dict[str, Any]], list[Knob]]] = []
     for knob in knobs:
         section = knob.section()
@@ -208,7 +208,7 @@ def _fits(there: dict[str, Any], section: dict[str, Any]) -> bool:
 
 
 def merge(there: dict[str, Any], section: dict[str, Any]) -> None:
-    """Adds a section to another, settings of options one by one."""
+    """Merges a section into another, setting by setting for options."""
     for key, value in section.items():
         if isinstance(value, dict) and isinstance(there.get(key), dict):
             merge(there[key], value)

@@ -1,4 +1,4 @@
-"""Networks of each kind, small."""
+"""A small network of each kind."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEAN, STD = (0.3, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def make(name: str, shape: tuple[int, int, int] = (12, 10, 3), num_classes: int = 5, seed: int = 0) -> Classifier:
-    """Builds a classifier with weights that depend on the seed alone."""
+    """Builds a classifier whose weights depend only on the seed."""
     torch.manual_seed(seed)
     channels = shape[2]
     return build_classifier(OPTIONS[name], shape, num_classes, MEAN[:channels], STD[:channels])
 
 
 def pictures(count: int, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> torch.Tensor:
-    """Returns uint8 images [count, H, W, C] of noise."""
+    """Returns noise images, uint8 [count, H, W, C]."""
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""One reproduced copy of the project for all tests of this folder, which change copies of it."""
+"""One reproduced copy of the project for all tests of this folder; tests that change it use copies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.servers.fixtures import mariadb_server, mariadb_url  # noqa: F401 - p
 
 @dataclass(frozen=True)
 class Base:
-    """The copy, what its first `dvc repro` did, and the folder of notes on what each stage used."""
+    """The copy, the outcome of its first `dvc repro`, and the folder of notes on what each stage used."""
 
     project: Project
     ran: Ran
@@ -35,7 +35,7 @@ class Base:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
-    """A reproduced copy of the project, to be read and not to be changed; one for all processes that run tests."""
+    """A reproduced copy of the project, read-only for tests and shared by all test workers."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -43,21 +43,21 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     project, trace = Project(folder / "project"), folder / "trace"
     with files.waiting_lock("base", shared):
         if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off
+            shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted attempt
             trace.mkdir(parents=True)
             projects.make(project.root)
             paths = f"{projects.TRACE}:{project.root / 'src'}"
             environment = {"PYTHONHASHSEED": "1", "SIGHTLINE_NUM_WORKERS": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
             ran = project.repro(SIGHTLINE_TEST_TRACE=str(trace), PYTHONPATH=paths, **environment)
             project.commit("reproduced")
-            project.check("git", "gc", "--quiet")  # fewer files to copy
+            project.check("git", "gc", "--quiet")  # leaves fewer files to copy
             files.write_json(done, dataclasses.asdict(ran))
     return Base(project, Ran(**json.loads(done.read_text())), trace)
 
 
 @pytest.fixture
 def project(base: Base, tmp_path: Path) -> Iterator[Project]:
-    """A reproduced copy of the project, to be changed."""
+    """A reproduced copy of the project that the test may change."""
     copy = base.project.copy(tmp_path / "project")
     yield copy
     shutil.rmtree(tmp_path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 STAGES = ("watch", "ingest", "preprocess", "train", "baseline", "evaluate", "headline", "export")
 OUTPUTS = ("data", "models", "reports")
-# All of it in half a minute, which is mostly imports.
+# The whole pipeline takes half a minute with these settings, mostly for imports.
 TINY = {
     "ingest__limit": 200,
     "train__max_epochs": 1,
@@ -57,17 +57,17 @@ class Ran:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, a git repository of its own."""
+    """A copy of the project as a separate git repository."""
 
     root: Path
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """The environment of a command of the copy: the copy's own code, nothing of the user's settings."""
+        """Returns the environment of a command in the copy: the copy's own code, and none of the user's settings."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("DVC_", "MLFLOW_", "SIGHTLINE_", "GIT_", "PYTHON", "COV_", "HYDRA_"))
-            and not name.endswith("_NUM_THREADS")  # which a user does not set
+            and not name.endswith("_NUM_THREADS")  # users do not set these
         }
         private = self.root.parent / f"{self.root.name}.private"
         identity = {
@@ -77,8 +77,8 @@ class Project:
             **kept,
             **identity,
             "PATH": f"{BIN}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self.root / "src"),  # before the installed, editable project
-            "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait do not burn the cores of other tests
+            "PYTHONPATH": str(self.root / "src"),  # precedes the installed, editable project
+            "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads do not take the cores of other tests
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             **{f"DVC_{place}_DIR": str(private / place) for place in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG")},
@@ -87,7 +87,7 @@ class Project:
         }
 
     def command(self, *words: str, timeout: float = 900, **environment: str) -> Ran:
-        """Runs a command in the copy's root; one of those that take long to begin in a fork of the server's."""
+        """Runs a command in the copy's root, in a fork of the server if it is slow to start."""
         if forked.can_run(words, environment):
             return Ran(*forked.run(words, self.root, self.environment(**environment), timeout))
         done = subprocess.run(
@@ -112,7 +112,7 @@ class Project:
         return self.check("dvc", "repro", *words, **environment)
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Replaces a text that stands once in a file."""
+        """Replaces a text that occurs exactly once in a file."""
         file = self.root / path
         text = file.read_text()
         assert text.count(old) == 1, f"{path} holds {old!r} {text.count(old)} times"
@@ -124,7 +124,7 @@ class Project:
             stream.write(f"{line}\n")
 
     def set(self, **knobs: Any) -> None:
-        """Sets knobs of params.yaml, each named by its section, two underscores and its key."""
+        """Sets knobs of params.yaml, each named by its section, two underscores, and its key."""
         for name, value in knobs.items():
             section, key = name.split("__")
             file = self.root / "params.yaml"
@@ -155,27 +155,27 @@ class Project:
         return found
 
     def mlflow(self) -> MlflowClient:
-        """Opens the MLflow runs."""
+        """Opens the MLflow store."""
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient  # here, since it takes seconds to import
 
         return MlflowClient(f"sqlite:///{self.root}/mlflow.db")
 
     def runs(self, baselines: bool = False) -> list[Run]:
-        """Returns the MLflow runs of trainings, or those of baselines, the newest first."""
+        """Returns the MLflow runs of trainings, or those of baselines, newest first."""
         client = self.mlflow()
         experiment = client.get_experiment_by_name("sightline")
         found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
         return [run for run in found if ("sightline.baseline" in run.data.tags) == baselines]
 
     def clone(self, to: Path, commit: str) -> Project:
-        """Clones a commit: the sources alone, no cache, no runs."""
+        """Clones a commit: only the sources, without DVC's cache and MLflow's runs."""
         self.check("git", "clone", "--quiet", str(self.root), str(to))
         self.check("git", "-C", str(to), "checkout", "--quiet", commit)
         return Project(to)
 
     def copy(self, to: Path) -> Project:
-        """Copies everything, DVC's cache and the MLflow runs included."""
+        """Copies everything, including DVC's cache and the MLflow runs."""
         shutil.copytree(self.root, to, symlinks=True)
         return Project(to)
 
@@ -190,13 +190,13 @@ print(json.dumps({field.name: getattr(diff, field.name) for field in dataclasses
 
 
 def image_diff(project: Project) -> dict[str, list[Any]]:
-    """Returns the images that differ between the last commit and the working folder, by how they differ."""
+    """Returns the images that differ between the last commit and the working folder, by kind of difference."""
     found: dict[str, list[Any]] = json.loads(project.check(sys.executable, "-c", IMAGE_DIFF).output.splitlines()[-1])
     return found
 
 
 def sources() -> list[Path]:
-    """Returns the project's files as a commit of now would hold them, without what the stages write."""
+    """Returns the project's files that a commit would contain now, without the outputs of the stages."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = {Path(name) for name in listed.split("\0") if name}
@@ -209,7 +209,7 @@ def sources() -> list[Path]:
 
 
 def make(root: Path, knobs: Mapping[str, Any] = TINY) -> Project:
-    """Copies the project, sets knobs, and commits it to a git repository of its own."""
+    """Copies the project, sets knobs, and commits it to a new git repository."""
     for path in sources():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -18,16 +18,16 @@ GATE = "Hold back what is worse, or made of worse data"
 
 
 def steps(job: str) -> dict[str, str]:
-    """Returns the commands of a job, by the names of the steps, but for the installation, which is the tests' own."""
+    """Returns the commands of a job by step name, without the installation, which the tests do themselves."""
     workflow: dict[str, Any] = yaml.safe_load(FILE.read_text())
-    assert workflow["defaults"]["run"]["shell"] == "bash"  # which GitHub runs with pipefail, as these tests do
+    assert workflow["defaults"]["run"]["shell"] == "bash"  # GitHub runs it with pipefail, as these tests do
     found = {step["name"]: step["run"] for step in workflow["jobs"][job]["steps"] if "run" in step}
     found.pop("Install", None)
     return found
 
 
 def run(project: Project, command: str, base: str, **environment: str) -> Ran:
-    """Runs a step as GitHub does."""
+    """Runs a step the way GitHub does."""
     summary = project.root / "summary.md"
     empty = {"MLFLOW_TRACKING_URI": "", "SIGHTLINE_DATABASE_URL": ""}
     words = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command)
@@ -35,14 +35,14 @@ def run(project: Project, command: str, base: str, **environment: str) -> Ran:
 
 
 def repro(project: Project, base: str, ends_at: str = "", target: str = "", **environment: str) -> dict[str, Ran]:
-    """Runs the steps of the job `repro`, which must all succeed, but the one at which the job is to end.
+    """Runs the steps of the job `repro`, which must all succeed except the step at which the job should end.
 
     Args:
         project: The clone.
         base: The commit that the change is compared with.
-        ends_at: The step that fails.
-        target: The last stage to run; all without. The gate, which asks for a model, is left out then.
-        environment: Further variables.
+        ends_at: The step that must fail; "" if none.
+        target: The last stage to run; "" runs all stages. With a target, the gate, which needs a model, is skipped.
+        environment: Further environment variables.
     """
     ran = {}
     for name, command in steps("repro").items():
@@ -55,7 +55,7 @@ def repro(project: Project, base: str, ends_at: str = "", target: str = "", **en
 
 
 def commit(project: Project, origin: Path) -> Ran:
-    """Runs the job `commit` on what the job `repro` has left, and pushes to a repository on this machine."""
+    """Runs the job `commit` on the results of the job `repro`, and pushes to a repository on this machine."""
     results = project.root / "results"
     shutil.rmtree(results, ignore_errors=True)
     (results / "reports").mkdir(parents=True)
@@ -69,6 +69,6 @@ def commit(project: Project, origin: Path) -> Ran:
 
 
 def fresh(origin: Path, to: Path) -> Project:
-    """Clones what is in a repository."""
+    """Clones a repository."""
     subprocess.run(["git", "clone", "--quiet", origin, to], check=True)
     return Project(to)

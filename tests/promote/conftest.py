@@ -39,13 +39,13 @@ class Candidate:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tracking store of its own; to make one takes seconds."""
+    """A folder with its own tracking store, shared by all tests since making one takes seconds."""
     return tmp_path_factory.mktemp("promote")
 
 
 @pytest.fixture
 def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder to work in. The store has its whole name: MLflow keeps one open under a relative name, wherever."""
+    """The working folder. The store's URI is absolute, since MLflow caches open stores by URI across folders."""
     for name in ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
@@ -56,13 +56,13 @@ def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def policy(request: pytest.FixtureRequest, place: Path) -> PromoteConfig:
-    """A policy for a registered model of this test's own."""
+    """A policy for a registered model that only this test uses."""
     return dataclasses.replace(POLICY, name=request.node.name.replace("/", "-")[:80])
 
 
 @pytest.fixture
 def make(exported: Project, tmp_path: Path) -> Callable[..., Candidate]:
-    """Makes bundles whose models are wrong on so many more of the test images."""
+    """Returns a function that makes a bundle whose model is wrong on `wrong` more of the test images."""
 
     def candidate(name: str = "bundle", wrong: int = 0, images: int | None = None) -> Candidate:
         bundle = shutil.copytree(exported.bundle, tmp_path / name / "bundle")

@@ -1,4 +1,4 @@
-"""A small project of real digits under review, some of its labels wrong."""
+"""A small project of real digits under review, with some wrong labels."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Reviewed:
 
     Attributes:
         root: Its folder, which is the current one.
-        truth: The right class of each picture, by digest.
-        wrong: Digests of those with a wrong label.
+        truth: The correct class of each picture, by digest.
+        wrong: Digests of the pictures with a wrong label.
     """
 
     root: Path
@@ -41,7 +41,7 @@ class Reviewed:
 
 @pytest.fixture
 def reviewed(project: Path, exported: Project) -> Reviewed:
-    """The project, with one picture more that ingestion refused: the source has no label for it."""
+    """The project, plus two pictures that ingestion refused: one without a label, and one with conflicting labels."""
     for folder in ("data/raw", "data/processed", "models", "reports"):
         shutil.copytree(exported.root / folder, project / folder)
     path = project / "data/processed" / processed_set.INDEX
@@ -53,7 +53,7 @@ def reviewed(project: Path, exported: Project) -> Reviewed:
     labels[flipped] = (labels[flipped] + random.integers(1, 10, FLIPPED)) % 10
     place = table.schema.get_field_index("label")
     pq.write_table(table.set_column(place, table.schema.field(place), pa.array(labels, pa.int32())), path)
-    # Of the source that params.yaml names, which has other ids.
+    # From the source that params.yaml names, whose ids differ.
     refused = [
         Rejection("digits-1500", RejectionReason.NO_LABEL, "the source gives it no class"),
         Rejection("digits-1501", RejectionReason.CONFLICT, "one image, labelled '1' (x) and '7' (y)"),
@@ -63,7 +63,7 @@ def reviewed(project: Path, exported: Project) -> Reviewed:
 
 
 def page_of(application: Any) -> Any:
-    """Returns a client of the application that asks as the page does."""
+    """Returns a client that sends requests to the application as the page does."""
     from starlette.testclient import TestClient
 
     return TestClient(application, base_url="http://127.0.0.1:8001")

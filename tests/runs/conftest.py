@@ -1,4 +1,4 @@
-"""A store of MLflow's with runs in it, as the stages write them."""
+"""An MLflow store with runs as the stages write them."""
 
 from __future__ import annotations
 

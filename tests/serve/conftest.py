@@ -1,4 +1,4 @@
-"""A server of a small bundle in a process of its own, on a real socket; and a browser."""
+"""A server of a small bundle in a separate process, on a real socket; and a browser."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Served:
 
 @contextlib.contextmanager
 def serve(bundle: Path, *arguments: str, key: str = "", code: str = CODE) -> Iterator[Served]:
-    """Starts a server, waits till it answers, and ends it."""
+    """Starts a server, waits until it answers, and finally ends it."""
     environment = {**os.environ, "SIGHTLINE_API_KEY": key}
     command = [sys.executable, "-c", code, "serve", str(bundle), "--port", "0", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as process:
@@ -50,7 +50,7 @@ def serve(bundle: Path, *arguments: str, key: str = "", code: str = CODE) -> Ite
         try:
             address = re.search(r"http://\S+", log[0])
             assert address, log[0] + process.stderr.read()
-            # What it says must be read, or it would wait for that in the end.
+            # Its output must be read, or it would block once the pipe is full.
             reader = threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True)
             reader.start()
             yield Served(address.group(), process, bundle, log)
@@ -72,7 +72,7 @@ def server(clothes: Path) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture(scope="module")  # as long as it is open, an event loop runs, beside which others cannot
+@pytest.fixture(scope="module")  # while it is open, its event loop runs, and no other can
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
     api = pytest.importorskip("playwright.sync_api")

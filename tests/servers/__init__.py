@@ -1,1 +1,1 @@
-"""Real servers for tests: each on a private port of 127.0.0.1, in a folder of its own, ended by its process id."""
+"""Real servers for tests: each on a private port of 127.0.0.1, in its own folder, and ended by its process id."""

@@ -1,4 +1,4 @@
-"""Fixtures: the servers, started once a session, and places in them that are a test's own."""
+"""Fixtures: servers, started once per session, and databases and tables in them that only one test uses."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def sql_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a table that nobody else has; dropped afterwards."""
-    name = f"images {uuid.uuid4().hex[:8]}"  # the space: identifiers must be quoted
+    """A unique table name; the table is dropped afterwards."""
+    name = f"images {uuid.uuid4().hex[:8]}"  # with a space, so that identifiers must be quoted
     yield name
     if "sql_url" in request.fixturenames:
         with (
@@ -72,7 +72,7 @@ def wire_url() -> Iterator[str]:
 
 @pytest.fixture(params=["wire", "server"])
 def mongo_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A MongoDB database of the test's own: on the wire server, and on MONGODB_URI where that is set."""
+    """A new MongoDB database for the test: on the wire server, and on the server in MONGODB_URI if that is set."""
     if request.param == "wire":
         base = str(request.getfixturevalue("wire_url"))
     else:
@@ -82,7 +82,7 @@ def mongo_url(request: pytest.FixtureRequest) -> Iterator[str]:
     parts = parse_url(base)
     name = f"sightline_{uuid.uuid4().hex[:8]}"
     query = parts.query
-    if parts.user and "authSource=" not in query:  # the login stays where it was, though the database is another
+    if parts.user and "authSource=" not in query:  # authentication keeps its database, although the URL names another
         query = f"authSource={parts.path.strip('/') or 'admin'}" + (f"&{query}" if query else "")
     url = dataclasses.replace(parts, path=f"/{name}", query=query).text()
     yield url

@@ -1,8 +1,8 @@
-"""MongoDB's wire protocol on a real socket, over mongomock: what real pymongo talks to where there is no mongod.
+"""MongoDB's wire protocol on a real socket, backed by mongomock: a server for real pymongo where there is no mongod.
 
-It speaks OP_MSG, and OP_QUERY for the first greeting, and knows the commands that reading, writing, GridFS and their
-cursors need. It is not mongod: nothing here checks rights, plans queries or keeps data on disk. The same tests run
-against a real server where MONGODB_URI names one.
+It supports OP_MSG, OP_QUERY for the initial handshake, and the commands needed for reading, writing, GridFS and
+cursors. Unlike mongod, it does not check permissions, plan queries or keep data on disk. The same tests also run
+against a real server if MONGODB_URI names one.
 
     with serve() as url: pymongo.MongoClient(url)
 """
@@ -53,7 +53,7 @@ class CommandError(Exception):
 
 
 def adapted(node: Any) -> Any:
-    """Writes a list of types as mongomock understands it, without the types that it does not know."""
+    """Rewrites a query's lists of types in a form that mongomock supports, without the types that it does not know."""
     if isinstance(node, list):
         return [adapted(child) for child in node]
     if not isinstance(node, dict):
@@ -67,7 +67,7 @@ def adapted(node: Any) -> Any:
 
 
 class Commands:
-    """The commands: a method `do_<name in lower case>` each."""
+    """The commands, each implemented by a method `do_<name in lower case>`."""
 
     def __init__(self) -> None:
         self.store = mongomock.MongoClient()
@@ -144,7 +144,7 @@ class Commands:
         return {"cursorsKilled": killed, "cursorsNotFound": rest, "cursorsAlive": [], "cursorsUnknown": [], "ok": 1.0}
 
     def do_forgetcursors(self, _database: str, _value: Any, _command: Document) -> Document:
-        """This server's own: does at once what others do after ten minutes."""
+        """Drops all cursors, as a real server does after ten minutes; a command that only this server has."""
         self.cursors.clear()
         return {"ok": 1.0}
 
@@ -156,7 +156,7 @@ class Commands:
         cursor: int = 0,
         single: bool | None = None,
     ) -> Document:
-        """Answers with the next documents, as many as were asked for and fit into a message."""
+        """Returns a reply with the next documents: as many as were asked for and fit into a message."""
         key = "nextBatch" if cursor else "firstBatch"
         given: list[Document] = []
         weight = 0
@@ -316,7 +316,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def serve() -> Iterator[str]:
-    """Yields the URL of a server that lives while the block runs."""
+    """Yields the URL of a server that runs for the duration of the block."""
     with _Server(("127.0.0.1", 0), _Connection) as server:
         server.commands = Commands()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

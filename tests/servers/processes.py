@@ -1,4 +1,4 @@
-"""MariaDB and PostgreSQL as processes of the tests' own, an S3 server, and where a browser is."""
+"""MariaDB and PostgreSQL as private processes of the tests, an S3 server, and the path of a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from sightline.core.files import die_with_parent
 
 USER = "pipe"
-PASSWORD = "c4nary p@ss:w/rd% 1"  # every character that a URL must have encoded
+PASSWORD = "c4nary p@ss:w/rd% 1"  # with characters that must be encoded in a URL
 
 
 def url(scheme: str, port: int) -> str:
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def ensure(program: str, package: str) -> str:
-    """Returns the path of a server's program; installs it on CI, elsewhere skips the test."""
+    """Returns the path of a server's program; if it is missing, installs it on CI and skips the test elsewhere."""
     places = [*os.environ["PATH"].split(":"), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     if found := shutil.which(program, path=":".join(places)):
         return found
@@ -48,14 +48,14 @@ def ensure(program: str, package: str) -> str:
 
 
 def browser_program() -> str:
-    """Returns the path of a Chromium, by whichever name there is one."""
+    """Returns the path of a Chromium, under any of its usual names."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None) or ensure("chromium", "chromium")
 
 
 @contextlib.contextmanager
 def s3(*buckets: str) -> Iterator[dict[str, str]]:
-    """Runs an S3 server with empty buckets in this process; yields the variables by which programs find it."""
+    """Runs an S3 server with empty buckets in this process; yields environment variables that point clients to it."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -81,7 +81,7 @@ def s3(*buckets: str) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Yields a folder directly in /tmp: a socket's path is short, and PostgreSQL's user must be able to enter it."""
+    """Yields a folder directly in /tmp, since socket paths must be short and PostgreSQL's user needs access."""
     path = Path(tempfile.mkdtemp(prefix="sightline-", dir="/tmp"))
     try:
         yield path
@@ -116,7 +116,7 @@ def running(
 
 
 def mariadb_command(root: Path) -> tuple[list[str], int, Path]:
-    """Makes an empty MariaDB's files below a folder; returns the command that serves them, its port and its socket."""
+    """Creates an empty MariaDB's files in a folder; returns the command that serves them, its port and its socket."""
     server, install = ensure("mariadbd", "mariadb-server"), ensure("mariadb-install-db", "mariadb-server")
     data, sock, port = root / "data", root / "sock", free_port()
     who = [f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"]
@@ -129,7 +129,7 @@ def mariadb_command(root: Path) -> tuple[list[str], int, Path]:
 
 
 def mariadb_images(sock: Path) -> None:
-    """Makes the database that `url` names, with its user."""
+    """Creates the database that `url` names, and its user."""
     statements = (
         "CREATE DATABASE images CHARACTER SET utf8mb4; "
         f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; "
@@ -141,7 +141,7 @@ def mariadb_images(sock: Path) -> None:
 
 @contextlib.contextmanager
 def mariadb() -> Iterator[tuple[str, Path]]:
-    """Yields a MariaDB's URL and its administrator's socket."""
+    """Runs a MariaDB; yields its URL and its administrator's socket."""
     with folder() as root:
         command, port, sock = mariadb_command(root)
         with running(command, root / "log", port, signal.SIGTERM):
@@ -151,7 +151,7 @@ def mariadb() -> Iterator[tuple[str, Path]]:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
-    """Yields a PostgreSQL's URL."""
+    """Runs a PostgreSQL server; yields its URL."""
     initdb, server, client = (ensure(name, "postgresql") for name in ("initdb", "postgres", "psql"))
     with folder() as root:
         data, port, secret = root / "data", free_port(), root / "password"
@@ -162,7 +162,7 @@ def postgresql() -> Iterator[str]:
             for path in (root, secret):
                 shutil.chown(path, "nobody", "nogroup")
         make = ["-D", str(data), "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"]
-        # The locale's order of words differs from the order of bytes, as on most servers.
+        # A locale that does not sort strings by their bytes, as on most servers.
         make += ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8"]
         subprocess.run([*as_user, initdb, *make], check=True, stdout=subprocess.DEVNULL, cwd="/")
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(root), "fsync": "off"}

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections, as networks do."""
+"""A TCP proxy that cuts connections, as happens on real networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Proxy:
-    """Passes bytes between its port and a server's, and cuts the n-th data connection after so many bytes.
+    """Forwards bytes between its port and a server's, and cuts connections after given numbers of bytes.
 
     Attributes:
         port: The port to connect to.
@@ -22,8 +22,8 @@ class Proxy:
 
         Args:
             target: The server's port on 127.0.0.1.
-            cut_after: Bytes from the server after which to cut, once each, in whichever connection they come.
-            ignore_below: Connections that have passed fewer bytes (monitors, handshakes) are left alone.
+            cut_after: Numbers of bytes from the server after which to cut a connection, once each, on any connection.
+            ignore_below: Connections that have passed fewer bytes (monitors, handshakes) are not cut.
         """
         self._target, self._cut_after, self._ignore = target, list(cut_after), ignore_below
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""A sweep without trainings: jobs that nothing is composed for, places that answer by their settings, no slots."""
+"""A sweep without trainings: fake jobs without composed configurations, fake places and fake slots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Answer = Callable[[JobTask], JobOutcome]
 
 
 def by_rate(task: JobTask) -> JobOutcome:
-    """A job whose loss is its learning rate, and which fails where that is above 1."""
+    """Returns an outcome whose loss is the job's learning rate, or a failure if that is above 1."""
     lr = float(task.job.config.train.lr)
     if lr > 1:
         return JobOutcome("failed", reason="training diverged")
@@ -65,7 +65,7 @@ class FakeSlots:
 
 
 class FakeFactory:
-    """Makes jobs of learning rates alone."""
+    """Makes jobs that have only a learning rate."""
 
     def job(self, words: list[str]) -> SweepJob:
         values = dict(word.lstrip("+").split("=") for word in words)
@@ -77,7 +77,7 @@ class FakeFactory:
 def start(
     monkeypatch: pytest.MonkeyPatch, *words: str, name: str = "one", answer: Answer = by_rate
 ) -> tuple[SweepEngine, list[float]]:
-    """Runs a sweep, or what is left of it; returns its engine and the learning rates of the jobs that ran."""
+    """Runs a sweep or the rest of one; returns its engine and the learning rates of the jobs that ran."""
     ran: list[float] = []
     monkeypatch.setattr(executors, "places", lambda _, jobs: [FakePlace(answer, ran) for _ in range(jobs)])
     engine, _ = make(name, *words)

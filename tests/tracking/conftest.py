@@ -16,18 +16,18 @@ from sightline.config.compose import compose
 from sightline.core import terminal_log
 
 ROOT = Path(__file__).parents[2]
-mlflow = tracking.mlflow_store.mlflow  # reads its settings at import, which tracking makes first
+mlflow = tracking.mlflow_store.mlflow  # MLflow reads its settings at import, and `tracking` sets them before
 
 
 @pytest.fixture(autouse=True)
 def _terminal() -> None:
-    """The log as a stage shows it."""
+    """Configures the log as a stage does."""
     terminal_log.configure()
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables and nothing in it: MLflow takes seconds to make one."""
+    """An empty store with its tables, made once since MLflow takes seconds to make one."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
     mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path
@@ -35,7 +35,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to run in, with nothing of the surroundings that MLflow, DVC or git would pass on."""
+    """A working folder, without any environment variables that would affect MLflow, DVC or git."""
     for name in list(os.environ):
         if name.startswith(("MLFLOW_TRACKING", "MLFLOW_EXPERIMENT", "MLFLOW_RUN", "DVC_", "GIT_", "SIGHTLINE_")):
             monkeypatch.delenv(name)
@@ -46,7 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an empty store of this test's own, which is the one that is tracked to."""
+    """A client of a new empty store, which is also the tracking store."""
     shutil.copy(migrated, project / "mlflow.db")
     uri = f"sqlite:///{project / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

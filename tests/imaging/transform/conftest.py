@@ -1,4 +1,4 @@
-"""Options as `conf/` holds them, transforms made of them, and pictures to try them on."""
+"""Options with the values in `conf/`, transforms built from them, and pictures to test them on."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _build(size: int = 32, channels: int = 3, background: tuple[int, ...] = (255
 
 @pytest.fixture(scope="session")
 def option() -> Callable[..., Option]:
-    """`option(step, name, **values)`: an option with the values of its file, changed by `values`."""
+    """`option(step, name, **values)`: an option with the values of its file, overridden by `values`."""
     return _option
 
 
 @pytest.fixture(scope="session")
 def build() -> Callable[..., Transform]:
-    """`build(**steps)`: a transform that does nothing but scale, with the steps (names or options) given."""
+    """`build(**steps)`: a transform that only resizes, plus the given steps (names or options)."""
     return _build
 
 
@@ -57,5 +57,5 @@ def disc() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def foreground() -> np.ndarray:
-    """The place of the scene's disc, [90, 120] bool."""
+    """The mask of the scene's disc, [90, 120] bool."""
     return disc()

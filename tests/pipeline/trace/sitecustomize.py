@@ -1,9 +1,9 @@
-"""Notes which files of the project and which modules a stage's process uses; Python imports this file at its start.
+"""Records which files of the project and which modules a stage's process uses; Python imports this file when it starts.
 
-Works only below a stage that DVC runs, where SIGHTLINE_TEST_TRACE names a folder for the notes: one file a stage, with
-a line `file PATH` for each file of the project that Python opened (a module's compiled file counts as its source) or
-that a library read by itself (seen by the time of last access, where the file system keeps it), a line `import PATH`
-for each that was imported, and a line `module NAME` for each top-level module.
+Active only in a stage that DVC runs, if SIGHTLINE_TEST_TRACE names an output folder. Writes one file per stage, with a
+line `file PATH` for each file of the project that Python opened (a module's compiled file counts as its source) or that
+a library read by itself (detected by the access time, if the file system records it), a line `import PATH` for each
+imported file, and a line `module NAME` for each top-level module.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""Names that a careless picture would choke on."""
+"""Class names that a carelessly drawn picture would render wrongly."""
 
 from tests.stages.evaluate.conftest import history, hostile
 

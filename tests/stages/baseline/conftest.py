@@ -1,4 +1,4 @@
-"""Small sets, as the stages before write them, and configurations to try the methods on."""
+"""Small datasets as the earlier stages write them, and configurations, to test the methods on."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ Write = Callable[..., ProcessedSet]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Has every method work as it does in the stage."""
+    """Limits every method to one thread, as in the stage."""
     with fixed_threads(1):
         yield
 
 
 def configuration(**changes: Any) -> BaselineConfig:
-    """Returns the defaults of conf/, with changes."""
+    """Returns the defaults of conf/ with overrides."""
     overrides = [f"baseline.{name}={value}" for name, value in changes.items()]
     return typed(BaselineConfig, compose(overrides).baseline, "baseline")
 
 
 def digits(count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns scikit-learn's digits, [n, 8, 8, 1] uint8, and their labels."""
+    """Returns scikit-learn's digits, uint8 [n, 8, 8, 1], and their labels, int64 [n]."""
     found = load_digits()
     return (found.images[:count, ..., None] * 15.9).astype(np.uint8), found.target[:count].astype(np.int64)
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Returns a function that writes a processed set of images, labels and the names of their splits.
+    """Returns a function that writes a processed set from images, labels and split names.
 
-    The raw images, which the transform leaves as they are, lie beside it in `raw`.
+    It also writes the raw images, which the transform leaves unchanged, to the sibling folder `raw`.
     """
 
     def write(

@@ -37,19 +37,19 @@ HOSTILE = [
 
 @pytest.fixture(scope="session")
 def hostile():
-    """Names of classes that a careless page or picture would choke on."""
+    """Class names that a carelessly written page or picture would render wrongly."""
     return HOSTILE
 
 
 @pytest.fixture(scope="session")
 def config():
     values = yaml.safe_load(Path("conf/evaluate/default.yaml").read_text())
-    return EvaluateConfig(**values)  # to be left alone: use dataclasses.replace
+    return EvaluateConfig(**values)  # shared, do not modify: use dataclasses.replace
 
 
 @pytest.fixture(scope="session")
 def make_set(tmp_path_factory):
-    """Returns a function that writes a processed set: 12 images a class and split, or as many as are asked for."""
+    """Returns a function that writes a processed set with 12 images per class and split, or another number."""
 
     def make(classes, per_split=12, channels=3, absent_from_test=()):
         classes = sorted(classes)
@@ -65,7 +65,7 @@ def make_set(tmp_path_factory):
         rows.sort()
         ids, labels, splits = (list(column) for column in zip(*rows, strict=True))
         images = rng.integers(0, 256, (len(rows), 16, 12, channels), np.uint8)
-        images[:, 0, 0, 0] = labels  # so that a stand-in for a model can tell
+        images[:, 0, 0, 0] = labels  # lets a fake model read the label
         np.save(root / "shard-0.npy", images)
         columns = {
             "id": ids,
@@ -86,7 +86,7 @@ def make_set(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model():
-    """Returns a function that makes a stand-in for a model: right, but for each image whose second byte is below 64."""
+    """Returns a function that makes a fake model, which is wrong only on images whose second byte is below 64."""
 
     def make(num_classes, errors=True):
         def predict(images):
@@ -119,7 +119,7 @@ class Digits:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """1,000 digits: 500 to train, 200 to validate, 300 to test; every third came from scanner b."""
+    """1,000 digits: 500 for training, 200 for validation, 300 for testing; every third comes from scanner b."""
     root = tmp_path_factory.mktemp("digits")
     raw, processed = root / "raw", root / "processed"
     raw.mkdir()

@@ -8,5 +8,5 @@ from tests.exported import project  # noqa: F401
 
 @pytest.fixture(autouse=True, scope="session")
 def quick() -> None:
-    """Measures briefly: no test here asks how fast a network is."""
+    """Shortens the latency measurements, since no test here depends on a network's speed."""
     latency.ROUNDS, latency.FEWEST = 3, 1

@@ -1,4 +1,4 @@
-"""Helpers that the tests of ingestion share: pictures, trees of them, a configuration, and a look at what came out."""
+"""Helpers shared by the tests of ingestion: pictures, trees of them, a configuration, and access to the output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sightline.stages.ingest.stage import ingest
 
 
 def picture(number: int = 0, side: int = 12, kind: str = "PNG", mode: str = "RGB") -> bytes:
-    """Returns an encoded image of noise that no other number gives."""
+    """Returns an encoded noise image that is unique to its number."""
     pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(stream, kind)
@@ -33,7 +33,7 @@ def picture(number: int = 0, side: int = 12, kind: str = "PNG", mode: str = "RGB
 
 
 def spellings(data: bytes) -> dict[str, str]:
-    """Returns the texts by which programs write bytes."""
+    """Returns the text encodings of bytes that programs use, by name."""
     plain = base64.b64encode(data).decode()
     return {
         "base64": plain,
@@ -47,7 +47,7 @@ def spellings(data: bytes) -> dict[str, str]:
 
 
 def tree(root: Path, files: dict[str, bytes]) -> Path:
-    """Writes files, given by their relative paths, below a root."""
+    """Writes files, given by their relative paths, below a root; returns the root."""
     for name, data in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def tree(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def birds(classes: int = 3, each: int = 4, prefix: str = "") -> dict[str, bytes]:
-    """Returns a small set as paths and contents, with names that are no ASCII and folders within folders."""
+    """Returns a small dataset as paths and contents, with non-ASCII names and nested folders."""
     names = ["Ente", "ørn", "鷹", "owl", "kiwi"][:classes]
     return {
         f"{prefix}{name}/{'sub/' if i % 2 else ''}{i} é.png": picture(100 * n + i)
@@ -66,7 +66,7 @@ def birds(classes: int = 3, each: int = 4, prefix: str = "") -> dict[str, bytes]
 
 
 def tracked(project: Path, cache: Path, links: Path) -> Path:
-    """Writes a folder as DVC leaves it under `cache.type symlink`: each file a link to its content in the cache."""
+    """Writes a folder as DVC does with `cache.type symlink`: each file is a link to its content in the cache."""
     (project / ".dvc").mkdir(parents=True)
     for number, (name, data) in enumerate(birds().items()):
         content = cache / "files/md5" / f"{number:02x}" / f"{number:030x}"
@@ -128,7 +128,7 @@ class Ingested:
 
 
 def run(opened: Source, out: Path, **knobs: Any) -> Ingested:
-    """Ingests a source into a fresh folder."""
+    """Ingests a source into a new folder."""
     out.mkdir(parents=True)
     return Ingested(out, ingest(opened, configuration(**knobs), out))
 

@@ -10,8 +10,8 @@ from sightline.datasets.raw_set import ImageRecord, Rejection
 
 
 def png(number: int, side: int = 8) -> bytes:
-    """Returns a grey PNG that no other number gives."""
-    noise = hashlib.shake_128(number.to_bytes(4, "big")).digest(side * side)  # no two look alike
+    """Returns a grey PNG that is unique to its number."""
+    noise = hashlib.shake_128(number.to_bytes(4, "big")).digest(side * side)  # so that no two are near duplicates
     pixels = b"".join(b"\0" + noise[side * row : side * (row + 1)] for row in range(side))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))]
     chunks += [(b"IDAT", zlib.compress(pixels, 1)), (b"IEND", b"")]
@@ -21,7 +21,7 @@ def png(number: int, side: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
-# In the order of code points; every other order (by case, by accent, by number, with spaces trimmed) differs.
+# Sorted by code points; any other order (by case, by accent, by number, with spaces trimmed) differs.
 AWKWARD_IDS = ["", " ", "10", "9", "C", "Z", "a", "a ", "a b", "b", "e1", "é", "ß", "日本", "🙂"]
 
 

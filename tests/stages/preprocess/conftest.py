@@ -14,13 +14,13 @@ Run = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some ten images a shard, so that small sets have many."""
+    """Limits shards to about ten images, so that small datasets have many shards."""
     monkeypatch.setattr(raw_set, "TARGET_ROWS", 10)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Preprocesses a raw set into a new folder below `tmp_path`, by default without a cache."""
+    """Returns a function that preprocesses a raw set into a new folder below `tmp_path`, by default without a cache."""
     made = iter(range(1000))
 
     def preprocessed(raw: Path, config: PreprocessConfig, cache: Path | None = None) -> Path:

@@ -20,7 +20,7 @@ SIZE = 8
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of a test set; its pixels are a function of `look`."""
+    """An image of a small dataset; its pixels depend only on `look`."""
 
     id: str
     look: int
@@ -45,7 +45,7 @@ def pictures(count: int, first: int = 0, **more: Any) -> list[Picture]:
 
 
 def write_set(root: Path, of: Iterable[Picture], near: dict[str, str] | None = None) -> Path:
-    """Writes what ingestion would."""
+    """Writes the images as a raw set, as ingestion would."""
     root.mkdir(parents=True)
     of = sorted(of, key=lambda picture: picture.id)
     raw_set.write_raw_shards((picture.raw() for picture in of), root)
@@ -55,7 +55,7 @@ def write_set(root: Path, of: Iterable[Picture], near: dict[str, str] | None = N
 
 
 def configuration(*overrides: str) -> PreprocessConfig:
-    """Returns the defaults, small and grey, with overrides of the preprocess section (`fold='1 of 2'`)."""
+    """Returns the defaults for small grey images, with overrides of the preprocess section (`fold='1 of 2'`)."""
     given = [o.replace("preprocess.", "") for o in (f"size={SIZE}", "channels=1", *overrides)]
     groups = [
         f"preprocess/{o}" if o.partition("=")[0] in ("augment", "backend", "clean", "segment") else f"preprocess.{o}"
@@ -65,5 +65,5 @@ def configuration(*overrides: str) -> PreprocessConfig:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Returns every file below a folder by name."""
+    """Returns the content of every file below a folder, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -9,5 +9,5 @@ from sightline.core import terminal_log
 
 @pytest.fixture(autouse=True)
 def _terminal() -> None:
-    """The log as the stage shows it."""
+    """Configures the log as the stage does."""
     terminal_log.configure()

@@ -1,4 +1,4 @@
-"""A training in a process of its own, which can be killed at any step; the parent asks again until it is done."""
+"""A training in a separate process, which can be killed at any step; the parent restarts it until it is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-# Children are forked from a server that has imported what takes ten seconds, and has computed nothing.
+# Children are forked from a server that has done the imports, which take ten seconds, but has computed nothing.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["sightline.stages.train.fit", "tests.stages.train.interrupted"])
 
@@ -38,7 +38,7 @@ def _train(data: Path, checkpoints: Path, out: Path, config: dict, kill_at: int 
 def train(
     data: Path, folder: Path, config: dict, kills: Sequence[int] = (), number: int = signal.SIGKILL
 ) -> tuple[dict, list[int]]:
-    """Trains, killed at each step of `kills` in turn; returns the result and the exit codes."""
+    """Trains, with one kill at each step in `kills` in turn; returns the result and all exit codes."""
     checkpoints, out = folder / "checkpoints", folder / "out.json"
     codes = []
     for kill_at in [*kills, None]:

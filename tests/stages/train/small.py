@@ -17,7 +17,7 @@ from sightline.stages.train.config import TrainConfig
 
 
 def processed_set(root: Path, train: int = 96, val: int = 30, classes: int = 3, size: int = 8) -> ProcessedSet:
-    """Writes bright squares on noise, one place a class, and opens them."""
+    """Writes a processed set of bright squares on noise, whose position depends on the class, and opens it."""
     root.mkdir(parents=True)
     random = np.random.default_rng(0)
     count = train + val
@@ -56,7 +56,7 @@ SMALL_CNN = ["train.model.width=4", "train.model.blocks=1", "train.model.hidden=
 
 
 def train_config(**overrides: Any) -> TrainConfig:
-    """Composes the train section with overrides; the small network (or that of `train/model`), few epochs, the CPU."""
+    """Composes the train section for a few epochs on the CPU, with a small network unless overrides name another."""
     model = [] if "train/model" in overrides else SMALL_CNN
     config = compose([*SMALL, *model, *(f"{key}={value}" for key, value in overrides.items())])
     return typed(TrainConfig, config.train, "train")
