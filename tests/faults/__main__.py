@@ -1,7 +1,7 @@
 """Campaigns of any length: `make faults SEED=1 HOURS=1`, or `python -m tests.faults calls kills flips --seed 1`.
 
-`calls` has system calls of the stages fail, `kills` kills parts of a running `dvc repro` and the servers that it talks
-to, `flips` flips bits of the files that a project keeps.
+`calls` makes system calls of the stages fail, `kills` kills parts of a running `dvc repro` and the servers that it
+uses, and `flips` flips bits in the files of a project.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tests.faults.campaign import Campaign
 from tests.pipeline.project import STAGES
 
 Tried = tuple[str, int, list[str]]
-"""What was disturbed, how often, and what was wrong each time that it was taken wrongly."""
+"""The kind of fault, the number of faults, and a description of each failure."""
 
 
 def calls(folder: Path, options: argparse.Namespace, seed: int) -> Iterator[Tried]:
-    """Has calls fail."""
+    """Makes system calls fail."""
     for stage, number, findings in Campaign(folder, options.stages).run(options.faults, seed):
         yield f"calls, {stage}", number, [f"{found.fault}: {found.problem}\n{found.printed}" for found in findings]
 
 
 def kills(folder: Path, options: argparse.Namespace, seed: int) -> Iterator[Tried]:
-    """Kills."""
+    """Kills processes."""
     from tests.faults.kills import KillCampaign
 
     with closing(KillCampaign(folder)) as campaign:
@@ -57,7 +57,7 @@ CAMPAIGNS = {"calls": calls, "kills": kills, "flips": flips}
 
 
 def main() -> None:
-    """Runs campaigns until the time is over, and prints what was tried and found."""
+    """Runs campaigns until the time is up, and prints the faults and failures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["calls"], help=f"{', '.join(CAMPAIGNS)}; default: calls")
     parser.add_argument("--seed", type=int, default=0)

@@ -19,12 +19,12 @@ KNOBS = {
     "baseline__methods": ["majority", "pixels_logreg"],
 }
 NEXT_LIMIT = 64
-"""Images of the runs that are disturbed: other outputs than the ones before, so that a mixture shows."""
+"""Number of images of the disturbed runs; their outputs differ from the earlier ones, so a mixture can be detected."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A flaw in how a stage took a fault."""
+    """A flaw in how a stage handled a fault."""
 
     stage: str
     fault: Fault
@@ -33,11 +33,11 @@ class Finding:
 
 
 class Campaign:
-    """A project that has been run, and in which the images have changed since.
+    """A project that has been run and whose images have changed since.
 
     Args:
-        folder: An empty folder, for the project and everything else.
-        only: The stages that will be disturbed; what comes after them is not run.
+        folder: An empty folder for the project and all other files.
+        only: The stages to disturb; later stages are not run.
     """
 
     def __init__(self, folder: Path, only: Sequence[str] = STAGES) -> None:
@@ -59,14 +59,14 @@ class Campaign:
             runs.close()
 
     def run(self, faults: int, seed: int) -> Iterator[tuple[str, int, list[Finding]]]:
-        """Disturbs one stage after the other; each then runs undisturbed, for the next.
+        """Disturbs one stage after the other; each then runs undisturbed before the next one.
 
         Args:
-            faults: Number of a stage's calls that fail, of each kind; 0 for all.
-            seed: Of the choice.
+            faults: Number of failing calls per stage and kind; 0 for all calls.
+            seed: Seed for the choice of calls.
 
         Yields:
-            The stage, how many faults were tried, and the findings.
+            The stage, the number of faults, and the findings.
         """
         for stage in self.stages:
             if stage in self.only:
@@ -83,7 +83,7 @@ class Campaign:
         try:
             assert runs.run().code == 0
             replace_tree(saved, self.project.root)
-            assert runs.run().code == 0  # with the modules imported: they are no part of the calls
+            assert runs.run().code == 0  # the modules are imported by now, so their calls do not count
             good, counts = digests(self.project), runs.counts
             chosen = []
             for call in CALLS:

@@ -1,4 +1,4 @@
-"""Campaign of flipped bits in every kind of file that a project keeps: `sightline verify` and its reader notice."""
+"""Campaign of flipped bits in every kind of file of a project, which `sightline verify` and readers must detect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Flip:
     bit: int
 
     def apply(self) -> None:
-        """Flips it, as a disk does: size, time and inode stay, by which DVC knows a file. Twice is not at all."""
+        """Flips the bit, or restores it; size, mtime and inode, by which DVC identifies a file, stay the same."""
         about = self.path.stat()
         self.path.chmod(0o644)
         with self.path.open("r+b") as stream:
@@ -55,7 +55,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a flip that `sightline verify` had named: how its reader took it, and what was wrong."""
+    """The outcome of a flip that `sightline verify` reported: how the file's reader handled it, and what was wrong."""
 
     flip: Flip
     taken: str
@@ -63,13 +63,13 @@ class Outcome:
 
 
 class FlipCampaign:
-    """A reproduced project, with corrections in git and the checkpoints of a training that was interrupted.
+    """A reproduced project, with corrections in git and the checkpoints of an interrupted training.
 
     Args:
-        folder: An empty folder, for the project and everything else.
-        mended_every: For the first flip of each kind, and for every so many of all, the remedy is typed, and no reader
-            is tried.
-        last: The last stage that is run, of those before `train`; None for all of them, and the checkpoints.
+        folder: An empty folder for the project and all other files.
+        mended_every: For the first flip of each kind and every `mended_every`-th of all, the suggested remedy is run
+            instead of a reader.
+        last: The last stage to run, from those before `train`; None for all stages, and the checkpoints.
     """
 
     def __init__(self, folder: Path, mended_every: int = 10, last: str | None = None) -> None:
@@ -105,7 +105,7 @@ class FlipCampaign:
         CorrectionFile(self.root / CORRECTIONS).append([*accepted, changed])
 
     def _interrupt_training(self) -> None:
-        """Has the end of the train stage fail, so that its checkpoints stay."""
+        """Makes the end of the train stage fail, so that its checkpoints remain."""
         runs = self._stage("train")
         assert runs.run().code == 0
         for nth in range(runs.counts["rename"], 0, -1):
@@ -128,7 +128,7 @@ class FlipCampaign:
             runs.close()
 
     def run(self, flips: int, seed: int) -> Iterator[Outcome]:
-        """Flips one bit after the other, each in a project that is whole: the kinds in turn, file and bit by chance."""
+        """Flips one bit after the other, each in an intact project: kinds in turn, file and bit at random."""
         draw = random.Random(seed)
         files = self._files()
         kinds: Counter[str] = Counter()
@@ -141,7 +141,7 @@ class FlipCampaign:
                 yield self._tried(flip, draw, kinds[kind] == 1 or number % self.mended_every == 0)
 
     def _files(self) -> dict[str, list[Path]]:
-        """Returns the files that hold anything, by kind: an output of a stage, or what else is kept."""
+        """Returns the non-empty files by kind: an output of a stage, or another kind of file that is kept."""
         kinds = {out: self.root / out for settings in self.stages.values() for out in _outputs(settings)}
         files = {
             kind: sorted(p for p in (place.rglob("*") if place.is_dir() else [place]) if p.is_file())
@@ -173,7 +173,7 @@ class FlipCampaign:
         return Outcome(flip, taken, problem)
 
     def _read(self, flip: Flip, draw: random.Random) -> tuple[str, str]:
-        """Has one of those read the file that do; returns how it took it, and what was wrong."""
+        """Runs one of the file's readers; returns how it handled the flip, and what was wrong."""
         if flip.kind == BUNDLE:
             try:
                 Bundle.load(self.root / BUNDLE, threads=1)
@@ -200,10 +200,10 @@ class FlipCampaign:
         return REFUSED, "" if ran.code == 2 and lines and name in lines[-1] else f"not a line with its name: {text}"
 
     def _mend(self, remedy: str) -> str:
-        """Types a remedy; returns what was wrong with it. `dvc repro` runs in a fork, as in other tests."""
+        """Runs a suggested remedy; returns what was wrong with it. `dvc repro` runs in a fork, as in other tests."""
         start, _, last = remedy.rpartition(" && ")
         typed = start if last.startswith("dvc repro") else remedy
-        done = subprocess.run(typed, shell=True, capture_output=True, text=True)  # noqa: S602 - as a reader would type it
+        done = subprocess.run(typed, shell=True, capture_output=True, text=True)  # noqa: S602 - as a user would type it
         if not done.returncode and typed is start:
             self.project.check(*shlex.split(last))
         left = stored_files.damages()[1]

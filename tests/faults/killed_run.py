@@ -1,4 +1,4 @@
-"""The processes of a running `dvc repro`, and what a kill of one must not leave."""
+"""The processes of a running `dvc repro`, and what must not remain after one is killed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.pipeline.project import Project, Ran
 
 DVC, STAGE, GROUP, WORKER = PARTS = ("dvc", "stage", "process group", "worker")
 SECONDS = 30.0
-"""In which every process of a killed run ends."""
+"""Time limit for all processes of a killed run to end."""
 
 
 def processor_seconds() -> float:
-    """Returns the processor time that the running `dvc repro` has used with all that it started; 0 where none runs."""
+    """Returns the CPU seconds of the running `dvc repro` and all its descendants, or 0 if none is running."""
     with contextlib.suppress(OSError):
         return sum(_ticks(child) for child in _children(forked._server().pid)) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
 
 def _ticks(process: int) -> int:
-    own = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]  # and of children that ended
+    own = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]  # includes ended children
     return sum(map(int, own)) + sum(map(_ticks, _children(process)))
 
 
@@ -40,7 +40,7 @@ def _children(process: int) -> list[int]:
 
 
 def victims_of(target: str) -> list[psutil.Process]:
-    """Returns the processes of the running `dvc repro` that are to be killed; none where they are not there (yet)."""
+    """Returns the processes of the running `dvc repro` to kill; none if they do not exist (yet)."""
     try:
         server = psutil.Process(forked._server().pid)
         command = server.cmdline()
@@ -61,7 +61,7 @@ def victims_of(target: str) -> list[psutil.Process]:
 
 
 def complaint(ran: Ran, errors: int) -> str:
-    """Returns what is wrong with what a killed run printed: a traceback, or not as many errors as there should be."""
+    """Returns what is wrong with the output of a killed run: a traceback, or an unexpected number of errors."""
     if "Traceback (most recent" in ran.output:
         return "a traceback"
     found = [line for line in ran.output.splitlines() if line.startswith("ERROR")]
@@ -69,7 +69,7 @@ def complaint(ran: Ran, errors: int) -> str:
 
 
 def left_wrong(project: Project, before: dict[str, str], good: dict[str, str]) -> str:
-    """Returns what is wrong with what a killed run has left: processes, files that are neither old nor new."""
+    """Returns what is wrong after a killed run: remaining processes, or files that are neither old nor new."""
     deadline = time.monotonic() + SECONDS
     while (alive := project.processes()) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -28,7 +28,7 @@ SERVER, DATABASE = "MLflow server", "database"
 
 @dataclass(frozen=True)
 class Change:
-    """A change of settings after which stages run: the settings, the target that `dvc repro` is given."""
+    """A change of settings that makes stages rerun: the settings, and the target given to `dvc repro`."""
 
     settings: Mapping[str, Any]
     target: tuple[str, ...] = ()
@@ -46,12 +46,12 @@ CHANGES = {
 }
 WITH_WORKERS = ("all", "ingest", "baseline")
 WITH_RUNS = ("train", "baseline", "evaluate", "export")
-"""Changes of which the stages add to MLflow's runs."""
+"""Changes whose stages add runs to MLflow."""
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a change ends in where nothing is killed: outputs, `dvc.lock`, processor time in seconds."""
+    """The result of a change without a kill: outputs, `dvc.lock`, CPU seconds."""
 
     outputs: dict[str, str]
     lock: Any
@@ -60,8 +60,8 @@ class Undisturbed:
 
 @dataclass(frozen=True)
 class Kill:
-    """What came of a kill: what was killed, of which change, after how much processor time; whether DVC left files of
-    its own cut, for which `sightline repair` was needed; what was wrong."""
+    """The outcome of a kill: its target, the change, and the CPU seconds before it; whether DVC left truncated files of
+    its own that needed `sightline repair`; and what was wrong."""
 
     target: str
     change: str
@@ -71,12 +71,12 @@ class Kill:
 
 
 class KillCampaign:
-    """A reproduced project; and one of a database, where there is MariaDB.
+    """A reproduced project, and another with a database as its source if MariaDB is available.
 
     Args:
-        folder: An empty folder, for the projects and everything else.
-        changes: The changes of settings that are made.
-        targets: What is killed.
+        folder: An empty folder for the projects and all other files.
+        changes: The changes of settings to make.
+        targets: What to kill.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class KillCampaign:
         self.closing.close()
 
     def run(self, kills: int, seed: int) -> Iterator[Kill]:
-        """Kills so often; a kill that comes too late, when the run has ended, is none."""
+        """Performs `kills` kills; those that come after the end of the run do not count."""
         draw = random.Random(seed)
         done = 0
         while done < kills:
@@ -114,7 +114,7 @@ class KillCampaign:
                 yield found
 
     def _target(self, number: int) -> str:
-        """Returns what is killed: mostly a part of the run, since a server takes long to start again."""
+        """Returns what to kill: mostly a part of the run, since restarting a server takes long."""
         if SERVER in self.targets and number % 20 == 10:
             return SERVER
         if DATABASE in self.targets and number % 10 == 5:
@@ -122,7 +122,7 @@ class KillCampaign:
         inside = [target for target in self.targets if target in PARTS]
         return inside[number % len(inside)]
 
-    # --- what a run of DVC's consists of ---------------------------------------------------------------------------
+    # --- the processes of a DVC run --------------------------------------------------------------------------------
 
     def _killed(self, target: str, name: str, draw: random.Random) -> Kill | None:
         self._change(self.project, self.saved, name)
@@ -150,9 +150,9 @@ class KillCampaign:
         return self.threads.submit(project.command, "dvc", "repro", *CHANGES[name].target, **variables)
 
     def _wait(self, running: Future[Ran], processor: float) -> float:
-        """Waits until the run has used so many seconds of processor time, or has ended; returns how many it has used.
+        """Waits until the run has used the given CPU seconds or has ended; returns the CPU seconds that it has used.
 
-        Not until a time by the clock, by which a busy machine comes further one time than another.
+        It does not wait for a wall-clock time, since the progress by then depends on the load of the machine.
         """
         used = 0.0
         while not running.done() and used < processor:
@@ -161,7 +161,7 @@ class KillCampaign:
         return used
 
     def _undisturbed(self, project: Project, saved: Project, name: str, **variables: str) -> Undisturbed:
-        """Runs a change without a kill, once, and leaves the project as it was."""
+        """Runs a change once without a kill, and restores the project."""
         key = f"{project.root.name} {name}"
         if key not in self.undisturbed:
             self._change(project, saved, name)
@@ -184,7 +184,7 @@ class KillCampaign:
         errors: int,
         **variables: str,
     ) -> Kill:
-        """Looks at what a kill has left, has the command run again, and looks at what that makes of it."""
+        """Checks the state after a kill, reruns the command, and checks the result."""
         problem = complaint(ran, errors) or left_wrong(project, before, good.outputs)
         again = project.command("dvc", "repro", *CHANGES[name].target, **variables)
         repaired = again.code == 255 and project.command("sightline", "repair").output.count("cut short") > 0
@@ -201,7 +201,7 @@ class KillCampaign:
         shown = f"{problem}\n{ran.output}\n--- next run\n{again.output}" if problem else ""
         return Kill(target, name, seconds, repaired, shown)
 
-    # --- what it talks to ------------------------------------------------------------------------------------------
+    # --- the servers that it uses ----------------------------------------------------------------------------------
 
     def _server_killed(self, name: str, draw: random.Random) -> Kill | None:
         good = self._undisturbed(self.project, self.saved, name)

@@ -39,6 +39,6 @@ class SqlProject:
         self.saved = self.project.copy(folder / "database-saved")
 
     def start(self) -> None:
-        """Starts the server, on the files that the last one left."""
+        """Starts the server on the existing files."""
         running = processes.running(self._command, self._log, self._port, signal.SIGKILL)
         self.process: subprocess.Popen[bytes] = self._closing.enter_context(running)

@@ -1,4 +1,4 @@
-"""Failing system calls in a stage's run, and what a stage must do about each."""
+"""Failing system calls in a stage's run, and the behaviour required of the stage."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ERRORS = {
     "rename": (errno.EACCES, errno.EIO, errno.ENOSPC),
     "map": (errno.ENOMEM, errno.EMFILE),
 }
-"""Errors that each call may fail with; `errno`'s numbers."""
+"""The `errno` values that each call may fail with."""
 LEFT_BEHIND = re.compile(r"/\.[^/]+\.\w+\.(tmp|old)(/|$)")
-"""A folder's old content that could not be removed, which the next run does."""
+"""Temporary and old files that could not be removed; the next run removes them."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The Nth call of a kind that concerns a file of the project, from 1, and what it fails with."""
+    """The Nth call of a kind (counted from 1) that concerns a file of the project, and the error it fails with."""
 
     call: str
     nth: int
@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class StageRan:
-    """A stage's run: its exit code, negative for a signal, and what it printed."""
+    """A stage's run: its exit code (negative for a signal) and its output."""
 
     code: int
     output: str
@@ -61,7 +61,7 @@ class State(ctypes.Structure):
 
 
 def build(folder: Path) -> Path:
-    """Compiles `calls.c`, and returns the library."""
+    """Compiles `calls.c`, and returns the path of the library."""
     library = folder / "calls.so"
     source = Path(__file__).with_name("calls.c")
     compiled = subprocess.run(
@@ -72,13 +72,13 @@ def build(folder: Path) -> Path:
 
 
 class FaultyStage:
-    """Runs of one stage in a project's folder, in which a call fails.
+    """Runs one stage in a project's folder with a failing call.
 
     Args:
         project: The project.
         stage: The stage's name.
-        library: Of `build`.
-        folder: For files of this object.
+        library: The library from `build`.
+        folder: Folder for the files of this object.
         variables: Further environment variables.
     """
 
@@ -108,7 +108,7 @@ class FaultyStage:
         )
 
     def run(self, fault: Fault | None = None) -> StageRan:
-        """Runs the stage; `counts` are of this run then."""
+        """Runs the stage; afterwards, `counts` refers to this run."""
         self.state.counts[:] = [0] * len(CALLS)
         self.state.nth = fault.nth if fault else 0
         self.state.call = CALLS.index(fault.call) if fault else 0
@@ -135,13 +135,13 @@ class FaultyStage:
 
 
 def digests(project: Project) -> dict[str, str]:
-    """Returns a digest of every file below the folders that the stages write."""
+    """Returns the digest of every file below the folders that the stages write."""
     files = (path for folder in OUTPUTS for path in (project.root / folder).rglob("*") if path.is_file())
     return {str(path.relative_to(project.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def replace_tree(source: Path, target: Path) -> None:
-    """Makes `target`'s content that of `source`; the folder itself stays, since processes stand in it."""
+    """Replaces the content of `target` by that of `source`, but not the folder, which processes have as their cwd."""
     for path in target.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -151,14 +151,14 @@ def replace_tree(source: Path, target: Path) -> None:
 
 
 def complaint(stage: str, ran: StageRan, before: dict[str, str], after: dict[str, str], good: dict[str, str]) -> str:
-    """Returns what is wrong with how a stage took a failed call, and "" where nothing is.
+    """Returns what is wrong with how a stage handled a failed call, or "" if nothing is.
 
     Args:
         stage: The stage's name.
         ran: Its run with the fault.
-        before: Digests of the outputs before it.
-        after: Digests of the outputs after it.
-        good: Digests of the outputs as an undisturbed run writes them.
+        before: Digests of the outputs before the run.
+        after: Digests of the outputs after the run.
+        good: Digests of the outputs of an undisturbed run.
     """
     if "Traceback (most recent" in ran.output:
         return "a traceback"

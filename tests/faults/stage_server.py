@@ -1,8 +1,8 @@
-"""Process that runs one stage again and again, each time in a fork of itself: what the stage imports is there already.
+"""Process that runs one stage repeatedly, each time in a fork of itself with the stage's imports already done.
 
-Run as `python -m tests.faults.stage_server SCRIPT MODULES`, in the project's root. A line on standard input names a
-file for what the run prints; the answer, a line on standard output, is the run's exit code. The first run tells which
-modules the stage imports, and the server imports them then.
+Run as `python -m tests.faults.stage_server SCRIPT MODULES`, in the project's root. A line on standard input names the
+file for the run's output; the response, a line on standard output, is the run's exit code. The first run records which
+modules the stage imports, and the server then imports them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 
 TIME_LIMIT = 900
-"""Seconds after which a run is killed: one that hangs is a failure like another."""
+"""Seconds after which a run is killed; a run that hangs counts as a failure."""
 
 
 def run(script: str, printed: Path, modules: Path) -> int:
@@ -59,7 +59,7 @@ def main() -> None:
         print(run(script, Path(line.rstrip("\n")), modules), flush=True)
         if fresh:
             for name in json.loads(modules.read_text()):
-                with contextlib.suppress(BaseException):  # parts of packages that no one imports by their name
+                with contextlib.suppress(BaseException):  # some modules cannot be imported by name
                     importlib.import_module(name)
 
 
