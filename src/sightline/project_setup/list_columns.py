@@ -1,4 +1,4 @@
-"""The columns of a list of images: which hold the picture and which the class, found by their names and cells."""
+"""Detection of the columns of an image list that contain the file and the class, from their names and cells."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "ima
 _SPLITS = ("split", "subset", "partition")
 _GROUPS = ("group", "patient", "patient_id", "subject", "subject_id", "burst", "session")
 _PIXELS = 40
-"""Columns from which a list that names no files is taken for one of pixels."""
+"""Number of columns above which a list without file names is assumed to contain pixels."""
 
 
 def list_options(path: Path) -> dict[str, Any]:
     """Returns the settings of the source `table` that differ from its defaults.
 
     Raises:
-        UserError: If the columns do not tell; the line says how to name them.
+        UserError: If the columns are ambiguous; the message says how to specify them.
     """
     rows = [row for row in itertools.islice(read_rows(LocalFile(path), {}, every=True), 20) if isinstance(row, Mapping)]
     if not rows:
@@ -34,7 +34,7 @@ def list_options(path: Path) -> dict[str, Any]:
         return {"path_column": None, "pixel_columns": "*", **_unless("label_column", label, "label")}
     options: dict[str, Any] = {}
     if not (label and pictures) and len(columns) == 2 and (root := _root(path, columns[0])) is not None:
-        return {"columns": ["path", "label"], **root}  # its first line is one of its rows
+        return {"columns": ["path", "label"], **root}  # there is no header: the first line is an image
     by_cells = [column for column in columns if _root(path, rows[0][column]) is not None]
     pictures = by_cells[0] if by_cells else pictures
     if label is None and len(columns) == 2 and pictures:
@@ -51,7 +51,7 @@ def list_options(path: Path) -> dict[str, Any]:
 
 
 def named(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """Returns the column that is called as the first of `names` that one is called as; None where none is."""
+    """Returns the column whose normalised name comes first in `names`; None if there is no such column."""
     by_name = {column.strip().lower().replace(" ", "_"): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), None)
 
@@ -61,7 +61,7 @@ def _unless(setting: str, value: str, default: str) -> dict[str, Any]:
 
 
 def _root(path: Path, cell: Any) -> dict[str, Any] | None:
-    """Returns the setting of the folder that a cell's path is relative to; None where the cell names no file."""
+    """Returns the setting `root` that a cell's path is relative to, if needed; None if the cell names no file."""
     if not isinstance(cell, str) or not cell or len(cell) > 1000:
         return None
     relative = cell.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""The project's params.yaml: what was chosen, a line each, with its reason as the comment."""
+"""The project's params.yaml: one line for each chosen setting, with the reason as a comment."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def params_text(chosen: Mapping[str, Choice]) -> str:
     """Returns the file's content.
 
     Args:
-        chosen: The choices by key, `train.lr`; an empty mapping is left out.
+        chosen: The choices by key, such as `train.lr`; those whose value is an empty mapping are left out.
     """
     parts = [_HEAD]
     for section in _SECTIONS:
@@ -54,11 +54,11 @@ def _line(key: str, choice: Choice) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """Returns a value as YAML 1.2 in one line; text is quoted where it would else be something else."""
+    """Returns a value as YAML 1.2 in one line; strings are quoted if needed."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_yaml(child)}" for key, child in value.items()) + "}"
     if isinstance(value, Plain):
-        return value.text  # given by hand: as it was written
+        return value.text  # specified by the user: kept verbatim
     if isinstance(value, list):
         return "[" + ", ".join(map(_yaml, value)) + "]"
     if isinstance(value, str) and value.isidentifier() and value.lower() not in ("null", "true", "false"):

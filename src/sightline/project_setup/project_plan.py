@@ -1,4 +1,4 @@
-"""The set-up of a project: look, choose, check, write."""
+"""Creation of a project: inspect the images, choose settings, check them, and write the files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sightline.stages.ingest.config import IngestConfig
 
 
 def first(possible: list[Interpretation]) -> Interpretation:
-    """Returns the likeliest reading."""
+    """Returns the most likely interpretation."""
     return possible[0]
 
 
@@ -36,11 +36,11 @@ class ProjectPlan:
     """A project before it is written.
 
     Attributes:
-        images: The fingerprint that the choices go by.
-        machine: And the machine.
-        chosen: The settings by key, `train.lr`, each with its reason.
-        given: Those of them that were not left to the rules.
-        notes: Remarks for a person on the budget.
+        images: The fingerprint of the images, which the choices depend on.
+        machine: The machine, which they also depend on.
+        chosen: The settings by key, such as `train.lr`, each with its reason.
+        given: The settings that were not chosen by the rules.
+        notes: Remarks for the user on the time budget.
     """
 
     images: Fingerprint
@@ -50,7 +50,7 @@ class ProjectPlan:
     notes: Sequence[str] = ()
 
     def instead(self, key: str, value: Any) -> dict[str, Choice]:
-        """Returns the settings with another value of one, and what the rules make of it."""
+        """Returns the settings that result if one of them has another value."""
         return choose_settings(self.images, self.machine, {**self.given, key: Choice(value, "the other")})
 
 
@@ -60,16 +60,16 @@ def plan(
     ask: Callable[[list[Interpretation]], Interpretation] = first,
     seconds: float | None = None,
 ) -> ProjectPlan:
-    """Looks at a source of images and chooses the settings of a project.
+    """Inspects a source of images and chooses the settings of a project.
 
     Args:
         source: A folder, an archive, a list, a URL, or a source's name.
-        words: Settings that are not to be chosen, `train.lr=0.001`.
-        seconds: Seconds that `dvc repro` may take on this machine; None for as long as it wants.
-        ask: Called where the source can be read in several ways, the likeliest first; returns the one that is meant.
+        words: Settings given by the user, such as `train.lr=0.001`.
+        ask: Called with the interpretations, most likely first, if there are several; returns the right one.
+        seconds: Seconds that `dvc repro` may take on this machine; None for no limit.
 
     Raises:
-        UserError: If the source cannot be read, nothing can be trained on it, or a setting is wrong.
+        UserError: If the source cannot be read, no model can be trained on it, or a setting is invalid.
     """
     given = _given(words)
     possible = interpretations(source)
@@ -96,7 +96,7 @@ def plan(
             batch_size = int(chosen["train.batch_size"].value)
             work = Workload(images.images, situation.training, situation.validating, situation.testing, batch_size)
             fitted = budget.within_budget(chosen, pace, work, seconds)
-            chosen = choose_settings(images, machine, {**fitted, **given})  # what depends on epochs, by those that fit
+            chosen = choose_settings(images, machine, {**fitted, **given})  # that depend on the epochs
             chosen = {key: budget.without_slower(choice) for key, choice in chosen.items()}
             notes = budget.budget_lines(chosen, pace, work, seconds)
     check(compose(saved_overrides(_nested(chosen), conf), conf))
@@ -104,7 +104,7 @@ def plan(
 
 
 def write_project(plan: ProjectPlan, folder: Path) -> list[str]:
-    """Writes a project; returns lines on what could not be done."""
+    """Writes a project; returns messages about anything that could not be done."""
     return scaffold.make_project(folder, params_file.params_text(plan.chosen), _readme(plan))
 
 
@@ -114,13 +114,13 @@ def _absolute(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings with those given by hand in their place, one by one below `source_options`."""
+    """Returns the found settings overridden by the given ones; mappings (`source_options`) are merged by key."""
     both = {key: {**found[key], **given[key]} for key in found.keys() & given.keys() if isinstance(given[key], dict)}
     return {**found, **given, **both}
 
 
 def _given(words: Sequence[str]) -> dict[str, Choice]:
-    """Returns the settings of the command line by key; `ingest.source_options.layout` is a part of one."""
+    """Returns the command line's settings by key; `ingest.source_options.layout` sets one entry of a mapping."""
     given: dict[str, Choice] = {}
     for word in words:
         key, equals, value = word.lstrip("+").replace("/", ".").partition("=")

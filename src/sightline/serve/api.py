@@ -1,4 +1,4 @@
-"""Types of the API: queries, request bodies and responses. The description and the validation are derived from them."""
+"""Types of the API: queries, request bodies and responses, from which description and validation are derived."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ class Images(TypedDict):
 
 
 class ImagesForm(TypedDict):
-    """Images as the files of a form."""
+    """Images as files in a form."""
 
     image: list[Binary]
 
 
 class ImageForm(TypedDict):
-    """An image as the file of a form."""
+    """An image as a file in a form."""
 
     image: Binary
 
 
 class Predictions(TypedDict):
-    """The answer to `/predict`."""
+    """The response of `/predict`."""
 
     model: Annotated[str, "The trained model's SHA-256."]
     predictions: list[PredictionRow]
@@ -81,13 +81,13 @@ class Picture(TypedDict):
 
 
 class Step(Picture):
-    """An image after a step of preprocessing."""
+    """An image after a preprocessing step."""
 
     name: str
 
 
 class Occlusion(TypedDict):
-    """The parts of an image that a prediction depends on, from covering them in turn."""
+    """The parts of an image that a prediction depends on, found by covering them in turn."""
 
     png: Annotated[Png, "An overlay for the image, transparent where the prediction does not depend on it."]
     falls: Annotated[list[list[float]], "By how much the probability falls where that cell is covered."]
@@ -98,7 +98,7 @@ class Occlusion(TypedDict):
 
 
 class Explanation(TypedDict):
-    """The answer to `/explain`."""
+    """The response of `/explain`."""
 
     prediction: PredictionRow
     steps: list[Step]
@@ -118,7 +118,7 @@ class Limits(TypedDict):
 
 
 class Model(TypedDict):
-    """The answer to `/model`."""
+    """The response of `/model`."""
 
     classes: list[str]
     model: Annotated[str, "The trained model's SHA-256."]
@@ -136,14 +136,14 @@ class Model(TypedDict):
 
 
 class Health(TypedDict):
-    """The answer to `/health`."""
+    """The response of `/health`."""
 
     status: str
     version: str
 
 
 class Failure(TypedDict):
-    """A refusal."""
+    """An error response."""
 
     error: str
     detail: str | None
@@ -156,10 +156,10 @@ def query_schemas(kind: type) -> dict[str, Schema]:
 
 
 def parse_query(parameters: Mapping[str, str]) -> PredictQuery:
-    """Reads a query; parameters that it does not know are ignored.
+    """Parses a query; unknown parameters are ignored.
 
     Raises:
-        ValueError: Where a value is of another kind, or out of its range.
+        ValueError: If a value has the wrong type or is out of range.
     """
     values = {
         name: _value(name, parameters[name], schema)

@@ -1,4 +1,4 @@
-"""The web application that serves a bundle. One process and one event loop; threads decode and compute."""
+"""The web application that serves a bundle. One process and one event loop; threads decode and run the network."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def application(bundle: Bundle, config: ServeConfig) -> ASGIApp:
         *static_files.routes(),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
-    app.router.redirect_slashes = False  # it would send a client to whatever host its own Host header names
-    # The page and the API's description need no key: they reveal nothing of the model.
+    app.router.redirect_slashes = False  # it would redirect to the host in the Host header
+    # The page and the API's description need no key, since they reveal nothing about the model.
     closed = {endpoint.path for endpoint in endpoints if endpoint.needs_key}
     return AccessMiddleware(app, config, server.metrics, closed, {route.path for route in routes})
 
 
 class _Server:
-    """The handlers, and what they share."""
+    """The request handlers and their shared state."""
 
     def __init__(self, bundle: Bundle, config: ServeConfig) -> None:
         self.bundle = bundle
@@ -67,11 +67,11 @@ class _Server:
         self.metrics = ServerMetrics(bundle, lambda: self.batcher.waiting)
         self.inflight = request_body.InflightLimit(config.max_inflight_bytes)
         self.about = responses.about(bundle, config, version(DISTRIBUTION))
-        self.explaining = asyncio.Semaphore(1)  # 50 runs of the network each: they must not crowd out predictions
+        self.explaining = asyncio.Semaphore(1)  # 50 network inputs each: they must not crowd out predictions
         self.explain_requests = 0
 
     def endpoints(self) -> list[Endpoint]:
-        """Returns the API: routes, their description and their types."""
+        """Returns the API's endpoints with their descriptions and types."""
         media = {"image/*": api.Binary, "application/octet-stream": api.Binary}
         return [
             Endpoint(
@@ -118,7 +118,7 @@ class _Server:
         ]
 
     def start(self) -> None:
-        """Starts the threads, in the event loop's own thread."""
+        """Starts the worker threads; to be called in the event loop's thread."""
         config = self.config
         self.batcher = Batcher(
             self.bundle,
@@ -139,7 +139,7 @@ class _Server:
         ]
         for p in predictions:
             self.metrics.images.labels(p.error or _outcome(p)).inc()
-        # Of several images some may be unreadable; where all are, the request is.
+        # Some of several images may be unreadable; the request fails only if all are.
         failed = all(p.error for p in predictions)
         body: api.Predictions = {"model": self.bundle.digest, "predictions": [as_row(p) for p in predictions]}
         if failed:
@@ -191,7 +191,7 @@ def _outcome(p: Prediction) -> str:
 
 
 def _with_error_responses(handler: Handler) -> Handler:
-    """Wraps a handler so that a refused request gets its error response."""
+    """Wraps a handler such that its request errors become error responses."""
 
     async def handle(request: Request) -> Response:
         try:
@@ -201,7 +201,7 @@ def _with_error_responses(handler: Handler) -> Handler:
         except QueueFull:
             return _error_response(RequestError(429, "busy", "too many images are waiting: try again later"))
         except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # the client is gone
 
     return handle
 

@@ -1,4 +1,4 @@
-"""Occlusion maps of served predictions: the probability that falls where a part is covered, as picture and words."""
+"""Occlusion maps of served predictions: how the probability falls when a part is covered, as an image and in words."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sightline.predict.bundle import Bundle
 from sightline.predict.inference_model import Images
 
 _FAINT = 0.05
-"""A fall of the probability that is drawn hot though no other is larger: what falls by less stays faint."""
+"""Minimum fall of the probability that is drawn at full intensity; if all falls are smaller, the map stays faint."""
 
 _SHOWN = 256
 _SIDE = 224
 
 
 def explain(bundle: Bundle, image: Images, target: int, probability: float, batch_size: int = 16) -> OcclusionMap:
-    """Returns how the probability of a class depends on the parts of a prepared image.
+    """Returns the dependence of a class's probability on the parts of a prepared image.
 
     Args:
         bundle: The model.
-        image: [height, width, channels] uint8, as `Bundle.prepare` gives it.
-        target: Index of the class that is explained.
-        probability: Its probability for the whole image.
+        image: [height, width, channels] uint8, as returned by `Bundle.prepare`.
+        target: Index of the class to explain.
+        probability: The class's probability for the whole image.
         batch_size: Images per run of the network.
     """
 
@@ -38,14 +38,14 @@ def explain(bundle: Bundle, image: Images, target: int, probability: float, batc
 
 
 def _filling(bundle: Bundle, image: Images) -> Images:
-    """Returns the training set's mean level of each channel, or where that is not known the image's own."""
+    """Returns the mean level of each channel in the training set, or in the image itself if that is unknown."""
     statistics = bundle.transform.statistics
     levels = np.array(statistics.mean) * 255 if statistics else image.reshape(-1, image.shape[2]).mean(axis=0)
     return np.round(levels).astype(np.uint8)
 
 
 def place_name(y: int, x: int) -> str:
-    """Names where a patch's middle is, in thirds of the image.
+    """Returns the name of the position of a patch's centre, in thirds of the image.
 
     >>> place_name(0, 0), place_name(3, 3), place_name(6, 3), place_name(3, 6)
     ('upper left', 'centre', 'lower middle', 'right')
@@ -58,7 +58,7 @@ def place_name(y: int, x: int) -> str:
 
 
 def heat_png(heat: OcclusionMap) -> bytes:
-    """Draws the heat as a PNG to lay over the picture: the hotter, the brighter and the less transparent."""
+    """Draws the map as a PNG overlay for the image: the hotter, the brighter and the less transparent."""
     share = heat.falls / max(float(heat.falls.max()), _FAINT)
     large = cv2.resize(share, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     colours = cv2.applyColorMap((large * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -71,7 +71,7 @@ def heat_png(heat: OcclusionMap) -> bytes:
 
 
 def picture_png(image: Images) -> bytes:
-    """Encodes an image of any number of channels as a PNG, no larger than the page shows it."""
+    """Encodes an image with any number of channels as a PNG, no larger than the page displays it."""
     shown = image[:, :, :1] if image.shape[2] in (2,) else image[:, :, :3]
     longer = max(shown.shape[:2])
     if longer > _SHOWN:

@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1), derived from the endpoints and their types; it reveals nothing of the model."""
+"""The API's description (OpenAPI 3.1), derived from the endpoints and their types. It reveals nothing about models."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ FAILURES = {
     415: "Unsupported media type.",
     429: "Too busy: try again after Retry-After seconds.",
 }
-"""Statuses of refused requests with a body."""
+"""Error statuses of requests with a body."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A path of the API: how it is served, and how it is described.
+    """An endpoint of the API with its handler and description.
 
     Attributes:
         method: GET or POST.
         path: The path.
-        handler: Answers a request.
-        summary: One sentence.
-        responses: For each status the response's type (`str` for plain text) and its description.
-        description: More sentences.
+        handler: Coroutine function that handles a request.
+        summary: Summary, one sentence.
+        responses: The response's type (`str` for plain text) and description for each status.
+        description: Further sentences.
         query: The dataclass of its query.
-        body: For each media type the type of the request's body.
-        needs_key: Whether it takes the key, where the server has one.
+        body: The type of the request's body for each media type.
+        needs_key: Whether it requires the key, if the server has one.
     """
 
     method: str
@@ -52,12 +52,12 @@ class Endpoint:
 
 
 def describe(endpoints: Sequence[Endpoint], version: str, limits: Limits) -> dict[str, Any]:
-    """Returns the document.
+    """Returns the OpenAPI document.
 
     Args:
-        endpoints: In the order in which they are shown.
-        version: The server's.
-        limits: The server's.
+        endpoints: The endpoints, in display order.
+        version: The server's version.
+        limits: The server's limits.
     """
     components: dict[str, Schema] = {}
     paths: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def _parameters(query: type) -> list[dict[str, Any]]:
     described = []
     for name, schema in query_schemas(query).items():
         values = {key: value for key, value in schema.items() if key != "description"}
-        values["type"] = values["type"][0] if isinstance(values["type"], list) else values["type"]  # it may be left out
+        values["type"] = values["type"][0] if isinstance(values["type"], list) else values["type"]  # not "null"
         if name in defaults:
             values["default"] = defaults[name]
         described.append({"name": name, "in": "query", "description": schema["description"], "schema": values})

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the server: bounded sets of labels, none of them chosen by a client."""
+"""Prometheus metrics of the server. All sets of label values are bounded, and clients cannot add to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class ServerMetrics:
-    """The counters of one server.
+    """The metrics of one server.
 
     Args:
         bundle: The model, named in `sightline_model_info`.

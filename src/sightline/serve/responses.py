@@ -29,7 +29,7 @@ def explanation(bundle: Bundle, name: str, data: bytes, question: Question) -> E
     """Predicts one image and explains it: the preprocessing steps and an occlusion map.
 
     Raises:
-        RejectionError: If the bytes do not become an image.
+        RejectionError: If the bytes cannot be decoded to a valid image.
     """
     decoded = bundle.transform.open(data)
     steps = bundle.transform.trace(decoded)

@@ -1,1 +1,1 @@
-"""Sweeps over the knobs of any stage up to training: resumable, pruned, cached, several jobs at a time."""
+"""Sweeps over the settings of any stage: resumable, with pruning, cached results and parallel jobs."""

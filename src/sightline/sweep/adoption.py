@@ -1,4 +1,4 @@
-"""The settings of a sweep's best job, or of any run, taken over into params.yaml."""
+"""Adoption of the settings of a sweep's best job, or of any run, in params.yaml."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from sightline.tracking.find_run import FoundRun, NoRunError
 
 
 def adopt(reference: str, place: int | None = None) -> Iterator[str]:
-    """Writes a job's changes into params.yaml, with its comments and quotes as they are.
+    """Writes a job's changes to params.yaml, and preserves its comments and quotes.
 
     Args:
-        reference: A sweep's name, or the beginning of one; or a run's id or name, or DVC's of an experiment.
-        place: The job's place in the sweep's ranking, from 1; None for the best.
+        reference: A sweep's name or a prefix of it, a run's id or name, or the name of a DVC experiment.
+        place: The job's rank in the sweep, from 1; None for the best.
 
     Yields:
-        Lines that say what has changed, and what to do next.
+        Lines about the changes and the next steps.
 
     Raises:
         UserError: If there is no such sweep or run, or no params.yaml.
     """
-    read()  # that it is there, before a store is opened
+    read()  # fails if it is missing, before a store is opened
     trial = _find(reference, place)
     if isinstance(trial, FoundRun):
         yield from _take_over_run(trial)
@@ -73,20 +73,20 @@ def _origin(run: FoundRun) -> str:
 
 
 def take_over(words: Sequence[str]) -> Iterator[str]:
-    """Writes changes into params.yaml, with its comments and quotes as they are.
+    """Writes changes to params.yaml, and preserves its comments and quotes.
 
     Args:
-        words: Words of the command line, `train.lr=0.01`.
+        words: Words of the command line, such as `train.lr=0.01`.
 
     Yields:
-        Lines that say what has changed.
+        Lines about the changes.
     """
     before = PARAMS.read_text(encoding="utf-8")
     yield from _write(before, params_edit.changed(before, words), None, " ".join(words))
 
 
 def _write(before: str, after: str, source: str | None, settings: str) -> Iterator[str]:
-    """Writes params.yaml; comments that gave reasons for the old values say so, where there is a source to name."""
+    """Writes params.yaml; if `source` is given, comments with reasons for old values are updated."""
     if after == before:
         yield f"{PARAMS} already has {settings}"
     else:
@@ -136,7 +136,7 @@ def _find(reference: str, place: int | None) -> FrozenTrial | FoundRun:
 
 
 def _ranked(done: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """Returns finished jobs in the order of the sweep's ranking, each digest once."""
+    """Returns finished jobs in the order of the sweep's ranking, without repeated digests."""
     jobs: dict[str, FrozenTrial] = {}
     for trial in done:
         jobs.setdefault(trial.user_attrs["digest"], trial)

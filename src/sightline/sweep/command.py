@@ -1,4 +1,4 @@
-"""The command `python -m pipeline.sweep`: a command line in, jobs run, a ranking out."""
+"""The command `python -m pipeline.sweep`: parses the command line, runs the jobs and prints a ranking."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Settings, of conf/sweep/:"""
 
 
 def main() -> None:
-    """The script: ends with 0, 1 if a job failed, 2 for what the user can mend, 130 when interrupted."""
+    """Runs the script; exits with 0, 1 if a job failed, 2 for user errors, or 130 if interrupted."""
     terminal_log.configure()
     if set(sys.argv[1:]) & {"-h", "--help"}:
         print(sweep_help())
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def sweep_help() -> str:
-    """Returns how the command is used, with the settings of conf/ and their comments."""
+    """Returns the command's usage, with the settings of conf/ and their comments."""
     conf = conf_folder() / "sweep"
     found = [(f"sweep.{knob.name}", knob.comment) for knob in stage_help.knobs(conf / "default.yaml")]
     found.append(("sweep.executor", ", ".join(options_in(conf / "executor"))))
@@ -69,15 +69,15 @@ def sweep_help() -> str:
 
 
 def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
-    """Runs a sweep, or what is left of it.
+    """Runs a sweep, or resumes it.
 
     Args:
         words: The command line.
-        advice: Whether to say which commands come next.
+        advice: Whether to print the commands for the next steps.
 
     Raises:
-        UserError: For what can be mended, before any job runs.
-        KeyboardInterrupt: When it is interrupted.
+        UserError: If the command line or the configuration is invalid, before any job runs.
+        KeyboardInterrupt: If it is interrupted.
     """
     params = read_params()
     space = read_words(words)
@@ -104,7 +104,7 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
     name = files.sha256(files.canonical_json(identity).encode())[:8]
     place = study_location()
     first = space.present(base.config) if sampler == "tpe" else None
-    fork_server.shared_server()  # before there is a connection, a lock or a thread
+    fork_server.shared_server()  # forks, so before any connection, lock or thread exists
     storage = open_storage(place)
     with contextlib.ExitStack() as held:
         with files.waiting_lock(slots.LOCK):
@@ -118,7 +118,7 @@ def sweep(words: Sequence[str], advice: bool = True) -> SweepOutcome:
 
 
 def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:
-    """Says whether all combinations are tried in order; refuses what has no end."""
+    """Returns whether all combinations are tried in order; rejects sweeps without an end."""
     if settings.sampler == "grid" and not space.is_grid:
         knob = next(knob for knob in space.knobs if knob.interval)
         raise ConfigError(f"{knob.name}: an interval cannot be a grid: give values, or leave out sweep.sampler=grid")
@@ -128,7 +128,7 @@ def _is_grid(space: SearchSpace, settings: SweepConfig) -> bool:
 
 
 def _with_threads(space: SearchSpace, settings: SweepConfig, factory: JobFactory) -> SearchSpace:
-    """Gives each of several jobs at a time its share of the cores, as a change of its own: bits depend on it."""
+    """Gives parallel jobs equal shares of the cores, as a setting of the jobs since results depend on it."""
     keys = [override.key_or_group for word in space.fixed for override in parse_overrides([word])]
     if settings.jobs == 1 or not isinstance(settings.executor, LocalExecutor) or executors.gpus():
         return space

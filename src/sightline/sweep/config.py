@@ -18,7 +18,7 @@ TRAINED = {
     "latency_ms": "minimize",
     "seconds": "minimize",
 }
-"""The metrics of a training, and whether less or more of each is better."""
+"""The metrics of a training, and whether each is minimised or maximised."""
 LATER = {
     "baseline": {"baseline_accuracy": "maximize"},
     "evaluate": {
@@ -32,11 +32,11 @@ LATER = {
     "export": {"bundle_megabytes": "minimize", "bundle_latency_ms": "minimize"},
     "promote": {"promote_objections": "minimize"},
 }
-"""The sections after the data's and the training's, in the DAG's order, with what the stage measures."""
+"""The sections after data and training, in the order of the DAG, with the metrics of their stages."""
 DIRECTIONS = TRAINED | {name: direction for names in LATER.values() for name, direction in names.items()}
-"""The metrics of a job, and whether less or more of each is better."""
+"""All metrics of a job, and whether each is minimised or maximised."""
 PER_EPOCH = ("val_loss", "val_accuracy")
-"""Metrics that are known after every epoch, by which a job can be pruned."""
+"""Metrics that are known after every epoch, and can thus be used for pruning."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -45,15 +45,16 @@ class SweepConfig:
     """The section `sweep` of the configuration.
 
     Attributes:
-        metric: The number that jobs are judged by, one of `DIRECTIONS` or a list of several, which gives a Pareto
-            front; null is `train.monitor`, or where knobs of a later stage are set the first that this one measures.
-        n_trials: Most jobs; null is the whole grid.
-        time: Time after which no job is begun and running ones are stopped, as `30m`, `2h`, `90s`; null is no limit.
-        sampler: The choice of values: "grid", "random", "tpe", or "auto": the grid where there is one, else tpe.
-        pruner: The rule that ends a job worse than others were after as many epochs: "none", "median", "hyperband".
-        seed: Of the sampler.
-        jobs: Jobs side by side.
-        executor: The place where they run.
+        metric: The metric that jobs are ranked by, one of `DIRECTIONS`, or a list of several for a Pareto front; null
+            for `train.monitor`, or the first metric of the last stage with settings on the command line.
+        n_trials: Maximum number of jobs; null for the whole grid.
+        time: Time limit, such as `30m`, `2h` or `90s`, after which no job is started and running ones are stopped; null
+            for no limit.
+        sampler: Method of choosing values: "grid", "random", "tpe", or "auto" (the grid if there is one, else tpe).
+        pruner: Rule for ending jobs that are worse than others at the same epoch: "none", "median" or "hyperband".
+        seed: Seed of the sampler.
+        jobs: Number of parallel jobs.
+        executor: Where they run.
     """
 
     metric: Any
@@ -84,11 +85,11 @@ class SweepConfig:
 
     @property
     def named(self) -> list[str]:
-        """The metrics that are set."""
+        """The configured metrics."""
         return [self.metric] if isinstance(self.metric, str) else list(self.metric or [])
 
     @property
     def seconds(self) -> float | None:
-        """The time limit in seconds; None without one."""
+        """The time limit in seconds; None if there is none."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", self.time or "")
         return float(match[1]) * _UNITS[match[2]] if match else None

@@ -1,4 +1,4 @@
-"""The engine of a sweep: jobs asked of the study, given to executors, told back; ended, resumed and stopped."""
+"""The engine of a sweep: asks the study for jobs, runs them on executors, and reports their results to the study."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 
 @dataclass
 class _ActiveJob:
-    """A job that an executor has."""
+    """A job that is running on an executor."""
 
     trial: optuna.Trial
     job: SweepJob
@@ -47,19 +47,19 @@ class _ActiveJob:
 
 
 class SweepEngine:
-    """Runs the jobs of a sweep that have not been run.
+    """Runs the remaining jobs of a sweep.
 
     Args:
         study: The sweep's study.
-        storage: The database that keeps it.
+        storage: The file or database that contains it.
         space: The knobs.
         settings: The section `sweep`.
         grid: Whether all combinations are tried in order.
-        factory: Makes jobs.
+        factory: Creates jobs.
         slots: Folders for the data.
-        tags: Tags of a job's run in MLflow, of its digest.
-        later: The stages of jobs beyond a training; None for none.
-        first: The values of the job to begin with, those that the project has; None for none.
+        tags: Function that returns the tags of a job's run in MLflow from the job's digest.
+        later: The stages of jobs after the training; None for none.
+        first: The values of the first job, which are the project's current ones; None for none.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class SweepEngine:
 
     @property
     def total(self) -> int | None:
-        """The number of jobs that there are to be; None where only the time limits them."""
+        """The number of jobs to run; None if only the time is limited."""
         size = self._space.size if self._space.is_grid else None
         if self._settings.n_trials is None:
             return None if size is None or (not self._grid and self._settings.time) else size
         return min(self._settings.n_trials, size) if size is not None and self._grid else self._settings.n_trials
 
     def plan(self) -> int:
-        """Enqueues what is to run: of a grid all that has not been run, and what failed or was cut off before.
+        """Enqueues the remaining jobs of a grid, and jobs that failed or were interrupted before.
 
         Returns:
-            How many jobs have been run already.
+            The number of jobs that have already run.
         """
         again = self._study.bury()
         self._failed_before = {trial.number for trial in self._study.trials(TrialState.FAIL)}
@@ -117,10 +117,10 @@ class SweepEngine:
         return len(done)
 
     def run(self) -> None:
-        """Runs jobs until there are no more, or the time is over.
+        """Runs jobs until there are no more, or the time limit is reached.
 
         Raises:
-            KeyboardInterrupt: When it is interrupted, after the running jobs have stopped.
+            KeyboardInterrupt: If it is interrupted, after the running jobs have stopped.
         """
         places = executors.places(self._settings.executor, self._settings.jobs)
         free, seconds = list(places), self._settings.seconds
@@ -136,7 +136,7 @@ class SweepEngine:
                         others = time.monotonic() < deadline and self._wait_for_others()
                         if alone and not others:
                             break
-                        alone = not others  # what they left a moment ago is to be looked for once more
+                        alone = not others  # check once more for jobs that they have just left
                         continue
                     alone = False
                     self._wait(free, min(1.0, max(0.0, deadline - time.monotonic())) if deadline < math.inf else 1.0)
@@ -146,7 +146,7 @@ class SweepEngine:
                 self._stop(places, free)
                 raise
             finally:
-                if self._running:  # an error, or a second Ctrl-C: the pool's threads are to end
+                if self._running:  # an error, or a second Ctrl-C: the pool's threads must end
                     self._slots.stop()
                     for place in places:
                         place.stop()
@@ -154,7 +154,7 @@ class SweepEngine:
                     place.close()
 
     def _show_running(self) -> None:
-        """Names the running jobs on the last line of the terminal: the images of the first take longest."""
+        """Shows the running jobs on the last line of the terminal."""
         labels = ", ".join(self.label(running.trial.params) for running in self._running.values())
         step = f"running {labels}" if labels else ""
         if step != self._step:
@@ -162,7 +162,7 @@ class SweepEngine:
         self._step = step
 
     def _stop(self, places: Sequence[Place], free: list[Place]) -> None:
-        """Has running jobs stop where the same command goes on, and waits for it."""
+        """Stops the running jobs such that the same command can resume them, and waits for that."""
         self._slots.stop()
         for place in places:
             place.stop()
@@ -181,10 +181,10 @@ class SweepEngine:
         self._study.beat([running.trial for running in self._running.values()])
 
     def _wait_for_others(self) -> bool:
-        """Waits a moment for other machines that work at jobs of this sweep, which belong to its ranking as well.
+        """Waits a moment if other machines are running jobs of this sweep, since they belong to its ranking.
 
         Returns:
-            Whether there were any.
+            Whether there are any.
         """
         working = self._study.elsewhere()
         if not working:
@@ -194,7 +194,7 @@ class SweepEngine:
         return True
 
     def _begin(self, pool: concurrent.futures.ThreadPoolExecutor, free: list[Place]) -> bool:
-        """Begins the next job, or ends it where its result is known; returns whether there was one."""
+        """Starts the next job, or ends it if its result is known; returns whether to continue with another."""
         total = self.total
         if total is not None and self._taken() >= total:
             return False
@@ -216,10 +216,10 @@ class SweepEngine:
         trial.set_user_attr("words", list(job.words))
         twin = self._study.claim(trial, job.digest)
         running = twin is not None and twin.state == TrialState.RUNNING
-        if twin is not None and (running or (self._grid and twin.params == trial.params)):  # planned by two machines
+        if twin is not None and (running or (self._grid and twin.params == trial.params)):  # on two machines
             self._study.tell(trial, TrialState.FAIL, {}, duplicate=twin.number)
-            return self._grid  # a sampler may draw the same again and again, until that job ends
-        if twin is not None and twin.state == TrialState.COMPLETE:  # of another machine, or written in another way
+            return self._grid  # a sampler may draw the same values repeatedly until that job ends
+        if twin is not None and twin.state == TrialState.COMPLETE:  # of another machine, or spelt differently
             self._known[job.digest] = self._study.name, twin.user_attrs["result"]
         if job.digest in self._known:
             sweep, result = self._known[job.digest]
@@ -236,12 +236,12 @@ class SweepEngine:
         return True
 
     def _taken(self, until: float = math.inf) -> int:
-        """Returns how many jobs have ended or run, on all machines, of the trials with lesser numbers than one."""
+        """Returns the number of jobs that have ended or are running, on all machines, with trial numbers below one."""
         running = sum(trial.number < until for trial in self._study.trials(TrialState.RUNNING))
         return self._study.ended(self._failed_before, until) + running
 
     def _work(self, place: Place, task: JobTask) -> JobOutcome:
-        """Has a job's images made, and the job run; in a thread of its own."""
+        """Prepares a job's images and runs the job, in a thread of the pool."""
         try:
             self._slots.prepare(task.job)
             if self._later is not None:
@@ -251,7 +251,7 @@ class SweepEngine:
             return JobOutcome("stopped") if self._slots.stopping else JobOutcome.failed(error)
 
     def _trained(self, task: JobTask, place: Place) -> JobOutcome:
-        """Trains, unless another sweep of the project has trained the same since this one began, or does so now."""
+        """Trains, unless another sweep of the project has meanwhile done, or is doing, the same training."""
         result = task.output / job_models.RESULT
         with job_models.job_lock(task.output, lambda: self._slots.stopping):
             if result.is_file():
@@ -289,7 +289,7 @@ class SweepEngine:
         self._record(running.trial, outcome, time.monotonic() - running.begun, origin)
 
     def _record(self, trial: optuna.Trial, outcome: JobOutcome, seconds: float, origin: str = "") -> None:
-        """Tells the study how a job ended, and prints its line."""
+        """Reports a job's outcome to the study, and prints its line."""
         self._study.tell(trial, _STATES.get(outcome.state, TrialState.FAIL), outcome.result, reason=outcome.reason)
         ended = self._study.ended(self._failed_before)
         label = self.label(trial.params)
@@ -306,17 +306,17 @@ class SweepEngine:
         log.info(f"[{ended:>{width}}{of}] {label}  {shown}  {origin or f'{seconds:.1f} s'}")
 
     def label(self, values: Mapping[str, Any]) -> str:
-        """Returns the values of the knobs as people read them, without a knob's section where that is clear."""
+        """Returns the values of the knobs for display, without a knob's section if that is unambiguous."""
         return " ".join(f"{short}={drawn_value(values[key])}" for key, short in self.short_names().items())
 
     def short_names(self) -> dict[str, str]:
-        """Returns each knob's name without its section and choice, where no two have the same then; {key: name}."""
+        """Returns each knob's name without its section and choice if that is unambiguous; {key: name}."""
         names = {knob.key: knob.name for knob in self._space.knobs}
         last = {key: re.sub(r"^\w+\.(\w+_options\.)?", "", name) for key, name in names.items()}
         return {key: last[key] if list(last.values()).count(last[key]) == 1 else names[key] for key in names}
 
     def finished_jobs(self) -> list[FinishedJob]:
-        """Returns the jobs that have ended well, each digest once."""
+        """Returns the jobs that completed or were pruned, without repeated digests."""
         names = self.short_names()
         found: dict[str, FinishedJob] = {}
         for trial in self._study.finished():
@@ -330,7 +330,7 @@ class SweepEngine:
 
 
 def keep_best(best: str | None, others: Sequence[str]) -> None:
-    """Removes the models of all jobs of a sweep but the best."""
+    """Removes the models of all jobs of a sweep except the best."""
     for digest in others:
         if digest != best:
             with contextlib.suppress(OSError):
@@ -338,6 +338,6 @@ def keep_best(best: str | None, others: Sequence[str]) -> None:
 
 
 def _values(trial: FrozenTrial) -> dict[str, Any]:
-    """Returns the values of a trial, also of one that waits."""
+    """Returns the values of a trial, including one that is only enqueued."""
     fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     return dict(trial.params) or dict(fixed)

@@ -1,6 +1,6 @@
-"""Executors of a sweep's jobs: warm processes of this machine, SLURM, Ray. Each runs the same tasks.
+"""Executors of a sweep's jobs: warm processes on this machine, SLURM, and Ray. All run the same tasks.
 
-An executor has a place for each job that runs at a time; a place is asked by a thread of its own, which waits.
+An executor has one place per parallel job; a separate thread calls each place and waits for its job.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sightline.sweep.job import JobOutcome, JobTask
 from sightline.sweep.options import RayExecutor, SlurmExecutor
 
 PATIENCE = 60.0
-"""Seconds that a job which was asked to stop may take for it."""
+"""Seconds that a job may take to stop when asked to."""
 
 
 class Place(Protocol):
@@ -33,10 +33,10 @@ class Place(Protocol):
         """Runs a job to its end."""
 
     def stop(self) -> None:
-        """Has the running job stop where the same command can go on with it; called from another thread."""
+        """Stops the running job such that the same command can resume it; called from another thread."""
 
     def close(self) -> None:
-        """Ends the place."""
+        """Releases the place."""
 
 
 def places(option: Option, jobs: int) -> list[Place]:
@@ -55,7 +55,7 @@ def places(option: Option, jobs: int) -> list[Place]:
 
 
 def gpus() -> list[str]:
-    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Returns the GPUs that this process may use, as values for CUDA_VISIBLE_DEVICES."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in visible.split(",") if name]
     if shutil.which("nvidia-smi") is None:
@@ -66,10 +66,10 @@ def gpus() -> list[str]:
 
 
 class LocalPlace:
-    """A process of this machine, which keeps its imports from one job to the next.
+    """A process on this machine, which keeps its imports from one job to the next.
 
     Args:
-        gpu: The one that it sees; None for whatever there is.
+        gpu: The only GPU that it may use; None for no restriction.
     """
 
     def __init__(self, gpu: str | None) -> None:
@@ -96,7 +96,7 @@ class LocalPlace:
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         entry = f"{warm_process.__name__}:{warm_process.serve_jobs.__name__}"
-        fresh = fork_server.FRESH or bool(gpus())  # CUDA does not go on after a fork where a library has looked for it
+        fresh = fork_server.FRESH or bool(gpus())  # CUDA fails after a fork if a library has initialised it
         return fork_server.shared_server().begin(
             ProcessRequest(entry, warm_process.MODULES, task.slot, environment, task.log, fresh)
         )
@@ -113,7 +113,7 @@ class LocalPlace:
 
 
 class SlurmPlace:
-    """A job of SLURM's for each job, by submitit.
+    """A place that submits each job to SLURM, with submitit.
 
     Args:
         option: The executor's settings.
@@ -144,7 +144,7 @@ class SlurmPlace:
         self._job = self._executor.submit(job_runner.run_job, task)
         try:
             outcome: JobOutcome = self._job.result()
-        except Exception as error:  # what submitit raises where a job has ended without an answer
+        except Exception as error:  # submitit raises various errors if a job ended without a result
             return JobOutcome("stopped") if self._stopping else JobOutcome.failed(error)
         return outcome
 
@@ -158,7 +158,7 @@ class SlurmPlace:
 
 
 class RayPlace:
-    """A task of Ray's for each job.
+    """A place that runs each job as a Ray task.
 
     Args:
         option: The executor's settings.
@@ -171,7 +171,7 @@ class RayPlace:
             raise not_installed(error.name, "ray") from None
         if not ray.is_initialized():
             ray.init(address=option.address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        # A process a job: a library's threads and settings are those of the job before otherwise.
+        # One process per job: otherwise libraries would keep the threads and settings of the previous job.
         self._run = ray.remote(num_cpus=option.cpus, num_gpus=option.gpus, max_retries=0)(job_runner.run_job)
         self._ray = ray
         self._reference: Any = None
@@ -184,7 +184,7 @@ class RayPlace:
         self._reference = self._run.options(runtime_env=environment).remote(task)
         try:
             outcome: JobOutcome = self._ray.get(self._reference)
-        except Exception as error:  # what Ray raises where a worker has died or was cancelled
+        except Exception as error:  # Ray raises various errors if a worker died or was cancelled
             return JobOutcome("stopped") if self._stopping else JobOutcome.failed(error)
         return outcome
 

@@ -1,4 +1,4 @@
-"""The extent of a sweep's jobs: up to which stage they go, which follows from the knobs and the metrics."""
+"""The extent of a sweep's jobs: the last stage that they run, which follows from the knobs and the metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BEFORE = {
     "export": ("ingest", "preprocess", "train", "baseline", "evaluate", "export"),
     "promote": ("ingest", "preprocess", "train", "baseline", "evaluate", "export", "promote"),
 }
-"""The sections that the result of a stage follows from, the last ones first in none: in the DAG's order."""
+"""The sections that a stage's result depends on, in the order of the DAG."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class SweepExtent:
 
     Attributes:
         stage: The last stage: "train", or one of `LATER`.
-        trains: Whether a network is trained; baselines alone need none.
+        trains: Whether a network is trained; not if only baselines are.
     """
 
     stage: str = "train"
@@ -32,33 +32,33 @@ class SweepExtent:
 
     @property
     def later(self) -> bool:
-        """Whether anything runs after, or beside, the training."""
+        """Whether a stage other than training runs after preprocessing."""
         return self.stage != "train"
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """The sections that a job's result follows from, in the DAG's order."""
+        """The sections that a job's result depends on, in the order of the DAG."""
         before = _BEFORE[self.stage]
         return tuple(name for name in _BEFORE["promote"] if name in before or (name == "train" and self.trains))
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """The stages' scripts that a job runs; `promote` is a command, and no stage."""
+        """The stage scripts that a job runs; `promote` is a command rather than a stage."""
         return tuple(f"pipeline.{section}" for section in self.sections if section != "promote")
 
 
 def extent(sections: Collection[str], metrics: Sequence[str]) -> tuple[SweepExtent, list[str]]:
-    """Returns how far the jobs go, and what they are judged by.
+    """Returns the extent of the jobs, and the metrics that they are ranked by.
 
     Args:
-        sections: Sections of which the command line sets something.
-        metrics: `sweep.metric`, as a list; empty where it is not set.
+        sections: Sections with settings on the command line.
+        metrics: `sweep.metric` as a list; empty if it is not set.
 
     Returns:
-        The metrics are those that are set, else that of the last stage; empty where the training's own is to be taken.
+        The extent, and the metrics: the given ones, or else the last stage's first; empty for `train.monitor`.
 
     Raises:
-        ConfigError: If what is set makes no difference to what jobs are judged by.
+        ConfigError: If a section on the command line cannot affect the metrics.
     """
     stages = ["train", *LATER]
     owners = {metric: stage for stage, names in LATER.items() for metric in names}

@@ -1,10 +1,10 @@
-"""A server of processes: it imports what they need once, and forks them.
+"""A fork server: it imports the modules that processes need once, and forks the processes.
 
 The trainings of a sweep, DVC and DVC's data stages need the same libraries, which take seconds to import. The server
 is forked from the sweep's process before that has any connection, thread or lock, and does nothing but import and fork.
 The project's own code every process imports anew, from the slot that it works in: that is what is recorded.
 
-Where a fork cannot go on as it is (CUDA may not, macOS's libraries cannot), Python begins anew, by the same protocol.
+Where forked processes fail (with CUDA, or on macOS), a new Python interpreter is started, with the same protocol.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from sightline.core.files import die_with_parent
 _OWN = ("sightline", "pipeline")
 """The packages of the project itself."""
 FRESH = sys.platform != "linux"
-"""Whether every process has to begin Python anew: macOS's libraries do not go on after a fork."""
+"""Whether every process must start a new interpreter, because macOS's libraries do not support forks."""
 
 
 class ChildEndedError(Exception):
-    """A process has ended without an answer.
+    """A process has ended without a response.
 
     Args:
         code: Its exit code; negative for a signal.
@@ -49,15 +49,15 @@ class ChildEndedError(Exception):
 
 @dataclass(frozen=True)
 class ProcessRequest:
-    """A process to begin.
+    """A request to start a process.
 
     Attributes:
-        entry: The function that the process runs, of its end of the connection: `module:function`.
-        modules: The modules that it needs, imported before.
-        folder: Its working folder.
-        environment: Its environment.
-        log: The file for what it prints.
-        fresh: Whether Python begins anew.
+        entry: The function to call with the process's end of the connection, as `module:function`.
+        modules: Modules that the server imports before it forks.
+        folder: The working directory.
+        environment: The environment variables.
+        log: The file for its output.
+        fresh: Whether to start a new Python interpreter.
     """
 
     entry: str
@@ -69,11 +69,11 @@ class ProcessRequest:
 
 
 class ServedProcess:
-    """A process that the server has begun.
+    """A process that the server has started.
 
     Args:
         connection: This end of its connection.
-        status: The connection that brings its exit code.
+        status: The connection that receives its exit code.
     """
 
     def __init__(self, connection: Connection, status: Connection) -> None:
@@ -82,10 +82,10 @@ class ServedProcess:
         self._pid: int = self._received()
 
     def ask(self, message: object) -> Any:
-        """Sends a message and waits for the answer.
+        """Sends a message and waits for the response.
 
         Raises:
-            ChildEndedError: If the process ends without one.
+            ChildEndedError: If the process ends without a response.
         """
         try:
             self._connection.send(message)
@@ -94,7 +94,7 @@ class ServedProcess:
         return self._received()
 
     def _received(self) -> Any:
-        # Both, since a process of its own that outlives it may keep the connection open.
+        # Waits for both, since a child that outlives the process may keep the connection open.
         wait([self._connection, self._status])
         try:
             if self._connection.poll():
@@ -107,7 +107,7 @@ class ServedProcess:
         if self._code is None:
             try:
                 self._code = int(self._status.recv())
-            except (EOFError, OSError):  # the server was killed, and with it all that it began
+            except (EOFError, OSError):  # the server was killed, and all its processes with it
                 self._code = -signal.SIGKILL
         return self._code
 
@@ -123,7 +123,7 @@ class ServedProcess:
                 os.kill(self._pid, signal.SIGTERM)
 
     def close(self, patience: float) -> None:
-        """Has it end, which it does when its connection is closed.
+        """Closes the connection, upon which the process ends.
 
         Args:
             patience: Seconds after which it is killed.
@@ -137,7 +137,7 @@ class ServedProcess:
 
 
 class ForkServer:
-    """The server; begun where the process that asks has no thread, connection or lock yet."""
+    """The server, which must be started before the calling process has any thread, connection or lock."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
@@ -146,7 +146,7 @@ class ForkServer:
         sys.stdout.flush()
         sys.stderr.flush()
         with warnings.catch_warnings():
-            # Of threads that Python does not know of: those of NumPy's library, which handles forks.
+            # Python warns about threads that it did not start: those of NumPy's BLAS library, which handles forks.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if not self._pid:
@@ -158,7 +158,7 @@ class ForkServer:
         theirs.close()
 
     def begin(self, request: ProcessRequest) -> ServedProcess:
-        """Begins a process.
+        """Starts a process.
 
         Raises:
             ChildEndedError: If the server has ended.
@@ -175,7 +175,7 @@ class ForkServer:
             return ServedProcess(ours, status)
 
     def close(self) -> None:
-        """Ends the server, once all that it has begun has ended."""
+        """Ends the server, after all its processes have ended."""
         self._control.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
@@ -183,19 +183,19 @@ class ForkServer:
 
 @functools.cache
 def shared_server() -> ForkServer:
-    """Returns the server of this process, begun at the first call; it ends when this process does."""
+    """Returns the server of this process, started at the first call; it ends when this process does."""
     server = ForkServer()
     atexit.register(server.close)
     return server
 
 
 def _serve(control: socket.socket, parent: int) -> None:
-    """Begins processes until nobody asks any more."""
+    """Starts processes until the control connection is closed."""
     os.setsid()  # Ctrl-C reaches the sweep, which passes it on once
     die_with_parent(parent)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    # Of its own, since a notebook or a test has others in their place.
+    # New streams, since a notebook or a test may have replaced them.
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     context = multiprocessing.get_context("fork")
@@ -209,16 +209,16 @@ def _serve(control: socket.socket, parent: int) -> None:
         request: ProcessRequest = connection.recv()
         _print_to(request.log)
         for module in () if request.fresh else request.modules:
-            with contextlib.suppress(ImportError):  # the process will find it missing, and say so
+            with contextlib.suppress(ImportError):  # the process will report the missing module
                 import_module(module)
-        multiprocessing.active_children()  # those that have ended are let go of
+        multiprocessing.active_children()  # reaps processes that have ended
         context.Process(target=_keep, args=(request, connection, result, control)).start()
         connection.close()
         result.close()
 
 
 def _keep(request: ProcessRequest, connection: Connection, result: Connection, control: socket.socket) -> None:
-    """Begins the process itself, and tells how it has ended: only its parent gets to know."""
+    """Starts the process itself and sends its exit code, which only its parent can obtain."""
     die_with_parent()
     control.close()
     process = multiprocessing.get_context("fork").Process(target=_work, args=(request, connection, result))
@@ -251,10 +251,10 @@ def _run(entry: str, connection: Connection) -> None:
 
 
 def forget_project() -> None:
-    """Has the project's own code be imported anew, from where the process stands; libraries stay."""
+    """Unloads the project's own modules, so that they are imported again from the working directory."""
     for name in [name for name in sys.modules if name.partition(".")[0] in _OWN]:
         del sys.modules[name]
-    logging.getLogger("sightline").handlers.clear()  # they are of that code
+    logging.getLogger("sightline").handlers.clear()  # they belong to the unloaded code
 
 
 def _print_to(log: Path) -> None:

@@ -1,4 +1,4 @@
-"""Jobs of a sweep: a job is its changes to params.yaml, known by a digest of all that its result follows from."""
+"""Jobs of a sweep: changes to params.yaml, identified by a digest of everything that the result depends on."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class SweepJob:
     """A job.
 
     Attributes:
-        words: Its changes to params.yaml, as every command takes them.
+        words: Its changes to params.yaml, in command-line form.
         params: The text of its params.yaml.
         config: Its composed configuration.
-        digest: Of all that its result follows from.
-        data: Digest of what its images follow from.
-        data_params: The text of params.yaml with its changes to the images alone.
-        weights: The weights trained elsewhere that it begins with, as `watch` has them in `data/weights.json`.
-        training: Digest of what its network follows from; where nothing runs after the training, the job's own.
+        digest: Digest of everything that its result depends on.
+        data: Digest of everything that its images depend on.
+        data_params: The text of params.yaml with only those changes that affect the images.
+        weights: Fingerprint of the weights that training starts from, as `watch` writes it to `data/weights.json`.
+        training: Digest of everything that its network depends on; equal to `digest` if no later stage runs.
     """
 
     words: tuple[str, ...]
@@ -52,19 +52,19 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class JobTask:
-    """A job as its executor gets it.
+    """A job with everything that its executor needs.
 
     Attributes:
         job: The job.
-        slot: The folder in which its images are made, and in which it trains.
+        slot: The folder that contains its images, in which it trains.
         output: The folder for the model.
-        answers: The file for its answers to the validation images.
-        log: The file for what it prints.
+        answers: The file for its predictions on the validation images.
+        log: The file for its output.
         tags: Tags of its run in MLflow.
-        measure_latency: Whether to measure the time of one answer.
-        runs: MLflow's store, where it is a file; else the environment names it.
-        trial: The place to report an epoch's values: (storage's file or "", study, trial, pruner, metric); None where
-            nothing prunes. A database is named by the environment, so that no password is in here.
+        measure_latency: Whether to measure the latency of a prediction.
+        runs: MLflow's tracking URI if it is a file; None if the environment determines it.
+        trial: Where to report metrics for pruning: (storage file or "", study, trial, pruner, metric); None without a
+            pruner. The URL of a database comes from the environment, so that no password is stored here.
     """
 
     job: SweepJob
@@ -80,13 +80,13 @@ class JobTask:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """The end of a job.
+    """The outcome of a job.
 
     Attributes:
-        state: "complete", "pruned", "failed", or "stopped" where the next start goes on with it.
+        state: "complete", "pruned", "failed", or "stopped" if the next start resumes it.
         result: Metrics of the best epoch, megabytes, seconds; empty unless it is complete.
-        reason: Of a failure, one line.
-        known: Whether another sweep of the project has found the result.
+        reason: Reason of a failure, one line.
+        known: Whether the result comes from another sweep of the project.
     """
 
     state: str
@@ -96,14 +96,14 @@ class JobOutcome:
 
     @staticmethod
     def failed(error: BaseException) -> JobOutcome:
-        """Returns the end of a job that an error ended."""
+        """Returns the outcome of a job that raised an error."""
         mendable = fault(error)
         reason = str(mendable) if mendable else f"{type(error).__name__}: {error}"
         return JobOutcome("failed", reason=" ".join(reason.split())[:500])
 
 
 class JobFactory:
-    """Makes jobs from their changes to the params.yaml that is there.
+    """Creates jobs from their changes to the current params.yaml.
 
     Args:
         extent: The extent of the jobs.
@@ -125,10 +125,10 @@ class JobFactory:
         """Returns a job.
 
         Args:
-            words: Its changes, as Hydra composes them.
+            words: Its changes, as Hydra overrides.
 
         Raises:
-            UserError: If its configuration cannot be used, or its source not be reached.
+            UserError: If its configuration is invalid, or its source cannot be reached.
         """
         key = tuple(words)
         if key not in self._made:
@@ -169,12 +169,12 @@ class JobFactory:
 
 
 def _in_sections(flat: Mapping[str, str], sections: Collection[str]) -> dict[str, str]:
-    """Returns the settings of some sections; taking a configuration apart takes longest of all in making a job."""
+    """Returns the settings of some sections, from a configuration that is flattened only once because that is slow."""
     return {key: value for key, value in flat.items() if key.split(".")[0] in sections}
 
 
 def _written(word: str, conf: Path) -> str:
-    """Writes a change as every command takes it: `train/model=cnn` as `train.model=cnn`."""
+    """Returns a change in command-line form: `train.model=cnn` for `train/model=cnn`."""
     key, equals, value = option_settings.written_word(word, conf).partition("=")
     return f"{key.replace('/', '.')}{equals}{value}"
 

@@ -1,4 +1,4 @@
-"""Configurations of a sweep's jobs, which mostly differ in a few values: composed once for each choice of options."""
+"""Configurations of a sweep's jobs, which mostly differ in a few values: composed once per combination of options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.config.compose import compose, parse_overrides
 
 
 class JobComposer:
-    """Composes `conf/` with overrides as `compose` does, at a tenth of its cost where only values differ.
+    """Composes `conf/` with overrides like `compose`, at a tenth of its cost if only values differ.
 
     Args:
         conf: The folder.
@@ -24,7 +24,7 @@ class JobComposer:
         self._composed: dict[tuple[str, ...], tuple[dict[str, str], DictConfig]] = {}
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """Returns the configuration; it is the caller's to change.
+        """Returns the configuration, which the caller may modify.
 
         Raises:
             ConfigError: If a key or an option is unknown, naming what is allowed.
@@ -43,12 +43,12 @@ class JobComposer:
 
 
 def _with_values(config: DictConfig, changed: list[str], keys: dict[str, str]) -> DictConfig | None:
-    """Returns a configuration with other values of some keys; None where that is not all there is to it.
+    """Returns a configuration with other values of some keys; None if that is not sufficient.
 
     Args:
-        config: As composed.
-        changed: Overrides.
-        keys: All overrides by key: of keys that stand in one another, the order counts.
+        config: The composed configuration.
+        changed: The overrides that differ.
+        keys: All overrides by key, since the order of nested keys matters.
     """
     overrides: list[Override] = parse_overrides(changed)
     for override in overrides:
@@ -61,6 +61,6 @@ def _with_values(config: DictConfig, changed: list[str], keys: dict[str, str]) -
         for override in overrides:
             added = override.is_add() or override.is_force_add()
             OmegaConf.update(derived, override.key_or_group, override.value(), merge=True, force_add=added)
-    except OmegaConfBaseException:  # `compose` words it
+    except OmegaConfBaseException:  # `compose` raises a better message
         return None
     return derived

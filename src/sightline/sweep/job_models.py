@@ -1,4 +1,4 @@
-"""Models of jobs: where they lie, how they come back from MLflow, and into DVC's cache."""
+"""Models of jobs: their folders, their retrieval from MLflow, and their transfer to DVC's cache."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sightline.tracking.find_run import download
 log = logging.getLogger(__name__)
 
 JOBS = files.STATE / "sweeps"
-"""Folder of each job's log, answers to the validation images, and (of the best ones) model, by digest."""
+"""Contains a folder for each job's digest, with its log, predictions on validation images, and (if best) model."""
 ENTERED = "in_run_cache"
-"""The mark of a job whose model is in DVC's cache."""
+"""Marker file of a job whose model is in DVC's cache."""
 RESULT = "training.json"
 """The file with the metrics of a training, in the folder of its digest."""
 PARTS = {
@@ -32,19 +32,19 @@ PARTS = {
     "models/model.json": "model/model.json",
     "reports/history.csv": "history.csv",
 }
-"""The files that training writes, and the artifact of its run that is the same as each."""
+"""The files that training writes, with the corresponding artifacts of its run."""
 
 
 @contextlib.contextmanager
 def job_lock(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
-    """Holds a training for one sweep of the project; another that has the same one waits.
+    """Locks a training for one sweep of the project; other sweeps with the same training wait.
 
     Args:
         folder: The training's folder.
-        stopping: Says whether to give up.
+        stopping: Returns whether to give up.
 
     Raises:
-        LockedError: If it is to stop while another sweep holds the training.
+        LockedError: If it has to stop while another sweep holds the lock.
     """
     with contextlib.ExitStack() as held:
         waits = False
@@ -63,14 +63,14 @@ def job_lock(folder: Path, stopping: Callable[[], bool]) -> Iterator[None]:
 
 
 def fetch_job_model(folder: Path, run_id: str | None) -> bool:
-    """Gets a job's model that is not here from its run: of another machine, or of a sweep that kept none.
+    """Downloads a job's model from its run if it is missing (trained on another machine, or not kept by a sweep).
 
     Args:
         folder: The job's folder.
-        run_id: The job's run in MLflow; None where it is not known.
+        run_id: The job's run in MLflow; None if unknown.
 
     Returns:
-        Whether the model is here.
+        Whether the model is now in the folder.
     """
     for part, artifact in PARTS.items():
         if (folder / part).is_file():
@@ -82,7 +82,7 @@ def fetch_job_model(folder: Path, run_id: str | None) -> bool:
             try:
                 found = download(run_id, artifact, Path(temporary))
             except UserError:
-                return False  # MLflow is away, which the sweep's own run has said
+                return False  # MLflow is unreachable, which the sweep's own run has reported
             if found is None:
                 return False
             shutil.move(found, folder / part)
@@ -90,10 +90,10 @@ def fetch_job_model(folder: Path, run_id: str | None) -> bool:
 
 
 def enter(slots: Slots, job: SweepJob, folder: Path) -> None:
-    """Puts a job's model into DVC's cache, as the outcome of its params.yaml, and removes it from the job's folder.
+    """Moves a job's model to DVC's cache, as the output of the train stage with its params.yaml.
 
     Args:
-        slots: The slots; the job's is there.
+        slots: The slots; the job's slot exists.
         job: The job.
         folder: The folder of its training, with the model.
 
@@ -107,7 +107,7 @@ def enter(slots: Slots, job: SweepJob, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         shutil.copy(folder / part, target)
-    # As `watch` would; the other fingerprints are those of the data, and there.
+    # As `watch` would write it; the other fingerprints concern the data, and exist already.
     files.write_json(slot / "data/weights.json", dict(job.weights))
     stages = json.loads((slot / STAGES).read_bytes())
     for name, digest in settings_digests(job.config).items():

@@ -1,4 +1,4 @@
-"""The ranking of a sweep's jobs, with intervals, and which of them the validation images cannot tell from the best."""
+"""The ranking of a sweep's jobs, with intervals, and the jobs that do not differ significantly from the best."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sightline.sweep.config import DIRECTIONS
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """A job that has ended well.
+    """A job that completed or was pruned.
 
     Attributes:
-        digest: The job's.
-        words: The values of the swept knobs, for people.
+        digest: The job's digest.
+        words: The values of the swept knobs as text.
         values: The values of the swept knobs, {knob: value}.
         result: Its metrics.
-        run_id: Its run in MLflow; None where that is not known.
-        pruned: Whether it was ended before its last epoch; it has no rank then.
+        run_id: Its run in MLflow; None if unknown.
+        pruned: Whether it was ended before its last epoch; it then has no rank.
     """
 
     digest: str
@@ -39,13 +39,13 @@ class FinishedJob:
 
 @dataclass(frozen=True)
 class RankedJob:
-    """A job in its place.
+    """A job of the ranking.
 
     Attributes:
         job: The job.
-        interval: 95 % interval of the first metric; None where there is none.
-        as_good: Whether the images cannot tell it from the best one; with several metrics, whether no other job is
-            better in all (the Pareto front).
+        interval: 95 % interval of the metric; None if it has none.
+        as_good: Whether it does not differ significantly from the best one; with several metrics, whether it is on the
+            Pareto front.
     """
 
     job: FinishedJob
@@ -54,12 +54,12 @@ class RankedJob:
 
 
 def rank_jobs(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path) -> list[RankedJob]:
-    """Returns finished jobs, the best first.
+    """Returns the completed jobs, best first.
 
     Args:
-        jobs: Jobs; pruned ones are left out.
-        metrics: The metrics that they are judged by.
-        answers: Folder with the jobs' answers to the validation images.
+        jobs: The jobs; pruned ones are left out.
+        metrics: The metrics that they are ranked by.
+        answers: Folder with the jobs' predictions.
     """
     whole = [job for job in jobs if not job.pruned]
     signs = {metric: 1 if DIRECTIONS[metric] == "minimize" else -1 for metric in metrics}
@@ -84,7 +84,7 @@ def rank_jobs(jobs: Sequence[FinishedJob], metrics: Sequence[str], answers: Path
 
 
 def ranking_rows(ranked: Sequence[RankedJob], metrics: Sequence[str]) -> list[list[str]]:
-    """Returns the ranking as rows of texts, a head first: place, metrics, interval where there are any, knobs."""
+    """Returns the ranking as rows of text after a header: rank, metrics, intervals (if there are any) and settings."""
     intervals_known = any(each.interval for each in ranked)
     rows = [["", *metrics, *(["95 % interval"] if intervals_known else []), "settings"]]
     for place, each in enumerate(ranked, 1):
@@ -127,7 +127,7 @@ def _mean(values: Floats) -> Interval:
 
 
 def _as_good(metric: str, best: Predictions | None, other: Predictions | None) -> bool:
-    """Says whether the difference to the best job, image by image, may be none; never where that cannot be compared."""
+    """Returns whether the interval of the paired difference to the best job contains 0; False if not comparable."""
     if best is None or other is None or best.ids != other.ids or not best.ids:
         return False
     if metric in ("val_accuracy", "test_accuracy"):

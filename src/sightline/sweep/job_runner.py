@@ -44,7 +44,7 @@ def run_job(task: JobTask) -> JobOutcome:
 
 
 def _train(task: JobTask) -> JobOutcome:
-    # Here, since these take seconds to import, and the first job of a process is to fail on a missing folder at once.
+    # Imported here since it takes seconds, and a missing folder should fail at once.
     from sightline.datasets import data_settings
     from sightline.stages.train.config import TrainConfig
     from sightline.stages.train.stage import TrainingRun
@@ -66,7 +66,7 @@ def _train(task: JobTask) -> JobOutcome:
 
 
 def _answer(task: JobTask, result: dict[str, float]) -> None:
-    """Writes the model's answers to the validation images, by which jobs are compared; and how long one takes."""
+    """Writes the model's predictions on the validation images, for comparing jobs, and measures the latency."""
     import numpy as np
 
     from sightline.datasets import predictions
@@ -92,7 +92,7 @@ def _answer(task: JobTask, result: dict[str, float]) -> None:
 
 
 def _reporter(task: JobTask, epochs: int) -> Callable[[Mapping[str, float], int], None] | None:
-    """Returns what takes an epoch's values and ends a job that is not worth going on with; None where nothing does."""
+    """Returns a function that reports an epoch's metrics and may raise PrunedError; None without a pruner."""
     if task.trial is None:
         return None
     import optuna
@@ -116,7 +116,7 @@ def _reporter(task: JobTask, epochs: int) -> Callable[[Mapping[str, float], int]
 
 @contextlib.contextmanager
 def _printing_to(log: Path) -> Iterator[None]:
-    """Has all that is printed go to a file, by whoever prints it: a library, a process that it starts."""
+    """Redirects all output to a file, including that of libraries and child processes."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

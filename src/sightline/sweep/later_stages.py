@@ -1,4 +1,4 @@
-"""The stages after the training as part of a job: run by DVC in the slot of its data, and what they measure read."""
+"""The stages after the training as part of a job: DVC runs them in the job's slot, and their metrics are read."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sightline.tracking.tracker import Tracker
 
 
 class LaterStages:
-    """The stages of jobs beyond a training.
+    """The stages of jobs after the training.
 
     Args:
-        extent: Their extent.
-        metrics: The metrics that they are judged by.
+        extent: The extent of the jobs.
+        metrics: The metrics that the jobs are ranked by.
         slots: Folders for the data.
         parent: The sweep's run.
-        tags: Tags of a job's run in MLflow, of its digest.
+        tags: Function that returns the tags of a job's run in MLflow from the job's digest.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LaterStages:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def run(self, task: JobTask, train: Callable[[JobTask], JobOutcome]) -> JobOutcome:
-        """Runs a job whose images are there; jobs of the same training, and of the same slot, wait for each other.
+        """Runs a job whose images exist; jobs with the same training or the same slot wait for each other.
 
         Args:
             task: The job.
@@ -70,7 +70,7 @@ class LaterStages:
         return JobOutcome("complete", result)
 
     def _trained(self, task: JobTask, train: Callable[[JobTask], JobOutcome]) -> JobOutcome:
-        """Trains, unless that has been done; the model is in DVC's cache then, or in the training's folder."""
+        """Trains unless that was done before; then the model is in DVC's cache or in the training's folder."""
         training = task.job.training
         folder = (JOBS / training).absolute()
         result = folder / job_models.RESULT
@@ -113,7 +113,7 @@ class LaterStages:
         return measured
 
     def _record(self, job: SweepJob, result: Mapping[str, float]) -> None:
-        """Gives the job a run of its own: that of its model has all that was ever exported or evaluated of it."""
+        """Records the job in its own run, because the model's run collects every evaluation and export of it."""
         name = " ".join(word.lstrip("+") for word in job.words)
         tracker = runs.start_run({**provenance(), **self._tags(job.digest)}, name)
         tracker.log_params(dict(word.lstrip("+").split("=", 1) for word in job.words))
@@ -123,7 +123,7 @@ class LaterStages:
 
 
 def metric_of_run(metric: str) -> str:
-    """Returns what a metric of a sweep is called in a job's run."""
+    """Returns the name of a sweep's metric in a job's run."""
     return f"best_{metric}" if metric in PER_EPOCH else metric
 
 
@@ -140,7 +140,7 @@ def _evaluate(slot: Path, _job: SweepJob) -> dict[str, float]:
 
 
 def _export(slot: Path, _job: SweepJob) -> dict[str, float]:
-    """Reads the bundle's size and takes its time, which is in no file; of the network that it predicts with."""
+    """Reads the size and measures the latency (which no file records) of the bundle's default network."""
     from sightline.datasets.processed_set import ProcessedSet
     from sightline.predict import manifest
     from sightline.predict.inference_model import open_model
@@ -155,7 +155,7 @@ def _export(slot: Path, _job: SweepJob) -> dict[str, float]:
 
 
 def _promote(slot: Path, job: SweepJob) -> dict[str, float]:
-    """Counts what speaks against the bundle by the policy's thresholds, the champion left out."""
+    """Counts the policy's objections to the bundle, without a comparison with the champion."""
     from sightline.promote.config import PromoteConfig
     from sightline.promote.promote import rehearse
 

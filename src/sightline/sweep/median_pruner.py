@@ -1,4 +1,4 @@
-"""The median rule: a job ends where it is worse than half of all jobs were by the same epoch."""
+"""The median rule: a job ends if it is worse than half of all jobs were at the same epoch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class MedianPruner(optuna.pruners.BasePruner):
-    """Ends a job whose best value so far is worse than the median of all jobs by the same epoch.
+    """Ends a job whose best value so far is worse than the median of all jobs at the same epoch.
 
-    Optuna's own compares with the jobs that ran to the end alone. Each job that passes is a good one, so that the bar
-    rises with each until hardly any passes. Here a job that was ended earlier counts, as worse than any that goes on.
+    Optuna's own median pruner compares with completed jobs only. These are good ones, so the bar rises with each of
+    them until hardly any job passes. Here a job that was pruned earlier counts as worse than any that continues.
 
     Args:
-        warm_up: Epochs in which no job is ended.
-        fewest: Jobs that must have got as far before one is ended.
+        warm_up: Number of first epochs in which no job is ended.
+        fewest: Minimum number of jobs to compare with before one is ended.
     """
 
     def __init__(self, warm_up: int, fewest: int = 4) -> None:
         self._warm_up, self._fewest = warm_up, fewest
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Says whether a job ends, after it has reported an epoch's value."""
+        """Returns whether to end a job, after it has reported an epoch's value."""
         epoch = trial.last_step
         if epoch is None or epoch < self._warm_up:
             return False

@@ -12,7 +12,7 @@ EXECUTORS: Registry[Option] = Registry("sweep/executor")
 @EXECUTORS.register("local")
 @dataclass
 class LocalExecutor(Option):
-    """Processes of this machine; each has a GPU of its own where there are several."""
+    """Processes on this machine; if there are several GPUs, each has its own."""
 
 
 @EXECUTORS.register("slurm")
@@ -21,12 +21,12 @@ class SlurmExecutor(Option):
     """A job of a SLURM cluster for each job of the sweep; the project's folder must be on a file system that all share.
 
     Attributes:
-        partition: The partition to queue in; null takes the cluster's default.
-        minutes: Most minutes of a job.
-        cpus: CPU cores of a job.
-        gpus: GPUs of a job.
-        memory_gb: GiB of memory of a job.
-        cluster: "slurm", or "local" for processes of this machine that submitit starts in SLURM's place.
+        partition: The partition to queue in; null for the cluster's default.
+        minutes: Time limit of a job in minutes.
+        cpus: CPU cores per job.
+        gpus: GPUs per job.
+        memory_gb: Memory per job in GiB.
+        cluster: "slurm", or "local" for processes on this machine that submitit starts in place of SLURM jobs.
     """
 
     partition: str | None
@@ -49,9 +49,9 @@ class RayExecutor(Option):
     """A Ray cluster; the project's folder must be on a file system that all its machines share.
 
     Attributes:
-        address: Of the cluster, as `auto` or `ray://host:10001`; null starts one on this machine.
-        cpus: CPU cores of a job.
-        gpus: GPUs of a job.
+        address: Address of the cluster, such as `auto` or `ray://host:10001`; null starts one on this machine.
+        cpus: CPU cores per job.
+        gpus: GPUs per job.
     """
 
     address: str | None

@@ -10,15 +10,15 @@ from typing import Any
 from sightline.config.params import parse_yaml
 
 REASONED = "# `sightline init` chose them"
-"""The beginning of a line at the head of a file whose comments are reasons for the values."""
+"""Start of a line at the top of files whose comments are reasons for the values."""
 
 
 def commented(content: str, comments: Mapping[str, str]) -> str:
     """Returns the file's content with other comments.
 
     Args:
-        content: The file's content, a setting a line.
-        comments: The new comments by key, `train.lr`.
+        content: The file's content, with one setting per line.
+        comments: The new comments by key, such as `train.lr`.
     """
     lines, section = [], ""
     for line in content.splitlines():
@@ -33,7 +33,7 @@ def commented(content: str, comments: Mapping[str, str]) -> str:
 
 
 def remarked(before: str, after: str, source: str) -> str:
-    """Returns a changed file whose comments give no reason any more for values that went.
+    """Returns a changed file's content, with the comments of changed values updated.
 
     The comments of a project that `sightline init` made are reasons for the values, and are kept as such: `adopted from
     1f0c29ab; was 0.003 (for so many images)`. Those of other projects tell what a knob is, and stay.
@@ -46,7 +46,7 @@ def remarked(before: str, after: str, source: str) -> str:
     if REASONED not in after:
         return after
     new, values = _commented_values(after), (parse_yaml(before), parse_yaml(after))
-    # Values are compared as YAML reads them: DVC writes a null as nothing.
+    # Values are compared after YAML parsing, since DVC writes null as an empty value.
     changed = {
         key: old
         for key, old in _commented_values(before).items()

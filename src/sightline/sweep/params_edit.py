@@ -1,4 +1,4 @@
-"""Changes of params.yaml, with its comments, its quotes and its order as they were."""
+"""Changes of params.yaml that preserve its comments, quotes and order."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sightline.core.errors import ConfigError
 
 
 class _Null(str):
-    """A null as the file has it: `null`, or nothing, as DVC writes it."""
+    """A null with its spelling in the file: `null`, or empty, as DVC writes it."""
 
 
 class _NullConstructor(RoundTripConstructor):
-    """Keeps the text of a null."""
+    """Keeps the spelling of a null."""
 
 
 class _NullRepresenter(RoundTripRepresenter):
-    """Writes a null as it was, and a new one as the word."""
+    """Writes a null with its previous spelling, and a new one as `null`."""
 
 
 _NULL = "tag:yaml.org,2002:null"
@@ -42,11 +42,11 @@ _NullRepresenter.add_representer(_Null, lambda self, text: self.represent_scalar
 def changed(text: str, words: Sequence[str]) -> str:
     """Returns the text of params.yaml with changes.
 
-    Where another option is chosen, the settings of the one before go: the new one does not have them.
+    If another option is chosen, the settings of the previous one are removed, since the new one does not have them.
 
     Args:
         text: The file's text.
-        words: Changes, as words of the command line: `train/model=cnn`, `++train.model.width=64`.
+        words: Changes in command-line form, such as `train/model=cnn` or `++train.model.width=64`.
     """
     return _edited(text, _changes(words, conf_folder()))
 
@@ -56,15 +56,15 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 
     Args:
         text: The file's text.
-        values: By key, as params.yaml has it: `train.model`, `train.model_options.width`; choices first.
+        values: Values by key in params.yaml, such as `train.model` or `train.model_options.width`; choices first.
     """
     return _edited(text, ((key, value, False) for key, value in values.items()))
 
 
 def _changes(words: Sequence[str], conf: Path) -> Iterator[tuple[str, Any, bool]]:
-    """Yields (key of params.yaml, value, whether it is taken out)."""
+    """Yields (key in params.yaml, value, whether to remove it)."""
     overrides = parse_overrides([selecting(word) for word in words])
-    # Choices first: `train/model=dense ++train.model.width=64` is of the new option, in whatever order.
+    # Choices first: in `train/model=dense ++train.model.width=64`, the width belongs to the new option in any order.
     for override in sorted(overrides, key=lambda o: not options_in(conf / o.key_or_group.replace(".", "/"))):
         sign_less = str(override.input_line).lstrip("+~")
         key = option_settings.written_word(sign_less, conf).lstrip("+").partition("=")[0].replace("/", ".")
@@ -104,7 +104,7 @@ def _child(node: Any, key: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value of Hydra's grammar as Python's."""
+    """Converts a value of Hydra's grammar to a plain Python value."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):

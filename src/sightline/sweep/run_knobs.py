@@ -1,4 +1,4 @@
-"""The knobs of a run of MLflow's: what params.yaml would have to say for its settings."""
+"""Conversion of the settings of an MLflow run to params.yaml."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AdoptedText:
 
     Attributes:
         text: Its content.
-        left: A line for each setting that could not be taken over.
+        left: A line for each setting that could not be adopted.
     """
 
     text: str
@@ -33,10 +33,10 @@ class AdoptedText:
 
 
 def settings_of(run: FoundRun) -> dict[str, str]:
-    """Returns all settings that a run was made with, flat, as text.
+    """Returns all settings of a run, flattened, as text.
 
     Raises:
-        UserError: If it has none, or MLflow cannot be reached.
+        UserError: If none are recorded, or MLflow cannot be reached.
     """
     found = all_settings(run.id)
     if not found:
@@ -48,11 +48,11 @@ def adopted(text: str, settings: Mapping[str, str]) -> AdoptedText:
     """Returns a params.yaml that composes to a run's settings.
 
     Args:
-        text: The params.yaml that is there.
-        settings: The run's, of `settings_of`.
+        text: The current params.yaml.
+        settings: The run's settings, from `settings_of`.
 
     Raises:
-        UserError: If an option that it chose is none any more.
+        UserError: If an option that it chose no longer exists.
     """
     conf = conf_folder()
     choices = {key.removesuffix(".name"): value for key, value in settings.items() if key.endswith(".name")}
@@ -70,7 +70,7 @@ def adopted(text: str, settings: Mapping[str, str]) -> AdoptedText:
         if len(parts) == 1 or key.removesuffix(".name") in choices or same(value, base.get(key)):
             continue
         if len(parts) == 3 and settings.get(f"{parts[0]}.{parts[2]}") == value:
-            continue  # what an option takes over from its section: `train.optimizer.lr` is `train.lr`
+            continue  # interpolated from the section: `train.optimizer.lr` is `train.lr`
         if "oc.env:" in f"{value}{base.get(key)}":
             continue
         if "***" in value:
@@ -84,7 +84,7 @@ def adopted(text: str, settings: Mapping[str, str]) -> AdoptedText:
 
 
 def same(one: str, other: str | None) -> bool:
-    """Says whether two values, as text, are equal: `1` and `1.0` are."""
+    """Returns whether two values given as text are equal; `1` and `1.0` are."""
     return one == other or (other is not None and params.parse_yaml(one) == params.parse_yaml(other))
 
 
@@ -93,7 +93,7 @@ def _composed(text: str, conf: Path) -> DictConfig:
 
 
 def _value_of_text(text: str) -> Any:
-    """Reads a value that Python has written: None, True, a number, a list; anything else is text."""
+    """Parses a value in Python's syntax (None, True, a number, a list); anything else is a string."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

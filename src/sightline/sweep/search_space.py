@@ -1,4 +1,4 @@
-"""The search space of a sweep: knobs with several values, in Hydra's grammar, and what all jobs have in common."""
+"""The search space of a sweep: knobs with several values, in Hydra's grammar, and the settings common to all jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 DATA = ("ingest", "preprocess")
-"""Sections whose knobs change the images that are trained on."""
+"""Sections whose knobs change the training images."""
 FLAGS = ("-m", "--multirun")
 
 
@@ -33,9 +33,10 @@ class SweptKnob:
     """A knob with several values.
 
     Attributes:
-        key: As Hydra composes it, with its sign: `train/model`, `++train.model.width`.
-        values: The values in Hydra's grammar; of an interval its two ends.
-        distribution: Optuna's distribution where the values are numbers in order: an interval or a range; else None.
+        key: The key in Hydra's grammar, with its sign, such as `train/model` or `++train.model.width`.
+        values: The values in Hydra's grammar; the two ends of an interval.
+        distribution: Optuna's distribution for numeric intervals and ranges; else None.
+        interval: Whether it is an interval.
     """
 
     key: str
@@ -45,7 +46,7 @@ class SweptKnob:
 
     @property
     def name(self) -> str:
-        """The key as params.yaml and every command take it."""
+        """The key as in params.yaml and on command lines."""
         return option_settings.written_word(f"{self.key}=", conf_folder()).rstrip("=").lstrip("+").replace("/", ".")
 
     @property
@@ -59,8 +60,8 @@ class SearchSpace:
     """All knobs of a sweep.
 
     Attributes:
-        knobs: The knobs that are swept, those of the data first: in the order of the grid they change least often.
-        fixed: Words that all jobs have in common.
+        knobs: The swept knobs, those of the data first, because the first ones change least often in a grid.
+        fixed: Words common to all jobs.
         settings: Words for the section `sweep`.
     """
 
@@ -70,12 +71,12 @@ class SearchSpace:
 
     @property
     def sections(self) -> set[str]:
-        """The sections that jobs set something of."""
+        """The sections that the jobs have settings of."""
         return {section_of(word) for word in (*self.fixed, *(knob.key for knob in self.knobs))}
 
     @property
     def is_grid(self) -> bool:
-        """Whether the combinations can be counted."""
+        """Whether the number of combinations is finite."""
         return not any(knob.interval for knob in self.knobs)
 
     @property
@@ -89,7 +90,7 @@ class SearchSpace:
             yield dict(zip((knob.key for knob in self.knobs), values, strict=True))
 
     def words(self, values: Mapping[str, Any]) -> list[str]:
-        """Returns what a job changes in params.yaml, as words of the command line.
+        """Returns a job's changes to params.yaml, in command-line form.
 
         Args:
             values: A value for each knob, {key: value}.
@@ -97,7 +98,7 @@ class SearchSpace:
         return [*self.fixed, *(f"{knob.key}={drawn_value(values[knob.key])}" for knob in self.knobs)]
 
     def samples(self) -> Iterator[list[str]]:
-        """Yields words in which every value of every knob stands once, to be checked before any work."""
+        """Yields jobs that together contain every value of every knob, to be checked before any work."""
         first = {knob.key: knob.values[0] for knob in self.knobs}
         yield self.words(first)
         for knob in self.knobs:
@@ -105,10 +106,10 @@ class SearchSpace:
                 yield self.words({**first, knob.key: value})
 
     def present(self, config: DictConfig) -> dict[str, Any] | None:
-        """Returns the values that a configuration has of the knobs, {key: value}; None unless all can be drawn.
+        """Returns the knobs' values in a configuration, {key: value}; None if one is outside the search space.
 
         Args:
-            config: The whole configuration of what all jobs have in common.
+            config: The whole configuration, with the settings common to all jobs.
         """
         from optuna.distributions import CategoricalDistribution
 
@@ -129,7 +130,7 @@ class SearchSpace:
         """Returns the knobs as Optuna's distributions.
 
         Args:
-            ordered: Whether a range of numbers is one, and not a list of values.
+            ordered: Whether a range is a numeric distribution rather than a list of values.
         """
         from optuna.distributions import CategoricalDistribution
 
@@ -142,7 +143,7 @@ class SearchSpace:
 
 
 def drawn_value(value: Any) -> str:
-    """Returns a value as it goes into params.yaml: a number drawn from an interval has four digits that count.
+    """Returns a value as written to params.yaml; floating-point numbers have four significant digits.
 
     >>> drawn_value(0.0015676677195506068), drawn_value(32), drawn_value("cnn")
     ('0.001568', '32', 'cnn')
@@ -151,12 +152,12 @@ def drawn_value(value: Any) -> str:
 
 
 def is_of_data(word: str) -> bool:
-    """Says whether a word sets a knob that changes the images."""
+    """Returns whether a word sets a knob that changes the images."""
     return section_of(word) in DATA
 
 
 def section_of(word: str) -> str:
-    """Returns the section that a word sets something of.
+    """Returns the section of the setting in a word.
 
     >>> section_of("++train.model.width=8"), section_of("preprocess/resize=crop")
     ('train', 'preprocess')
@@ -165,13 +166,13 @@ def section_of(word: str) -> str:
 
 
 def read_words(words: Sequence[str]) -> SearchSpace:
-    """Reads a sweep's command line.
+    """Parses a sweep's command line.
 
     Args:
-        words: The words behind `python -m pipeline.sweep`.
+        words: The words after `python -m pipeline.sweep`.
 
     Raises:
-        ConfigError: If a word is none of a sweep's, or nothing has several values.
+        ConfigError: If a word is invalid, or no setting has several values.
     """
     plain = [word for word in words if word not in FLAGS]
     for word in plain:
@@ -223,7 +224,7 @@ def _knob(override: Override, conf: Path) -> SweptKnob:
             raise ConfigError(f"{override.input_line}: glob(...) is for the choice of an option")
         values = tuple(value.filter(sorted(options)))
     else:
-        written = {"True": "true", "False": "false"}  # as params.yaml has them
+        written = {"True": "true", "False": "false"}  # as in params.yaml
         values = tuple(dict.fromkeys(written.get(text, text) for text in override.sweep_string_iterator()))
     if not values:
         raise ConfigError(f"{override.input_line}: not a value that a sweep accepts")

@@ -1,4 +1,4 @@
-"""One start of a sweep: its MLflow run around the engine, what is printed, and what is left behind."""
+"""One session of a sweep: runs the engine within an MLflow run, prints the ranking and writes the results."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ log = logging.getLogger(__name__)
 
 REPORTS = Path("reports/sweeps")
 DATA_STAGES = ("ingest", "preprocess")
-"""The stages that make images, in their order; a knob of one has it run, and what follows."""
+"""The stages that produce images, in order; a knob of one makes it and the later ones run."""
 SHOWN = 20
 """Rows of the ranking that are printed."""
 
 
 def param_of_run(knob: str, later: bool) -> str:
-    """Returns what a knob is called among the parameters of a job's run.
+    """Returns the name of a knob among the parameters of a job's run.
 
     Args:
-        knob: As params.yaml has it.
-        later: Whether the job goes on behind the training: it has its changes as they are then.
+        knob: Its key in params.yaml.
+        later: Whether stages run after the training, in which case the run's parameters have the keys of params.yaml.
 
     >>> param_of_run("train.model_options.width", False), param_of_run("preprocess.size", False)
     ('train.model.width', 'preprocess.size')
@@ -56,11 +56,11 @@ def param_of_run(knob: str, later: bool) -> str:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """The end of a sweep that was not interrupted.
+    """The outcome of a sweep that was not interrupted.
 
     Attributes:
-        ranked: The jobs that ended well, the best first.
-        words: Their changes to params.yaml, by digest: `train.lr=0.01`.
+        ranked: The completed jobs, best first.
+        words: Their changes to params.yaml by digest, such as `train.lr=0.01`.
         failed: A line for each job that failed.
     """
 
@@ -70,19 +70,19 @@ class SweepOutcome:
 
 
 class Session:
-    """A start of a sweep.
+    """A session of a sweep.
 
     Args:
         name: The sweep's name.
         study: Its study.
-        storage: The database that keeps the study.
+        storage: The file or database that contains the study.
         space: The knobs.
         settings: The section `sweep`.
         grid: Whether all combinations are tried in order.
-        first: The values of the job to begin with; None for none.
-        factory: Makes jobs.
-        command: The command line's words, to be given again.
-        advice: Whether to say which commands come next.
+        first: The values of the first job; None for none.
+        factory: Creates jobs.
+        command: The command line's words, for the message on how to resume.
+        advice: Whether to print the commands for the next steps.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Session:
         )
 
     def run(self) -> SweepOutcome:
-        """Runs what is left of the sweep."""
+        """Runs the remaining jobs of the sweep."""
         status, interrupted = "FAILED", False
         try:
             self._begin()
@@ -131,7 +131,7 @@ class Session:
                 if self._advice:
                     log.info(f"sweep: stopped; the same command resumes it: {stage_command('sweep')} {self._command}")
                 raise KeyboardInterrupt
-            self._slots.resume()  # where the time was over
+            self._slots.resume()  # if the time limit was reached
             self._keep(ranked)
             status = "FAILED" if self._engine.failed else "FINISHED"
         finally:
@@ -160,7 +160,7 @@ class Session:
         return job_ranking.rank_jobs(jobs, self._study.metrics, JOBS)
 
     def _report(self, ranked: list[RankedJob]) -> None:
-        """Writes the page, and says the same in the description of the sweep's run."""
+        """Writes the page, and the same content to the description of the sweep's run."""
         names = self._engine.short_names()
         summary = SweepSummary(
             name=self._name,
@@ -212,10 +212,10 @@ class Session:
             log.info(f"sightline adopt {self._name} writes the best to params.yaml, then dvc repro")
 
     def _keep(self, ranked: list[RankedJob]) -> None:
-        """Puts the best model into DVC's cache, as the outcome of its params.yaml, and removes the others."""
+        """Moves the best model to DVC's cache, as the output for its params.yaml, and removes the others."""
         best = ranked[0].job.digest if ranked and len(self._study.metrics) == 1 else None
         keep_best(best, [each.job.digest for each in ranked])
-        if best is None or self._factory.extent.later:  # later stages have put every model there
+        if best is None or self._factory.extent.later:  # with later stages, every model is already there
             return
         if (JOBS / best / job_models.ENTERED).exists() or not job_models.fetch_job_model(
             JOBS / best, ranked[0].job.run_id

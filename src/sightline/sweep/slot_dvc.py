@@ -1,4 +1,4 @@
-"""DVC in a slot, in a process that has its imports already; so have the data stages that it runs."""
+"""DVC in a slot, in a process with preloaded imports, as are the data stages that it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = (
     "dvc.stage.run",
     "dvc.stage.cache",
 )
-"""Modules that every command of DVC's imports."""
+"""Modules that every DVC command imports."""
 OF_STAGES = {
     "watch": ("sightline.config.stage_runner", "sightline.stages.watch.look"),
     "ingest": ("sightline.stages.ingest.stage", "sightline.stages.ingest.console", "sightline.stages.ingest.demands"),
@@ -34,15 +34,15 @@ OF_STAGES = {
         "sightline.stages.preprocess.division",
     ),
 }
-"""Modules of the stages that run here; all others begin as processes of their own, as everywhere below DVC."""
+"""Modules of the stages that run in a fork; DVC starts all other stages as separate processes, as usual."""
 _COMMAND = re.compile(r"exec python -m (?:pipeline\.|sightline\.stages )(\w+)")
 
 
 def serve_dvc(connection: Connection) -> None:
-    """Runs one command of DVC's, and sends its exit code.
+    """Runs one DVC command and sends its exit code.
 
     Args:
-        connection: Brings the words of the command.
+        connection: Connection that receives the words of the command and sends the exit code.
     """
     words = connection.recv()
     import dvc.stage.run
@@ -56,17 +56,17 @@ def serve_dvc(connection: Connection) -> None:
 
 
 def _is_own_python() -> bool:
-    """Says whether the `python` of a stage's command is the one that runs here."""
+    """Returns whether the `python` of a stage's command belongs to the current environment."""
     found = shutil.which("python")
     return found is not None and Path(found).parent.resolve() == Path(sys.executable).parent.resolve()
 
 
 def _runner(begin: Callable[..., None], stages: Collection[str]) -> Callable[..., None]:
-    """Returns what runs a stage's command in place of DVC's own function, which it calls for stages that are not here.
+    """Returns a replacement for DVC's function that runs a stage's command.
 
     Args:
-        begin: DVC's.
-        stages: Stages that are run in a fork.
+        begin: DVC's function, which is called for other stages.
+        stages: Stages to run in a fork.
     """
 
     def run(executable: str, command: str, **settings: Any) -> None:

@@ -21,17 +21,17 @@ from sightline.sweep.job import SweepJob
 
 FOLDER = Path(".dvc/tmp/sweeps")
 CARRIED = ("conf", "src", "pipeline")
-"""Folders of which files that git does not know yet are taken along: a new option, a new module."""
+"""Folders whose untracked files (such as a new option or module) are copied to slots."""
 SHARED = (files.STATE / "checkpoints", files.STATE / "memo")
-"""Folders that slots have in common with the project: interrupted trainings, and preprocessed images by content."""
+"""Folders that slots share with the project: interrupted trainings, and preprocessed images by content."""
 LOCK = "sweep-slots"
-"""The lock of a project's sweeps for git, which does not wait for its own, and for the slots that a killed one left."""
+"""Lock of a project's sweeps for git (which does not wait for its own lock) and for removing abandoned slots."""
 PATIENCE = 10.0
-"""Seconds that DVC may take to end when it is done."""
+"""Seconds that DVC may take to exit when it is done."""
 
 
 class Slots:
-    """The slots of one sweep, each made when a job first needs it.
+    """The slots of one sweep, each created when a job first needs it.
 
     Args:
         sweep: The sweep's name.
@@ -54,17 +54,17 @@ class Slots:
             self._tree = _tree()
 
     def folder(self, job: SweepJob) -> Path:
-        """Returns the slot of a job's data."""
+        """Returns the slot for a job's data."""
         return (self._folder / job.data).absolute()
 
     def prepare(self, job: SweepJob) -> bool:
-        """Has the images of a job made, if no job before had.
+        """Creates the images of a job, unless an earlier job did.
 
         Returns:
-            Whether they were made now.
+            Whether they were created now.
 
         Raises:
-            UserError: If that fails; a second job of the same data is not tried.
+            UserError: If that fails; later jobs with the same data fail without another attempt.
         """
         with self._guard:
             lock = self._locks.setdefault(job.data, threading.Lock())
@@ -103,10 +103,10 @@ class Slots:
         Args:
             folder: The slot.
             words: The command.
-            log: The file for what it prints; None for one in the slot, which goes with it.
+            log: The file for its output; None for one in the slot, which is removed with it.
 
         Raises:
-            UserError: With the line that says why, if it fails.
+            UserError: If it fails, with the reason.
         """
         log = log or folder / "dvc.log"
         begun = log.stat().st_size if log.is_file() else 0
@@ -128,22 +128,22 @@ class Slots:
             raise UserError(_reason(log, begun) or f"dvc {' '.join(words)} ended with exit code {code}")
 
     def stop(self) -> None:
-        """Ends what DVC is doing."""
+        """Terminates the running DVC commands."""
         self.stopping = True
         for process in list(self._running):
             process.terminate()
 
     def resume(self) -> None:
-        """Lets DVC work again after a stop."""
+        """Permits DVC commands again after a stop."""
         self.stopping = False
 
     def remove(self) -> None:
-        """Removes the slots; what DVC made is in its cache."""
+        """Removes the slots; DVC's outputs are in its cache."""
         remove_slot(self._folder)
 
 
 def remove_slot(folder: Path) -> None:
-    """Removes the slots of a sweep, and what git knows of them."""
+    """Removes the slots of a sweep, and their worktree entries in git."""
     shutil.rmtree(folder, ignore_errors=True)
     git.run("worktree", "prune")
 
@@ -159,17 +159,17 @@ def remove_abandoned() -> None:
 
 
 def slot_environment(slot: Path) -> dict[str, str]:
-    """Returns the environment of a process that works in a slot: its own code first, and nothing of a DVC above."""
+    """Returns the environment of a process in a slot: the slot's code first, without variables of a parent DVC."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_") or "DIR" in name}
     paths = filter(None, [str(slot / "src"), str(slot), kept.get("PYTHONPATH")])
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _tree() -> str:
-    """Returns the tree of what git tracks, as the files are now.
+    """Returns the git tree of the tracked files in their current state.
 
     Raises:
-        UserError: If the project is no git repository with a commit.
+        UserError: If the project is not a git repository with a commit.
     """
     if git.answer("rev-parse", "--verify", "--quiet", "HEAD") is None:
         raise UserError("a sweep works in git worktrees: git init && git add . && git commit -m start")
@@ -177,7 +177,7 @@ def _tree() -> str:
 
 
 def _write_dvc_settings(folder: Path) -> None:
-    """Gives a slot the project's settings of DVC that git does not track, its cache, and links in place of copies."""
+    """Configures DVC in a slot: the project's untracked settings, its cache, and links rather than copies."""
     from dvc.config import Config
 
     project = Config.from_cwd()
@@ -193,7 +193,9 @@ def _write_dvc_settings(folder: Path) -> None:
 
 
 def carry_code_memory(folder: Path) -> None:
-    """Tells a slot what is known of the project's code, file by file where they are the same; its own are newer.
+    """Copies the cached code digests of the project's files to a slot, for files that are identical.
+
+    The file times are adjusted, because a slot's files are newer.
 
     Args:
         folder: The slot.
@@ -216,11 +218,11 @@ def carry_code_memory(folder: Path) -> None:
 
 
 def _reason(log: Path, begun: int) -> str:
-    """Returns the line of DVC's output that says what went wrong: the stage's own, which comes before DVC's.
+    """Returns the error message in DVC's output: the stage's own, which comes before DVC's.
 
     Args:
         log: The file.
-        begun: The beginning of the output in it, in bytes.
+        begun: Offset of the output in the file, in bytes.
     """
     text = log.read_bytes()[begun:].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]

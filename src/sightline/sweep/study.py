@@ -1,4 +1,4 @@
-"""The study of a sweep: its jobs as Optuna's trials, in a file of the project or a database that machines share."""
+"""The study of a sweep: its jobs as Optuna trials, in a file of the project or a database shared by machines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 20.0
 SILENCE = 120.0
-"""Seconds after which a machine that says nothing of its job is taken for dead."""
+"""Seconds without a heartbeat after which a machine is considered dead."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -39,11 +39,11 @@ def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
     """Returns a pruner.
 
     Args:
-        name: As `sweep.pruner` has it.
-        epochs: Most epochs of a job.
+        name: The value of `sweep.pruner`.
+        epochs: Maximum number of epochs of a job.
     """
     if name == "median":
-        # No job is judged by the first quarter of its epochs: batch norm's statistics of a few steps say little.
+        # No job is pruned in the first quarter of its epochs, when batch norm statistics are still unreliable.
         return MedianPruner(warm_up=epochs // 4)
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
@@ -51,10 +51,10 @@ def pruner_named(name: str, epochs: int) -> optuna.pruners.BasePruner:
 
 
 def _sampler(name: str, seed: int, jobs: int | None, one_metric: bool) -> optuna.samplers.BaseSampler:
-    """Returns a sampler, as `SweepStudy` takes it."""
+    """Returns the sampler for the arguments of `SweepStudy`."""
     if name != "tpe":
         return optuna.samplers.RandomSampler(seed=seed)
-    # Of few jobs, Optuna's own 10 at random would be nearly all.
+    # Optuna's default of 10 random trials would be nearly all of a small sweep.
     at_random = 10 if jobs is None else min(10, max(4, jobs // 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `multivariate`, before Optuna 5
@@ -67,13 +67,13 @@ class SweepStudy:
     """A sweep's trials.
 
     Args:
-        storage: The database that keeps studies.
+        storage: The storage of studies.
         name: The sweep's name.
-        metrics: The metrics that jobs are judged by.
+        metrics: The metrics that jobs are ranked by.
         distributions: The knobs.
         sampler: "grid", "random" or "tpe".
-        seed: Of the sampler.
-        jobs: Most jobs; None where only the time limits them.
+        seed: Seed of the sampler.
+        jobs: Maximum number of jobs; None if only the time is limited.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SweepStudy:
             optuna.create_study(study_name=name, storage=storage, directions=directions)
         self._study = optuna.load_study(study_name=name, storage=storage)
         self.owner = f"{platform.node()}:{Path.cwd()}"
-        # A study that goes on draws other numbers than those with which it began, and than another machine's.
+        # A resumed study must not draw the same numbers again, nor those of another machine.
         seed += len(self.trials())
         if not isinstance(storage, JournalStorage):
             seed += zlib.crc32(self.owner.encode()) % 2**31
@@ -102,33 +102,33 @@ class SweepStudy:
 
     @property
     def study(self) -> optuna.Study:
-        """Optuna's own."""
+        """The Optuna study."""
         return self._study
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Returns the trials of some states, or all, without those that another machine took up as well."""
+        """Returns the trials in some states, or all, without duplicates and surplus ones from several machines."""
         found = self._study.get_trials(deepcopy=False, states=states or None)
         return [trial for trial in found if not {"duplicate", "surplus"} & set(trial.user_attrs)]
 
     def finished(self) -> list[FrozenTrial]:
-        """Returns the trials that need not run again."""
+        """Returns the completed and pruned trials."""
         return self.trials(TrialState.COMPLETE, TrialState.PRUNED)
 
     def ended(self, but: Collection[int] = (), until: float = math.inf) -> int:
-        """Returns how many jobs have ended, on all machines, well or by an error.
+        """Returns the number of jobs that have completed, were pruned or failed, on all machines.
 
         Args:
-            but: The numbers of trials that failed earlier, and do not count.
-            until: The number of the first trial that does not count.
+            but: Numbers of trials that failed in earlier sessions, which are not counted.
+            until: Only trials with smaller numbers are counted.
         """
         failed = [t for t in self.trials(TrialState.FAIL) if not ("stopped" in t.user_attrs or t.number in but)]
         return sum(trial.number < until for trial in (*self.finished(), *failed))
 
     def bury(self) -> list[dict[str, Any]]:
-        """Ends the trials that no process works at.
+        """Ends running trials that no process is working on.
 
-        A project has one sweep of a name at a time: of a file of its own all are dead, of a database that machines
-        share this project's, and those of machines that have fallen silent.
+        A project runs only one sweep of a name at a time. With a file, all running trials are therefore dead; with a
+        shared database, those of this project and those of machines without a heartbeat are.
 
         Returns:
             Their values.
@@ -143,11 +143,11 @@ class SweepStudy:
         return values
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
-        """Has a job run."""
+        """Enqueues a job."""
         self._study.enqueue_trial(dict(values))
 
     def waiting(self) -> int:
-        """Returns how many jobs are enqueued."""
+        """Returns the number of enqueued jobs."""
         return len(self.trials(TrialState.WAITING))
 
     def ask(self) -> optuna.Trial:
@@ -162,9 +162,9 @@ class SweepStudy:
 
         Args:
             trial: The trial.
-            state: The state that it ended in.
-            result: Its metrics, where it is complete.
-            notes: Further records of it.
+            state: Its final state.
+            result: Its metrics, if it is complete.
+            notes: Further attributes to record.
         """
         for name, value in {**notes, "result": dict(result)}.items():
             trial.set_user_attr(name, value)
@@ -172,9 +172,9 @@ class SweepStudy:
         self._study.tell(trial, values, state=state)
 
     def importances(self) -> dict[str, float]:
-        """Returns each knob's share of the variance of the first metric, by functional ANOVA.
+        """Returns each knob's share of the variance of the first metric, from functional ANOVA.
 
-        It is {} where jobs are few, and of one knob, which would explain all of it.
+        It is empty if there are too few jobs, or only one knob, which would explain all of the variance.
         """
         done = self.trials(TrialState.COMPLETE)
         if len(self._distributions) == 1 or len(done) < max(4, 2 * len(self._distributions)):
@@ -185,18 +185,18 @@ class SweepStudy:
             return optuna.importance.get_param_importances(
                 numbered, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
             )
-        except RuntimeError:  # of jobs that are all the same good
+        except RuntimeError:  # all jobs have the same result
             return {}
 
     def claim(self, trial: optuna.Trial, digest: str) -> FrozenTrial | None:
-        """Claims a job for a trial, unless another trial of this study runs it or has ended well.
+        """Claims a job for a trial, unless another trial of this study is running it or has completed it.
 
-        Of trials of one digest that several machines have taken up at the same time exactly one gets it: that with the
-        least number. Each says its digest first and looks for others then; a lesser number that has not said its digest
-        yet is waited for. Later ones can only be greater: waiting trials are taken up in their order.
+        If several machines start trials with the same digest simultaneously, exactly one gets the job: that with the
+        lowest number. Each trial first publishes its digest and then looks for others; it waits for trials with lower
+        numbers that have not yet published theirs. Later trials have higher numbers, since they are started in order.
 
         Returns:
-            The trial that has the job; None if it is this trial's now.
+            The trial that has the job; None if this trial has claimed it.
         """
         trial.set_user_attr("digest", digest)
         while True:
@@ -210,17 +210,17 @@ class SweepStudy:
         return min(found, key=lambda other: (other.state == TrialState.RUNNING, other.number), default=None)
 
     def elsewhere(self) -> int:
-        """Returns how many jobs other machines work at, without those of machines that have fallen silent."""
+        """Returns the number of jobs that are running on other machines, without machines that are considered dead."""
         running = self.trials(TrialState.RUNNING)
         return sum(t.user_attrs.get("owner") != self.owner and not self._silent(t) for t in running)
 
     def _silent(self, trial: FrozenTrial) -> bool:
-        """Says whether nothing has been heard of the machine that took up a trial."""
+        """Returns whether the last heartbeat of a trial's machine is too old."""
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         return bool(time.time() - trial.user_attrs.get("beat", started) > SILENCE)
 
     def beat(self, running: Sequence[optuna.Trial]) -> None:
-        """Says now and then, for other machines, that jobs are still worked at."""
+        """Periodically records a heartbeat of the running jobs, for other machines."""
         if time.monotonic() - self._beat > HEARTBEAT:
             self._beat = time.monotonic()
             for trial in running:
@@ -228,7 +228,7 @@ class SweepStudy:
 
 
 def _numbered(trial: FrozenTrial) -> FrozenTrial:
-    """Returns a trial with its listed values by their numbers: a column for each of 25 takes minutes."""
+    """Returns a trial with categorical values replaced by their indices, since one-hot columns would take minutes."""
     params, distributions = dict(trial.params), dict(trial.distributions)
     for key, distribution in trial.distributions.items():
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):

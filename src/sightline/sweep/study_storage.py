@@ -1,4 +1,4 @@
-"""The storage of sweeps: a file of the project, or a database that machines share."""
+"""The storage of sweeps: a file of the project, or a database shared by machines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ATTEMPTS = 10
 
 
 class _KernelLock:
-    """A lock that the kernel lets go of when its process ends; Optuna's own would be waited for, for half a minute."""
+    """A lock that the kernel releases when its process ends; a stale lock of Optuna would block for half a minute."""
 
     def __init__(self, path: str) -> None:
         self._path = f"{path}.lock"
@@ -44,15 +44,15 @@ class _KernelLock:
 
 
 def study_location() -> str:
-    """Returns where studies are kept: a database's URL from the environment, or the project's file."""
+    """Returns the location of the studies: a database URL from the environment, or the project's file."""
     return os.environ.get(VARIABLE) or str(JOURNAL.absolute())
 
 
 def open_storage(place: str) -> BaseStorage:
-    """Opens the studies.
+    """Opens the storage of studies.
 
     Args:
-        place: A database's URL, or a file's path.
+        place: A database URL, or a file's path.
 
     Raises:
         UserError: If the database cannot be reached.
@@ -60,7 +60,7 @@ def open_storage(place: str) -> BaseStorage:
     if "://" not in place:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(place, lock_obj=_KernelLock(place)))  # type: ignore[arg-type]
-    # The drivers that this project installs, whatever SQLAlchemy's own choice for the plain names is.
+    # The drivers that this project installs, rather than SQLAlchemy's defaults for the plain names.
     scheme, rest = place.split("://", 1)
     drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
     drivers |= {"mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
@@ -74,7 +74,7 @@ def open_storage(place: str) -> BaseStorage:
         except Exception as error:
             cause = error.__cause__ or error
             first = credentials.mask(" ".join(str(cause).split()))[:200]
-            # Another machine makes the tables just now: PostgreSQL and MariaDB say it in either of these words.
+            # Another machine is creating the tables: PostgreSQL and MariaDB report that in one of these ways.
             made = "already exists" in str(cause) or "duplicate" in str(cause).lower()
             if not made or attempt == _ATTEMPTS - 1:
                 raise UserError(f"{VARIABLE}: {credentials.mask(place)}: {type(cause).__name__}: {first}") from None

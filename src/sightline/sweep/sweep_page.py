@@ -1,6 +1,6 @@
-"""The page of a sweep: its jobs as lines from values to result, their table, the knobs' importance; and as Markdown.
+"""The page of a sweep: parallel coordinates of its jobs, a table, and the knobs' importance; also as Markdown.
 
-It has no script: pointing and choosing are matters of style sheets.
+The page has no script: highlighting and filtering are done by style sheets.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sightline.sweep.job_ranking import RankedJob
 TEMPLATE = "sweep.html.j2"
 WIDTH, HEIGHT, TOP, BOTTOM, MARGIN = 1000, 380, 50, 350, 90
 MOST_FILTERED = 12
-"""Values of a knob up to which each can be taken out of the picture."""
+"""Maximum number of values of a knob for which the page offers filters."""
 WIDE = 50
-"""Ratio of a knob's greatest value to its least from which its axis is logarithmic; else learning rates crowd."""
+"""Ratio of a knob's largest to its smallest value above which its axis is logarithmic, as for learning rates."""
 MOST_LISTED = 50
-"""Jobs in the description of the run."""
+"""Maximum number of jobs in the description of the run."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class SweepSummary:
     Attributes:
         name: The sweep's name.
         command: The command line's words.
-        metrics: The metrics that jobs are judged by.
-        ranked: The jobs, the best first.
+        metrics: The metrics that jobs are ranked by.
+        ranked: The jobs, best first.
         pruned: Number of jobs that were stopped early.
         failed: A line for each job that failed.
-        importances: Each knob's share of the variance of the first metric; empty where too few jobs tell.
+        importances: Each knob's share of the variance of the first metric; empty if there are too few jobs.
     """
 
     name: str
@@ -78,32 +78,32 @@ class SweepSummary:
 
 
 def judges(metrics: Sequence[str]) -> str:
-    """Returns what jobs are told apart by, for a sentence."""
+    """Returns the basis of comparisons between jobs, as the subject of a sentence."""
     if of_test(metrics):
         return "the test images"
     return "the validation images" if set(metrics) <= {"val_loss", "val_accuracy"} else "the numbers"
 
 
 def of_test(metrics: Sequence[str]) -> bool:
-    """Says whether a metric is one of the test split."""
+    """Returns whether any of the metrics is measured on the test split."""
     return any(metric.startswith(("test_", "baseline_", "promote_")) for metric in metrics)
 
 
 @dataclass(frozen=True)
 class PageRow:
-    """A job on the page: in the table, and as a line of the picture.
+    """A job on the page: a row of the table, and a line of the plot.
 
     Attributes:
         place: Its rank, from 1.
-        words: Its values, for people.
+        words: Its values, as text.
         knobs: Its values, in the order of the knobs.
-        results: (metric, value).
-        interval: Of the first metric; "" where there is none.
+        results: (metric, value) pairs.
+        interval: The interval of the first metric; "" if there is none.
         as_good: See `RankedJob`.
         run: Its run's id in MLflow.
-        good: 0 (the worst) to 1 (the best), which is its line's colour.
-        path: The line, in SVG's words.
-        classes: Classes by which the choice of a value finds it.
+        good: 0 (the worst) to 1 (the best), which determines the line's colour.
+        path: The line, as SVG path data.
+        classes: CSS classes used by the filters.
     """
 
     place: int
@@ -119,7 +119,7 @@ class PageRow:
 
 
 def render_page(summary: SweepSummary) -> str:
-    """Returns the page."""
+    """Returns the page as HTML."""
     knobs = list(summary.ranked[0].job.values) if summary.ranked else []
     columns = {knob: [each.job.values[knob] for each in summary.ranked] for knob in knobs}
     scales = {knob: _scale(values) for knob, values in columns.items()}
@@ -214,7 +214,7 @@ def _interval(each: RankedJob) -> str:
 
 
 def _distinct(values: Sequence[str]) -> list[str]:
-    """Returns the different values, numbers in their order."""
+    """Returns the distinct values; numbers are sorted."""
     found = list(dict.fromkeys(values))
     numbers = [number_in(value) for value in found]
     if all(number is not None for number in numbers):
@@ -223,7 +223,7 @@ def _distinct(values: Sequence[str]) -> list[str]:
 
 
 def _scale(values: Sequence[str]) -> dict[str, float]:
-    """Places a knob's values on its axis, 0 (below) to 1: few in even steps, many numbers to scale.
+    """Places a knob's values on its axis, 0 (bottom) to 1 (top): few in even steps, many numbers to scale.
 
     >>> [round(share, 2) for share in _scale([f"{10**-i * 1.01:.3g}" for i in range(13)]).values()][::4]
     [0.0, 0.33, 0.67, 1.0]

@@ -15,7 +15,7 @@ def serve_jobs(connection: Connection) -> None:
     """Trains jobs until there are no more.
 
     Args:
-        connection: Brings tasks, and takes outcomes. What jobs print goes to their logs.
+        connection: Receives tasks and sends outcomes. The jobs' output goes to their logs.
     """
     terminal_log.configure()
     while True:
