@@ -1,4 +1,4 @@
-"""Novelty detector: how far an image is from all that a network was trained on. NumPy alone."""
+"""Novelty detector: the distance of an image to a network's training images. Needs NumPy only."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sightline.metrics.base import Floats, Labels
 from sightline.metrics.conformal import NoveltyThresholds
 
 SCALES = (1, 2, 4)
-"""The image is looked at as it is, and averaged over squares of so many pixels a side."""
+"""Sides of the square blocks, in pixels, that images are averaged over; 1 keeps the image."""
 
 SMALLEST_SIDE = 4
-"""Pixels that a scale must leave of the shorter side."""
+"""Minimum length of the shorter side after averaging, in pixels."""
 
 RIDGE = 1e-3
-"""Share of the mean variance that is added to each direction's: what training images hardly vary in is no certainty."""
+"""Fraction of the mean variance added to each direction's, so that low-variance directions do not dominate."""
 
 FLOOR = 1e-2
-"""Share of the root mean square deviation of the features of one kind below which no feature's deviation counts."""
+"""Lower bound of a feature's deviation, as a fraction of the root mean square deviation of its kind of features."""
 
 FILTERS = np.array(
     [
@@ -43,15 +43,15 @@ FILTERS = np.array(
 """[7, 3, 3]: first and second differences across and down; differences along both diagonals, and across and down."""
 
 STRAIGHT = 4
-"""The first of `FILTERS`, of which mean absolute values are taken beside their root mean squares."""
+"""Number of the first `FILTERS` whose mean absolute values are used in addition to their root mean squares."""
 
 MOMENTS = (3, 1, 6, 2, 4)
-"""Places of y, x, y², x² and xy in the products of powers 0 to 2 of y and x, rows y; the total is the first."""
+"""Indices of y, x, y², x² and xy in the flattened 3x3 products of powers of y (rows) and x; index 0 is the total."""
 
 FEWEST_DIRECTIONS = 16
 
 FITTED_IMAGES = 10_000
-"""Training images that a detector is fitted to, at most."""
+"""Maximum number of training images that a detector is fitted to."""
 
 Images = npt.NDArray[np.uint8]
 
@@ -61,16 +61,16 @@ class NoveltyDetector:
     """The distance of an image to the nearest class of the training images, in standard deviations (Mahalanobis).
 
     Lee et al. (2018), "A simple unified framework for detecting out-of-distribution samples": class means and one
-    covariance matrix. An image's features are the network's embedding, and some statistics of its pixels: what the
-    network has learnt to ignore, as noise, is seen by these. The embedding is projected on random directions where the
-    matrix would be too large; the statistics never are, since what is averaged over directions stands out in none.
+    covariance matrix. An image's features are the network's embedding and some statistics of its pixels, which detect
+    what the network has learnt to ignore, such as noise. The embedding is projected onto random directions if the
+    matrix would otherwise be too large. The statistics are not, since a projection would dilute their signal.
 
     Attributes:
-        center: [D + P] float32, mean of the features: of the embedding's, then of the pixels'.
-        scale: [D + P] float32, what the centred features are multiplied by.
-        drawn: [D, E] int8, random signs, or the identity: the standardised embedding's directions.
-        projection: [E + P, R] float16, R = E + P directions in which a class has unit variance, uncorrelated.
-        means: [C, R] float32, the classes' means in these directions; of those classes that have training images.
+        center: [D + P] float32, mean of the features: the embedding, then the pixel statistics.
+        scale: [D + P] float32, factors of the centred features.
+        drawn: [D, E] int8, directions for the standardised embedding: random signs, or the identity.
+        projection: [E + P, R] float16, R = E + P uncorrelated directions with unit variance within a class.
+        means: [C, R] float32, the means in these directions of the C classes that have training images.
     """
 
     center: npt.NDArray[np.float32]
@@ -102,9 +102,9 @@ class FittedNovelty:
 
     Attributes:
         detector: The detector.
-        thresholds: Distances above which an image is novel; `of_class` by the rows of the detector's means.
-        rate: The share of images of the known classes that may be above it, 0 to 1.
-        images: Validation images that the thresholds were set on.
+        thresholds: Distances above which an image is novel; `of_class` has the order of the detector's means.
+        rate: The fraction of images of known classes that may be above the threshold, 0 to 1.
+        images: Number of validation images that the thresholds were set on.
     """
 
     detector: NoveltyDetector
@@ -119,7 +119,7 @@ class FittedNovelty:
 
 
 def joined(parts: Iterable[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
-    """Returns the distances and rows that `NoveltyDetector.nearest` gave for batches, as of one."""
+    """Concatenates the distances and rows that `NoveltyDetector.nearest` returned for batches."""
     distances, rows = [np.zeros(0)], [np.zeros(0, np.int64)]
     for distance, row in parts:
         distances.append(distance)
@@ -130,10 +130,10 @@ def joined(parts: Iterable[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
 def pixel_features(images: Images) -> Floats:
     """Returns statistics of prepared images [n, height, width, channels], [n, P] float64, in levels, 0..255.
 
-    Mean and standard deviation of each channel; the place and the extent of what is bright (first and second moments of
-    the grey levels + 1, in units of half a side from the middle); then, at each of `SCALES` that the image's size
-    allows, the root mean squares of the differences of the grey levels by `FILTERS`, and mean absolute values of some:
-    few sharp edges and many soft ones differ in the one and not in the other.
+    Mean and standard deviation of each channel; position and extent of the brightness (first and second moments of the
+    grey levels + 1, from -1 to 1 along each side); then, at each of `SCALES` that the image's size permits, mean
+    absolute values (for the first `STRAIGHT`) and root mean squares of the responses to `FILTERS`. The two differ
+    between few sharp edges and many soft ones.
     """
     levels = images.astype(np.float64)
     grey = levels.mean(axis=3)
@@ -156,17 +156,17 @@ def pixel_features(images: Images) -> Floats:
 
 
 def powers(side: int) -> Floats:
-    """Returns the powers 0, 1 and 2 of the pixels' places along a side, from -1 to 1, [side, 3]."""
+    """Returns the powers 0, 1 and 2 of the pixels' positions along a side, from -1 to 1, [side, 3]."""
     return np.linspace(-1, 1, side)[:, None] ** np.arange(3)
 
 
 def scales(size: tuple[int, ...]) -> list[int]:
-    """Returns those of `SCALES` at which images of this height and width are looked at."""
+    """Returns those of `SCALES` that are used for images of this height and width."""
     return [scale for scale in SCALES if min(size) // scale >= SMALLEST_SIDE]
 
 
 def features(images: Images, embeddings: npt.NDArray[np.float32]) -> Floats:
-    """Returns the features that distances are measured in, [n, F] float64: embeddings, then statistics of pixels."""
+    """Returns the features [n, F] float64 for the distances: embeddings, then pixel statistics."""
     return np.concatenate([embeddings.astype(np.float64), pixel_features(images)], axis=1)
 
 
@@ -174,10 +174,10 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
     """Fits a detector to training images.
 
     Args:
-        values: [n, F] their `features`, n >= 1.
+        values: [n, F] the images' `features`, n >= 1.
         labels: [n] class indices.
-        pixel_count: Number of the features, the last, that are statistics of pixels.
-        directions: E, at most; fewer where the embedding is shorter.
+        pixel_count: Number of pixel statistics, which are the last features.
+        directions: Maximum E; a shorter embedding is not projected.
     """
     present, places = np.unique(labels, return_inverse=True)
     counts = np.bincount(places)
@@ -200,7 +200,7 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
         signs = np.random.default_rng(derive(0, "novelty directions")).integers(0, 2, (width, directions))
         drawn = (2 * signs - 1).astype(np.int8)
     projected = _reduced(standard, drawn)
-    # A sum of many signs would have most of the covariance's trace, which the ridge is a share of.
+    # Otherwise sums over many signs would dominate the covariance's trace, which determines the ridge.
     unit = np.append(np.full(drawn.shape[1], 1 / np.sqrt(width) if directions < width else 1.0), np.ones(pixel_count))
     projected *= unit
     within = projected - class_means(projected)[places]
@@ -213,14 +213,16 @@ def fit(values: Floats, labels: Labels, pixel_count: int, directions: int) -> No
 
 
 def directions_for(weights_bytes: int, width: int, pixel_count: int, num_classes: int, share: float = 0.035) -> int:
-    """Returns how many directions of the embedding add no more than a share to a network's size, but a few at least.
+    """Returns the largest number of directions for which the detector adds at most a fraction to a network's size.
+
+    It is at least `FEWEST_DIRECTIONS`.
 
     Args:
         weights_bytes: Size of the network's weights.
-        width: D.
-        pixel_count: P.
-        num_classes: K.
-        share: The share.
+        width: Length of the embedding, D.
+        pixel_count: Number of pixel statistics, P.
+        num_classes: Number of classes, K.
+        share: The fraction.
     """
     count = FEWEST_DIRECTIONS
     while count < width:
@@ -233,7 +235,7 @@ def directions_for(weights_bytes: int, width: int, pixel_count: int, num_classes
 
 
 def detector_bytes(fitted: FittedNovelty | None) -> bytes:
-    """Returns the content of the file: NumPy's archive; without a detector an empty one."""
+    """Returns the content of the file, an archive of NumPy, which is empty if there is no detector."""
     arrays: dict[str, npt.ArrayLike] = {}
     if fitted is not None:
         arrays = vars(fitted.detector) | {
@@ -247,12 +249,12 @@ def detector_bytes(fitted: FittedNovelty | None) -> bytes:
 
 
 def save_detector(fitted: FittedNovelty | None, path: Path) -> None:
-    """Writes the file."""
+    """Writes a detector's file."""
     files.write_bytes(path, detector_bytes(fitted))
 
 
 def load_detector(path: Path) -> FittedNovelty | None:
-    """Reads the file; None where it holds no detector.
+    """Reads a detector's file; None if it contains no detector.
 
     Raises:
         UserError: If it is missing or damaged.
@@ -279,7 +281,7 @@ def _standardised(values: Floats, center: npt.NDArray[np.float32], scale: npt.ND
 
 
 def _reduced(standard: Floats, drawn: npt.NDArray[np.int8]) -> Floats:
-    """Returns standardised features [n, D + P] with the embedding in its directions, [n, E + P]."""
+    """Projects the embedding part of standardised features [n, D + P] onto its directions: [n, E + P]."""
     width = len(drawn)
     return np.concatenate([standard[:, :width] @ drawn.astype(float), standard[:, width:]], axis=1)
 

@@ -54,7 +54,7 @@ class SweepConfig:
         pruner: Rule for ending jobs that are worse than others at the same epoch: "none", "median" or "hyperband".
         seed: Seed of the sampler.
         jobs: Number of parallel jobs.
-        executor: Where they run.
+        executor: The executor that runs them.
     """
 
     metric: Any

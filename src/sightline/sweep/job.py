@@ -63,7 +63,7 @@ class JobTask:
         tags: Tags of its run in MLflow.
         measure_latency: Whether to measure the latency of a prediction.
         runs: MLflow's tracking URI if it is a file; None if the environment determines it.
-        trial: Where to report metrics for pruning: (storage file or "", study, trial, pruner, metric); None without a
+        trial: Target of metric reports for pruning: (storage file or "", study, trial, pruner, metric); None without a
             pruner. The URL of a database comes from the environment, so that no password is stored here.
     """
 

@@ -1,4 +1,4 @@
-"""Novelty of images: a detector fitted to training images, its threshold from validation images, its test."""
+"""Measurement of novelty detection: fits a detector, sets its threshold on validation images, and tests it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Embedder:
 
     Attributes:
         embed: Maps images [n, height, width, channels] uint8 to embeddings [n, D] float32.
-        weights_bytes: Size of the network's weights, which the detector's is held against.
+        weights_bytes: Size of the network's weights, which limits the size of the detector.
     """
 
     embed: Callable[[Images], npt.NDArray[np.float32]]
@@ -37,8 +37,8 @@ class Embedder:
 
     @classmethod
     def of(cls, predictor: Predictor) -> Embedder:
-        """Returns that of a stored model."""
-        from sightline.models.embeddings import embed  # PyTorch: scoring goes without
+        """Returns the embedder of a stored model."""
+        from sightline.models.embeddings import embed  # imports PyTorch, which scoring does not need
 
         tensors = predictor.classifier.state_dict().values()
         return cls(
@@ -48,11 +48,11 @@ class Embedder:
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """Scores of pictures of none of the classes, those that the threshold was not set on.
+    """Scores of images of none of the classes, for those that were not used to set the threshold.
 
     Attributes:
-        setting: Number of others, which the threshold was set on.
-        judged: [m] scores.
+        setting: Number of such images that were used to set the threshold.
+        judged: [m] scores of the others.
     """
 
     setting: int
@@ -60,11 +60,11 @@ class UnknownResult:
 
     @property
     def refused(self) -> int:
-        """The number of them that count as novel, as they should."""
+        """The number of these images that are correctly detected as novel."""
         return int((self.judged > 1).sum())
 
     def auroc(self, test: Floats) -> float:
-        """Returns the probability that such a picture has a higher score than a test image, by their scores [n]."""
+        """Returns the AUROC against test images with scores [n]: the probability that an unknown one scores higher."""
         ranks = rankdata(np.concatenate([self.judged, test]))[: len(self.judged)]
         count = len(self.judged)
         return float((ranks.sum() - count * (count + 1) / 2) / (count * len(test)))
@@ -72,13 +72,13 @@ class UnknownResult:
 
 @dataclass(frozen=True)
 class NoveltyResult:
-    """The detector, and what it says of held-out images.
+    """The detector and its scores on held-out images.
 
     Attributes:
-        fitted: Detector and threshold; None where there is no validation image to set it on.
-        test: [n] scores of the images that were scored, above 1 those that count as novel; empty without a detector.
-        note: The fault of it; empty where there is none.
-        unknown: The result on pictures of none of the classes; None where there are none.
+        fitted: Detector and thresholds; None if they could not be determined.
+        test: [n] scores of the test images, of which those above 1 are novel; empty without a detector.
+        note: A remark on a problem; empty if there is none.
+        unknown: The result on images of none of the classes; None if there are none.
     """
 
     fitted: FittedNovelty | None
@@ -88,7 +88,7 @@ class NoveltyResult:
 
     @property
     def flagged(self) -> Bools:
-        """[n] which of the test images count as novel."""
+        """[n] whether each test image counts as novel."""
         above: Bools = self.test > 1
         return above
 
@@ -96,15 +96,15 @@ class NoveltyResult:
 def measure_novelty(embedder: Embedder, data: ProcessedSet, rate: float, batch_size: int, test: Split) -> NoveltyResult:
     """Fits a detector and scores a split with it.
 
-    Of pictures of none of the classes, where there are some, one half sets the threshold with the validation images,
-    and the other judges it.
+    If there are images of none of the classes, one half is used with the validation images to set the thresholds, and
+    the other half to test them.
 
     Args:
         embedder: The network.
         data: The processed set.
-        rate: The share of images of the known classes that may count as novel.
-        batch_size: Images at a time.
-        test: The split that is scored.
+        rate: The fraction of images of known classes that may count as novel.
+        batch_size: Images per batch.
+        test: The split to score.
     """
     validation, unknown, nothing = data.split("val"), data.unknown, np.zeros(0)
     if not len(validation):

@@ -1,4 +1,4 @@
-"""Sets of classes that are to hold the truth: whether they do on test images, and how large they are."""
+"""Coverage and size of prediction sets on test images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sightline.metrics.intervals import wilson
 from sightline.stages.evaluate.results import SplitPredictions
 
 COVERAGES = (0.9, 0.95, 0.99)
-"""Coverages that are tried; any other can be asked for."""
+"""Nominal coverages in the report; predictions can request any other."""
 SHOWN = 0.95
-"""The coverage whose sets are looked at by class and slice."""
+"""Nominal coverage of the sets that are analysed by class and slice."""
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """The sets of some images.
+    """Coverage and size of the prediction sets of some images.
 
     Attributes:
         images: Number of images.
-        covered: Number of their sets that hold the true class.
-        interval: 95 % Wilson interval of the share that does.
+        covered: Number of sets that contain the true class.
+        interval: 95 % Wilson interval of the coverage.
         mean_size: Mean number of classes in a set.
     """
 
@@ -34,20 +34,20 @@ class SetScore:
 
     @property
     def coverage(self) -> float:
-        """The share of sets that hold the true class."""
+        """The fraction of sets that contain the true class."""
         return self.covered / self.images
 
 
 @dataclass(frozen=True)
 class SetResult:
-    """The sets of the test images.
+    """The prediction sets of the test images.
 
     Attributes:
-        levels: The coverage that was asked for, and what came of it.
+        levels: The nominal coverages with the measured scores.
         chosen: [n, K] the sets at `SHOWN`.
-        holds: [n] whether they hold the true class.
-        fewest: Validation images that a class needs at `SHOWN` for a threshold of its own.
-        pooled: Number of classes that have fewer, and share one.
+        holds: [n] whether they contain the true class.
+        fewest: Number of validation images that a class needs for its own threshold at `SHOWN`.
+        pooled: Number of classes with fewer, which share a threshold.
         score: The name of the conformity score.
     """
 
@@ -59,16 +59,18 @@ class SetResult:
     score: str
 
     def of(self, members: Bools) -> SetScore | None:
-        """Returns the score at `SHOWN` of the images that `members` [n] marks; None where it marks none."""
+        """Returns the score at `SHOWN` of the images selected by the mask `members` [n]; None if there are none."""
         return _score(self.chosen[members], self.holds[members]) if members.any() else None
 
 
 def measure_sets(validation: SplitPredictions, test: SplitPredictions, score: str = DEFAULT) -> SetResult | None:
-    """Sets thresholds on the validation split and tries them on the test split; None without validation images.
+    """Calibrates thresholds on the validation split, and measures the sets of the test split.
+
+    Returns None if there are no validation images.
 
     Args:
-        validation: The images that set thresholds.
-        test: The images whose sets are looked at.
+        validation: The predictions for calibration.
+        test: The predictions whose sets are measured.
         score: The name of the conformity score.
     """
     if not len(validation.ids):

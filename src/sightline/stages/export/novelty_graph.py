@@ -1,4 +1,4 @@
-"""Novelty detector as a part of a network's ONNX graph: the output `novelty`, above 1 for what is no known class."""
+"""Novelty detector as part of a network's ONNX graph: the output `novelty` is above 1 for images of no known class."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sightline.predict.manifest import INPUT, NOVELTY
 from sightline.stages.export.onnx import EMBEDDING, canonical_bytes
 
 PREFIX = "novelty_"
-"""Names of the nodes and tensors begin with it."""
+"""Prefix of the names of nodes and tensors."""
 
 
 class _Branch:
-    """Nodes and constants that are added to a graph."""
+    """Nodes and constants to add to a graph."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -37,15 +37,15 @@ class _Branch:
 
 
 def with_novelty(model: bytes, detector: NoveltyDetector, thresholds: Floats, shape: tuple[int, int, int]) -> bytes:
-    """Returns a network whose output `embedding` has given way to `novelty`, float32 [N].
+    """Returns the network with the output `novelty`, float32 [N], instead of `embedding`.
 
-    It is the distance that `NoveltyDetector.nearest` gives, in units of the nearest class's threshold. All is computed
-    in floats, whatever the form of the network.
+    It is the distance from `NoveltyDetector.nearest` in units of the nearest class's threshold. The computation is in
+    float32, regardless of the form of the network.
 
     Args:
         model: A serialised `ModelProto` with the outputs `probabilities` and `embedding`.
         detector: The detector.
-        thresholds: [C] the distance that becomes 1, of each class.
+        thresholds: [C] the distance of each class that corresponds to a novelty of 1.
         shape: (height, width, channels) of an image.
     """
     proto = onnx.load_from_string(model)
@@ -65,7 +65,7 @@ def with_novelty(model: bytes, detector: NoveltyDetector, thresholds: Floats, sh
     half = branch.constant("projection_float16", detector.projection)
     projection = branch.node("Cast", [half], "projection", to=TensorProto.FLOAT)
     point = branch.node("MatMul", [joined, projection], "point")
-    # The nearest mean by the squares' sums, which is quick; the distance to it by the difference, which is exact.
+    # The expanded square finds the nearest mean quickly; the difference then gives its distance accurately.
     doubled = branch.constant("doubled", (-2 * detector.means.T).astype(np.float32))
     squares = branch.constant("squares", (detector.means.astype(np.float64) ** 2).sum(axis=1).astype(np.float32))
     shifted = branch.node("Gemm", [point, doubled, squares], "shifted")
@@ -87,7 +87,7 @@ def with_novelty(model: bytes, detector: NoveltyDetector, thresholds: Floats, sh
 
 
 def _pixel_features(branch: _Branch, shape: tuple[int, int, int]) -> list[str]:
-    """Adds what `models.novelty_detector.pixel_features` computes; returns the names of its parts, in its order."""
+    """Adds the computation of `models.novelty_detector.pixel_features`; returns its outputs' names, in order."""
     plane = branch.constant("plane_axes", np.array([1, 2], np.int64))
     levels = branch.node("Cast", [INPUT], "levels", to=TensorProto.FLOAT)
     kept = branch.node("ReduceMean", [levels, plane], "kept_mean", keepdims=1)
@@ -124,7 +124,7 @@ def _pixel_features(branch: _Branch, shape: tuple[int, int, int]) -> list[str]:
 
 
 def _moments(branch: _Branch, grey: str, shape: tuple[int, int, int]) -> str:
-    """Adds the moments of the grey levels + 1, of a plane [N, 1, height, width]; returns their name."""
+    """Adds the moments of the grey levels + 1 of a plane [N, 1, height, width]; returns the output's name."""
     down, across = (novelty_detector.powers(side).astype(np.float32) for side in shape[:2])
     raised = branch.node("Add", [grey, branch.constant("one", np.float32(1))], "raised")
     rows = branch.node("MatMul", [raised, branch.constant("across", across)], "moments_across")

@@ -1,4 +1,4 @@
-"""Thresholds of novelty and held-out conformity scores of each form of a network: what a bundle does not know."""
+"""Novelty thresholds and held-out conformity scores of each form of a network in a bundle."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from sightline.stages.export.novelty_graph import with_novelty
 from sightline.stages.export.onnx import EMBEDDING
 
 VALIDATION_IMAGES = 10_000
-"""Validation images that thresholds are set on, at most."""
+"""Maximum number of validation images that thresholds are set on."""
 
 NOVELTY_TOLERANCE = 1e-3
-"""Largest difference of novelty between the trained and the exported network, as a share of it or of the threshold."""
+"""Maximum difference of novelty between the trained and the exported network, relative to the novelty or to 1."""
 
 
 class Uncertainty:
-    """The content of a bundle beside its networks.
+    """The novelty detector and the conformity scores of a bundle's networks.
 
     Args:
-        fitted: The detector; None where there is none.
+        fitted: The detector; None if there is none.
         validation: The validation split.
         shape: (height, width, channels) of an image.
-        unknown: Pictures of none of the classes, half of which set thresholds; None without.
-        score: The name of the conformity score of sets of classes.
+        unknown: Images of none of the classes, half of which are used to set thresholds; None if there are none.
+        score: The name of the conformity score for prediction sets.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Uncertainty:
         self._of_true: dict[str, npt.NDArray[np.float32]] = {}
 
     def network(self, form: str, plain: bytes) -> bytes:
-        """Returns the network that ships: one with an output `embedding` gets `novelty` in its place, if any.
+        """Returns the network for the bundle, with the output `novelty` instead of `embedding` if there is a detector.
 
         Args:
-            form: The form of the network; that in floats has the thresholds of the trained one, others their own.
-            plain: The network as `to_onnx` or `to_int8` made it.
+            form: The form of the network; "fp32" has the thresholds of the trained network, others their own.
+            plain: The network, from `to_onnx` or `to_int8`.
         """
         if self.fitted is None:
             return plain
@@ -74,10 +74,10 @@ class Uncertainty:
         return with_novelty(plain, self.fitted.detector, thresholds.of_class, self._shape)
 
     def expected(self, form: str, images: Images) -> Floats:
-        """Returns the novelty that a form of the network is to give, by the detector and the form's own embeddings.
+        """Returns the expected novelty of a form of the network, from the detector and the form's own embeddings.
 
         Args:
-            form: A form that `network` was asked for, with a detector.
+            form: A form that was passed to `network`, with a detector.
             images: [n, height, width, channels] uint8, prepared.
         """
         if self.fitted is None:
@@ -88,7 +88,7 @@ class Uncertainty:
         return distances / self._thresholds[form].of_class[rows]
 
     def observe(self, form: str, bundle: InferenceModel) -> None:
-        """Notes what a form of the network makes of the validation images."""
+        """Records the conformity scores of a form of the network on the validation images."""
         labels = self._validation.labels[self._places]
         parts = [self._score.scores(bundle.probabilities(images)) for images in self._batches()]
         self._of_true[form] = (
@@ -96,12 +96,12 @@ class Uncertainty:
         )
 
     def forget(self, form: str) -> None:
-        """Leaves out a form that does not ship."""
+        """Discards a form that is not part of the bundle."""
         self._thresholds.pop(form, None)
         self._of_true.pop(form, None)
 
     def write(self, folder: Path, calibration: dict[str, Any]) -> None:
-        """Writes `calibration.json` and, where there are validation images, `conformal.npz` into a bundle."""
+        """Writes `calibration.json` and, if there are validation images, `conformal.npz` to a bundle."""
         novel = None
         if self.fitted is not None:
             pooled = {form: thresholds.pooled for form, thresholds in self._thresholds.items()}
@@ -133,13 +133,13 @@ class Uncertainty:
 def check_novelty(
     ids: list[str], trained: Floats, exported: npt.NDArray[np.float32], name: str = "the exported model"
 ) -> None:
-    """Raises unless the exported network's novelty is the trained one's.
+    """Checks that the exported network's novelty agrees with the trained one's.
 
     Args:
-        ids: Of the images that were compared.
-        trained: [n] novelty by the trained network and the detector.
-        exported: [n] novelty by the exported network.
-        name: The exported network's, for messages.
+        ids: Ids of the compared images.
+        trained: [n] novelty from the trained network and the detector.
+        exported: [n] novelty from the exported network.
+        name: The exported network's name, for messages.
 
     Raises:
         UserError: If they differ by more than `NOVELTY_TOLERANCE`, naming the worst image.
