@@ -51,11 +51,11 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
             f"{option}: no image to train on for {listed(lacking)}: the source has {first!r} only in {only}; add "
-            f"training images, or drop it with a line {json.dumps(first, ensure_ascii=False)}: null in the file that "
-            "ingest.labels names"
+            f"training images, or drop it with a line {json.dumps(first, ensure_ascii=False)}: null in a YAML "
+            "file and ingest.labels=FILE"
         )
     if not named and max(classes.values()) < _LEAST:
         raise UserError(
             f"{option}: no class has {_LEAST} images, one each to train, validate and test; the largest has "
-            f"{max(classes.values())}: add images, or merge classes by ingest.labels"
+            f"{max(classes.values())}: add images, or merge classes: ingest.labels=FILE, a YAML file of lines old: new"
         )

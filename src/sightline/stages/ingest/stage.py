@@ -185,5 +185,5 @@ def _require_a_set(
     if small := [f"{label!r} ({number})" for label, number in classes.items() if number < config.min_per_class]:
         raise UserError(
             f"ingest.min_per_class={config.min_per_class}: too few images of {', '.join(small[:10])}; "
-            "add some, or drop or merge the class by ingest.labels"
+            "add some, or drop or merge the class: ingest.labels=FILE, a YAML file of lines old: new or old: null"
         )
