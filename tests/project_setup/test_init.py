@@ -245,7 +245,11 @@ def test_a_home_is_understood_and_settings_given_by_hand_are_taken(
 ) -> None:
     draw(tmp_path / "birds")
     monkeypatch.setenv("HOME", str(tmp_path))
-    plan = project_plan.plan("~/birds", ["train.max_epochs=3", "ingest.source_options.layout=classes"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "merge.yaml").write_text("disc: round\n")
+    words = ["train.max_epochs=3", "ingest.source_options.layout=classes", "ingest.labels=merge.yaml"]
+    plan = project_plan.plan("~/birds", words)
+    assert plan.chosen["ingest.labels"].value == str(tmp_path / "merge.yaml"), "the project is in another folder"
     assert plan.chosen["ingest.path"].value == str(tmp_path / "birds")
     assert plan.chosen["train.max_epochs"].value == 3
     assert plan.chosen["evaluate.title"].value == "birds"

@@ -25,6 +25,9 @@ from sightline.project_setup.rules import choose_settings
 from sightline.project_setup.set_fingerprint import Fingerprint, examine_source
 from sightline.stages.ingest.config import IngestConfig
 
+_PATHS = ("ingest.path", "ingest.labels", "ingest.unknown", "train.teacher", "train.start_from")
+"""Settings that name files or folders; those given relative to here are made absolute: the project is elsewhere."""
+
 
 def first(possible: list[Interpretation]) -> Interpretation:
     """Returns the most likely interpretation."""
@@ -131,6 +134,8 @@ def _given(words: Sequence[str]) -> dict[str, Choice]:
         if len(parts) == 3:
             before = given[name].value if name in given else {}
             content = {**before, parts[2]: content}
+        if name in _PATHS and isinstance(content, str) and os.path.lexists(content):
+            content = os.path.abspath(content)  # noqa: PTH100 - keeps links
         given[name] = Choice(content, "given by hand")
     return given
 
