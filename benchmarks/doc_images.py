@@ -62,7 +62,7 @@ def report_picture(browser: Any, report: Path, folder: Path) -> Image.Image:
 
 def page_picture(browser: Any, address: str, photo: Path, folder: Path) -> Image.Image:
     """Returns the server's page with one image, its classes and what the network looked at."""
-    tab = browser.new_page(viewport={"width": 1000, "height": 920})
+    tab = browser.new_page(viewport={"width": 1000, "height": 1110})
     tab.goto(address)
     tab.set_input_files("#files", str(photo))
     tab.click("text=Why?")
